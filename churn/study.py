@@ -1,0 +1,256 @@
+"""churn.toml → one frozen Study: what churn means for this product."""
+
+import difflib
+import os
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from churn.errors import StudyError
+from churn.tables import EVENT_KINDS
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is no time zone; write one like 'UTC' or 'Europe/Berlin'")
+    return name
+
+
+def _no_password(url: str) -> str:
+    if urlsplit(url).password:
+        raise ValueError("holds a password; leave it out and set CHURN_LEDGER_URL in the environment")
+    return url
+
+
+def _endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+        raise ValueError(f"{url!r} must be an https address such as https://rest.fra-02.braze.eu (http only on loopback)")
+    if parts.path.strip("/"):
+        raise ValueError(f"{url!r} must end after the host name; the path is ours to add")
+    return url.rstrip("/")
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,254}$")]
+
+
+class Part(BaseModel):
+    """Base of every table of the study: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Extract(Part):
+    """Files received from one analytics tool."""
+
+    source: Literal["appsflyer", "table"]
+    path: str = Field(min_length=1)  # file, folder or glob, relative to the study file
+    timezone: Zone = "UTC"  # of times written without a zone
+    columns: dict[str, str] = {}  # source = "table": ours = theirs
+    kinds: dict[str, str] = {}  # event name = kind, for names the reader can't know
+    settling_days: int | None = Field(default=None, ge=0, le=60)  # null: the source's usual one
+    covered_until: date | None = None  # last complete day, where the data can't tell
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.columns and self.source != "table":
+            raise ValueError('columns are for source = "table" only')
+        unknown = sorted(set(self.kinds.values()) - set(EVENT_KINDS))
+        if unknown:
+            raise ValueError(f"kinds: {', '.join(unknown)} unknown; there are {', '.join(EVENT_KINDS)}")
+        return self
+
+
+class Activity(Part):
+    """Which events count as being active, and the one currency that revenue is summed in."""
+
+    counts_as_active: tuple[str, ...] = ()  # event names or kind:<kind>; empty: all a person caused
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+
+
+class Windows(Part):
+    """All in days, all half-open, all counted from the cutoff."""
+
+    observation_days: Days = 90
+    eligible_days: Days = 28
+    lead_days: int = Field(default=0, ge=0, le=365)
+    horizon_days: Days = 28
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.eligible_days > self.observation_days:
+            raise ValueError("eligible_days must not exceed observation_days")
+        return self
+
+
+class Backtest(Part):
+    """How many cutoffs are trained and tested on, and how far apart they lie."""
+
+    step_days: Days = 7
+    n_train_cutoffs: int = Field(default=12, ge=1, le=500)
+    n_test_cutoffs: int = Field(default=4, ge=1, le=100)
+
+
+class Segment(Part):
+    """A named risk band: it begins at ``from_probability`` and ends where the one before begins."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,254}$")
+    from_probability: float = Field(ge=0, le=1)
+
+
+class Gates(Part):
+    """Limits that data and scores must keep before anything is sent."""
+
+    window_days: Days = 28  # how far back the days are judged
+    min_day_share: float = Field(default=0.2, ge=0, le=1)  # of the usual volume for that weekday
+    max_score_shift: float = Field(default=0.15, ge=0, le=1)  # mean probability against the backtest's churn rate
+
+
+class Braze(Part):
+    """Where segments go and under which names."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = "https://rest.fra-02.braze.eu"
+    workspace: str = "default"  # our label; the ledger is kept apart by it
+    identifier: Literal["external_id", "braze_id", "email", "phone"] = "external_id"
+    create_unknown_users: bool = False
+    segment_attribute: AttributeName = "churn_segment"
+    score_attribute: AttributeName | None = "churn_score"  # null in code only; "" in the file switches it off
+    lapsed_value: str | None = None  # told once to users no longer scored; null removes the attributes
+    ledger: Annotated[str, AfterValidator(_no_password)] = "sqlite:///data/store/ledger.db"
+    batch_size: int = Field(default=75, ge=1, le=75)
+    requests_per_second: float = Field(default=50, gt=0, le=1000)
+    concurrency: int = Field(default=16, ge=1, le=256)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("score_attribute") == "":
+            return {**data, "score_attribute": None}
+        return data
+
+
+class Study(Part):
+    """One study, frozen. Everything but ``extracts`` has a default."""
+
+    timezone: Zone = "UTC"
+    store: str = "data/store"
+    reports: str = "reports"
+    random_state: int = Field(default=0, ge=0)
+    extracts: tuple[Extract, ...] = Field(min_length=1)
+    activity: Activity = Activity()
+    windows: Windows = Windows()
+    backtest: Backtest = Backtest()
+    segments: tuple[Segment, ...] = (
+        Segment(name="high", from_probability=0.6),
+        Segment(name="medium", from_probability=0.3),
+        Segment(name="low", from_probability=0.0),
+    )
+    gates: Gates = Gates()
+    braze: Braze = Braze()
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        starts = [s.from_probability for s in self.segments]
+        if not starts or starts[-1] != 0 or any(a <= b for a, b in zip(starts, starts[1:], strict=False)):
+            raise ValueError("segments: list them highest first, each starting lower, the last at 0.0")
+        if len({s.name for s in self.segments}) < len(self.segments):
+            raise ValueError("segments: two share a name")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The study file's folder; every relative path in the study starts there."""
+        return self._folder
+
+    def path(self, relative: str) -> Path:
+        """An absolute path for one written in the study."""
+        return (self._folder / relative).resolve()
+
+    @property
+    def store_path(self) -> Path:
+        """Folder of event log, activity, models and scores."""
+        return self.path(self.store)
+
+    @property
+    def reports_path(self) -> Path:
+        """Folder that holds one run folder per notebook execution."""
+        return self.path(self.reports)
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy address of the ledger; CHURN_LEDGER_URL in the environment wins."""
+        url = os.environ.get("CHURN_LEDGER_URL") or self.braze.ledger
+        prefix = "sqlite:///"
+        return f"{prefix}{self.path(url.removeprefix(prefix))}" if url.startswith(prefix) else url
+
+
+def load(path: str | Path | None = None) -> Study:
+    """Read and check a study file.
+
+    ``path`` null: CHURN_STUDY from the environment, else the first churn.toml from the working folder upward.
+    Raises StudyError naming every fault at once, each with its path in the file.
+    """
+    file = find(path)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyError(f"{file} can't be read: {error}") from error
+    return parse(data, file.parent, file.name)
+
+
+def find(path: str | Path | None = None) -> Path:
+    """The study file meant: ``path``, else CHURN_STUDY, else the first churn.toml upward from here."""
+    if wanted := path or os.environ.get("CHURN_STUDY"):
+        file = Path(wanted).expanduser().resolve()
+        if not file.is_file():
+            raise StudyError(f"there is no study file {file}; give one with --study PATH")
+        return file
+    package_home = Path(__file__).resolve().parents[1]
+    for folder in (Path.cwd(), *Path.cwd().parents, package_home):
+        if (folder / "churn.toml").is_file():
+            return folder / "churn.toml"
+    raise StudyError(f"no churn.toml in {Path.cwd()} or above; give one with --study PATH")
+
+
+def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Study:
+    """A Study from parsed TOML; ``folder`` is where its relative paths start."""
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        faults = [_fault(dict(e)) for e in error.errors(include_url=False)]
+        if len(faults) > 1:  # an extract that failed is also missing from the list; say it once
+            faults = [f for f in faults if not f.startswith("extracts: Tuple should have")]
+        listed = "\n".join(f"  {f}" for f in faults)
+        raise StudyError(f"{name} has {len(faults)} fault(s):\n{listed}") from None
+    study._folder = folder.resolve()
+    return study
+
+
+def _fault(error: dict[str, Any]) -> str:
+    where = ".".join(str(p) for p in error["loc"]) or "study"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_did_you_mean(error['loc'])}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _did_you_mean(loc: tuple[Any, ...]) -> str:
+    fields: dict[str, Any] = dict(Study.model_fields)
+    for step in loc[:-1]:
+        if isinstance(step, str) and step in fields:
+            fields = dict(_part_of(fields[step].annotation).model_fields)
+    close = difflib.get_close_matches(str(loc[-1]), fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(fields)}"
+
+
+def _part_of(annotation: Any) -> type[BaseModel]:
+    inner = getattr(annotation, "__args__", (annotation,))[0]
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else Study
