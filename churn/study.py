@@ -31,7 +31,9 @@ def _endpoint(url: str) -> str:
     parts = urlsplit(url)
     loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
     if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
-        raise ValueError(f"{url!r} must be an https address such as https://rest.fra-02.braze.eu (http only on loopback)")
+        raise ValueError(
+            f"{url!r} must be an https address such as https://rest.fra-02.braze.eu (http only on loopback)"
+        )
     if parts.path.strip("/"):
         raise ValueError(f"{url!r} must end after the host name; the path is ours to add")
     return url.rstrip("/")

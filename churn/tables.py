@@ -62,6 +62,17 @@ class Quarantine(dy.Schema):
     reason = dy.String(nullable=False)
 
 
+class Volume(dy.Schema):
+    """Events per extract, local day, event and kind, with and without a user: what coverage and gates look at."""
+
+    extract = dy.String(nullable=False)
+    date = dy.Date(nullable=False)
+    event = dy.String(nullable=False)
+    kind = dy.String(nullable=False)
+    n = dy.Int64(nullable=False)
+    n_without_user = dy.Int64(nullable=False)
+
+
 class ActivityTable(dy.Schema):
     """Daily activity. Rows of one key may repeat, since late rows are appended: sum them on read."""
 
