@@ -69,5 +69,5 @@ def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
 
 
 def known_before(cutoff: pl.Expr) -> pl.Expr:
-    """Both clocks: the day lies before the cutoff, and so does the day on which it became known, where one is stated."""
+    """Both clocks: the day lies before the cutoff, and so does the one on which it became known, if stated."""
     return (pl.col("date") < cutoff) & (pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))

@@ -54,7 +54,10 @@ def ingest(study: Study, now: datetime | None = None, progress: bool = True) -> 
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     staging = target.path(f".staging-{batch_id}")
     try:
-        staged = [_stage(staging, i, *item, target, now) for i, item in enumerate(_bar(new, "reading", progress))]
+        staged = [
+            _stage(staging / f"{i:06d}.parquet", file, target, now)
+            for i, file in enumerate(_bar(new, "reading", progress))
+        ]
         counts = _merge(staging, target, study, batch_id, progress) if new else _no_counts()
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -87,17 +90,16 @@ def _file_row(extract: Extract, path: Path, digest: str, rows: int, new: bool) -
     return {"extract": extract.path, "file": path.name, "digest": digest, "rows": rows, "new": new}
 
 
-def _stage(
-    staging: Path, number: int, extract: Extract, path: Path, digest: str, target: Store, now: datetime
-) -> dict[str, Any]:
+def _stage(staged: Path, file: tuple[Extract, Path, str], target: Store, now: datetime) -> dict[str, Any]:
+    extract, path, digest = file
     frame = sources.read(path, extract).with_columns(
         source=pl.lit(extract.source), source_file=pl.lit(path.name), extract=pl.lit(extract.path)
     )
     frame = frame.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
     device = frame.select(pl.coalesce("anonymous_id", "user_id", "event_id")).to_series()
     frame = frame.with_columns(bucket_of(device, target.n_buckets).fill_null(0).alias("bucket"))
-    staging.mkdir(parents=True, exist_ok=True)
-    frame.with_columns(digest=pl.lit(digest)).write_parquet(staging / f"{number:06d}.parquet")
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    frame.with_columns(digest=pl.lit(digest)).write_parquet(staged)
     return _file_row(extract, path, digest, frame.height, new=True)
 
 
@@ -177,7 +179,7 @@ def _commit(target: Store, study: Study, batch_id: str, files: pl.DataFrame) -> 
     # Coverage is judged on everything, this batch included, before the batch becomes visible.
     seen = replace(target, batches=(*target.batches, batch))
     volume = store.scan(seen, "volume").collect()
-    return store.commit(target, batch, covered_until(volume, study), volume["date"].min())
+    return store.commit(target, batch, covered_until(volume, study), min(volume["date"], default=None))
 
 
 def _reasons(target: Store, batch_id: str) -> pl.DataFrame:

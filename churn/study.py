@@ -1,6 +1,7 @@
 """churn.toml → one frozen Study: what churn means for this product."""
 
 import difflib
+import itertools
 import os
 import tomllib
 from datetime import date
@@ -162,7 +163,7 @@ class Study(Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         starts = [s.from_probability for s in self.segments]
-        if not starts or starts[-1] != 0 or any(a <= b for a, b in zip(starts, starts[1:], strict=False)):
+        if not starts or starts[-1] != 0 or any(a <= b for a, b in itertools.pairwise(starts)):
             raise ValueError("segments: list them highest first, each starting lower, the last at 0.0")
         if len({s.name for s in self.segments}) < len(self.segments):
             raise ValueError("segments: two share a name")

@@ -5,7 +5,7 @@ import hashlib
 import dataframely as dy
 import polars as pl
 
-ACTIVE_KINDS = ("session_start", "session_end", "in_app", "purchase", "message_engaged")
+ACTIVE_KINDS = ("session_start", "session_end", "in_app", "purchase", "refund", "message_engaged")
 """Kinds that a person caused; what an empty ``counts_as_active`` means."""
 
 PASSIVE_KINDS = (
@@ -13,7 +13,6 @@ PASSIVE_KINDS = (
     "reinstall",
     "reattribution",
     "uninstall",
-    "refund",
     "message_sent",
     "subscription_change",
     "erasure",

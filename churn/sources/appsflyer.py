@@ -1,8 +1,9 @@
 """AppsFlyer raw-data reports as the Pull API and the export page write them (spaced, capitalised column names).
 
-Times carry no zone: the extract's ``timezone`` says it (Pull: UTC unless another was asked for; export page: the app's).
-The reports state no receive time, so ``received_time`` is null. An event made during a re-engagement window comes twice;
-only the copy with ``Is Primary Attribution`` is kept. An uninstall's time is when it was noticed, days after it happened.
+Times carry no zone: the extract's ``timezone`` says it (Pull: UTC unless another was asked for; export page: the
+app's). The reports state no receive time, so ``received_time`` is null. An event made during a re-engagement window
+comes twice; only the copy with ``Is Primary Attribution`` is kept. An uninstall's time is when it was noticed, days
+after it happened.
 """
 
 from pathlib import Path

@@ -1,0 +1,150 @@
+"""The command line, thin: every command reads the study, calls one function and prints what came of it.
+
+Exit codes: 0 done, 1 refused or failed with one readable sentence, 2 wrong usage.
+"""
+
+import logging
+import os
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+import typer
+
+from churn import __version__
+from churn.errors import ChurnError
+from churn.study import Study, find, load
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+StudyPath = Annotated[Path | None, typer.Option("--study", help="Study file; default: churn.toml, searched upward.")]
+Parameters = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Notebook parameter; repeatable.")]
+Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Progress bars.")]
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one sentence and exit code 1."""
+    try:
+        app()
+    except ChurnError as error:
+        typer.secho(f"churn: {error}", fg="red", err=True)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="One log line per stage.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of its own; made anew every time.")] = Path("data/demo"),
+    users: Annotated[int, typer.Option(min=500)] = 5000,
+    days: Annotated[int, typer.Option(min=150)] = 240,
+    seed: int = 0,
+    progress: Progress = True,
+) -> None:
+    """Simulate an app, ingest, run all notebooks, export to a sandbox of its own, link to the reports."""
+    from churn import demo as demonstration
+
+    demonstration.run(out, users, days, seed, progress)
+
+
+@app.command()
+def simulate(
+    out: Path,
+    users: Annotated[int, typer.Option(min=1)] = 5000,
+    days: Annotated[int, typer.Option(min=60)] = 240,
+    seed: int = 0,
+    world: Literal["markov"] = "markov",
+    source: Literal["appsflyer", "table"] = "appsflyer",
+    progress: Progress = True,
+) -> None:
+    """Write an invented app's events as a vendor would, with the true churn probabilities beside them."""
+    from churn import simulate as simulator
+    from churn.study import Windows
+
+    counts = simulator.write(simulator.markov(users, days, seed), out, source, Windows(), progress=progress)
+    typer.echo(", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in counts.items()))
+    typer.echo(f"next: churn ingest --study {out / 'churn.toml'}")
+
+
+@app.command()
+def ingest(
+    study: StudyPath = None,
+    now: Annotated[datetime | None, typer.Option(help="Pretend this is the present (UTC); events after it are quarantined.")] = None,
+    progress: Progress = True,
+) -> None:
+    """Add new extract files to the event log and daily activity; counts every row read."""
+    from churn import events
+
+    result = events.ingest(load(study), now.replace(tzinfo=UTC) if now else None, progress)
+    totals = result.files.select(pl.col("rows", "kept", "duplicate", "quarantined").sum()).row(0, named=True)
+    n_new = int(result.files["new"].sum())
+    typer.echo(f"{n_new} new file(s), {result.files.height - n_new} already known")
+    typer.echo("  ".join(f"{k} {v:,}" for k, v in totals.items()))
+    for reason, n in result.reasons.iter_rows():
+        typer.echo(f"  quarantined {reason}: {n:,}")
+    typer.echo(f"complete until {result.covered_until or '(no events yet)'}")
+
+
+@app.command()
+def run(name: str, p: Parameters = None, study: StudyPath = None, progress: Progress = True) -> None:
+    """Run a notebook (explore, train, evaluate, score, export) strictly; writes reports/<run_id>/."""
+    folder = _run(name, find(study), p or [], progress)
+    typer.echo(folder / "report.html")
+
+
+def _run(name: str, study_file: Path, assignments: list[str], progress: bool) -> Path:
+    from churn import notebooks
+
+    path = notebooks.find(name, load(study_file))
+    return notebooks.run(name, study_file, notebooks.parse_assignments(path, assignments), progress=progress)
+
+
+@app.command()
+def nightly(
+    study: StudyPath = None,
+    send: Annotated[bool, typer.Option(help="Write to Braze; without it the export is a dry run.")] = False,
+    progress: Progress = False,
+) -> None:
+    """Ingest, score, export: what a scheduler runs every night."""
+    study_file = find(study)
+    ingest(study_file, progress=progress)
+    for name, assignments in (("score", []), ("export", [f"send={str(send).lower()}"])):
+        typer.echo(_run(name, study_file, assignments, progress) / "report.html")
+
+
+@app.command()
+def report(notebook: Path) -> None:
+    """Write the HTML report and metrics of a notebook that plain papermill executed."""
+    from churn import notebooks
+
+    for path in notebooks.report(notebook).values():
+        typer.echo(path)
+
+
+@app.command()
+def sandbox(
+    port: int = 8600,
+    key: Annotated[str, typer.Option(envvar="CHURN_SANDBOX_KEY", help="The only key it accepts.")] = "sandbox-key",
+) -> None:
+    """Serve a stand-in for Braze's /users/track on loopback."""
+    from churn.sandbox import server
+
+    server.serve(port=port, key=key)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What an analyst looks at before saying what churn means: volume, retention, and who comes back after silence."""
+
+from datetime import timedelta
+
+import polars as pl
+
+from churn import snapshots, store
+from churn.activity import is_active
+from churn.store import Store
+from churn.study import Study
+
+MIN_AT_RISK = 50  # silences; with fewer the curve is noise
+
+
+def events_per_day(target: Store) -> pl.DataFrame:
+    """Events per local day and kind: date, kind, n."""
+    volume = store.scan(target, "volume").group_by("date", "kind").agg(pl.col("n").sum())
+    return volume.sort("date", "kind").collect()
+
+
+def totals(target: Store) -> pl.DataFrame:
+    """Events per extract: extract, first_date, last_date, days_without_events, n, without_user_rate."""
+    span = (pl.col("date").max() - pl.col("date").min()).dt.total_days() + 1
+    volume = (
+        store.scan(target, "volume")
+        .group_by("extract")
+        .agg(
+            first_date=pl.col("date").min(),
+            last_date=pl.col("date").max(),
+            days_without_events=span - pl.col("date").n_unique(),
+            n=pl.col("n").sum(),
+            without_user_rate=pl.col("n_without_user").sum() / pl.col("n").sum(),
+        )
+    )
+    return volume.sort("extract").collect()
+
+
+def commonest_events(target: Store, n: int = 20) -> pl.DataFrame:
+    """The commonest event names: event, kind, n."""
+    volume = store.scan(target, "volume").group_by("event", "kind").agg(pl.col("n").sum())
+    return volume.sort("n", "event", descending=[True, False]).head(n).collect()
+
+
+def retention(target: Store, study: Study) -> pl.DataFrame:
+    """Share of each cohort active n months after first seen: cohort (first of month), period, share, n_users.
+
+    The last month counts only if it is covered to its end.
+    """
+    rows, users = snapshots.tables(target, study)
+    first = users.group_by("user_id").agg(pl.col("first_date").min().dt.truncate("1mo").alias("cohort"))
+    end = snapshots.covered_end(target)
+    whole = pl.col("month").dt.offset_by("1mo") <= end
+    months = _active_days(rows, study).with_columns(pl.col("date").dt.truncate("1mo").alias("month")).filter(whole)
+    period = (_months("month") - _months("cohort")).alias("period")
+    active = (
+        months.join(first, on="user_id").group_by("cohort", period).agg(pl.col("user_id").n_unique().alias("active"))
+    )
+    sizes = first.group_by("cohort").agg(n_users=pl.len())
+    table = active.join(sizes, on="cohort").with_columns(share=pl.col("active") / pl.col("n_users"))
+    return (
+        table.filter(pl.col("period") >= 0)
+        .select("cohort", "period", "share", "n_users")
+        .sort("cohort", "period")
+        .collect()
+    )
+
+
+def _months(name: str) -> pl.Expr:
+    return pl.col(name).dt.year() * 12 + pl.col(name).dt.month().cast(pl.Int32)
+
+
+def _active_days(rows: pl.LazyFrame, study: Study) -> pl.LazyFrame:
+    return rows.filter(is_active(study.activity.counts_as_active)).select("user_id", "date").unique()
+
+
+def return_curve(target: Store, study: Study) -> pl.DataFrame:
+    """Share of silences of n days that still end with a return: silence_days, n_at_risk, return_rate.
+
+    A silence starts after each active day and ends with the next one or is cut off by the end of the data, so returns
+    that are yet to come are not taken for losses (Kaplan-Meier). "Still" means within the longest silence that at least
+    50 silences reached.
+    """
+    rows, _ = snapshots.tables(target, study)
+    last = snapshots.covered_end(target) - timedelta(days=1)
+    days = _active_days(rows, study).filter(pl.col("date") <= last).sort("user_id", "date")
+    gap = (pl.col("date").shift(-1).over("user_id") - pl.col("date")).dt.total_days()
+    waited = (pl.lit(last) - pl.col("date")).dt.total_days()
+    ended = days.with_columns(back=gap.is_not_null(), length=pl.coalesce(gap, waited)).group_by("length")
+    counts = ended.agg(n_back=pl.col("back").sum(), n=pl.len()).sort("length").collect()
+    at_risk = counts["n"].reverse().cum_sum().reverse()
+    still_away = (1 - counts["n_back"] / at_risk).cum_prod()
+    curve = counts.select(pl.col("length").alias("silence_days")).with_columns(n_at_risk=at_risk, away=still_away)
+    curve = curve.filter((pl.col("n_at_risk") >= MIN_AT_RISK) & (pl.col("silence_days") > 0))
+    return curve.select("silence_days", "n_at_risk", return_rate=1 - pl.col("away").last() / pl.col("away"))
+
+
+def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:
+    """The shortest silence after which fewer than ``max_return_rate`` still return; null if none is that short.
+
+    >>> shortest_horizon(pl.DataFrame({"silence_days": [1, 2], "return_rate": [0.5, 0.05]}), 0.1)
+    2
+    """
+    quiet = curve.filter(pl.col("return_rate") < max_return_rate)["silence_days"]
+    return None if quiet.is_empty() else int(quiet[0])

@@ -1,0 +1,47 @@
+"""Churned, active or unknown over the horizon."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from churn.activity import is_active
+from churn.study import Windows
+
+
+def horizon(cutoff: date, windows: Windows) -> tuple[date, date]:
+    """First day of the horizon and the day after its last: half-open."""
+    start = cutoff + timedelta(days=windows.lead_days)
+    return start, start + timedelta(days=windows.horizon_days)
+
+
+def is_mature(cutoff: date, windows: Windows, covered_until: date) -> bool:
+    """Whether the whole horizon lies in days that are complete.
+
+    >>> is_mature(date(2026, 1, 1), Windows(horizon_days=28), covered_until=date(2026, 1, 28))
+    True
+    """
+    return horizon(cutoff, windows)[1] <= covered_until + timedelta(days=1)
+
+
+def newest_mature(windows: Windows, covered_until: date) -> date:
+    """The newest cutoff whose label is known."""
+    return covered_until + timedelta(days=1 - windows.lead_days - windows.horizon_days)
+
+
+def returned(
+    activity: pl.LazyFrame, cutoffs: Sequence[date], windows: Windows, counts_as_active: Sequence[str], as_of: date
+) -> pl.LazyFrame:
+    """Users active in each cutoff's horizon: user_id, cutoff; one row each.
+
+    Only what was known before ``as_of`` counts: a model trained as of that day could not have seen more.
+    """
+    active = activity.filter(
+        is_active(counts_as_active) & (pl.col("known_date").is_null() | (pl.col("known_date") < as_of))
+    )
+    return pl.concat([_returned_at(active, cutoff, *horizon(cutoff, windows)) for cutoff in cutoffs])
+
+
+def _returned_at(active: pl.LazyFrame, cutoff: date, start: date, end: date) -> pl.LazyFrame:
+    came = active.filter((pl.col("date") >= start) & (pl.col("date") < end))
+    return came.select("user_id").unique().with_columns(pl.lit(cutoff).alias("cutoff"))

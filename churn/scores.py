@@ -1,0 +1,67 @@
+"""The scores table: made from a model and a snapshot, kept as one file per cutoff, with the findings beside it."""
+
+import io
+import logging
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from churn import health, model, segments, snapshots
+from churn.errors import CutoffError
+from churn.model import Model
+from churn.store import Store, write_atomically
+from churn.study import Study
+from churn.tables import Findings, Scores
+
+log = logging.getLogger(__name__)
+
+
+def make(target: Store, study: Study, fitted: Model, cutoff: date) -> pl.DataFrame:
+    """Scores of every user eligible at ``cutoff``. Raises CutoffError outside the data or with nobody to score."""
+    snapshot = snapshots.observe(target, study, [cutoff], fitted.plan)
+    if snapshot.is_empty():
+        raise CutoffError(f"nobody was active in the {study.windows.eligible_days} days before {cutoff}")
+    probability = pl.Series("probability", model.predict(fitted, snapshot))
+    scores = snapshot.select("user_id", "cutoff").with_columns(probability)
+    scores = scores.with_columns(
+        segments.cut(pl.col("probability"), study.segments).alias("segment"),
+        segments.score(pl.col("probability")).alias("score"),
+        pl.lit(fitted.model_id).alias("model_id"),
+    )
+    return Scores.validate(scores)
+
+
+def write(target: Store, scores: pl.DataFrame, findings: pl.DataFrame) -> Path:
+    """Replace the cutoff's scores and findings files; the same cutoff scored again leaves the same files."""
+    cutoff = scores["cutoff"][0]
+    _write(_file(target, "findings", cutoff), findings)
+    _write(_file(target, "scores", cutoff), scores)
+    log.info("scores: %d users at %s", scores.height, cutoff)
+    return _file(target, "scores", cutoff)
+
+
+def _write(file: Path, frame: pl.DataFrame) -> None:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    write_atomically(file, buffer.getvalue())
+
+
+def _file(target: Store, table: str, cutoff: date) -> Path:
+    return target.path(table, f"cutoff={cutoff}.parquet")
+
+
+def read(target: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Scores and findings of a cutoff, by default the newest scored. Raises CutoffError if there are none."""
+    known = [date.fromisoformat(f.stem.removeprefix("cutoff=")) for f in target.path("scores").glob("cutoff=*.parquet")]
+    wanted = cutoff or max(known, default=None)
+    if wanted is None or wanted not in known:
+        raise CutoffError(f"no scores for cutoff {wanted or '(any)'}; run `churn run score` first")
+    scores = Scores.validate(pl.read_parquet(_file(target, "scores", wanted), hive_partitioning=False))
+    findings = Findings.validate(pl.read_parquet(_file(target, "findings", wanted), hive_partitioning=False))
+    return scores, findings
+
+
+def check(target: Store, study: Study, scores: pl.DataFrame, fitted: Model) -> pl.DataFrame:
+    """What the gates say of these scores and the data behind them."""
+    return health.check(target, study, scores["cutoff"][0], scores, fitted)
