@@ -4,23 +4,24 @@ Exit codes: 0 done, 1 refused or failed with one readable sentence, 2 wrong usag
 """
 
 import logging
-import os
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import polars as pl
 import typer
 
 from churn import __version__
 from churn.errors import ChurnError
-from churn.study import Study, find, load
+from churn.study import find, load
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 StudyPath = Annotated[Path | None, typer.Option("--study", help="Study file; default: churn.toml, searched upward.")]
-Parameters = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Notebook parameter; repeatable.")]
+Parameters = Annotated[
+    list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="Notebook parameter; repeatable.")
+]
 Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Progress bars.")]
 
 
@@ -83,7 +84,9 @@ def simulate(
 @app.command()
 def ingest(
     study: StudyPath = None,
-    now: Annotated[datetime | None, typer.Option(help="Pretend this is the present (UTC); events after it are quarantined.")] = None,
+    now: Annotated[
+        datetime | None, typer.Option(help="Pretend this is the present (UTC); events after it are quarantined.")
+    ] = None,
     progress: Progress = True,
 ) -> None:
     """Add new extract files to the event log and daily activity; counts every row read."""

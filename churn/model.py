@@ -30,11 +30,9 @@ log = logging.getLogger(__name__)
 
 # Written out on purpose: a model file that holds anything else is not opened.
 TRUSTED_TYPES = (
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.utils._bunch.Bunch",
 )
 
 
@@ -129,8 +127,11 @@ def columns(candidate: str, plan: Plan) -> tuple[str, ...]:
 
 
 def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
-    """Shape (n_rows, n_features) float64; null becomes NaN."""
-    values: np.ndarray = snapshot.select(pl.col(names).cast(pl.Float64)).to_numpy()
+    """Shape (n_rows, n_features) float64; null becomes NaN.
+
+    Rounded to nine digits: a parallel engine's sums differ beyond them, and a tree would split on the difference.
+    """
+    values: np.ndarray = snapshot.select(pl.col(names).cast(pl.Float64).round_sig_figs(9)).to_numpy()
     return values
 
 

@@ -1,0 +1,88 @@
+"""Builders that tests share: a study over a table written inline, and a store made from it."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from churn import events, store
+from churn.store import Store
+from churn.study import Study, parse
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+DAY0 = date(2026, 1, 1)
+
+
+def at(day: float) -> datetime:
+    """The instant ``day`` days after midnight of 1 January 2026, UTC."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
+
+
+def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Event-log rows from short dicts: u (user), day, and where needed event, kind, revenue, currency, received."""
+    return pl.DataFrame(
+        {
+            "user_id": [r.get("u", "u1") for r in rows],
+            "event": [r.get("event", "open") for r in rows],
+            "event_kind": [r.get("kind", "in_app") for r in rows],
+            "event_time": [at(r["day"]) for r in rows],
+            "received_time": [None if r.get("received") is None else at(r["received"]) for r in rows],
+            "event_time_basis": [r.get("basis", "exact") for r in rows],
+            "revenue": [r.get("revenue") for r in rows],
+            "currency": [r.get("currency") for r in rows],
+        },
+        schema={
+            "user_id": pl.String,
+            "event": pl.String,
+            "event_kind": pl.String,
+            "event_time": pl.Datetime("us", "UTC"),
+            "received_time": pl.Datetime("us", "UTC"),
+            "event_time_basis": pl.String,
+            "revenue": pl.Float64,
+            "currency": pl.String,
+        },
+    )
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Callable[..., Study]:
+    """A study in tmp_path over ``events.csv``; keyword arguments are its tables."""
+
+    def make(**parts: Any) -> Study:
+        extracts = parts.pop("extracts", [{"source": "table", "path": "events.csv"}])
+        return parse({"extracts": extracts, **parts}, tmp_path)
+
+    return make
+
+
+def random_log(n_users: int = 400, n_days: int = 120, seed: int = 7) -> pl.DataFrame:
+    """A small app: users with their own daily rate who may leave for good; columns user_id, event, time, revenue."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[str, str, datetime, float | None]] = []
+    for i in range(n_users):
+        start, rate = rng.integers(0, 30), rng.uniform(0.05, 0.6)
+        end = start + rng.exponential(90)
+        for day in range(start, n_days):
+            if day > end or rng.random() > rate:
+                continue
+            name = str(rng.choice(["open", "search", "buy"], p=[0.6, 0.3, 0.1]))
+            rows.append((f"user-{i}", name, at(day + rng.random() * 0.99), 5.0 if name == "buy" else None))
+    return pl.DataFrame(rows, schema=["user_id", "event", "time", "revenue"], orient="row")
+
+
+@pytest.fixture
+def filled(make_study: Callable[..., Study], tmp_path: Path) -> tuple[Study, Store]:
+    """A study with short windows and a store holding the small app's 120 days."""
+    random_log().write_parquet(tmp_path / "events.parquet")
+    study = make_study(
+        extracts=[{"source": "table", "path": "events.parquet"}],
+        windows={"observation_days": 28, "eligible_days": 14, "horizon_days": 14},
+        backtest={"n_train_cutoffs": 5, "n_test_cutoffs": 2},
+    )
+    events.ingest(study, progress=False)
+    return study, store.open_filled(study)

@@ -1,0 +1,130 @@
+"""Extracts → event log, and what is counted on the way."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from churn import events, store
+from churn.errors import InputError, StoreError
+from churn.study import Study
+
+from .conftest import SHARED
+
+NOW = datetime(2026, 3, 20, tzinfo=UTC)
+
+
+def write(path: Path, *rows: str) -> None:
+    """A small table as CSV."""
+    path.write_text("user_id,event,time\n" + "\n".join(rows) + "\n")
+
+
+def test_every_row_is_kept_duplicate_or_quarantined(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """Rows read = kept + duplicate + quarantined, and each quarantined row is listed with file, row and reason."""
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time,event_id\na,open,2026-03-01,1\na,open,2026-03-01,1\na,open,2099-01-01,2\na,open,soon,3\n"
+    )
+    study = make_study()
+    result = events.ingest(study, NOW, progress=False)
+    row = result.files.row(0, named=True)
+    assert (row["rows"], row["kept"], row["duplicate"], row["quarantined"]) == (4, 1, 1, 2)
+    listed = store.scan(store.create_or_open(study), "quarantine").sort("source_row").collect()
+    assert listed["reason"].to_list() == ["in_the_future", "unreadable_time"]
+    assert listed["source_row"].to_list() == [3, 4]
+
+
+def test_ingesting_again_adds_nothing(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """The same file under the same or another name adds no event; a new file adds its own."""
+    write(tmp_path / "events.csv", "a,open,2026-03-01", "b,open,2026-03-02")
+    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    assert events.ingest(study, NOW, progress=False).n_added == 2
+    (tmp_path / "copy.csv").write_bytes((tmp_path / "events.csv").read_bytes())
+    assert events.ingest(study, NOW, progress=False).n_added == 0
+    write(tmp_path / "later.csv", "a,open,2026-03-03")
+    assert events.ingest(study, NOW, progress=False).n_added == 1
+    assert store.scan(store.open_filled(study), "events").select(pl.len()).collect().item() == 3
+
+
+def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """One bad file among good ones: an error, and nothing of the good ones becomes visible either."""
+    write(tmp_path / "a.csv", "a,open,2026-03-01")
+    (tmp_path / "b.csv").write_text("user_id,event\na,open\n")
+    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    with pytest.raises(InputError, match=r"b\.csv lacks column"):
+        events.ingest(study, NOW, progress=False)
+    assert not (study.store_path / "store.json").exists()
+    assert list(study.store_path.glob(".staging*")) == []
+
+
+def test_rows_without_a_user_stay_in_the_log_and_out_of_activity(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """An event of an unknown person is kept, but is nobody's activity."""
+    write(tmp_path / "events.csv", "a,open,2026-03-01", ",open,2026-03-01")
+    study = make_study()
+    events.ingest(study, NOW, progress=False)
+    target = store.open_filled(study)
+    assert store.scan(target, "events").collect().height == 2
+    assert store.scan(target, "activity").collect()["user_id"].to_list() == ["a"]
+
+
+def test_late_rows_append_and_sum_on_read(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """A second file with rows of the same user and day leaves the first batch's files alone; the sums are right."""
+    write(tmp_path / "1.csv", "a,open,2026-03-01")
+    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    events.ingest(study, NOW, progress=False)
+    before = {f: f.stat().st_mtime_ns for f in study.store_path.rglob("*.parquet")}
+    write(tmp_path / "2.csv", "a,open,2026-03-01T05:00:00Z")
+    events.ingest(study, NOW, progress=False)
+    assert all(f.stat().st_mtime_ns == mtime for f, mtime in before.items())
+    daily = store.scan(store.open_filled(study), "activity").group_by("user_id", "date", "event").agg(pl.col("n").sum())
+    assert daily.collect()["n"].to_list() == [2]
+
+
+def test_a_single_row_far_ahead_moves_no_coverage(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """Thirty full days and one stray row a year later: complete until the thirtieth day."""
+    rows = [f"u{i},open,2024-01-{d:02d}" for d in range(1, 31) for i in range(300)]
+    write(tmp_path / "events.csv", *rows, "u1,open,2025-02-01")
+    assert events.ingest(make_study(), NOW, progress=False).covered_until == date(2024, 1, 30)
+
+
+def test_a_last_day_cut_off_half_way_is_not_covered(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """The last day has a quarter of its weekday's usual events: coverage ends the day before, less settling time."""
+    rows = [f"u{i},open,2024-01-{d:02d}" for d in range(1, 31) for i in range(40 if d < 30 else 10)]
+    write(tmp_path / "events.csv", *rows)
+    study = make_study(extracts=[{"source": "table", "path": "events.csv", "settling_days": 2}])
+    assert events.ingest(study, NOW, progress=False).covered_until == date(2024, 1, 27)
+
+
+def test_a_store_of_another_time_zone_or_version_is_refused(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """Days depend on the study's zone, so a store made for another zone, or by another version, isn't mixed."""
+    write(tmp_path / "events.csv", "a,open,2026-03-01")
+    events.ingest(make_study(), NOW, progress=False)
+    with pytest.raises(StoreError, match="another timezone"):
+        events.ingest(make_study(timezone="Asia/Tokyo"), NOW, progress=False)
+    file = make_study().store_path / "store.json"
+    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 0'))
+    with pytest.raises(StoreError, match="schema version 0"):
+        events.ingest(make_study(), NOW, progress=False)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")
+def test_the_appsflyer_sample_keeps_18_of_21(make_study: Callable[..., Study]) -> None:
+    """As the samples' README says: one copy, one second attribution, one future row; a second time nothing is added."""
+    path = SHARED / "samples/appsflyer/pull_api/in_app_events_report_utc.csv"
+    study = make_study(extracts=[{"source": "appsflyer", "path": str(path)}])
+    result = events.ingest(study, NOW, progress=False)
+    assert result.files.select("rows", "kept", "duplicate", "quarantined").row(0) == (21, 18, 1, 2)
+    assert dict(result.reasons.iter_rows()) == {"in_the_future": 1, "not_primary": 1}
+    local = str(path).replace("_utc", "_app_tz")
+    both = [
+        {"source": "appsflyer", "path": str(path)},
+        {"source": "appsflyer", "path": local, "timezone": "America/Los_Angeles"},
+    ]
+    again = events.ingest(make_study(extracts=both), NOW, progress=False)
+    assert again.n_added == 0
+    assert again.files["duplicate"].sum() == 19

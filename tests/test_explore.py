@@ -1,0 +1,45 @@
+"""What explore shows, computed by hand."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from churn import events, explore, store
+from churn.study import Study
+
+
+def test_retention_counts_users_by_months_since_first_seen(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """Two users of January, one back in February: shares 1 and 0.5; the unfinished March isn't shown."""
+    filler = "".join(f"z,open,2026-0{m}-{d:02d}\n" for m in (1, 2, 3) for d in range(1, 29 if m < 3 else 10))
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time\na,open,2026-01-05\na,open,2026-02-07\nb,open,2026-01-09\n" + filler
+    )
+    study = make_study()
+    events.ingest(study, progress=False)
+    table = explore.retention(store.open_filled(study), study)
+    assert table["cohort"].unique().to_list() == [date(2026, 1, 1)]
+    assert table["n_users"].to_list() == [3, 3]
+    assert table["share"].to_list() == pytest.approx([1, 2 / 3])
+
+
+def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
+    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody comes every third day: no silence lasts longer, and the last ones, cut off, are no losses."""
+    monkeypatch.setattr(explore, "MIN_AT_RISK", 1)
+    days = [f"u{i},open,2026-01-{d:02d}\n" for i in range(20) for d in range(1 + i % 3, 31, 3)]
+    (tmp_path / "events.csv").write_text("user_id,event,time\n" + "".join(days))
+    study = make_study()
+    events.ingest(study, progress=False)
+    curve = explore.return_curve(store.open_filled(study), study)
+    assert curve.filter(pl.col("silence_days") < 3)["return_rate"].to_list() == [1, 1]
+
+
+def test_the_shortest_horizon_is_the_first_below_the_share() -> None:
+    """The first silence under the stated share; none if it never falls so low."""
+    curve = pl.DataFrame({"silence_days": [1, 7, 14], "return_rate": [0.9, 0.2, 0.05]})
+    assert explore.shortest_horizon(curve, 0.1) == 14
+    assert explore.shortest_horizon(curve, 0.01) is None

@@ -1,0 +1,41 @@
+"""Churned, active or unknown."""
+
+from datetime import date, timedelta
+
+from churn import activity, labels
+from churn.study import Windows
+
+from .conftest import DAY0, event_log
+
+WINDOWS = Windows(lead_days=2, horizon_days=7)
+CUTOFF = DAY0 + timedelta(days=10)
+
+
+def came_back(*rows: dict, as_of: date = date(2030, 1, 1)) -> bool:
+    """Whether u1 is active in the horizon of day 10: days 12 to 18."""
+    daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
+    return labels.returned(daily, [CUTOFF], WINDOWS, (), as_of).collect().height == 1
+
+
+def test_the_horizon_is_half_open_and_starts_after_the_lead() -> None:
+    """Days 12 to 18 count; day 11 is lead time and day 19 is over."""
+    assert [came_back({"day": d}) for d in (10, 11.99, 12, 18.99, 19)] == [False, False, True, True, False]
+
+
+def test_passive_events_are_no_return() -> None:
+    """An uninstall or a message in the horizon does not make a user active."""
+    assert not came_back({"day": 13, "kind": "uninstall"}, {"day": 14, "kind": "message_sent"})
+
+
+def test_a_return_that_was_not_known_yet_does_not_count() -> None:
+    """As of day 20, an event of day 13 received on day 25 is unknown."""
+    row = {"day": 13, "received": 25}
+    assert came_back(row)
+    assert not came_back(row, as_of=DAY0 + timedelta(days=20))
+
+
+def test_a_label_is_mature_when_its_whole_horizon_is_covered() -> None:
+    """Horizon days 12 to 18: mature with day 18 covered, not with day 17; the newest mature cutoff agrees."""
+    assert labels.is_mature(CUTOFF, WINDOWS, DAY0 + timedelta(days=18))
+    assert not labels.is_mature(CUTOFF, WINDOWS, DAY0 + timedelta(days=17))
+    assert labels.newest_mature(WINDOWS, DAY0 + timedelta(days=18)) == CUTOFF

@@ -1,0 +1,172 @@
+"""The laws of time, as properties, and snapshots built from a store."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from churn import activity, events, features, labels, snapshots, store
+from churn.errors import CutoffError, LeakError, StudyError
+from churn.features import Plan
+from churn.store import Store
+from churn.study import Study, Windows
+
+from .conftest import DAY0, event_log
+
+CUTOFF = DAY0 + timedelta(days=20)
+PLAN = Plan(observation_days=14, vocabulary=("open", "buy"))
+WINDOWS = Windows(observation_days=14, eligible_days=14, lead_days=1, horizon_days=7)
+KINDS = st.sampled_from(["in_app", "purchase", "message_sent", "uninstall", "install"])
+
+
+@st.composite
+def rows(draw: st.DrawFn, low: float, high: float, received: st.SearchStrategy[Any]) -> dict[str, Any]:
+    """One event between two days."""
+    return {
+        "u": draw(st.sampled_from(["u1", "u2", "u3"])),
+        "day": draw(st.floats(low, high, exclude_max=True, width=32)),
+        "event": draw(st.sampled_from(["open", "buy", "rare"])),
+        "kind": draw(KINDS),
+        "revenue": draw(st.none() | st.floats(-50, 50, width=16)),
+        "received": draw(received),
+    }
+
+
+NEVER_STATED = st.none()
+PAST = st.lists(rows(-30, 20, NEVER_STATED | st.floats(-30, 19.9)), min_size=1, max_size=12)
+FUTURE = st.lists(rows(20, 60, NEVER_STATED | st.floats(-30, 60)), max_size=8)
+LATE = st.lists(rows(-30, 20, st.floats(20, 60)), max_size=8)
+
+
+def observe(log: list[dict[str, Any]]) -> pl.DataFrame:
+    """Features at day 20 of a log, by the same road that training and scoring take."""
+    frame = event_log(*log).lazy()
+    first = pl.col("first_at").dt.date().alias("first_date")
+    users = activity.users_from_events(frame, "UTC").select("user_id", "known_date", first)
+    daily = activity.from_events(frame, "UTC", "USD")
+    return snapshots.of_users(daily, users, [CUTOFF], PLAN, WINDOWS).sort("user_id").collect()
+
+
+@settings(max_examples=60, deadline=None)
+@given(past=PAST, future=FUTURE, late=LATE)
+def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
+    past: list[dict[str, Any]], future: list[dict[str, Any]], late: list[dict[str, Any]]
+) -> None:
+    """Adding events dated at or after the cutoff, or received at or after it, changes no feature or eligibility."""
+    snapshots.compare(observe(past), observe(past + future + late), CUTOFF)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    horizon=st.lists(rows(21, 28, NEVER_STATED), max_size=5),
+    past=PAST,
+    after=st.lists(rows(28, 60, NEVER_STATED), max_size=5),
+)
+def test_no_event_outside_the_horizon_changes_a_label(
+    horizon: list[dict[str, Any]], past: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
+    """Who returned depends on the horizon alone: events before it (lead time included) and after it change nothing."""
+
+    def came(log: list[dict[str, Any]]) -> list[str]:
+        daily = activity.from_events(event_log(*log, {"u": "nobody", "day": 0}).lazy(), "UTC", "USD")
+        return sorted(labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1)).collect()["user_id"])
+
+    lead = [{"u": "u1", "day": 20.5}]
+    assert came(horizon) == came(past + lead + horizon + after)
+
+
+@settings(max_examples=30, deadline=None)
+@given(log=PAST)
+def test_features_do_not_depend_on_how_users_are_bucketed(log: list[dict[str, Any]]) -> None:
+    """Each user computed alone gives the same numbers as all together."""
+    alone = [observe([r for r in log if r["u"] == user]) for user in sorted({r["u"] for r in log})]
+    snapshots.compare(observe(log), pl.concat(alone), CUTOFF)
+
+
+def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(filled: tuple[Study, Store]) -> None:
+    """Built from the store: unique keys, every feature present, labels null exactly where the horizon isn't over."""
+    study, target = filled
+    end = snapshots.covered_end(target)
+    plan = snapshots.plan(target, study, end - timedelta(days=21))
+    cutoffs = [end - timedelta(days=14), end - timedelta(days=13), end]
+    snapshot = snapshots.build(target, study, cutoffs, plan)
+    assert snapshot.select("user_id", "cutoff").is_unique().all()
+    assert list(features.catalogue(plan)) == snapshot.columns[2:-1]
+    known = snapshot.group_by("cutoff").agg(pl.col("churned").is_not_null().all()).sort("cutoff")
+    assert known["churned"].to_list() == [True, False, False]
+
+
+def test_labels_as_of_an_earlier_day_are_those_known_then(filled: tuple[Study, Store]) -> None:
+    """As of its own horizon's end a label is known; a day earlier it is not."""
+    study, target = filled
+    cutoff = DAY0 + timedelta(days=60)
+    plan = snapshots.plan(target, study, cutoff)
+    end = labels.horizon(cutoff, study.windows)[1]
+    assert snapshots.build(target, study, [cutoff], plan, end)["churned"].null_count() == 0
+    early = snapshots.build(target, study, [cutoff], plan, end - timedelta(days=1))
+    assert early["churned"].null_count() == early.height
+
+
+def test_cutoffs_outside_the_data_are_refused(filled: tuple[Study, Store]) -> None:
+    """Before the first eligible window and after the last complete day: an error that names the range."""
+    study, target = filled
+    for cutoff in (DAY0, DAY0 + timedelta(days=500)):
+        with pytest.raises(CutoffError, match=r"choose from 2026-01-15 to 2026-0"):
+            snapshots.observe(target, study, [cutoff], PLAN)
+
+
+def test_an_active_event_that_is_not_in_the_log_is_refused(filled: tuple[Study, Store]) -> None:
+    """A misspelt active event names the commonest events there are."""
+    study, target = filled
+    wrong = study.model_copy(update={"activity": study.activity.model_copy(update={"counts_as_active": ("oepn",)})})
+    with pytest.raises(StudyError, match="oepn not in the log; the commonest are open, search, buy"):
+        snapshots.plan(target, wrong, DAY0 + timedelta(days=60))
+
+
+def test_the_poison_check_passes_honest_features(filled: tuple[Study, Store]) -> None:
+    """The package's own features pass, and users were really compared."""
+    study, target = filled
+    cutoffs = [DAY0 + timedelta(days=d) for d in (40, 80)]
+    assert snapshots.poison_check(target, study, cutoffs, snapshots.plan(target, study, cutoffs[1]), 4) > 50
+
+
+@pytest.mark.parametrize("leak", ["inclusive cutoff", "late rows", "late first seen"])
+def test_the_poison_check_catches_a_feature_that_sees_the_future(
+    filled: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch, leak: str
+) -> None:
+    """A cutoff read inclusively, late rows let in, a first-seen date learned later: each stops the run by name."""
+    study, target = filled
+    if leak == "inclusive cutoff":
+        wrong = lambda cutoff: pl.col("date") <= cutoff  # noqa: E731
+        monkeypatch.setattr(features, "known_before", wrong)
+    elif leak == "late rows":
+        monkeypatch.setattr(features, "known_before", lambda cutoff: pl.col("date") < cutoff)
+    else:
+        honest = features._tenure
+        monkeypatch.setattr(
+            features,
+            "_tenure",
+            lambda users, cutoff: honest(users.with_columns(known_date=pl.lit(None, pl.Date)), cutoff),
+        )
+    cutoff = DAY0 + timedelta(days=60)
+    with pytest.raises(LeakError, match="sees the future"):
+        snapshots.poison_check(target, study, [cutoff], PLAN, 4)
+
+
+def test_days_are_those_of_the_study_time_zone(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """23:30 UTC on 9 January is 10 January in Berlin: seen at cutoff 11 January as yesterday."""
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time\na,open,2026-01-09T23:30:00Z\na,open,2026-01-01\nb,open,2026-01-12T12:00:00Z\n"
+    )
+    study = make_study(
+        timezone="Europe/Berlin", windows={"observation_days": 28, "eligible_days": 7, "horizon_days": 1}
+    )
+    events.ingest(study, progress=False)
+    target = store.open_filled(study)
+    got = snapshots.observe(target, study, [date(2026, 1, 11)], Plan(28))
+    assert got["recency_days"].to_list() == [1]

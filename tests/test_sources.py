@@ -1,0 +1,162 @@
+"""Readers: extracts → canonical events."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from churn import sources
+from churn.errors import InputError
+from churn.sources import parse
+from churn.study import Extract, Study
+
+from .conftest import SHARED
+
+AF = Extract(source="appsflyer", path="x")
+TABLE = Extract(source="table", path="x")
+HEADER = "Event Time,Event Name,AppsFlyer ID,Customer User ID,Event Value,Event Revenue,Event Revenue Currency,App ID,"
+HEADER += "Is Primary Attribution,Country Code\n"
+
+
+def appsflyer(tmp_path: Path, *lines: str, extract: Extract = AF) -> pl.DataFrame:
+    """Read an AppsFlyer report made of the lines."""
+    (tmp_path / "report.csv").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    return sources.read(tmp_path / "report.csv", extract)
+
+
+def test_appsflyer_ids_stay_text_and_stand_ins_for_missing_become_null(tmp_path: Path) -> None:
+    """User id 0001007 keeps its zeros, country NA is Namibia, the id null is no id."""
+    got = appsflyer(
+        tmp_path,
+        "2026-03-08 02:14:05,af_login,dev-1,0001007,{},,USD,app,true,NA",
+        "2026-03-08 02:14:06,af_login,dev-2,null,{},,USD,app,true,US",
+    )
+    assert got["user_id"].to_list() == ["0001007", None]
+    assert got["country"].to_list() == ["NA", "US"]
+
+
+def test_appsflyer_kind_follows_money_and_name(tmp_path: Path) -> None:
+    """A positive amount is a purchase, a negative one a refund; af_purchase is one even without amount."""
+    got = appsflyer(
+        tmp_path,
+        "2026-03-08 02:00:00,vip,d,u,{},9.99,EUR,app,true,DE",
+        "2026-03-08 02:00:01,cancel_purchase,d,u,{},-4.99,EUR,app,true,DE",
+        "2026-03-08 02:00:02, af_purchase ,d,u,{},,EUR,app,true,DE",
+        "2026-03-08 02:00:03,Level 5  Complete,d,u,{},,EUR,app,true,DE",
+        "2026-03-08 02:00:04,af_uninstall,d,u,{},,,app,true,DE",
+    )
+    assert got["event_kind"].to_list() == ["purchase", "refund", "purchase", "in_app", "uninstall"]
+    assert got["event"].to_list()[2:4] == ["af_purchase", "level_5_complete"]
+    assert got["currency"].to_list() == ["EUR", "EUR", None, None, None]
+    assert got["event_time_basis"].to_list()[-1] == "detected"
+
+
+def test_appsflyer_faults_are_named_per_row(tmp_path: Path) -> None:
+    """Second attribution copies, unreadable times and amounts each get their reason; good rows get none."""
+    got = appsflyer(
+        tmp_path,
+        "2026-03-08 02:00:00,a,d,u,{},,,app,false,DE",
+        "yesterday,a,d,u,{},,,app,true,DE",
+        "2026-03-08 02:00:00,a,d,u,{},ten,,app,true,DE",
+        "2026-03-08 02:00:00,,d,u,{},,,app,true,DE",
+        "2026-03-08 02:00:00,a,d,u,{},,,app,,DE",
+    )
+    assert got["fault"].to_list() == ["not_primary", "unreadable_time", "unreadable_revenue", "no_event_name", None]
+
+
+def test_a_report_in_local_time_has_the_same_events(tmp_path: Path) -> None:
+    """The same second written in the app's zone gives the same instant and the same event_id; a DST gap is a fault."""
+    utc = appsflyer(tmp_path, "2026-03-08 10:00:01,a,d,u,{},,,app,true,US")
+    zone = Extract(source="appsflyer", path="x", timezone="America/Los_Angeles")
+    local = appsflyer(
+        tmp_path,
+        "2026-03-08 03:00:01,a,d,u,{},,,app,true,US",
+        "2026-03-08 02:30:00,a,d,u,{},,,app,true,US",
+        extract=zone,
+    )
+    assert local["event_time"][0] == utc["event_time"][0] == datetime(2026, 3, 8, 10, 0, 1, tzinfo=UTC)
+    assert local["event_id"][0] == utc["event_id"][0]
+    assert local["fault"].to_list() == [None, "unreadable_time"]
+
+
+@pytest.mark.parametrize("name", ["events.csv", "events.parquet", "events.ndjson"])
+def test_a_table_reads_the_same_from_every_format(tmp_path: Path, name: str) -> None:
+    """CSV, Parquet and NDJSON of the same rows give the same events through a column map."""
+    frame = pl.DataFrame(
+        {
+            "who": ["a", "b"],
+            "what": ["Open", "Buy It"],
+            "when": ["2026-01-01T10:00:00Z", "1767265200"],
+            "eur": [None, "5"],
+        }
+    )
+    write = {"csv": frame.write_csv, "parquet": frame.write_parquet, "ndjson": frame.write_ndjson}
+    write[name.split(".")[1]](tmp_path / name)
+    columns = {"user_id": "who", "event": "what", "time": "when", "revenue": "eur"}
+    got = sources.read(tmp_path / name, Extract(source="table", path=name, columns=columns))
+    assert got["event"].to_list() == ["open", "buy_it"]
+    assert got["event_kind"].to_list() == ["in_app", "purchase"]
+    assert got["event_time"].dt.hour().to_list() == [10, 11]
+    assert got["fault"].to_list() == [None, None]
+
+
+def test_times_of_every_usual_form_are_read() -> None:
+    """ISO with T or blank, Z, offsets, epoch s, ms and us, dates: all are read; nonsense is null."""
+    texts = [
+        "2026-01-01 10:00:00",
+        "2026-01-01T10:00:00.5Z",
+        "2026-01-01T10:00:00+05:30",
+        "2026-01-01 10:00:00 UTC",
+        "1767261600",
+        "1767261600000",
+        "1767261600000000",
+        "2026-01-01",
+        "soon",
+        None,
+    ]
+    frame = pl.DataFrame({"t": texts}).with_columns(parse.time("t", pl.String(), "UTC"))
+    hours = [t.hour + t.minute / 60 if t else None for t in frame["t"]]
+    assert hours == [10, 10, 4.5, 10, 10, 10, 10, 0, None, None]
+
+
+def test_missing_values_written_as_nan_are_missing_and_infinite_ones_are_faults(tmp_path: Path) -> None:
+    """NaN means no revenue, as other tools write it; infinity can't be meant."""
+    frame = pl.DataFrame(
+        {
+            "user_id": ["a", "a"],
+            "event": ["x", "x"],
+            "time": [1767261600, 1767261601],
+            "revenue": [float("nan"), float("inf")],
+        }
+    )
+    frame.write_parquet(tmp_path / "t.parquet")
+    got = sources.read(tmp_path / "t.parquet", TABLE)
+    assert got["revenue"].to_list() == [None, None]
+    assert got["fault"].to_list() == [None, "unreadable_revenue"]
+
+
+def test_unreadable_files_are_refused_in_one_sentence(tmp_path: Path, make_study: "type[Study]") -> None:
+    """No file, an empty file, a header without a needed column, a file that isn't what its name says."""
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "short.csv").write_text("Event Time,Event Name\n2026-01-01 00:00:00,x\n")
+    (tmp_path / "fake.parquet").write_text("no parquet")
+    with pytest.raises(InputError, match="is empty"):
+        sources.read(tmp_path / "empty.csv", AF)
+    with pytest.raises(InputError, match=r"lacks column\(s\) AppsFlyer ID"):
+        sources.read(tmp_path / "short.csv", AF)
+    with pytest.raises(InputError, match="can't be read"):
+        sources.read(tmp_path / "fake.parquet", TABLE)
+    with pytest.raises(InputError, match="no file at"):
+        sources.files(Extract(source="table", path="nothing-here"), make_study())
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")
+def test_the_sample_report_in_two_time_zones_holds_the_same_events() -> None:
+    """All 21 rows of the UTC sample and of its local-time twin have equal ids, times, users and amounts."""
+    folder = SHARED / "samples/appsflyer/pull_api"
+    zone = Extract(source="appsflyer", path="x", timezone="America/Los_Angeles")
+    utc = sources.read(folder / "in_app_events_report_utc.csv", AF)
+    local = sources.read(folder / "in_app_events_report_app_tz.csv", zone)
+    assert utc.height == 21
+    assert utc.equals(local)

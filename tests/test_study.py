@@ -1,0 +1,73 @@
+"""churn.toml → Study."""
+
+from pathlib import Path
+
+import pytest
+
+from churn.errors import StudyError
+from churn.study import load, parse
+
+MINIMAL = {"extracts": [{"source": "appsflyer", "path": "raw"}]}
+
+
+def test_everything_but_the_extracts_has_a_default(tmp_path: Path) -> None:
+    """A study that holds only extracts works, and its paths start at the study file's folder."""
+    study = parse(MINIMAL, tmp_path)
+    assert (study.windows.horizon_days, study.braze.create_unknown_users) == (28, False)
+    assert study.store_path == tmp_path.resolve() / "data" / "store"
+
+
+def test_every_fault_is_named_at_once_with_its_path(tmp_path: Path) -> None:
+    """Several faults in one file are all listed, each where it stands, misspelt keys with a suggestion."""
+    data = {
+        "extracts": [{"source": "appsflyer", "path": "x", "timezone": "Mars"}],
+        "windows": {"horizon_day": 3},
+        "braze": {"endpoint": "http://rest.example.com"},
+    }
+    with pytest.raises(StudyError) as caught:
+        parse(data, tmp_path)
+    message = str(caught.value)
+    assert "3 fault(s)" in message
+    assert "extracts.0.timezone" in message
+    assert "windows.horizon_day: unknown key; did you mean horizon_days?" in message
+    assert "braze.endpoint" in message
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [
+        ({"segments": [{"name": "high", "from_probability": 0.5}]}, "the last at 0.0"),
+        ({"braze": {"ledger": "postgresql://me:secret@db/x"}}, "CHURN_LEDGER_URL"),
+        ({"windows": {"eligible_days": 91}}, "must not exceed"),
+        ({"extracts": []}, "extracts"),
+    ],
+)
+def test_rules_between_values_are_checked(tmp_path: Path, part: dict, word: str) -> None:
+    """Segments that don't reach down to 0, a password in the file, too wide a window, no extracts: each refused."""
+    with pytest.raises(StudyError, match=word) as caught:
+        parse(MINIMAL | part, tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_study_is_frozen(tmp_path: Path) -> None:
+    """A study can't be changed after it was read."""
+    with pytest.raises(ValueError, match="frozen"):
+        parse(MINIMAL, tmp_path).timezone = "Europe/Berlin"
+
+
+def test_a_missing_file_and_broken_toml_are_said_plainly(tmp_path: Path) -> None:
+    """A path that isn't there and a file that isn't TOML each give one sentence naming the file."""
+    with pytest.raises(StudyError, match="there is no study file"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "churn.toml").write_text("[[extracts]\n")
+    with pytest.raises(StudyError, match=r"churn\.toml can't be read"):
+        load(tmp_path / "churn.toml")
+
+
+def test_the_ledger_address_comes_from_the_environment_if_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHURN_LEDGER_URL wins over the study, so that a password never stands in a file."""
+    study = parse(MINIMAL, tmp_path)
+    monkeypatch.delenv("CHURN_LEDGER_URL", raising=False)
+    assert study.ledger_url == f"sqlite:///{tmp_path.resolve()}/data/store/ledger.db"
+    monkeypatch.setenv("CHURN_LEDGER_URL", "postgresql+psycopg://db/churn")
+    assert study.ledger_url == "postgresql+psycopg://db/churn"
