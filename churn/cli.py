@@ -74,9 +74,9 @@ def simulate(
 ) -> None:
     """Write an invented app's events as a vendor would, with the true churn probabilities beside them."""
     from churn import simulate as simulator
-    from churn.study import Windows
+    from churn import simulate_exports
 
-    counts = simulator.write(simulator.markov(users, days, seed), out, source, Windows(), progress=progress)
+    counts = simulate_exports.write(simulator.markov(users, days, seed), out, source, progress=progress)
     typer.echo(", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in counts.items()))
     typer.echo(f"next: churn ingest --study {out / 'churn.toml'}")
 
