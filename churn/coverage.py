@@ -33,6 +33,7 @@ def _one_extract(volume: pl.DataFrame, extract: Extract) -> date | None:
 
 
 def _last_whole_day(live: pl.DataFrame) -> date:
+    last: date
     last, n = live.row(-1)
     weeks = [last - timedelta(days=7 * k) for k in range(1, 5)]
     usual = live.filter(pl.col("date").is_in(weeks))["n"].median()

@@ -323,3 +323,86 @@ def expected_log_loss(probability: np.ndarray, truth: np.ndarray) -> float:
     """Mean log loss that ``probability`` would have over all outcomes that ``truth`` makes possible."""
     p = np.clip(probability, 1e-15, 1 - 1e-15)
     return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p)))
+
+
+def parse_training_cutoffs(target: Store, study: Study, newest: str, listed: list[str]) -> list[date]:
+    """Training cutoffs from notebook parameters: an explicit list, else the study's series up to ``newest``."""
+    if listed:
+        return sorted({c for c in map(snapshots.parse_cutoff, listed) if c})
+    return training_cutoffs(target, study, snapshots.parse_cutoff(newest))
+
+
+def choice_metrics(choice: Choice) -> dict[str, float]:
+    """Log loss of each candidate over the folds of the inner loop, weighted by their rows; empty without folds."""
+    weighted = (pl.col("log_loss") * pl.col("n")).sum() / pl.col("n").sum()
+    totals = choice.folds.group_by("candidate", maintain_order=True).agg(weighted)
+    return {f"log_loss {name}": loss for name, loss in totals.iter_rows()}
+
+
+def choice_table(choice: Choice) -> pl.DataFrame:
+    """The inner loop for readers: one row per candidate, a column per judged cutoff, then all together."""
+    wide = choice.folds.with_columns(pl.col("cutoff").cast(pl.String)).pivot(
+        "cutoff", index="candidate", values="log_loss"
+    )
+    total = {name.removeprefix("log_loss "): loss for name, loss in choice_metrics(choice).items()}
+    used = pl.when(pl.col("candidate") == choice.candidate).then(pl.lit("used")).otherwise(pl.lit(""))
+    together = pl.col("candidate").replace_strict(total, return_dtype=pl.Float64).alias("all")
+    return wide.with_columns(together, used.alias(" "))
+
+
+def feature_table(fitted: Model) -> pl.DataFrame:
+    """Every feature the model sees and what it means."""
+    meanings = features.catalogue(fitted.plan)
+    return pl.DataFrame([{"feature": name, "meaning": meanings[name].meaning} for name in fitted.features])
+
+
+FIGURES = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "brier": "Brier",
+    "calibration_error": "calibration error",
+    "lift_top_tenth": "lift, top tenth",
+    "capture_top_tenth": "capture, top tenth",
+}
+
+
+def summary_table(table: pl.DataFrame) -> pl.DataFrame:
+    """The pooled figures for readers: one row per figure, a column per model."""
+    pooled = table.filter(pl.col("cutoff").is_null()).select("model", *FIGURES).rename(FIGURES)
+    return pooled.transpose(include_header=True, header_name="figure", column_names="model")
+
+
+def interval_table(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
+    """Intervals for readers: figure, from, to."""
+    return intervals(predictions, random_state).rename({"low": "from", "high": "to"}).sort("figure")
+
+
+def choices_table(choices: pl.DataFrame) -> pl.DataFrame:
+    """What each test cutoff was predicted with, and forecast against actual churn rate."""
+    return choices.select(
+        pl.col("cutoff").cast(pl.String), "candidate", "calibrated", "n_train_rows", "forecast_churn_rate", "churn_rate"
+    )
+
+
+def headline(table: pl.DataFrame) -> dict[str, Any]:
+    """The pooled figures of the chosen model, and the recency baseline's AUC and log loss beside them."""
+    pooled = {row["model"]: row for row in table.filter(pl.col("cutoff").is_null()).drop("cutoff").to_dicts()}
+    chosen = {k: v for k, v in pooled["chosen"].items() if k != "model"}
+    return {**chosen, "recency_auc": pooled["recency"]["auc"], "recency_log_loss": pooled["recency"]["log_loss"]}
+
+
+def against_truth(predictions: pl.DataFrame, truth: str) -> float | None:
+    """Ceiling skill of the chosen model over all test cutoffs; null without a file of true probabilities."""
+    if not truth:
+        return None
+    known = pl.read_parquet(truth).rename({"probability": "truth"})
+    both = predictions.filter(pl.col("model") == "chosen").join(known, on=["user_id", "cutoff"])
+    return ceiling_skill(both["probability"].to_numpy(), both["truth"].to_numpy())
+
+
+def ceiling_sentence(skill: float | None) -> str:
+    """What a ceiling skill means, in one sentence."""
+    if skill is None:
+        return "No true probabilities are known here, so the distance to the best possible can't be said."
+    return f"This app is simulated: the model knows {skill:.0%} of what could be known (100 % is the true probability)."

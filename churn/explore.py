@@ -102,3 +102,16 @@ def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:
     """
     quiet = curve.filter(pl.col("return_rate") < max_return_rate)["silence_days"]
     return None if quiet.is_empty() else int(quiet[0])
+
+
+def advice(curve: pl.DataFrame, study: Study, max_return_rate: float) -> str:
+    """The shortest horizon beside the study's, in one sentence."""
+    horizon = shortest_horizon(curve, max_return_rate)
+    ours = study.windows.horizon_days
+    if horizon is None:
+        return f"After no silence seen here do fewer than {max_return_rate:.0%} still return; more history is needed."
+    fits = "which is long enough" if ours >= horizon else "which calls many resting users churned"
+    return (
+        f"After {horizon} days of silence fewer than {max_return_rate:.0%} still return; "
+        f"the study's horizon is {ours} days, {fits}."
+    )

@@ -65,3 +65,11 @@ def read(target: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.Da
 def check(target: Store, study: Study, scores: pl.DataFrame, fitted: Model) -> pl.DataFrame:
     """What the gates say of these scores and the data behind them."""
     return health.check(target, study, scores["cutoff"][0], scores, fitted)
+
+
+def segment_counts(scores: pl.DataFrame, study: Study) -> pl.DataFrame:
+    """Users per segment in the study's order: segment, n, share, mean_probability."""
+    order = pl.DataFrame({"segment": [s.name for s in study.segments]})
+    counts = scores.group_by("segment").agg(n=pl.len(), mean_probability=pl.col("probability").mean())
+    table = order.join(counts, on="segment", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
+    return table.select("segment", "n", (pl.col("n") / pl.col("n").sum()).alias("share"), "mean_probability")

@@ -83,8 +83,8 @@ def _load(file: Path) -> Store:
             f"{file} has schema version {data.get('schema_version')}, this program writes {SCHEMA_VERSION}: "
             "move data/store away and run `churn ingest` again"
         )
-    days = {k: date.fromisoformat(data[k]) if data[k] else None for k in ("covered_until", "first_date")}
-    return Store(file.parent, data["bound"], tuple(data["batches"]), n_buckets=data["n_buckets"], **days)
+    covered, first = (date.fromisoformat(data[k]) if data[k] else None for k in ("covered_until", "first_date"))
+    return Store(file.parent, data["bound"], tuple(data["batches"]), covered, first, data["n_buckets"])
 
 
 def commit(store: Store, batch: dict[str, Any], covered_until: date | None, first_date: date | None) -> Store:

@@ -126,6 +126,7 @@ class Braze(Part):
     create_unknown_users: bool = False
     segment_attribute: AttributeName = "churn_segment"
     score_attribute: AttributeName | None = "churn_score"  # null in code only; "" in the file switches it off
+    score_step: int = Field(default=10, ge=1, le=100)  # a score alone is sent once it moved this far
     lapsed_value: str | None = None  # told once to users no longer scored; null removes the attributes
     ledger: Annotated[str, AfterValidator(_no_password)] = "sqlite:///data/store/ledger.db"
     batch_size: int = Field(default=75, ge=1, le=75)

@@ -11,6 +11,7 @@ import polars as pl
 from churn.errors import InputError
 from churn.sources import parse
 from churn.study import Extract
+from churn.tables import EVENT_KINDS
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".ndjson", ".jsonl")
 SETTLING_DAYS = 0
@@ -88,7 +89,7 @@ def _fault(raw: pl.DataFrame) -> pl.Expr:
     faults = {
         "unreadable_time": pl.col("event_time").is_null(),
         "no_event_name": pl.col("event").is_null(),
-        "unknown_kind": ~pl.col("event_kind").is_in(parse.EVENT_KINDS),
+        "unknown_kind": ~pl.col("event_kind").is_in(EVENT_KINDS),
     }
     if "revenue" in raw.columns:
         # fault columns are judged on the parsed frame; the original revenue is gone there, so compare with raw

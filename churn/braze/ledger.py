@@ -1,0 +1,179 @@
+"""What Braze acknowledged, in SQL: the basis for sending only what changed and for resuming after a break."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    make_url,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from churn.errors import TerminalBrazeError
+
+SCHEMA_VERSION = 1
+_metadata = MetaData()
+_schema = Table("churn_schema", _metadata, Column("version", Integer, primary_key=True))
+_told = Table(
+    "churn_told",
+    _metadata,
+    *[Column(n, String, primary_key=True) for n in ("endpoint", "workspace", "kind", "identifier", "attribute")],
+    Column("value", String, nullable=False),  # JSON; 'null' once the attribute was removed
+    Column("run_id", String, nullable=False),
+    Column("acknowledged_at", DateTime(timezone=True), nullable=False),
+)
+_runs = Table(
+    "churn_runs",
+    _metadata,
+    Column("run_id", String, primary_key=True),
+    Column("endpoint", String, nullable=False),
+    Column("workspace", String, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("summary", String),
+)
+_rejects = Table(
+    "churn_rejects",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("identifier", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One place of delivery in one database: what a sandbox was told says nothing about production."""
+
+    engine: Engine
+    endpoint: str
+    workspace: str
+    kind: str
+
+
+def open_ledger(url: str, endpoint: str, workspace: str, kind: str) -> Ledger:
+    """Connect, and make the tables where they are missing. Raises TerminalBrazeError without the URL's password."""
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite" and address.database:
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        engine = create_engine(address)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _durable)
+        _metadata.create_all(engine)
+        _check_version(engine)
+    except (SQLAlchemyError, ImportError) as error:
+        shown = address.render_as_string(hide_password=True)
+        raise TerminalBrazeError(f"the ledger {shown} can't be opened ({type(error).__name__})") from None
+    return Ledger(engine, endpoint, workspace, kind)
+
+
+def _durable(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _check_version(engine: Engine) -> None:
+    with engine.begin() as connection:
+        version = connection.execute(select(_schema.c.version)).scalar()
+        if version is None:
+            connection.execute(insert(_schema).values(version=SCHEMA_VERSION))
+        elif version != SCHEMA_VERSION:
+            raise TerminalBrazeError(f"the ledger has schema version {version}, this program writes {SCHEMA_VERSION}")
+
+
+def told(ledger: Ledger, attributes: Sequence[str]) -> pl.DataFrame:
+    """The last acknowledged value of these attributes: identifier, attribute, value (JSON text)."""
+    here = (_told.c.endpoint == ledger.endpoint) & (_told.c.workspace == ledger.workspace)
+    wanted = here & (_told.c.kind == ledger.kind) & _told.c.attribute.in_(attributes)
+    with ledger.engine.connect() as connection:
+        rows = connection.execute(select(_told.c.identifier, _told.c.attribute, _told.c.value).where(wanted)).all()
+    schema = {"identifier": pl.String, "attribute": pl.String, "value": pl.String}
+    return pl.DataFrame([tuple(r) for r in rows], schema=schema, orient="row")
+
+
+def record(ledger: Ledger, run_id: str, objects: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Keep what one acknowledged batch told, in one transaction: pairs of identifier and its attributes."""
+    now = datetime.now(UTC)
+    place = {"endpoint": ledger.endpoint, "workspace": ledger.workspace, "kind": ledger.kind}
+    rows = [
+        {
+            **place,
+            "identifier": who,
+            "attribute": name,
+            "value": json.dumps(value),
+            "run_id": run_id,
+            "acknowledged_at": now,
+        }
+        for who, values in objects
+        for name, value in values.items()
+    ]
+    if not rows:
+        return
+    statement: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[ledger.engine.dialect.name](_told)
+    changed = {name: statement.excluded[name] for name in ("value", "run_id", "acknowledged_at")}
+    upsert = statement.on_conflict_do_update(index_elements=list(_told.primary_key), set_=changed)
+    with ledger.engine.begin() as connection:
+        connection.execute(upsert, rows)
+
+
+def reject(ledger: Ledger, run_id: str, refused: Sequence[tuple[str, str]]) -> None:
+    """Keep who was refused and why: pairs of identifier and reason."""
+    now = datetime.now(UTC)
+    rows = [{"run_id": run_id, "identifier": who, "reason": why, "at": now} for who, why in refused]
+    if rows:
+        with ledger.engine.begin() as connection:
+            connection.execute(insert(_rejects), rows)
+
+
+def start_run(ledger: Ledger, run_id: str) -> None:
+    """Note that a run began. A run id is used once: a second start raises TerminalBrazeError."""
+    row = {
+        "run_id": run_id,
+        "endpoint": ledger.endpoint,
+        "workspace": ledger.workspace,
+        "started_at": datetime.now(UTC),
+    }
+    try:
+        with ledger.engine.begin() as connection:
+            connection.execute(insert(_runs), [row])
+    except SQLAlchemyError:
+        raise TerminalBrazeError(
+            f"run {run_id} is in the ledger already; every export needs a run id of its own"
+        ) from None
+
+
+def finish_run(ledger: Ledger, run_id: str, summary: dict[str, Any]) -> None:
+    """Note that a run ended, with its counts."""
+    done = {"finished_at": datetime.now(UTC), "summary": json.dumps(summary)}
+    with ledger.engine.begin() as connection:
+        connection.execute(update(_runs).where(_runs.c.run_id == run_id).values(**done))
+
+
+def rejects(ledger: Ledger, run_id: str) -> pl.DataFrame:
+    """Who a run could not deliver to: identifier, reason."""
+    with ledger.engine.connect() as connection:
+        query = select(_rejects.c.identifier, _rejects.c.reason).where(_rejects.c.run_id == run_id)
+        rows = connection.execute(query).all()
+    return pl.DataFrame([tuple(r) for r in rows], schema={"identifier": pl.String, "reason": pl.String}, orient="row")

@@ -1,0 +1,80 @@
+"""The whole road on an invented app: simulate, ingest, five notebooks, export to a sandbox, export again."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import typer
+
+from churn import events, notebooks, simulate, simulate_exports, study
+from churn.braze.client import KEY_VARIABLE
+from churn.errors import InputError
+from churn.runs import read_metrics
+from churn.sandbox import server
+
+MARK = "truth.parquet"  # only a folder that a simulation made is ever removed
+
+
+def run(out: Path, n_users: int, n_days: int, seed: int, progress: bool = True) -> list[Path]:
+    """Make OUT anew and run everything in it; prints each step's outcome and returns the run folders."""
+    _clear(out)
+    counts = simulate_exports.write(simulate.markov(n_users, n_days, seed), out, "appsflyer", progress=progress)
+    _say(
+        f"simulated   {counts['events']:,} in-app events of {counts['users']:,} users in {counts['files']} AppsFlyer files"
+    )
+    users = pl.read_parquet(out / MARK, columns=["user_id"])["user_id"].unique().to_list()
+    with server.running(known_users=users) as sandbox:
+        file = _finish_study(out, sandbox.url)
+        os.environ[KEY_VARIABLE] = sandbox.key
+        ingested = events.ingest(study.load(file), progress=progress)
+        _say(f"ingested    {ingested.n_added:,} events, complete until {ingested.covered_until}")
+        folders = _notebooks(file, out, progress)
+        first, second = (read_metrics(folder) for folder in folders[-2:])
+        _say(f"exported    {first['n_sent']:,} users in {first['n_requests_sent']} requests to a sandbox (not Braze)")
+        _say(
+            f"exported    again: {second['n_sent']} users in {second['n_requests_sent']} requests, nothing had changed"
+        )
+        _say(
+            f"sandbox     {sandbox.state.attribute_values('churn_segment')}, {sandbox.state.n_data_points:,} data points"
+        )
+    _say("\nreports")
+    for folder in folders[:-1]:
+        _say(f"  {(folder / 'report.html').resolve().as_uri()}")
+    return folders
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+
+
+def _clear(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / MARK).exists():
+        raise InputError(f"{out} holds something that isn't a demo; choose another folder with --out")
+    shutil.rmtree(out, ignore_errors=True)
+
+
+def _finish_study(out: Path, url: str) -> Path:
+    """The simulated study, told where the sandbox listens and to put its reports beside everybody else's."""
+    file = out / "churn.toml"
+    text = file.read_text(encoding="utf-8").replace("[braze]", f'[braze]\nendpoint = "{url}"')
+    reports = os.path.relpath(Path.cwd() / "reports", out)
+    file.write_text(text.replace('reports = "reports"', f'reports = "{reports}"'), encoding="utf-8")
+    return file
+
+
+def _notebooks(file: Path, out: Path, progress: bool) -> list[Path]:
+    truth = {"truth": str((out / MARK).resolve())}
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("explore", {}),
+        ("train", {}),
+        ("evaluate", truth),
+        ("score", {}),
+        ("export", {"send": True}),
+    ]
+    folders = []
+    for name, parameters in [*steps, steps[-1]]:
+        folders.append(notebooks.run(name, file, parameters, progress=progress))
+        _say(f"ran         {name}")
+    return folders

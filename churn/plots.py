@@ -1,0 +1,171 @@
+"""Charts, each a function of frames, and how frames look in a notebook."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+WIDTH, HEIGHT = 640, 260
+INK, ACCENT, SOFT = "#1c2430", "#2f5d8a", "#9aa7b5"
+MODELS = alt.Scale(domain=["chosen", "recency"], range=[ACCENT, "#d98032"])
+
+
+def setup() -> None:
+    """First call of a notebook: charts that are live in JupyterLab and static in a report, and readable tables."""
+    alt.renderers.register("churn", _both)
+    alt.renderers.enable("churn")
+    alt.theme.register("churn", enable=True)(_theme)
+    pl.Config.set_tbl_hide_dataframe_shape(True)
+    pl.Config.set_tbl_hide_column_data_types(True)
+    pl.Config.set_tbl_rows(60).set_tbl_cols(20).set_fmt_str_lengths(120)
+    pl.Config.set_thousands_separator(",").set_float_precision(3)
+
+
+def _both(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    # A report shows the SVG, JupyterLab the live chart: each takes the richest form it knows.
+    return {"application/vnd.vegalite.v6+json": spec, "image/svg+xml": vl_convert.vegalite_to_svg(spec)}
+
+
+def _theme() -> alt.theme.ThemeConfig:
+    font = "system-ui, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
+    axis: Any = {
+        "labelColor": INK,
+        "titleColor": "#5b6675",
+        "titleFontWeight": "normal",
+        "gridColor": "#e8edf2",
+        "domain": False,
+    }
+    return {
+        "config": {
+            "font": font,
+            "axis": axis,
+            "view": {"stroke": None, "continuousWidth": WIDTH, "continuousHeight": HEIGHT},
+            "title": {"anchor": "start", "color": INK, "fontSize": 14, "offset": 12},
+            "range": {"category": [ACCENT, "#d98032", "#5a9367", "#a45a8d", "#7a7a7a", "#c9b037"]},
+        }
+    }
+
+
+def _share(name: str, title: str, **kwargs: Any) -> Any:
+    return {"x": alt.X, "y": alt.Y}[kwargs.pop("axis")](name, title=title, axis=alt.Axis(format="%"), **kwargs)
+
+
+def events_per_day(daily: pl.DataFrame) -> alt.Chart:
+    """Events per day and kind. Columns: date, kind, n."""
+    return (
+        alt.Chart(daily, title="Events per day")
+        .mark_area()
+        .encode(alt.X("date:T", title=None), alt.Y("n:Q", title="events"), alt.Color("kind:N", title=None))
+    )
+
+
+def retention(cohorts: pl.DataFrame) -> alt.LayerChart:
+    """Share of each cohort active by months since first seen. Columns: cohort, period, share, n_users."""
+    frame = cohorts.with_columns(pl.col("cohort").dt.strftime("%Y-%m"))
+    base = alt.Chart(frame, title="Share of users active, by months since first seen").encode(
+        alt.X("period:O", title="months since first seen", axis=alt.Axis(labelAngle=0)),
+        alt.Y("cohort:O", title="first seen in"),
+    )
+    cells = base.mark_rect().encode(alt.Color("share:Q", legend=None, scale=alt.Scale(scheme="blues", domain=[0, 1])))
+    ink = alt.condition(alt.datum.share > 0.55, alt.value("white"), alt.value(INK))
+    return (cells + base.mark_text(fontSize=11).encode(alt.Text("share:Q", format=".0%"), color=ink)).properties(
+        height=alt.Step(26)
+    )
+
+
+def returns(curve: pl.DataFrame, max_return_rate: float, horizon_days: int | None) -> alt.LayerChart:
+    """Share that still returns after n days of silence. Columns: silence_days, return_rate, n_at_risk."""
+    base = alt.Chart(curve, title="Share of users who still come back after a silence")
+    line = base.mark_line(color=ACCENT).encode(
+        alt.X("silence_days:Q", title="days of silence so far"), _share("return_rate:Q", "still come back", axis="y")
+    )
+    limit = alt.Chart(pl.DataFrame({"y": [max_return_rate]})).mark_rule(strokeDash=[4, 4], color=SOFT).encode(y="y:Q")
+    if horizon_days is None:
+        return line + limit
+    mark = alt.Chart(pl.DataFrame({"x": [horizon_days], "label": [f"{horizon_days} days"]})).encode(x="x:Q")
+    label = mark.mark_text(align="left", dx=5, dy=-HEIGHT // 2 + 10).encode(text="label:N")
+    return line + limit + mark.mark_rule(color="#d98032") + label
+
+
+def calibration(table: pl.DataFrame) -> alt.LayerChart:
+    """Predicted against actual churn rate in ten groups. Columns: model, mean_probability, churn_rate, n."""
+    top = max(0.05, *(table[c].max() for c in ("mean_probability", "churn_rate")))  # type: ignore[type-var]
+    ends = pl.DataFrame({"p": [0.0, float(top)]})  # type: ignore[arg-type]
+    diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], color=SOFT).encode(x="p:Q", y="p:Q")
+    points = (
+        alt.Chart(table, title="Of users given a probability, how many churned?")
+        .mark_line(point=alt.OverlayMarkDef(size=60))
+        .encode(
+            _share("mean_probability:Q", "mean predicted probability", axis="x"),
+            _share("churn_rate:Q", "churned", axis="y"),
+            alt.Color("model:N", title=None, scale=MODELS),
+        )
+    )
+    return diagonal + points
+
+
+def lift(table: pl.DataFrame) -> alt.LayerChart:
+    """Cumulative gains. Columns: model, depth, capture."""
+    diagonal = alt.Chart(pl.DataFrame({"d": [0.0, 1.0]})).mark_line(strokeDash=[4, 4], color=SOFT)
+    lines = (
+        alt.Chart(table, title="Share of all churners found by contacting the riskiest users")
+        .mark_line()
+        .encode(
+            _share("depth:Q", "share of users contacted, riskiest first", axis="x"),
+            _share("capture:Q", "share of churners among them", axis="y"),
+            alt.Color("model:N", title=None, scale=MODELS),
+        )
+    )
+    return diagonal.encode(x="d:Q", y="d:Q") + lines
+
+
+def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerChart:
+    """Histogram of probabilities in twenty bins, with where each segment begins."""
+    bins = (probability * 20).floor().clip(0, 19) / 20
+    counts = pl.DataFrame({"start": bins}).group_by("start").agg(n=pl.len()).with_columns(end=pl.col("start") + 0.05)
+    bars = (
+        alt.Chart(counts, title="Users by probability of churn")
+        .mark_bar(color=ACCENT)
+        .encode(_share("start:Q", "probability of churn", axis="x"), alt.X2("end:Q"), alt.Y("n:Q", title="users"))
+    )
+    starts = pl.DataFrame({"segment": list(thresholds), "at": list(thresholds.values())}).filter(pl.col("at") > 0)
+    rule = alt.Chart(starts).encode(x="at:Q")
+    text = rule.mark_text(align="left", dx=4, dy=-HEIGHT // 2 + 8).encode(text="segment:N")
+    return bars + rule.mark_rule(color="#d98032") + text
+
+
+def segments(counts: pl.DataFrame) -> alt.Chart:
+    """Users per segment. Columns: segment, n (in the order given)."""
+    order = counts["segment"].to_list()
+    return (
+        alt.Chart(counts, title="Users per segment")
+        .mark_bar(color=ACCENT)
+        .encode(alt.X("n:Q", title="users"), alt.Y("segment:N", title=None, sort=order))
+        .properties(height=alt.Step(34))
+    )
+
+
+def transitions(frame: pl.DataFrame) -> alt.LayerChart:
+    """Users by segment last told and segment now. Columns: from, to, n."""
+    base = alt.Chart(frame, title="What would change in Braze").encode(
+        alt.X("to:N", title="now", axis=alt.Axis(labelAngle=0)), alt.Y("from:N", title="last told")
+    )
+    cells = base.mark_rect().encode(alt.Color("n:Q", legend=None, scale=alt.Scale(scheme="blues")))
+    return (cells + base.mark_text().encode(text=alt.Text("n:Q", format=","))).properties(
+        width=alt.Step(120), height=alt.Step(40)
+    )
+
+
+def metric_by_cutoff(table: pl.DataFrame, metric: str, title: str) -> alt.Chart:
+    """One figure per model and test cutoff. Columns: cutoff, model and the metric's."""
+    return (
+        alt.Chart(table.filter(pl.col("cutoff").is_not_null()), title=title)
+        .mark_line(point=True)
+        .encode(
+            alt.X("cutoff:T", title="test cutoff"),
+            alt.Y(f"{metric}:Q", title=title, scale=alt.Scale(zero=False)),
+            alt.Color("model:N", title=None, scale=MODELS),
+        )
+        .properties(height=180)
+    )

@@ -1,0 +1,99 @@
+"""Run ids, run folders, and what a run leaves beside its notebook: metrics.json and manifest.json."""
+
+import hashlib
+import json
+import math
+import platform
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+from IPython.display import publish_display_data
+
+from churn.study import Study
+
+METRICS_MIME = "application/vnd.churn.metrics+json"
+PACKAGES = ("churn", "polars", "scikit-learn", "skops", "papermill", "numpy")
+
+
+def new_run_id(name: str, now: datetime | None = None) -> str:
+    """Sorts by time, names the notebook, and is unique: 20260301T010203Z-score-3fa9."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(2)}"
+
+
+def record(**metrics: Any) -> None:
+    """Put figures into the notebook's output, so that the executed notebook itself carries them.
+
+    Values are numbers, texts, dates, lists and dicts; NaN becomes null. Outside a notebook nothing happens.
+    """
+    if get_ipython() is None:
+        return
+    data = {METRICS_MIME: plain(metrics), "text/plain": ""}
+    publish_display_data(data)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: dates as ISO text, numpy numbers as numbers, NaN and infinity as null.
+
+    >>> plain({"a": float("nan"), "b": date(2026, 1, 2), "c": (1, 2)})
+    {'a': None, 'b': '2026-01-02', 'c': [1, 2]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(v) for v in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def metrics_of(outputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """All recorded figures of a notebook's outputs, later ones winning."""
+    merged: dict[str, Any] = {}
+    for output in outputs:
+        merged |= output.get("data", {}).get(METRICS_MIME, {})
+    return merged
+
+
+def manifest(
+    run_id: str, notebook: Path, study: Study, parameters: Mapping[str, Any], started_at: datetime, error: str | None
+) -> dict[str, Any]:
+    """What produced a run: parameters, the whole study, digests and versions. Nothing from the environment."""
+    return {
+        "run_id": run_id,
+        "status": "failed" if error else "done",
+        "error": error,
+        "notebook": notebook.name,
+        "notebook_sha256": digest(notebook),
+        "store_sha256": digest(study.store_path / "store.json"),
+        "started_at": started_at.isoformat(),
+        "finished_at": datetime.now(UTC).isoformat(),
+        "parameters": plain(parameters),
+        "study": study.model_dump(mode="json"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def digest(file: Path) -> str | None:
+    """SHA-256 of a file, null where there is none."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def dump(content: Mapping[str, Any]) -> bytes:
+    """Indented JSON with a final newline."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The recorded figures of a run folder."""
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return metrics
