@@ -21,9 +21,7 @@ def run(out: Path, n_users: int, n_days: int, seed: int, progress: bool = True) 
     """Make OUT anew and run everything in it; prints each step's outcome and returns the run folders."""
     _clear(out)
     counts = simulate_exports.write(simulate.markov(n_users, n_days, seed), out, "appsflyer", progress=progress)
-    _say(
-        f"simulated   {counts['events']:,} in-app events of {counts['users']:,} users in {counts['files']} AppsFlyer files"
-    )
+    _say(f"simulated   {counts['events']:,} in-app events of {n_users:,} users in {counts['files']} AppsFlyer files")
     users = pl.read_parquet(out / MARK, columns=["user_id"])["user_id"].unique().to_list()
     with server.running(known_users=users) as sandbox:
         file = _finish_study(out, sandbox.url)
@@ -33,12 +31,9 @@ def run(out: Path, n_users: int, n_days: int, seed: int, progress: bool = True) 
         folders = _notebooks(file, out, progress)
         first, second = (read_metrics(folder) for folder in folders[-2:])
         _say(f"exported    {first['n_sent']:,} users in {first['n_requests_sent']} requests to a sandbox (not Braze)")
-        _say(
-            f"exported    again: {second['n_sent']} users in {second['n_requests_sent']} requests, nothing had changed"
-        )
-        _say(
-            f"sandbox     {sandbox.state.attribute_values('churn_segment')}, {sandbox.state.n_data_points:,} data points"
-        )
+        _say(f"exported    again: {second['n_sent']} users in {second['n_requests_sent']} requests, none had changed")
+        told = ", ".join(f"{v} {n:,}" for v, n in sandbox.state.attribute_values("churn_segment").items())
+        _say(f"sandbox     {told}; {sandbox.state.n_data_points:,} data points")
     _say("\nreports")
     for folder in folders[:-1]:
         _say(f"  {(folder / 'report.html').resolve().as_uri()}")

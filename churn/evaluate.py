@@ -375,7 +375,10 @@ def summary_table(table: pl.DataFrame) -> pl.DataFrame:
 
 def interval_table(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
     """Intervals for readers: figure, from, to."""
-    return intervals(predictions, random_state).rename({"low": "from", "high": "to"}).sort("figure")
+    readable = pl.col("figure").str.replace("auc", "AUC", literal=True).str.replace("_", " ", literal=True)
+    return intervals(predictions, random_state).select(
+        readable, pl.col("low").alias("from"), pl.col("high").alias("to")
+    )
 
 
 def choices_table(choices: pl.DataFrame) -> pl.DataFrame:

@@ -108,10 +108,8 @@ def advice(curve: pl.DataFrame, study: Study, max_return_rate: float) -> str:
     """The shortest horizon beside the study's, in one sentence."""
     horizon = shortest_horizon(curve, max_return_rate)
     ours = study.windows.horizon_days
+    rates = curve.filter(pl.col("silence_days") <= ours)["return_rate"]
+    now = f"After the study's {ours} days {rates[-1]:.0%} still return." if len(rates) else ""
     if horizon is None:
-        return f"After no silence seen here do fewer than {max_return_rate:.0%} still return; more history is needed."
-    fits = "which is long enough" if ours >= horizon else "which calls many resting users churned"
-    return (
-        f"After {horizon} days of silence fewer than {max_return_rate:.0%} still return; "
-        f"the study's horizon is {ours} days, {fits}."
-    )
+        return f"After no silence seen here do fewer than {max_return_rate:.0%} still return. {now}"
+    return f"After {horizon} days of silence fewer than {max_return_rate:.0%} still return. {now}"

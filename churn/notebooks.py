@@ -1,6 +1,7 @@
 """Run a notebook strictly; the stored form of a notebook; its HTML report."""
 
 import ast
+import base64
 import copy
 import difflib
 import html
@@ -17,6 +18,7 @@ import nbformat
 import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 import churn
 from churn import errors, runs
@@ -25,6 +27,9 @@ from churn.store import write_atomically
 from churn.study import Study, load
 
 INJECTED = "injected-parameters"
+SVG = "image/svg+xml"
+# The kernel is reached through a socket file, not a TCP port that others on the machine could connect to.
+KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 STYLE = Path(__file__).with_name("report.css")
 
 
@@ -122,7 +127,9 @@ def _execute(notebook: Path, out: Path, values: dict[str, Any], progress: bool) 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the debugger's warning about frozen modules
     try:
-        papermill.execute_notebook(str(notebook), str(out), values, kernel_name="python3", progress_bar=progress)
+        papermill.execute_notebook(
+            str(notebook), str(out), values, kernel_name="python3", progress_bar=progress, config=KERNEL
+        )
     except PapermillExecutionError as failure:
         return _readable(failure, notebook, out)
     return None
@@ -172,7 +179,7 @@ def _for_readers(node: Any) -> Any:
     ]
     for cell in readable.cells:
         if cell.cell_type == "code":
-            cell.outputs = [_plain_error(o) for o in cell.outputs if not _machine_output(o)]
+            cell.outputs = [_for_eyes(o) for o in cell.outputs if not _machine_output(o)]
     return readable
 
 
@@ -180,11 +187,21 @@ def _machine_output(output: Any) -> bool:
     return output.get("name") == "stderr" or runs.METRICS_MIME in output.get("data", {})
 
 
-def _plain_error(output: Any) -> Any:
-    """A traceback as one line: a reader of the report can do nothing with more."""
-    if output.output_type != "error":
-        return output
-    return nbformat.v4.new_output("stream", name="stdout", text=f"Stopped: {output.ename}: {output.evalue}\n")
+def _for_eyes(output: Any) -> Any:
+    """A traceback as one line, since a reader can do nothing with more; a chart as an image with its title as text."""
+    if output.output_type == "error":
+        return nbformat.v4.new_output("stream", name="stdout", text=f"Stopped: {output.ename}: {output.evalue}\n")
+    if SVG in output.get("data", {}):
+        image = base64.b64encode("".join(output.data[SVG]).encode()).decode()
+        alt = html.escape(_chart_title(output.data), quote=True)
+        output.data = {"text/html": f'<img alt="{alt}" src="data:{SVG};base64,{image}">'}
+    return output
+
+
+def _chart_title(data: dict[str, Any]) -> str:
+    spec: dict[str, Any] = next((value for mime, value in data.items() if "vegalite" in mime), {})
+    titles = [part.get("title") for part in (spec, *spec.get("layer", []))]
+    return next((t if isinstance(t, str) else t.get("text", "chart") for t in titles if t), "chart")
 
 
 def _title(node: Any) -> str | None:

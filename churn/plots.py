@@ -4,9 +4,13 @@ from typing import Any
 
 import altair as alt
 import polars as pl
+import polars.selectors as cs
 import vl_convert
+from great_tables import GT
+from IPython.core.getipython import get_ipython
 
-WIDTH, HEIGHT = 640, 260
+WIDTH, HEIGHT = 720, 260
+MAX_ROWS = 100
 INK, ACCENT, SOFT = "#1c2430", "#2f5d8a", "#9aa7b5"
 MODELS = alt.Scale(domain=["chosen", "recency"], range=[ACCENT, "#d98032"])
 
@@ -16,10 +20,24 @@ def setup() -> None:
     alt.renderers.register("churn", _both)
     alt.renderers.enable("churn")
     alt.theme.register("churn", enable=True)(_theme)
-    pl.Config.set_tbl_hide_dataframe_shape(True)
-    pl.Config.set_tbl_hide_column_data_types(True)
-    pl.Config.set_tbl_rows(60).set_tbl_cols(20).set_fmt_str_lengths(120)
-    pl.Config.set_thousands_separator(",").set_float_precision(3)
+    shell: Any = get_ipython()
+    if shell:
+        shell.display_formatter.formatters["text/html"].for_type(pl.DataFrame, table)
+
+
+def table(frame: pl.DataFrame) -> str:
+    """A frame as people read it, first 100 rows: no quotes, thousands, shares in percent, null as a dash."""
+    shares = cs.ends_with("_rate", "share")
+    shown = (
+        GT(frame.head(MAX_ROWS))
+        .fmt_integer(columns=cs.integer())
+        .fmt_percent(columns=shares, decimals=1)
+        .fmt_number(columns=cs.float() - shares, decimals=3)
+        .sub_missing(missing_text="–")
+        .cols_label({name: name.replace("_", " ") for name in frame.columns})
+        .tab_options(table_margin_left="0px", table_font_size="14px", column_labels_font_weight="600")
+    )
+    return str(shown.as_raw_html())
 
 
 def _both(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -70,7 +88,7 @@ def retention(cohorts: pl.DataFrame) -> alt.LayerChart:
     cells = base.mark_rect().encode(alt.Color("share:Q", legend=None, scale=alt.Scale(scheme="blues", domain=[0, 1])))
     ink = alt.condition(alt.datum.share > 0.55, alt.value("white"), alt.value(INK))
     return (cells + base.mark_text(fontSize=11).encode(alt.Text("share:Q", format=".0%"), color=ink)).properties(
-        height=alt.Step(26)
+        width=alt.Step(56), height=alt.Step(28)
     )
 
 
@@ -127,7 +145,11 @@ def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerCha
     bars = (
         alt.Chart(counts, title="Users by probability of churn")
         .mark_bar(color=ACCENT)
-        .encode(_share("start:Q", "probability of churn", axis="x"), alt.X2("end:Q"), alt.Y("n:Q", title="users"))
+        .encode(
+            _share("start:Q", "probability of churn", axis="x", bin="binned"),
+            alt.X2("end:Q"),
+            alt.Y("n:Q", title="users"),
+        )
     )
     starts = pl.DataFrame({"segment": list(thresholds), "at": list(thresholds.values())}).filter(pl.col("at") > 0)
     rule = alt.Chart(starts).encode(x="at:Q")
@@ -147,7 +169,9 @@ def segments(counts: pl.DataFrame) -> alt.Chart:
 
 
 def transitions(frame: pl.DataFrame) -> alt.LayerChart:
-    """Users by segment last told and segment now. Columns: from, to, n."""
+    """Users by segment last told and segment now. Columns: from, to, n. Without any: a chart that says so."""
+    if frame.is_empty():
+        frame = pl.DataFrame({"from": ["no user"], "to": ["no change"], "n": [0]})
     base = alt.Chart(frame, title="What would change in Braze").encode(
         alt.X("to:N", title="now", axis=alt.Axis(labelAngle=0)), alt.Y("from:N", title="last told")
     )

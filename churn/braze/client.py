@@ -138,7 +138,7 @@ async def _track(client: httpx.AsyncClient, body: bytes, target: Target) -> Ackn
 
 def _lost(error: httpx.TransportError, target: Target) -> BrazeError:
     loopback = httpx.URL(target.endpoint).host in {"127.0.0.1", "localhost", "::1"}
-    if loopback and isinstance(error, httpx.ConnectError):
+    if loopback and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return TerminalBrazeError(f"nobody answers at {target.endpoint}; start the stand-in with `churn sandbox`")
     return TransientBrazeError(f"no answer from {target.endpoint} ({type(error).__name__})")
 

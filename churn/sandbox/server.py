@@ -27,10 +27,13 @@ class Sandbox:
     state: rules.State = field(default_factory=rules.State)
 
 
+RUNNING = web.AppKey("running", Sandbox)
+
+
 def application(sandbox: Sandbox) -> web.Application:
     """The routes; any other path is 404."""
     app = web.Application(client_max_size=MAX_BODY)
-    app["sandbox"] = sandbox
+    app[RUNNING] = sandbox
     app.router.add_post("/users/track", _track)
     app.router.add_post("/users/track/", _trailing_slash)
     app.router.add_post("/__sandbox__/users", _add_users)
@@ -46,7 +49,7 @@ def _answer(sandbox: Sandbox, status: int, content: dict[str, Any]) -> web.Respo
 
 
 async def _track(request: web.Request) -> web.Response:
-    sandbox: Sandbox = request.app["sandbox"]
+    sandbox = request.app[RUNNING]
     authorization = request.headers.get("Authorization", "")
     if authorization != f"Bearer {sandbox.key}":
         said = f"Invalid API key: {authorization}" if sandbox.echo_key else "Invalid API key"
@@ -67,21 +70,21 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 async def _trailing_slash(request: web.Request) -> web.Response:
-    return _answer(request.app["sandbox"], 403, {"message": "Access Denied"})
+    return _answer(request.app[RUNNING], 403, {"message": "Access Denied"})
 
 
 async def _add_users(request: web.Request) -> web.Response:
-    sandbox: Sandbox = request.app["sandbox"]
+    sandbox = request.app[RUNNING]
     sandbox.state.add_users([str(who) for who in await request.json()])
     return web.json_response({"n_profiles": len(sandbox.state.profiles)})
 
 
 async def _state(request: web.Request) -> web.Response:
-    return web.json_response(request.app["sandbox"].state.as_json())
+    return web.json_response(request.app[RUNNING].state.as_json())
 
 
 async def _page(request: web.Request) -> web.Response:
-    return web.Response(text=page.render(request.app["sandbox"].state, request.query), content_type="text/html")
+    return web.Response(text=page.render(request.app[RUNNING].state, request.query), content_type="text/html")
 
 
 def serve(port: int, key: str) -> None:

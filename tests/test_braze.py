@@ -1,0 +1,352 @@
+"""Delivery against the sandbox: real HTTP, a real ledger."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from churn.braze import client, export, ledger, payload
+from churn.braze.client import Target
+from churn.errors import GateError, TerminalBrazeError, TransientBrazeError
+from churn.sandbox import server
+from churn.sandbox.server import Sandbox
+from churn.study import Study
+
+KEY = "secret-key-5f2a"
+PASSED = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": ["all days are there"]})
+FAILED = PASSED.with_columns(passed=pl.lit(False), sentence=pl.lit("2026-02-20 has no events"))
+
+
+def scores(segments: dict[str, str], score: int = 50) -> pl.DataFrame:
+    """A scores table from user → segment."""
+    return pl.DataFrame(
+        {"user_id": list(segments), "segment": list(segments.values())},
+        schema={"user_id": pl.String, "segment": pl.String},
+    ).with_columns(cutoff=pl.lit(date(2026, 3, 1)), score=pl.lit(score))
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A running sandbox whose key is in the environment."""
+    monkeypatch.setenv(client.KEY_VARIABLE, KEY)
+    with server.running(key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def deliver(sandbox: Sandbox, make_study: Callable[..., Study]) -> Callable[..., export.Export]:
+    """Export scores to the sandbox; ``braze`` overrides the study's table."""
+    numbers = iter(range(1000))
+
+    def run(
+        table: pl.DataFrame, send: bool = True, braze: dict[str, Any] | None = None, **kwargs: Any
+    ) -> export.Export:
+        study = make_study(braze={"endpoint": sandbox.url, "requests_per_second": 1000, **(braze or {})})
+        run_id = f"run-{next(numbers)}"
+        return export.run(table, study, run_id=run_id, findings=PASSED, send=send, progress=False, **kwargs)
+
+    return run
+
+
+def told(sandbox: Sandbox, attribute: str = "churn_segment") -> dict[str, Any]:
+    """Attribute by user, as the sandbox holds it."""
+    profiles = sandbox.state.profiles.values()
+    return {p.identifiers["external_id"]: p.attributes[attribute] for p in profiles if attribute in p.attributes}
+
+
+def test_two_exports_in_a_row_send_once_and_flips_send_only_themselves(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """1,000 users take 14 requests of 75; again 0 requests and 0 data points; 150 flips take exactly 2."""
+    users = {f"u{i}": "low" for i in range(1000)}
+    sandbox.state.add_users(list(users))
+    assert deliver(scores(users)).summary["n_requests_sent"] == 14
+    assert sandbox.state.n_data_points == 2000
+    assert deliver(scores(users)).summary["n_requests_sent"] == 0
+    assert (sandbox.state.n_requests, sandbox.state.n_data_points) == (14, 2000)
+    flipped = users | {f"u{i}": "high" for i in range(150)}
+    assert deliver(scores(flipped)).summary["n_requests_sent"] == 2
+    assert told(sandbox) == flipped
+
+
+def test_a_dry_run_sends_and_records_nothing(
+    sandbox: Sandbox, deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default needs no key, makes no request, and forecasts what sending then does."""
+    sandbox.state.add_users(["a", "b"])
+    monkeypatch.delenv(client.KEY_VARIABLE)
+    dry = deliver(scores({"a": "high", "b": "low"}), send=False)
+    assert (dry.summary["n_requests"], dry.summary["n_data_points"], dry.summary["dry_run"]) == (1, 4, True)
+    assert set(dry.outcomes["outcome"]) == {"planned"}
+    assert sandbox.state.n_requests == 0
+    monkeypatch.setenv(client.KEY_VARIABLE, KEY)
+    assert deliver(scores({"a": "high", "b": "low"})).summary["n_data_points"] == sandbox.state.n_data_points == 4
+
+
+def test_nobody_is_created_unless_the_study_says_so(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """An unknown user is acknowledged and not created; with create_unknown_users the profile appears."""
+    deliver(scores({"stranger": "high"}))
+    assert (sandbox.state.n_created, sandbox.state.silent) == (0, ["unknown user, update only"])
+    deliver(scores({"other": "high"}), braze={"create_unknown_users": True, "workspace": "w2"})
+    assert told(sandbox) == {"other": "high"}
+
+
+def test_a_rejected_user_is_recorded_and_the_others_are_told(
+    sandbox: Sandbox, deliver: Callable[..., export.Export], make_study: Callable[..., Study]
+) -> None:
+    """One identifier too long for Braze, two good ones: each gets its outcome, only the good are in the ledger."""
+    sandbox.state.add_users(["a", "b"])
+    long = "x" * 988
+    done = deliver(scores({"a": "high", long: "high", "b": "low"}))
+    outcomes = dict(done.outcomes.select("user_id", "outcome").iter_rows())
+    assert outcomes == {"a": "sent", "b": "sent", long: "rejected"}
+    assert told(sandbox) == {"a": "high", "b": "low"}
+
+
+def test_braze_own_partial_errors_are_mapped_to_users(
+    sandbox: Sandbox, deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Braze itself refuses one object of a batch, that user is rejected with its reason and retried next time."""
+    sandbox.state.add_users(["a", "b"])
+    monkeypatch.setattr(payload, "is_deliverable", lambda _: True)
+    done = deliver(scores({"a": "high", "x" * 988: "high", "b": "low"}))
+    refused = done.outcomes.filter(pl.col("outcome") == "rejected")
+    assert refused["reason"].to_list() == ["'external_id' must be fewer than 988 bytes"]
+    assert done.summary["n_sent"] == 2
+    assert deliver(scores({"a": "high", "x" * 988: "high", "b": "low"})).summary["n_changed"] == 1
+
+
+def test_users_who_leave_are_told_once(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """A user no longer scored loses both attributes by null, once; coming back is told again."""
+    sandbox.state.add_users(["a", "b"])
+    deliver(scores({"a": "high", "b": "low"}))
+    gone = deliver(scores({"a": "high"}))
+    assert (gone.summary["n_lapsed"], gone.summary["n_data_points"]) == (1, 2)
+    assert gone.transitions.rows() == [("low", "removed", 1)]
+    assert told(sandbox) == {"a": "high"}
+    assert deliver(scores({"a": "high"})).summary["n_changed"] == 0
+    assert deliver(scores({"a": "high", "b": "low"})).summary["n_changed"] == 1
+
+
+def test_a_lapsed_value_is_written_instead_of_removal(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """With lapsed_value the segment says so, and only the score is removed."""
+    sandbox.state.add_users(["a", "b"])
+    braze = {"lapsed_value": "lapsed"}
+    deliver(scores({"a": "high", "b": "low"}), braze=braze)
+    deliver(scores({"a": "high"}), braze=braze)
+    assert told(sandbox) == {"a": "high", "b": "lapsed"}
+    assert told(sandbox, "churn_score") == {"a": 50}
+
+
+def test_a_score_alone_is_sent_only_once_it_moved_by_a_step(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """Segment unchanged: nine points are kept back, ten are sent, and then only the score."""
+    sandbox.state.add_users(["a"])
+    deliver(scores({"a": "high"}, 60))
+    assert deliver(scores({"a": "high"}, 69)).summary["n_changed"] == 0
+    assert deliver(scores({"a": "high"}, 70)).summary["n_data_points"] == 1
+    assert told(sandbox, "churn_score") == {"a": 70}
+
+
+def test_ledgers_of_other_endpoints_and_workspaces_are_apart(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """What one workspace was told says nothing about another."""
+    sandbox.state.add_users(["a"])
+    deliver(scores({"a": "high"}))
+    assert deliver(scores({"a": "high"}), braze={"workspace": "other"}).summary["n_sent"] == 1
+
+
+def test_a_missing_key_is_one_sentence(
+    deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+) -> None:
+    """Sending without CHURN_BRAZE_KEY says which variable to set."""
+    monkeypatch.delenv(client.KEY_VARIABLE)
+    with pytest.raises(TerminalBrazeError, match="CHURN_BRAZE_KEY is not set"):
+        deliver(scores({"a": "high"}))
+
+
+def test_a_wrong_key_stops_the_run_and_is_shown_nowhere(
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Even where the server repeats it, the key is in no message, log or repr; nothing is retried or recorded."""
+    sandbox.echo_key = True
+    monkeypatch.setenv(client.KEY_VARIABLE, "wrong-key-77")
+    with caplog.at_level(logging.DEBUG), pytest.raises(TerminalBrazeError, match="does not accept the key") as caught:
+        deliver(scores({"a": "high"}))
+    assert "wrong-key-77" not in "".join([str(caught.value), repr(caught.value), caplog.text])
+    assert "wrong-key-77" not in repr(Target("https://rest.example.com", "wrong-key-77"))
+    assert sandbox.state.n_requests == 1
+
+
+def test_a_sandbox_that_is_down_is_one_sentence(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens: the error says what to start, and nothing counts as told."""
+    monkeypatch.setenv(client.KEY_VARIABLE, KEY)
+    study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
+    with pytest.raises(TerminalBrazeError, match=r"start the stand-in with `churn sandbox`.*0 of 1 users"):
+        export.run(scores({"a": "high"}), study, run_id="r", findings=PASSED, send=True, progress=False)
+    book = ledger.open_ledger(study.ledger_url, study.braze.endpoint, "default", "external_id")
+    assert ledger.told(book, ["churn_segment"]).is_empty()
+
+
+def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
+    sandbox: Sandbox, make_study: Callable[..., Study]
+) -> None:
+    """The gate's own sentence is in the error; accepting another name is an error too."""
+    sandbox.state.add_users(["a"])
+    study = make_study(braze={"endpoint": sandbox.url})
+    table = scores({"a": "high"})
+    with pytest.raises(GateError, match="2026-02-20 has no events"):
+        export.run(table, study, run_id="r1", findings=FAILED, progress=False)
+    with pytest.raises(GateError, match="mising_day is no gate"):
+        export.run(table, study, run_id="r2", findings=FAILED, accept=["mising_day"], progress=False)
+    done = export.run(table, study, run_id="r3", findings=FAILED, send=True, accept=["missing_day"], progress=False)
+    assert done.summary["n_sent"] == 1
+
+
+def test_export_works_where_an_event_loop_already_runs(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """Called from inside a coroutine, as a Jupyter cell would, it sends as ever."""
+    sandbox.state.add_users(["a"])
+
+    async def cell() -> export.Export:
+        return deliver(scores({"a": "high"}))
+
+    assert asyncio.run(cell()).summary["n_sent"] == 1
+
+
+def test_sample_bodies_show_no_user_id(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """The body in the report is real but for its ids."""
+    done = deliver(scores({"alice-17": "high"}), send=False)
+    assert "alice-17" not in done.sample_bodies[0]
+    body = json.loads(done.sample_bodies[0])["attributes"][0]
+    assert (body["churn_segment"], body["_update_existing_only"]) == ("high", True)
+
+
+def answering(*answers: tuple[int, dict[str, str], bytes]) -> web.Application:
+    """A server that gives these answers in turn, the last one for ever."""
+    left = list(answers)
+
+    async def answer(request: web.Request) -> web.Response:
+        status, headers, body = left.pop(0) if len(left) > 1 else left[0]
+        return web.Response(status=status, headers=headers, body=body)
+
+    app = web.Application()
+    app.router.add_post("/users/track", answer)
+    return app
+
+
+OK = (201, {}, b'{"message":"success"}')
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        (429, {"x-ratelimit-retry-after": "0"}, b"{}"),
+        (429, {"x-ratelimit-reset": "0.01"}, b"Rate Limited"),
+        (503, {"retry-after": "0"}, b""),
+        (201, {"retry-after": "0"}, b'{"message":"succ'),
+    ],
+)
+def test_transient_answers_are_retried(
+    monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Study], first: tuple[int, dict[str, str], bytes]
+) -> None:
+    """429 by whatever header, 5xx and a success cut short are tried again after the hint, and then count once."""
+    monkeypatch.setattr(server, "application", lambda _: answering(first, OK))
+    monkeypatch.setenv(client.KEY_VARIABLE, KEY)
+    with server.running() as bare:
+        study = make_study(braze={"endpoint": bare.url})
+        done = export.run(scores({"a": "high"}), study, run_id="r", findings=PASSED, send=True, progress=False)
+    assert (done.summary["n_sent"], done.summary["n_requests_sent"]) == (1, 1)
+
+
+def test_errors_that_name_no_object_make_the_batch_unknown(
+    monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Study]
+) -> None:
+    """A 201 whose error is a plain string: nobody of the batch counts as told, and the next run sends again."""
+    vague = (201, {}, b'{"message":"success","errors":["something went wrong"]}')
+    monkeypatch.setattr(server, "application", lambda _: answering(vague, OK))
+    monkeypatch.setenv(client.KEY_VARIABLE, KEY)
+    with server.running() as bare:
+        study = make_study(braze={"endpoint": bare.url})
+        run = lambda name: export.run(  # noqa: E731
+            scores({"a": "high"}), study, run_id=name, findings=PASSED, send=True, progress=False
+        )
+        assert run("r1").outcomes["outcome"].to_list() == ["unknown"]
+        assert run("r2").outcomes["outcome"].to_list() == ["sent"]
+
+
+def test_rate_limit_hints_come_as_epoch_or_seconds() -> None:
+    """A large reset is a point in time, a small one the seconds left; without a header there is no hint."""
+    assert client._hint({"x-ratelimit-reset": "7"}) == 7
+    assert client._hint({"x-ratelimit-reset": "1000000001"}) == 0
+    assert client._hint({}) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(500, TransientBrazeError), (429, TransientBrazeError), (400, TerminalBrazeError)]
+)
+def test_statuses_decide_by_type_whether_to_try_again(status: int, kind: type[Exception]) -> None:
+    """5xx and 429 are transient, a bad request is terminal."""
+    with pytest.raises(kind):
+        client.read(status, {}, b'{"message":"no"}', Target("https://rest.example.com", KEY))
+
+
+@pytest.mark.parametrize("name", ["email", "$x", "_id", "appboy_x"])
+def test_names_that_braze_takes_for_something_else_are_refused(name: str) -> None:
+    """Reserved profile fields and prefixes can't be attribute names."""
+    with pytest.raises(TerminalBrazeError, match="can't be a custom attribute"):
+        payload.check_names([name])
+
+
+@pytest.mark.parametrize("text", ["2024-01-01", "12/1/2021", "", "x" * 256])
+def test_values_that_braze_would_change_are_refused(text: str) -> None:
+    """Text that looks like a date becomes one in Braze; over-long text is cut."""
+    with pytest.raises(TerminalBrazeError, match="can't be a value"):
+        payload.check_text(text)
+
+
+def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
+    """A ledger that can't be opened is named without its password."""
+    with pytest.raises(TerminalBrazeError) as caught:
+        ledger.open_ledger("postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x", "e", "w", "external_id")
+    assert "pass-word-1" not in str(caught.value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["high", "low"])), min_size=1, max_size=5))
+def test_after_any_series_of_exports_braze_holds_the_last_scores(
+    tmp_path_factory: pytest.TempPathFactory, nights: list[dict[str, str]]
+) -> None:
+    """Whatever the nights before, profiles equal the last night's segments, and a repetition sends nothing."""
+    from churn.study import parse
+
+    folder = tmp_path_factory.mktemp("nights")
+    with server.running(key=KEY, known_users=list("abcdef")) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(client.KEY_VARIABLE, KEY)
+        study = parse(
+            {
+                "extracts": [{"source": "table", "path": "x"}],
+                "braze": {"endpoint": running.url, "requests_per_second": 1000},
+            },
+            folder,
+        )
+        for i, night in enumerate([*nights, nights[-1]]):
+            before = running.state.n_requests
+            export.run(scores(night), study, run_id=f"r{i}", findings=PASSED, send=True, progress=False)
+        assert told(running) == nights[-1]
+        assert running.state.n_requests == before
