@@ -66,7 +66,9 @@ def _theme() -> alt.theme.ThemeConfig:
 
 
 def _share(name: str, title: str, **kwargs: Any) -> Any:
-    return {"x": alt.X, "y": alt.Y}[kwargs.pop("axis")](name, title=title, axis=alt.Axis(format="%"), **kwargs)
+    return {"x": alt.X, "y": alt.Y}[kwargs.pop("axis")](
+        name, title=title, axis=alt.Axis(format="%", tickCount=10), **kwargs
+    )
 
 
 def events_per_day(daily: pl.DataFrame) -> alt.Chart:

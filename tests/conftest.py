@@ -1,9 +1,10 @@
 """Builders that tests share: a study over a table written inline, and a store made from it."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 import pytest
@@ -45,6 +46,13 @@ def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
             "currency": pl.String,
         },
     )
+
+
+def unavailable(what: str) -> NoReturn:
+    """Skip a test loudly because this machine lacks something; in CI, where nothing may be skipped, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must run this test: {what}")
+    pytest.skip(f"SKIPPED LOUDLY: {what}")
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import os
+import secrets
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -20,6 +22,8 @@ from churn.errors import GateError, TerminalBrazeError, TransientBrazeError
 from churn.sandbox import server
 from churn.sandbox.server import Sandbox
 from churn.study import Study
+
+from .conftest import unavailable
 
 KEY = "secret-key-5f2a"
 PASSED = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": ["all days are there"]})
@@ -51,8 +55,8 @@ def deliver(sandbox: Sandbox, make_study: Callable[..., Study]) -> Callable[...,
         table: pl.DataFrame, send: bool = True, braze: dict[str, Any] | None = None, **kwargs: Any
     ) -> export.Export:
         study = make_study(braze={"endpoint": sandbox.url, "requests_per_second": 1000, **(braze or {})})
-        run_id = f"run-{next(numbers)}"
-        return export.run(table, study, run_id=run_id, findings=PASSED, send=send, progress=False, **kwargs)
+        kwargs.setdefault("run_id", f"run-{next(numbers)}")
+        return export.run(table, study, findings=PASSED, send=send, progress=False, **kwargs)
 
     return run
 
@@ -325,6 +329,23 @@ def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
     with pytest.raises(TerminalBrazeError) as caught:
         ledger.open_ledger("postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x", "e", "w", "external_id")
     assert "pass-word-1" not in str(caught.value)
+
+
+def test_a_ledger_on_postgresql_does_the_same(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """On a real PostgreSQL: told once, nothing again, a flip alone, and what was refused is listed."""
+    url = os.environ.get("CHURN_TEST_POSTGRES_URL")
+    if not url:
+        unavailable("CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHURN_LEDGER_URL", url)
+        sandbox.state.add_users(["a", "b"])
+        braze = {"workspace": secrets.token_hex(4)}  # a server may be used twice
+        first, second, third = (f"pg-{secrets.token_hex(4)}" for _ in range(3))
+        assert deliver(scores({"a": "high", "b": "low"}), braze=braze, run_id=first).summary["n_sent"] == 2
+        assert deliver(scores({"a": "high", "b": "low"}), braze=braze, run_id=second).summary["n_sent"] == 0
+        assert deliver(scores({"a": "low", "b": "low"}), braze=braze, run_id=third).summary["n_sent"] == 1
+        with pytest.raises(TerminalBrazeError, match="is in the ledger already"):
+            deliver(scores({"a": "high"}), braze=braze, run_id=third)
 
 
 @settings(max_examples=25, deadline=None)

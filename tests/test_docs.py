@@ -1,0 +1,177 @@
+"""The README can't drift: commands, keys, features, errors and examples named there exist, and the other way round.
+
+python tests/test_docs.py     rewrites the README's generated blocks
+"""
+
+import ast
+import configparser
+import importlib
+import inspect
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from churn import errors, features
+from churn.cli import app
+from churn.features import Plan
+from churn.study import Study, parse
+
+HOME = Path(__file__).resolve().parents[1]
+README = HOME / "README.md"
+
+
+def text() -> str:
+    """The README."""
+    return README.read_text(encoding="utf-8")
+
+
+def feature_table() -> str:
+    """The catalogue with its windows folded together: n_events_{w}d."""
+    rows: dict[str, list[Any]] = {}
+    for name, feature in features.catalogue(Plan(90, vocabulary=("NAME",))).items():
+        found = re.fullmatch(r"((?:n_|active_days_|decayed_|revenue_)[A-Za-z_]*)(\d+)d", name)
+        pattern = f"{found[1]}{{w}}d" if found and "change" not in name else name
+        meaning = feature.meaning.replace(found[2], "w", 1) if found and pattern != name else feature.meaning
+        rows.setdefault(pattern, [meaning, []])[1].append(found[2] if found and pattern != name else "")
+    lines = [f"| `{p}` | {', '.join(w for w in windows if w) or '–'} | {m} |" for p, (m, windows) in rows.items()]
+    return "\n".join(["| feature | w | meaning |", "|---|---|---|", *lines])
+
+
+def error_table() -> str:
+    """Every exception with the first line of its docstring."""
+    kinds = [k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, errors.ChurnError)]
+    lines = [f"| `{k.__name__}` | {inspect.getdoc(k).splitlines()[0]} |" for k in sorted(kinds, key=_line)]  # type: ignore[union-attr]
+    return "\n".join(["| error | means |", "|---|---|", *lines])
+
+
+def _line(kind: type) -> int:
+    return inspect.getsourcelines(kind)[1]
+
+
+def study_block() -> str:
+    """churn.toml, verbatim."""
+    return f"```toml\n{(HOME / 'churn.toml').read_text(encoding='utf-8').rstrip()}\n```"
+
+
+GENERATED = {"features": feature_table, "errors": error_table, "study": study_block}
+
+
+def block(name: str) -> tuple[str, str]:
+    """Markers around a generated block."""
+    return f"<!-- {name} -->\n", f"\n<!-- end {name} -->"
+
+
+@pytest.mark.parametrize("name", list(GENERATED))
+def test_generated_blocks_are_up_to_date(name: str) -> None:
+    """Feature table, error table and study equal what the code says now; rewrite with python tests/test_docs.py."""
+    start, end = block(name)
+    assert start + GENERATED[name]() + end in text()
+
+
+def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
+    """Uncommented, churn.toml knows every key there is; as it stands, it is the default study."""
+    raw = (HOME / "churn.toml").read_text(encoding="utf-8")
+    named = set(re.findall(r"^#? ?(\w+) = ", raw, re.MULTILINE))
+    assert named == set(_keys(Study)) - {"extracts", "activity", "windows", "backtest", "segments", "gates", "braze"}
+    shown = parse(tomllib.loads(raw), HOME)
+    assert shown == parse({"extracts": [{"source": "appsflyer", "path": "data/raw/appsflyer"}]}, HOME)
+
+
+def _keys(part: type[BaseModel]) -> list[str]:
+    keys = []
+    for name, field in part.model_fields.items():
+        inner = getattr(field.annotation, "__args__", (field.annotation,))[0]
+        keys += [name, *(_keys(inner) if inspect.isclass(inner) and issubclass(inner, BaseModel) else [])]
+    return keys
+
+
+def test_every_command_is_documented_and_every_documented_one_exists() -> None:
+    """`churn NAME` in the README, in both directions."""
+    there = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    named = set(re.findall(r"(?:`|uv run )churn ([a-z]+)", text()))
+    assert named == there
+
+
+def test_notebooks_and_their_parameters_are_documented() -> None:
+    """Each notebook is in the README's table with all its parameters, and no others."""
+    from churn import notebooks
+
+    for path in sorted((HOME / "notebooks").glob("*.ipynb")):
+        row = next(line for line in text().splitlines() if line.startswith(f"| `{path.stem}`"))
+        named = set(re.findall(r"`(\w+)`", row)) - {path.stem}
+        assert named == set(notebooks.parameters(path)) - {"study", "run_id"}, path.stem
+
+
+def test_the_tree_names_every_module_and_nothing_else() -> None:
+    """Each module of the package stands in the annotated tree, and each name there exists."""
+    tree = text().split("<!-- tree -->")[1].split("<!-- end tree -->")[0]
+    modules = {f.name for f in (HOME / "churn").glob("[a-z]*.py")} | {"sources/", "braze/", "sandbox/"}
+    assert modules <= set(re.findall(r"[\w.]+(?:\.py|/)", tree))
+    for name in re.findall(r"^\s{2}(\w+\.py|\w+/)", tree, re.MULTILINE):
+        assert (HOME / "churn" / name).exists() or (HOME / "tests" / name).exists(), name
+
+
+def test_links_and_pictures_lead_somewhere() -> None:
+    """Relative links in the README point at files that are there."""
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text()):
+        assert (HOME / target).exists(), target
+
+
+def fenced(language: str) -> list[str]:
+    """The README's code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", text(), re.DOTALL)
+
+
+def test_scheduler_examples_parse() -> None:
+    """The cron line has five fields and a command, the systemd unit its sections, the Airflow file is Python."""
+    (cron,) = fenced("cron")
+    lines = [line for line in cron.splitlines() if line and not re.match(r"#|\w+=", line)]
+    assert all(re.match(r"([\d*/,-]+\s+){5}\S+", line) for line in lines)
+    units = configparser.ConfigParser(strict=False)
+    units.optionxform = str  # type: ignore[assignment]
+    units.read_string("\n".join(fenced("ini")))
+    assert {"Unit", "Service", "Timer"} <= set(units.sections())
+    (airflow,) = fenced("python")
+    assert "BashOperator" in ast.dump(ast.parse(airflow))
+
+
+def test_environment_yml_agrees_with_pyproject() -> None:
+    """The same packages with the same bounds on both roads, and the same least Python."""
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    bounds = dict(re.match(r"([\w-]+)(?:\[\w+\])?(.*)", d).groups() for d in wanted)  # type: ignore[union-attr]
+    listed = yaml.safe_load((HOME / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    conda = dict(entry.split(" ", 1) for entry in listed if isinstance(entry, str) and " " in entry)
+    assert conda.pop("python") == project["project"]["requires-python"]
+    assert conda == {name: bounds[name] for name in conda}
+    assert {"pip": ["-e ."]} in listed
+
+
+def test_the_dependency_table_names_every_dependency() -> None:
+    """Each direct dependency has its reason in the README."""
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    section = text().split("## Dependencies")[1].split("\n## ")[0]
+    for entry in project["dependencies"]:
+        name = re.split(r"[^\w-]", entry)[0]
+        assert re.search(rf"\b{name}\b", section), name
+
+
+def test_every_module_says_what_it_is() -> None:
+    """Each module of the package has a docstring."""
+    for file in (HOME / "churn").rglob("*.py"):
+        name = ".".join(file.relative_to(HOME).with_suffix("").parts).removesuffix(".__init__")
+        assert importlib.import_module(name).__doc__, name
+
+
+if __name__ == "__main__":
+    content = text()
+    for name, make in GENERATED.items():
+        start, end = block(name)
+        before, rest = content.split(start, 1)
+        content = before + start + make() + end + rest.split(end, 1)[1]
+    README.write_text(content, encoding="utf-8")

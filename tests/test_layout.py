@@ -1,0 +1,87 @@
+"""House rules that no linter knows: who imports what, sizes, secrets, the stable hash."""
+
+import ast
+import re
+import statistics
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from churn.tables import bucket_of, stable_hash
+
+HOME = Path(__file__).resolve().parents[1]
+GOLDEN = [2978238104834879466, 11049636692711721106, 6192904641445441335, None]
+MODULES = sorted((HOME / "churn").rglob("*.py"))
+ONLY_IN = {
+    "httpx": {"braze/client.py"},
+    "httpx_aiohttp": {"braze/client.py"},
+    "stamina": {"braze/client.py"},
+    "sqlalchemy": {"braze/ledger.py"},
+    "papermill": {"notebooks.py"},
+    "nbformat": {"notebooks.py"},
+    "nbconvert": {"notebooks.py"},
+    "altair": {"plots.py"},
+    "great_tables": {"plots.py"},
+    "vl_convert": {"plots.py"},
+    "skops": {"model.py"},
+    "aiohttp": {"sandbox/server.py"},
+    "pydantic": {"study.py"},
+    "typer": {"cli.py", "demo.py"},
+    "pickle": set(),
+    "joblib": set(),
+    "pandas": set(),
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Top-level names of all that a module imports."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    names |= {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("library", list(ONLY_IN))
+def test_each_outside_library_has_one_door(library: str) -> None:
+    """A library is imported in its own module only."""
+    users = {str(f.relative_to(HOME / "churn")) for f in MODULES if library in imports(f)}
+    assert users <= ONLY_IN[library]
+
+
+def test_the_sandbox_knows_nothing_of_the_rest() -> None:
+    """It imports only itself, the standard library and aiohttp."""
+    for file in (HOME / "churn/sandbox").glob("*.py"):
+        names = re.findall(r"from (churn[\w.]*)", file.read_text(encoding="utf-8"))
+        assert all(name.startswith("churn.sandbox") for name in names)
+
+
+def test_functions_are_short() -> None:
+    """Median function at most 8 lines, nine in ten at most 30; no module over 400."""
+    lengths = [
+        n.end_lineno - n.body[0].lineno + 1 - bool(ast.get_docstring(n)) * (n.body[0].end_lineno - n.body[0].lineno + 1)
+        for f in MODULES
+        for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.end_lineno and n.body[0].end_lineno
+    ]
+    assert statistics.median(lengths) <= 8
+    assert statistics.quantiles(lengths, n=10)[-1] <= 30
+    assert max(len(f.read_text(encoding="utf-8").splitlines()) for f in MODULES) <= 420
+
+
+def test_committed_files_name_no_registry_and_no_machine() -> None:
+    """No index address, wheel address or home folder in any tracked file."""
+    listed = subprocess.run(["git", "ls-files"], cwd=HOME, capture_output=True, text=True, check=True).stdout.split()
+    pattern = re.compile(r"index-url|/simple/|\.whl\b|/root/|/home/\w+/|registry = ")
+    for name in listed:
+        file = HOME / name
+        if file.suffix not in {".png"} and file.exists() and name != "tests/test_layout.py":
+            assert not pattern.search(file.read_text(encoding="utf-8")), name
+
+
+def test_the_stable_hash_never_changes() -> None:
+    """Golden values: the bucket of a user is the same in every version and on every machine."""
+    ids = pl.Series(["cust-100000", "0001007", "ü", None])
+    assert stable_hash(ids).to_list() == GOLDEN
+    assert bucket_of(ids, 16).to_list() == [g % 16 if g is not None else None for g in GOLDEN]

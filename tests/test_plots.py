@@ -1,0 +1,56 @@
+"""Every chart renders, offline."""
+
+from datetime import date
+
+import altair as alt
+import polars as pl
+import pytest
+import vl_convert
+
+from churn import plots
+
+MODELS = {"model": ["chosen", "recency"]}
+CHARTS = {
+    "events_per_day": plots.events_per_day(pl.DataFrame({"date": [date(2026, 1, 1)], "kind": ["in_app"], "n": [3]})),
+    "retention": plots.retention(
+        pl.DataFrame({"cohort": [date(2026, 1, 1)], "period": [0], "share": [1.0], "n_users": [5]})
+    ),
+    "returns": plots.returns(
+        pl.DataFrame({"silence_days": [1, 2], "return_rate": [0.5, 0.1], "n_at_risk": [9, 9]}), 0.2, 2
+    ),
+    "returns without horizon": plots.returns(
+        pl.DataFrame({"silence_days": [1], "return_rate": [0.5], "n_at_risk": [9]}), 0.2, None
+    ),
+    "calibration": plots.calibration(
+        pl.DataFrame({**MODELS, "mean_probability": [0.1, 0.2], "churn_rate": [0.1, 0.3], "n": [5, 5]})
+    ),
+    "lift": plots.lift(pl.DataFrame({**MODELS, "depth": [0.5, 0.5], "capture": [0.7, 0.6]})),
+    "scores": plots.scores(pl.Series([0.0, 0.5, 1.0]), {"high": 0.6, "low": 0.0}),
+    "segments": plots.segments(pl.DataFrame({"segment": ["high", "low"], "n": [1, 2]})),
+    "transitions": plots.transitions(pl.DataFrame({"from": ["low"], "to": ["high"], "n": [4]})),
+    "no transitions": plots.transitions(pl.DataFrame({"from": [], "to": [], "n": []})),
+    "metric_by_cutoff": plots.metric_by_cutoff(
+        pl.DataFrame({**MODELS, "cutoff": [date(2026, 1, 1)] * 2, "auc": [0.8, 0.7]}), "auc", "AUC"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(CHARTS))
+def test_every_chart_renders_to_a_picture(name: str) -> None:
+    """Valid Vega-Lite whose static picture holds the chart's title."""
+    chart = CHARTS[name]
+    spec = chart.to_dict()
+    title = spec.get("title") or spec["layer"][0].get("title") or spec["layer"][1].get("title")
+    assert str(title) in vl_convert.vegalite_to_svg(spec)
+    assert isinstance(chart, alt.Chart | alt.LayerChart)
+
+
+def test_tables_are_shown_as_people_read_them() -> None:
+    """Thousands, shares in percent, three digits, a dash for null; no quotes, no type row."""
+    text = plots.table(
+        pl.DataFrame({"n": [1234567], "churn_rate": [0.256], "auc": [0.81234], "who": [None], "x": ["a"]})
+    )
+    for shown in ("1,234,567", "25.6%", "0.812", "–", "churn rate"):
+        assert shown in text
+    assert "&quot;a&quot;" not in text
+    assert "f64" not in text
