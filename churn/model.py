@@ -92,12 +92,16 @@ class Model:
     churn_rate: float  # over the training rows
     n_rows: int
     n_churned: int
+    learned_from: str  # SHA-256 of the training matrix and labels
 
     @property
     def model_id(self) -> str:
-        """Newest training cutoff, candidate and a digest of what it learned from: the same training, the same id."""
-        facts = json.dumps([self.candidate, self.features, self.n_rows, self.n_churned, *map(str, self.cutoffs)])
+        """Newest training cutoff, candidate and what it learned from: the same training, the same id."""
+        facts = json.dumps([self.features, self.learned_from, self.calibrator is not None])
         return f"{max(self.cutoffs)}-{self.candidate}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+
+
+STORED = ("candidate", "windows", "churn_rate", "n_rows", "n_churned", "learned_from")  # as they are, in model.json
 
 
 def fit(
@@ -105,8 +109,9 @@ def fit(
 ) -> Model:
     """Fit one candidate to a labelled snapshot; nothing is fitted outside the pipeline."""
     names = columns(candidate, plan)
+    x, y = matrix(snapshot, names), target(snapshot)
     pipeline = CANDIDATES[candidate](study.random_state)
-    pipeline.fit(matrix(snapshot, names), target(snapshot))
+    pipeline.fit(x, y)
     return Model(
         candidate=candidate,
         features=names,
@@ -115,9 +120,10 @@ def fit(
         calibrator=calibrator,
         cutoffs=tuple(sorted(snapshot["cutoff"].unique())),
         windows=study.windows.model_dump(),
-        churn_rate=float(target(snapshot).mean()),
-        n_rows=snapshot.height,
-        n_churned=int(target(snapshot).sum()),
+        churn_rate=float(y.mean()),
+        n_rows=len(y),
+        n_churned=int(y.sum()),
+        learned_from=hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest(),
     )
 
 
@@ -179,9 +185,8 @@ def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
 
 
 def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
-    facts = {k: getattr(model, k) for k in ("candidate", "features", "windows", "churn_rate", "n_rows", "n_churned")}
     return {
-        **facts,
+        **{name: getattr(model, name) for name in ("features", *STORED)},
         "plan": asdict(model.plan),
         "cutoffs": [c.isoformat() for c in model.cutoffs],
         "calibrated": model.calibrator is not None,
@@ -223,7 +228,7 @@ def load(store: Store, study: Study, model_id: str = "") -> Model:
     fitted = _open(folder / "model.skops")
     stored = facts["plan"]
     plan = Plan(stored["observation_days"], tuple(stored["counts_as_active"]), tuple(stored["vocabulary"]))
-    kept = {k: facts[k] for k in ("candidate", "windows", "churn_rate", "n_rows", "n_churned")}
+    kept = {name: facts[name] for name in STORED}
     cutoffs = tuple(date.fromisoformat(c) for c in facts["cutoffs"])
     model = Model(plan=plan, features=tuple(facts["features"]), cutoffs=cutoffs, **kept, **fitted)
     _check_fits(model, study)

@@ -177,8 +177,8 @@ def transitions(frame: pl.DataFrame) -> alt.LayerChart:
     base = alt.Chart(frame, title="What would change in Braze").encode(
         alt.X("to:N", title="now", axis=alt.Axis(labelAngle=0)), alt.Y("from:N", title="last told")
     )
-    cells = base.mark_rect().encode(alt.Color("n:Q", legend=None, scale=alt.Scale(scheme="blues")))
-    return (cells + base.mark_text().encode(text=alt.Text("n:Q", format=","))).properties(
+    cells = base.mark_rect(color="#c6d9ec", stroke="white")
+    return (cells + base.mark_text(fontSize=13).encode(text=alt.Text("n:Q", format=","))).properties(
         width=alt.Step(120), height=alt.Step(40)
     )
 

@@ -204,8 +204,8 @@ def test_a_sandbox_that_is_down_is_one_sentence(
     study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
     with pytest.raises(TerminalBrazeError, match=r"start the stand-in with `churn sandbox`.*0 of 1 users"):
         export.run(scores({"a": "high"}), study, run_id="r", findings=PASSED, send=True, progress=False)
-    book = ledger.open_ledger(study.ledger_url, study.braze.endpoint, "default", "external_id")
-    assert ledger.told(book, ["churn_segment"]).is_empty()
+    with ledger.opened(study.ledger_url, study.braze.endpoint, "default", "external_id") as book:
+        assert ledger.told(book, ["churn_segment"]).is_empty()
 
 
 def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
@@ -326,8 +326,9 @@ def test_values_that_braze_would_change_are_refused(text: str) -> None:
 
 def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
     """A ledger that can't be opened is named without its password."""
-    with pytest.raises(TerminalBrazeError) as caught:
-        ledger.open_ledger("postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x", "e", "w", "external_id")
+    url = "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x"
+    with pytest.raises(TerminalBrazeError) as caught, ledger.opened(url, "e", "w", "external_id"):
+        pass
     assert "pass-word-1" not in str(caught.value)
 
 

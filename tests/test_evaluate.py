@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import evaluate, events, labels, snapshots, store
+from churn import evaluate, events, labels, metrics, snapshots, store
 from churn.errors import CutoffError, TrainingError
 from churn.store import Store
 from churn.study import Study
@@ -19,9 +19,9 @@ from .conftest import DAY0, random_log
 def test_metrics_of_a_perfect_and_a_useless_ranking() -> None:
     """Perfect: AUC 1, lift 1 / churn rate. One constant: AUC a half, log loss that of the rate."""
     y = np.array([1] * 20 + [0] * 80)
-    perfect = evaluate.metrics(y, np.where(y == 1, 0.99, 0.01))
+    perfect = metrics.figures(y, np.where(y == 1, 0.99, 0.01))
     assert (perfect["auc"], perfect["lift_top_tenth"], perfect["capture_top_tenth"]) == (1.0, 5.0, 0.5)
-    constant = evaluate.metrics(y, np.full(100, 0.2))
+    constant = metrics.figures(y, np.full(100, 0.2))
     assert constant["auc"] == 0.5
     assert constant["log_loss"] == pytest.approx(-(0.2 * np.log(0.2) + 0.8 * np.log(0.8)))
     assert constant["brier"] == pytest.approx(0.16)
@@ -31,15 +31,15 @@ def test_calibration_error_is_the_weighted_distance_over_equal_bins() -> None:
     """A group predicted 0.9 of which half churn is 0.4 away; over half the users that makes 0.2."""
     y = np.array([0, 1] * 50 + [0] * 100)
     p = np.array([0.9] * 100 + [0.0] * 100)
-    assert evaluate.calibration_error(y, p) == pytest.approx(0.2)
+    assert metrics.calibration_error(y, p) == pytest.approx(0.2)
 
 
 def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
     """In expectation under the true probabilities: nothing beats the truth, the mean of it scores 0."""
     truth = np.random.default_rng(0).beta(1, 2, 500)
-    assert evaluate.ceiling_skill(truth, truth) == 1
-    assert evaluate.ceiling_skill(np.full(500, truth.mean()), truth) == pytest.approx(0)
-    assert evaluate.ceiling_skill(np.clip(truth + 0.1, 0, 1), truth) < 1
+    assert metrics.ceiling_skill(truth, truth) == 1
+    assert metrics.ceiling_skill(np.full(500, truth.mean()), truth) == pytest.approx(0)
+    assert metrics.ceiling_skill(np.clip(truth + 0.1, 0, 1), truth) < 1
 
 
 def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one(filled: tuple[Study, Store]) -> None:
@@ -85,15 +85,15 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(filled: tuple[St
     """Two models, two cutoffs and the pool: six rows; intervals hold the pooled figure."""
     study, target = filled
     done = evaluate.backtest(target, study, progress=False)
-    table = evaluate.by_cutoff(done.predictions)
+    table = metrics.by_cutoff(done.predictions)
     assert table.height == 6
     pooled = table.filter((pl.col("model") == "chosen") & pl.col("cutoff").is_null()).row(0, named=True)
     assert pooled["n"] == done.predictions.height // 2
-    span = evaluate.intervals(done.predictions, 0, 50).filter(pl.col("figure") == "auc chosen").row(0, named=True)
+    span = metrics.intervals(done.predictions, 0, 50).filter(pl.col("figure") == "auc chosen").row(0, named=True)
     assert span["low"] <= pooled["auc"] <= span["high"]
-    gains = evaluate.lift_table(done.predictions)
+    gains = metrics.lift_table(done.predictions)
     assert gains.filter(pl.col("depth") == 1)["capture"].to_list() == [1, 1]
-    bins = evaluate.calibration_table(done.predictions)
+    bins = metrics.calibration_table(done.predictions)
     assert bins.group_by("model").agg(pl.col("n").max() - pl.col("n").min())["n"].max() <= 1
 
 

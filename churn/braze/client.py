@@ -103,7 +103,11 @@ class _Job:
                 self.error = self.error or error
                 self.on_lost(batch, error)
                 return
-            self.on_answer(batch, answer)
+            try:
+                self.on_answer(batch, answer)
+            except BrazeError as error:  # acknowledged, but the ledger could not keep it: the next run tells it again
+                self.error = self.error or error
+                return
             self.bar.update()
 
     async def _deliver(self, client: httpx.AsyncClient, body: bytes) -> Acknowledgement:

@@ -51,18 +51,19 @@ def run(
     """
     check_gates(findings, accept)
     key = client.key_from_environment() if send else ""
-    names = _names(study.braze)
-    book = ledger.open_ledger(study.ledger_url, study.braze.endpoint, study.braze.workspace, study.braze.identifier)
-    told = ledger.told(book, names)
-    changes = plan(scores, told, study.braze)
-    objects = _objects(changes, study.braze)
-    summary = _forecast(scores, told, changes, objects, study.braze)
-    log.info("export: %d of %d users changed", summary["n_changed"], summary["n_scored"])
-    delivery = _Delivery(book, run_id, study.braze)
-    if send:
-        _deliver(delivery, objects, key, summary, progress)
+    braze = study.braze
+    names = _names(braze)
+    with ledger.opened(study.ledger_url, braze.endpoint, braze.workspace, braze.identifier) as book:
+        told = ledger.told(book, names)
+        changes = plan(scores, told, braze)
+        objects = _objects(changes, braze)
+        summary = _forecast(scores, changes, objects, braze)
+        log.info("export: %d of %d users changed", summary["n_changed"], summary["n_scored"])
+        delivery = _Delivery(book, run_id, braze)
+        if send:
+            _deliver(delivery, objects, key, summary, progress)
     outcomes = _outcomes(scores, changes, delivery, planned="planned" if not send else "not attempted")
-    return Export(summary, _transitions(changes, told, study.braze), outcomes, _samples(objects, study.braze))
+    return Export(summary, _transitions(changes, told, braze), outcomes, _samples(objects, braze))
 
 
 def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
@@ -144,7 +145,7 @@ def _objects(changes: pl.DataFrame, braze: Braze) -> list[dict[str, Any]]:
 
 
 def _forecast(
-    scores: pl.DataFrame, told: pl.DataFrame, changes: pl.DataFrame, objects: list[dict[str, Any]], braze: Braze
+    scores: pl.DataFrame, changes: pl.DataFrame, objects: list[dict[str, Any]], braze: Braze
 ) -> dict[str, Any]:
     n_changed = changes["identifier"].n_unique()
     lapsed = changes.join(scores, left_on="identifier", right_on="user_id", how="anti")["identifier"].n_unique()

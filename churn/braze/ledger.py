@@ -1,7 +1,8 @@
 """What Braze acknowledged, in SQL: the basis for sending only what changed and for resuming after a break."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import (
     Column,
+    Connection,
     DateTime,
     Engine,
     Integer,
@@ -24,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from churn.errors import TerminalBrazeError
 
@@ -70,9 +72,24 @@ class Ledger:
     kind: str
 
 
-def open_ledger(url: str, endpoint: str, workspace: str, kind: str) -> Ledger:
-    """Connect, and make the tables where they are missing. Raises TerminalBrazeError without the URL's password."""
-    address = make_url(url)
+@contextmanager
+def opened(url: str, endpoint: str, workspace: str, kind: str) -> Iterator[Ledger]:
+    """Connect, make the tables where they are missing, and let go of every connection afterwards.
+
+    Raises TerminalBrazeError, whose message doesn't show the URL's password.
+    """
+    engine = _connect(url)
+    try:
+        yield Ledger(engine, endpoint, workspace, kind)
+    finally:
+        engine.dispose()
+
+
+def _connect(url: str) -> Engine:
+    try:
+        address = make_url(url)
+    except SQLAlchemyError:
+        raise TerminalBrazeError("the ledger's address can't be read; write one like sqlite:///ledger.db") from None
     if address.get_backend_name() == "sqlite" and address.database:
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -84,7 +101,7 @@ def open_ledger(url: str, endpoint: str, workspace: str, kind: str) -> Ledger:
     except (SQLAlchemyError, ImportError) as error:
         shown = address.render_as_string(hide_password=True)
         raise TerminalBrazeError(f"the ledger {shown} can't be opened ({type(error).__name__})") from None
-    return Ledger(engine, endpoint, workspace, kind)
+    return engine
 
 
 def _durable(connection: Any, _: Any) -> None:
@@ -101,6 +118,18 @@ def _check_version(engine: Engine) -> None:
             connection.execute(insert(_schema).values(version=SCHEMA_VERSION))
         elif version != SCHEMA_VERSION:
             raise TerminalBrazeError(f"the ledger has schema version {version}, this program writes {SCHEMA_VERSION}")
+
+
+@contextmanager
+def _writing(ledger: Ledger) -> Iterator[Connection]:
+    """One durable transaction; a database that fails stops the run in one sentence."""
+    try:
+        with ledger.engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise TerminalBrazeError(
+            f"the ledger can't be written ({type(error).__name__}); nothing more is sent"
+        ) from None
 
 
 def told(ledger: Ledger, attributes: Sequence[str]) -> pl.DataFrame:
@@ -134,7 +163,7 @@ def record(ledger: Ledger, run_id: str, objects: Sequence[tuple[str, dict[str, A
     statement: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[ledger.engine.dialect.name](_told)
     changed = {name: statement.excluded[name] for name in ("value", "run_id", "acknowledged_at")}
     upsert = statement.on_conflict_do_update(index_elements=list(_told.primary_key), set_=changed)
-    with ledger.engine.begin() as connection:
+    with _writing(ledger) as connection:
         connection.execute(upsert, rows)
 
 
@@ -143,7 +172,7 @@ def reject(ledger: Ledger, run_id: str, refused: Sequence[tuple[str, str]]) -> N
     now = datetime.now(UTC)
     rows = [{"run_id": run_id, "identifier": who, "reason": why, "at": now} for who, why in refused]
     if rows:
-        with ledger.engine.begin() as connection:
+        with _writing(ledger) as connection:
             connection.execute(insert(_rejects), rows)
 
 
@@ -158,7 +187,7 @@ def start_run(ledger: Ledger, run_id: str) -> None:
     try:
         with ledger.engine.begin() as connection:
             connection.execute(insert(_runs), [row])
-    except SQLAlchemyError:
+    except IntegrityError:
         raise TerminalBrazeError(
             f"run {run_id} is in the ledger already; every export needs a run id of its own"
         ) from None
@@ -167,7 +196,7 @@ def start_run(ledger: Ledger, run_id: str) -> None:
 def finish_run(ledger: Ledger, run_id: str, summary: dict[str, Any]) -> None:
     """Note that a run ended, with its counts."""
     done = {"finished_at": datetime.now(UTC), "summary": json.dumps(summary)}
-    with ledger.engine.begin() as connection:
+    with _writing(ledger) as connection:
         connection.execute(update(_runs).where(_runs.c.run_id == run_id).values(**done))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import evaluate, events, simulate, simulate_exports, store
+from churn import evaluate, events, metrics, simulate, simulate_exports, store
 from churn.study import load
 
 
@@ -32,7 +32,7 @@ def one(n_users: int, n_days: int, seed: int, folder: Path) -> dict[str, object]
     both = tested.predictions.join(truth, on=["user_id", "cutoff"])
     known = {m: both.filter(pl.col("model") == m) for m in ("chosen", "recency")}
     skill = {
-        f"skill_{m}": evaluate.ceiling_skill(f["probability"].to_numpy(), f["truth"].to_numpy())
+        f"skill_{m}": metrics.ceiling_skill(f["probability"].to_numpy(), f["truth"].to_numpy())
         for m, f in known.items()
     }
     candidate = tested.choices["candidate"][0]

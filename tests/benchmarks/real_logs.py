@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from churn import evaluate, events, labels, model, snapshots, store
+from churn import evaluate, events, labels, metrics, model, snapshots, store
 from churn.study import parse
 
 LOGS: dict[str, dict[str, Any]] = {
@@ -55,7 +55,7 @@ def one(name: str, data: Path, folder: Path) -> dict[str, Any]:
     past = snapshots.build(target, study, cutoffs, fitted.plan, labels.horizon(max(cutoffs), study.windows)[1])
     recency = model.fit(past, "recency", fitted.plan, study)
     judged = snapshots.build(target, study, [test], fitted.plan)
-    ours, simple = (evaluate.metrics(model.target(judged), model.predict(m, judged)) for m in (fitted, recency))
+    ours, simple = (metrics.figures(model.target(judged), model.predict(m, judged)) for m in (fitted, recency))
     ref = log["reference"]
     return {
         "log": name,
