@@ -9,7 +9,7 @@ import vl_convert
 from great_tables import GT
 from IPython.core.getipython import get_ipython
 
-WIDTH, HEIGHT = 720, 260
+WIDTH, HEIGHT = 640, 260
 MAX_ROWS = 100
 INK, ACCENT, SOFT = "#1c2430", "#2f5d8a", "#9aa7b5"
 MODELS = alt.Scale(domain=["chosen", "recency"], range=[ACCENT, "#d98032"])
@@ -41,8 +41,9 @@ def table(frame: pl.DataFrame) -> str:
 
 
 def _both(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
-    # A report shows the SVG, JupyterLab the live chart: each takes the richest form it knows.
-    return {"application/vnd.vegalite.v6+json": spec, "image/svg+xml": vl_convert.vegalite_to_svg(spec)}
+    # A report shows the SVG, JupyterLab the live chart: each takes the richest form it knows. JupyterLab renders
+    # Vega-Lite 5 and no later one; what is drawn here means the same in both.
+    return {"application/vnd.vegalite.v5+json": spec, "image/svg+xml": vl_convert.vegalite_to_svg(spec)}
 
 
 def _theme() -> alt.theme.ThemeConfig:

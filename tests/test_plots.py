@@ -54,3 +54,16 @@ def test_tables_are_shown_as_people_read_them() -> None:
         assert shown in text
     assert "&quot;a&quot;" not in text
     assert "f64" not in text
+
+
+def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
+    """Each chart carries the form that JupyterLab's own renderer knows, and a picture."""
+    import json
+    from importlib.metadata import files
+
+    bundle = plots._both(CHARTS["lift"].to_dict())
+    live = next(mime for mime in bundle if "vegalite" in mime)
+    lab = [f for f in files("jupyterlab") or [] if str(f).endswith(".js") and "/static/" in str(f)]
+    assert any(live.removesuffix("+json") in f.read_text() for f in lab)
+    assert bundle["image/svg+xml"].startswith("<svg")
+    json.dumps(bundle)
