@@ -145,6 +145,14 @@ def summary_table(table: pl.DataFrame) -> pl.DataFrame:
     return pooled.transpose(include_header=True, header_name="figure", column_names="model")
 
 
+def cutoff_table(table: pl.DataFrame) -> pl.DataFrame:
+    """Every figure at every test cutoff for readers, recency below the chosen model."""
+    rows = table.filter(pl.col("cutoff").is_not_null()).sort("model", "cutoff")
+    return rows.select(
+        "model", pl.col("cutoff").cast(pl.String), pl.col("n").alias("users"), "churn_rate", *FIGURES
+    ).rename(FIGURES)
+
+
 def interval_table(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
     """Intervals for readers: figure, from, to."""
     readable = pl.col("figure").str.replace("auc", "AUC", literal=True).str.replace("_", " ", literal=True)
@@ -170,7 +178,7 @@ def against_truth(predictions: pl.DataFrame, truth: str) -> float | None:
 
 
 def ceiling_sentence(skill: float | None) -> str:
-    """What a ceiling skill means, in one sentence."""
+    """What a ceiling skill means, in one sentence; nothing where the truth is unknown."""
     if skill is None:
-        return "No true probabilities are known here, so the distance to the best possible can't be said."
+        return ""
     return f"This app is simulated: the model knows {skill:.0%} of what could be known (100 % is the true probability)."

@@ -190,9 +190,9 @@ def metric_by_cutoff(table: pl.DataFrame, metric: str, title: str) -> alt.Chart:
         alt.Chart(table.filter(pl.col("cutoff").is_not_null()), title=title)
         .mark_line(point=True)
         .encode(
-            alt.X("cutoff:T", title="test cutoff"),
+            alt.X("yearmonthdate(cutoff):O", title="test cutoff", axis=alt.Axis(format="%d %b %Y", labelAngle=0)),
             alt.Y(f"{metric}:Q", title=title, scale=alt.Scale(zero=False)),
             alt.Color("model:N", title=None, scale=MODELS),
         )
-        .properties(height=180)
+        .properties(width=WIDTH, height=180)
     )
