@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from churn import activity, sources, store
 from churn.coverage import covered_until
-from churn.errors import InputError
+from churn.errors import InputError, StoreError
 from churn.sources.parse import file_digest
 from churn.store import Store
 from churn.study import Extract, Study
@@ -48,11 +49,20 @@ def ingest(study: Study, now: datetime | None = None, progress: bool = True) -> 
     ``now`` (default: the clock) only says what lies in the future. All or nothing: a file that can't be read raises
     InputError before anything becomes visible.
     """
-    now = now or datetime.now(UTC)
     target = store.create_or_open(study)
+    target.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(target.path(".ingest.lock"), timeout=0):
+            return _ingest(store.create_or_open(study), study, now or datetime.now(UTC), progress)
+    except Timeout:
+        raise StoreError(f"another ingest into {target.root} is running; wait for it to end") from None
+
+
+def _ingest(target: Store, study: Study, now: datetime, progress: bool) -> Ingest:
+    store.sweep(target)
     new, known = _new_files(study, target)
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    staging = target.path(f".staging-{batch_id}")
+    staging = target.path(f"{store.STAGING}{batch_id}")
     try:
         staged = [
             _stage(staging / f"{i:06d}.parquet", file, target, now)

@@ -10,6 +10,7 @@ A file counts only if store.json lists its batch, so an ingest that dies half-wa
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -25,6 +26,7 @@ from churn.tables import ActivityTable, Events, Quarantine, Users, Volume
 
 SCHEMA_VERSION = 1
 N_BUCKETS = 16
+STAGING = ".staging-"
 BUCKETED: dict[str, type[dy.Schema]] = {"events": Events, "activity": ActivityTable, "users": Users}
 FLAT: dict[str, type[dy.Schema]] = {"quarantine": Quarantine, "volume": Volume}
 
@@ -100,6 +102,17 @@ def commit(store: Store, batch: dict[str, Any], covered_until: date | None, firs
     }
     write_atomically(store.path("store.json"), json.dumps(content, indent=1).encode())
     return new
+
+
+def sweep(store: Store) -> None:
+    """Remove what an ingest that died has left: its staging folder and files of batches that never became visible."""
+    live = {batch["id"] for batch in store.batches}
+    for folder in store.root.glob(f"{STAGING}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for table in (*BUCKETED, *FLAT):
+        for file in store.path(table).rglob("*.parquet"):
+            if file.stem not in live:
+                file.unlink()
 
 
 def write_atomically(file: Path, content: bytes) -> None:

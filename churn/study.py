@@ -54,7 +54,7 @@ class Part(BaseModel):
 class Extract(Part):
     """Files received from one analytics tool."""
 
-    source: Literal["appsflyer", "table"]
+    source: Literal["adjust", "amplitude", "appsflyer", "branch", "currents", "ga4", "table"]
     path: str = Field(min_length=1)  # file, folder or glob, relative to the study file
     timezone: Zone = "UTC"  # of times written without a zone
     columns: dict[str, str] = {}  # source = "table": ours = theirs

@@ -1,15 +1,20 @@
 """Extracts → event log, and what is counted on the way."""
 
+import contextlib
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+from filelock import FileLock
 
 from churn import events, store
 from churn.errors import InputError, StoreError
-from churn.study import Study
+from churn.study import Study, load
 
 from .conftest import SHARED
 
@@ -110,6 +115,54 @@ def test_a_store_of_another_time_zone_or_version_is_refused(tmp_path: Path, make
     file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 0'))
     with pytest.raises(StoreError, match="schema version 0"):
         events.ingest(make_study(), NOW, progress=False)
+
+
+def test_a_second_ingest_at_the_same_time_is_refused(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """While one holds the store, another says so and changes nothing."""
+    write(tmp_path / "events.csv", "a,open,2026-03-01")
+    study = make_study()
+    study.store_path.mkdir(parents=True)
+    with FileLock(study.store_path / ".ingest.lock"), pytest.raises(StoreError, match="another ingest"):
+        events.ingest(study, NOW, progress=False)
+    assert events.ingest(study, NOW, progress=False).n_added == 1
+
+
+INGEST = """
+import sys
+from churn import events, study
+events.ingest(study.load(sys.argv[1]), progress=False)
+"""
+
+
+def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    """Killed -9 at eight moments of a second ingest: each time old or new state, and the next run completes it."""
+    first = "".join(f"u{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i in range(20_000))
+    (tmp_path / "1.csv").write_text("user_id,event,time\n" + first)
+    (tmp_path / "churn.toml").write_text('[[extracts]]\nsource = "table"\npath = "*.csv"\n')
+    study = load(tmp_path / "churn.toml")
+    events.ingest(study, NOW, progress=False)
+    (tmp_path / "2.csv").write_text("user_id,event,time\n" + first.replace("open", "buy"))
+    command = [sys.executable, "-c", INGEST, str(tmp_path / "churn.toml")]
+    backup = tmp_path / "backup"
+    shutil.copytree(study.store_path, backup)
+    for moment in (0.6, 0.75, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5):
+        shutil.rmtree(study.store_path)
+        shutil.copytree(backup, study.store_path)
+        with subprocess.Popen(command) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(moment)
+            process.kill()
+        assert n_events(study) in (20_000, 40_000)
+        events.ingest(study, NOW, progress=False)
+        assert n_events(study) == 40_000
+        assert list(study.store_path.glob(".staging*")) == []
+
+
+def n_events(study: Study) -> int:
+    """Events in the log, none of them twice."""
+    ids = store.scan(store.open_filled(study), "events").select("event_id").collect()["event_id"]
+    assert ids.is_unique().all()
+    return len(ids)
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")

@@ -26,6 +26,8 @@ ONLY_IN = {
     "great_tables": {"plots.py"},
     "vl_convert": {"plots.py"},
     "skops": {"model.py"},
+    "fastavro": {"sources/currents.py"},
+    "filelock": {"events.py"},
     "aiohttp": {"sandbox/server.py"},
     "pydantic": {"study.py"},
     "typer": {"cli.py", "demo.py"},

@@ -6,20 +6,31 @@ unknown and missing optional ones, and read every text cell as text first.
 """
 
 import glob
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from churn.errors import InputError
-from churn.sources import appsflyer, table
+from churn.sources import adjust, amplitude, appsflyer, branch, currents, ga4, table
 from churn.study import Extract, Study
 
 Reader = Callable[[Path, Extract], pl.DataFrame]
 
-READERS: dict[str, Reader] = {"appsflyer": appsflyer.read, "table": table.read}
-SUFFIXES = {"appsflyer": appsflyer.SUFFIXES, "table": table.SUFFIXES}
-SETTLING_DAYS = {"appsflyer": appsflyer.SETTLING_DAYS, "table": table.SETTLING_DAYS}
+_FORMATS = {
+    "adjust": adjust,
+    "amplitude": amplitude,
+    "appsflyer": appsflyer,
+    "branch": branch,
+    "currents": currents,
+    "ga4": ga4,
+    "table": table,
+}
+READERS: dict[str, Reader] = {name: module.read for name, module in _FORMATS.items()}
+SUFFIXES: dict[str, tuple[str, ...]] = {name: module.SUFFIXES for name, module in _FORMATS.items()}
+SETTLING_DAYS: dict[str, int] = {name: module.SETTLING_DAYS for name, module in _FORMATS.items()}
 
 
 def files(extract: Extract, study: Study) -> list[Path]:
@@ -50,7 +61,7 @@ def read(path: Path, extract: Extract) -> pl.DataFrame:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); remove it or fetch it again")
         return READERS[extract.source](path, extract)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, zipfile.BadZipFile, pl.exceptions.PolarsError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(f"{path} can't be read as {extract.source} extract: {first_line}") from error
 

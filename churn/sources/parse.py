@@ -126,6 +126,30 @@ def first_fault(faults: dict[str, pl.Expr]) -> pl.Expr:
     return pl.coalesce(*[pl.when(found).then(pl.lit(reason)) for reason, found in faults.items()], pl.lit(None))
 
 
+def optional(raw: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
+    """Columns by other names: theirs → ours; null where the file hasn't got one."""
+    return raw.with_columns(
+        (pl.col(theirs) if theirs in raw.columns else pl.lit(None, pl.String)).alias(ours)
+        for theirs, ours in names.items()
+    )
+
+
+def currency_of(name: str) -> pl.Expr:
+    """The currency where there is revenue, upper case."""
+    return pl.when(pl.col("revenue").is_not_null()).then(pl.col(name).str.strip_chars().str.to_uppercase())
+
+
+def usual_faults(amount: str | None = None) -> pl.Expr:
+    """What keeps a row of any source out: no readable time, name or id, or an ``amount`` that is no number."""
+    faults = {
+        "unreadable_time": pl.col("event_time").is_null(),
+        "no_event_name": pl.col("event").is_null(),
+    }
+    if amount:
+        faults["unreadable_revenue"] = pl.col("revenue").is_null() & ~is_blank(amount)
+    return first_fault(faults)
+
+
 def digests(values: pl.Series) -> pl.Series:
     """128-bit blake2b of each text as 32 hex digits: event ids from the parts that make an event itself."""
     hexes = [hashlib.blake2b(v.encode(), digest_size=16).hexdigest() for v in values.fill_null("").to_list()]
