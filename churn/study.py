@@ -113,7 +113,9 @@ class Gates(Part):
     """Limits that data and scores must keep before anything is sent."""
 
     window_days: Days = 28  # how far back the days are judged
-    min_day_share: float = Field(default=0.2, ge=0, le=1)  # of the usual volume for that weekday
+    min_day_share: float = Field(default=0.6, ge=0, le=1)  # of the usual volume for that weekday
+    max_day_share: float = Field(default=1.7, ge=1)
+    max_unknown_rise: float = Field(default=0.2, ge=0, le=1)  # of the share of events without a user
     max_score_shift: float = Field(default=0.15, ge=0, le=1)  # mean probability against the backtest's churn rate
 
 
