@@ -54,31 +54,25 @@ def read(path: Path, extract: Extract) -> pl.DataFrame:
     """Canonical events; event_id from adid, activity, event token, time and transaction."""
     raw = (_callbacks(path) if path.suffix == ".txt" else _upload(path)).with_row_index("source_row", offset=1)
     parse.require(raw, NEEDED, path)
-    raw = parse.optional(raw, OPTIONAL)
+    raw = parse.optional(raw, OPTIONAL).with_columns(device="adid", activity=_event_kind())
     named = pl.when(pl.col("activity_kind") == "event").then(pl.coalesce("label", "token"))
     events = raw.with_columns(name=named.otherwise(pl.col("activity_kind"))).with_columns(
         event_time=parse.time("created_at", pl.String(), extract.timezone),
         received_time=pl.lit(_upload_hour(path), pl.Datetime("us", "UTC")),
-        event=parse.event_name("name"),
-        user_id=parse.identifier("user"),
-        anonymous_id=parse.identifier("adid"),
-        revenue=parse.number("amount"),
         country=pl.col("country").str.to_uppercase(),
-        platform=pl.col("platform").str.to_lowercase(),
+        event_time_basis=pl.when(pl.col("activity") == "uninstall").then(pl.lit("detected")).otherwise(pl.lit("exact")),
+        **parse.who_and_what(),
     )
-    by_kind = pl.col("activity_kind").replace_strict(KINDS, default=None, return_dtype=pl.String)
-    by_event = parse.kind(pl.col("event"), pl.col("revenue"), extract.kinds)
-    events = events.with_columns(
-        event_id=parse.digests(events.select(_identity()).to_series()),
-        event_kind=pl.when(pl.col("activity_kind") == "event").then(by_event).otherwise(by_kind.fill_null("other")),
-        currency=parse.currency_of("money"),
-        fault=pl.coalesce(
-            pl.when(pl.col("environment").str.to_lowercase() == "sandbox").then(pl.lit("test_environment")),
-            parse.usual_faults("amount"),
-        ),
-    )
-    detected = pl.when(pl.col("event_kind") == "uninstall").then(pl.lit("detected")).otherwise(pl.lit("exact"))
-    return parse.canonical(events.with_columns(event_time_basis=detected))
+    events = events.with_columns(event_id=parse.digests(events.select(_identity()).to_series()))
+    in_test = pl.col("environment").str.to_lowercase() == "sandbox"
+    done = parse.finish(events, extract.kinds, {"test_environment": in_test})
+    return done.with_columns(event_kind=pl.coalesce(events["activity"], "event_kind"))
+
+
+def _event_kind() -> pl.Expr:
+    """The kind that the activity alone decides; null for in-app events."""
+    known = pl.col("activity_kind").replace_strict(KINDS, default="other", return_dtype=pl.String)
+    return pl.when(pl.col("activity_kind") != "event").then(known)
 
 
 def _identity() -> pl.Expr:

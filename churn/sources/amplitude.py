@@ -48,20 +48,7 @@ def read(path: Path, extract: Extract) -> pl.DataFrame:
         event_time=parse.time("at", pl.String(), "UTC"),
         event_time_basis=pl.lit("skew_corrected"),
         received_time=parse.time("arrived", pl.String(), "UTC"),
-        event=parse.event_name("name"),
-        user_id=parse.identifier("user"),
-        anonymous_id=parse.identifier("device"),
-        revenue=parse.number("amount"),
-        platform=pl.col("platform").str.to_lowercase(),
+        **parse.who_and_what(),
     )
-    return parse.canonical(
-        events.with_columns(
-            event_kind=parse.kind(pl.col("event"), pl.col("revenue"), {**KINDS, **extract.kinds}),
-            currency=parse.currency_of("money"),
-            fault=pl.coalesce(
-                pl.when(jsonlines.is_not_json()).then(pl.lit("not_json")),
-                pl.when(pl.col("merged").is_not_null()).then(pl.lit("merge_record")),
-                parse.usual_faults("amount"),
-            ),
-        )
-    )
+    faults = {"not_json": jsonlines.is_not_json(), "merge_record": pl.col("merged").is_not_null()}
+    return parse.finish(events, {**KINDS, **extract.kinds}, faults)

@@ -40,19 +40,9 @@ def read(path: Path, extract: Extract) -> pl.DataFrame:
         event_time=parse.time("timestamp", pl.String(), "UTC"),
         event_time_basis=pl.lit("exact"),
         received_time=pl.lit(_export_day(path), pl.Datetime("us", "UTC")),
-        event=parse.event_name("name"),
-        user_id=parse.identifier("user"),
-        anonymous_id=parse.identifier("device"),
-        revenue=parse.number("amount"),
-        platform=pl.col("platform").str.to_lowercase(),
+        **parse.who_and_what(),
     )
-    return parse.canonical(
-        events.with_columns(
-            event_kind=parse.kind(pl.col("event"), pl.col("revenue"), {**KINDS, **extract.kinds}),
-            currency=parse.currency_of("money"),
-            fault=parse.usual_faults("amount"),
-        )
-    )
+    return parse.finish(events, {**KINDS, **extract.kinds})
 
 
 def _export_day(path: Path) -> datetime | None:

@@ -59,22 +59,11 @@ def read(path: Path, extract: Extract) -> pl.DataFrame:
         event_time=parse.time("at", pl.String(), "UTC"),
         event_time_basis=pl.lit("exact"),
         received_time=pl.lit(_table_day(path), pl.Datetime("us", "UTC")),
-        event=parse.event_name("name"),
-        user_id=parse.identifier("user"),
-        anonymous_id=parse.identifier("device"),
-        revenue=_revenue(),
         properties=pl.col("params"),
-        platform=pl.col("platform").str.to_lowercase(),
+        **parse.who_and_what(_revenue()),
     )
-    fault = pl.coalesce(pl.when(jsonlines.is_not_json()).then(pl.lit("not_json")), parse.usual_faults())
-    return parse.canonical(
-        events.with_columns(
-            event_id=parse.digests(events.select(_identity()).to_series()),
-            event_kind=parse.kind(pl.col("event"), pl.col("revenue"), {**KINDS, **extract.kinds}),
-            currency=parse.currency_of("money"),
-            fault=fault,
-        )
-    )
+    events = events.with_columns(event_id=parse.digests(events.select(_identity()).to_series()))
+    return parse.finish(events, {**KINDS, **extract.kinds}, {"not_json": jsonlines.is_not_json()}, amount=None)
 
 
 def _lines(path: Path) -> pl.DataFrame:

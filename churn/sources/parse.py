@@ -150,6 +150,30 @@ def usual_faults(amount: str | None = None) -> pl.Expr:
     return first_fault(faults)
 
 
+def who_and_what(amount: pl.Expr | None = None) -> dict[str, pl.Expr]:
+    """What most formats share once their columns are called name, user, device, amount and platform."""
+    return {
+        "event": event_name("name"),
+        "user_id": identifier("user"),
+        "anonymous_id": identifier("device"),
+        "revenue": number("amount") if amount is None else amount,
+        "platform": pl.col("platform").str.to_lowercase(),
+    }
+
+
+def finish(
+    events: pl.DataFrame, kinds: dict[str, str], faults: dict[str, pl.Expr] | None = None, amount: str | None = "amount"
+) -> pl.DataFrame:
+    """Add kind, currency (from the column ``money``) and fault, a format's own ``faults`` first; then canonical."""
+    return canonical(
+        events.with_columns(
+            event_kind=kind(pl.col("event"), pl.col("revenue"), kinds),
+            currency=currency_of("money"),
+            fault=pl.coalesce(first_fault(faults or {}), usual_faults(amount)),
+        )
+    )
+
+
 def digests(values: pl.Series) -> pl.Series:
     """128-bit blake2b of each text as 32 hex digits: event ids from the parts that make an event itself."""
     hexes = [hashlib.blake2b(v.encode(), digest_size=16).hexdigest() for v in values.fill_null("").to_list()]
