@@ -12,7 +12,7 @@ from churn.errors import CutoffError, LeakError, StudyError
 from churn.features import Plan
 from churn.store import Store
 from churn.study import Study, Windows
-from churn.tables import Snapshot, stable_hash
+from churn.tables import Snapshot
 
 log = logging.getLogger(__name__)
 SAME = 1e-9  # relative: float sums may differ in their last digits between engines
@@ -185,8 +185,3 @@ def _differs(both: pl.DataFrame, name: str) -> bool:
     a, b = pl.col(name).cast(pl.Float64), pl.col(f"{name}:poisoned").cast(pl.Float64)
     close = (a - b).abs() <= SAME * pl.max_horizontal(a.abs(), b.abs(), 1.0)
     return not bool(both.select((a.eq_missing(b) | close.fill_null(False)).all()).item())
-
-
-def sample(snapshot: pl.DataFrame, n: int) -> pl.DataFrame:
-    """At most ``n`` rows, the same ones everywhere: those whose user hashes lowest."""
-    return snapshot.sort(stable_hash(snapshot["user_id"]), snapshot["cutoff"]).head(n)

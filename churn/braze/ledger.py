@@ -198,11 +198,3 @@ def finish_run(ledger: Ledger, run_id: str, summary: dict[str, Any]) -> None:
     done = {"finished_at": datetime.now(UTC), "summary": json.dumps(summary)}
     with _writing(ledger) as connection:
         connection.execute(update(_runs).where(_runs.c.run_id == run_id).values(**done))
-
-
-def rejects(ledger: Ledger, run_id: str) -> pl.DataFrame:
-    """Who a run could not deliver to: identifier, reason."""
-    with ledger.engine.connect() as connection:
-        query = select(_rejects.c.identifier, _rejects.c.reason).where(_rejects.c.run_id == run_id)
-        rows = connection.execute(query).all()
-    return pl.DataFrame([tuple(r) for r in rows], schema={"identifier": pl.String, "reason": pl.String}, orient="row")
