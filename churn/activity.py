@@ -4,55 +4,62 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from churn.tables import ACTIVE_KINDS, ActivityTable, Users
+from churn.tables import ACTIVE_KINDS, ActivityTable, Anonymous, Users
 
-ACTIVITY_KEY = ["user_id", "date", "event", "kind", "known_date"]
+BY_NAME = ("in_app", "other", "message_sent", "message_engaged")  # kinds whose events differ by name
 
 
 def from_events(events: pl.LazyFrame, timezone: str, currency: str) -> pl.LazyFrame:
-    """Daily activity of one or more rows of the event log.
+    """Daily activity of one or more rows of the event log that have a user; see ``_daily``."""
+    known = events.filter(pl.col("user_id").is_not_null())
+    return _daily(known, ["user_id"], timezone, currency).select(ActivityTable.column_names())
 
-    Days are those of ``timezone``. Rows without a user and rows with an estimated time are left out: the first can't
-    be anybody's, the second may be dated before anybody could know them. Revenue without a currency is taken to be in
-    the study's; revenue in another is counted, not summed.
+
+def anonymous_from_events(events: pl.LazyFrame, timezone: str, currency: str) -> pl.LazyFrame:
+    """Daily activity of rows without a user that carry an id which may find one; see ``_daily``."""
+    unknown = events.filter(pl.col("user_id").is_null() & (pl.col("ids").list.len() > 0))
+    return _daily(unknown, ["ids", "platform"], timezone, currency).select(Anonymous.column_names())
+
+
+def _daily(events: pl.LazyFrame, whose: list[str], timezone: str, currency: str) -> pl.LazyFrame:
+    """Rows summed by whose, source, day, event, kind and the day on which they became known.
+
+    Days are those of ``timezone``. Rows with an estimated time are left out: they may be dated before anybody could
+    know them. Revenue without a currency is taken to be in the study's; in another it counts as the vendor converted
+    it, if the study's is the dollar, and is else counted, not summed.
     """
     ours = pl.col("currency").fill_null(currency) == currency
+    converted = pl.col("revenue_usd") if currency == "USD" else pl.lit(None, pl.Float64)
+    amount = pl.when(ours).then(pl.col("revenue")).otherwise(converted)
+    days = [local_date("event_time", timezone).alias("date"), local_date("received_time", timezone).alias("known_date")]
     return (
-        _usable(events)
-        .group_by(*_day_columns(timezone))
+        usable(events)
+        .group_by(*whose, "source", *days, "event", pl.col("event_kind").alias("kind"))
         .agg(
             n=pl.len().cast(pl.Int64),
-            revenue=pl.col("revenue").filter(ours).sum(),
-            n_other_currency=(pl.col("revenue").is_not_null() & ~ours).sum().cast(pl.Int64),
+            revenue=amount.sum(),
+            n_other_currency=(pl.col("revenue").is_not_null() & amount.is_null()).sum().cast(pl.Int64),
             first_at=pl.col("event_time").min(),
             last_at=pl.col("event_time").max(),
         )
-        .select(ActivityTable.column_names())
     )
 
 
 def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
-    """First-seen instants: one row per user and day on which it became known."""
-    known = _local_date("received_time", timezone).alias("known_date")
-    first = _usable(events).group_by("user_id", known).agg(first_at=pl.col("event_time").min())
-    return first.select(Users.column_names())
+    """First- and last-seen instants by source, platform and the day on which they became known."""
+    known = local_date("received_time", timezone).alias("known_date")
+    rows = usable(events.filter(pl.col("user_id").is_not_null()))
+    seen = {"first_at": pl.col("event_time").min(), "last_at": pl.col("event_time").max()}
+    return rows.group_by("user_id", "source", "platform", known).agg(**seen).select(Users.column_names())
 
 
-def _usable(events: pl.LazyFrame) -> pl.LazyFrame:
-    return events.filter(pl.col("user_id").is_not_null() & (pl.col("event_time_basis") != "estimated"))
+def usable(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows whose time can be believed."""
+    return events.filter(pl.col("event_time_basis") != "estimated")
 
 
-def _day_columns(timezone: str) -> list[pl.Expr]:
-    return [
-        pl.col("user_id"),
-        _local_date("event_time", timezone).alias("date"),
-        pl.col("event"),
-        pl.col("event_kind").alias("kind"),
-        _local_date("received_time", timezone).alias("known_date"),
-    ]
-
-
-def _local_date(name: str, timezone: str) -> pl.Expr:
+def local_date(name: str, timezone: str) -> pl.Expr:
+    """The day of an instant in the study's time zone."""
     return pl.col(name).dt.convert_time_zone(timezone).dt.date()
 
 
@@ -71,3 +78,20 @@ def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
 def known_before(cutoff: pl.Expr) -> pl.Expr:
     """Both clocks: the day lies before the cutoff, and so does the one on which it became known, if stated."""
     return (pl.col("date") < cutoff) & (pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))
+
+
+def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame:
+    """Where several sources report the same of a user's day, only the rows of the first of them.
+
+    The same is: sessions, purchases and other kinds as such, other events by their name. ``sources`` says who comes
+    first. Ask only for rows known by the cutoff: a source that reports late must not silence one that had reported.
+    """
+    if len(sources) < 2:
+        return activity
+    ranks = {source: rank for rank, source in enumerate(sources)}
+    rank = pl.col("source").replace_strict(ranks, default=len(sources), return_dtype=pl.Int32)
+    named = pl.when(pl.col("kind").is_in(BY_NAME)).then(pl.col("event")).otherwise(pl.lit(""))
+    ranked = activity.with_columns(rank.alias("rank"), named.alias("named"))
+    return ranked.filter(pl.col("rank") == pl.col("rank").min().over("user_id", "date", "kind", "named")).drop(
+        "rank", "named"
+    )

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-import polars as pl
 import typer
 
 from churn import __version__
@@ -93,18 +92,29 @@ def ingest(
     from churn import events
 
     result = events.ingest(load(study), now.replace(tzinfo=UTC) if now else None, progress)
-    totals = result.files.select(pl.col("rows", "kept", "duplicate", "quarantined").sum()).row(0, named=True)
-    n_new = int(result.files["new"].sum())
-    typer.echo(f"{n_new} new file(s), {result.files.height - n_new} already known")
-    typer.echo("  ".join(f"{k} {v:,}" for k, v in totals.items()))
-    for reason, n in result.reasons.iter_rows():
-        typer.echo(f"  quarantined {reason}: {n:,}")
-    typer.echo(f"complete until {result.covered_until or '(no events yet)'}")
+    typer.echo("\n".join(result.sentences))
+
+
+@app.command()
+def forget(
+    who: Annotated[list[str] | None, typer.Argument(help="User ids, TYPE:VALUE ids, or OpenDSR REQUEST.json.")] = None,
+    study: StudyPath = None,
+    requested: Annotated[bool, typer.Option(help="Everybody whose erasure a vendor's rows report.")] = False,
+) -> None:
+    """Erase people everywhere but in data/raw: event log, activity, scores, quarantine and ledger."""
+    from churn import forget as erasure
+
+    done = erasure.forget(load(study), who or [], requested)
+    typer.echo(f"{done.n_people} known people forgotten, {sum(done.rows.values()):,} rows erased")
+    for table, n in done.rows.items():
+        typer.echo(f"  {table}: {n:,}")
+    if done.n_waiting:
+        typer.echo(f"{done.n_waiting} null write(s) to Braze wait for: churn run export -p send=true")
 
 
 @app.command()
 def run(name: str, p: Parameters = None, study: StudyPath = None, progress: Progress = True) -> None:
-    """Run a notebook (explore, train, evaluate, score, export) strictly; writes reports/<run_id>/."""
+    """Run a notebook (ingest, explore, train, evaluate, score, export) strictly; writes reports/<run_id>/."""
     folder = _run(name, find(study), p or [], progress)
     typer.echo(folder / "report.html")
 
@@ -120,12 +130,14 @@ def _run(name: str, study_file: Path, assignments: list[str], progress: bool) ->
 def nightly(
     study: StudyPath = None,
     send: Annotated[bool, typer.Option(help="Write to Braze; without it the export is a dry run.")] = False,
+    accept: Annotated[list[str] | None, typer.Option(help="Failed gate to go on with; repeatable.")] = None,
     progress: Progress = False,
 ) -> None:
     """Ingest, score, export: what a scheduler runs every night."""
     study_file = find(study)
-    ingest(study_file, progress=progress)
-    for name, assignments in (("score", []), ("export", [f"send={str(send).lower()}"])):
+    accepted = f"accept={','.join(accept or [])}"
+    steps = {"ingest": [], "score": [accepted], "export": [accepted, f"send={str(send).lower()}"]}
+    for name, assignments in steps.items():
         typer.echo(_run(name, study_file, assignments, progress) / "report.html")
 
 

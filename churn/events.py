@@ -1,46 +1,94 @@
 """Extracts → event log: validate, quarantine, de-duplicate, store, count everything.
 
-Files are read one at a time into a staging folder, then merged bucket by bucket, so memory is bounded by the larger of
-one file and one bucket. A file whose digest is known is passed over; a row whose event_id is known is a duplicate.
+New files are read lazily, some at a time, into a staging folder by event bucket; buckets are then merged one by one, so
+memory follows neither a file's size nor the log's. A file whose stamp or digest is known is passed over; a
+row whose event_id is known is a duplicate, and so is a second copy, of which the one received first is kept.
 """
 
 import logging
 import secrets
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from churn import activity, sources, store
-from churn.coverage import covered_until
+from churn import activity, coverage, identity, privacy, sources, store
 from churn.errors import InputError, StoreError
+from churn.sources import find
+from churn.sources.find import Found
 from churn.sources.parse import file_digest
 from churn.store import Store
-from churn.study import Extract, Study
-from churn.tables import Events, Quarantine, Volume, bucket_of
+from churn.study import Study
+from churn.tables import Events, Files, Tally, Volume, bucket_of
 
 log = logging.getLogger(__name__)
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # an older event time is a clock that was never set
 FUTURE_TOLERANCE = timedelta(days=1)  # device clocks and zones
+GROUP_BYTES, GROUP_FILES = 512 * 2**20, 256  # read together
+LINEAGE = ["source", "extract", "source_file", "digest"]
+TALLIED = (
+    "user_id",
+    "anonymous_id",
+    "platform",
+    "country",
+    "app_version",
+    "revenue",
+    "currency",
+    "media_source",
+    "properties",
+)
+Staged = tuple[Found, str]  # a new file and its digest
 
 
 @dataclass(frozen=True)
 class Ingest:
-    """What one ingest did: ``files`` has a row per extract file, ``reasons`` counts quarantined rows by reason."""
+    """What one ingest did.
+
+    ``files`` has a row per extract file (see tables.Files) and ``new``; ``reasons`` counts quarantined rows by reason;
+    ``waiting`` names files whose hour is still being written; ``people`` counts users and unidentified people;
+    ``n_requests`` counts rows by which somebody asked a vendor for erasure, ever.
+    """
 
     files: pl.DataFrame
     reasons: pl.DataFrame
+    waiting: list[str]
     covered_until: date | None
+    people: dict[str, int]
+    n_requests: int
 
     @property
     def n_added(self) -> int:
         """Events added to the log."""
-        return int(self.files["kept"].sum())
+        return int(self.files.filter("new")["kept"].sum())
+
+    @property
+    def n_new_files(self) -> int:
+        """Files read for the first time."""
+        return int(self.files["new"].sum())
+
+    @property
+    def sentences(self) -> list[str]:
+        """What happened, a line each."""
+        lines = [f"{self.n_new_files} new file(s), {self.files.height - self.n_new_files} already known"]
+        lines.append("  ".join(f"{name} {n:,}" for name, n in self.totals.items()))
+        lines += [f"  quarantined {reason}: {n:,}" for reason, n in self.reasons.iter_rows()]
+        if self.waiting:
+            lines.append(f"{len(self.waiting)} file(s) wait: their hour has no {find.MARKER} marker yet")
+        lines.append(f"{self.people['users']:,} users, {self.people['anonymous']:,} people without a user id")
+        if self.n_requests:
+            lines.append(f"{self.n_requests} row(s) ask for a person's erasure: churn forget --requested")
+        return [*lines, f"complete until {self.covered_until or '(no events yet)'}"]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Rows read, kept, duplicate and quarantined in this ingest."""
+        new = self.files.filter("new")
+        return {name: int(new[name].sum()) for name in ("rows", "kept", "duplicate", "quarantined")}
 
 
 def ingest(study: Study, now: datetime | None = None, progress: bool = True) -> Ingest:
@@ -49,68 +97,143 @@ def ingest(study: Study, now: datetime | None = None, progress: bool = True) -> 
     ``now`` (default: the clock) only says what lies in the future. All or nothing: a file that can't be read raises
     InputError before anything becomes visible.
     """
-    target = store.create_or_open(study)
-    target.root.mkdir(parents=True, exist_ok=True)
+    with exclusively(study) as target:
+        return _ingest(target, study, now or datetime.now(UTC), progress)
+
+
+def parse_now(text: str) -> datetime | None:
+    """The present to pretend, from a notebook parameter; empty is null. Raises InputError for what is no time."""
     try:
-        with FileLock(target.path(".ingest.lock"), timeout=0):
-            return _ingest(store.create_or_open(study), study, now or datetime.now(UTC), progress)
-    except Timeout:
-        raise StoreError(f"another ingest into {target.root} is running; wait for it to end") from None
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+    except ValueError:
+        raise InputError(f"{text!r} is no time; write a date like 2026-03-01") from None
+
+
+class exclusively:  # noqa: N801 - reads as a verb where it is used
+    """The study's store while nobody else changes it. Raises StoreError if somebody does."""
+
+    def __init__(self, study: Study) -> None:
+        root = store.create_or_open(study).root
+        root.mkdir(parents=True, exist_ok=True)
+        self.study, self.lock = study, FileLock(root / ".ingest.lock", timeout=0)
+
+    def __enter__(self) -> Store:
+        try:
+            self.lock.acquire()
+        except Timeout:
+            raise StoreError(f"another ingest into {self.study.store_path} is running; wait for it to end") from None
+        target = store.create_or_open(self.study)
+        store.sweep(target)
+        if target.erasing:
+            privacy.erase(target)
+        return store.create_or_open(self.study)
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
 
 
 def _ingest(target: Store, study: Study, now: datetime, progress: bool) -> Ingest:
-    store.sweep(target)
-    new, known = _new_files(study, target)
+    found, waiting = _find(study)
+    known = store.scan(target, "files").collect()
+    new, old = _split(found, known)
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     staging = target.path(f"{store.STAGING}{batch_id}")
     try:
-        staged = [
-            _stage(staging / f"{i:06d}.parquet", file, target, now)
-            for i, file in enumerate(_bar(new, "reading", progress))
-        ]
-        counts = _merge(staging, target, study, batch_id, progress) if new else _no_counts()
+        staged = _stage(new, set(known["digest"]), staging, target, study, now, progress)
+        if staged:
+            target = _merge(staged, staging, target, study, batch_id, progress)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    files = _file_table(staged + known, counts)
-    if new:
-        target = _commit(target, study, batch_id, files.filter("new"))
-    log.info("ingest: %d rows read, %d kept from %d new files", files["rows"].sum(), files["kept"].sum(), len(new))
-    return Ingest(files, _reasons(target, batch_id), target.covered_until)
-
-
-def _bar(items: Any, doing: str, progress: bool) -> Any:
-    return tqdm(items, desc=doing, disable=not progress, leave=False)
-
-
-def _new_files(study: Study, target: Store) -> tuple[list[tuple[Extract, Path, str]], list[dict[str, Any]]]:
-    digests = set(target.digests)
-    new, known = [], []
-    for extract in study.extracts:
-        for path in sources.files(extract, study):
-            digest = file_digest(path)
-            if digest in digests:
-                known.append(_file_row(extract, path, digest, rows=0, new=False))
-            else:
-                new.append((extract, path, digest))
-                digests.add(digest)
-    return new, known
-
-
-def _file_row(extract: Extract, path: Path, digest: str, rows: int, new: bool) -> dict[str, Any]:
-    return {"extract": extract.path, "file": path.name, "digest": digest, "rows": rows, "new": new}
-
-
-def _stage(staged: Path, file: tuple[Extract, Path, str], target: Store, now: datetime) -> dict[str, Any]:
-    extract, path, digest = file
-    frame = sources.read(path, extract).with_columns(
-        source=pl.lit(extract.source), source_file=pl.lit(path.name), extract=pl.lit(extract.path)
+    files = store.scan(target, "files").collect()
+    table = pl.concat(
+        [
+            files.filter(pl.col("ingested_at") > known["ingested_at"].max() if known.height else True).with_columns(
+                new=True
+            ),
+            known.join(_keys(old), on=["address", "stamp"], how="semi").with_columns(new=False),
+        ]
     )
-    frame = frame.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
-    device = frame.select(pl.coalesce("anonymous_id", "user_id", "event_id")).to_series()
-    frame = frame.with_columns(bucket_of(device, target.n_buckets).fill_null(0).alias("bucket"))
-    staged.parent.mkdir(parents=True, exist_ok=True)
-    frame.with_columns(digest=pl.lit(digest)).write_parquet(staged)
-    return _file_row(extract, path, digest, frame.height, new=True)
+    mine = store.scan(replace(target, batches=(batch_id,)), "quarantine")
+    reasons = mine.group_by("reason").agg(n=pl.len()).sort("reason").collect()
+    asked = store.scan(target, "volume").filter(pl.col("kind") == "erasure").select(pl.col("n").sum()).collect().item()
+    done = Ingest(
+        table, reasons, [f.address for f in waiting], target.covered_until, identity.people(target), int(asked)
+    )
+    log.info("ingest: %d rows read, %d kept from %d new files", done.totals["rows"], done.n_added, len(staged))
+    return done
+
+
+def _find(study: Study) -> tuple[list[Found], list[Found]]:
+    pairs = [find.find(extract, study) for extract in study.extracts]
+    found = [file for ready, _ in pairs for file in ready]
+    return list({(f.address, f.stamp): f for f in found}.values()), [file for _, waiting in pairs for file in waiting]
+
+
+def _keys(found: Iterable[Found]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(f.address, f.stamp) for f in found], schema={"address": pl.String, "stamp": pl.String}, orient="row"
+    )
+
+
+def _split(found: list[Found], known: pl.DataFrame) -> tuple[list[Found], list[Found]]:
+    before = set(known.select("address", "stamp").iter_rows())
+    return [f for f in found if (f.address, f.stamp) not in before], [
+        f for f in found if (f.address, f.stamp) in before
+    ]
+
+
+def _stage(
+    new: list[Found], digests: set[str], staging: Path, target: Store, study: Study, now: datetime, progress: bool
+) -> list[Staged]:
+    """Read every new file into ``staging``; returns the files with their digests, copies of known ones among them."""
+    staged: list[Staged] = []
+    tombstones = store.scan(target, "tombstones").collect()["subject"]
+    with tqdm(
+        total=sum(f.size for f in new), desc="reading", unit="B", unit_scale=True, disable=not progress, leave=False
+    ) as bar:
+        for number, group in enumerate(_groups(new)):
+            scratch = staging / f"scratch-{number:06d}"
+            scratch.mkdir(parents=True)
+            local = [(found, find.fetch(found, scratch)) for found in group]
+            files = [(found, path, file_digest(path)) for found, path in local]
+            fresh = [f for i, f in enumerate(files) if f[2] not in digests | {d for _, _, d in files[:i]}]
+            frames = [_prepared(*file, scratch, target, study, now, tombstones) for file in fresh]
+            if frames:
+                _sink(frames, fresh, staging / f"group-{number:06d}")
+            digests |= {digest for _, _, digest in files}
+            staged += [(found, digest) for found, _, digest in files]
+            shutil.rmtree(scratch)
+            bar.update(sum(f.size for f in group))
+    return staged
+
+
+def _groups(new: list[Found]) -> Iterator[list[Found]]:
+    group: list[Found] = []
+    for file in new:
+        if group and (len(group) >= GROUP_FILES or sum(f.size for f in group) + file.size > GROUP_BYTES):
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+def _prepared(
+    found: Found,
+    path: Path,
+    digest: str,
+    scratch: Path,
+    target: Store,
+    study: Study,
+    now: datetime,
+    tombstones: pl.Series,
+) -> pl.LazyFrame:
+    extract = found.extract
+    lineage = dict(zip(LINEAGE, (extract.source, extract.path, found.name or path.name, digest), strict=True))
+    rows = sources.read(path, extract, scratch).with_columns(**{name: pl.lit(value) for name, value in lineage.items()})
+    rows = rows.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
+    kept = privacy.apply(rows, study, target.salt, tombstones)
+    return kept.with_columns(bucket_of(pl.col("event_id").fill_null(""), target.n_buckets).alias("bucket"))
 
 
 def _time_fault(now: datetime) -> pl.Expr:
@@ -122,77 +245,173 @@ def _time_fault(now: datetime) -> pl.Expr:
     )
 
 
-def _merge(staging: Path, target: Store, study: Study, batch_id: str, progress: bool) -> pl.DataFrame:
-    rows = pl.scan_parquet(staging / "*.parquet")
-    faulty = rows.filter(pl.col("fault").is_not_null())
-    store.write_batch(target, "quarantine", batch_id, _quarantine(faulty))
-    counts = [faulty.group_by("digest").agg(quarantined=pl.len()).collect()]
-    volumes = []
-    for bucket in _bar(range(target.n_buckets), "storing", progress):
-        good = rows.filter(pl.col("fault").is_null() & (pl.col("bucket") == bucket)).collect()
-        fresh = _fresh(good, target, bucket)
-        counts.append(fresh.group_by("digest").agg(kept=pl.len()))
+def _sink(frames: list[pl.LazyFrame], files: list[tuple[Found, Path, str]], folder: Path) -> None:
+    """Write the frames by bucket; a damaged file among them is found and named."""
+    folder.mkdir()
+    try:
+        pl.concat(frames).sink_parquet(pl.PartitionBy(folder, key="bucket"), mkdir=True)
+    except sources.UNREADABLE as error:
+        for frame, (found, path, _) in zip(frames, files, strict=True):
+            try:
+                frame.select(pl.len()).collect() if len(frames) == 1 else frame.collect()
+            except sources.UNREADABLE as own:
+                raise sources.unreadable(path, found.extract, own) from own
+        raise sources.unreadable(files[0][1], files[0][0].extract, error) from error
+
+
+def _merge(
+    staged: Sequence[Staged], staging: Path, target: Store, study: Study, batch_id: str, progress: bool
+) -> Store:
+    """Store the staged rows as one batch and make it visible."""
+    n_rows = _staged(staging, range(target.n_buckets)).select(pl.len()).collect().item()
+    passes = identity.passes(target, int(n_rows))
+    counts, volumes, tallies, faulty = [], [], [], []
+    for number, buckets in enumerate(tqdm(passes, "storing", disable=not progress, leave=False)):
+        rows = _staged(staging, buckets)
+        faulty.append(rows.filter(pl.col("fault").is_not_null()).with_columns(privacy.subjects(target.salt)).collect())
+        good = rows.filter(pl.col("fault").is_null()).collect()
+        unique = _unique(good)
+        fresh = _fresh(unique, target, buckets)
+        counts += _counts(good, unique, fresh, faulty[-1])
+        store.write_batch(target, "events", batch_id, fresh.select("bucket", *Events.column_names()))
         volumes.append(_volume(fresh, study))
-        store.write_batch(target, "events", batch_id, Events.validate(fresh.select(Events.column_names())), bucket)
-        fresh.write_parquet(staging / f"fresh-{bucket:02d}.pq")
-    store.write_batch(target, "volume", batch_id, Volume.validate(_sum_volume(pl.concat(volumes))))
-    _write_by_user(pl.scan_parquet(staging / "fresh-*.pq"), target, study, batch_id)
-    return pl.concat(counts, how="diagonal").group_by("digest").agg(pl.col("kept", "quarantined").sum())
+        tallies.append(_tally(fresh, study))
+        _by_user(fresh, target).sink_parquet(pl.PartitionBy(staging / f"user-{number:06d}", key="bucket"), mkdir=True)
+    store.write_batch(target, "quarantine", batch_id, _quarantine(pl.concat(faulty)))
+    store.write_batch(target, "volume", batch_id, _summed(volumes, Volume.column_names()))
+    store.write_batch(target, "tally", batch_id, _summed(tallies, Tally.column_names()))
+    store.write_batch(target, "files", batch_id, _file_rows(staged, pl.concat(counts, how="diagonal")))
+    _store_people(staging, passes, target, study, batch_id)
+    return _commit(target, study, batch_id)
 
 
-def _quarantine(faulty: pl.LazyFrame) -> pl.DataFrame:
-    return Quarantine.validate(faulty.rename({"fault": "reason"}).select(Quarantine.column_names()).collect())
+def _staged(staging: Path, buckets: Sequence[int], kind: str = "group") -> pl.LazyFrame:
+    """Staged rows of some buckets; without any, an empty frame of the right shape."""
+    folders = [f for b in buckets for f in sorted(staging.glob(f"{kind}-*/bucket={b}"))]
+    if not folders:
+        extra = {**dict.fromkeys(LINEAGE, pl.String), "bucket": pl.Int64}
+        return pl.LazyFrame(schema={**sources.parse.CANONICAL, **extra})
+    return pl.scan_parquet(folders, hive_partitioning=False)
 
 
-def _fresh(good: pl.DataFrame, target: Store, bucket: int) -> pl.DataFrame:
-    known = store.scan(target, "events", [bucket]).select("event_id").collect()
-    return good.unique("event_id", keep="first", maintain_order=True).join(known, on="event_id", how="anti")
+def _unique(good: pl.DataFrame) -> pl.DataFrame:
+    """One row per event, the copy that was received first; the order of files decides between equals."""
+    first = good.sort("received_time", "source_file", "source_row", nulls_last=True)
+    return first.unique(["source", "event_id"], keep="first", maintain_order=True)
+
+
+def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.DataFrame:
+    span = unique.select(pl.col("event_time").min().alias("first"), pl.col("event_time").max().alias("last")).row(0)
+    stored = store.scan(target, "events", buckets)
+    known = stored.filter(pl.col("event_time").is_between(*span)).select("source", "event_id") if all(span) else stored
+    return unique.join(
+        known.select("source", "event_id").collect(), on=["source", "event_id"], how="anti", maintain_order="left"
+    )
+
+
+def _counts(good: pl.DataFrame, unique: pl.DataFrame, fresh: pl.DataFrame, faulty: pl.DataFrame) -> list[pl.DataFrame]:
+    frames = {"good": good, "unique": unique, "kept": fresh, "quarantined": faulty}
+    return [frame.group_by("digest").agg(pl.len().cast(pl.Int64).alias(name)) for name, frame in frames.items()]
+
+
+def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
+    columns = {"extract": [f.extract.path for f, _ in staged], "address": [f.address for f, _ in staged]}
+    columns |= {"stamp": [f.stamp for f, _ in staged], "digest": [digest for _, digest in staged]}
+    names = ("good", "unique", "kept", "quarantined")
+    seen = counts.with_columns(pl.lit(0, pl.Int64).alias(n) for n in names if n not in counts.columns)
+    summed = seen.group_by("digest").agg(pl.col(*names).sum())
+    files = pl.DataFrame(columns).join(summed, on="digest", how="left", maintain_order="left")
+    # A file given twice, or known under another name, is counted where it was read.
+    first = pl.col("digest").is_first_distinct()
+    counted = files.with_columns(pl.when(first).then(pl.col(n)).otherwise(0).fill_null(0).alias(n) for n in names)
+    return counted.with_columns(
+        ingested_at=pl.lit(datetime.now(UTC)).dt.cast_time_unit("us"),
+        rows=pl.col("good") + pl.col("quarantined"),
+        duplicate=pl.col("good") - pl.col("kept"),
+        copies=pl.col("good") - pl.col("unique"),
+    ).select(Files.column_names())
 
 
 def _volume(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
-    day = pl.col("event_time").dt.convert_time_zone(study.timezone).dt.date().alias("date")
-    counted = fresh.group_by("extract", day, "event", pl.col("event_kind").alias("kind")).agg(
+    days = [
+        activity.local_date(t, study.timezone).alias(d)
+        for t, d in (("event_time", "date"), ("received_time", "known_date"))
+    ]
+    key = ["extract", pl.col("platform").fill_null(""), *days, "event", pl.col("event_kind").alias("kind")]
+    counted = fresh.group_by(key).agg(
         n=pl.len().cast(pl.Int64), n_without_user=pl.col("user_id").is_null().sum().cast(pl.Int64)
     )
     return counted.select(Volume.column_names())
 
 
-def _sum_volume(volume: pl.DataFrame) -> pl.DataFrame:
-    return volume.group_by("extract", "date", "event", "kind").agg(pl.col("n", "n_without_user").sum())
+def _tally(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
+    """Rows per extract and day: by local hour, by filled column, by currency of revenue."""
+    hour = pl.col("event_time").dt.convert_time_zone(study.timezone).dt.hour().cast(pl.String)
+    dated = fresh.select(
+        "extract", activity.local_date("event_time", study.timezone).alias("date"), hour.alias("hour"), *TALLIED
+    )
+    day = ["extract", "date"]
+    hours = dated.group_by(*day, pl.lit("hour").alias("measure"), pl.col("hour").alias("value")).agg(n=pl.len())
+    filled = dated.group_by(day).agg(pl.col(TALLIED).count()).unpivot(index=day, variable_name="value", value_name="n")
+    money = dated.filter(pl.col("revenue").is_not_null() & pl.col("currency").is_not_null())
+    currencies = money.group_by(*day, pl.lit("currency").alias("measure"), pl.col("currency").alias("value")).agg(
+        n=pl.len()
+    )
+    frames = [hours, filled.with_columns(measure=pl.lit("column")), currencies]
+    return pl.concat([f.select(*day, "measure", "value", pl.col("n").cast(pl.Int64)) for f in frames])
 
 
-def _write_by_user(fresh: pl.LazyFrame, target: Store, study: Study, batch_id: str) -> None:
-    """Events are bucketed by device, activity by user: one person's devices meet here."""
-    daily = activity.from_events(fresh, study.timezone, study.activity.currency).collect()
-    seen = activity.users_from_events(fresh, study.timezone).collect()
-    for table, frame in (("activity", daily), ("users", seen)):
-        bucketed = frame.with_columns(bucket_of(frame["user_id"], target.n_buckets).alias("bucket"))
-        for (bucket,), part in bucketed.group_by("bucket"):
-            rows = store.BUCKETED[table].validate(part.drop("bucket"))
-            store.write_batch(target, table, batch_id, rows, int(str(bucket)))
+def _summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
+    counts = [c for c in columns if c.startswith("n")]
+    return pl.concat(parts).group_by([c for c in columns if c not in counts]).agg(pl.col(counts).sum())
 
 
-def _no_counts() -> pl.DataFrame:
-    return pl.DataFrame(schema={"digest": pl.String, "kept": pl.UInt32, "quarantined": pl.UInt32})
+def _quarantine(faulty: pl.DataFrame) -> pl.DataFrame:
+    """Listed with reason; of the forgotten not even a hash is kept."""
+    forgotten = pl.col("fault") == "forgotten"
+    listed = pl.when(forgotten).then(pl.lit([], pl.List(pl.String))).otherwise("subjects").alias("subjects")
+    return faulty.with_columns(listed).rename({"fault": "reason"})
 
 
-def _file_table(rows: list[dict[str, Any]], counts: pl.DataFrame) -> pl.DataFrame:
-    if not rows:
-        raise InputError("the study's extracts name no file")
-    table = pl.DataFrame(rows).join(counts, on="digest", how="left", maintain_order="left")
-    table = table.with_columns(pl.col("kept", "quarantined").cast(pl.Int64).fill_null(0))
-    return table.with_columns(duplicate=pl.col("rows") - pl.col("kept") - pl.col("quarantined"))
+def _by_user(fresh: pl.DataFrame, target: Store) -> pl.LazyFrame:
+    """Rows in the bucket of their user or, without one, of their ids: there one person's rows meet."""
+    whose = pl.coalesce("user_id", pl.col("ids").list.join("\x1f"))
+    slim = ["event_time", "event_time_basis", "received_time", "event_kind", "event", "user_id", "ids", "source"]
+    columns = [*slim, "platform", "revenue", "currency", "revenue_usd"]
+    return fresh.lazy().select(*columns, bucket_of(whose, target.n_buckets).alias("bucket"))
 
 
-def _commit(target: Store, study: Study, batch_id: str, files: pl.DataFrame) -> Store:
-    batch = {"id": batch_id, "ingested_at": datetime.now(UTC).isoformat(), "files": files.drop("new").to_dicts()}
-    # Coverage is judged on everything, this batch included, before the batch becomes visible.
-    seen = replace(target, batches=(*target.batches, batch))
+def _store_people(staging: Path, passes: list[Sequence[int]], target: Store, study: Study, batch_id: str) -> None:
+    """Activity, users, anonymous rows, edges and merges of the staged rows, by bucket of user or ids."""
+    edges, merges = [], []
+    zone, currency = study.timezone, study.activity.currency
+    for buckets in passes:
+        rows = _staged(staging, buckets, "user")
+        tables = {
+            "activity": activity.from_events(rows, zone, currency).with_columns(
+                bucket_of("user_id", target.n_buckets).alias("bucket")
+            ),
+            "users": activity.users_from_events(rows, zone).with_columns(
+                bucket_of("user_id", target.n_buckets).alias("bucket")
+            ),
+            "anonymous": activity.anonymous_from_events(rows, zone, currency).with_columns(
+                bucket_of(pl.col("ids").list.join("\x1f"), target.n_buckets).alias("bucket")
+            ),
+        }
+        for table, frame in tables.items():
+            store.write_batch(target, table, batch_id, frame.collect())
+        edges.append(identity.edges_from_events(rows).collect())
+        merges.append(identity.merges_from_events(rows).collect())
+    store.write_batch(target, "edges", batch_id, identity.news(pl.concat(edges), target))
+    store.write_batch(target, "merges", batch_id, pl.concat(merges).unique())
+
+
+def _commit(target: Store, study: Study, batch_id: str) -> Store:
+    # Coverage and identity are judged on everything, this batch included, before the batch becomes visible.
+    seen = replace(target, batches=(*target.batches, batch_id))
     volume = store.scan(seen, "volume").collect()
-    return store.commit(target, batch, covered_until(volume, study), min(volume["date"], default=None))
-
-
-def _reasons(target: Store, batch_id: str) -> pl.DataFrame:
-    mine = [b for b in target.batches if b["id"] == batch_id]
-    quarantine = store.scan(replace(target, batches=tuple(mine)), "quarantine")
-    return quarantine.group_by("reason").agg(n=pl.len()).sort("reason").collect()
+    covered, first = coverage.covered_until(volume, study), min(volume["date"], default=None)
+    done = replace(seen, covered_until=covered, first_date=first, adopted=identity.adopt(seen, study, batch_id))
+    store.commit(done)
+    store.sweep(done)
+    return done

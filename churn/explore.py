@@ -1,44 +1,15 @@
-"""What an analyst looks at before saying what churn means: volume, retention, and who comes back after silence."""
+"""What an analyst looks at before saying what churn means: retention, and who comes back after silence."""
 
 from datetime import timedelta
 
 import polars as pl
 
-from churn import snapshots, store
+from churn import snapshots
 from churn.activity import is_active
 from churn.store import Store
 from churn.study import Study
 
 MIN_AT_RISK = 50  # silences; with fewer the curve is noise
-
-
-def events_per_day(target: Store) -> pl.DataFrame:
-    """Events per local day and kind: date, kind, n."""
-    volume = store.scan(target, "volume").group_by("date", "kind").agg(pl.col("n").sum())
-    return volume.sort("date", "kind").collect()
-
-
-def totals(target: Store) -> pl.DataFrame:
-    """Events per extract: extract, first_date, last_date, days_without_events, n, without_user_rate."""
-    span = (pl.col("date").max() - pl.col("date").min()).dt.total_days() + 1
-    volume = (
-        store.scan(target, "volume")
-        .group_by("extract")
-        .agg(
-            first_date=pl.col("date").min(),
-            last_date=pl.col("date").max(),
-            days_without_events=span - pl.col("date").n_unique(),
-            n=pl.col("n").sum(),
-            without_user_rate=pl.col("n_without_user").sum() / pl.col("n").sum(),
-        )
-    )
-    return volume.sort("extract").collect()
-
-
-def commonest_events(target: Store, n: int = 20) -> pl.DataFrame:
-    """The commonest event names: event, kind, n."""
-    volume = store.scan(target, "volume").group_by("event", "kind").agg(pl.col("n").sum())
-    return volume.sort("n", "event", descending=[True, False]).head(n).collect()
 
 
 def retention(target: Store, study: Study) -> pl.DataFrame:

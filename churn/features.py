@@ -10,11 +10,12 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn.activity import is_active, known_before
+from churn.activity import counted_once, is_active, known_before
 
 WINDOWS = (1, 3, 7, 14, 28, 60, 90, 180, 365)
 EVENT_WINDOWS = (7, 28, 90)
 HALF_LIVES = (3, 7, 14, 30)
+GONE = ("erasure", "merge")  # asked to be erased, or became another user: never scored again
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Plan:
     observation_days: int
     counts_as_active: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()  # event names counted one by one, commonest first
+    sources: tuple[str, ...] = ()  # where several report the same, the first one counts
 
 
 @dataclass(frozen=True)
@@ -149,19 +151,21 @@ def _events(plan: Plan, windows: list[int]) -> dict[str, Feature]:
     }
 
 
-def vocabulary(activity: pl.LazyFrame, cutoff: date, observation_days: int, size: int = 12) -> tuple[str, ...]:
+def vocabulary(
+    activity: pl.LazyFrame, cutoff: date, observation_days: int, sources: Sequence[str] = (), size: int = 12
+) -> tuple[str, ...]:
     """The commonest event names in the window before ``cutoff``, as known then; ties by name.
 
     Fixed at the newest training cutoff, so that no later event can choose a feature.
     """
-    window = _observed(activity, cutoff, observation_days)
+    window = _observed(activity, cutoff, observation_days, sources)
     counts = window.group_by("event").agg(pl.col("n").sum()).sort("n", "event", descending=[True, False])
     return tuple(counts.head(size).collect()["event"])
 
 
-def _observed(activity: pl.LazyFrame, cutoff: date, observation_days: int) -> pl.LazyFrame:
+def _observed(activity: pl.LazyFrame, cutoff: date, observation_days: int, sources: Sequence[str]) -> pl.LazyFrame:
     start = cutoff - timedelta(days=observation_days)
-    return activity.filter(known_before(pl.lit(cutoff)) & (pl.col("date") >= start))
+    return counted_once(activity.filter(known_before(pl.lit(cutoff)) & (pl.col("date") >= start)), sources)
 
 
 def compute(
@@ -169,7 +173,8 @@ def compute(
 ) -> pl.LazyFrame:
     """Features of every user eligible at each cutoff: user_id, cutoff, then the catalogue.
 
-    Eligible: active within ``eligible_days`` before the cutoff by both clocks, and not known to have uninstalled since.
+    Eligible: active within ``eligible_days`` before the cutoff by both clocks, and not known to have uninstalled since,
+    to have asked for erasure, or to have become another user.
     Expects whole users: give it a user bucket of activity and of users, or all of them.
     """
     days = pl.concat([_days(activity, users, cutoff, plan, eligible_days) for cutoff in cutoffs])
@@ -179,7 +184,7 @@ def compute(
 def _days(activity: pl.LazyFrame, users: pl.LazyFrame, cutoff: date, plan: Plan, eligible_days: int) -> pl.LazyFrame:
     active = is_active(plan.counts_as_active)
     day = (
-        _observed(activity, cutoff, plan.observation_days)
+        _observed(activity, cutoff, plan.observation_days, plan.sources)
         .group_by("user_id", "date")
         .agg(
             pl.col("n").filter(active).sum().alias("n_active"),
@@ -188,6 +193,7 @@ def _days(activity: pl.LazyFrame, users: pl.LazyFrame, cutoff: date, plan: Plan,
             pl.col("n").filter(pl.col("kind") == "purchase").sum().alias("n_purchases"),
             pl.col("last_at").filter(active).max().alias("active_at"),
             pl.col("last_at").filter(pl.col("kind") == "uninstall").max().alias("uninstalled_at"),
+            pl.col("kind").is_in(GONE).any().alias("gone"),
             *[pl.col("n").filter(pl.col("event") == name).sum().alias(f"event:{name}") for name in plan.vocabulary],
         )
         .with_columns(
@@ -201,10 +207,12 @@ def _days(activity: pl.LazyFrame, users: pl.LazyFrame, cutoff: date, plan: Plan,
 
 def _eligible(day: pl.LazyFrame, eligible_days: int) -> pl.LazyFrame:
     state = day.group_by("user_id").agg(
-        AGE.filter(ACTIVE).min().alias("silence"), pl.col("active_at").max(), pl.col("uninstalled_at").max()
+        AGE.filter(ACTIVE).min().alias("silence"),
+        pl.col("active_at", "uninstalled_at").max(),
+        pl.col("gone").any(),
     )
     here = pl.col("uninstalled_at").is_null() | (pl.col("uninstalled_at") < pl.col("active_at"))
-    return state.filter((pl.col("silence") <= eligible_days) & here).select("user_id")
+    return state.filter((pl.col("silence") <= eligible_days) & here & ~pl.col("gone")).select("user_id")
 
 
 def _tenure(users: pl.LazyFrame, cutoff: date) -> pl.LazyFrame:

@@ -227,7 +227,8 @@ def load(store: Store, study: Study, model_id: str = "") -> Model:
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     fitted = _open(folder / "model.skops")
     stored = facts["plan"]
-    plan = Plan(stored["observation_days"], tuple(stored["counts_as_active"]), tuple(stored["vocabulary"]))
+    names = {name: tuple(stored[name]) for name in ("counts_as_active", "vocabulary", "sources")}
+    plan = Plan(stored["observation_days"], **names)
     kept = {name: facts[name] for name in STORED}
     cutoffs = tuple(date.fromisoformat(c) for c in facts["cutoffs"])
     model = Model(plan=plan, features=tuple(facts["features"]), cutoffs=cutoffs, **kept, **fitted)

@@ -2,17 +2,18 @@
 
 import io
 import logging
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from churn import health, model, segments, snapshots
+from churn import health, identity, model, segments, snapshots
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store, write_atomically
 from churn.study import Study
-from churn.tables import Findings, Scores
+from churn.tables import Findings, Scores, check_gates
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,16 @@ def make(target: Store, study: Study, fitted: Model, cutoff: date) -> pl.DataFra
         segments.score(pl.col("probability")).alias("score"),
         pl.lit(fitted.model_id).alias("model_id"),
     )
-    return Scores.validate(scores)
+    address = identity.identifiers(target, study, scores["user_id"], cutoff).select("user_id", "identifier")
+    return Scores.validate(scores.join(address, on="user_id", how="left", maintain_order="left"))
 
 
-def write(target: Store, scores: pl.DataFrame, findings: pl.DataFrame) -> Path:
-    """Replace the cutoff's scores and findings files; the same cutoff scored again leaves the same files."""
+def write(target: Store, scores: pl.DataFrame, findings: pl.DataFrame, accept: Sequence[str] = ()) -> Path:
+    """Replace the cutoff's scores and findings files; the same cutoff scored again leaves the same files.
+
+    Raises GateError, and writes nothing, if a gate failed that isn't accepted by name.
+    """
+    check_gates(findings, accept)
     cutoff = scores["cutoff"][0]
     _write(_file(target, "findings", cutoff), findings)
     _write(_file(target, "scores", cutoff), scores)

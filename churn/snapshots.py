@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn import activity as daily
-from churn import features, labels, store
+from churn import features, labels, sources, store
 from churn.errors import CutoffError, LeakError, StudyError
 from churn.features import Plan
 from churn.store import Store
@@ -41,13 +41,14 @@ def observe(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan) ->
 def label(snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | None = None) -> pl.DataFrame:
     """Add ``churned``: true without activity in the horizon, null where the horizon isn't over by ``as_of``.
 
-    ``as_of`` (default, and at most: the day after the store's coverage) also hides what became known from then on: a
-    model trained as of that day could not have seen it.
+    ``as_of`` (default, and at most: the day after the store's coverage) also hides what became known later than a
+    source takes to settle from then on: a model trained as of that day could not have seen it.
     """
     end = min(as_of or date.max, covered_end(target))
+    settled = end + timedelta(days=max(sources.settling_days(extract) for extract in study.extracts))
     rows, _ = tables(target, study)
     cutoffs = snapshot["cutoff"].unique().to_list()
-    came = labels.returned(rows, cutoffs, study.windows, study.activity.counts_as_active, end).collect()
+    came = labels.returned(rows, cutoffs, study.windows, study.activity.counts_as_active, settled).collect()
     marked = snapshot.drop("churned", strict=False).join(
         came.with_columns(came=pl.lit(True)), on=["user_id", "cutoff"], how="left", maintain_order="left"
     )
@@ -117,8 +118,8 @@ def plan(target: Store, study: Study, newest_cutoff: date) -> Plan:
     """The feature plan as it could be made at ``newest_cutoff``. Raises StudyError for unknown active events."""
     check_active_events(target, study)
     rows, _ = tables(target, study)
-    names = features.vocabulary(rows, newest_cutoff, study.windows.observation_days)
-    return Plan(study.windows.observation_days, study.activity.counts_as_active, names)
+    names = features.vocabulary(rows, newest_cutoff, study.windows.observation_days, study.sources)
+    return Plan(study.windows.observation_days, study.activity.counts_as_active, names, study.sources)
 
 
 def check_active_events(target: Store, study: Study) -> None:

@@ -1,17 +1,19 @@
-"""data/store: append-only Parquet batches by user bucket, made visible by one atomic replacement of store.json.
+"""data/store: append-only Parquet batches by bucket, made visible by one atomic replacement of store.json.
 
-    store.json                            version, number of buckets, live batches with their counts, coverage
-    <table>/bucket=NN/<batch>.parquet     events (NN of the device), activity and users (NN of the user)
-    <table>/<batch>.parquet               quarantine, volume
+    store.json                            version, number of buckets, live batches, coverage
+    <table>/bucket=NN/<batch>.parquet     events (NN of the event), activity and users (of the user), anonymous (of ids)
+    <table>/<batch>.parquet               edges, merges, files, quarantine, volume, tally
     models/<model_id>/…  scores/…         written later, by name
 
-A file counts only if store.json lists its batch, so an ingest that dies half-way leaves the old state.
+A file counts only if store.json lists its batch, so an ingest that dies half-way leaves the old state. Batches are
+never touched again, but for erasure; only the adopted ones, anonymous history that has found its user, are made anew.
 """
 
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -22,13 +24,40 @@ import polars as pl
 
 from churn.errors import StoreError
 from churn.study import Study
-from churn.tables import ActivityTable, Events, Quarantine, Users, Volume
+from churn.tables import (
+    ActivityTable,
+    Anonymous,
+    Edges,
+    Events,
+    Files,
+    Merges,
+    Quarantine,
+    Tally,
+    Tombstones,
+    Users,
+    Volume,
+)
 
-SCHEMA_VERSION = 1
-N_BUCKETS = 16
+SCHEMA_VERSION = 2
+N_BUCKETS = 32
 STAGING = ".staging-"
-BUCKETED: dict[str, type[dy.Schema]] = {"events": Events, "activity": ActivityTable, "users": Users}
-FLAT: dict[str, type[dy.Schema]] = {"quarantine": Quarantine, "volume": Volume}
+BUCKETED: dict[str, type[dy.Schema]] = {
+    "events": Events,
+    "activity": ActivityTable,
+    "users": Users,
+    "anonymous": Anonymous,
+}
+FLAT: dict[str, type[dy.Schema]] = {
+    "edges": Edges,
+    "merges": Merges,
+    "files": Files,
+    "quarantine": Quarantine,
+    "volume": Volume,
+    "tally": Tally,
+    "tombstones": Tombstones,
+}
+TABLES = (*BUCKETED, *FLAT)
+ADOPTED = ("activity", "users")  # tables to which anonymous history is added
 
 
 @dataclass(frozen=True)
@@ -36,17 +65,15 @@ class Store:
     """What store.json says. ``bound`` holds the study's settings that the stored tables depend on."""
 
     root: Path
-    bound: dict[str, str]
-    batches: tuple[dict[str, Any], ...] = ()
+    bound: dict[str, Any]
+    batches: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
+    erasing: bool = False  # tombstones that not every file has been cleaned of
     covered_until: date | None = None
     first_date: date | None = None
+    salt: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     n_buckets: int = N_BUCKETS
-    schema_version: int = field(default=SCHEMA_VERSION)
-
-    @property
-    def digests(self) -> set[str]:
-        """SHA-256 of every file ever ingested."""
-        return {file["digest"] for batch in self.batches for file in batch["files"]}
+    schema_version: int = SCHEMA_VERSION
 
     def path(self, *parts: str) -> Path:
         """A path inside the store."""
@@ -60,7 +87,7 @@ def create_or_open(study: Study) -> Store:
     if store.bound != _bound(study):
         changed = [k for k, v in _bound(study).items() if store.bound.get(k) != v]
         raise StoreError(
-            f"{store.root} was made with another {', '.join(changed)}; daily activity depends on it: "
+            f"{store.root} was made with another {', '.join(changed)}; what is stored depends on it: "
             "move the folder away and run `churn ingest` again"
         )
     return store
@@ -74,8 +101,12 @@ def open_filled(study: Study) -> Store:
     return store
 
 
-def _bound(study: Study) -> dict[str, str]:
-    return {"timezone": study.timezone, "currency": study.activity.currency}
+def _bound(study: Study) -> dict[str, Any]:
+    return {
+        "timezone": study.timezone,
+        "currency": study.activity.currency,
+        "identity": study.identity.model_dump(mode="json"),
+    }
 
 
 def _load(file: Path) -> Store:
@@ -85,34 +116,33 @@ def _load(file: Path) -> Store:
             f"{file} has schema version {data.get('schema_version')}, this program writes {SCHEMA_VERSION}: "
             "move data/store away and run `churn ingest` again"
         )
-    covered, first = (date.fromisoformat(data[k]) if data[k] else None for k in ("covered_until", "first_date"))
-    return Store(file.parent, data["bound"], tuple(data["batches"]), covered, first, data["n_buckets"])
+    dates = {k: date.fromisoformat(data[k]) if data[k] else None for k in ("covered_until", "first_date")}
+    return Store(
+        **{**data, **dates, "batches": tuple(data["batches"]), "adopted": tuple(data["adopted"])}, root=file.parent
+    )
 
 
-def commit(store: Store, batch: dict[str, Any], covered_until: date | None, first_date: date | None) -> Store:
-    """Make a batch's files visible: store.json is replaced in one step, after its files are on disk."""
-    new = replace(store, batches=(*store.batches, batch), covered_until=covered_until, first_date=first_date)
-    content = {
-        "schema_version": new.schema_version,
-        "n_buckets": new.n_buckets,
-        "bound": new.bound,
-        "covered_until": covered_until.isoformat() if covered_until else None,
-        "first_date": first_date.isoformat() if first_date else None,
-        "batches": list(new.batches),
-    }
-    write_atomically(store.path("store.json"), json.dumps(content, indent=1).encode())
-    return new
+def commit(store: Store) -> None:
+    """Make a state visible: store.json is replaced in one step, after all files are on disk."""
+    os.sync()
+    content = {k: v for k, v in vars(store).items() if k != "root"}
+    write_atomically(store.path("store.json"), json.dumps(content, indent=1, default=str).encode())
 
 
 def sweep(store: Store) -> None:
     """Remove what an ingest that died has left: its staging folder and files of batches that never became visible."""
-    live = {batch["id"] for batch in store.batches}
+    live = {*store.batches, *store.adopted}
     for folder in store.root.glob(f"{STAGING}*"):
         shutil.rmtree(folder, ignore_errors=True)
-    for table in (*BUCKETED, *FLAT):
-        for file in store.path(table).rglob("*.parquet"):
-            if file.stem not in live:
-                file.unlink()
+    for file in files(store):
+        if file.stem not in live:
+            file.unlink()
+
+
+def files(store: Store, *tables: str) -> Iterator[Path]:
+    """Every file of these tables (default: of all), live or not."""
+    for table in tables or TABLES:
+        yield from store.path(table).rglob("*.parquet")
 
 
 def write_atomically(file: Path, content: bytes) -> None:
@@ -126,26 +156,37 @@ def write_atomically(file: Path, content: bytes) -> None:
     temporary.replace(file)
 
 
-def write_batch(store: Store, table: str, batch_id: str, frame: pl.DataFrame, bucket: int | None = None) -> None:
-    """Write one batch's rows of a table (of one bucket, where the table is bucketed); no rows, no file."""
-    if frame.is_empty():
-        return
-    file = _file(store, table, batch_id, bucket)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(file)
+def write_batch(store: Store, table: str, batch_id: str, frame: pl.DataFrame) -> None:
+    """Write one batch's rows of a table, checked against its schema; no rows, no file.
+
+    Rows of a bucketed table come with a column ``bucket``.
+    """
+    parts = frame.partition_by("bucket", as_dict=True, include_key=False) if table in BUCKETED else {(None,): frame}
+    for (bucket,), rows in parts.items():
+        if rows.height:
+            schema = BUCKETED.get(table) or FLAT[table]
+            file = _file(store, table, batch_id, bucket)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            schema.validate(rows.select(schema.column_names())).write_parquet(file)
 
 
 def scan(store: Store, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
     """Every live row of a table, or of some of its buckets. Keys may repeat: sum on read."""
     schema = BUCKETED.get(table) or FLAT[table]
     wanted = [None] if table in FLAT else (range(store.n_buckets) if buckets is None else buckets)
-    files = [_file(store, table, batch["id"], bucket) for batch in store.batches for bucket in wanted]
-    present = [file for file in files if file.exists()]
+    batches = (*store.batches, *store.adopted) if table in ADOPTED else store.batches
+    candidates = [_file(store, table, batch, bucket) for batch in batches for bucket in wanted]
+    present = [file for file in candidates if file.exists()]
     if not present:
         return schema.create_empty(lazy=True)
     return pl.scan_parquet(present, hive_partitioning=False)
 
 
-def _file(store: Store, table: str, batch_id: str, bucket: int | None) -> Path:
+def without_adopted(store: Store) -> Store:
+    """The store as if no anonymous history had found its user."""
+    return replace(store, adopted=())
+
+
+def _file(store: Store, table: str, batch_id: str, bucket: Any) -> Path:
     folder = store.path(table) if bucket is None else store.path(table, f"bucket={bucket:02d}")
     return folder / f"{batch_id}.parquet"

@@ -1,5 +1,6 @@
 """churn.toml → one frozen Study: what churn means for this product."""
 
+import codecs
 import difflib
 import itertools
 import os
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
+import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from churn.errors import StudyError
@@ -20,6 +22,27 @@ def _known_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError(f"{name!r} is no time zone; write one like 'UTC' or 'Europe/Berlin'")
     return name
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError(f"{name!r} is no encoding; write one like 'utf-8' or 'latin-1'") from None
+
+
+def _known_pattern(pattern: str) -> str:
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+    return pattern
+
+
+def _no_credentials(path: str) -> str:
+    if "://" in path and "@" in urlsplit(path).netloc:
+        raise ValueError("holds credentials; leave them out and set them in the environment")
+    return path
 
 
 def _no_password(url: str) -> str:
@@ -55,17 +78,18 @@ class Extract(Part):
     """Files received from one analytics tool."""
 
     source: Literal["adjust", "amplitude", "appsflyer", "branch", "currents", "ga4", "table"]
-    path: str = Field(min_length=1)  # file, folder or glob, relative to the study file
+    path: Annotated[
+        str, Field(min_length=1), AfterValidator(_no_credentials)
+    ]  # file, folder, glob, or an s3://, gs:// or az:// address
     timezone: Zone = "UTC"  # of times written without a zone
-    columns: dict[str, str] = {}  # source = "table": ours = theirs
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    columns: dict[str, str] = {}  # ours = theirs, where a file's own names differ from the usual ones
     kinds: dict[str, str] = {}  # event name = kind, for names the reader can't know
     settling_days: int | None = Field(default=None, ge=0, le=60)  # null: the source's usual one
     covered_until: date | None = None  # last complete day, where the data can't tell
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.columns and self.source != "table":
-            raise ValueError('columns are for source = "table" only')
         unknown = sorted(set(self.kinds.values()) - set(EVENT_KINDS))
         if unknown:
             raise ValueError(f"kinds: {', '.join(unknown)} unknown; there are {', '.join(EVENT_KINDS)}")
@@ -113,10 +137,31 @@ class Gates(Part):
     """Limits that data and scores must keep before anything is sent."""
 
     window_days: Days = 28  # how far back the days are judged
-    min_day_share: float = Field(default=0.6, ge=0, le=1)  # of the usual volume for that weekday
+    min_day_share: float = Field(default=0.6, ge=0, le=1)  # of the events usual for that weekday
     max_day_share: float = Field(default=1.7, ge=1)
     max_unknown_rise: float = Field(default=0.2, ge=0, le=1)  # of the share of events without a user
+    max_clock_shift_hours: int = Field(default=3, ge=1, le=12)  # from which a day's hours are moved too far
+    max_backfill_rate: float = Field(default=0.3, ge=0, le=1)  # of a day's receipts that are over seven days old
+    max_copy_rate: float = Field(default=0.3, ge=0, le=1)  # of an ingest's rows that are copies within it
+    max_other_currency_rate: float = Field(default=0.2, ge=0, le=1)  # of the window's amounts
+    min_match_rate: float = Field(default=0.5, ge=0, le=1)  # of scored users that have an identifier Braze knows
     max_score_shift: float = Field(default=0.15, ge=0, le=1)  # mean probability against the backtest's churn rate
+
+
+class Identity(Part):
+    """Which ids make rows one person's."""
+
+    not_a_user: tuple[str, ...] = ()  # user ids that stand for nobody, such as "guest"
+    never_join: tuple[str, ...] = ()  # id types not to join by, such as "idfa"
+
+
+class Privacy(Part):
+    """What is done with rows of people who said no, and with personal data inside properties."""
+
+    refused_consent: Literal["drop", "keep"] = "drop"  # rows whose analytics consent was refused
+    limited_tracking: Literal["unlink", "keep", "drop"] = "unlink"  # unlink: advertising ids join nothing
+    scrub_keys: tuple[str, ...] = ()  # property names whose values are removed, beside the usual ones
+    scrub_patterns: tuple[Annotated[str, AfterValidator(_known_pattern)], ...] = ()  # and what else is removed
 
 
 class Braze(Part):
@@ -124,7 +169,8 @@ class Braze(Part):
 
     endpoint: Annotated[str, AfterValidator(_endpoint)] = "https://rest.fra-02.braze.eu"
     workspace: str = "default"  # our label; the ledger is kept apart by it
-    identifier: Literal["external_id", "braze_id", "email", "phone"] = "external_id"
+    identifier: Literal["external_id", "user_alias", "braze_id", "email", "phone"] = "external_id"
+    alias_label: str | None = None  # of user_alias: an id type, such as "appsflyer_id"
     create_unknown_users: bool = False
     segment_attribute: AttributeName = "churn_segment"
     score_attribute: AttributeName | None = "churn_score"  # null in code only; "" in the file switches it off
@@ -134,6 +180,17 @@ class Braze(Part):
     batch_size: int = Field(default=75, ge=1, le=75)
     requests_per_second: float = Field(default=50, gt=0, le=1000)
     concurrency: int = Field(default=16, ge=1, le=256)
+
+    @property
+    def kind(self) -> str:
+        """What the ledger files identifiers under: aliases of another label are other people."""
+        return f"user_alias:{self.alias_label}" if self.alias_label else self.identifier
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.identifier == "user_alias") != (self.alias_label is not None):
+            raise ValueError('alias_label goes with identifier = "user_alias", and only with it')
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -159,6 +216,8 @@ class Study(Part):
         Segment(name="medium", from_probability=0.3),
         Segment(name="low", from_probability=0.0),
     )
+    identity: Identity = Identity()
+    privacy: Privacy = Privacy()
     gates: Gates = Gates()
     braze: Braze = Braze()
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -180,6 +239,11 @@ class Study(Part):
     def path(self, relative: str) -> Path:
         """An absolute path for one written in the study."""
         return (self._folder / relative).resolve()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The extracts' sources in the study's order, each once: where two report the same, the first one counts."""
+        return tuple(dict.fromkeys(extract.source for extract in self.extracts))
 
     @property
     def store_path(self) -> Path:

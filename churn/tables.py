@@ -1,9 +1,12 @@
 """Schema of every table that crosses a module border, the words they share, and the stable user hash."""
 
-import hashlib
+from collections.abc import Sequence
 
 import dataframely as dy
 import polars as pl
+import polars_hash as plh
+
+from churn.errors import GateError
 
 ACTIVE_KINDS = ("session_start", "session_end", "in_app", "purchase", "refund", "message_engaged")
 """Kinds that a person caused; what an empty ``counts_as_active`` means."""
@@ -17,6 +20,7 @@ PASSIVE_KINDS = (
     "subscription_change",
     "erasure",
     "ad_revenue",
+    "merge",
     "other",
 )
 """Kinds that happen to a person; never activity unless the study names them."""
@@ -33,7 +37,7 @@ class Events(dy.Schema):
     """The event log: one row, one thing that happened."""
 
     event_id = dy.String(primary_key=True)
-    source = dy.String(nullable=False)
+    source = dy.String(primary_key=True)
     source_file = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     event_time = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
@@ -43,11 +47,13 @@ class Events(dy.Schema):
     event = dy.String(nullable=False, min_length=1)
     user_id = dy.String(nullable=True, min_length=1)
     anonymous_id = dy.String(nullable=True)
+    ids = dy.List(dy.String(), nullable=False)  # every id that may join, as "type:value"
     platform = dy.String(nullable=True)
     country = dy.String(nullable=True)
     app_version = dy.String(nullable=True)
     revenue = dy.Float64(nullable=True)
     currency = dy.String(nullable=True)
+    revenue_usd = dy.Float64(nullable=True)  # as the vendor converted it
     media_source = dy.String(nullable=True)
     properties = dy.String(nullable=True)
 
@@ -59,23 +65,51 @@ class Quarantine(dy.Schema):
     source_file = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     reason = dy.String(nullable=False)
+    subjects = dy.List(dy.String(), nullable=False)  # salted hashes of the row's ids, so that it can be erased
+
+
+class Files(dy.Schema):
+    """Every file ever read: where it was, how it is recognised, and what became of its rows."""
+
+    extract = dy.String(nullable=False)
+    address = dy.String(nullable=False)  # path or URL
+    stamp = dy.String(nullable=False)  # size and time of change, or the object's entity tag
+    digest = dy.String(nullable=False)  # SHA-256
+    ingested_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+    rows = dy.Int64(nullable=False)
+    kept = dy.Int64(nullable=False)
+    duplicate = dy.Int64(nullable=False)
+    copies = dy.Int64(nullable=False)  # of the duplicates: those whose first copy came with the same ingest
+    quarantined = dy.Int64(nullable=False)
 
 
 class Volume(dy.Schema):
-    """Events per extract, local day, event and kind, with and without a user: what coverage and gates look at."""
+    """Events per extract, platform, local day, day known, event and kind: what coverage and gates look at."""
 
     extract = dy.String(nullable=False)
+    platform = dy.String(nullable=False)  # "" where not stated
     date = dy.Date(nullable=False)
+    known_date = dy.Date(nullable=True)
     event = dy.String(nullable=False)
     kind = dy.String(nullable=False)
     n = dy.Int64(nullable=False)
     n_without_user = dy.Int64(nullable=False)
 
 
-class ActivityTable(dy.Schema):
-    """Daily activity. Rows of one key may repeat, since late rows are appended: sum them on read."""
+class Tally(dy.Schema):
+    """Events per extract and local day by one property: hour of the day, filled column, or currency of revenue."""
 
-    user_id = dy.String(nullable=False)
+    extract = dy.String(nullable=False)
+    date = dy.Date(nullable=False)
+    measure = dy.String(nullable=False, regex="^(hour|column|currency)$")
+    value = dy.String(nullable=False)
+    n = dy.Int64(nullable=False)
+
+
+class Daily(dy.Schema):
+    """What daily activity holds of one day, kind and event. Rows may repeat, since late ones append: sum on read."""
+
+    source = dy.String(nullable=False)
     date = dy.Date(nullable=False)
     event = dy.String(nullable=False)
     kind = dy.String(nullable=False)
@@ -87,12 +121,52 @@ class ActivityTable(dy.Schema):
     last_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
 
 
-class Users(dy.Schema):
-    """When a user was first seen, once per day on which that became known; the earliest known one counts."""
+class ActivityTable(Daily):
+    """Daily activity of users; ``known_date`` is the day from which a row was known to be this user's."""
 
     user_id = dy.String(nullable=False)
-    first_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+
+
+class Anonymous(Daily):
+    """Daily activity of rows without a user, waiting for the day on which one of their ids is."""
+
+    ids = dy.List(dy.String(), nullable=False)
+    platform = dy.String(nullable=True)
+
+
+class Users(dy.Schema):
+    """When a user was seen, by source, platform and the day on which that became known."""
+
+    user_id = dy.String(nullable=False)
+    source = dy.String(nullable=False)
+    platform = dy.String(nullable=True)
     known_date = dy.Date(nullable=True)
+    first_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+    last_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+
+
+class Edges(dy.Schema):
+    """That an id was this user's: from rows that carry both. Rows may repeat; the earliest ``learned_at`` counts."""
+
+    source = dy.String(nullable=False)
+    id = dy.String(nullable=False)  # "type:value"
+    user_id = dy.String(nullable=False)
+    learned_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)  # event and receipt both over
+
+
+class Merges(dy.Schema):
+    """That a vendor declared two ids one: ``id`` became ``into``; ``user_id`` is the name ``id`` had, if any."""
+
+    id = dy.String(nullable=False)
+    into = dy.String(nullable=False)
+    user_id = dy.String(nullable=True)
+    learned_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+
+
+class Tombstones(dy.Schema):
+    """Salted hash of every id of the people who were erased: all that is kept of them, so that they stay erased."""
+
+    subject = dy.String(nullable=False)
 
 
 class Snapshot(dy.Schema):
@@ -112,6 +186,7 @@ class Scores(dy.Schema):
     segment = dy.String(nullable=False)
     score = dy.Int64(nullable=False, min=0, max=100)
     model_id = dy.String(nullable=False)
+    identifier = dy.String(nullable=True)  # how Braze knows the user; null: it doesn't, or another user shares it
 
 
 class Findings(dy.Schema):
@@ -126,20 +201,32 @@ class Findings(dy.Schema):
     sentence = dy.String(nullable=False)
 
 
-def stable_hash(values: pl.Series) -> pl.Series:
-    """64-bit hash of each string, equal in every version and on every machine (blake2b, big-endian).
+def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
+    """Raise GateError for each failed gate that isn't accepted, and for an accepted name that is no gate."""
+    strange = sorted(set(accept) - set(findings["gate"]))
+    if strange:
+        raise GateError(f"accept: {', '.join(strange)} is no gate; there are {', '.join(sorted(findings['gate']))}")
+    failed = findings.filter(~pl.col("passed") & ~pl.col("gate").is_in(list(accept)))
+    if failed.height:
+        said = "; ".join(f"{gate}: {sentence}" for gate, sentence in failed.select("gate", "sentence").iter_rows())
+        raise GateError(f"stopped, since a gate failed: {said}. If it is as it should be, accept it by name")
 
-    Shape (n,) str → (n,) u64; null stays null.
 
-    >>> stable_hash(pl.Series(["a", "b"])).to_list()
-    [4681665781835383343, 9543904841865449333]
+def stable_hash(values: pl.Expr | str) -> pl.Expr:
+    """64-bit hash of text, equal in every version and on every machine (xxHash64, seed 0); null stays null.
+
+    >>> pl.DataFrame({"id": ["a", "b"]}).select(stable_hash("id"))["id"].to_list()
+    [15154266338359012955, 8666379929374662555]
     """
-    distinct = values.unique().drop_nulls().to_list()
-    digests = [int.from_bytes(hashlib.blake2b(v.encode(), digest_size=8).digest(), "big") for v in distinct]
-    hashes = pl.Series(digests, dtype=pl.UInt64)
-    return values.replace_strict(pl.Series(distinct, dtype=pl.String), hashes, default=None, return_dtype=pl.UInt64)
+    column = pl.col(values) if isinstance(values, str) else values
+    return plh.NonCryptographicHashingNameSpace(column).xxhash64()
 
 
-def bucket_of(values: pl.Series, n_buckets: int) -> pl.Series:
+def bucket_of(values: pl.Expr | str, n_buckets: int) -> pl.Expr:
     """Bucket number 0 … n_buckets − 1 of each id; null stays null."""
-    return (stable_hash(values) % n_buckets).cast(pl.UInt16)
+    return (stable_hash(values) % n_buckets).cast(pl.Int64)
+
+
+def digest(values: pl.Expr) -> pl.Expr:
+    """128-bit BLAKE3 of text as 32 hex digits: event ids, pseudonyms and tombstones; null stays null."""
+    return plh.CryptographicHashingNameSpace(values).blake3().str.head(32)

@@ -27,6 +27,9 @@ def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "user_id": [r.get("u", "u1") for r in rows],
+            "ids": [r.get("ids", []) for r in rows],
+            "source": [r.get("source", "table") for r in rows],
+            "platform": [r.get("platform") for r in rows],
             "event": [r.get("event", "open") for r in rows],
             "event_kind": [r.get("kind", "in_app") for r in rows],
             "event_time": [at(r["day"]) for r in rows],
@@ -34,9 +37,13 @@ def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
             "event_time_basis": [r.get("basis", "exact") for r in rows],
             "revenue": [r.get("revenue") for r in rows],
             "currency": [r.get("currency") for r in rows],
+            "revenue_usd": [r.get("usd") for r in rows],
         },
         schema={
             "user_id": pl.String,
+            "ids": pl.List(pl.String),
+            "source": pl.String,
+            "platform": pl.String,
             "event": pl.String,
             "event_kind": pl.String,
             "event_time": pl.Datetime("us", "UTC"),
@@ -44,6 +51,7 @@ def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
             "event_time_basis": pl.String,
             "revenue": pl.Float64,
             "currency": pl.String,
+            "revenue_usd": pl.Float64,
         },
     )
 

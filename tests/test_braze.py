@@ -35,7 +35,7 @@ def scores(segments: dict[str, str], score: int = 50) -> pl.DataFrame:
     return pl.DataFrame(
         {"user_id": list(segments), "segment": list(segments.values())},
         schema={"user_id": pl.String, "segment": pl.String},
-    ).with_columns(cutoff=pl.lit(date(2026, 3, 1)), score=pl.lit(score))
+    ).with_columns(cutoff=pl.lit(date(2026, 3, 1)), score=pl.lit(score), identifier=pl.col("user_id"))
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_rejected_user_is_recorded_and_the_others_are_told(
     sandbox.state.add_users(["a", "b"])
     long = "x" * 988
     done = deliver(scores({"a": "high", long: "high", "b": "low"}))
-    outcomes = dict(done.outcomes.select("user_id", "outcome").iter_rows())
+    outcomes = dict(done.outcomes.select("identifier", "outcome").iter_rows())
     assert outcomes == {"a": "sent", "b": "sent", long: "rejected"}
     assert told(sandbox) == {"a": "high", "b": "low"}
 

@@ -12,9 +12,9 @@ import polars as pl
 from churn.braze import client, ledger, payload
 from churn.braze.client import Acknowledgement, Batch, Target
 from churn.braze.ledger import Ledger
-from churn.errors import BrazeError, GateError
+from churn.errors import BrazeError
 from churn.study import Braze, Study
-from churn.tables import stable_hash
+from churn.tables import check_gates, digest, stable_hash
 
 log = logging.getLogger(__name__)
 NONE, REMOVED = "none", "removed"
@@ -24,7 +24,7 @@ NONE, REMOVED = "none", "removed"
 class Export:
     """What an export did, or in a dry run would do.
 
-    ``summary`` holds the counts, ``transitions`` (from, to, n) the changed segments, ``outcomes`` (user_id, outcome,
+    ``summary`` holds the counts, ``transitions`` (from, to, n) the changed segments, ``outcomes`` (identifier, outcome,
     reason) one row per user, ``sample_bodies`` request bodies with pseudonyms for ids.
     """
 
@@ -53,9 +53,9 @@ def run(
     key = client.key_from_environment() if send else ""
     braze = study.braze
     names = _names(braze)
-    with ledger.opened(study.ledger_url, braze.endpoint, braze.workspace, braze.identifier) as book:
+    with ledger.opened(study.ledger_url, braze.endpoint, braze.workspace, braze.kind) as book:
         told = ledger.told(book, names)
-        changes = plan(scores, told, braze)
+        changes = plan(scores, told, braze, ledger.forgotten(book))
         objects = _objects(changes, braze)
         summary = _forecast(scores, changes, objects, braze)
         log.info("export: %d of %d users changed", summary["n_changed"], summary["n_scored"])
@@ -66,32 +66,33 @@ def run(
     return Export(summary, _transitions(changes, told, braze), outcomes, _samples(objects, braze))
 
 
-def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
-    """Raise GateError for each failed gate that isn't accepted, and for an accepted name that is no gate."""
-    strange = sorted(set(accept) - set(findings["gate"]))
-    if strange:
-        raise GateError(f"accept: {', '.join(strange)} is no gate; there are {', '.join(sorted(findings['gate']))}")
-    failed = findings.filter(~pl.col("passed") & ~pl.col("gate").is_in(list(accept)))
-    if failed.height:
-        said = "; ".join(f"{gate}: {sentence}" for gate, sentence in failed.select("gate", "sentence").iter_rows())
-        raise GateError(f"nothing is sent, since a gate failed: {said}. If it is as it should be, accept it by name")
-
-
 def _names(braze: Braze) -> list[str]:
     names = [braze.segment_attribute] + ([braze.score_attribute] if braze.score_attribute else [])
     payload.check_names(names)
     return names
 
 
-def plan(scores: pl.DataFrame, told: pl.DataFrame, braze: Braze) -> pl.DataFrame:
+def forget(study: Study, identifiers: Sequence[str]) -> int:
+    """Forget users in the ledger; returns for how many a null write waits for the next export."""
+    url, braze = study.ledger_url, study.braze
+    if not identifiers or not ledger.exists(url):
+        return 0
+    with ledger.opened(url, braze.endpoint, braze.workspace, braze.kind) as book:
+        return ledger.forget(book, identifiers)
+
+
+def plan(scores: pl.DataFrame, told: pl.DataFrame, braze: Braze, forgotten: Sequence[str] = ()) -> pl.DataFrame:
     """What differs from what Braze was told: identifier, attribute, value (JSON text), in a stable order.
 
     A score goes along with a changed segment, or by itself once it has moved by ``score_step``. Users who were told a
-    segment and are no longer scored get the lapsed value once.
+    segment and are no longer scored get the lapsed value once, the forgotten get null.
     """
-    scored = scores.select(pl.col("user_id").alias("identifier"), "segment", "score")
+    scored = scores.select("identifier", "segment", "score").drop_nulls("identifier")
     lapsed = told.select("identifier").unique().join(scored, on="identifier", how="anti")
-    wanted = pl.concat([_wanted(scored, braze), _wanted_lapsed(lapsed, braze)])
+    erased = pl.col("identifier").is_in(list(forgotten))
+    scored, silent = scored.filter(~erased), lapsed.filter(~erased)
+    gone = told.filter(erased).select("identifier", "attribute", pl.lit("null").alias("value"))
+    wanted = pl.concat([_wanted(scored, braze), _wanted_lapsed(silent, braze), gone])
     before = told.rename({"value": "before"})
     differs = wanted.join(before, on=["identifier", "attribute"], how="left").filter(
         pl.col("value").ne_missing(pl.col("before"))
@@ -101,8 +102,9 @@ def plan(scores: pl.DataFrame, told: pl.DataFrame, braze: Braze) -> pl.DataFrame
     moved = pl.col("value").cast(pl.Int64, strict=False) - pl.col("before").cast(pl.Int64, strict=False)
     due = is_segment.any().over("identifier") | (moved.abs() >= braze.score_step) | moved.is_null()
     due_changes = differs.filter(due).select("identifier", "attribute", "value")
-    order = stable_hash(due_changes["identifier"])
-    return due_changes.with_columns(order=order).sort("order", "identifier", "attribute").drop("order")
+    return (
+        due_changes.with_columns(order=stable_hash("identifier")).sort("order", "identifier", "attribute").drop("order")
+    )
 
 
 def _wanted(scored: pl.DataFrame, braze: Braze) -> pl.DataFrame:
@@ -135,7 +137,7 @@ def _objects(changes: pl.DataFrame, braze: Braze) -> list[dict[str, Any]]:
     return [
         payload.update(
             braze.identifier,
-            who,
+            who if braze.alias_label is None else payload.alias(who, braze.alias_label),
             {n: json.loads(v) for n, v in zip(names, values, strict=True)},
             braze.create_unknown_users,
         )
@@ -148,13 +150,14 @@ def _forecast(
     scores: pl.DataFrame, changes: pl.DataFrame, objects: list[dict[str, Any]], braze: Braze
 ) -> dict[str, Any]:
     n_changed = changes["identifier"].n_unique()
-    lapsed = changes.join(scores, left_on="identifier", right_on="user_id", how="anti")["identifier"].n_unique()
+    lapsed = changes.join(scores, on="identifier", how="anti")["identifier"].n_unique()
     control = 2  # identifier and update-only flag
     return {
         "dry_run": True,
         "n_scored": scores.height,
         "n_changed": n_changed,
-        "n_unchanged": scores.height - (n_changed - lapsed),
+        "n_unchanged": scores["identifier"].count() - (n_changed - lapsed),
+        "n_unmatched": scores["identifier"].null_count(),
         "n_lapsed": lapsed,
         "n_undeliverable": n_changed - len(objects),
         "n_requests": -(-len(objects) // braze.batch_size),
@@ -196,7 +199,7 @@ class _Delivery:
         self.outcome |= {self._who(o): (outcome, reason) for o in batch}
 
     def _who(self, item: dict[str, Any]) -> str:
-        return str(item[self.braze.identifier])
+        return payload.whose(item, self.braze.identifier)
 
     def _values(self, item: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in item.items() if k not in {self.braze.identifier, "_update_existing_only"}}
@@ -210,6 +213,7 @@ def _deliver(
     ledger.start_run(delivery.book, delivery.run_id)
     batches = list(payload.batches(objects, braze.batch_size))
     error = client.send(batches, target, delivery.answered, delivery.lost, progress)
+    ledger.bury(delivery.book)
     kinds = [kind for kind, _ in delivery.outcome.values()]
     counts = {f"n_{kind}": kinds.count(kind) for kind in ("sent", "rejected", "unknown")}
     summary.update(dry_run=False, n_requests_sent=delivery.n_requests_sent, **counts)
@@ -221,12 +225,21 @@ def _deliver(
 
 
 def _outcomes(scores: pl.DataFrame, changes: pl.DataFrame, delivery: _Delivery, planned: str) -> pl.DataFrame:
-    schema = {"user_id": pl.String, "outcome": pl.String, "reason": pl.String}
+    schema = {"identifier": pl.String, "outcome": pl.String, "reason": pl.String}
     changed = changes["identifier"].unique(maintain_order=True).to_list()
     told = [(who, *delivery.outcome.get(who, _default(who, planned))) for who in changed]
-    same = scores.select("user_id").join(changes, left_on="user_id", right_on="identifier", how="anti")
-    unchanged = same.with_columns(outcome=pl.lit("unchanged"), reason=pl.lit(""))
-    return pl.concat([pl.DataFrame(told, schema=schema, orient="row"), unchanged])
+    known = pl.col("identifier").is_not_null()
+    same = (
+        scores.select("identifier")
+        .join(changes, on="identifier", how="anti")
+        .with_columns(
+            outcome=pl.when(known).then(pl.lit("unchanged")).otherwise(pl.lit("not matched")),
+            reason=pl.when(known)
+            .then(pl.lit(""))
+            .otherwise(pl.lit("no identifier that Braze knows and no other user has")),
+        )
+    )
+    return pl.concat([pl.DataFrame(told, schema=schema, orient="row"), same])
 
 
 def _default(who: str, planned: str) -> tuple[str, str]:
@@ -247,18 +260,25 @@ def _transitions(changes: pl.DataFrame, told: pl.DataFrame, braze: Braze) -> pl.
 def _samples(objects: list[dict[str, Any]], braze: Braze) -> list[str]:
     """The first few objects of the first request, ids replaced: a report is no place for them."""
     salt = secrets.token_hex(8)
-    shown = [{**o, braze.identifier: _pseudonym(str(o[braze.identifier]), salt)} for o in objects[:3]]
+    shown = [{**o, braze.identifier: _hidden(o[braze.identifier], salt)} for o in objects[:3]]
     return [json.dumps({"attributes": shown}, indent=1)] if shown else []
 
 
+def _hidden(identifier: Any, salt: str) -> Any:
+    if isinstance(identifier, dict):
+        return {**identifier, "alias_name": _pseudonym(identifier["alias_name"], salt)}
+    return _pseudonym(str(identifier), salt)
+
+
 def _pseudonym(identifier: str, salt: str) -> str:
-    return f"user-{stable_hash(pl.Series([salt + identifier]))[0]:016x}"
+    return f"user-{pl.select(digest(pl.lit(salt + identifier))).item()[:16]}"
 
 
 LABELS = {
     "n_scored": "users scored",
     "n_changed": "users to be told something new",
     "n_unchanged": "users unchanged",
+    "n_unmatched": "users without an identifier of their own",
     "n_lapsed": "of the changed: no longer scored",
     "n_undeliverable": "of the changed: identifier Braze can't take",
     "n_requests": "requests needed",

@@ -19,10 +19,12 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    delete,
     event,
     insert,
     make_url,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -50,6 +52,11 @@ _runs = Table(
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True)),
     Column("summary", String),
+)
+_forgotten = Table(
+    "churn_forgotten",
+    _metadata,
+    *[Column(n, String, primary_key=True) for n in ("endpoint", "workspace", "kind", "identifier")],
 )
 _rejects = Table(
     "churn_rejects",
@@ -85,6 +92,12 @@ def opened(url: str, endpoint: str, workspace: str, kind: str) -> Iterator[Ledge
         engine.dispose()
 
 
+def exists(url: str) -> bool:
+    """Whether there is a ledger to open: a file of SQLite's, or any other database."""
+    address = make_url(url)
+    return address.get_backend_name() != "sqlite" or Path(address.database or "").exists()
+
+
 def _connect(url: str) -> Engine:
     try:
         address = make_url(url)
@@ -106,7 +119,7 @@ def _connect(url: str) -> Engine:
 
 def _durable(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -134,8 +147,7 @@ def _writing(ledger: Ledger) -> Iterator[Connection]:
 
 def told(ledger: Ledger, attributes: Sequence[str]) -> pl.DataFrame:
     """The last acknowledged value of these attributes: identifier, attribute, value (JSON text)."""
-    here = (_told.c.endpoint == ledger.endpoint) & (_told.c.workspace == ledger.workspace)
-    wanted = here & (_told.c.kind == ledger.kind) & _told.c.attribute.in_(attributes)
+    wanted = _here(_told, ledger) & _told.c.attribute.in_(attributes)
     with ledger.engine.connect() as connection:
         rows = connection.execute(select(_told.c.identifier, _told.c.attribute, _told.c.value).where(wanted)).all()
     schema = {"identifier": pl.String, "attribute": pl.String, "value": pl.String}
@@ -198,3 +210,58 @@ def finish_run(ledger: Ledger, run_id: str, summary: dict[str, Any]) -> None:
     done = {"finished_at": datetime.now(UTC), "summary": json.dumps(summary)}
     with _writing(ledger) as connection:
         connection.execute(update(_runs).where(_runs.c.run_id == run_id).values(**done))
+
+
+def forget(ledger: Ledger, identifiers: Sequence[str]) -> int:
+    """Forget users everywhere in the database; returns how many of them Braze is yet to be told to forget.
+
+    Rejects go at once. What Braze was told, at any endpoint, is kept until a null write has taken it back.
+    """
+    place = (_told.c.endpoint, _told.c.workspace, _told.c.kind, _told.c.identifier)
+    n_waiting = 0
+    with _writing(ledger) as connection:
+        for who in identifiers:
+            mine = (_told.c.identifier == who) & (_told.c.kind == ledger.kind)
+            connection.execute(delete(_rejects).where(_rejects.c.identifier == who))
+            connection.execute(delete(_forgotten).where(_forgotten.c.identifier == who))
+            told = connection.execute(select(*place).where(mine & (_told.c.value != "null")).distinct()).all()
+            if told:
+                connection.execute(insert(_forgotten), [dict(row._mapping) for row in told])
+            else:
+                connection.execute(delete(_told).where(mine))
+            n_waiting += bool(told)
+    _settle(ledger)
+    return n_waiting
+
+
+def forgotten(ledger: Ledger) -> list[str]:
+    """Identifiers that this place was told of and is yet to forget."""
+    with ledger.engine.connect() as connection:
+        return [who for (who,) in connection.execute(select(_forgotten.c.identifier).where(_here(_forgotten, ledger)))]
+
+
+def bury(ledger: Ledger) -> None:
+    """Drop whatever is left of forgotten users once Braze has acknowledged that all their attributes are gone."""
+    waiting = forgotten(ledger)
+    with _writing(ledger) as connection:
+        for who in waiting:
+            mine = _here(_told, ledger) & (_told.c.identifier == who)
+            buried = _here(_forgotten, ledger) & (_forgotten.c.identifier == who)
+            if connection.execute(select(_told.c.attribute).where(mine & (_told.c.value != "null"))).first() is None:
+                connection.execute(delete(_told).where(mine))
+                connection.execute(delete(_rejects).where(_rejects.c.identifier == who))
+                connection.execute(delete(_forgotten).where(buried))
+    if waiting:
+        _settle(ledger)
+
+
+def _here(table: Table, ledger: Ledger) -> Any:
+    here = (table.c.endpoint == ledger.endpoint) & (table.c.workspace == ledger.workspace)
+    return here & (table.c.kind == ledger.kind)
+
+
+def _settle(ledger: Ledger) -> None:
+    """Let SQLite's write-ahead log go too, which still holds the deleted rows."""
+    if ledger.engine.dialect.name == "sqlite":
+        with ledger.engine.connect() as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))

@@ -46,7 +46,24 @@ def is_deliverable(identifier: str) -> bool:
     return 0 < len(identifier.encode()) <= MAX_EXTERNAL_ID_BYTES
 
 
-def update(kind: str, identifier: str, values: dict[str, Value], create_unknown_users: bool) -> dict[str, Any]:
+def alias(name: str, label: str) -> dict[str, str]:
+    """A user alias as Braze writes it.
+
+    >>> alias("176-64", "appsflyer_id")
+    {'alias_name': '176-64', 'alias_label': 'appsflyer_id'}
+    """
+    return {"alias_name": name, "alias_label": label}
+
+
+def whose(item: dict[str, Any], kind: str) -> str:
+    """The identifier of an attribute object; of an alias its name."""
+    identifier = item[kind]
+    return str(identifier["alias_name"] if isinstance(identifier, dict) else identifier)
+
+
+def update(
+    kind: str, identifier: str | dict[str, str], values: dict[str, Value], create_unknown_users: bool
+) -> dict[str, Any]:
     """One attribute object. A null value removes the attribute.
 
     >>> update("external_id", "u1", {"churn_segment": "high"}, create_unknown_users=False)

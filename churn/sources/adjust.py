@@ -6,7 +6,7 @@ An uninstall row's own time is back-dated to the last session, so the row counts
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,7 +18,7 @@ from churn.study import Extract
 
 SUFFIXES = (".csv", ".csv.gz", ".txt")
 SETTLING_DAYS = 1
-NEEDED = ["activity_kind", "created_at", "adid"]
+NEEDED = ("activity", "time", "device")
 KINDS = {
     "session": "session_start",
     "install": "install",
@@ -28,75 +28,74 @@ KINDS = {
     "uninstall": "uninstall",
     "ad_revenue": "ad_revenue",
     "gdpr_forget_device": "erasure",
-    "click": "other",
-    "impression": "other",
-    "install_update": "other",
-    "rejected_install": "other",
-    "rejected_reattribution": "other",
-    "cost_updated": "other",
 }
-OPTIONAL = {
-    "user_id": "user",
-    "event": "token",
-    "event_name": "label",
+FIELDS = {
+    "activity": "activity_kind",
+    "time": "created_at",
+    "device": "adid",
+    "user": "user_id",
+    "token": "event",
+    "label": "event_name",
     "environment": "environment",
-    "revenue": "amount",
-    "currency": "money",
-    "transaction_id": "transaction",
-    "os_name": "platform",
-    "app_version_short": "app_version",
-    "network_name": "media_source",
+    "amount": "revenue",
+    "money": "currency",
+    "cents": "revenue_usd_cents",
+    "transaction": "transaction_id",
+    "platform": "os_name",
+    "app_version": "app_version_short",
+    "media_source": "network_name",
     "country": "country",
+    "idfa": "idfa",
+    "idfv": "idfv",
+    "gaid": "gps_adid",
+    "android_id": "android_id",
+    "tracking": "tracking_enabled",
 }
+IDENTITY = ("anonymous_id", "activity", "event", "event_time", "transaction")
 
 
-def read(path: Path, extract: Extract) -> pl.DataFrame:
-    """Canonical events; event_id from adid, activity, event token, time and transaction."""
-    raw = (_callbacks(path) if path.suffix == ".txt" else _upload(path)).with_row_index("source_row", offset=1)
-    parse.require(raw, NEEDED, path)
-    raw = parse.optional(raw, OPTIONAL).with_columns(device="adid", activity=_event_kind())
-    named = pl.when(pl.col("activity_kind") == "event").then(pl.coalesce("label", "token"))
-    events = raw.with_columns(name=named.otherwise(pl.col("activity_kind"))).with_columns(
-        event_time=parse.time("created_at", pl.String(), extract.timezone),
-        received_time=pl.lit(_upload_hour(path), pl.Datetime("us", "UTC")),
-        country=pl.col("country").str.to_uppercase(),
+def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+    """Canonical events; event_id from adid, activity, event, time and transaction."""
+    opened = _callbacks(path) if path.suffix == ".txt" else _upload(path, extract)
+    raw = parse.named(opened, FIELDS, NEEDED, extract, path)
+    is_event = pl.col("activity") == "event"
+    raw = raw.with_columns(
+        name=pl.when(is_event).then(pl.coalesce("label", "token")).otherwise(pl.col("activity")),
+        event_time=parse.time("time", extract.timezone),
         event_time_basis=pl.when(pl.col("activity") == "uninstall").then(pl.lit("detected")).otherwise(pl.lit("exact")),
-        **parse.who_and_what(),
+        received_time=parse.moment(_upload_hour(path)),
+        usd=(pl.col("cents").cast(pl.Float64, strict=False) / 100).cast(pl.String),
+        limited=pl.when(pl.col("tracking") == "0").then(pl.lit("1")),
     )
-    events = events.with_columns(event_id=parse.digests(events.select(_identity()).to_series()))
+    by_activity = pl.col("activity").replace_strict(KINDS, default="other", return_dtype=pl.String)
     in_test = pl.col("environment").str.to_lowercase() == "sandbox"
-    done = parse.finish(events, extract.kinds, {"test_environment": in_test})
-    return done.with_columns(event_kind=pl.coalesce(events["activity"], "event_kind"))
+    return parse.events(
+        raw,
+        extract,
+        kinds={},
+        device="adid",
+        own_id=IDENTITY,
+        faults={"test_environment": in_test},
+        stated_kind=pl.when(~is_event).then(by_activity),
+    )
 
 
-def _event_kind() -> pl.Expr:
-    """The kind that the activity alone decides; null for in-app events."""
-    known = pl.col("activity_kind").replace_strict(KINDS, default="other", return_dtype=pl.String)
-    return pl.when(pl.col("activity_kind") != "event").then(known)
+def _upload(path: Path, extract: Extract) -> pl.LazyFrame:
+    return parse.text_csv(path, extract).rename(lambda c: re.sub(r"^[{\[\"]+|[}\]\"]+$", "", c), strict=False)
 
 
-def _identity() -> pl.Expr:
-    time = pl.col("event_time").dt.epoch("us").cast(pl.String)
-    texts = [pl.col("anonymous_id", "activity_kind", "event"), time, pl.col("transaction")]
-    return pl.concat_str([t.fill_null("") for t in texts], separator="\x1f").alias("event_id")
-
-
-def _upload(path: Path) -> pl.DataFrame:
-    raw = parse.text_csv(path)
-    return raw.rename({c: re.sub(r"^[{\[\"]+|[}\]\"]+$", "", c) for c in raw.columns})
-
-
-def _callbacks(path: Path) -> pl.DataFrame:
+def _callbacks(path: Path) -> pl.LazyFrame:
     """Recorded requests, one a line: the query's pairs as columns, the customer's names for token fields made one."""
-    queries = [
-        urlsplit(line.split()[1]).query for line in path.read_text("utf-8").splitlines() if len(line.split()) > 1
-    ]
+    lines = [line.split() for line in path.read_text("utf-8-sig").splitlines()]
+    queries = [urlsplit(words[1]).query for words in lines if len(words) > 1]
     rows = [{k.removesuffix("_token"): v for k, v in parse_qsl(q) if k != "key"} for q in queries]
-    if not rows:
+    if not any(rows):
         raise InputError(f"{path} holds no recorded callback; expected lines like GET /path?adid=…&activity_kind=…")
-    return pl.DataFrame(rows, infer_schema_length=None).cast(pl.String)
+    frame = pl.DataFrame(rows, infer_schema_length=None).cast(pl.String)
+    return frame.lazy().with_row_index("source_row", offset=1)
 
 
 def _upload_hour(path: Path) -> datetime | None:
     found = re.search(r"_(\d{4}-\d\d-\d\dT\d{6})_", path.name)
-    return datetime.strptime(found[1], "%Y-%m-%dT%H%M%S").replace(tzinfo=UTC) if found else None
+    hour = datetime.strptime(found[1], "%Y-%m-%dT%H%M%S").replace(tzinfo=UTC) if found else None
+    return hour + timedelta(hours=1) if hour else None

@@ -1,10 +1,12 @@
 """Amplitude exports: JSON lines, gzipped, alone or in a ZIP.
 
 ``event_time`` is already corrected for the device's clock, ``server_upload_time`` is when the event arrived. Amplitude
-lets repeats of (device_id, $insert_id) through after a week; without $insert_id the uuid tells events apart. Merge
-records (one id into another) are counted as quarantined until identities are resolved.
+lets repeats of (device_id, $insert_id) through after a week; without $insert_id the uuid tells events apart. A merge
+record says that one Amplitude id became another: it is kept as an event of kind ``merge``.
 """
 
+import shutil
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -26,11 +28,16 @@ PATHS = {
     "insert": "$['$insert_id']",
     "uuid": "$.uuid",
     "merged": "$.merged_amplitude_id",
+    "merged_at": "$.merge_time",
+    "merge_arrived": "$.merge_server_time",
+    "amplitude": "$.amplitude_id",
     "name": "$.event_type",
     "at": "$.event_time",
     "arrived": "$.server_upload_time",
     "user": "$.user_id",
     "device": "$.device_id",
+    "idfa": "$.idfa",
+    "gaid": "$.adid",
     "amount": "$.event_properties['$revenue']",
     "money": "$.event_properties['$currency']",
     "platform": "$.platform",
@@ -39,16 +46,40 @@ PATHS = {
 }
 
 
-def read(path: Path, extract: Extract) -> pl.DataFrame:
+def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one export file."""
-    raw = jsonlines.fields(jsonlines.read(path), PATHS)
+    raw = jsonlines.fields(jsonlines.read(_members(path, scratch), scratch), PATHS, extract)
+    is_merge = pl.col("merged").is_not_null()
     by_insert = pl.concat_str("device", "insert", separator="\x1f")
-    events = raw.with_columns(
-        event_id=pl.coalesce(by_insert, "uuid"),
-        event_time=parse.time("at", pl.String(), "UTC"),
+    raw = raw.with_columns(
+        id=pl.coalesce(by_insert, "uuid", pl.when(is_merge).then(parse.joined(["amplitude", "merged", "merged_at"]))),
+        name=pl.when(is_merge).then(pl.lit("merge")).otherwise(pl.col("name")),
+        event_time=parse.time("at", "UTC").fill_null(parse.time("merged_at", "UTC")),
         event_time_basis=pl.lit("skew_corrected"),
-        received_time=parse.time("arrived", pl.String(), "UTC"),
-        **parse.who_and_what(),
+        received_time=parse.time("arrived", "UTC").fill_null(parse.time("merge_arrived", "UTC")),
     )
-    faults = {"not_json": jsonlines.is_not_json(), "merge_record": pl.col("merged").is_not_null()}
-    return parse.finish(events, {**KINDS, **extract.kinds}, faults)
+    ids = [pl.lit("amplitude_id:") + parse.identifier(c) for c in ("amplitude", "merged")]
+    faults = {"not_json": jsonlines.is_not_json()}
+    return parse.events(
+        raw,
+        extract,
+        kinds=KINDS,
+        device="amplitude_device",
+        own_id=["id"],
+        faults=faults,
+        ids=ids,
+        stated_kind=pl.when(is_merge).then(pl.lit("merge")),
+    )
+
+
+def _members(path: Path, scratch: Path) -> list[Path]:
+    """The file itself, or a ZIP's members unpacked into ``scratch``."""
+    if not zipfile.is_zipfile(path):
+        return [path]
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(n for n in archive.namelist() if not n.endswith("/"))
+        parts = [scratch / f"{path.name}-{i}.json" for i in range(len(names))]
+        for name, part in zip(names, parts, strict=True):
+            with archive.open(name) as packed, part.open("wb") as out:
+                shutil.copyfileobj(packed, out)
+    return [part for part in parts if part.stat().st_size]

@@ -1,27 +1,45 @@
-"""AppsFlyer raw-data reports as the Pull API and the export page write them (spaced, capitalised column names).
+"""AppsFlyer raw data: Pull and export-page CSV, Data Locker folders, recorded Push bodies.
 
-Times carry no zone: the extract's ``timezone`` says it (Pull: UTC unless another was asked for; export page: the
-app's). The reports state no receive time, so ``received_time`` is null. An event made during a re-engagement window
-comes twice; only the copy with ``Is Primary Attribution`` is kept. An uninstall's time is when it was noticed, days
-after it happened.
+Pull and export page write spaced, capitalised column names, Data Locker and Push the API's own: both are read as the
+latter. Times carry no zone: the extract's ``timezone`` says it (all UTC, but for the export page, which uses the
+app's). Pull states no receive time; in Data Locker it is the end of the hour folder. An event made during a
+re-engagement window comes twice; only the copy with ``is_primary_attribution`` is kept. An uninstall's time is when it
+was noticed, days after it happened.
 """
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from churn.sources import parse
+from churn.sources import jsonlines, parse
 from churn.study import Extract
 
-SUFFIXES = (".csv", ".csv.gz")
+SUFFIXES = (".csv", ".csv.gz", ".gz", ".parquet", ".snappy", ".json", ".ndjson", ".jsonl")
 SETTLING_DAYS = 2  # final about 48 h after the UTC day
-NEEDED = ["Event Time", "Event Name", "AppsFlyer ID"]
-OPTIONAL = {
-    "platform": "Platform",
-    "country": "Country Code",
-    "app_version": "App Version",
-    "media_source": "Media Source",
-    "properties": "Event Value",
+NEEDED = ("time", "name", "device")
+FIELDS = {
+    "time": "event_time",
+    "name": "event_name",
+    "device": "appsflyer_id",
+    "user": "customer_user_id",
+    "amount": "event_revenue",
+    "money": "event_revenue_currency",
+    "usd": "event_revenue_usd",
+    "app": "app_id",
+    "primary": "is_primary_attribution",
+    "platform": "platform",
+    "country": "country_code",
+    "app_version": "app_version",
+    "media_source": "media_source",
+    "properties": "event_value",
+    "idfa": "idfa",
+    "idfv": "idfv",
+    "gaid": "advertising_id",
+    "android_id": "android_id",
+    "att": "att",
+    "lat": "is_lat",
 }
 KINDS = {
     "install": "install",
@@ -35,63 +53,57 @@ KINDS = {
     "af_purchase": "purchase",
     "af_ad_revenue": "ad_revenue",
 }
+IDENTITY = ("anonymous_id", "event", "second", "properties", "app")
+DENIED = ("denied", "restricted", "af_unavailable")
 
 
-def read(path: Path, extract: Extract) -> pl.DataFrame:
-    """Canonical events of one report; event_id from AppsFlyer ID, event, time, value and app."""
-    raw = parse.text_csv(path).with_row_index("source_row", offset=1)
-    parse.require(raw, NEEDED, path)
-    raw = raw.with_columns(
-        pl.lit(None, pl.String).alias(c) for c in [*OPTIONAL.values(), *_USED] if c not in raw.columns
+def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+    """Canonical events of one report; event_id from AppsFlyer ID, event, second, value and app."""
+    raw = parse.named(_open(path, extract, scratch), FIELDS, NEEDED, extract, path).with_columns(
+        event_time=parse.local_time("time", extract.timezone),
+        event_time_basis=pl.when(parse.event_name("name").str.ends_with("uninstall"))
+        .then(pl.lit("detected"))
+        .otherwise(pl.lit("tz_assumed")),
+        received_time=parse.moment(_folder_hour(path)),
+        limited=pl.when(pl.col("att").str.strip_chars().is_in(DENIED) | parse.truth("lat")).then(pl.lit("1")),
     )
-    events = raw.with_columns(
-        event_time=parse.time("Event Time", pl.String(), extract.timezone),
-        event=parse.event_name("Event Name"),
-        user_id=parse.identifier("Customer User ID"),
-        anonymous_id=parse.identifier("AppsFlyer ID"),
-        revenue=parse.number("Event Revenue"),
-        **{ours: pl.col(theirs) for ours, theirs in OPTIONAL.items()},
-    )
-    events = events.with_columns(_kind(extract), _fault()).with_columns(_event_id(events))
-    return parse.canonical(
-        events.with_columns(
-            event_time_basis=pl.when(pl.col("event_kind") == "uninstall")
-            .then(pl.lit("detected"))
-            .otherwise(pl.lit("tz_assumed")),
-            currency=pl.when(pl.col("revenue").is_not_null()).then(pl.col("Event Revenue Currency")),
-        )
+    # Push states milliseconds, the others seconds: the same event must get the same id.
+    raw = raw.with_columns(second=pl.col("event_time").dt.epoch("s"))
+    refund = pl.when(parse.number("amount") < 0).then(pl.lit("refund"))  # whatever the event is called
+    not_primary = pl.col("primary").str.strip_chars().str.to_lowercase() == "false"
+    return parse.events(
+        raw,
+        extract,
+        kinds=KINDS,
+        device="appsflyer_id",
+        own_id=IDENTITY,
+        faults={"not_primary": not_primary},
+        stated_kind=refund,
     )
 
 
-_USED = ["Customer User ID", "Event Revenue", "Event Revenue Currency", "App ID", "Is Primary Attribution"]
+def _open(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+    """The file's rows as text under the API's column names."""
+    if path.suffix in {".json", ".ndjson", ".jsonl"}:
+        paths = {theirs: f"$.{theirs}" for theirs in FIELDS.values()}
+        return jsonlines.fields(jsonlines.read([path], scratch), paths, extract)
+    if path.suffix == ".parquet":
+        raw = pl.scan_parquet(path, hive_partitioning=False).with_row_index("source_row", offset=1)
+    else:
+        raw = parse.text_csv(path, extract)
+    return raw.rename(lambda c: re.sub(r"\s+", "_", c.strip().lower()), strict=False)
 
 
-def _kind(extract: Extract) -> pl.Expr:
-    # A negative amount is a refund whatever the event is called, so money is asked before the vendor's names.
-    refund = pl.when(pl.col("revenue") < 0).then(pl.lit("refund"))
-    named = parse.kind(pl.col("event"), pl.col("revenue"), {**KINDS, **extract.kinds})
-    return pl.coalesce(refund, named).alias("event_kind")
+def _folder_hour(path: Path) -> datetime | None:
+    """The end of the hour in a Data Locker folder, t=…/dt=2026-03-08/h=2: when its rows had arrived."""
+    found = re.search(r"dt=(\d{4}-\d\d-\d\d)/h=(\d+)", path.as_posix())
+    if not found:
+        return None
+    day = datetime.strptime(found[1], "%Y-%m-%d").replace(tzinfo=UTC)
+    return day + timedelta(hours=int(found[2]) + 1)
 
 
-def _fault() -> pl.Expr:
-    return parse.first_fault(
-        {
-            "not_primary": pl.col("Is Primary Attribution").str.to_lowercase() == "false",
-            "unreadable_time": pl.col("event_time").is_null(),
-            "no_event_name": pl.col("event").is_null(),
-            "unreadable_revenue": pl.col("revenue").is_null() & ~parse.is_blank("Event Revenue"),
-        }
-    ).alias("fault")
-
-
-def _event_id(events: pl.DataFrame) -> pl.Series:
-    parts = [
-        pl.col("anonymous_id"),
-        pl.col("event"),
-        pl.col("event_time").dt.epoch("us").cast(pl.String),
-        pl.col("Event Value"),
-        pl.col("App ID"),
-    ]
-    # U+001F can't occur in a CSV cell of these reports, so no two different tuples join to one text.
-    joined = pl.concat_str([p.fill_null("") for p in parts], separator="\x1f").alias("event_id")
-    return parse.digests(events.select(joined).to_series())
+def topic(path: str) -> tuple[str, int] | None:
+    """Data Locker report and hour of a path, to tell hours still being written; null outside such folders."""
+    found = re.search(r"^(.*\bt=[^/]+)/dt=(\d{4})-(\d\d)-(\d\d)/h=(\d+)", path)
+    return (found[1], int(found[2] + found[3] + found[4]) * 100 + int(found[5])) if found else None

@@ -15,34 +15,44 @@ from churn.study import Extract
 
 SUFFIXES = (".csv", ".csv.gz")
 SETTLING_DAYS = 1
-NEEDED = ["id", "name", "timestamp"]
+NEEDED = ("id", "name", "time")
 KINDS = {"open": "session_start", "web_session_start": "session_start", "install": "install", "reinstall": "reinstall"}
-OPTIONAL = {
-    "user_data_developer_identity": "user",
-    "user_data_cross_platform_id": "device",
-    "event_data_revenue": "amount",
-    "event_data_currency": "money",
-    "user_data_os": "platform",
-    "user_data_geo_country_code": "country",
-    "user_data_app_version": "app_version",
-    "last_attributed_touch_data_tilde_advertising_partner_name": "media_source",
-    "custom_data": "properties",
+FIELDS = {
+    "id": "id",
+    "name": "name",
+    "time": "timestamp",
+    "user": "user_data_developer_identity",
+    "device": "user_data_cross_platform_id",
+    "amount": "event_data_revenue",
+    "money": "event_data_currency",
+    "usd": "event_data_revenue_in_usd",
+    "platform": "user_data_os",
+    "country": "user_data_geo_country_code",
+    "app_version": "user_data_app_version",
+    "media_source": "last_attributed_touch_data_tilde_advertising_partner_name",
+    "properties": "custom_data",
+    "idfa": "user_data_idfa",
+    "idfv": "user_data_idfv",
+    "gaid": "user_data_aaid",
+    "android_id": "user_data_android_id",
+    "hashed": "hash_version",
+    "limited": "user_data_limit_ad_tracking",
 }
 
 
-def read(path: Path, extract: Extract) -> pl.DataFrame:
+def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one topic's file; event_id is Branch's own."""
-    raw = parse.text_csv(path).with_row_index("source_row", offset=1)
-    parse.require(raw, NEEDED, path)
-    raw = parse.optional(raw, OPTIONAL)
-    events = raw.with_columns(
-        event_id=pl.col("id"),
-        event_time=parse.time("timestamp", pl.String(), "UTC"),
+    raw = parse.named(parse.text_csv(path, extract), FIELDS, NEEDED, extract, path)
+    plain = [
+        pl.when(pl.col("hashed").is_null()).then(pl.col(c)).alias(c) for c in ("idfa", "idfv", "gaid", "android_id")
+    ]
+    raw = raw.with_columns(
+        *plain,
+        event_time=parse.time("time", "UTC"),
         event_time_basis=pl.lit("exact"),
-        received_time=pl.lit(_export_day(path), pl.Datetime("us", "UTC")),
-        **parse.who_and_what(),
+        received_time=parse.moment(_export_day(path)),
     )
-    return parse.finish(events, {**KINDS, **extract.kinds})
+    return parse.events(raw, extract, kinds=KINDS, device="branch_id", own_id=["id"])
 
 
 def _export_day(path: Path) -> datetime | None:

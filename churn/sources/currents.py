@@ -1,11 +1,13 @@
 """Braze Currents: Avro files in folders by event type and queueing hour.
 
 The event type is read from the file's own schema, the time of arrival from the folder's hour. Deliveries repeat, so the
-id tells events apart. ``user_id`` there is Braze's own id; the customer's is ``external_user_id``.
+id tells events apart. ``user_id`` there is Braze's own id; the customer's is ``external_user_id``. An orphaned profile
+was merged into another (kind ``merge``); campaign, canvas and control-group fields are kept as properties.
 """
 
+import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +28,61 @@ KINDS = {
     "Purchase": "purchase",
     "Uninstall": "uninstall",
     "UserDeleteRequest": "erasure",
+    "UserOrphan": "merge",
     "subscription.GlobalStateChange": "subscription_change",
 }
 ENGAGED = ("Open", "Click")  # of a message: a person did it, unless a machine did
-FIELDS = ["id", "time", "user_id", "external_user_id", "platform", "price", "currency", "properties", "name"]
 MACHINE = ("machine_open", "is_suspected_bot_click")
+FIELDS = {
+    "id": "id",
+    "time": "time",
+    "braze": "user_id",
+    "user": "external_user_id",
+    "device": "device_id",
+    "platform": "platform",
+    "country": "country",
+    "amount": "price",
+    "money": "currency",
+    "email": "email_address",
+    "label": "name",
+    "into": "orphaned_by_id",
+    "ad": "ad_id",
+    "ad_type": "ad_id_type",
+    "tracking": "ad_tracking_enabled",
+    "own_properties": "properties",
+}
 
 
-def read(path: Path, extract: Extract) -> pl.DataFrame:
+def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one Avro file; event_id is Braze's own."""
     kind, records = _records(path)
-    rows = [{name: _plain(r.get(name)) for name in FIELDS} | {"machine": _by_machine(r)} for r in records]
-    schema = {**dict.fromkeys(FIELDS, pl.String), "time": pl.Int64, "price": pl.Float64, "machine": pl.Boolean}
-    raw = pl.DataFrame(rows, schema=schema).with_row_index("source_row", offset=1)
-    own_name = pl.lit(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.replace("app.", "").replace(".", "_")).lower())
-    events = raw.with_columns(label=pl.coalesce(pl.col("name") if kind == "CustomEvent" else pl.lit(None), own_name))
-    events = events.with_columns(
-        event_id=pl.col("id"),
-        event_time=parse.time("time", pl.Int64(), "UTC"),
+    rows = [_row(r, FIELDS | extract.columns) for r in records]
+    schema = dict.fromkeys([*FIELDS, "kept", "machine"], pl.String)
+    raw = pl.LazyFrame(rows, schema=schema).with_row_index("source_row", offset=1)
+    own_name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.replace("app.", "").replace(".", "_")).lower()
+    on_ios = pl.col("platform").str.to_lowercase() == "ios"
+    is_idfa = pl.col("ad_type").str.to_lowercase().str.contains("idfa")
+    raw = raw.with_columns(
+        name=pl.coalesce(pl.col("label") if kind == "CustomEvent" else pl.lit(None), pl.lit(own_name)),
+        event_time=parse.time("time", "UTC"),
         event_time_basis=pl.lit("detected" if kind == "Uninstall" else "exact"),
-        received_time=pl.lit(_folder_hour(path), pl.Datetime("us", "UTC")),
-        event=parse.event_name("label"),
-        anonymous_id=parse.identifier("user_id"),
-        user_id=parse.identifier("external_user_id"),
-        revenue=pl.col("price").round(2),  # a 32-bit float there: 9.99 arrives as 9.98999977
+        received_time=parse.moment(_folder_hour(path)),
+        properties=pl.coalesce("own_properties", "kept"),
+        idfv=pl.when(on_ios).then(pl.col("device")),  # Braze's device id there is the vendor id
+        idfa=pl.when(is_idfa).then(pl.col("ad")),
+        gaid=pl.when(~is_idfa).then(pl.col("ad")),
+        limited=pl.when(~parse.truth("tracking")).then(pl.lit("1")),
     )
-    named = pl.col("event").replace_strict(extract.kinds, default=None, return_dtype=pl.String)
-    return parse.canonical(
-        events.with_columns(
-            event_kind=pl.coalesce(named if extract.kinds else pl.lit(None), pl.lit(_kind(kind))),
-            fault=pl.coalesce(pl.when(pl.col("machine")).then(pl.lit("by_machine")), parse.usual_faults()),
-        )
+    return parse.events(
+        raw,
+        extract,
+        kinds={},
+        device="braze_device",
+        own_id=["id"],
+        faults={"by_machine": pl.col("machine") == "1"},
+        ids=[pl.lit("braze_id:") + parse.identifier(c) for c in ("braze", "into")],
+        stated_kind=pl.when(~pl.col("event").is_in(list(extract.kinds))).then(pl.lit(_kind(kind))),
+        revenue=parse.number("amount").round(2),  # a 32-bit float there: 9.99 arrives as 9.98999977
     )
 
 
@@ -72,10 +98,13 @@ def _records(path: Path) -> tuple[str, list[dict[str, Any]]]:
     return re.sub(r"^.*?\busers\.(behaviors\.)?", "", schema["name"]), rows
 
 
-def _kind(kind: str) -> str:
-    if kind.startswith("messages."):
-        return "message_engaged" if kind.endswith(ENGAGED) else "message_sent"
-    return KINDS.get(kind, "other")
+def _row(record: dict[str, Any], fields: dict[str, str]) -> dict[str, str | None]:
+    plain = {name: _plain(value) for name, value in record.items()}
+    row = {ours: _text(plain.get(theirs)) for ours, theirs in fields.items() if ours in FIELDS}
+    known = {*fields.values(), "app_group_id"}
+    kept = {name: value for name, value in plain.items() if name not in known and value is not None}
+    machine = "1" if any(plain.get(name) for name in MACHINE) else None
+    return row | {"kept": json.dumps(kept, default=str) if kept else None, "machine": machine}
 
 
 def _plain(value: Any) -> Any:
@@ -83,10 +112,17 @@ def _plain(value: Any) -> Any:
     return next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else value
 
 
-def _by_machine(record: dict[str, Any]) -> bool:
-    return any(bool(record.get(name)) for name in MACHINE)
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _kind(kind: str) -> str:
+    if kind.startswith("messages."):
+        return "message_engaged" if kind.endswith(ENGAGED) else "message_sent"
+    return KINDS.get(kind, "other")
 
 
 def _folder_hour(path: Path) -> datetime | None:
+    """The end of the queueing hour in the folder's name."""
     found = re.search(r"date=(\d{4}-\d\d-\d\d-\d\d)", path.as_posix())
-    return datetime.strptime(found[1], "%Y-%m-%d-%H").replace(tzinfo=UTC) if found else None
+    return datetime.strptime(found[1], "%Y-%m-%d-%H").replace(tzinfo=UTC) + timedelta(hours=1) if found else None

@@ -2,7 +2,8 @@
 
 ``event_timestamp`` is the client's, in microseconds UTC. A day's table is rewritten for up to three days, so it is
 taken as received at the end of the day after it. JSON writes integers as text, a parameter may be int on one row and
-text on the next: both are read. Rows without any id are kept and counted for nobody; they are never one person.
+text on the next: both are read. Rows without any id are kept and counted for nobody; they are never one person. The
+table of a day still running (intraday) is passed over once the day's own is there.
 """
 
 import re
@@ -39,10 +40,15 @@ PATHS = {
     "device": "$.user_pseudo_id",
     "stream": "$.stream_id",
     "bundle": "$.event_bundle_sequence_id",
-    "params": "$.event_params",
+    "properties": "$.event_params",
     "platform": "$.platform",
     "app_version": "$.app_info.version",
     "media_source": "$.traffic_source.source",
+    "usd": "$.event_value_in_usd",
+    "idfv": "$.device.vendor_id",
+    "advertising": "$.device.advertising_id",
+    "limited": "$.device.is_limited_ad_tracking",
+    "storage": "$.privacy_info.analytics_storage",
     "bought": "$.ecommerce.purchase_revenue",
     "refunded": "$.ecommerce.refund_value",
     "whole": "$.event_params[?(@.key=='value')].value.int_value",
@@ -50,28 +56,39 @@ PATHS = {
     "single": "$.event_params[?(@.key=='value')].value.float_value",
     "money": "$.event_params[?(@.key=='currency')].value.string_value",
 }
+IDENTITY = ("stream", "anonymous_id", "event", "at", "bundle", "values")
 
 
-def read(path: Path, extract: Extract) -> pl.DataFrame:
+def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one daily table; event_id from device, name, time, bundle and parameters."""
-    raw = jsonlines.fields(_lines(path), PATHS)
-    events = raw.with_columns(
-        event_time=parse.time("at", pl.String(), "UTC"),
+    raw = jsonlines.fields(_lines(path, scratch), PATHS, extract)
+    on_ios = pl.col("platform").str.to_lowercase() == "ios"
+    raw = raw.with_columns(
+        event_time=parse.time("at", "UTC"),
         event_time_basis=pl.lit("exact"),
-        received_time=pl.lit(_table_day(path), pl.Datetime("us", "UTC")),
-        properties=pl.col("params"),
-        **parse.who_and_what(_revenue()),
+        received_time=parse.moment(_table_day(path)),
+        idfa=pl.when(on_ios).then(pl.col("advertising")),
+        gaid=pl.when(~on_ios).then(pl.col("advertising")),
+        refused=pl.when(pl.col("storage").str.to_lowercase().is_in(["no", "false", "0"])).then(pl.lit("1")),
+        values=_values(),
     )
-    events = events.with_columns(event_id=parse.digests(events.select(_identity()).to_series()))
-    return parse.finish(events, {**KINDS, **extract.kinds}, {"not_json": jsonlines.is_not_json()}, amount=None)
+    return parse.events(
+        raw,
+        extract,
+        kinds=KINDS,
+        device="ga_pseudo_id",
+        own_id=IDENTITY,
+        faults={"not_json": jsonlines.is_not_json()},
+        revenue=_revenue(),
+    )
 
 
-def _lines(path: Path) -> pl.DataFrame:
-    """JSON lines as they are; Parquet turned into them, so that both are read by one set of paths."""
+def _lines(path: Path, scratch: Path) -> pl.LazyFrame:
     if path.suffix != ".parquet":
-        return jsonlines.read(path)
-    text = pl.read_parquet(path).write_ndjson()
-    return pl.DataFrame({jsonlines.LINE: text.splitlines()}).with_row_index("source_row", offset=1)
+        return jsonlines.read([path], scratch)
+    rows = pl.scan_parquet(path, hive_partitioning=False)
+    line = pl.struct(pl.all()).struct.json_encode().alias(jsonlines.LINE)
+    return rows.select(line).with_row_index("source_row", offset=1)
 
 
 def _revenue() -> pl.Expr:
@@ -81,14 +98,12 @@ def _revenue() -> pl.Expr:
     return pl.coalesce(parse.number("bought"), -parse.number("refunded"), pl.when(earns).then(stated))
 
 
-def _identity() -> pl.Expr:
-    parts = ["stream", "anonymous_id", "event", "at", "bundle"]
-    # Parquet and JSON write the same parameters differently; their values in order are the same in both.
-    values = pl.col("params").str.replace_all(r'"\w+_value":null,?|[\s"{}]', "")
-    values = values.str.replace_all(r",+", ",").str.replace_all(",]", "]", literal=True)
-    return pl.concat_str([pl.col(p).fill_null("") for p in parts] + [values.fill_null("")], separator="\x1f")
+def _values() -> pl.Expr:
+    """The parameters' values in order: Parquet and JSON write them differently, this is the same in both."""
+    values = pl.col("properties").str.replace_all(r'"\w+_value":null,?|[\s"{}]', "")
+    return values.str.replace_all(r",+", ",").str.replace_all(",]", "]", literal=True)
 
 
 def _table_day(path: Path) -> datetime | None:
-    found = re.search(r"events_(\d{8})", path.name)
+    found = re.search(r"events_(?:intraday_)?(\d{8})", path.name)
     return datetime.strptime(found[1], "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=2) if found else None

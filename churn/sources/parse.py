@@ -1,12 +1,15 @@
-"""What readers share: text cells, times, ids, names, numbers and the canonical column set."""
+"""What readers share: text cells, times, ids, names, numbers, and the road from named fields to canonical events."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from churn.errors import InputError
-from churn.tables import EVENT_KINDS, UTC_TIME
+from churn.study import Extract
+from churn.tables import EVENT_KINDS, UTC_TIME, digest
 
 CANONICAL: dict[str, pl.DataType | type[pl.DataType]] = {
     "source_row": pl.Int64,
@@ -18,42 +21,78 @@ CANONICAL: dict[str, pl.DataType | type[pl.DataType]] = {
     "event": pl.String,
     "user_id": pl.String,
     "anonymous_id": pl.String,
+    "ids": pl.List(pl.String),
     "platform": pl.String,
     "country": pl.String,
     "app_version": pl.String,
     "revenue": pl.Float64,
     "currency": pl.String,
+    "revenue_usd": pl.Float64,
     "media_source": pl.String,
     "properties": pl.String,
-    "fault": pl.String,
+    "consent": pl.Boolean,  # of analytics; null: not stated
+    "limited": pl.Boolean,  # ad tracking; null: not stated
+    "fault": pl.String,  # why the row can't be kept; null: it can
 }
 
+# Fields by our names. A reader says which column of its format each one is; the study may say otherwise.
+WHO = ("user", "device", "idfa", "idfv", "gaid", "android_id", "email", "phone")
+WHAT = ("name", "amount", "money", "usd", "platform", "country", "app_version", "media_source", "properties")
+SAID = ("refused", "limited")
+STUDY_NAMES = {"user": "user_id", "device": "anonymous_id", "name": "event", "amount": "revenue", "money": "currency"}
+
 # Stand-ins for "no id": joined on, they would make one person of thousands.
-NULL_LIKE = ("", "null", "none", "nil", "nan", "n/a", "na", "undefined", "unknown", "(not set)")
+NULL_LIKE = ("", "null", "none", "nil", "nan", "n/a", "na", "undefined", "unknown", "(not set)", "anonymous", "guest")
 ZERO_ID = r"^[0-]+$"
+UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+NAMED_KINDS = [k for k in EVENT_KINDS if k not in {"merge", "erasure", "other"}]  # an app may call its own events so
+MACRO = r"^(\$?\{.*\}|\[.*\])$"  # a placeholder that the vendor didn't fill in
+YES = ("1", "true", "yes", "t", "y")
 
 
-def text_csv(path: Path) -> pl.DataFrame:
-    """A CSV file as text: every column String, an empty cell null, nothing inferred."""
-    return pl.read_csv(path, infer_schema=False)
+def text_csv(path: Path, extract: Extract) -> pl.LazyFrame:
+    """A CSV file as text: every column String, an empty cell null, nothing inferred; with source_row from 1."""
+    with path.open("rb") as stream:
+        if stream.read(2) in {b"\xff\xfe", b"\xfe\xff"}:
+            raise InputError(f'{path} is UTF-16; set encoding = "utf-16" for extract {extract.path}')
+    raw = pl.scan_csv(path, infer_schema=False, row_index_name="source_row", row_index_offset=1)
+    copies = [c for c in raw.collect_schema().names() if "_duplicated_" in c]
+    if copies:
+        names = sorted({c.split("_duplicated_")[0] for c in copies})
+        raise InputError(f"{path} has two columns called {', '.join(names)}; which one is meant can't be told")
+    return raw
 
 
-def require(frame: pl.DataFrame, needed: list[str], path: Path) -> None:
-    """Raise InputError naming every needed column that the file lacks."""
-    missing = [c for c in needed if c not in frame.columns]
+def named(
+    raw: pl.LazyFrame, fields: Mapping[str, str], needed: Sequence[str], extract: Extract, path: Path
+) -> pl.LazyFrame:
+    """Text columns by our names (ours → theirs, the study's word first); null where the file lacks one.
+
+    Raises InputError naming every needed column that the file lacks, or that the study named in vain.
+    """
+    names = dict(fields) | {
+        ours: extract.columns[n] for ours in fields if (n := STUDY_NAMES.get(ours, ours)) in extract.columns
+    }
+    there = raw.collect_schema().names()
+    wanted = [names[f] for f in fields if f in needed or names[f] != fields[f]]
+    missing = [c for c in wanted if c not in there]
     if missing:
-        raise InputError(f"{path} lacks column(s) {', '.join(missing)}; it has {', '.join(frame.columns[:40])}")
+        shown = ", ".join(c for c in there[:40] if c != "source_row")
+        raise InputError(f"{path} lacks column(s) {', '.join(missing)}; it has {shown}")
+    cells = [
+        (text(theirs) if theirs in there else pl.lit(None, pl.String)).alias(ours) for ours, theirs in names.items()
+    ]
+    header = [pl.col(theirs).cast(pl.String) == theirs for f in needed if (theirs := names[f]) in there]
+    return raw.select(pl.col("source_row").cast(pl.Int64), *cells, pl.all_horizontal(header).alias("is_header"))
 
 
-def canonical(frame: pl.DataFrame) -> pl.DataFrame:
-    """Every canonical column in order and type; those the reader has not made are null."""
-    return frame.select(
-        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in CANONICAL.items()
-    )
+def text(name: str) -> pl.Expr:
+    """A cell as text; null where it holds nothing or the word null."""
+    cell = pl.col(name).cast(pl.String)
+    return pl.when(~cell.str.strip_chars().is_in(["", "null", "NULL"])).then(cell)
 
 
-def time(name: str, dtype: pl.DataType, zone: str) -> pl.Expr:
+def time(name: str, zone: str, dtype: pl.DataType | None = None) -> pl.Expr:
     """A time column of any usual form as UTC.
 
     Text: ISO 8601 with ``T`` or a space; without an offset it is read in ``zone``. Numbers, also as text: epoch
@@ -65,16 +104,21 @@ def time(name: str, dtype: pl.DataType, zone: str) -> pl.Expr:
         return column.dt.convert_time_zone("UTC").cast(UTC_TIME)
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return _localise(column.cast(pl.Datetime("us")), zone)
-    if dtype.is_numeric():
+    if dtype is not None and dtype.is_numeric():
         return _epoch(column)
-    text = column.cast(pl.String).str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d) +", "${1}T")
-    text = text.str.replace(r"\s*(Z|UTC)$", "+00:00")
-    with_offset = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
-    without = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-    day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    cell = column.cast(pl.String).str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d) +", "${1}T")
+    cell = cell.str.replace(r"\s*(Z|UTC)$", "+00:00")
+    with_offset = cell.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
+    without = cell.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    day = cell.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
     return pl.coalesce(
-        with_offset, _localise(pl.coalesce(without, day), zone), _epoch(text.cast(pl.Float64, strict=False))
+        with_offset, _localise(pl.coalesce(without, day), zone), _epoch(cell.cast(pl.Float64, strict=False))
     )
+
+
+def local_time(name: str, zone: str) -> pl.Expr:
+    """A time written as ``yyyy-mm-dd hh:mm:ss[.fff]`` in ``zone``, as UTC: ``time`` for a column of one known form."""
+    return _localise(pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False), zone)
 
 
 def _localise(naive: pl.Expr, zone: str) -> pl.Expr:
@@ -91,20 +135,26 @@ def _epoch(number: pl.Expr) -> pl.Expr:
 
 def identifier(name: str) -> pl.Expr:
     """An id as text, stripped; null where it only stands for a missing one. Case and leading zeros are kept."""
-    text = pl.col(name).cast(pl.String).str.strip_chars()
-    stand_in = text.str.to_lowercase().is_in(NULL_LIKE) | text.str.contains(ZERO_ID)
-    return pl.when(~stand_in).then(text)
+    cell = pl.col(name).cast(pl.String).str.strip_chars()
+    stand_in = cell.str.to_lowercase().is_in(NULL_LIKE) | cell.str.contains(ZERO_ID) | cell.str.contains(MACRO)
+    return pl.when(~stand_in).then(cell)
+
+
+def uuid(name: str) -> pl.Expr:
+    """An advertising or vendor id, lower case; null unless it is one: blanked with zeros and hashed ones are not."""
+    cell = pl.col(name).str.strip_chars().str.to_lowercase()
+    return pl.when(cell.str.contains(UUID) & ~cell.str.contains(ZERO_ID)).then(cell)
 
 
 def event_name(name: str) -> pl.Expr:
     """Normalised event name: stripped, lower case, runs of blanks to one underscore; null when empty."""
-    text = pl.col(name).cast(pl.String).str.strip_chars().str.to_lowercase().str.replace_all(r"\s+", "_")
-    return pl.when(text != "").then(text)
+    cell = pl.col(name).cast(pl.String).str.strip_chars().str.to_lowercase().str.replace_all(r"\s+", "_")
+    return pl.when(cell != "").then(cell)
 
 
 def number(name: str) -> pl.Expr:
-    """A finite number from number or text; null where there is none."""
-    value = pl.col(name).cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
+    """A finite number from text, currency signs around it allowed; null where there is none."""
+    value = pl.col(name).cast(pl.String).str.strip_chars(" \t\r\n$€£¥").cast(pl.Float64, strict=False)
     return pl.when(value.is_finite()).then(value)
 
 
@@ -113,71 +163,101 @@ def is_blank(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String).str.strip_chars().str.to_lowercase().fill_null("").is_in(["", "nan"])
 
 
+def truth(name: str) -> pl.Expr:
+    """A yes or no in any spelling; null where nothing is said."""
+    return pl.col(name).str.strip_chars().str.to_lowercase().is_in(YES)
+
+
 def kind(event: pl.Expr, revenue: pl.Expr, kinds: dict[str, str]) -> pl.Expr:
-    """Event kind: the study's word, else a name that is itself a kind, else by the sign of revenue, else in_app."""
-    named = event.replace_strict(kinds, default=None, return_dtype=pl.String) if kinds else pl.lit(None, pl.String)
-    itself = pl.when(event.is_in(EVENT_KINDS)).then(event)
+    """Event kind: the vendor's or the study's word, else a name that is itself a kind, else by revenue, else in_app."""
+    named_kind = event.replace_strict(kinds, default=None, return_dtype=pl.String) if kinds else pl.lit(None, pl.String)
+    itself = pl.when(event.is_in(NAMED_KINDS)).then(event)
     by_money = pl.when(revenue > 0).then(pl.lit("purchase")).when(revenue < 0).then(pl.lit("refund"))
-    return pl.coalesce(named, itself, by_money, pl.lit("in_app"))
+    return pl.coalesce(named_kind, itself, by_money, pl.lit("in_app"))
 
 
-def first_fault(faults: dict[str, pl.Expr]) -> pl.Expr:
-    """Name of the first condition that holds; null where none does."""
-    return pl.coalesce(*[pl.when(found).then(pl.lit(reason)) for reason, found in faults.items()], pl.lit(None))
+def events(
+    raw: pl.LazyFrame,
+    extract: Extract,
+    *,
+    kinds: dict[str, str],
+    device: str,
+    own_id: Sequence[str] = (),
+    faults: Mapping[str, pl.Expr] | None = None,
+    ids: Sequence[pl.Expr] = (),
+    stated_kind: pl.Expr | None = None,
+    revenue: pl.Expr | None = None,
+) -> pl.LazyFrame:
+    """Canonical events from fields by our names, with event_time, event_time_basis and received_time already made.
 
-
-def optional(raw: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
-    """Columns by other names: theirs → ours; null where the file hasn't got one."""
-    return raw.with_columns(
-        (pl.col(theirs) if theirs in raw.columns else pl.lit(None, pl.String)).alias(ours)
-        for theirs, ours in names.items()
+    ``device`` is the id type of the device column, ``ids`` further ids as type:value; ``own_id`` names the columns that
+    tell events apart: one is the source's own id, several are digested. Row faults of the format come before ours.
+    """
+    there = raw.collect_schema().names()
+    blank = [pl.lit(None, pl.String).alias(f) for f in (*WHO, *WHAT, *SAID, "is_header") if f not in there]
+    parsed = raw.with_columns(blank).with_columns(
+        event=event_name("name"),
+        user_id=identifier("user"),
+        anonymous_id=identifier("device"),
+        revenue=number("amount") if revenue is None else revenue,
+        revenue_usd=number("usd"),
+        platform=pl.col("platform").str.to_lowercase(),
+        country=pl.col("country").str.to_uppercase(),
+        consent=~truth("refused"),
+        limited=truth("limited"),
+        ids=pl.concat_list(*_ids(device), *ids).list.drop_nulls().list.unique(maintain_order=True),
+    )
+    return canonical(
+        parsed.with_columns(
+            event_id=pl.col(own_id[0]) if len(own_id) == 1 else digest(joined(own_id)),
+            event_kind=pl.coalesce(
+                *([] if stated_kind is None else [stated_kind]),
+                kind(pl.col("event"), pl.col("revenue"), {**kinds, **extract.kinds}),
+            ),
+            currency=pl.when(pl.col("revenue").is_not_null()).then(
+                pl.col("money").str.strip_chars().str.to_uppercase()
+            ),
+        ).with_columns(fault=_fault(faults or {}))
     )
 
 
-def currency_of(name: str) -> pl.Expr:
-    """The currency where there is revenue, upper case."""
-    return pl.when(pl.col("revenue").is_not_null()).then(pl.col(name).str.strip_chars().str.to_uppercase())
+def _ids(device: str) -> list[pl.Expr]:
+    types = {name: uuid(name) for name in ("idfa", "idfv", "gaid")}
+    types |= {name: identifier(name).str.to_lowercase() for name in ("android_id", "email")} | {
+        "phone": identifier("phone")
+    }
+    return [pl.lit(f"{device}:") + identifier("device"), *(pl.lit(f"{name}:") + value for name, value in types.items())]
 
 
-def usual_faults(amount: str | None = None) -> pl.Expr:
-    """What keeps a row of any source out: no readable time, name or id, or an ``amount`` that is no number."""
-    faults = {
+def joined(names: Sequence[str]) -> pl.Expr:
+    """Columns as one text, an instant in microseconds; U+001F keeps different tuples apart."""
+    parts = [
+        pl.col(n).dt.epoch("us").cast(pl.String) if n == "event_time" else pl.col(n).cast(pl.String) for n in names
+    ]
+    return pl.concat_str([p.fill_null("") for p in parts], separator="\x1f")
+
+
+def _fault(faults: Mapping[str, pl.Expr]) -> pl.Expr:
+    usual = {
+        "repeated_header": pl.col("is_header").cast(pl.Boolean),
+        **faults,
         "unreadable_time": pl.col("event_time").is_null(),
         "no_event_name": pl.col("event").is_null(),
+        "unreadable_revenue": pl.col("revenue").is_null() & ~is_blank("amount"),
+        "no_event_id": pl.col("event_id").is_null(),
+        "unknown_kind": ~pl.col("event_kind").is_in(EVENT_KINDS),
     }
-    if amount:
-        faults["unreadable_revenue"] = pl.col("revenue").is_null() & ~is_blank(amount)
-    return first_fault(faults)
+    return pl.coalesce(*[pl.when(found).then(pl.lit(reason)) for reason, found in usual.items()])
 
 
-def who_and_what(amount: pl.Expr | None = None) -> dict[str, pl.Expr]:
-    """What most formats share once their columns are called name, user, device, amount and platform."""
-    return {
-        "event": event_name("name"),
-        "user_id": identifier("user"),
-        "anonymous_id": identifier("device"),
-        "revenue": number("amount") if amount is None else amount,
-        "platform": pl.col("platform").str.to_lowercase(),
-    }
+def canonical(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Every canonical column in order and type."""
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in CANONICAL.items())
 
 
-def finish(
-    events: pl.DataFrame, kinds: dict[str, str], faults: dict[str, pl.Expr] | None = None, amount: str | None = "amount"
-) -> pl.DataFrame:
-    """Add kind, currency (from the column ``money``) and fault, a format's own ``faults`` first; then canonical."""
-    return canonical(
-        events.with_columns(
-            event_kind=kind(pl.col("event"), pl.col("revenue"), kinds),
-            currency=currency_of("money"),
-            fault=pl.coalesce(first_fault(faults or {}), usual_faults(amount)),
-        )
-    )
-
-
-def digests(values: pl.Series) -> pl.Series:
-    """128-bit blake2b of each text as 32 hex digits: event ids from the parts that make an event itself."""
-    hexes = [hashlib.blake2b(v.encode(), digest_size=16).hexdigest() for v in values.fill_null("").to_list()]
-    return pl.Series(values.name, hexes, dtype=pl.String)
+def moment(value: datetime | None) -> pl.Expr:
+    """One instant for every row; null where it isn't known."""
+    return pl.lit(value, UTC_TIME)
 
 
 def file_digest(path: Path) -> str:

@@ -11,61 +11,80 @@ import polars as pl
 from churn.errors import InputError
 from churn.sources import parse
 from churn.study import Extract
-from churn.tables import EVENT_KINDS
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".ndjson", ".jsonl")
 SETTLING_DAYS = 0
-NEEDED = ["user_id", "event", "time"]
-OPTIONAL = [
+NEEDED = ("user_id", "event", "time")
+OPTIONAL = (
     "event_id",
     "kind",
     "received_time",
     "anonymous_id",
+    "idfa",
+    "idfv",
+    "gaid",
+    "android_id",
+    "email",
+    "phone",
     "platform",
     "country",
     "app_version",
     "revenue",
     "currency",
+    "revenue_usd",
     "media_source",
+    "consent",
+    "limited",
     "properties",
-]
+)
 
 
-def read(path: Path, extract: Extract) -> pl.DataFrame:
+def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one table; columns not mapped are looked up under our own names."""
-    raw = _ours(_open(path), extract, path).with_row_index("source_row", offset=1)
-    given = set(raw.columns)
-    events = raw.with_columns(
-        event_time=parse.time("time", raw.schema["time"], extract.timezone),
-        event_time_basis=pl.lit(_basis(raw.schema["time"])),
-        event=parse.event_name("event"),
-        user_id=parse.identifier("user_id"),
-        revenue=parse.number("revenue") if "revenue" in given else pl.lit(None, pl.Float64),
+    raw = _ours(_open(path, extract), extract, path)
+    schema = raw.collect_schema()
+    times = {name: parse.time(name, extract.timezone, schema[name]) for name in ("time", "received_time")}
+    identity = pl.lit(f"{parse.file_digest(path)[:16]}:") + pl.col("source_row").cast(pl.String)
+    texts = {ours: pl.col(n).cast(pl.String) for ours, n in _FIELDS.items()}
+    prepared = raw.with_columns(
+        **texts,
+        event_time=times["time"],
+        event_time_basis=pl.lit(_basis(schema["time"])),
+        received_time=times["received_time"],
+        id=pl.col("event_id").cast(pl.String) if schema["event_id"] != pl.Null else identity,
+        refused=pl.when(pl.col("consent").cast(pl.String).str.to_lowercase().is_in(["0", "false", "no"])).then(
+            pl.lit("1")
+        ),
+        **{name: pl.col(name).cast(pl.String) for name in ("gaid", "idfa", "idfv", "android_id", "email", "phone")},
+        **{name: pl.col(name).cast(pl.String) for name in ("platform", "country", "limited")},
     )
-    if "received_time" in given:
-        received = parse.time("received_time", raw.schema["received_time"], extract.timezone)
-        events = events.with_columns(received_time=received)
-    if "anonymous_id" in given:
-        events = events.with_columns(anonymous_id=parse.identifier("anonymous_id"))
-    events = events.with_columns(_event_id(path, given), _kind(extract, given))
-    return parse.canonical(events.with_columns(_fault(raw)))
+    stated = pl.col("kind").cast(pl.String)
+    return parse.events(prepared, extract, kinds={}, device="device", own_id=["id"], stated_kind=stated)
 
 
-def _open(path: Path) -> pl.DataFrame:
+_FIELDS = {"name": "event", "user": "user_id", "device": "anonymous_id", "amount": "revenue", "money": "currency"}
+_FIELDS |= {"usd": "revenue_usd"}
+
+
+def _open(path: Path, extract: Extract) -> pl.LazyFrame:
     if path.suffix == ".parquet":
-        return pl.read_parquet(path)
+        return pl.scan_parquet(path, hive_partitioning=False).with_row_index("source_row", offset=1)
     if path.suffix in {".ndjson", ".jsonl"}:
-        return pl.read_ndjson(path, infer_schema_length=None)
-    return parse.text_csv(path)
+        return pl.scan_ndjson(path, infer_schema_length=None).with_row_index("source_row", offset=1)
+    return parse.text_csv(path, extract)
 
 
-def _ours(raw: pl.DataFrame, extract: Extract, path: Path) -> pl.DataFrame:
-    unknown = sorted(set(extract.columns) - {*NEEDED, *OPTIONAL})
-    if unknown:
-        raise InputError(f"extracts.columns: {', '.join(unknown)} unknown; there are {', '.join(NEEDED + OPTIONAL)}")
+def _ours(raw: pl.LazyFrame, extract: Extract, path: Path) -> pl.LazyFrame:
+    """The mapped columns under our names, null where there is none; a CSV's repeated header line is marked."""
     theirs = {ours: extract.columns.get(ours, ours) for ours in [*NEEDED, *OPTIONAL]}
-    parse.require(raw, [theirs[c] for c in {*NEEDED, *extract.columns}], path)
-    return raw.select(pl.col(their).alias(ours) for ours, their in theirs.items() if their in raw.columns)
+    there = raw.collect_schema().names()
+    missing = sorted({theirs[c] for c in {*NEEDED, *extract.columns} if theirs.get(c) not in there})
+    if missing:
+        shown = ", ".join(c for c in there[:40] if c != "source_row")
+        raise InputError(f"{path} lacks column(s) {', '.join(missing)}; it has {shown}")
+    cells = [(pl.col(t) if t in there else pl.lit(None)).alias(ours) for ours, t in theirs.items()]
+    header = pl.all_horizontal([pl.col(theirs[c]).cast(pl.String) == theirs[c] for c in NEEDED])
+    return raw.select(pl.col("source_row").cast(pl.Int64), *cells, header.alias("is_header"))
 
 
 def _basis(dtype: pl.DataType) -> str:
@@ -73,28 +92,8 @@ def _basis(dtype: pl.DataType) -> str:
     return "exact" if has_zone else "tz_assumed"
 
 
-def _event_id(path: Path, given: set[str]) -> pl.Expr:
-    if "event_id" in given:
-        return pl.col("event_id").cast(pl.String)
-    return pl.concat_str(pl.lit(parse.file_digest(path)[:16] + ":"), pl.col("source_row")).alias("event_id")
-
-
-def _kind(extract: Extract, given: set[str]) -> pl.Expr:
-    derived = parse.kind(pl.col("event"), pl.col("revenue"), extract.kinds)
-    stated = pl.col("kind").cast(pl.String) if "kind" in given else pl.lit(None, pl.String)
-    return pl.coalesce(stated, derived).alias("event_kind")
-
-
-def _fault(raw: pl.DataFrame) -> pl.Expr:
-    faults = {
-        "unreadable_time": pl.col("event_time").is_null(),
-        "no_event_name": pl.col("event").is_null(),
-        "unknown_kind": ~pl.col("event_kind").is_in(EVENT_KINDS),
-    }
-    if "revenue" in raw.columns:
-        # fault columns are judged on the parsed frame; the original revenue is gone there, so compare with raw
-        blank = raw.select(parse.is_blank("revenue")).to_series()
-        faults["unreadable_revenue"] = pl.col("revenue").is_null() & ~pl.lit(blank)
-    if "event_id" in raw.columns:
-        faults["no_event_id"] = parse.is_blank("event_id")
-    return parse.first_fault(faults).alias("fault")
+def check_columns(columns: dict[str, str]) -> None:
+    """Raise InputError for a name on our side that doesn't exist."""
+    unknown = sorted(set(columns) - {*NEEDED, *OPTIONAL})
+    if unknown:
+        raise InputError(f"extracts.columns: {', '.join(unknown)} unknown; there are {', '.join([*NEEDED, *OPTIONAL])}")

@@ -1,4 +1,4 @@
-"""Gates on simulated apps: false alarms over clean ones, and which gate speaks when a fault is planted.
+"""Gates on simulated apps: false alarms over clean ones, and which gates speak when a fault is planted.
 
 python tests/benchmarks/gates.py [--apps 50]
 """
@@ -8,60 +8,106 @@ from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from churn import health, simulate, simulate_exports
 from churn.study import Study, parse
+from churn.tables import Files
 
 STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
+DAY = pl.col("time").dt.date()
 
 
-def volume(rows: pl.DataFrame) -> pl.DataFrame:
-    """Events per day and name, as an ingest would count them."""
-    counted = rows.group_by(pl.col("time").dt.date().alias("date"), "event").agg(n=pl.len().cast(pl.Int64))
-    return counted.with_columns(extract=pl.lit("x"), kind=pl.lit("in_app"), n_without_user=pl.lit(0, pl.Int64))
+def app(n_users: int, n_days: int, seed: int) -> tuple[pl.DataFrame, date]:
+    """A simulated app's log and the day after its last: user_id, platform, country, event, time, revenue, currency."""
+    world = simulate.markov(n_users, n_days, seed)
+    rng = np.random.default_rng([seed, 3])
+    people = pl.DataFrame(
+        {
+            "user": np.arange(n_users),
+            "user_id": simulate_exports.user_ids(n_users),
+            "platform": np.where(rng.random(n_users) < 0.45, "ios", "android"),
+            "country": np.where(rng.random(n_users) < 0.99, "DE", ""),
+        }
+    ).with_columns(pl.col("country").replace("", None))
+    rows = simulate_exports.events(world).join(people, on="user", maintain_order="left")
+    currency = pl.when(pl.col("revenue").is_not_null()).then(pl.lit("USD"))
+    return rows.with_columns(currency=currency), world.start + timedelta(days=n_days)
 
 
-def failed(rows: pl.DataFrame, cutoff: date, study: Study = STUDY) -> list[str]:
-    """Names of the gates that fail at a cutoff."""
-    return [str(f["gate"]) for f in health.data(volume(rows), study, cutoff) if not f["passed"]]
+def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Volume and tally as an ingest would count them."""
+    rows = rows.with_columns(date=DAY, extract=pl.lit("x"))
+    without = pl.col("user_id").is_null().sum().cast(pl.Int64)
+    volume = rows.group_by("extract", "platform", "date", "event").agg(n=_n(), n_without_user=without)
+    per_hour = rows.group_by("extract", "date", pl.col("time").dt.hour().cast(pl.String).alias("value")).agg(n=_n())
+    columns = ["user_id", "platform", "country", "revenue", "currency"]
+    filled = rows.group_by("extract", "date").agg(pl.col(columns).count().cast(pl.Int64))
+    per_column = filled.unpivot(columns, index=["extract", "date"], variable_name="value", value_name="n")
+    per_currency = rows.drop_nulls("revenue").group_by("extract", "date", pl.col("currency").alias("value")).agg(n=_n())
+    measures = {"hour": per_hour, "column": per_column.filter(pl.col("n") > 0), "currency": per_currency}
+    tally = pl.concat(
+        part.select("extract", "date", pl.lit(measure).alias("measure"), "value", "n")
+        for measure, part in measures.items()
+    )
+    return volume.with_columns(kind=pl.lit("in_app"), known_date=pl.lit(None, pl.Date)), tally
 
 
-def faults(rows: pl.DataFrame, day: date, last: date) -> dict[str, pl.DataFrame]:
-    """The same log with one thing wrong."""
-    on = pl.col("time").dt.date() == day
+def _n() -> pl.Expr:
+    return pl.len().cast(pl.Int64)
+
+
+def failed(rows: pl.DataFrame, cutoff: date, study: Study = STUDY) -> dict[str, str]:
+    """Sentences of the gates that fail at a cutoff, by gate."""
+    findings = health.data(*counted(rows), Files.create_empty(), study, cutoff)
+    return {f["gate"]: f["sentence"] for f in findings if not f["passed"]}
+
+
+def _set(rows: pl.DataFrame, condition: pl.Expr, **values: pl.Expr) -> pl.DataFrame:
+    return rows.with_columns(**{k: pl.when(condition).then(v).otherwise(k) for k, v in values.items()})
+
+
+def faults(rows: pl.DataFrame, day: date, cutoff: date) -> dict[tuple[str, str], pl.DataFrame]:
+    """The same log with one thing wrong on ``day``, since then or at the end; by what it is and the gate due."""
+    on, last = day == DAY, cutoff - timedelta(days=1) == DAY
+    ahead, empty = pl.col("time") + timedelta(hours=8), pl.lit(None, pl.String)
+    behind = pl.col("time") - timedelta(hours=8)
     return {
-        "a day removed": rows.filter(~on),
-        "half a day removed": rows.filter(~(on & (pl.col("time").dt.hour() >= 13))),
-        "a day doubled": pl.concat([rows, rows.filter(on)]),
-        "an event renamed": rows.with_columns(
-            pl.when((pl.col("event") == "af_login") & (pl.col("time").dt.date() == last))
-            .then(pl.lit("login_v2"))
-            .otherwise("event")
-            .alias("event")
+        ("a day removed", "missing_day"): rows.filter(~on),
+        ("half a day removed", "missing_day"): rows.filter(~(on & (pl.col("time").dt.hour() >= 13))),
+        ("a platform lost for a day", "missing_day"): rows.filter(~(on & (pl.col("platform") == "ios"))),
+        ("a day doubled", "excess_day"): pl.concat([rows, rows.filter(on)]),
+        ("an event renamed on the last day", "vanished_event"): _set(
+            rows, last & (pl.col("event") == "af_login"), event=pl.lit("login_v2")
         ),
-        "a clock shifted by 8 hours": rows.with_columns(
-            pl.when(on).then(pl.col("time") + timedelta(hours=8)).otherwise("time").alias("time")
-        ),
+        ("a clock 8 hours ahead for a day", "clock_shift"): _set(rows, on, time=ahead),
+        ("a clock 8 hours ahead from a day on", "clock_shift"): _set(rows, day <= DAY, time=ahead),
+        ("a clock 8 hours behind for a day", "clock_shift"): _set(rows, on, time=behind),
+        ("a clock 8 hours behind from a day on", "clock_shift"): _set(rows, day <= DAY, time=behind),
+        ("no user ids in the last week", "unknown_users"): _set(rows, cutoff - timedelta(days=7) <= DAY, user_id=empty),
+        ("a column lost on the last day", "schema_change"): _set(rows, last, country=empty),
     }
 
 
+def false_alarms(n_apps: int, n_users: int) -> Counter[str]:
+    """How many clean apps of 120 days each gate speaks of, 28 days judged in each."""
+    return Counter(gate for seed in range(n_apps) for gate in failed(*app(n_users, 120, seed)))
+
+
 def main() -> None:
-    """Print false alarms, then the gate that speaks for each fault."""
+    """Print false alarms, then the gates that speak of each fault."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--apps", type=int, default=50)
-    alarms: Counter[str] = Counter()
     n_apps = parser.parse_args().apps
-    for seed in range(n_apps):
-        world = simulate.markov(2000, 120, seed)
-        alarms.update(failed(simulate_exports.events(world), world.start + timedelta(days=120)) or ["none"])
-    print(f"{n_apps} clean apps of 2,000 users, 28 days judged in each: {dict(alarms)}")
-    world = simulate.markov(5000, 240, seed=0)
-    end = world.start + timedelta(days=240)
-    for fault, rows in faults(
-        simulate_exports.events(world), end - timedelta(days=10), end - timedelta(days=1)
-    ).items():
-        print(f"{fault}: {', '.join(failed(rows, end)) or 'no gate speaks'}")
+    for n_users in (2000, 500):
+        alarms = false_alarms(n_apps, n_users)
+        print(f"{n_apps} clean apps of {n_users:,} users: {alarms.total()} false alarms {dict(alarms) or ''}")
+    rows, cutoff = app(5000, 240, seed=0)
+    print(f"\n{'fault':38}{'gate due':16}{'caught':8}gates that speak")
+    for (fault, due), faulty in faults(rows, cutoff - timedelta(days=10), cutoff).items():
+        found = failed(faulty, cutoff)
+        print(f"{fault:38}{due:16}{'yes' if due in found else 'NO':8}{', '.join(found) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,165 @@
+"""Erase people everywhere: event log, activity, scores, quarantine and ledger; only salted hashes stay, as tombstones.
+
+A person is their user ids and every id that is theirs alone. Tombstones become visible first and every file is then
+replaced on its own, so an erasure that was interrupted is finished by the next command that writes to the store; rows
+of the erased are dropped whenever old extracts are read again. What Braze was told is taken back by a null write with
+the next export.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from churn import privacy, store
+from churn.braze import export
+from churn.errors import InputError
+from churn.events import exclusively
+from churn.store import Store
+from churn.study import Study
+
+log = logging.getLogger(__name__)
+TYPES = {
+    "controller_customer_id": "user_id",
+    "android_advertising_id": "gaid",
+    "android_id": "android_id",
+    "ios_advertising_id": "idfa",
+    "ios_vendor_id": "idfv",
+    "email": "email",
+    "phone": "phone",
+}
+"""Identity types of an OpenDSR request by our id types; others are taken by their own name, such as appsflyer_id."""
+
+HASHES: dict[str, Callable[[bytes], Any]] = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "md5": hashlib.md5}
+CASED = ("user_id", "phone")  # the other types are stored in lower case where vendors differ
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What an erasure did: people known to us, rows erased by table, null writes that wait for the next export."""
+
+    n_people: int
+    rows: dict[str, int]
+    n_waiting: int
+
+
+def forget(study: Study, who: Sequence[str], by_vendors: bool = False) -> Forgotten:
+    """Erase everybody named, and the ids that are theirs alone.
+
+    ``who``: user ids, "type:value" of the id types in the log, or paths of OpenDSR requests; ``by_vendors`` adds those
+    whose erasure a vendor's rows report. Raises InputError where nobody is named.
+    """
+    with exclusively(study) as target:
+        tags = [tag for name in who for tag in _named(name, target)] + (requested(target) if by_vendors else [])
+        if not tags:
+            raise InputError("nobody is named: give user ids, an OpenDSR REQUEST.json, or --requested")
+        users, ids = _person(target, tags)
+        everything = [*(privacy.USER + user for user in users), *ids]
+        names = _identifiers(target, study, users)
+        target = _remember(target, everything)
+        rows = privacy.erase(target, [tag.split(":", 1)[1] for tag in everything])
+        waiting = export.forget(study, names)
+    log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
+    return Forgotten(len(users), rows, waiting)
+
+
+def _named(name: str, target: Store) -> list[str]:
+    if name.endswith(".json"):
+        return read_request(Path(name), target)
+    kinds = {tag.split(":", 1)[0] for tag in _known_tags(target)}
+    return [name if name.split(":", 1)[0] in kinds else f"{privacy.USER}{name}"]
+
+
+def requested(target: Store) -> list[str]:
+    """Everybody whose erasure a vendor's own rows report: user ids, and ids of rows without a user."""
+    rows = store.scan(target, "events").filter(pl.col("event_kind") == "erasure").select("user_id", "ids").collect()
+    users = [privacy.USER + user for user in rows["user_id"].drop_nulls()]
+    return sorted({*users, *rows.filter(pl.col("user_id").is_null())["ids"].explode().drop_nulls()})
+
+
+def read_request(file: Path, target: Store) -> list[str]:
+    """The people an OpenDSR request asks to erase, as "type:value"; hashed identities are looked up among known ids.
+
+    Raises InputError for a file that is no erasure request.
+    """
+    try:
+        request = json.loads(file.read_text("utf-8"))
+        kind, identities = request["subject_request_type"], request["subject_identities"]
+        asked = [(i["identity_type"], i["identity_value"], i.get("identity_format", "raw")) for i in identities]
+    except (OSError, UnicodeError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is no OpenDSR request ({type(error).__name__}: {error})") from None
+    if kind != "erasure" or not asked:
+        raise InputError(f"{file} asks for {kind} of {len(asked)} identities; only erasure is done here")
+    return sorted({tag for kind, value, form in asked for tag in _tags(str(kind), str(value), str(form), file, target)})
+
+
+def _tags(kind: str, value: str, form: str, file: Path, target: Store) -> list[str]:
+    ours = TYPES.get(kind, kind)
+    if form == "raw":
+        return [f"{ours}:{value if ours in CASED else value.lower()}"]
+    if form not in HASHES:
+        raise InputError(f"{file}: identity_format {form!r} unknown; there are raw, {', '.join(HASHES)}")
+    known = {tag.split(":", 1)[1] for tag in _known_tags(target) if tag.startswith(f"{ours}:")}
+    return [f"{ours}:{v}" for v in known if HASHES[form](v.encode()).hexdigest() == value.lower()]
+
+
+def _known_tags(target: Store) -> Iterable[str]:
+    users = store.scan(target, "users").select(privacy.USER + pl.col("user_id").unique()).collect().to_series()
+    ids = store.scan(target, "edges").select(pl.col("id").unique()).collect().to_series()
+    return [
+        *users,
+        *ids,
+        *store.scan(target, "anonymous").select(pl.col("ids").explode().unique()).collect().to_series().drop_nulls(),
+    ]
+
+
+def _person(target: Store, tags: Sequence[str]) -> tuple[set[str], set[str]]:
+    """User ids and other ids of everybody named: what is shared with somebody else is left out."""
+    edges = store.scan(target, "edges").select("id", "user_id").unique().collect()
+    users = {tag.removeprefix(privacy.USER) for tag in tags if tag.startswith(privacy.USER)}
+    ids = {tag for tag in tags if not tag.startswith(privacy.USER)}
+    alone = edges.filter(pl.col("user_id").n_unique().over("id") == 1)
+    users |= set(alone.filter(pl.col("id").is_in(ids))["user_id"])
+    others = set(edges.filter(~pl.col("user_id").is_in(users))["id"])
+    ids |= set(edges.filter(pl.col("user_id").is_in(users))["id"]) - others
+    return users, _with_devices(target, ids, others)
+
+
+def _with_devices(target: Store, ids: set[str], others: set[str]) -> set[str]:
+    """Ids that stand beside one of these in rows without a user, and so on, but nobody else's."""
+    devices = store.scan(target, "anonymous").select("ids").unique().collect()
+    while True:
+        beside = (
+            set(devices.filter(pl.col("ids").list.set_intersection(list(ids)).list.len() > 0)["ids"].explode()) - others
+        )
+        if beside <= ids:
+            return ids
+        ids |= beside
+
+
+def _identifiers(target: Store, study: Study, users: set[str]) -> list[str]:
+    """Every identifier by which Braze may have been told of these users."""
+    kind = study.braze.alias_label or study.braze.identifier
+    if kind == "external_id":
+        return sorted(users)
+    edges = store.scan(target, "edges").filter(
+        pl.col("user_id").is_in(users) & pl.col("id").str.starts_with(f"{kind}:")
+    )
+    return edges.select(pl.col("id").str.strip_prefix(f"{kind}:").unique()).collect().to_series().to_list()
+
+
+def _remember(target: Store, tags: Sequence[str]) -> Store:
+    """Make the tombstones visible, and that files are yet to be cleaned of them."""
+    batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
+    store.write_batch(
+        target, "tombstones", batch_id, pl.DataFrame({"subject": privacy.subject(target.salt, tags)}).unique()
+    )
+    erasing = replace(target, batches=(*target.batches, batch_id), erasing=True)
+    store.commit(erasing)
+    return erasing

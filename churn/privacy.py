@@ -1,0 +1,148 @@
+"""What may be kept of a row: consent, limited tracking, personal data inside properties, and who asked to be erased."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from churn import store
+from churn.store import Store
+from churn.study import Study
+from churn.tables import digest
+
+REMOVED = "[removed]"
+USER = "user_id:"
+ADVERTISING = ("idfa", "gaid")
+ADDRESSES = ("email", "phone")  # id types kept only where Braze is addressed by them
+KEYS = (
+    r"[\w$]*e-?mail[\w]*",
+    r"[\w$]*phone[\w]*",
+    r"[\w$]*mobile_?(?:number|no)",
+    r"msisdn",
+    r"(?:first|last|full|sur|given|family|user)_?name",
+    r"[\w]*address[\w]*",
+    r"street[\w]*",
+    r"(?:postal|zip)_?code",
+    r"ip(?:v4|v6)?",
+    r"lat(?:itude)?|lng|lon(?:gitude)?",
+    r"(?:date_of_)?birth[\w]*|dob",
+    r"password|passwd|secret|[\w]*token",
+    r"iban|card_?number|ssn",
+    r"idfa|idfv|gaid|aaid|imei|android_?id|advertising_?id",
+)
+PATTERNS = (
+    r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+",  # e-mail, also inside an address
+    r"\b(?:\d{1,3}\.){3}\d{1,3}\b",  # IPv4
+    r"\b(?:[0-9a-fA-F]{1,4}:){5,7}[0-9a-fA-F]{1,4}\b",  # IPv6
+    r"\+\d[\d ().-]{7,16}\d",  # international telephone number
+)
+NO_LITERAL = 6  # shorter ids are not looked for inside other people's properties: they would be found by chance
+VALUE = r'("(?:[^"\\]|\\.)*"|-?[\d.]+)'
+
+
+def scrubbed(properties: pl.Expr, study: Study) -> pl.Expr:
+    """Properties without personal data: values of telling names, and what looks like an e-mail, IP or phone number.
+
+    Names are matched whatever their case; GA4's list of key and value is read too.
+    """
+    own = [re.escape(key) for key in study.privacy.scrub_keys]
+    names = "|".join([*KEYS, *own])
+    by_name = rf'(?i)("(?:{names})"\s*:\s*){VALUE}'
+    by_key = rf'(?i)("key"\s*:\s*"(?:{names})"\s*,\s*"value"\s*:\s*\{{)[^}}]*\}}'
+    clean = properties.str.replace_all(by_name, f'${{1}}"{REMOVED}"')
+    clean = clean.str.replace_all(by_key, f'${{1}}"string_value":"{REMOVED}"}}')
+    return clean.str.replace_all("|".join([*PATTERNS, *study.privacy.scrub_patterns]), REMOVED)
+
+
+def subjects(salt: str) -> pl.Expr:
+    """Salted hash of each id of a row, its user's among them."""
+    tags = pl.concat_list(pl.lit(USER) + pl.col("user_id"), pl.col("ids")).list.drop_nulls()
+    return tags.list.eval(hashed(salt, pl.element())).alias("subjects")
+
+
+def subject(salt: str, tags: Sequence[str]) -> pl.Series:
+    """Salted hash of each "type:value"."""
+    return pl.DataFrame({"tag": tags}, schema={"tag": pl.String}).select(hashed(salt, pl.col("tag"))).to_series()
+
+
+def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
+    """The salted hash of "type:value"."""
+    return digest(pl.lit(salt) + tag)
+
+
+def apply(rows: pl.LazyFrame, study: Study, salt: str, tombstones: pl.Series) -> pl.LazyFrame:
+    """Rows with only what may be kept, and the fault of those that may not be kept at all."""
+    privacy, identity = study.privacy, study.identity
+    faults = []
+    if tombstones.len():
+        faults.append(
+            pl.when(subjects(salt).list.set_intersection(pl.lit(tombstones.implode())).list.len() > 0).then(
+                pl.lit("forgotten")
+            )
+        )
+    if privacy.refused_consent == "drop":
+        faults.append(pl.when(~pl.col("consent")).then(pl.lit("consent_refused")))
+    if privacy.limited_tracking == "drop":
+        faults.append(pl.when(pl.col("limited")).then(pl.lit("tracking_limited")))
+    unlinked = _without("ids", ADVERTISING)
+    ids = (
+        pl.when(pl.col("limited")).then(unlinked).otherwise("ids")
+        if privacy.limited_tracking == "unlink"
+        else pl.col("ids")
+    )
+    barred = [*identity.never_join, *(kind for kind in ADDRESSES if kind != study.braze.identifier)]
+    is_user = ~pl.col("user_id").is_in(identity.not_a_user) if identity.not_a_user else pl.lit(True)
+    return rows.with_columns(fault=pl.coalesce("fault", *faults), ids=ids.alias("ids")).with_columns(
+        ids=_without("ids", barred),
+        user_id=pl.when(is_user).then("user_id"),
+        properties=scrubbed(pl.col("properties"), study),
+    )
+
+
+def _without(name: str, types: Sequence[str]) -> pl.Expr:
+    pattern = f"^(?:{'|'.join(map(re.escape, types))}):"
+    return pl.col(name).list.eval(pl.element().filter(~pl.element().str.contains(pattern)))
+
+
+def erase(target: Store, literals: Sequence[str] = ()) -> dict[str, int]:
+    """Clean every file of whoever has a tombstone; returns the rows erased by table.
+
+    ``literals``: ids in plain text, removed from other people's properties too.
+    """
+    dead = store.scan(target, "tombstones").collect()["subject"]
+    counts: dict[str, int] = {}
+    for file in [
+        *store.files(target, *(t for t in store.TABLES if t != "tombstones")),
+        *target.path("scores").glob("*.parquet"),
+    ]:
+        table = file.relative_to(target.root).parts[0]
+        counts[table] = counts.get(table, 0) + _clean(file, target.salt, dead, literals)
+    store.commit(replace(target, erasing=False))
+    return {table: n for table, n in counts.items() if n}
+
+
+def _clean(file: Path, salt: str, dead: pl.Series, literals: Sequence[str]) -> int:
+    rows = pl.read_parquet(file, hive_partitioning=False)
+    tags = _whose(rows.columns)
+    if not tags:
+        return 0
+    who = pl.concat_list(tags).list.drop_nulls().list.eval(hashed(salt, pl.element()))
+    marked = rows.select(who.alias("who")) if "subjects" not in rows.columns else rows.select(who="subjects")
+    kept = rows.filter(marked["who"].list.set_intersection(dead.implode()).list.len() == 0)
+    long = [text for text in literals if len(text) >= NO_LITERAL]
+    if "properties" in rows.columns and long:
+        kept = kept.with_columns(pl.col("properties").str.replace_many(long, REMOVED))
+    if not kept.equals(rows):
+        buffer = io.BytesIO()
+        kept.write_parquet(buffer)
+        store.write_atomically(file, buffer.getvalue())
+    return rows.height - kept.height
+
+
+def _whose(columns: Sequence[str]) -> list[pl.Expr]:
+    """The tags of a row, whichever table it is of."""
+    tags = [USER + pl.col("user_id")] if "user_id" in columns else []
+    return tags + [pl.col(c) for c in ("ids", "id", "into", "subjects") if c in columns]
