@@ -52,20 +52,30 @@ def _span(cutoff: date, days: int) -> str:
     return f"{_back(cutoff, days)} to {_back(cutoff, 1)}"
 
 
+def is_known(cutoff: date) -> pl.Expr:
+    """Whether a row of ``tables.Volume`` happened and was known before the cutoff."""
+    return (pl.col("date") < cutoff) & (pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))
+
+
 def _usual(rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int) -> pl.DataFrame:
     """Each key's events on each of the last days, and how many are usual: by, date, n, usual.
 
-    Usual is the median of the same weekday in the four weeks before. A day without events counts as none from the
-    key's first day on; usual is null while fewer than two such weekdays are known.
+    Usual is the median of the same weekday in the four weeks before, each as it was known at that age: what comes late
+    always is nobody's fault. A day without events counts as none from the key's first day on; usual is null while
+    fewer than two such weekdays are known.
     """
-    counts = rows.group_by(*by, "date").agg(pl.col("n").sum().cast(pl.Float64))
-    days = pl.date_range(_back(cutoff, window_days + 7 * WEEKS), _back(cutoff, 1), eager=True).alias("date")
-    keys = counts.group_by(by).agg(first=pl.col("date").min()).join(days.to_frame(), how="cross")
-    every = keys.filter(pl.col("date") >= pl.col("first")).join(counts, on=[*by, "date"], how="left")
-    every = every.sort(*by, "date").with_columns(pl.col("n").fill_null(0.0))
-    before = pl.concat_list(pl.col("n").shift(7 * k).over(by) for k in range(1, WEEKS + 1)).list.drop_nulls()
-    usual = every.with_columns(usual=pl.when(before.list.len() > 1).then(before.list.median()))
-    return usual.filter(pl.col("date") >= _back(cutoff, window_days)).select(*by, "date", "n", "usual")
+    start, week = _back(cutoff, window_days), pl.DataFrame({"week": range(WEEKS + 1)})
+    days = pl.date_range(start, _back(cutoff, 1), eager=True).alias("date").to_frame().join(week, how="cross")
+    ago = pl.duration(weeks=pl.col("week"))
+    keys = rows.group_by(by).agg(first=pl.col("date").min())
+    grid = keys.join(days, how="cross").filter(pl.col("date") - ago >= pl.col("first"))
+    recent = rows.filter(pl.col("date") >= _back(start, 7 * WEEKS)).join(week, how="cross")
+    aged = recent.with_columns(pl.col("date", "known_date") + ago).filter(is_known(cutoff))
+    counts = aged.group_by(*by, "date", "week").agg(pl.col("n").sum())
+    every = grid.join(counts, on=[*by, "date", "week"], how="left").with_columns(pl.col("n").fill_null(0))
+    before = pl.col("n").filter(pl.col("week") > 0)
+    usual = pl.when(before.len() > 1).then(before.median()).alias("usual")
+    return every.group_by(*by, "date").agg(pl.col("n").filter(pl.col("week") == 0).sum(), usual).sort(*by, "date")
 
 
 def day_ratios(known: pl.DataFrame, study: Study, cutoff: date) -> pl.DataFrame:
@@ -115,18 +125,15 @@ def _off(days: pl.DataFrame, condition: pl.Expr) -> list[Case]:
 
 
 def vanished_event(known: pl.DataFrame, cutoff: date) -> dict[str, Any]:
-    """Fails if a name that came every day has not come on the last one, though others have: renamed, or lost."""
-    last, day = _back(cutoff, 1), pl.col("date")
-    weeks = known.filter(day < last, day >= _back(last, 7 * WEEKS))
-    weeks = weeks.with_columns(n_days=day.n_unique().over("extract"))
-    usual, share = pl.col("n").sum() / pl.col("n_days").first(), day.n_unique() / pl.col("n_days").first()
-    names = weeks.group_by("extract", "event").agg(usual=usual, share=share)
-    constant = names.filter(pl.col("usual") >= MIN_EVENT, pl.col("share") > EVERY_DAY)
-    here = known.filter(day == last)
-    gone = constant.join(here, on=["extract", "event"], how="anti").join(here, on="extract", how="semi")
+    """Fails if a name that came every day has not come on its extract's last known one: renamed, or lost."""
+    names, n = _usual(known, ["extract", "event"], cutoff, 7 * WEEKS + 1), pl.col("n")
+    there = names.filter(n.sum().over("extract", "date") > 0)
+    last = pl.col("date") == pl.col("date").max().over("extract")
+    every = there.with_columns(share=(n > 0).filter(~last).mean().over("extract", "event"))
+    gone = every.filter(last, n == 0, pl.col("usual") >= MIN_EVENT, pl.col("share") > EVERY_DAY)
     cases = [
-        (f"{extract} {event}", str(last), f"none of the usual {usual:,.0f}")
-        for extract, event, usual, _ in gone.sort("extract", "event").iter_rows()
+        (f"{extract} {event}", str(day), f"none of the usual {usual:,.0f}")
+        for extract, event, day, _, usual, _ in gone.iter_rows()
     ]
     cure = "If it was renamed, put the new name into the study and train again"
     return verdict(cutoff, "vanished_event", cases, "every usual event", cure, "no usual event is gone")
@@ -157,7 +164,8 @@ def _unknown_rate(part: pl.Expr) -> pl.Expr:
 def clock_shift(counted: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
     """Fails if a day's hours are the usual ones of its weekday moved by the limit or more: a wrong zone or clock."""
     limit = study.gates.max_clock_shift_hours
-    hours = counted.filter(pl.col("measure") == "hour").with_columns(hour=pl.col("value").cast(pl.Int64))
+    hours = counted.filter(pl.col("measure") == "hour")
+    hours = hours.with_columns(hour=pl.col("value").cast(pl.Int64), known_date=pl.lit(None, pl.Date))
     usual = _usual(hours, ["extract", "hour"], cutoff, study.gates.window_days)
     days = usual.group_by("date", "extract").agg("hour", "n", pl.col("usual").fill_null(0.0)).sort("date", "extract")
     moved = [

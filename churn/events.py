@@ -24,13 +24,13 @@ from churn.sources.find import Found
 from churn.sources.parse import file_digest
 from churn.store import Store
 from churn.study import Study
-from churn.tables import Events, Files, Tally, Volume, bucket_of
+from churn.tables import Events, Tally, Volume, bucket_of
 
 log = logging.getLogger(__name__)
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # an older event time is a clock that was never set
 FUTURE_TOLERANCE = timedelta(days=1)  # device clocks and zones
 GROUP_BYTES, GROUP_FILES = 512 * 2**20, 256  # read together
-LINEAGE = ["source", "extract", "source_file", "digest"]
+LINEAGE = {"source": pl.String, "extract": pl.String, "source_file": pl.String, "file": pl.Int64}
 TALLIED = (
     "user_id",
     "anonymous_id",
@@ -187,21 +187,23 @@ def _stage(
 ) -> list[Staged]:
     """Read every new file into ``staging``; returns the files with their digests, copies of known ones among them."""
     staged: list[Staged] = []
-    tombstones = store.scan(target, "tombstones").collect()["subject"]
-    with tqdm(
-        total=sum(f.size for f in new), desc="reading", unit="B", unit_scale=True, disable=not progress, leave=False
-    ) as bar:
-        for number, group in enumerate(_groups(new)):
-            scratch = staging / f"scratch-{number:06d}"
+    dead = store.scan(target, "tombstones").collect()["subject"]
+    size = sum(f.size for f in new)
+    with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+        for group in _groups(new):
+            scratch, first = staging / f"scratch-{len(staged):06d}", len(staged)
             scratch.mkdir(parents=True)
-            local = [(found, find.fetch(found, scratch)) for found in group]
-            files = [(found, path, file_digest(path)) for found, path in local]
-            fresh = [f for i, f in enumerate(files) if f[2] not in digests | {d for _, _, d in files[:i]}]
-            frames = [_prepared(*file, scratch, target, study, now, tombstones) for file in fresh]
+            local = [find.fetch(found, scratch) for found in group]
+            frames, files = [], []
+            for found, path in zip(group, local, strict=True):
+                digest = file_digest(path)
+                if digest not in digests:
+                    frames.append(_prepared(len(staged), found, path, scratch, target, study, now, dead))
+                    files.append((found, path))
+                digests.add(digest)
+                staged.append((found, digest))
             if frames:
-                _sink(frames, fresh, staging / f"group-{number:06d}")
-            digests |= {digest for _, _, digest in files}
-            staged += [(found, digest) for found, _, digest in files]
+                _sink(frames, files, staging / f"group-{first:06d}")
             shutil.rmtree(scratch)
             bar.update(sum(f.size for f in group))
     return staged
@@ -219,20 +221,16 @@ def _groups(new: list[Found]) -> Iterator[list[Found]]:
 
 
 def _prepared(
-    found: Found,
-    path: Path,
-    digest: str,
-    scratch: Path,
-    target: Store,
-    study: Study,
-    now: datetime,
-    tombstones: pl.Series,
+    number: int, found: Found, path: Path, scratch: Path, target: Store, study: Study, now: datetime, dead: pl.Series
 ) -> pl.LazyFrame:
+    """Canonical rows with their lineage, what may not be kept marked or taken out, and their bucket."""
     extract = found.extract
-    lineage = dict(zip(LINEAGE, (extract.source, extract.path, found.name or path.name, digest), strict=True))
-    rows = sources.read(path, extract, scratch).with_columns(**{name: pl.lit(value) for name, value in lineage.items()})
+    lineage = dict(zip(LINEAGE, (extract.source, extract.path, found.name or path.name, number), strict=True))
+    rows = sources.read(path, extract, scratch).with_columns(
+        pl.lit(value, LINEAGE[name]).alias(name) for name, value in lineage.items()
+    )
     rows = rows.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
-    kept = privacy.apply(rows, study, target.salt, tombstones)
+    kept = privacy.apply(rows, study, target.salt, dead)
     return kept.with_columns(bucket_of(pl.col("event_id").fill_null(""), target.n_buckets).alias("bucket"))
 
 
@@ -245,18 +243,18 @@ def _time_fault(now: datetime) -> pl.Expr:
     )
 
 
-def _sink(frames: list[pl.LazyFrame], files: list[tuple[Found, Path, str]], folder: Path) -> None:
+def _sink(frames: list[pl.LazyFrame], files: list[tuple[Found, Path]], folder: Path) -> None:
     """Write the frames by bucket; a damaged file among them is found and named."""
     folder.mkdir()
     try:
         pl.concat(frames).sink_parquet(pl.PartitionBy(folder, key="bucket"), mkdir=True)
-    except sources.UNREADABLE as error:
-        for frame, (found, path, _) in zip(frames, files, strict=True):
+    except sources.UNREADABLE:
+        for frame, (found, path) in zip(frames, files, strict=True):
             try:
-                frame.select(pl.len()).collect() if len(frames) == 1 else frame.collect()
-            except sources.UNREADABLE as own:
-                raise sources.unreadable(path, found.extract, own) from own
-        raise sources.unreadable(files[0][1], files[0][0].extract, error) from error
+                frame.sink_parquet(folder / "again.parquet")
+            except sources.UNREADABLE as error:
+                raise sources.unreadable(path, found.extract, error) from error
+        raise
 
 
 def _merge(
@@ -272,7 +270,7 @@ def _merge(
         good = rows.filter(pl.col("fault").is_null()).collect()
         unique = _unique(good)
         fresh = _fresh(unique, target, buckets)
-        counts += _counts(good, unique, fresh, faulty[-1])
+        counts += _counts(good=good, unique=unique, kept=fresh, quarantined=faulty[-1])
         store.write_batch(target, "events", batch_id, fresh.select("bucket", *Events.column_names()))
         volumes.append(_volume(fresh, study))
         tallies.append(_tally(fresh, study))
@@ -289,15 +287,16 @@ def _staged(staging: Path, buckets: Sequence[int], kind: str = "group") -> pl.La
     """Staged rows of some buckets; without any, an empty frame of the right shape."""
     folders = [f for b in buckets for f in sorted(staging.glob(f"{kind}-*/bucket={b}"))]
     if not folders:
-        extra = {**dict.fromkeys(LINEAGE, pl.String), "bucket": pl.Int64}
-        return pl.LazyFrame(schema={**sources.parse.CANONICAL, **extra})
+        return pl.LazyFrame(schema={**sources.parse.CANONICAL, **LINEAGE, "bucket": pl.Int64})
     return pl.scan_parquet(folders, hive_partitioning=False)
 
 
 def _unique(good: pl.DataFrame) -> pl.DataFrame:
     """One row per event, the copy that was received first; the order of files decides between equals."""
-    first = good.sort("received_time", "source_file", "source_row", nulls_last=True)
-    return first.unique(["source", "event_id"], keep="first", maintain_order=True)
+    key = ["source", "event_id"]
+    repeated = good.select(pl.struct(key).is_duplicated()).to_series()
+    first = good.filter(repeated).sort("received_time", "source_file", "source_row", nulls_last=True)
+    return pl.concat([good.filter(~repeated), first.unique(key, keep="first", maintain_order=True)])
 
 
 def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.DataFrame:
@@ -309,27 +308,23 @@ def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.Da
     )
 
 
-def _counts(good: pl.DataFrame, unique: pl.DataFrame, fresh: pl.DataFrame, faulty: pl.DataFrame) -> list[pl.DataFrame]:
-    frames = {"good": good, "unique": unique, "kept": fresh, "quarantined": faulty}
-    return [frame.group_by("digest").agg(pl.len().cast(pl.Int64).alias(name)) for name, frame in frames.items()]
+def _counts(**frames: pl.DataFrame) -> list[pl.DataFrame]:
+    return [frame.group_by("file").agg(pl.len().cast(pl.Int64).alias(name)) for name, frame in frames.items()]
 
 
 def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
+    """A row per file; one whose content was known already has no rows of its own."""
     columns = {"extract": [f.extract.path for f, _ in staged], "address": [f.address for f, _ in staged]}
     columns |= {"stamp": [f.stamp for f, _ in staged], "digest": [digest for _, digest in staged]}
     names = ("good", "unique", "kept", "quarantined")
-    seen = counts.with_columns(pl.lit(0, pl.Int64).alias(n) for n in names if n not in counts.columns)
-    summed = seen.group_by("digest").agg(pl.col(*names).sum())
-    files = pl.DataFrame(columns).join(summed, on="digest", how="left", maintain_order="left")
-    # A file given twice, or known under another name, is counted where it was read.
-    first = pl.col("digest").is_first_distinct()
-    counted = files.with_columns(pl.when(first).then(pl.col(n)).otherwise(0).fill_null(0).alias(n) for n in names)
-    return counted.with_columns(
+    files = pl.DataFrame(columns).with_row_index("file").with_columns(pl.col("file").cast(pl.Int64))
+    counted = files.join(counts.group_by("file").agg(pl.col(names).sum()), on="file", how="left", maintain_order="left")
+    return counted.with_columns(pl.col(names).fill_null(0)).with_columns(
         ingested_at=pl.lit(datetime.now(UTC)).dt.cast_time_unit("us"),
         rows=pl.col("good") + pl.col("quarantined"),
         duplicate=pl.col("good") - pl.col("kept"),
         copies=pl.col("good") - pl.col("unique"),
-    ).select(Files.column_names())
+    )
 
 
 def _volume(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:

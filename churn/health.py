@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from churn import daily_gates, store
+from churn import daily_gates, identity, store
 from churn.daily_gates import finding, verdict
 from churn.model import Model
 from churn.store import Store
@@ -23,6 +23,7 @@ def check(target: Store, study: Study, cutoff: date, scores: pl.DataFrame, model
     found = [
         *data(volume, tally, files, study, cutoff),
         score_shift(study, cutoff, scores, model),
+        match_rate(target, study, scores),
     ]
     return Findings.validate(pl.DataFrame(found).select(Findings.column_names()))
 
@@ -31,7 +32,7 @@ def data(
     volume: pl.DataFrame, tally: pl.DataFrame, files: pl.DataFrame, study: Study, cutoff: date
 ) -> list[dict[str, Any]]:
     """The findings about the log alone: of events before the cutoff, and of those only what was known before it."""
-    known = volume.filter(pl.col("date") < cutoff, pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))
+    known = volume.filter(daily_gates.is_known(cutoff))
     counted = tally.filter(pl.col("date") < cutoff)
     days = daily_gates.day_ratios(known, study, cutoff)
     return [
@@ -88,3 +89,18 @@ def score_shift(study: Study, cutoff: date, scores: pl.DataFrame, model: Model) 
     )
     limit = f"within {study.gates.max_score_shift:.0%} of {model.churn_rate:.1%}"
     return finding(cutoff, "score_shift", passed, sentence, expected=limit, seen=f"{mean:.1%}")
+
+
+def match_rate(target: Store, study: Study, scores: pl.DataFrame) -> dict[str, Any]:
+    """Fails if too few scored users have an identifier by which Braze knows them, and no other user."""
+    n, n_matched, n_shared = identity.match_report(target, study, scores).select("n", "n_matched", "n_shared").row(0)
+    rate, limit = n_matched / n if n else 0.0, study.gates.min_match_rate
+    braze = study.braze
+    sentence = (
+        f"{n_matched} of {n} scored users ({rate:.1%}) have a {braze.kind} that Braze knows; {n_shared} share theirs"
+    )
+    cure = "" if rate >= limit else "; is identifier the right one, and do the extracts carry it?"
+    expected = f"at least {limit:.0%}"
+    return finding(
+        scores["cutoff"][0], "match_rate", rate >= limit, sentence + cure, expected=expected, seen=f"{rate:.1%}"
+    )

@@ -98,7 +98,7 @@ def _n_anonymous(target: Store) -> int:
     return int(store.scan(target, "anonymous").select(pl.len()).collect().item())
 
 
-def passes(target: Store, n_rows: int, at_once: int = 2_000_000) -> list[Sequence[int]]:
+def passes(target: Store, n_rows: int, at_once: int = 500_000) -> list[Sequence[int]]:
     """Buckets to take together: all in one go where that fits into memory, else one by one."""
     return [range(target.n_buckets)] if n_rows <= at_once else [[b] for b in range(target.n_buckets)]
 

@@ -1,6 +1,7 @@
 """Builders that tests share: a study over a table written inline, and a store made from it."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any, NoReturn
 import polars as pl
 import pytest
 
-from churn import events, store
+from churn import events, sources, store
 from churn.store import Store
-from churn.study import Study, parse
+from churn.study import Extract, Study, parse
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DAY0 = date(2026, 1, 1)
@@ -54,6 +55,15 @@ def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
             "revenue_usd": pl.Float64,
         },
     )
+
+
+def read(path: Path, extract: Extract) -> pl.DataFrame:
+    """Canonical rows of one file; damage that only shows on collecting becomes an InputError, as ingest does it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return sources.read(path, extract, Path(scratch)).collect()
+        except sources.UNREADABLE as error:
+            raise sources.unreadable(path, extract, error) from error
 
 
 def unavailable(what: str) -> NoReturn:

@@ -1,9 +1,11 @@
 """Extracts → event log, and what is counted on the way."""
 
 import contextlib
+import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from churn import events, store
+from churn import events, identity, store
 from churn.errors import InputError, StoreError
 from churn.study import Study, load
 
@@ -112,8 +114,8 @@ def test_a_store_of_another_time_zone_or_version_is_refused(tmp_path: Path, make
     with pytest.raises(StoreError, match="another timezone"):
         events.ingest(make_study(timezone="Asia/Tokyo"), NOW, progress=False)
     file = make_study().store_path / "store.json"
-    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 0'))
-    with pytest.raises(StoreError, match="schema version 0"):
+    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(StoreError, match="schema version 1"):
         events.ingest(make_study(), NOW, progress=False)
 
 
@@ -129,33 +131,88 @@ def test_a_second_ingest_at_the_same_time_is_refused(tmp_path: Path, make_study:
 
 INGEST = """
 import sys
+from datetime import datetime, UTC
 from churn import events, study
-events.ingest(study.load(sys.argv[1]), progress=False)
+print("ready", flush=True)
+sys.stdin.readline()
+events.ingest(study.load(sys.argv[1]), datetime(2026, 3, 20, tzinfo=UTC), progress=False)
 """
 
 
+MOMENTS = 20
+
+
 def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
-    """Killed -9 at eight moments of a second ingest: each time old or new state, and the next run completes it."""
-    first = "".join(f"u{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i in range(20_000))
-    (tmp_path / "1.csv").write_text("user_id,event,time\n" + first)
+    """Killed -9 at twenty random moments of a second ingest: old or new state, and the next run completes it.
+
+    Whatever was interrupted, the log ends equal to that of an undisturbed run: events, activity and adopted history.
+    """
+    who = ["" if i % 3 else f"u{i % 500}" for i in range(6_000)]
+    first = "".join(f"{user},d{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i, user in enumerate(who))
+    (tmp_path / "1.csv").write_text("user_id,anonymous_id,event,time\n" + first)
     (tmp_path / "churn.toml").write_text('[[extracts]]\nsource = "table"\npath = "*.csv"\n')
     study = load(tmp_path / "churn.toml")
     events.ingest(study, NOW, progress=False)
-    (tmp_path / "2.csv").write_text("user_id,event,time\n" + first.replace("open", "buy"))
-    command = [sys.executable, "-c", INGEST, str(tmp_path / "churn.toml")]
+    (tmp_path / "2.csv").write_text("user_id,anonymous_id,event,time\n" + first.replace("open", "buy"))
     backup = tmp_path / "backup"
     shutil.copytree(study.store_path, backup)
-    for moment in (0.6, 0.75, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5):
+    start = time.monotonic()
+    events.ingest(study, NOW, progress=False)
+    took, undisturbed = time.monotonic() - start, content(study)
+    random_moments = random.Random(7)
+    interrupted = 0
+    for _ in range(MOMENTS):
         shutil.rmtree(study.store_path)
         shutil.copytree(backup, study.store_path)
-        with subprocess.Popen(command) as process:
+        with waiting_child(tmp_path / "churn.toml") as process:
+            start_work(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment)
+                process.wait(random_moments.uniform(0, 1.3 * took))
             process.kill()
-        assert n_events(study) in (20_000, 40_000)
+        interrupted += n_events(study) == 6_000
+        assert n_events(study) in (6_000, 12_000)
         events.ingest(study, NOW, progress=False)
-        assert n_events(study) == 40_000
+        assert content(study) == undisturbed
         assert list(study.store_path.glob(".staging*")) == []
+    assert interrupted >= MOMENTS // 4
+
+
+def waiting_child(study_file: Path) -> "subprocess.Popen[bytes]":
+    """A process that has imported everything and ingests once it is told to: a drawn moment is one of the ingest."""
+    command = [sys.executable, "-c", INGEST, str(study_file)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    return process
+
+
+def start_work(process: "subprocess.Popen[bytes]") -> None:
+    """Tell a waiting child."""
+    assert process.stdin
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+
+
+def content(study: Study) -> tuple[list[str], list[tuple[object, ...]]]:
+    """Event ids, and daily activity summed by its key: what a log says, however it is spread over files."""
+    target = store.open_filled(study)
+    ids = store.scan(target, "events").select(pl.col("event_id").sort()).collect()["event_id"].to_list()
+    key = ["user_id", "date", "event", "known_date"]
+    daily = store.scan(target, "activity").group_by(key).agg(pl.col("n").sum()).sort(key).collect()
+    return ids, daily.rows()
+
+
+def test_two_ingests_at_once_leave_one_whole_log(tmp_path: Path) -> None:
+    """Two processes start together: one does the work, the other says so or finds nothing new."""
+    lines = "".join(f"u{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i in range(20_000))
+    (tmp_path / "1.csv").write_text("user_id,event,time\n" + lines)
+    (tmp_path / "churn.toml").write_text('[[extracts]]\nsource = "table"\npath = "*.csv"\n')
+    with waiting_child(tmp_path / "churn.toml") as one, waiting_child(tmp_path / "churn.toml") as two:
+        start_work(one)
+        start_work(two)
+        codes = [one.wait(60), two.wait(60)]
+    assert 0 in codes
+    assert n_events(load(tmp_path / "churn.toml")) == 20_000
 
 
 def n_events(study: Study) -> int:
@@ -180,4 +237,69 @@ def test_the_appsflyer_sample_keeps_18_of_21(make_study: Callable[..., Study]) -
     ]
     again = events.ingest(make_study(extracts=both), NOW, progress=False)
     assert again.n_added == 0
-    assert again.files["duplicate"].sum() == 19
+    assert again.totals["duplicate"] == 19
+
+
+def test_the_copy_received_first_is_kept(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """The same event in two files: the receive time that counts is the earlier one, whichever file comes first."""
+    header = "user_id,event,time,event_id,received_time\n"
+    (tmp_path / "a.csv").write_text(header + "a,open,2026-03-01,1,2026-03-09\n")
+    (tmp_path / "b.csv").write_text(header + "a,open,2026-03-01,1,2026-03-02\n")
+    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    result = events.ingest(study, NOW, progress=False)
+    kept = store.scan(store.open_filled(study), "events").collect()
+    assert kept["received_time"].to_list() == [datetime(2026, 3, 2, tzinfo=UTC)]
+    assert result.files.sort("address")["copies"].to_list() == [1, 0]
+
+
+def test_only_new_or_changed_files_are_read(
+    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second ingest opens nothing; a file that changed is read again and adds only its new rows."""
+    write(tmp_path / "a.csv", "a,open,2026-03-01")
+    (tmp_path / "b.csv").write_text("user_id,event,time,event_id\na,open,2026-03-02,1\n")
+    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    events.ingest(study, NOW, progress=False)
+    opened: list[Path] = []
+    digest = events.file_digest
+    monkeypatch.setattr(events, "file_digest", lambda path: opened.append(path) or digest(path))
+    assert events.ingest(study, NOW, progress=False).n_new_files == 0
+    assert opened == []
+    (tmp_path / "b.csv").write_text("user_id,event,time,event_id\na,open,2026-03-02,1\na,open,2026-03-03,2\n")
+    assert events.ingest(study, NOW, progress=False).totals == {"rows": 2, "kept": 1, "duplicate": 1, "quarantined": 0}
+    assert [path.name for path in opened] == ["b.csv"]
+
+
+def test_every_count_adds_up_by_day_and_event(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """Volume and tallies hold each kept event once: by day and event, by hour, by filled column, by currency."""
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time,revenue,currency\na,open,2026-03-01T05:00:00,,\n,buy,2026-03-01T05:30:00,3,EUR\n"
+    )
+    study = make_study()
+    events.ingest(study, NOW, progress=False)
+    target = store.open_filled(study)
+    volume = store.scan(target, "volume").sort("event").select("event", "kind", "n", "n_without_user").collect()
+    assert volume.rows() == [("buy", "purchase", 1, 1), ("open", "in_app", 1, 0)]
+    tally = store.scan(target, "tally").filter(pl.col("n") > 0).sort("measure", "value").collect()
+    assert tally.select("measure", "value", "n").rows() == [
+        ("column", "currency", 1),
+        ("column", "revenue", 1),
+        ("column", "user_id", 1),
+        ("currency", "EUR", 1),
+        ("hour", "5", 2),
+    ]
+
+
+def test_a_large_ingest_bucket_by_bucket_is_the_same(
+    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is too much for one pass is merged a bucket at a time: the same events and activity come out."""
+    lines = [f"{'' if i % 4 else f'u{i % 50}'},d{i % 50},open,2026-02-{1 + i % 28:02d}" for i in range(2_000)]
+    (tmp_path / "events.csv").write_text("user_id,anonymous_id,event,time\n" + "\n".join(lines) + "\n")
+    study = make_study()
+    events.ingest(study, NOW, progress=False)
+    whole = content(study)
+    shutil.rmtree(study.store_path)
+    monkeypatch.setattr(identity.passes, "__defaults__", (100,))
+    events.ingest(study, NOW, progress=False)
+    assert content(study) == whole

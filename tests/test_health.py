@@ -201,9 +201,26 @@ def test_a_renamed_event_fails_on_the_last_day() -> None:
 
 
 def test_an_event_that_skips_days_may_skip_the_last() -> None:
-    """A name that never comes on a Sunday, the last day, isn't missed on it."""
+    """A name that never comes on a Sunday, the last day, isn't missed on it; nor is one that skipped other days."""
     sundays = {d: 0 for d in DAYS if d.weekday() == 6}
-    assert failed(volume=pl.concat([volume(), volume(200, sundays, event="report")])) == {}
+    others = dict.fromkeys([DAY, DAY - timedelta(days=1), LAST], 0)
+    for skipped in (sundays, others):
+        assert failed(volume=pl.concat([volume(), volume(200, skipped, event="report")])) == {}
+
+
+@pytest.mark.parametrize("days", [0, 1, 2])
+def test_rows_that_always_come_late_are_not_missing(days: int) -> None:
+    """Where a day's rows are known so many days later, the days before the cutoff are judged as they were at that age.
+
+    What is lost is missed once it should have been known.
+    """
+    late = [volume(500, known_after=days), volume(500, known_after=days + 2)]
+    assert failed(volume=pl.concat(late)) == {}
+    last = CUTOFF - timedelta(days=days + 1)
+    found = failed(
+        volume=pl.concat([volume(700, {last: 70}, known_after=days), volume(50, {last: 0}, "buy", "", days)])
+    )
+    assert {g: f["days"] for g, f in found.items()} == {"missing_day": str(last), "vanished_event": str(last)}
 
 
 def test_a_missing_last_day_is_not_every_event_vanished() -> None:
@@ -264,10 +281,16 @@ def test_other_unusual_hours_are_no_wrong_clock(hours: dict[str, int]) -> None:
     assert failed(tally=tally("hour", clock(HOURS), {DAY: hours})) == {}
 
 
+def test_a_lost_half_that_resembles_the_other_is_no_wrong_clock() -> None:
+    """Morning and evening have the same shape; without the morning a day has only its evening."""
+    halves = [10, 20, 40, 60, 80, 100, 80, 60, 40, 20, 10, 5] * 2
+    assert failed(tally=tally("hour", clock(halves), {DAY: clock([0] * 12 + halves[12:])})) == {}
+
+
 def test_a_bulk_backfill_names_the_day_it_came() -> None:
     """On one day as much old history came as fresh rows."""
     history = volume(40, days=DAYS[:25]).with_columns(known_date=pl.lit(DAY))
-    found = failed(volume=pl.concat([volume(known_after=1), history]))
+    found = failed(volume=pl.concat([volume(known_after=0), history]))
     assert list(found) == ["bulk_backfill"]
     assert "af, 2026-02-20: 50% of 2,000 events received were over 7 days old" in found["bulk_backfill"]["sentence"]
 
@@ -275,7 +298,7 @@ def test_a_bulk_backfill_names_the_day_it_came() -> None:
 def test_stragglers_are_no_backfill() -> None:
     """A tenth comes ten days late, always; and few old rows alone on a day say nothing."""
     few = volume(60, days=DAYS[:1]).with_columns(known_date=pl.lit(DAY), extract=pl.lit("own"))
-    assert failed(volume=pl.concat([volume(900, known_after=1), volume(100, known_after=10), few])) == {}
+    assert failed(volume=pl.concat([volume(900, known_after=0), volume(100, known_after=10), few])) == {}
 
 
 def test_a_lost_column_is_named_with_its_day() -> None:
@@ -287,11 +310,17 @@ def test_a_lost_column_is_named_with_its_day() -> None:
     assert found["schema_change"]["days"] == "2026-03-01"
 
 
-@pytest.mark.parametrize(("usual", "last"), [(30, 0), (800, 200), (800, 936)])
+@pytest.mark.parametrize(("usual", "last"), [(300, 0), (8000, 2000), (8000, 9360)])
 def test_rare_and_thinner_columns_are_not_lost(usual: int, last: int) -> None:
     """One filled in three per cent of rows may be empty; one filled in a quarter of the rows it was is still there."""
     columns = tally("column", {"revenue": usual}, {LAST: {"revenue": last}})
-    assert failed(tally=pl.concat([tally("hour", clock(HOURS)), columns])) == {}
+    assert failed(tally=pl.concat([tally("hour", clock([10 * n for n in HOURS])), columns])) == {}
+
+
+def test_a_small_extract_may_lack_a_column_by_chance() -> None:
+    """Forty filled rows are expected: too few to miss."""
+    columns = tally("column", {"country": 40}, {LAST: {"country": 0}})
+    assert failed(tally=pl.concat([tally("hour", {"12": 60}), columns])) == {}
 
 
 def test_amounts_in_other_currencies_are_named() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import events, simulate, simulate_exports, sources
+from churn import events, simulate, simulate_exports
 from churn.errors import InputError
 from churn.simulate import Parameters, World
 from churn.study import Extract, Windows, load
 
-from .conftest import SHARED
+from .conftest import SHARED, read
 
 TINY = Parameters(
     events=("a", "b"),
@@ -129,9 +129,9 @@ def test_table_and_appsflyer_hold_the_same_world(tmp_path: Path) -> None:
     world = simulate.markov(80, 60, seed=6)
     for source in ("table", "appsflyer"):
         simulate_exports.write(world, tmp_path / source, source)
-    table = sources.read(tmp_path / "table/raw/events.parquet", Extract(source="table", path="x"))
+    table = read(tmp_path / "table/raw/events.parquet", Extract(source="table", path="x"))
     reports = pl.concat(
-        sources.read(f, Extract(source="appsflyer", path="x")) for f in (tmp_path / "appsflyer/raw").iterdir()
+        read(f, Extract(source="appsflyer", path="x")) for f in (tmp_path / "appsflyer/raw").iterdir()
     )
     columns = ["user_id", "event_time", "event_kind"]
     assert table.select(columns).sort(columns).equals(reports.select(columns).sort(columns))

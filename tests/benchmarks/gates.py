@@ -19,8 +19,11 @@ STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
 DAY = pl.col("time").dt.date()
 
 
-def app(n_users: int, n_days: int, seed: int) -> tuple[pl.DataFrame, date]:
-    """A simulated app's log and the day after its last: user_id, platform, country, event, time, revenue, currency."""
+def app(n_users: int, n_days: int, seed: int, late: bool = False) -> tuple[pl.DataFrame, date]:
+    """A simulated app's log and the day after its last: user_id, platform, country, event, time, revenue, currency.
+
+    ``late``: half of the rows are known on the day after, a tenth three days after; else nothing is said of that.
+    """
     world = simulate.markov(n_users, n_days, seed)
     rng = np.random.default_rng([seed, 3])
     people = pl.DataFrame(
@@ -33,14 +36,16 @@ def app(n_users: int, n_days: int, seed: int) -> tuple[pl.DataFrame, date]:
     ).with_columns(pl.col("country").replace("", None))
     rows = simulate_exports.events(world).join(people, on="user", maintain_order="left")
     currency = pl.when(pl.col("revenue").is_not_null()).then(pl.lit("USD"))
-    return rows.with_columns(currency=currency), world.start + timedelta(days=n_days)
+    lag = pl.Series(rng.choice([0, 1, 3], rows.height, p=[0.4, 0.5, 0.1]))
+    known_date = DAY + pl.duration(days=pl.lit(lag)) if late else pl.lit(None, pl.Date)
+    return rows.with_columns(currency=currency, known_date=known_date), world.start + timedelta(days=n_days)
 
 
 def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Volume and tally as an ingest would count them."""
     rows = rows.with_columns(date=DAY, extract=pl.lit("x"))
     without = pl.col("user_id").is_null().sum().cast(pl.Int64)
-    volume = rows.group_by("extract", "platform", "date", "event").agg(n=_n(), n_without_user=without)
+    volume = rows.group_by("extract", "platform", "date", "known_date", "event").agg(n=_n(), n_without_user=without)
     per_hour = rows.group_by("extract", "date", pl.col("time").dt.hour().cast(pl.String).alias("value")).agg(n=_n())
     columns = ["user_id", "platform", "country", "revenue", "currency"]
     filled = rows.group_by("extract", "date").agg(pl.col(columns).count().cast(pl.Int64))
@@ -51,7 +56,7 @@ def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         part.select("extract", "date", pl.lit(measure).alias("measure"), "value", "n")
         for measure, part in measures.items()
     )
-    return volume.with_columns(kind=pl.lit("in_app"), known_date=pl.lit(None, pl.Date)), tally
+    return volume.with_columns(kind=pl.lit("in_app")), tally
 
 
 def _n() -> pl.Expr:
@@ -90,9 +95,9 @@ def faults(rows: pl.DataFrame, day: date, cutoff: date) -> dict[tuple[str, str],
     }
 
 
-def false_alarms(n_apps: int, n_users: int) -> Counter[str]:
+def false_alarms(n_apps: int, n_users: int, late: bool = False) -> Counter[str]:
     """How many clean apps of 120 days each gate speaks of, 28 days judged in each."""
-    return Counter(gate for seed in range(n_apps) for gate in failed(*app(n_users, 120, seed)))
+    return Counter(gate for seed in range(n_apps) for gate in failed(*app(n_users, 120, seed, late)))
 
 
 def main() -> None:
@@ -100,9 +105,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--apps", type=int, default=50)
     n_apps = parser.parse_args().apps
-    for n_users in (2000, 500):
-        alarms = false_alarms(n_apps, n_users)
-        print(f"{n_apps} clean apps of {n_users:,} users: {alarms.total()} false alarms {dict(alarms) or ''}")
+    for n_users, late in ((2000, False), (2000, True), (500, False), (500, True)):
+        alarms = false_alarms(n_apps, n_users, late)
+        which = f"clean apps of {n_users:,} users{', most of whose rows come late' if late else ''}"
+        print(f"{n_apps} {which}: {alarms.total()} false alarms {dict(alarms) or ''}")
     rows, cutoff = app(5000, 240, seed=0)
     print(f"\n{'fault':38}{'gate due':16}{'caught':8}gates that speak")
     for (fault, due), faulty in faults(rows, cutoff - timedelta(days=10), cutoff).items():
