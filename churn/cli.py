@@ -55,7 +55,7 @@ def demo(
     seed: int = 0,
     progress: Progress = True,
 ) -> None:
-    """Simulate an app, ingest, run all notebooks, export to a sandbox of its own, link to the reports."""
+    """Simulate an app, run all notebooks, export to a sandbox of its own, link to the reports."""
     from churn import demo as demonstration
 
     demonstration.run(out, users, days, seed, progress)

@@ -1,4 +1,4 @@
-"""The whole road on an invented app: simulate, ingest, five notebooks, export to a sandbox, export again."""
+"""The whole road on an invented app: simulate, six notebooks from ingest to export into a sandbox, export again."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import typer
 
-from churn import events, notebooks, simulate, simulate_exports, study
+from churn import notebooks, simulate, simulate_exports
 from churn.braze.client import KEY_VARIABLE
 from churn.errors import InputError
 from churn.runs import read_metrics
@@ -26,10 +26,9 @@ def run(out: Path, n_users: int, n_days: int, seed: int, progress: bool = True) 
     with server.running(known_users=users) as sandbox:
         file = _finish_study(out, sandbox.url)
         os.environ[KEY_VARIABLE] = sandbox.key
-        ingested = events.ingest(study.load(file), progress=progress)
-        _say(f"ingested    {ingested.n_added:,} events, complete until {ingested.covered_until}")
         folders = _notebooks(file, out, progress)
-        first, second = (read_metrics(folder) for folder in folders[-2:])
+        ingested, first, second = (read_metrics(folders[i]) for i in (0, -2, -1))
+        _say(f"\ningested    {ingested['kept']:,} events, complete until {ingested['covered_until']}")
         _say(f"exported    {first['n_sent']:,} users in {first['n_requests_sent']} requests to a sandbox (not Braze)")
         _say(f"exported    again: {second['n_sent']} users in {second['n_requests_sent']} requests, none had changed")
         told = ", ".join(f"{v} {n:,}" for v, n in sandbox.state.attribute_values("churn_segment").items())
@@ -62,6 +61,7 @@ def _finish_study(out: Path, url: str) -> Path:
 def _notebooks(file: Path, out: Path, progress: bool) -> list[Path]:
     truth = {"truth": str((out / MARK).resolve())}
     steps: list[tuple[str, dict[str, Any]]] = [
+        ("ingest", {}),
         ("explore", {}),
         ("train", {}),
         ("evaluate", truth),

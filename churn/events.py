@@ -263,6 +263,7 @@ def _merge(
     """Store the staged rows as one batch and make it visible."""
     n_rows = _staged(staging, range(target.n_buckets)).select(pl.len()).collect().item()
     passes = identity.passes(target, int(n_rows))
+    dead = store.scan(target, "tombstones").collect()["subject"]
     counts, volumes, tallies, faulty = [], [], [], []
     for number, buckets in enumerate(tqdm(passes, "storing", disable=not progress, leave=False)):
         rows = _staged(staging, buckets)
@@ -270,6 +271,8 @@ def _merge(
         good = rows.filter(pl.col("fault").is_null()).collect()
         unique = _unique(good)
         fresh = _fresh(unique, target, buckets)
+        if dead.len():
+            fresh = privacy.without_mentions(fresh, target.salt, dead)
         counts += _counts(good=good, unique=unique, kept=fresh, quarantined=faulty[-1])
         store.write_batch(target, "events", batch_id, fresh.select("bucket", *Events.column_names()))
         volumes.append(_volume(fresh, study))

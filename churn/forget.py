@@ -63,7 +63,7 @@ def forget(study: Study, who: Sequence[str], by_vendors: bool = False) -> Forgot
         everything = [*(privacy.USER + user for user in users), *ids]
         names = _identifiers(target, study, users)
         target = _remember(target, everything)
-        rows = privacy.erase(target, [tag.split(":", 1)[1] for tag in everything])
+        rows = privacy.erase(target)
         waiting = export.forget(study, names)
     log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
     return Forgotten(len(users), rows, waiting)
@@ -157,9 +157,7 @@ def _identifiers(target: Store, study: Study, users: set[str]) -> list[str]:
 def _remember(target: Store, tags: Sequence[str]) -> Store:
     """Make the tombstones visible, and that files are yet to be cleaned of them."""
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
-    store.write_batch(
-        target, "tombstones", batch_id, pl.DataFrame({"subject": privacy.subject(target.salt, tags)}).unique()
-    )
+    store.write_batch(target, "tombstones", batch_id, privacy.tombstones(target.salt, tags))
     erasing = replace(target, batches=(*target.batches, batch_id), erasing=True)
     store.commit(erasing)
     return erasing

@@ -26,11 +26,14 @@ def setup() -> None:
 
 
 def table(frame: pl.DataFrame) -> str:
-    """A frame as people read it, first 100 rows: no quotes, thousands, shares in percent, null as a dash."""
+    """A frame as people read it, first 100 rows: no quotes, thousands, shares in percent, yes and no, null as a dash."""
+    if frame.is_empty():
+        return "<p>none</p>"
     shares = cs.ends_with("_rate", "share")
     shown = (
         GT(frame.head(MAX_ROWS))
         .fmt_integer(columns=cs.integer())
+        .fmt_tf(columns=cs.boolean(), tf_style="yes-no")
         .fmt_percent(columns=shares, decimals=1)
         .fmt_number(columns=cs.float() - shares, decimals=3)
         .sub_missing(missing_text="–")

@@ -39,7 +39,8 @@ PATTERNS = (
     r"\b(?:[0-9a-fA-F]{1,4}:){5,7}[0-9a-fA-F]{1,4}\b",  # IPv6
     r"\+\d[\d ().-]{7,16}\d",  # international telephone number
 )
-NO_LITERAL = 6  # shorter ids are not looked for inside other people's properties: they would be found by chance
+WORD = r"[\w.@+-]{6,}"  # shorter ids would be found by chance inside other people's properties
+MENTION = "mention:"
 VALUE = r'("(?:[^"\\]|\\.)*"|-?[\d.]+)'
 
 
@@ -63,11 +64,6 @@ def subjects(salt: str) -> pl.Expr:
     return tags.list.eval(hashed(salt, pl.element())).alias("subjects")
 
 
-def subject(salt: str, tags: Sequence[str]) -> pl.Series:
-    """Salted hash of each "type:value"."""
-    return pl.DataFrame({"tag": tags}, schema={"tag": pl.String}).select(hashed(salt, pl.col("tag"))).to_series()
-
-
 def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
     """The salted hash of "type:value"."""
     return digest(pl.lit(salt) + tag)
@@ -75,66 +71,73 @@ def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
 
 def apply(rows: pl.LazyFrame, study: Study, salt: str, tombstones: pl.Series) -> pl.LazyFrame:
     """Rows with only what may be kept, and the fault of those that may not be kept at all."""
-    privacy, identity = study.privacy, study.identity
-    faults = []
-    if tombstones.len():
-        faults.append(
-            pl.when(subjects(salt).list.set_intersection(pl.lit(tombstones.implode())).list.len() > 0).then(
-                pl.lit("forgotten")
-            )
-        )
-    if privacy.refused_consent == "drop":
-        faults.append(pl.when(~pl.col("consent")).then(pl.lit("consent_refused")))
-    if privacy.limited_tracking == "drop":
-        faults.append(pl.when(pl.col("limited")).then(pl.lit("tracking_limited")))
-    unlinked = _without("ids", ADVERTISING)
-    ids = (
-        pl.when(pl.col("limited")).then(unlinked).otherwise("ids")
-        if privacy.limited_tracking == "unlink"
-        else pl.col("ids")
-    )
-    barred = [*identity.never_join, *(kind for kind in ADDRESSES if kind != study.braze.identifier)]
-    is_user = ~pl.col("user_id").is_in(identity.not_a_user) if identity.not_a_user else pl.lit(True)
-    return rows.with_columns(fault=pl.coalesce("fault", *faults), ids=ids.alias("ids")).with_columns(
-        ids=_without("ids", barred),
-        user_id=pl.when(is_user).then("user_id"),
+    barred = [*study.identity.never_join, *(kind for kind in ADDRESSES if kind != study.braze.identifier)]
+    unlinked = pl.when(pl.col("limited")).then(_without(ADVERTISING)).otherwise("ids")
+    joining = unlinked if study.privacy.limited_tracking == "unlink" else pl.col("ids")
+    nobody = list(study.identity.not_a_user)
+    return rows.with_columns(fault=_fault(study, salt, tombstones), ids=joining).with_columns(
+        ids=_without(barred),
+        user_id=pl.when(~pl.col("user_id").is_in(nobody)).then("user_id"),
         properties=scrubbed(pl.col("properties"), study),
     )
 
 
-def _without(name: str, types: Sequence[str]) -> pl.Expr:
+def _fault(study: Study, salt: str, tombstones: pl.Series) -> pl.Expr:
+    """Why a row can't be kept: first that its person was forgotten, last what the study says of consent."""
+    dead = subjects(salt).list.set_intersection(pl.lit(tombstones.implode())).list.len() > 0
+    faults: list[pl.Expr] = [pl.when(dead).then(pl.lit("forgotten"))] if tombstones.len() else []
+    faults.append(pl.col("fault"))
+    if study.privacy.refused_consent == "drop":
+        faults.append(pl.when(~pl.col("consent")).then(pl.lit("consent_refused")))
+    if study.privacy.limited_tracking == "drop":
+        faults.append(pl.when(pl.col("limited")).then(pl.lit("tracking_limited")))
+    return pl.coalesce(faults)
+
+
+def _without(types: Sequence[str]) -> pl.Expr:
     pattern = f"^(?:{'|'.join(map(re.escape, types))}):"
-    return pl.col(name).list.eval(pl.element().filter(~pl.element().str.contains(pattern)))
+    return pl.col("ids").list.eval(pl.element().filter(~pl.element().str.contains(pattern)))
 
 
-def erase(target: Store, literals: Sequence[str] = ()) -> dict[str, int]:
-    """Clean every file of whoever has a tombstone; returns the rows erased by table.
+def without_mentions(rows: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataFrame:
+    """Rows whose properties no longer name any of the erased, told by the hash of each word of six letters or more."""
+    words = rows.select(pl.col("properties").str.extract_all(WORD).explode().unique()).to_series().drop_nulls()
+    marked = words.to_frame("word").select("word", who=hashed(salt, MENTION + pl.col("word").str.to_lowercase()))
+    named = marked.filter(pl.col("who").is_in(dead.implode()))["word"].to_list()
+    if not named:
+        return rows
+    return rows.with_columns(pl.col("properties").str.replace_many(named, [REMOVED] * len(named)))
 
-    ``literals``: ids in plain text, removed from other people's properties too.
-    """
+
+def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
+    """What is kept of "type:value" ids once their person is erased: see tables.Tombstones."""
+    mentions = [MENTION + tag.split(":", 1)[1].lower() for tag in tags]
+    tagged = pl.DataFrame({"tag": [*tags, *mentions]}, schema={"tag": pl.String})
+    return tagged.select(hashed(salt, pl.col("tag")).alias("subject")).unique()
+
+
+def erase(target: Store) -> dict[str, int]:
+    """Clean every file of whoever has a tombstone; returns the rows erased by table."""
     dead = store.scan(target, "tombstones").collect()["subject"]
     counts: dict[str, int] = {}
-    for file in [
-        *store.files(target, *(t for t in store.TABLES if t != "tombstones")),
-        *target.path("scores").glob("*.parquet"),
-    ]:
+    tables = [table for table in store.TABLES if table != "tombstones"]
+    for file in [*store.files(target, *tables), *target.path("scores").glob("*.parquet")]:
         table = file.relative_to(target.root).parts[0]
-        counts[table] = counts.get(table, 0) + _clean(file, target.salt, dead, literals)
+        counts[table] = counts.get(table, 0) + _clean(file, target.salt, dead)
     store.commit(replace(target, erasing=False))
     return {table: n for table, n in counts.items() if n}
 
 
-def _clean(file: Path, salt: str, dead: pl.Series, literals: Sequence[str]) -> int:
+def _clean(file: Path, salt: str, dead: pl.Series) -> int:
     rows = pl.read_parquet(file, hive_partitioning=False)
     tags = _whose(rows.columns)
     if not tags:
         return 0
-    who = pl.concat_list(tags).list.drop_nulls().list.eval(hashed(salt, pl.element()))
-    marked = rows.select(who.alias("who")) if "subjects" not in rows.columns else rows.select(who="subjects")
-    kept = rows.filter(marked["who"].list.set_intersection(dead.implode()).list.len() == 0)
-    long = [text for text in literals if len(text) >= NO_LITERAL]
-    if "properties" in rows.columns and long:
-        kept = kept.with_columns(pl.col("properties").str.replace_many(long, REMOVED))
+    who = hashed(salt, pl.element())
+    marked = pl.concat_list(tags).list.drop_nulls().list.eval(who) if "subjects" not in rows.columns else tags[0]
+    kept = rows.filter(marked.list.set_intersection(pl.lit(dead.implode())).list.len() == 0)
+    if "properties" in rows.columns:
+        kept = without_mentions(kept, salt, dead)
     if not kept.equals(rows):
         buffer = io.BytesIO()
         kept.write_parquet(buffer)

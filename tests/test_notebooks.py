@@ -1,4 +1,4 @@
-"""Notebooks: strict runs, the stored form, reports, and the five of the project on a small app."""
+"""Notebooks: strict runs, the stored form, reports, and the six of the project on a small app."""
 
 import json
 import os
@@ -174,7 +174,7 @@ def test_plain_papermill_does_the_same_from_any_folder(
     """Executed elsewhere by papermill alone, explore gives the same figures, and `report` makes its HTML."""
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out.ipynb"
-    papermill.execute_notebook(str(STORED[0]), str(out), {"study": str(small_app)}, progress_bar=False)
+    papermill.execute_notebook(str(STORED[1]), str(out), {"study": str(small_app)}, progress_bar=False)
     written = notebooks.report(out)
     assert {p.name for p in written.values()} == {"out.report.html", "out.metrics.json"}
     ours = notebooks.run("explore", small_app, {}, progress=False)
