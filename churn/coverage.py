@@ -1,14 +1,63 @@
-"""Which days are whole: the last complete day over all extracts, less each source's settling time."""
+"""How many events each day has, by what, and which days are whole."""
 
 from datetime import date, timedelta
 
 import polars as pl
 
-from churn import sources
+from churn import activity, sources
 from churn.study import Extract, Study
+from churn.tables import Volume
 
 LIVE_SHARE = 0.01  # of the median day: below it a day holds strays, not data
 WHOLE_SHARE = 0.5  # of the same weekday before: below it the last day was cut off half-way
+
+TALLIED = (
+    "user_id",
+    "anonymous_id",
+    "platform",
+    "country",
+    "app_version",
+    "revenue",
+    "currency",
+    "media_source",
+    "properties",
+)
+
+
+def volume(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
+    """Rows per extract, platform, day, day known, event and kind."""
+    days = [
+        activity.local_date(t, study.timezone).alias(d)
+        for t, d in (("event_time", "date"), ("received_time", "known_date"))
+    ]
+    key = ["extract", pl.col("platform").fill_null(""), *days, "event", pl.col("event_kind").alias("kind")]
+    counted = fresh.group_by(key).agg(
+        n=pl.len().cast(pl.Int64), n_without_user=pl.col("user_id").is_null().sum().cast(pl.Int64)
+    )
+    return counted.select(Volume.column_names())
+
+
+def tally(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
+    """Rows per extract and day: by local hour, by filled column, by currency of revenue."""
+    hour = pl.col("event_time").dt.convert_time_zone(study.timezone).dt.hour().cast(pl.String)
+    dated = fresh.select(
+        "extract", activity.local_date("event_time", study.timezone).alias("date"), hour.alias("hour"), *TALLIED
+    )
+    day = ["extract", "date"]
+    hours = dated.group_by(*day, pl.lit("hour").alias("measure"), pl.col("hour").alias("value")).agg(n=pl.len())
+    filled = dated.group_by(day).agg(pl.col(TALLIED).count()).unpivot(index=day, variable_name="value", value_name="n")
+    money = dated.filter(pl.col("revenue").is_not_null() & pl.col("currency").is_not_null())
+    currencies = money.group_by(*day, pl.lit("currency").alias("measure"), pl.col("currency").alias("value")).agg(
+        n=pl.len()
+    )
+    frames = [hours, filled.with_columns(measure=pl.lit("column")), currencies]
+    return pl.concat([f.select(*day, "measure", "value", pl.col("n").cast(pl.Int64)) for f in frames])
+
+
+def summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
+    """One table of several of equal columns: their counts added up."""
+    counts = [c for c in columns if c.startswith("n")]
+    return pl.concat(parts).group_by([c for c in columns if c not in counts]).agg(pl.col(counts).sum())
 
 
 def covered_until(volume: pl.DataFrame, study: Study) -> date | None:

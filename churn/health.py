@@ -95,9 +95,9 @@ def match_rate(target: Store, study: Study, scores: pl.DataFrame) -> dict[str, A
     """Fails if too few scored users have an identifier by which Braze knows them, and no other user."""
     n, n_matched, n_shared = identity.match_report(target, study, scores).select("n", "n_matched", "n_shared").row(0)
     rate, limit = n_matched / n if n else 0.0, study.gates.min_match_rate
-    braze = study.braze
     sentence = (
-        f"{n_matched} of {n} scored users ({rate:.1%}) have a {braze.kind} that Braze knows; {n_shared} share theirs"
+        f"{n_matched} of {n} scored users ({rate:.1%}) have an identifier ({study.braze.kind}) that Braze knows; "
+        f"{n_shared} share theirs with others"
     )
     cure = "" if rate >= limit else "; is identifier the right one, and do the extracts carry it?"
     expected = f"at least {limit:.0%}"

@@ -51,7 +51,7 @@ def last_days(target: Store, n: int = 14) -> pl.DataFrame:
 
 
 def people(target: Store) -> pl.DataFrame:
-    """Users by source and platform: source, platform, n_users; the first lines count all, and people without a user id."""
+    """Users by source and platform: source, platform, n_users; first all, and those without an id."""
     users = store.scan(target, "users").group_by("source", "platform").agg(n_users=pl.col("user_id").n_unique())
     found = identity.people(target)
     by = users.with_columns(pl.col("platform").fill_null("not stated")).sort("source", "platform").collect()

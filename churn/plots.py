@@ -26,7 +26,7 @@ def setup() -> None:
 
 
 def table(frame: pl.DataFrame) -> str:
-    """A frame as people read it, first 100 rows: no quotes, thousands, shares in percent, yes and no, null as a dash."""
+    """A frame as people read it, first 100 rows: thousands, shares in percent, yes and no, null as a dash."""
     if frame.is_empty():
         return "<p>none</p>"
     shares = cs.ends_with("_rate", "share")

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from churn import events, identity, store
+from churn import events, identity, staging, store
 from churn.errors import InputError, StoreError
 from churn.study import Study, load
 
@@ -261,8 +261,8 @@ def test_only_new_or_changed_files_are_read(
     study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
     events.ingest(study, NOW, progress=False)
     opened: list[Path] = []
-    digest = events.file_digest
-    monkeypatch.setattr(events, "file_digest", lambda path: opened.append(path) or digest(path))
+    digest = staging.file_digest
+    monkeypatch.setattr(staging, "file_digest", lambda path: opened.append(path) or digest(path))
     assert events.ingest(study, NOW, progress=False).n_new_files == 0
     assert opened == []
     (tmp_path / "b.csv").write_text("user_id,event,time,event_id\na,open,2026-03-02,1\na,open,2026-03-03,2\n")
