@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polars.testing.parametric import column, dataframes
 
 from churn import events, sources, store
 from churn.errors import InputError
@@ -52,7 +53,11 @@ def push(c: Cells) -> Cells:
 
 def adjust(c: Cells) -> Cells:
     """A row of an Adjust upload."""
-    known = {"{activity_kind}": "event", "{created_at}": when(c, lambda t: f"{t.timestamp():.0f}"), "{adid}": c["device"]}
+    known = {
+        "{activity_kind}": "event",
+        "{created_at}": when(c, lambda t: f"{t.timestamp():.0f}"),
+        "{adid}": c["device"],
+    }
     known |= {"{event_name}": c["name"], "{event}": "token", "{revenue}": c["revenue"], "[user_id]": c["user"]}
     return known | {"{country}": c["country"], "{campaign_name}": c["note"]}
 
@@ -112,6 +117,7 @@ class Result:
     """What ingest made of one file: kept rows, reasons of the quarantined ones; every row read is accounted for."""
 
     def __init__(self, folder: Path, source: str, name: str, content: bytes | str, **extract: Any) -> None:
+        folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
         study = parse({"extracts": [{"source": source, "path": name, **extract}]}, folder)
         done = events.ingest(study, NOW, progress=False)
@@ -131,11 +137,15 @@ def refusal(folder: Path, source: str, name: str, content: bytes | str, **extrac
     """The one sentence with which ingest refuses the file."""
     with pytest.raises(InputError) as caught:
         Result(folder, source, name, content, **extract)
-    said = str(caught.value)
-    assert name.split(".")[0] in said
-    assert "\n" not in said
-    assert len(said) < 600
-    return said
+    assert name.split(".")[0] in str(caught.value)
+    check(caught.value)
+    return str(caught.value)
+
+
+def check(error: InputError) -> None:
+    """It is one sentence of ours."""
+    assert "\n" not in str(error)
+    assert len(str(error)) < 600
 
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)) * 8
@@ -157,12 +167,15 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+READABLE = {"amplitude": b"PK", ".parquet": b"PA"}
+
+
 @pytest.mark.parametrize("source", list(READERS))
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, source: str) -> None:
     """A PNG, Parquet, ZIP or Avro file under every name a reader takes, also gzipped: one sentence each."""
     for suffix in SUFFIXES[source]:
         for content in (PNG, parquet(), zipped({"a": b"x" * 99}), b"Obj\x01" + b"\x02" * 30):
-            if source == "amplitude" and content.startswith(b"PK") or suffix == ".parquet" and content.startswith(b"PAR1"):
+            if content[:2] in {READABLE.get(source), READABLE.get(suffix)}:
                 continue
             refusal(tmp_path, source, f"x{suffix}", gzip.compress(content) if suffix.endswith(".gz") else content)
 
@@ -199,3 +212,445 @@ def test_other_encodings_of_json_too(tmp_path: Path, source: str) -> None:
         assert f'encoding = "{encoding}"' in refusal(tmp_path, source, name, text.encode(encoding))
         assert Result(tmp_path, source, name, text.encode(encoding), encoding=encoding).column("user_id") == ["Jürgen"]
         (tmp_path / "data/store/store.json").unlink()
+
+
+SAME = ["event_time", "event", "user_id", "revenue", "country", "properties"]
+
+
+@each_csv
+def test_byte_order_mark_line_ends_and_quoted_newlines_change_nothing(tmp_path: Path, source: str) -> None:
+    """With a BOM, with CRLF, or with blank lines before the header: the same rows; a line break in a cell stays."""
+    text = as_csv(source, row(1, note="two\nlines", revenue="9.99"), row(2, name="na\nme"))
+    plain = Result(tmp_path, source, "a.csv", text).kept
+    assert plain["event"].to_list() == ["open", "na_me"]
+    for name, other in {"b": "\ufeff" + text, "c": text.replace("\n", "\r\n"), "d": "\n\n" + text}.items():
+        got = (
+            read(tmp_path / f"{name}.csv", Extract(source=source, path="x"))
+            # type: ignore[arg-type]
+            if ((tmp_path / f"{name}.csv").write_text(other, newline=""))
+            else plain
+        )
+        assert got.select(SAME).equals(plain.select(SAME))
+
+
+@each_csv
+def test_a_header_alone_is_no_rows(tmp_path: Path, source: str) -> None:
+    """With or without a line end after it, plain or gzipped."""
+    header = as_csv(source)
+    for name, content in {"a.csv": header, "b.csv": header.strip(), "c.csv.gz": gzip.compress(header.encode())}.items():
+        assert Result(tmp_path, source, name, content).totals["rows"] == 0
+    assert "no header" in refusal(tmp_path, source, "d.csv", "\n\n")
+
+
+@each_csv
+def test_a_column_twice_is_refused_only_where_it_matters(tmp_path: Path, source: str) -> None:
+    """Two columns for the event's name: which one? Two campaign columns: nobody reads them."""
+    header, line = as_csv(source, row()).splitlines()
+    names = header.split(",")
+    event = names[list(CSV[source](row())).index(next(k for k, v in CSV[source](row(name="§")).items() if v == "§"))]
+    said = refusal(tmp_path, source, "x.csv", f"{header},{event}\n{line},open\n")
+    assert "two columns called" in said
+    unread = next(k for k, v in CSV[source](row(note="§")).items() if v == "§")
+    assert Result(tmp_path, source, "y.csv", f"{header},{unread}\n{line},z\n").totals["kept"] == 1
+
+
+@each_csv
+def test_a_second_header_in_the_middle_is_set_aside(tmp_path: Path, source: str) -> None:
+    """Two files appended to each other: the second header is a quarantined row, the rows count."""
+    one, two = as_csv(source, row(1)), as_csv(source, row(2))
+    got = Result(tmp_path, source, "x.csv", one + two)
+    assert (got.column("user_id"), got.reasons) == (["u1", "u2"], {"repeated_header": 1})
+
+
+@each_csv
+def test_rows_of_other_lengths(tmp_path: Path, source: str) -> None:
+    """More cells than columns: they may have shifted, so set aside. Fewer: the rest is empty, as scanners read it."""
+    header, first, second = as_csv(source, row(1), row(2)).splitlines()
+    short = second.rpartition(",")[0]
+    lines = [header, f"{first},more,and more", first, f"{first},more", short]
+    got = Result(tmp_path, source, "x.csv", "\n".join(lines) + "\n")
+    assert (got.column("user_id"), got.reasons) == (["u1", "u2"], {"extra_cells": 2})
+
+
+@each_csv
+def test_a_stray_quote_refuses_the_file_without_quoting_it(tmp_path: Path, source: str) -> None:
+    """A quoted cell that never ends: one sentence, in which nothing of the row appears."""
+    text = as_csv(source, row(1), row(2, note="secret@example.com")).replace("secret", '"secret')
+    said = refusal(tmp_path, source, "x.csv", text)
+    assert "quote" in said
+    assert "example.com" not in said
+
+
+def test_lines_that_end_in_cr_alone_are_refused(tmp_path: Path) -> None:
+    """As old spreadsheets wrote them; they would be one long header."""
+    assert "LF or CRLF" in refusal(tmp_path, "table", "x.csv", as_csv("table", row()).replace("\n", "\r"))
+
+
+MONEY = {"9.99": 9.99, "-1": -1.0, "0": 0.0, "": None, "$5.00": 5.0, "NaN": None}
+NO_MONEY = ("ten", "1,5", "inf", "-Infinity", "1e400")
+every_text = pytest.mark.parametrize(("source", "form"), [*((s, "csv") for s in CSV), *((s, "json") for s in JSON)])
+
+
+def written(source: str, form: str, *rows: Cells) -> tuple[str, str]:
+    """File name and content of the rows as CSV or JSON lines."""
+    if form == "csv":
+        return "x.csv", as_csv(source, *rows)
+    return f"x{JSON_SUFFIX[source]}", as_json(source, *rows)
+
+
+@every_text
+def test_amounts_are_read_or_set_aside(tmp_path: Path, source: str, form: str) -> None:
+    """A number, with or without a currency sign; NaN and nothing are no amount; anything else is a counted fault."""
+    rows = [row(i, revenue=text) for i, text in enumerate([*MONEY, *NO_MONEY])]
+    got = Result(tmp_path, source, *written(source, form, *rows))
+    assert got.column("revenue") == list(MONEY.values())
+    assert got.reasons == {"unreadable_revenue": len(NO_MONEY)}
+
+
+@every_text
+def test_times_out_of_range_are_set_aside(tmp_path: Path, source: str, form: str) -> None:
+    """1970 is a clock that was never set, 2999 hasn't come, nonsense is unreadable: each counted, none kept."""
+    scale = {"adjust": 1, "branch": 1e3, "ga4": 1e6}.get(source)
+    days = [datetime(1970, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC), NOON]
+    texts = [f"{d.timestamp() * scale:.0f}" if scale else f"{d:%F %T}" for d in days]
+    rows = [row(i, time=text) for i, text in enumerate([*texts, "soon", "", "2026-02-30 00:00:00"])]
+    got = Result(tmp_path, source, *written(source, form, *rows))
+    assert got.column("event_time") == [NOON]
+    assert got.reasons == {"before_1990": 1, "in_the_future": 1, "unreadable_time": 3}
+
+
+@pytest.mark.parametrize("source", ["appsflyer", "table"])
+def test_local_times_around_the_clock_change(tmp_path: Path, source: str) -> None:
+    """Half past two never was in spring: set aside. In autumn it was twice: read as the first."""
+    texts = ["2025-03-30 01:59:59", "2025-03-30 02:30:00", "2025-03-30 03:00:00", "2025-10-26 02:30:00"]
+    rows = [row(i, time=text) for i, text in enumerate(texts)]
+    got = Result(tmp_path, source, *written(source, "csv", *rows), timezone="Europe/Berlin")
+    read_as = [(3, 30, 0, 59, 59), (3, 30, 1, 0, 0), (10, 26, 0, 30, 0)]
+    assert [(t.month, t.day, t.hour, t.minute, t.second) for t in got.column("event_time")] == read_as
+    assert got.reasons == {"unreadable_time": 1}
+
+
+IDS = ["0001007", "23847937048550586", "12345678901234567890", "1e10", "Ü-1", " padded "]
+
+
+@every_text
+def test_ids_stay_as_they_are(tmp_path: Path, source: str, form: str) -> None:
+    """Leading zeros and 17 digits are text; NA is Namibia, nan is nobody; an id that lost digits is set aside."""
+    rows = [row(i, user=user, country="NA") for i, user in enumerate([*IDS, "nan", "1.23457E+16"])]
+    got = Result(tmp_path, source, *written(source, form, *rows))
+    assert got.column("user_id") == [*(i.strip() for i in IDS), None]
+    assert set(got.column("country")) == ({None} if source in {"amplitude", "ga4"} else {"NA"})
+    assert got.reasons == {"inexact_id": 1}
+
+
+@each_json
+def test_ids_written_as_numbers_in_json(tmp_path: Path, source: str) -> None:
+    """17 digits are exact, 30 are not: the row is set aside, since another id would read the same."""
+    got = Result(tmp_path, source, *written(source, "json", row(1, user=23847937048550586), row(2, user=10**30 + 1)))
+    assert (got.column("user_id"), got.reasons) == (["23847937048550586"], {"inexact_id": 1})
+
+
+@each_json
+def test_lines_that_are_no_json_object_are_set_aside(tmp_path: Path, source: str) -> None:
+    """One bad line costs one row, not the file; blank lines are none; a BOM is none of the first line's business."""
+    bad = ["{broken", "[1]", '"text"', '{"a": NaN}', '{"a": "\\ud800"}', "{" * 500]
+    lines = as_json(source, row(1), row(2)).replace("\n", "\r\n\r\n")
+    got = Result(tmp_path, source, f"x{JSON_SUFFIX[source]}", "\ufeff" + lines + "\n".join(bad) + "\n")
+    assert (got.column("user_id"), got.reasons) == (["u1", "u2"], {"not_json": len(bad)})
+
+
+def test_zip_archives(tmp_path: Path) -> None:
+    """Empty ones, damaged members and members of other kinds refuse the file; empty members are passed over."""
+    line = as_json("amplitude", row()).encode()
+    whole = zipped({"1/a.json.gz": gzip.compress(line), "1/b.json": b"", "2/": b""})
+    assert Result(tmp_path, "amplitude", "a.zip", whole).totals["kept"] == 1
+    for name, content in {"b": zipped({}), "c": zipped({"a.json": b""})}.items():
+        assert "holds" in refusal(tmp_path, "amplitude", f"{name}.zip", content)
+    damaged = zipped({"a.json": line}).replace(b"open", b"shut", 1)
+    assert "Bad CRC-32" in refusal(tmp_path, "amplitude", "d.zip", damaged)
+    assert "PNG" in refusal(tmp_path, "amplitude", "e.zip", zipped({"a.json": PNG}))
+    assert "ZIP" in refusal(tmp_path, "amplitude", "f.zip", zipped({"a.json": line})[:60])
+    locked = bytearray(zipped({"a.json": line}))
+    locked[6] |= 1  # encrypted, says the member's header
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    assert "password" in refusal(tmp_path, "amplitude", "g.zip", bytes(locked))
+
+
+def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    """Archives and Push bodies called alike in two folders, read in one ingest: both are there."""
+    for number in (1, 2):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}/a.zip").write_bytes(zipped({"a.json": as_json("amplitude", row(number)).encode()}))
+        (tmp_path / f"{number}/a.json").write_text(json.dumps(push(row(number + 2)), indent=1))
+    extracts = [{"source": "amplitude", "path": "*/a.zip"}, {"source": "appsflyer", "path": "*/a.json"}]
+    study = parse({"extracts": extracts}, tmp_path)
+    events.ingest(study, NOW, progress=False)
+    kept = store.scan(store.open_filled(study), "events").collect()
+    assert set(kept["user_id"]) == {"u1", "u2", "u3", "u4"}
+
+
+def test_what_parquet_knows_is_used(tmp_path: Path) -> None:
+    """Typed times, whole numbers, floats, categories, bytes, booleans and nested values are read as what they mean."""
+    hour = pl.Series([NOON] * 2)
+    frame = pl.DataFrame({"event": pl.Series(["open", "buy"], dtype=pl.Categorical), "user_id": [23847937048550586, 7]})
+    frame = frame.with_columns(
+        pl.Series("platform", [b"iOS", b"iOS"]),
+        pl.Series("consent", [True, False]),
+        pl.Series("revenue", [None, 9.99], dtype=pl.Float32),
+        pl.Series("properties", [{"a": 1, "b": [1, None]}, None]),
+    )
+    times = {
+        "naive": hour.dt.replace_time_zone(None),
+        "zoned": hour.dt.convert_time_zone("Asia/Tokyo").dt.cast_time_unit("ns"),
+        "seconds": hour.dt.epoch("s"),
+        "millis": hour.dt.epoch("ms").cast(pl.Float64),
+        "text": pl.Series(["2026-03-08 12:00:00", "2026-03-08T12:00Z"]),
+    }
+    for name, time in times.items():
+        frame.with_columns(time.alias("time")).write_parquet(tmp_path / "x.parquet")
+        got = read(tmp_path / "x.parquet", Extract(source="table", path="x"))
+        assert got["fault"].to_list() == [None, None], name
+        assert got["event_time"].to_list() == [NOON, NOON]
+        assert got["user_id"].to_list() == ["23847937048550586", "7"]
+        assert (got["consent"].to_list(), got["platform"].to_list()) == ([None, False], ["ios", "ios"])
+        assert (got["revenue"].to_list(), got["event_kind"].to_list()) == ([None, 9.99], ["in_app", "purchase"])
+        assert got["properties"].to_list() == ['{"a":1,"b":[1,null]}', None]
+
+
+def test_ids_in_a_float_column(tmp_path: Path) -> None:
+    """1007.0 is 1007, as tools write it that lack whole numbers with gaps; above 2⁵³ digits are lost: set aside."""
+    ids = [1007.0, None, float(2**53 - 1), 1.2345e16, 9007199254740994.0]
+    frame = pl.DataFrame({"user_id": ids, "event": "open", "time": [NOON + timedelta(minutes=i) for i in range(5)]})
+    got = Result(tmp_path, "table", "x.parquet", parquet(*frame.to_dicts()))
+    assert (got.column("user_id"), got.reasons) == (["1007", None, "9007199254740991"], {"inexact_id": 2})
+
+
+def test_columns_that_can_be_no_time_or_text(tmp_path: Path) -> None:
+    """Durations, lists and instants beyond the calendar as the time: refused or set aside, never a crash."""
+    good = {"user_id": ["a"], "event": ["open"]}
+    far = pl.Series([2**62]).cast(pl.Datetime("ms"))
+    for number, (time, reason) in enumerate(
+        [(pl.Series([[1]]), "unreadable_time"), (pl.Series([True]), "unreadable_time"), (far, "unreadable_time")]
+    ):
+        pl.DataFrame(good | {"time": time}).write_parquet(tmp_path / "x.parquet")
+        got = Result(tmp_path / f"{number}", "table", "x.parquet", (tmp_path / "x.parquet").read_bytes())
+        assert got.reasons == {reason: 1}
+    pl.DataFrame(good | {"time": [timedelta(1)]}).write_parquet(tmp_path / "x.parquet")
+    assert "Duration" in refusal(tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes())
+    pl.DataFrame(good).write_parquet(tmp_path / "x.parquet")
+    assert "lacks column(s) time" in refusal(tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes())
+
+
+def avro(*rows: dict[str, Any], **types: Any) -> bytes:
+    """A Currents file of purchases; types of single fields can be changed."""
+    usual = {"id": "string", "time": "long", "external_user_id": ["null", "string"], "price": ["null", "double"]}
+    fields = [{"name": name, "type": kind} for name, kind in {**usual, **types}.items()]
+    schema = {"type": "record", "name": "Purchase", "namespace": "x.users.behaviors", "fields": fields}
+    out = io.BytesIO()
+    filler = {"id": "1", "time": int(NOON.timestamp()), "external_user_id": "u", "price": None}
+    fastavro.writer(out, fastavro.parse_schema(schema), [filler | {"id": f"{i}"} | r for i, r in enumerate(rows)])
+    return out.getvalue()
+
+
+def test_hostile_avro(tmp_path: Path) -> None:
+    """Amounts and times that can't be meant are counted; wrapped and nested values are read; other files refused."""
+    prices = [{"price": p} for p in (9.989999771118164, float("nan"), float("inf"))]
+    times = [{"time": t} for t in (0, 2**62, 32503680000)]
+    got = Result(tmp_path, "currents", "a.avro", avro(*prices, *times))
+    assert got.column("revenue") == [9.99, None]
+    assert got.reasons == {"unreadable_revenue": 1, "before_1990": 1, "unreadable_time": 1, "in_the_future": 1}
+    nested = avro({"properties": {"int": 1}}, {"properties": {"size": 1}}, properties={"type": "map", "values": "int"})
+    assert read_bytes(tmp_path, "currents", "b.avro", nested)["properties"].to_list() == ["1", '{"size": 1}']
+    numbers = avro({"external_user_id": 23847937048550586}, external_user_id="long")
+    assert read_bytes(tmp_path, "currents", "c.avro", numbers)["user_id"].to_list() == ["23847937048550586"]
+    assert read_bytes(tmp_path, "currents", "d.avro", avro()).is_empty()
+    whole, bare = avro(*prices), io.BytesIO()
+    fastavro.writer(bare, {"type": "string"}, ["x"])
+    for content in (whole[: len(whole) - 20], whole.replace(b'"record"', b'"rexord"'), bare.getvalue()):
+        assert "no whole Avro file" in refusal(tmp_path, "currents", "e.avro", content)
+
+
+def read_bytes(folder: Path, source: str, name: str, content: bytes | str, **extract: Any) -> pl.DataFrame:
+    """The canonical rows of a file with that content."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return read(folder / name, Extract(source=source, path="x", **extract))  # type: ignore[arg-type]
+
+
+def test_recorded_callbacks_count_line_by_line(tmp_path: Path) -> None:
+    """Each line that isn't blank is a row: what is no request, or lacks its time, is set aside."""
+    good = (
+        "GET /hook?key=secret&adid=d1&activity_kind=event&created_at=1772936045&event_token=t&event_name=buy%20it&a=1"
+    )
+    lines = [good, good.replace("d1", "{adid}").replace("1772936045", "soon"), "", "noise", "GET //[?x=%zz&adid=&=&&"]
+    got = Result(tmp_path, "adjust", "calls.txt", "\r\n".join(lines))
+    assert (got.column("event"), got.reasons) == (["buy_it"], {"unreadable_time": 3})
+    assert "holds no recorded callback" in refusal(tmp_path, "adjust", "none.txt", "noise\n")
+    assert "lacks column(s) adid" in refusal(tmp_path, "adjust", "less.txt", good.replace("adid=d1&", ""))
+    assert "PNG" in refusal(tmp_path, "adjust", "png.txt", PNG)
+
+
+def test_a_name_that_the_study_maps_must_exist(tmp_path: Path) -> None:
+    """On our side and on theirs, in CSV, Parquet and JSON; a JSONPath must be one."""
+    for name, content in {"a.csv": as_csv("table", row()), "b.ndjson": as_json("table", row())}.items():
+        assert "lacks column(s) who" in refusal(tmp_path, "table", name, content, columns={"user_id": "who"})
+        assert "userid unknown" in refusal(tmp_path, "table", name, content, columns={"userid": "user_id"})
+    assert "userid unknown" in refusal(tmp_path, "currents", "c.avro", avro(), columns={"userid": "x"})
+    assert "JSONPath" in refusal(tmp_path, "amplitude", "d.json", as_json("amplitude", row()), columns={"event": "$["})
+    mapped = read_bytes(tmp_path, "amplitude", "e.json", as_json("amplitude", row()), columns={"user_id": "device_id"})
+    assert mapped["user_id"].to_list() == ["d1"]
+    mapped = read_bytes(
+        tmp_path, "appsflyer", "f.json", as_json("appsflyer", row()), columns={"user_id": "campaign_id"}
+    )
+    assert mapped["user_id"].to_list() == ["x"]
+
+
+@pytest.mark.parametrize("case", ["appsflyer csv properties", "table csv note", "amplitude json note"])
+def test_a_cell_of_100_megabytes_does_no_harm(tmp_path: Path, case: str) -> None:
+    """It is read, whether anybody needs it or not, and the rows around it are there."""
+    source, form, cell = case.split()
+    name, content = written(source, form, row(1), row(2, **{cell: "x" * 100_000_000}), row(3))
+    got = read_bytes(tmp_path, source, name, content)
+    assert got["user_id"].to_list() == ["u1", "u2", "u3"]
+    assert got["fault"].null_count() == 3
+
+
+fuzz = settings(
+    max_examples=int(__import__("os").environ.get("FUZZ", "12")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+NASTY = [
+    *(
+        " ",
+        "null",
+        "NaN",
+        "-0",
+        "1e999",
+        "\ufeff",
+        '"',
+        '""',
+        "'",
+        "a\nb",
+        "a\r\nb",
+        "\r",
+        ",",
+        "\x1f",
+        "\\",
+        "NA",
+        "[]",
+    ),
+    *("0001007", "1.5E+16", "9" * 40, "2026-13-01", "2026-03-08 02:30:00", "1772971200", "{", '{"a":{"b":[1,null]}}'),
+    *("{adid}", "00000000-0000-0000-0000-000000000000", "\u2028", "ﷺ" * 9, "merge", "erasure", "false", "Event Name"),
+]
+CELL = st.sampled_from(NASTY) | TEXT
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | CELL
+VALUE = st.recursive(SCALAR, lambda v: st.lists(v, max_size=3) | st.dictionaries(CELL, v, max_size=3), max_leaves=5)
+SLOTS = ("user", "device", "name", "time", "revenue", "country", "note", "properties")
+
+
+def hostile(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Cells]]:
+    """Rows of which some cells hold what nobody expects."""
+    cells = st.dictionaries(st.sampled_from(SLOTS), values, max_size=len(SLOTS))
+    return st.lists(cells, max_size=20).map(lambda rows: [row(i, **c) for i, c in enumerate(rows)])
+
+
+@fuzz
+@each_csv
+@given(rows=hostile(CELL))
+def test_no_cells_of_a_csv_get_lost(tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]) -> None:
+    """As many rows come out, kept or with a reason, as went in."""
+    assert Result(tmp_path_factory.mktemp("x"), source, "x.csv", as_csv(source, *rows)).totals["rows"] == len(rows)
+
+
+@fuzz
+@each_json
+@given(rows=hostile(VALUE))
+def test_no_json_values_get_lost(tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]) -> None:
+    """As many rows come out, kept or with a reason, as went in, whatever type and nesting their values have."""
+    folder = tmp_path_factory.mktemp("x")
+    try:
+        got = Result(folder, source, *written(source, "json", row(99), *rows))
+    except InputError as error:
+        check(error)
+    else:
+        assert got.totals["rows"] == len(rows) + 1
+
+
+@fuzz
+@pytest.mark.parametrize("source", ["table", "appsflyer", "ga4"])
+@given(data=st.data())
+def test_no_parquet_column_of_any_type_gets_lost(
+    tmp_path_factory: pytest.TempPathFactory, source: str, data: st.DataObject
+) -> None:
+    """Columns of any type: every row is accounted for, or the file is refused in a sentence."""
+    names = {"table": table, "appsflyer": push, "ga4": ga4}[source](row())
+    columns = [column(name, dtype=data.draw(st.sampled_from(TYPES))) for name in names]
+    frame = data.draw(dataframes(columns, min_size=1, max_size=5, allow_infinity=True))
+    out = io.BytesIO()
+    frame.write_parquet(out)
+    try:
+        got = Result(tmp_path_factory.mktemp("x"), source, "x.parquet", out.getvalue())
+    except InputError as error:
+        check(error)
+    else:
+        assert got.totals["rows"] == frame.height
+
+
+TYPES = [
+    pl.String,
+    pl.Int64,
+    pl.UInt64,
+    pl.Int8,
+    pl.Float64,
+    pl.Float32,
+    pl.Boolean,
+    pl.Binary,
+    pl.Categorical,
+    pl.Null,
+]
+TYPES += [pl.Date, pl.Time, pl.Duration, pl.Datetime("ns"), pl.Datetime("ms", "Asia/Tokyo"), pl.Decimal(38, 2)]
+TYPES += [pl.List(pl.String), pl.Struct({"a": pl.Int64, "b": pl.List(pl.Float64)})]
+
+
+def samples() -> dict[str, tuple[str, bytes]]:
+    """A sound file of each kind: name → source, content."""
+    rows = [row(i) for i in range(30)]
+    files = {f"{source}.csv": (source, as_csv(source, *rows).encode()) for source in CSV}
+    files |= {f"{source}{JSON_SUFFIX[source]}": (source, as_json(source, *rows).encode()) for source in JSON}
+    files |= {f"{s}.csv.gz": (s, gzip.compress(files[f"{s}.csv"][1])) for s in CSV}
+    files["amplitude.zip"] = ("amplitude", zipped({"a.json": files["amplitude.json"][1]}))
+    files["currents.avro"] = ("currents", avro(*({} for _ in rows)))
+    files["table.parquet"] = ("table", parquet(*(table(c) for c in rows)))
+    return files
+
+
+@settings(fuzz, max_examples=int(__import__("os").environ.get("FUZZ2", "60")))
+@pytest.mark.parametrize("name", list(samples()))
+@given(data=st.data())
+def test_damage_is_told_or_counted(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    """A sound file with a piece cut out and other bytes in its place: canonical rows or an error of ours."""
+    source, content = samples()[name]
+    start = data.draw(st.integers(0, len(content)))
+    cut, put = data.draw(st.integers(0, 40)), data.draw(st.binary(max_size=8))
+    try:
+        got = read_bytes(tmp_path, source, name, content[:start] + put + content[start + cut :])
+    except InputError as error:
+        check(error)
+    else:
+        assert got.columns == list(sources.parse.CANONICAL)
+
+
+@pytest.mark.parametrize("source", list(READERS))
+@settings(fuzz, max_examples=int(__import__("os").environ.get("FUZZ2", "40")))
+@given(data=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_no_bytes_end_in_a_stack_trace(tmp_path: Path, source: str, data: bytes) -> None:
+    """Whatever a file holds, reading gives canonical rows or an error of ours."""
+    for suffix in SUFFIXES[source]:
+        try:
+            got = read_bytes(tmp_path, source, f"x{suffix}", data)
+        except InputError as error:
+            check(error)
+        else:
+            assert got.columns == list(sources.parse.CANONICAL)

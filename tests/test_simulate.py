@@ -130,9 +130,7 @@ def test_table_and_appsflyer_hold_the_same_world(tmp_path: Path) -> None:
     for source in ("table", "appsflyer"):
         simulate_exports.write(world, tmp_path / source, source)
     table = read(tmp_path / "table/raw/events.parquet", Extract(source="table", path="x"))
-    reports = pl.concat(
-        read(f, Extract(source="appsflyer", path="x")) for f in (tmp_path / "appsflyer/raw").iterdir()
-    )
+    reports = pl.concat(read(f, Extract(source="appsflyer", path="x")) for f in (tmp_path / "appsflyer/raw").iterdir())
     columns = ["user_id", "event_time", "event_kind"]
     assert table.select(columns).sort(columns).equals(reports.select(columns).sort(columns))
 

@@ -10,12 +10,8 @@ from pathlib import Path
 import fastavro
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from churn import events, sources, store
-from churn.errors import InputError
-from churn.sources import READERS
+from churn import events, store
 from churn.study import Extract, parse
 
 from .conftest import SHARED, read
@@ -181,42 +177,6 @@ def test_currents_types_prices_and_machines(tmp_path: Path) -> None:
     assert opened["fault"].to_list() == [None, "by_machine"]
     control = currents(tmp_path, "campaigns.EnrollInControl", {"id": "5", "time": 1772936045})
     assert control.select("event", "event_kind").row(0) == ("campaigns_enroll_in_control", "other")
-
-
-SUFFIX = {
-    "adjust": "csv.gz",
-    "amplitude": "json.gz",
-    "appsflyer": "csv.gz",
-    "branch": "csv.gz",
-    "currents": "avro",
-    "ga4": "json.gz",
-    "table": "csv.gz",
-}
-
-
-@pytest.mark.parametrize("source", list(READERS))
-def test_a_truncated_file_is_one_sentence(tmp_path: Path, source: str) -> None:
-    """A download cut off half-way is refused by name, never half read."""
-    whole = gzip.compress(b"a,b\n" + bytes(range(256)) * 400)
-    file = tmp_path / f"x.{SUFFIX[source]}"
-    file.write_bytes(b"Obj\x01" + b"\x02" * 30 if source == "currents" else whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"x\."):
-        read(file, extract(source))
-
-
-@pytest.mark.parametrize("source", list(READERS))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
-def test_no_bytes_end_in_a_stack_trace(tmp_path: Path, source: str, data: bytes) -> None:
-    """Whatever a file holds, reading gives canonical rows or an error of ours."""
-    for suffix in sources.SUFFIXES[source]:
-        file = tmp_path / f"x{suffix}"
-        file.write_bytes(data)
-        try:
-            got = read(file, extract(source))
-        except InputError:
-            continue
-        assert got.columns == list(sources.parse.CANONICAL)
 
 
 REFUSED, SECOND, TEST = {"consent_refused": 1}, {"not_primary": 1}, {"test_environment": 1}

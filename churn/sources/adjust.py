@@ -6,14 +6,14 @@ An uninstall row's own time is back-dated to the last session, so the row counts
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import polars as pl
 
 from churn.errors import InputError
-from churn.sources import parse
+from churn.sources import columns, parse, unpack
 from churn.study import Extract
 
 SUFFIXES = (".csv", ".csv.gz", ".txt")
@@ -56,15 +56,17 @@ IDENTITY = ("anonymous_id", "activity", "event", "event_time", "transaction")
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events; event_id from adid, activity, event, time and transaction."""
-    opened = _callbacks(path) if path.suffix == ".txt" else _upload(path, extract)
-    raw = parse.named(opened, FIELDS, NEEDED, extract, path)
+    if path.suffix == ".txt":
+        raw = columns.named(_callbacks(path, extract), FIELDS, NEEDED, extract, path)
+    else:
+        raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _bare)
     is_event = pl.col("activity") == "event"
     raw = raw.with_columns(
         name=pl.when(is_event).then(pl.coalesce("label", "token")).otherwise(pl.col("activity")),
         event_time=parse.time("time", extract.timezone),
         event_time_basis=pl.when(pl.col("activity") == "uninstall").then(pl.lit("detected")).otherwise(pl.lit("exact")),
         received_time=parse.moment(_upload_hour(path)),
-        usd=(pl.col("cents").cast(pl.Float64, strict=False) / 100).cast(pl.String),
+        usd=pl.coalesce((parse.number("cents") / 100).cast(pl.String), "cents"),
         limited=pl.when(pl.col("tracking") == "0").then(pl.lit("1")),
     )
     by_activity = pl.col("activity").replace_strict(KINDS, default="other", return_dtype=pl.String)
@@ -80,22 +82,21 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     )
 
 
-def _upload(path: Path, extract: Extract) -> pl.LazyFrame:
-    return parse.text_csv(path, extract).rename(lambda c: re.sub(r"^[{\[\"]+|[}\]\"]+$", "", c), strict=False)
+def _bare(column: str) -> str:
+    return re.sub(r"^[{\[\"]+|[}\]\"]+$", "", column)
 
 
-def _callbacks(path: Path) -> pl.LazyFrame:
+def _callbacks(path: Path, extract: Extract) -> pl.LazyFrame:
     """Recorded requests, one a line: the query's pairs as columns, the customer's names for token fields made one."""
-    lines = [line.split() for line in path.read_text("utf-8-sig").splitlines()]
-    queries = [urlsplit(words[1]).query for words in lines if len(words) > 1]
+    unpack.check_text(path, extract)
+    lines = [line.split() for line in path.read_text("utf-8-sig").split("\n")]
+    queries = [words[min(1, len(words) - 1)].partition("?")[2].partition("#")[0] for words in lines if words]
     rows = [{k.removesuffix("_token"): v for k, v in parse_qsl(q) if k != "key"} for q in queries]
     if not any(rows):
         raise InputError(f"{path} holds no recorded callback; expected lines like GET /path?adid=…&activity_kind=…")
     frame = pl.DataFrame(rows, infer_schema_length=None).cast(pl.String)
-    return frame.lazy().with_row_index("source_row", offset=1)
+    return frame.lazy().with_row_index(columns.ROW, offset=1)
 
 
 def _upload_hour(path: Path) -> datetime | None:
-    found = re.search(r"_(\d{4}-\d\d-\d\dT\d{6})_", path.name)
-    hour = datetime.strptime(found[1], "%Y-%m-%dT%H%M%S").replace(tzinfo=UTC) if found else None
-    return hour + timedelta(hours=1) if hour else None
+    return parse.period_end(path.name, r"_(\d{4}-\d\d-\d\dT\d{6})_", "%Y-%m-%dT%H%M%S", timedelta(hours=1))

@@ -5,13 +5,11 @@ lets repeats of (device_id, $insert_id) through after a week; without $insert_id
 record says that one Amplitude id became another: it is kept as an event of kind ``merge``.
 """
 
-import shutil
-import zipfile
 from pathlib import Path
 
 import polars as pl
 
-from churn.sources import jsonlines, parse
+from churn.sources import jsonlines, parse, unpack
 from churn.study import Extract
 
 SUFFIXES = (".zip", ".json.gz", ".json")
@@ -48,7 +46,8 @@ PATHS = {
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one export file."""
-    raw = jsonlines.fields(jsonlines.read(_members(path, scratch), scratch), PATHS, extract)
+    lines = jsonlines.read(unpack.members(path, scratch), extract, scratch)
+    raw = jsonlines.fields(lines, PATHS, extract)
     is_merge = pl.col("merged").is_not_null()
     by_insert = pl.concat_str("device", "insert", separator="\x1f")
     raw = raw.with_columns(
@@ -59,27 +58,12 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         received_time=parse.time("arrived", "UTC").fill_null(parse.time("merge_arrived", "UTC")),
     )
     ids = [pl.lit("amplitude_id:") + parse.identifier(c) for c in ("amplitude", "merged")]
-    faults = {"not_json": jsonlines.is_not_json()}
     return parse.events(
         raw,
         extract,
         kinds=KINDS,
         device="amplitude_device",
         own_id=["id"],
-        faults=faults,
         ids=ids,
         stated_kind=pl.when(is_merge).then(pl.lit("merge")),
     )
-
-
-def _members(path: Path, scratch: Path) -> list[Path]:
-    """The file itself, or a ZIP's members unpacked into ``scratch``."""
-    if not zipfile.is_zipfile(path):
-        return [path]
-    with zipfile.ZipFile(path) as archive:
-        names = sorted(n for n in archive.namelist() if not n.endswith("/"))
-        parts = [scratch / f"{path.name}-{i}.json" for i in range(len(names))]
-        for name, part in zip(names, parts, strict=True):
-            with archive.open(name) as packed, part.open("wb") as out:
-                shutil.copyfileobj(packed, out)
-    return [part for part in parts if part.stat().st_size]

@@ -8,15 +8,15 @@ was noticed, days after it happened.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from churn.sources import jsonlines, parse
+from churn.sources import columns, parse
 from churn.study import Extract
 
-SUFFIXES = (".csv", ".csv.gz", ".gz", ".parquet", ".snappy", ".json", ".ndjson", ".jsonl")
+SUFFIXES = (".csv", ".gz", ".parquet", ".snappy", ".json", ".ndjson", ".jsonl")
 SETTLING_DAYS = 2  # final about 48 h after the UTC day
 NEEDED = ("time", "name", "device")
 FIELDS = {
@@ -59,8 +59,13 @@ DENIED = ("denied", "restricted", "af_unavailable")
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one report; event_id from AppsFlyer ID, event, second, value and app."""
-    raw = parse.named(_open(path, extract, scratch), FIELDS, NEEDED, extract, path).with_columns(
-        event_time=parse.local_time("time", extract.timezone),
+    raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
+    dtype = raw.collect_schema()["time"]
+    is_text = dtype == pl.String
+    raw = raw.with_columns(
+        event_time=parse.local_time("time", extract.timezone)
+        if is_text
+        else parse.time("time", extract.timezone, dtype),
         event_time_basis=pl.when(parse.event_name("name").str.ends_with("uninstall"))
         .then(pl.lit("detected"))
         .otherwise(pl.lit("tz_assumed")),
@@ -82,25 +87,15 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     )
 
 
-def _open(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """The file's rows as text under the API's column names."""
-    if path.suffix in {".json", ".ndjson", ".jsonl"}:
-        paths = {theirs: f"$.{theirs}" for theirs in FIELDS.values()}
-        return jsonlines.fields(jsonlines.read([path], scratch), paths, extract)
-    if path.suffix == ".parquet":
-        raw = pl.scan_parquet(path, hive_partitioning=False).with_row_index("source_row", offset=1)
-    else:
-        raw = parse.text_csv(path, extract)
-    return raw.rename(lambda c: re.sub(r"\s+", "_", c.strip().lower()), strict=False)
+def _api_name(column: str) -> str:
+    return re.sub(r"\s+", "_", column.strip().lower())
 
 
 def _folder_hour(path: Path) -> datetime | None:
     """The end of the hour in a Data Locker folder, t=…/dt=2026-03-08/h=2: when its rows had arrived."""
-    found = re.search(r"dt=(\d{4}-\d\d-\d\d)/h=(\d+)", path.as_posix())
-    if not found:
-        return None
-    day = datetime.strptime(found[1], "%Y-%m-%d").replace(tzinfo=UTC)
-    return day + timedelta(hours=int(found[2]) + 1)
+    hour = re.search(r"/h=(\d{1,4})/", path.as_posix())
+    length = timedelta(hours=int(hour[1]) + 1 if hour else 0)
+    return parse.period_end(path.as_posix(), r"dt=(\d{4}-\d\d-\d\d)/h=\d{1,4}/", "%Y-%m-%d", length)
 
 
 def topic(path: str) -> tuple[str, int] | None:

@@ -4,13 +4,12 @@ The day in the path is when Branch had the rows, the only receive time there is.
 (``hash_version`` tells), so hashed device ids are not used; there are no uninstalls.
 """
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from churn.sources import parse
+from churn.sources import columns, parse
 from churn.study import Extract
 
 SUFFIXES = (".csv", ".csv.gz")
@@ -42,7 +41,7 @@ FIELDS = {
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one topic's file; event_id is Branch's own."""
-    raw = parse.named(parse.text_csv(path, extract), FIELDS, NEEDED, extract, path)
+    raw = columns.read(path, FIELDS, NEEDED, extract, scratch)
     plain = [
         pl.when(pl.col("hashed").is_null()).then(pl.col(c)).alias(c) for c in ("idfa", "idfv", "gaid", "android_id")
     ]
@@ -57,8 +56,5 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
 
 def _export_day(path: Path) -> datetime | None:
     """The end of the day in the path or file name, when the export can be had at the earliest."""
-    found = re.search(r"y=(\d{4})/m=(\d\d)/d=(\d\d)", path.as_posix()) or re.search(r"(\d{4})-(\d\d)-(\d\d)", path.name)
-    if not found:
-        return None
-    year, month, day = map(int, found.groups())
-    return datetime(year, month, day, tzinfo=UTC) + timedelta(days=1)
+    pattern = r"y=(\d{4})/m=(\d\d)/d=(\d\d)|(\d{4}-\d\d-\d\d)[^/]*$"
+    return parse.period_end(path.as_posix(), pattern, "%Y-%m-%d", timedelta(days=1))

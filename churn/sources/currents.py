@@ -7,7 +7,7 @@ was merged into another (kind ``merge``); campaign, canvas and control-group fie
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ KINDS = {
     "subscription.GlobalStateChange": "subscription_change",
 }
 ENGAGED = ("Open", "Click")  # of a message: a person did it, unless a machine did
+TYPES = {"string", "int", "long", "float", "double", "boolean"}
 MACHINE = ("machine_open", "is_suspected_bot_click")
 FIELDS = {
     "id": "id",
@@ -56,7 +57,8 @@ FIELDS = {
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one Avro file; event_id is Braze's own."""
     kind, records = _records(path)
-    rows = [_row(r, FIELDS | extract.columns) for r in records]
+    fields = parse.theirs(FIELDS, extract)
+    rows = [_row(r, fields) for r in records]
     schema = dict.fromkeys([*FIELDS, "kept", "machine"], pl.String)
     raw = pl.LazyFrame(rows, schema=schema).with_row_index("source_row", offset=1)
     own_name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.replace("app.", "").replace(".", "_")).lower()
@@ -92,15 +94,15 @@ def _records(path: Path) -> tuple[str, list[dict[str, Any]]]:
         with path.open("rb") as stream:
             reader = fastavro.reader(stream)
             schema: Any = reader.writer_schema
-            rows: Any = list(reader)
+            rows = [dict(row) for row in reader]  # type: ignore[arg-type]
+            return re.sub(r"^.*?\busers\.(behaviors\.)?", "", schema["name"]), rows
     except Exception as error:  # a damaged length or schema ends in many kinds, MemoryError among them
         raise InputError(f"{path} is no whole Avro file ({type(error).__name__}); fetch it again") from error
-    return re.sub(r"^.*?\busers\.(behaviors\.)?", "", schema["name"]), rows
 
 
 def _row(record: dict[str, Any], fields: dict[str, str]) -> dict[str, str | None]:
     plain = {name: _plain(value) for name, value in record.items()}
-    row = {ours: _text(plain.get(theirs)) for ours, theirs in fields.items() if ours in FIELDS}
+    row = {ours: _text(plain.get(theirs)) for ours, theirs in fields.items()}
     known = {*fields.values(), "app_group_id"}
     kept = {name: value for name, value in plain.items() if name not in known and value is not None}
     machine = "1" if any(plain.get(name) for name in MACHINE) else None
@@ -109,10 +111,12 @@ def _row(record: dict[str, Any], fields: dict[str, str]) -> dict[str, str | None
 
 def _plain(value: Any) -> Any:
     """Custom connectors wrap nullable values by type: {"string": "ios"}."""
-    return next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else value
+    return next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 and {*value} <= TYPES else value
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str)
     return None if value is None or value == "" else str(value)
 
 
@@ -124,5 +128,4 @@ def _kind(kind: str) -> str:
 
 def _folder_hour(path: Path) -> datetime | None:
     """The end of the queueing hour in the folder's name."""
-    found = re.search(r"date=(\d{4}-\d\d-\d\d-\d\d)", path.as_posix())
-    return datetime.strptime(found[1], "%Y-%m-%d-%H").replace(tzinfo=UTC) + timedelta(hours=1) if found else None
+    return parse.period_end(path.as_posix(), r"date=(\d{4}-\d\d-\d\d-\d\d)", "%Y-%m-%d-%H", timedelta(hours=1))

@@ -7,11 +7,12 @@ table of a day still running (intraday) is passed over once the day's own is the
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from churn.errors import InputError
 from churn.sources import jsonlines, parse
 from churn.study import Extract
 
@@ -32,6 +33,8 @@ KINDS = {
     "refund": "refund",
     "ad_impression": "ad_revenue",
 }
+EARNING = ("in_app_purchase", "purchase", "ecommerce_purchase")
+VALUE = ("whole", "double", "single")
 MICROS = 1e6  # in_app_purchase states its value in millionths when it is a whole number
 PATHS = {
     "at": "$.event_timestamp",
@@ -61,7 +64,7 @@ IDENTITY = ("stream", "anonymous_id", "event", "at", "bundle", "values")
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one daily table; event_id from device, name, time, bundle and parameters."""
-    raw = jsonlines.fields(_lines(path, scratch), PATHS, extract)
+    raw = jsonlines.fields(_lines(path, extract, scratch), PATHS, extract)
     on_ios = pl.col("platform").str.to_lowercase() == "ios"
     raw = raw.with_columns(
         event_time=parse.time("at", "UTC"),
@@ -71,6 +74,7 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         gaid=pl.when(~on_ios).then(pl.col("advertising")),
         refused=pl.when(pl.col("storage").str.to_lowercase().is_in(["no", "false", "0"])).then(pl.lit("1")),
         values=_values(),
+        amount=pl.coalesce("bought", "refunded", pl.when(pl.col("name").is_in(EARNING)).then(pl.coalesce(*VALUE))),
     )
     return parse.events(
         raw,
@@ -78,32 +82,42 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         kinds=KINDS,
         device="ga_pseudo_id",
         own_id=IDENTITY,
-        faults={"not_json": jsonlines.is_not_json()},
-        revenue=_revenue(),
+        revenue=parse.number("amount") / _divisor(),
     )
 
 
-def _lines(path: Path, scratch: Path) -> pl.LazyFrame:
+def _lines(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     if path.suffix != ".parquet":
-        return jsonlines.read([path], scratch)
-    rows = pl.scan_parquet(path, hive_partitioning=False)
-    line = pl.struct(pl.all()).struct.json_encode().alias(jsonlines.LINE)
+        return jsonlines.read([path], extract, scratch)
+    rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
+    there = rows.collect_schema().names()
+    roots = {re.sub(r"^\$?(?:\.|\[')?(\w*).*", r"\1", path) for path in parse.theirs(PATHS, extract).values()}
+    used = [c for c in there if c in roots]
+    if missing := {"event_timestamp", "event_name"} - set(used):
+        raise InputError(f"{path} lacks column(s) {', '.join(sorted(missing))}; it has {', '.join(there[:40])}")
+    line = pl.struct(used).struct.json_encode().alias(jsonlines.LINE)
     return rows.select(line).with_row_index("source_row", offset=1)
 
 
-def _revenue() -> pl.Expr:
-    whole = parse.number("whole") / pl.when(pl.col("name") == "in_app_purchase").then(MICROS).otherwise(1.0)
-    stated = pl.coalesce(whole, parse.number("double"), parse.number("single"))
-    earns = pl.col("name").is_in(["in_app_purchase", "purchase", "ecommerce_purchase"])
-    return pl.coalesce(parse.number("bought"), -parse.number("refunded"), pl.when(earns).then(stated))
+def _divisor() -> pl.Expr:
+    in_micros = (pl.col("name") == "in_app_purchase") & pl.col("whole").is_not_null()
+    by_kind = pl.when(pl.col("bought").is_not_null()).then(1.0).when(pl.col("refunded").is_not_null()).then(-1.0)
+    return by_kind.when(in_micros).then(MICROS).otherwise(1.0)
 
 
 def _values() -> pl.Expr:
     """The parameters' values in order: Parquet and JSON write them differently, this is the same in both."""
     values = pl.col("properties").str.replace_all(r'"\w+_value":null,?|[\s"{}]', "")
-    return values.str.replace_all(r",+", ",").str.replace_all(",]", "]", literal=True)
+    return (
+        values.str.replace_all(r",+", ",").str.replace_all(r",\]", "]").str.replace_all(r"(\d)\.0([,\]])", "${1}${2}")
+    )
 
 
 def _table_day(path: Path) -> datetime | None:
-    found = re.search(r"events_(?:intraday_)?(\d{8})", path.name)
-    return datetime.strptime(found[1], "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=2) if found else None
+    return parse.period_end(path.name, r"events_(?:intraday_)?(\d{8})", "%Y%m%d", timedelta(days=2))
+
+
+def table(path: str) -> tuple[str, bool] | None:
+    """Folder and day of a table, and whether it is that of a day still running; null where the name states no day."""
+    found = re.search(r"^(.*?)events_(intraday_)?(\d{8})[^/]*$", path)
+    return (found[1] + found[3], bool(found[2])) if found else None
