@@ -20,6 +20,7 @@ from churn.braze import client, export, ledger, payload
 from churn.braze.client import Target
 from churn.errors import GateError, TerminalBrazeError, TransientBrazeError
 from churn.sandbox import server
+from churn.sandbox.rules import Profile
 from churn.sandbox.server import Sandbox
 from churn.study import Study
 
@@ -332,8 +333,10 @@ def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
     assert "pass-word-1" not in str(caught.value)
 
 
-def test_a_ledger_on_postgresql_does_the_same(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
-    """On a real PostgreSQL: told once, nothing again, a flip alone, and what was refused is listed."""
+def test_a_ledger_on_postgresql_does_the_same(
+    sandbox: Sandbox, deliver: Callable[..., export.Export], make_study: Callable[..., Study]
+) -> None:
+    """On a real PostgreSQL: told once, nothing again, a flip alone, a used run id refused, the forgotten told null."""
     url = os.environ.get("CHURN_TEST_POSTGRES_URL")
     if not url:
         unavailable("CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried")
@@ -347,6 +350,13 @@ def test_a_ledger_on_postgresql_does_the_same(sandbox: Sandbox, deliver: Callabl
         assert deliver(scores({"a": "low", "b": "low"}), braze=braze, run_id=third).summary["n_sent"] == 1
         with pytest.raises(TerminalBrazeError, match="is in the ledger already"):
             deliver(scores({"a": "high"}), braze=braze, run_id=third)
+        study = make_study(braze={"endpoint": sandbox.url, **braze})
+        assert export.forget(study, ["a", "never-told"]) == 1
+        fourth, fifth = (f"pg-{secrets.token_hex(4)}" for _ in range(2))
+        assert deliver(scores({"b": "low"}), braze=braze, run_id=fourth).summary["n_sent"] == 1
+        assert told(sandbox) == {"b": "low"}
+        assert deliver(scores({"b": "low"}), braze=braze, run_id=fifth).summary["n_changed"] == 0
+        assert export.forget(study, ["a"]) == 0
 
 
 @settings(max_examples=25, deadline=None)
@@ -372,3 +382,35 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
             export.run(scores(night), study, run_id=f"r{i}", findings=PASSED, send=True, progress=False)
         assert told(running) == nights[-1]
         assert running.state.n_requests == before
+
+
+@pytest.mark.parametrize(
+    ("braze", "key", "sent_as"),
+    [
+        ({"identifier": "braze_id"}, ("braze_id", "who-1"), "who-1"),
+        (
+            {"identifier": "user_alias", "alias_label": "appsflyer_id"},
+            ("user_alias", "appsflyer_id:who-1"),
+            {"alias_name": "who-1", "alias_label": "appsflyer_id"},
+        ),
+    ],
+)
+def test_any_identifier_can_be_how_users_are_addressed(
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    braze: dict[str, Any],
+    key: tuple[str, str],
+    sent_as: Any,
+) -> None:
+    """By Braze id or alias the profile meant gets the segment; whoever has no identifier is not sent, and counted."""
+    sandbox.state.profiles[key] = Profile({key[0]: key[1]})
+    table = scores({"u1": "high", "u2": "low"}).with_columns(identifier=pl.Series(["who-1", None]))
+    planned = deliver(table, send=False, braze=braze)
+    body = json.loads(planned.sample_bodies[0])["attributes"][0][braze["identifier"]]
+    assert type(body) is type(sent_as)
+    assert "who-1" not in planned.sample_bodies[0]
+    done = deliver(table, braze=braze)
+    assert sandbox.state.profiles[key].attributes["churn_segment"] == "high"
+    assert (done.summary["n_sent"], done.summary["n_unmatched"]) == (1, 1)
+    assert done.outcomes["outcome"].sort().to_list() == ["not matched", "sent"]
+    assert deliver(table, braze=braze).summary["n_requests_sent"] == 0

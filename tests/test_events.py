@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from churn import events, identity, staging, store
+from churn import events, identity, store
 from churn.errors import InputError, StoreError
 from churn.study import Study, load
 
@@ -250,24 +250,6 @@ def test_the_copy_received_first_is_kept(tmp_path: Path, make_study: Callable[..
     kept = store.scan(store.open_filled(study), "events").collect()
     assert kept["received_time"].to_list() == [datetime(2026, 3, 2, tzinfo=UTC)]
     assert result.files.sort("address")["copies"].to_list() == [1, 0]
-
-
-def test_only_new_or_changed_files_are_read(
-    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second ingest opens nothing; a file that changed is read again and adds only its new rows."""
-    write(tmp_path / "a.csv", "a,open,2026-03-01")
-    (tmp_path / "b.csv").write_text("user_id,event,time,event_id\na,open,2026-03-02,1\n")
-    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    events.ingest(study, NOW, progress=False)
-    opened: list[Path] = []
-    digest = staging.file_digest
-    monkeypatch.setattr(staging, "file_digest", lambda path: opened.append(path) or digest(path))
-    assert events.ingest(study, NOW, progress=False).n_new_files == 0
-    assert opened == []
-    (tmp_path / "b.csv").write_text("user_id,event,time,event_id\na,open,2026-03-02,1\na,open,2026-03-03,2\n")
-    assert events.ingest(study, NOW, progress=False).totals == {"rows": 2, "kept": 1, "duplicate": 1, "quarantined": 0}
-    assert [path.name for path in opened] == ["b.csv"]
 
 
 def test_every_count_adds_up_by_day_and_event(tmp_path: Path, make_study: Callable[..., Study]) -> None:
