@@ -261,6 +261,5 @@ def _commit(target: Store, study: Study, batch_id: str) -> Store:
     volume = store.scan(seen, "volume").collect()
     covered, first = coverage.covered_until(volume, study), min(volume["date"], default=None)
     done = replace(seen, covered_until=covered, first_date=first, adopted=identity.adopt(seen, study, batch_id))
-    store.commit(done)
-    store.sweep(done)
+    store.commit(done)  # what it replaces stays until the next ingest: somebody may be reading it
     return done

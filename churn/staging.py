@@ -23,6 +23,7 @@ from churn.tables import bucket_of
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # an older event time is a clock that was never set
 FUTURE_TOLERANCE = timedelta(days=1)  # device clocks and zones
 GROUP_BYTES, GROUP_FILES = 512 * 2**20, 256  # read together
+FILE_ROWS = 30_000
 LINEAGE = {"source": pl.String, "extract": pl.String, "source_file": pl.String, "file": pl.Int64}
 
 Staged = tuple[Found, str]  # a new file and its digest
@@ -100,7 +101,8 @@ def _sink(frames: list[pl.LazyFrame], files: list[tuple[Found, Path]], folder: P
     """Write the frames by bucket; a damaged file among them is found and named."""
     folder.mkdir()
     try:
-        pl.concat(frames).sink_parquet(pl.PartitionBy(folder, key="bucket"), mkdir=True)
+        # Many small files, since what a partition has yet to write waits in memory.
+        pl.concat(frames).sink_parquet(pl.PartitionBy(folder, key="bucket", max_rows_per_file=FILE_ROWS), mkdir=True)
     except sources.UNREADABLE:
         for frame, (found, path) in zip(frames, files, strict=True):
             try:

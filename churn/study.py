@@ -26,6 +26,7 @@ def _known_zone(name: str) -> str:
 
 def _known_encoding(name: str) -> str:
     try:
+        "".encode(name)
         return codecs.lookup(name).name
     except LookupError:
         raise ValueError(f"{name!r} is no encoding; write one like 'utf-8' or 'latin-1'") from None

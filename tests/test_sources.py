@@ -1,11 +1,14 @@
 """Readers: extracts → canonical events."""
 
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cramjam
 import polars as pl
 import pytest
 
+from churn import sources
 from churn.errors import InputError
 from churn.sources import parse
 from churn.sources.find import find
@@ -149,6 +152,50 @@ def test_unreadable_files_are_refused_in_one_sentence(tmp_path: Path, make_study
         read(tmp_path / "fake.parquet", TABLE)
     with pytest.raises(InputError, match="no file at"):
         find(Extract(source="table", path="nothing-here"), make_study())
+
+
+def hadoop(*blocks: bytes) -> bytes:
+    """Blocks as Hadoop writes them: length of the plain text, then packed length and raw snappy of each piece."""
+    packed = b""
+    for block in blocks:
+        packed += struct.pack(">I", len(block))
+        for piece in (block[:10], block[10:]):
+            raw = bytes(cramjam.snappy.compress_raw(piece))
+            packed += struct.pack(">I", len(raw)) + raw
+    return packed
+
+
+@pytest.mark.parametrize("name", ["part-00000.snappy", "part-00000.csv.snappy"])
+def test_snappy_files_are_read_framed_and_in_blocks(tmp_path: Path, name: str) -> None:
+    """Both forms give the rows of the plain file, received when the folder's hour ends; cut off, both are refused."""
+    text = HEADER + "".join(f"2026-03-08 02:00:{i:02d},a,dev-{i},u,{{}},,,app,true,US\n" for i in range(60))
+    plain = appsflyer(tmp_path, *text.splitlines()[1:])
+    folder = tmp_path / "t=inapps/dt=2026-03-08/h=2"
+    folder.mkdir(parents=True)
+    half = len(text) // 2
+    for packed in (bytes(cramjam.snappy.compress(text.encode())), hadoop(text[:half].encode(), text[half:].encode())):
+        (folder / name).write_bytes(packed)
+        got = read(folder / name, AF)
+        assert got.drop("received_time").equals(plain.drop("received_time"))
+        assert got["received_time"].unique().to_list() == [datetime(2026, 3, 8, 3, tzinfo=UTC)]
+        for damaged in (packed[:-7], packed[:20], packed[:30] + b"\xff" * 30 + packed[60:]):
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(InputError, match=r"part-00000.*can't be read"):
+                read(folder / name, AF)
+
+
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("t=inapps/dt=2026-03-08/h=2/x.gz", datetime(2026, 3, 8, 3, tzinfo=UTC)),
+        ("t=inapps/dt=2026-03-08/h=25/app_id=x/x.gz", datetime(2026, 3, 9, 2, tzinfo=UTC)),  # seen: not known what for
+        ("t=inapps/dt=2026-13-08/h=2/x.gz", None),
+        ("t=inapps/h=2/x.gz", None),
+    ],
+)
+def test_a_folder_says_when_its_rows_arrived(path: str, end: datetime | None) -> None:
+    """The end of its hour, so that nothing counts as known before it was; null where no such hour exists."""
+    assert sources.appsflyer._folder_hour(Path(path)) == end
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")

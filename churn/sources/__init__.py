@@ -32,10 +32,15 @@ _FORMATS = {
 READERS: dict[str, Reader] = {name: module.read for name, module in _FORMATS.items()}
 SUFFIXES: dict[str, tuple[str, ...]] = {name: module.SUFFIXES for name, module in _FORMATS.items()}
 SETTLING_DAYS: dict[str, int] = {name: module.SETTLING_DAYS for name, module in _FORMATS.items()}
+QUOTES = "a quote in a cell isn't closed or isn't doubled; quote cells as RFC 4180 says"
+CUT = "it is cut off or damaged; fetch it again"
 MEANINGS = {  # what a library says → what to do
-    "could not parse": "a quoted cell isn't closed, or has a quote inside that isn't doubled",
-    "unexpected end": "it is cut off; fetch it again",
-    "end-of-stream": "it is cut off; fetch it again",
+    "could not parse": QUOTES,
+    "CSV malformed": QUOTES,
+    "unexpected end": CUT,
+    "end-of-stream": CUT,
+    "gzip": CUT,
+    "File out of specification": CUT,
 }
 
 __all__ = ["READERS", "UNREADABLE", "parse", "read", "settling_days", "unreadable"]
@@ -62,7 +67,7 @@ def unreadable(path: Path, extract: Extract, error: BaseException) -> InputError
     """The sentence for a file that turned out damaged or other than its name says; quotes nothing of its content."""
     reason = re.sub(r"`[^`]*`?", "…", (str(error).strip() or type(error).__name__).splitlines()[0])[:200]
     reason = next((meaning for said, meaning in MEANINGS.items() if said in reason), reason)
-    if re.search("utf-?8|codec", reason, re.IGNORECASE):
+    if re.search("utf-?8|codec", reason, re.IGNORECASE) and unpack.kind(path) not in unpack.BINARY:
         reason = f'it is not {extract.encoding}; say encoding = "latin-1", or what it is, in the extract'
     return InputError(f"{path} can't be read as {extract.source} extract: {reason}")
 

@@ -56,7 +56,7 @@ IDENTITY = ("anonymous_id", "activity", "event", "event_time", "transaction")
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events; event_id from adid, activity, event, time and transaction."""
-    if path.suffix == ".txt":
+    if unpack.kind(path) == ".txt":
         raw = columns.named(_callbacks(path, extract), FIELDS, NEEDED, extract, path)
     else:
         raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _bare)
@@ -69,7 +69,7 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         usd=pl.coalesce((parse.number("cents") / 100).cast(pl.String), "cents"),
         limited=pl.when(pl.col("tracking") == "0").then(pl.lit("1")),
     )
-    by_activity = pl.col("activity").replace_strict(KINDS, default="other", return_dtype=pl.String)
+    by_activity = pl.coalesce(*parse.looked_up(pl.col("activity"), KINDS), pl.lit("other"))
     in_test = pl.col("environment").str.to_lowercase() == "sandbox"
     return parse.events(
         raw,

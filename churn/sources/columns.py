@@ -32,13 +32,12 @@ def read(
 
     ``tidy`` is how a column's name is compared; JSON keys are taken as they are.
     """
-    suffix = unpack.bare(path).suffix
-    if suffix in JSON:
+    if unpack.kind(path) in JSON:
         lines, names = jsonlines.read([path], extract, scratch), parse.theirs(fields, extract)
-        wanted = [c for f, c in names.items() if (f in needed or c != fields[f]) and not c.startswith("$")]
-        _check(path, jsonlines.lacking(lines, wanted), ())
-        return jsonlines.fields(lines, fields, extract)
-    if suffix == ".parquet":
+        absent = jsonlines.absent(lines, names)
+        _check(path, [names[f] for f in absent if f in needed or names[f] != fields[f]], ())
+        return jsonlines.fields(lines, fields, extract, absent)
+    if unpack.kind(path) == ".parquet":
         raw = pl.scan_parquet(path, hive_partitioning=False, glob=False, row_index_name=ROW, row_index_offset=1)
     else:
         raw = text_csv(path, extract)
@@ -77,7 +76,7 @@ def _header(path: Path) -> tuple[list[str], int]:
                 if cells:
                     return cells, n_rows
     except csv.Error as error:
-        raise InputError(f"{path} is no CSV whose lines end in LF or CRLF ({error})") from None
+        raise InputError(f"{path} has no header line that ends in LF or CRLF") from error
     raise InputError(f"{path} holds no header line; remove it or fetch it again")
 
 
@@ -138,7 +137,7 @@ def _damage(found: Mapping[str, Sequence[str]], needed: Sequence[str], schema: p
 
 def _check(path: Path, lacking: Sequence[str], there: Iterable[str], doubled: Sequence[str] = ()) -> None:
     if lacking:
-        shown = ", ".join([c for c in there if c not in {ROW, EXTRA}][:40])
+        shown = ", ".join([c[:60].split("\n")[0] for c in there if c not in {ROW, EXTRA}][:40])
         raise InputError(f"{path} lacks column(s) {', '.join(lacking)}" + (f"; it has {shown}" if shown else ""))
     if doubled:
         raise InputError(f"{path} has two columns called {', '.join(doubled)}; which one is meant can't be told")

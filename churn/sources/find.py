@@ -146,8 +146,8 @@ def _unreachable(address: str, error: Exception) -> InputError:
     # The error's own text may hold a signed address.
     answer = re.search(r"status code: (\d{3} [A-Za-z ]*)", str(error))
     return InputError(
-        f"{address} can't be read ({answer[1] if answer else 'no answer'}); are bucket or container, account, region "
-        "and credentials in the environment right?"
+        f"{address} can't be read{f' ({answer[1].strip()})' if answer else ''}; are bucket or container, account, "
+        "region and credentials in the environment right?"
     )
 
 

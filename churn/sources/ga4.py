@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
-from churn.sources import jsonlines, parse
+from churn.sources import jsonlines, parse, unpack
 from churn.study import Extract
 
 SUFFIXES = (".parquet", ".json", ".json.gz")
@@ -87,14 +87,14 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
 
 
 def _lines(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    if path.suffix != ".parquet":
+    if unpack.kind(path) != ".parquet":
         return jsonlines.read([path], extract, scratch)
     rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
     there = rows.collect_schema().names()
     roots = {re.sub(r"^\$?(?:\.|\[')?(\w*).*", r"\1", path) for path in parse.theirs(PATHS, extract).values()}
     used = [c for c in there if c in roots]
     if missing := {"event_timestamp", "event_name"} - set(used):
-        raise InputError(f"{path} lacks column(s) {', '.join(sorted(missing))}; it has {', '.join(there[:40])}")
+        raise InputError(f"{path} lacks column(s) {', '.join(sorted(missing))}; it has {', '.join(there)[:500]}")
     line = pl.struct(used).struct.json_encode().alias(jsonlines.LINE)
     return rows.select(line).with_row_index("source_row", offset=1)
 

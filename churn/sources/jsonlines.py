@@ -50,13 +50,19 @@ def key(name: str) -> str:
     return f"$['{escaped}']"
 
 
-def fields(lines: pl.LazyFrame, paths: Mapping[str, str], extract: Extract) -> pl.LazyFrame:
-    """source_row, damage and a text column per path (JSONPath or top-level key); null where it isn't there."""
+def fields(lines: pl.LazyFrame, paths: Mapping[str, str], extract: Extract, absent: Sequence[str] = ()) -> pl.LazyFrame:
+    """source_row, damage and a text column per path (JSONPath or top-level key); null where it isn't there.
+
+    Each path is a pass over the text of a line, so those known to be ``absent`` are not looked for.
+    """
     ours = {name: p if p.startswith("$") else key(p) for name, p in parse.theirs(paths, extract).items()}
     _check_paths(ours.values())
     line = pl.col(LINE).str.strip_prefix("\ufeff")
     is_json = line.str.json_path_match("$").is_not_null() & line.str.strip_chars().str.starts_with("{")
-    cells = [_filled(line.str.json_path_match(path)).alias(name) for name, path in ours.items()]
+    cells = [
+        (pl.lit(None, pl.String) if name in absent else _filled(line.str.json_path_match(path))).alias(name)
+        for name, path in ours.items()
+    ]
     return lines.select("source_row", pl.when(~is_json).then(pl.lit("not_json")).alias("damage"), *cells)
 
 
@@ -72,8 +78,9 @@ def _filled(value: pl.Expr) -> pl.Expr:
     return pl.when(~value.is_in(["", "null"])).then(value)
 
 
-def lacking(lines: pl.LazyFrame, keys: Sequence[str]) -> list[str]:
-    """Those keys that no line has, however deep, if there are lines at all."""
-    has = [pl.col(LINE).str.contains(f'"{re.escape(k)}"\\s*:').any().alias(f"{i}") for i, k in enumerate(keys)]
-    n_lines, *seen = lines.select(pl.len(), *has).collect().row(0)
-    return [k for k, there in zip(keys, seen, strict=True) if n_lines and not there]
+def absent(lines: pl.LazyFrame, keys: Mapping[str, str]) -> list[str]:
+    """Names (ours → key) whose key is in no line, however deep, if there are lines at all; of JSONPaths none."""
+    plain = {name: key for name, key in keys.items() if not key.startswith("$")}
+    has = [pl.col(LINE).str.contains(f'"{re.escape(key)}"\\s*:').any().alias(name) for name, key in plain.items()]
+    n_lines, *seen = lines.select(pl.len(), *has).collect(engine="streaming").row(0)
+    return [name for name, there in zip(plain, seen, strict=True) if n_lines and not there]

@@ -160,12 +160,17 @@ def truth(name: str) -> pl.Expr:
     return pl.col(name).str.strip_chars().str.to_lowercase().is_in(YES)
 
 
-def kind(event: pl.Expr, revenue: pl.Expr, kinds: dict[str, str]) -> pl.Expr:
+def kind(event: pl.Expr, revenue: pl.Expr, kinds: Mapping[str, str]) -> pl.Expr:
     """Event kind: the vendor's or the study's word, else a name that is itself a kind, else by revenue, else in_app."""
-    named_kind = event.replace_strict(kinds, default=None, return_dtype=pl.String) if kinds else pl.lit(None, pl.String)
     itself = pl.when(event.is_in(NAMED_KINDS)).then(event)
     by_money = pl.when(revenue > 0).then(pl.lit("purchase")).when(revenue < 0).then(pl.lit("refund"))
-    return pl.coalesce(named_kind, itself, by_money, pl.lit("in_app"))
+    return pl.coalesce(*looked_up(event, kinds), itself, by_money, pl.lit("in_app"))
+
+
+def looked_up(name: pl.Expr, words: Mapping[str, str]) -> list[pl.Expr]:
+    """Words by name, to be coalesced; null elsewhere. (A replacement by mapping would hold up a stream of rows.)"""
+    meanings = dict.fromkeys(words.values())
+    return [pl.when(name.is_in([n for n, w in words.items() if w == m])).then(pl.lit(m)) for m in meanings]
 
 
 def events(

@@ -40,9 +40,9 @@ HOLDS = {
 
 def plain(path: Path, extract: Extract, scratch: Path) -> Path:
     """The file as the readers take it: snappy unpacked, other encodings turned into UTF-8; gzip they read as it is."""
-    if path.suffix == ".snappy":
+    if path.suffix.lower() == ".snappy":
         path = _unsnapped(path, scratch)
-    if extract.encoding == "utf-8" or path.suffix in BINARY:
+    if extract.encoding == "utf-8" or kind(path) in BINARY:
         return path
     out = _copy(path, scratch)
     text = io.TextIOWrapper(opened(path), extract.encoding, newline="")
@@ -58,9 +58,13 @@ def opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
     return gzip.open(path) if packed else path.open("rb")
 
 
-def bare(path: Path) -> Path:
-    """The path without the suffix that tells how it is packed."""
-    return path.with_suffix("") if path.suffix in PACKED else path
+def kind(path: Path) -> str:
+    """The suffix that tells the format: the one before .gz or .snappy, in lower case."""
+    return _bare(path).suffix.lower()
+
+
+def _bare(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() in PACKED else path
 
 
 def check_text(path: Path, extract: Extract) -> None:
@@ -80,10 +84,10 @@ def members(path: Path, scratch: Path) -> list[Path]:
         return [path]
     parts: list[Path] = []
     with zipfile.ZipFile(path) as archive:
-        for name in sorted(n for n in archive.namelist() if not n.endswith("/")):
+        for member in sorted((m for m in archive.infolist() if not m.is_dir()), key=lambda m: m.filename):
             parts.append(scratch / f"{len(parts):06d}.json")
             try:
-                with archive.open(name) as packed, parts[-1].open("wb") as out:
+                with archive.open(member) as packed, parts[-1].open("wb") as out:
                     shutil.copyfileobj(packed, out)
             except RuntimeError as error:  # a password, or a compression that Python doesn't know
                 raise InputError(f"{path} can't be unpacked: {error}") from error
@@ -118,6 +122,6 @@ def _hadoop_blocks(packed: bytes) -> bytes:
 
 def _copy(path: Path, scratch: Path) -> Path:
     """Where an unpacked copy goes: the same folders below ``scratch``, since readers look at them."""
-    out = bare(scratch / path.as_posix().lstrip("/"))
+    out = _bare(scratch / path.as_posix().lstrip("/"))
     out.parent.mkdir(parents=True, exist_ok=True)
     return out
