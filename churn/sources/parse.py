@@ -168,7 +168,8 @@ def kind(event: pl.Expr, revenue: pl.Expr, kinds: Mapping[str, str]) -> pl.Expr:
 
 
 def looked_up(name: pl.Expr, words: Mapping[str, str]) -> list[pl.Expr]:
-    """Words by name, to be coalesced; null elsewhere. (A replacement by mapping would hold up a stream of rows.)"""
+    """Words by name, to be coalesced; null elsewhere."""
+    # replace_strict leaves the streaming engine, and all other columns then wait for it in memory.
     meanings = dict.fromkeys(words.values())
     return [pl.when(name.is_in([n for n, w in words.items() if w == m])).then(pl.lit(m)) for m in meanings]
 
