@@ -7,6 +7,7 @@ edge learned later changes nothing that was known before.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -82,7 +83,13 @@ def owners(devices: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 
 def adopt(target: Store, study: Study, batch_id: str) -> tuple[str, ...]:
-    """Write activity and users rows of all anonymous history that has found its user; returns the new batch names."""
+    """Write activity and users rows of all anonymous history that has found its user; returns the batch names.
+
+    These are the old ones where the batch ``batch_id`` brought neither edges nor merges nor anonymous rows.
+    """
+    new = replace(target, batches=(batch_id,))
+    if all(store.scan(new, table).head(1).collect().is_empty() for table in ("edges", "merges", "anonymous")):
+        return target.adopted
     known = known_users(target)
     names = []
     for number, buckets in enumerate(passes(target, _n_anonymous(target))):

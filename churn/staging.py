@@ -13,6 +13,7 @@ import polars as pl
 from tqdm.auto import tqdm
 
 from churn import privacy, sources, store
+from churn.errors import InputError
 from churn.sources import find
 from churn.sources.find import Found
 from churn.sources.parse import CANONICAL, file_digest
@@ -80,9 +81,11 @@ def _prepared(
     """Canonical rows with their lineage, what may not be kept marked or taken out, and their bucket."""
     extract = found.extract
     lineage = dict(zip(LINEAGE, (extract.source, extract.path, found.name or path.name, number), strict=True))
-    frame = sources.read(path, extract, scratch).with_columns(
-        pl.lit(value, LINEAGE[name]).alias(name) for name, value in lineage.items()
-    )
+    try:
+        raw = sources.read(path, extract, scratch)
+    except InputError as error:
+        raise _named(error, path, found) from error
+    frame = raw.with_columns(pl.lit(value, LINEAGE[name]).alias(name) for name, value in lineage.items())
     frame = frame.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
     kept = privacy.apply(frame, study, target.salt, dead)
     return kept.with_columns(bucket_of(pl.col("event_id").fill_null(""), target.n_buckets).alias("bucket"))
@@ -108,8 +111,13 @@ def _sink(frames: list[pl.LazyFrame], files: list[tuple[Found, Path]], folder: P
             try:
                 frame.sink_parquet(folder / "again.parquet")
             except sources.UNREADABLE as error:
-                raise sources.unreadable(path, found.extract, error) from error
+                raise _named(sources.unreadable(path, found.extract, error), path, found) from error
         raise
+
+
+def _named(error: InputError, path: Path, found: Found) -> InputError:
+    """The error with the object's own address in it, where the file is a copy."""
+    return InputError(str(error).replace(str(path), found.address))
 
 
 def rows(staging: Path, buckets: Sequence[int], kind: str = "group") -> pl.LazyFrame:

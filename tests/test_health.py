@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from churn import health
+from churn.errors import GateError
 from churn.study import parse
-from churn.tables import Files, Findings, Tally, Volume
+from churn.tables import Files, Findings, Tally, Volume, check_gates
 
 CUTOFF = date(2026, 3, 2)
 DAY = date(2026, 2, 20)
@@ -389,3 +390,17 @@ def test_what_is_known_only_at_the_cutoff_or_later_moves_no_finding(clean: bool)
     amounts = tally("currency", {"EUR": 999}).filter(pl.col("date") == LAST).with_columns(date=pl.lit(CUTOFF))
     with_late = judged(volume=pl.concat([base, *late, ahead]), tally=pl.concat([CLEAN_TALLY, hours, amounts]))
     assert with_late == judged(volume=base)
+
+
+def test_a_holiday_is_accepted_by_its_day_alone() -> None:
+    """missing_day:2026-12-25 accepts that day; another missing day still stops, and so does another gate."""
+    finding = {"gate": ["missing_day"], "passed": [False], "days": ["2026-12-25"], "sentence": ["few events"]}
+    holiday = pl.DataFrame(finding)
+    check_gates(holiday, ["missing_day:2026-12-25"])
+    check_gates(holiday, ["missing_day"])
+    with pytest.raises(GateError, match="few events"):
+        check_gates(holiday, ["missing_day:2026-12-24"])
+    with pytest.raises(GateError, match="few events"):
+        check_gates(holiday.with_columns(days=pl.lit("2026-12-25, 2026-12-28")), ["missing_day:2026-12-25"])
+    with pytest.raises(GateError, match="mising_day is no gate"):
+        check_gates(holiday, ["mising_day:2026-12-25"])
