@@ -108,6 +108,8 @@ def forget(
     typer.echo(f"{done.n_people} known people forgotten, {sum(done.rows.values()):,} rows erased")
     for table, n in done.rows.items():
         typer.echo(f"  {table}: {n:,}")
+    if done.n_shared:
+        typer.echo(f"{done.n_shared} named id(s) are used by others too and stay theirs")
     if done.n_waiting:
         typer.echo(f"{done.n_waiting} null write(s) to Braze wait for: churn run export -p send=true")
 

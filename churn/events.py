@@ -1,8 +1,8 @@
 """Extracts → event log: validate, quarantine, de-duplicate, store, count everything.
 
 Staged rows are merged bucket by bucket, so memory follows neither a file's size nor the log's. A file whose stamp or
-digest is known is passed over; a row whose event_id is known is a duplicate, and so is a second copy, of which the one
-received first is kept.
+digest is known is passed over; a row whose event_id is known is a duplicate, and so is a second copy in one ingest, of
+which the one received first is kept.
 """
 
 import logging
@@ -28,6 +28,7 @@ from churn.study import Study
 from churn.tables import Events, Tally, Volume, bucket_of
 
 log = logging.getLogger(__name__)
+TIMED = ("adjust", "appsflyer", "ga4")  # sources whose event ids are made of the event's time, among others
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def _merge(staged: Sequence[Staged], folder: Path, target: Store, study: Study, 
     counts, volumes, tallies, faulty = [], [], [], []
     for number, buckets in enumerate(tqdm(passes, "storing", disable=not progress, leave=False)):
         rows = staging.rows(folder, buckets)
-        faulty.append(rows.filter(pl.col("fault").is_not_null()).with_columns(privacy.subjects(target.salt)).collect())
+        damaged = rows.filter(pl.col("fault").is_not_null()).with_columns(privacy.subjects(target.salt))
+        faulty.append(damaged.select("source", "source_file", "source_row", "file", "fault", "subjects").collect())
         good = rows.filter(pl.col("fault").is_null()).collect()
         unique = _unique(good)
         fresh = _fresh(unique, target, buckets)
@@ -188,12 +190,18 @@ def _unique(good: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.DataFrame:
+    """Rows that the log doesn't hold yet.
+
+    Where a source's id is made of the event's own time, a stored copy has that time: older files needn't be read.
+    """
+    if unique.is_empty():
+        return unique
+    key = ["source", "event_id"]
     span = unique.select(pl.col("event_time").min().alias("first"), pl.col("event_time").max().alias("last")).row(0)
-    stored = store.scan(target, "events", buckets)
-    known = stored.filter(pl.col("event_time").is_between(*span)).select("source", "event_id") if all(span) else stored
-    return unique.join(
-        known.select("source", "event_id").collect(), on=["source", "event_id"], how="anti", maintain_order="left"
-    )
+    may_hold = ~pl.col("source").is_in(TIMED) | pl.col("event_time").is_between(*span)
+    stored = store.scan(target, "events", buckets).filter(may_hold).select(key)
+    known = stored.join(unique.lazy().select(key), on=key, how="semi").collect()
+    return unique.join(known, on=key, how="anti", maintain_order="left")
 
 
 def _counts(**frames: pl.DataFrame) -> list[pl.DataFrame]:

@@ -193,7 +193,6 @@ def _days(activity: pl.LazyFrame, users: pl.LazyFrame, cutoff: date, plan: Plan,
             pl.col("n").filter(pl.col("kind") == "purchase").sum().alias("n_purchases"),
             pl.col("last_at").filter(active).max().alias("active_at"),
             pl.col("last_at").filter(pl.col("kind") == "uninstall").max().alias("uninstalled_at"),
-            pl.col("kind").is_in(GONE).any().alias("gone"),
             *[pl.col("n").filter(pl.col("event") == name).sum().alias(f"event:{name}") for name in plan.vocabulary],
         )
         .with_columns(
@@ -201,18 +200,18 @@ def _days(activity: pl.LazyFrame, users: pl.LazyFrame, cutoff: date, plan: Plan,
             weekend=pl.col("date").dt.weekday() >= 6,
         )
     )
-    eligible = _eligible(day, eligible_days).join(_tenure(users, cutoff), on="user_id", how="left")
+    gone = activity.filter(known_before(pl.lit(cutoff)) & pl.col("kind").is_in(GONE)).select("user_id")
+    eligible = _eligible(day, eligible_days).join(gone, on="user_id", how="anti")
+    eligible = eligible.join(_tenure(users, cutoff), on="user_id", how="left")
     return day.join(eligible, on="user_id", how="inner").with_columns(pl.lit(cutoff).alias("cutoff"))
 
 
 def _eligible(day: pl.LazyFrame, eligible_days: int) -> pl.LazyFrame:
     state = day.group_by("user_id").agg(
-        AGE.filter(ACTIVE).min().alias("silence"),
-        pl.col("active_at", "uninstalled_at").max(),
-        pl.col("gone").any(),
+        AGE.filter(ACTIVE).min().alias("silence"), pl.col("active_at", "uninstalled_at").max()
     )
     here = pl.col("uninstalled_at").is_null() | (pl.col("uninstalled_at") < pl.col("active_at"))
-    return state.filter((pl.col("silence") <= eligible_days) & here & ~pl.col("gone")).select("user_id")
+    return state.filter((pl.col("silence") <= eligible_days) & here).select("user_id")
 
 
 def _tenure(users: pl.LazyFrame, cutoff: date) -> pl.LazyFrame:

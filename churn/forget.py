@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from churn import privacy, store
+from churn import identity, privacy, store
 from churn.braze import export
 from churn.errors import InputError
 from churn.events import exclusively
@@ -37,16 +37,21 @@ TYPES = {
 """Identity types of an OpenDSR request by our id types; others are taken by their own name, such as appsflyer_id."""
 
 HASHES: dict[str, Callable[[bytes], Any]] = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "md5": hashlib.md5}
-CASED = ("user_id", "phone")  # the other types are stored in lower case where vendors differ
+LOWER = ("idfa", "idfv", "gaid", "android_id", "email")  # stored in lower case, since vendors differ
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What an erasure did: people known to us, rows erased by table, null writes that wait for the next export."""
+    """What an erasure did.
+
+    People known to us, rows erased by table, null writes that wait for the next export, and named ids that were left
+    since others use them too.
+    """
 
     n_people: int
     rows: dict[str, int]
     n_waiting: int
+    n_shared: int
 
 
 def forget(study: Study, who: Sequence[str], by_vendors: bool = False) -> Forgotten:
@@ -56,23 +61,23 @@ def forget(study: Study, who: Sequence[str], by_vendors: bool = False) -> Forgot
     whose erasure a vendor's rows report. Raises InputError where nobody is named.
     """
     with exclusively(study) as target:
-        tags = [tag for name in who for tag in _named(name, target)] + (requested(target) if by_vendors else [])
+        kinds = {tag.split(":", 1)[0] for tag in _known_tags(target)}
+        tags = [tag for name in who for tag in _named(name, kinds, target)]
+        tags += requested(target) if by_vendors else []
         if not tags:
             raise InputError("nobody is named: give user ids, an OpenDSR REQUEST.json, or --requested")
-        users, ids = _person(target, tags)
-        everything = [*(privacy.USER + user for user in users), *ids]
-        names = _identifiers(target, study, users)
-        target = _remember(target, everything)
+        users, ids, n_shared = _person(target, tags)
+        # The ledger first, while the log still knows how Braze calls them.
+        waiting = export.forget(study, _identifiers(target, study, users))
+        target = _remember(target, [*(privacy.USER + user for user in users), *ids])
         rows = privacy.erase(target)
-        waiting = export.forget(study, names)
     log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
-    return Forgotten(len(users), rows, waiting)
+    return Forgotten(len(users), rows, waiting, n_shared)
 
 
-def _named(name: str, target: Store) -> list[str]:
+def _named(name: str, kinds: set[str], target: Store) -> list[str]:
     if name.endswith(".json"):
         return read_request(Path(name), target)
-    kinds = {tag.split(":", 1)[0] for tag in _known_tags(target)}
     return [name if name.split(":", 1)[0] in kinds else f"{privacy.USER}{name}"]
 
 
@@ -102,7 +107,7 @@ def read_request(file: Path, target: Store) -> list[str]:
 def _tags(kind: str, value: str, form: str, file: Path, target: Store) -> list[str]:
     ours = TYPES.get(kind, kind)
     if form == "raw":
-        return [f"{ours}:{value if ours in CASED else value.lower()}"]
+        return [f"{ours}:{value.lower() if ours in LOWER else value}"]
     if form not in HASHES:
         raise InputError(f"{file}: identity_format {form!r} unknown; there are raw, {', '.join(HASHES)}")
     known = {tag.split(":", 1)[1] for tag in _known_tags(target) if tag.startswith(f"{ours}:")}
@@ -119,16 +124,19 @@ def _known_tags(target: Store) -> Iterable[str]:
     ]
 
 
-def _person(target: Store, tags: Sequence[str]) -> tuple[set[str], set[str]]:
-    """User ids and other ids of everybody named: what is shared with somebody else is left out."""
-    edges = store.scan(target, "edges").select("id", "user_id").unique().collect()
+def _person(target: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]:
+    """User ids and other ids of everybody named, and how many named ids are left, since somebody else uses them."""
+    edges = store.scan(target, "edges").filter(~identity.is_forgotten()).select("id", "user_id").unique().collect()
     users = {tag.removeprefix(privacy.USER) for tag in tags if tag.startswith(privacy.USER)}
-    ids = {tag for tag in tags if not tag.startswith(privacy.USER)}
+    named = {tag for tag in tags if not tag.startswith(privacy.USER)}
     alone = edges.filter(pl.col("user_id").n_unique().over("id") == 1)
-    users |= set(alone.filter(pl.col("id").is_in(ids))["user_id"])
+    users |= set(alone.filter(pl.col("id").is_in(named))["user_id"])
+    merged = identity.renames(target, identity.known_users(target)).select("was", "now")
+    for was, now in merged.iter_rows():
+        users |= {was, now} if users & {was, now} else set()
     others = set(edges.filter(~pl.col("user_id").is_in(users))["id"])
-    ids |= set(edges.filter(pl.col("user_id").is_in(users))["id"]) - others
-    return users, _with_devices(target, ids, others)
+    ids = (named | set(edges.filter(pl.col("user_id").is_in(users))["id"])) - others
+    return users, _with_devices(target, ids, others), len(named & others)
 
 
 def _with_devices(target: Store, ids: set[str], others: set[str]) -> set[str]:

@@ -15,7 +15,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from churn import activity, store
+from churn import activity, privacy, store
 from churn.store import Store
 from churn.study import Study
 from churn.tables import ActivityTable, Edges, Merges, Users, bucket_of
@@ -56,7 +56,10 @@ def news(edges: pl.DataFrame, target: Store) -> pl.DataFrame:
 
 
 def known_users(target: Store) -> pl.DataFrame:
-    """Whose each id is, merges applied: id, user_id, learned_at."""
+    """Whose each id is, merges applied: id, user_id, learned_at.
+
+    A merge makes an id the user's of the other one, unless it was somebody's already by then.
+    """
     edges = store.scan(target, "edges").group_by("id", "user_id").agg(pl.col("learned_at").min()).collect()
     merges = store.scan(target, "merges").collect()
     ways = pl.concat(
@@ -64,8 +67,12 @@ def known_users(target: Store) -> pl.DataFrame:
     )
     for _ in range(CHAIN if merges.height else 0):
         through = ways.join(edges.rename({"id": "into", "learned_at": "edge_at"}), on="into")
-        learned = pl.max_horizontal("learned_at", "edge_at")
-        both = pl.concat([edges, through.select("id", "user_id", learned.alias("learned_at"))])
+        through = through.with_columns(pl.max_horizontal("learned_at", "edge_at").alias("learned_at"))
+        first = edges.group_by("id").agg(pl.col("learned_at").min().alias("first_at"))
+        free = through.join(first, on="id", how="left").filter(
+            pl.col("first_at").is_null() | (pl.col("first_at") > pl.col("learned_at"))
+        )
+        both = pl.concat([edges, free.select(edges.columns)])
         edges = both.group_by("id", "user_id").agg(pl.col("learned_at").min())
     return edges
 
@@ -88,17 +95,22 @@ def adopt(target: Store, study: Study, batch_id: str) -> tuple[str, ...]:
     These are the old ones where the batch ``batch_id`` brought neither edges nor merges nor anonymous rows.
     """
     new = replace(target, batches=(batch_id,))
-    if all(store.scan(new, table).head(1).collect().is_empty() for table in ("edges", "merges", "anonymous")):
+    nothing_new = all(_is_empty(new, table) for table in ("edges", "merges", "anonymous"))
+    if nothing_new and _is_empty(target, "merges"):
         return target.adopted
     known = known_users(target)
     names = []
     for number, buckets in enumerate(passes(target, _n_anonymous(target))):
         rows = _adopted(store.scan(target, "anonymous", buckets), known, study.timezone).collect()
-        rows = pl.concat([rows, _renamed(target, known, study, buckets).collect()])
+        rows = pl.concat([rows, _renamed(target, rows, known, study, buckets).collect()])
         if rows.height:
             names.append(f"{batch_id}-adopted-{number:02d}")
             _write(target, rows, names[-1])
     return tuple(names)
+
+
+def _is_empty(target: Store, table: str) -> bool:
+    return store.scan(target, table).head(1).collect().is_empty()
 
 
 def _n_anonymous(target: Store) -> int:
@@ -127,24 +139,35 @@ def _adopted(anonymous: pl.LazyFrame, known: pl.DataFrame, timezone: str) -> pl.
             learned=activity.local_date("learned_at", timezone), blocked=activity.local_date("blocked_at", timezone)
         )
     )
-    mine = anonymous.with_columns(KEY).join(whose, on="key")
+    mine = anonymous.with_columns(KEY).join(whose, on="key").filter(~is_forgotten())
     return _known_from(mine.filter(pl.col("blocked").is_null() | (pl.col("date") < pl.col("blocked"))))
 
 
 def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows as known from the later of their own day and ``learned``; the merge itself is nobody else's event."""
     later = pl.max_horizontal("known_date", "learned").alias("known_date")
-    return rows.with_columns(later).select(*ActivityTable.column_names(), "platform")
+    kept = rows.filter(pl.col("kind") != "merge").with_columns(later)
+    return kept.select(*ActivityTable.column_names(), "platform")
 
 
-def _renamed(target: Store, known: pl.DataFrame, study: Study, buckets: Sequence[int]) -> pl.LazyFrame:
+def _renamed(
+    target: Store, adopted: pl.DataFrame, known: pl.DataFrame, study: Study, buckets: Sequence[int]
+) -> pl.LazyFrame:
     """Rows of users whose profile was merged into another user's: they count for that one too, once that is known."""
-    renamed = _renames(target, known).with_columns(learned=activity.local_date("learned_at", study.timezone))
+    renamed = renames(target, known).with_columns(learned=activity.local_date("learned_at", study.timezone))
     own = store.scan(store.without_adopted(target), "activity", buckets)
-    rows = own.join(renamed.lazy(), left_on="user_id", right_on="was").with_columns(pl.col("now").alias("user_id"))
-    return _known_from(rows.with_columns(platform=pl.lit(None, pl.String)))
+    theirs = pl.concat([own.with_columns(platform=pl.lit(None, pl.String)).select(adopted.columns), adopted.lazy()])
+    rows = theirs.join(renamed.lazy(), left_on="user_id", right_on="was").with_columns(pl.col("now").alias("user_id"))
+    return _known_from(rows)
 
 
-def _renames(target: Store, known: pl.DataFrame) -> pl.DataFrame:
+def is_forgotten() -> pl.Expr:
+    """True for the stand-in of an erased user: an id that others use too must not become theirs from the start."""
+    return pl.col("user_id").str.starts_with(privacy.FORGOTTEN)
+
+
+def renames(target: Store, known: pl.DataFrame) -> pl.DataFrame:
+    """Users whose profile was merged into another user's: was, now, learned_at."""
     merges = store.scan(target, "merges").filter(pl.col("user_id").is_not_null()).collect()
     pairs = merges.join(known.rename({"id": "into", "user_id": "now", "learned_at": "edge_at"}), on="into")
     learned = pl.max_horizontal("learned_at", "edge_at").min().alias("learned_at")

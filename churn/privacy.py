@@ -39,8 +39,10 @@ PATTERNS = (
     r"\b(?:[0-9a-fA-F]{1,4}:){5,7}[0-9a-fA-F]{1,4}\b",  # IPv6
     r"\+\d[\d ().-]{7,16}\d",  # international telephone number
 )
-WORD = r"[\w.@+-]{6,}"  # shorter ids would be found by chance inside other people's properties
+WORD, NO_WORD = r"[\w.@+-]{6,}", r"[^\w.@+-]"  # shorter ids would be found by chance in other people's properties
+TEXT = r'"[^"\\]{6,}"'
 MENTION = "mention:"
+FORGOTTEN = "forgotten:"  # stands, with the salted hash, for an erased user of an id that others use too
 VALUE = r'("(?:[^"\\]|\\.)*"|-?[\d.]+)'
 
 
@@ -100,13 +102,19 @@ def _without(types: Sequence[str]) -> pl.Expr:
 
 
 def without_mentions(rows: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataFrame:
-    """Rows whose properties no longer name any of the erased, told by the hash of each word of six letters or more."""
-    words = rows.select(pl.col("properties").str.extract_all(WORD).explode().unique()).to_series().drop_nulls()
-    marked = words.to_frame("word").select("word", who=hashed(salt, MENTION + pl.col("word").str.to_lowercase()))
-    named = marked.filter(pl.col("who").is_in(dead.implode()))["word"].to_list()
-    if not named:
-        return rows
-    return rows.with_columns(pl.col("properties").str.replace_many(named, [REMOVED] * len(named)))
+    """Rows whose properties no longer name any of the erased.
+
+    Told by the hash of each text value, and of each word in it, of six letters or more.
+    """
+    properties = pl.col("properties")
+    parts = pl.concat_list(properties.str.extract_all(WORD), properties.str.extract_all(TEXT))
+    words = rows.select(parts.explode().str.strip_chars('"').unique().alias("word")).drop_nulls()
+    marked = words.with_columns(who=hashed(salt, MENTION + pl.col("word").str.to_lowercase()))
+    for word in marked.filter(pl.col("who").is_in(dead.implode()))["word"].sort(descending=True):
+        name = re.escape(word)
+        properties = properties.str.replace_all(rf"([:\[,]\s*){name}(\s*[,\]}}])", f'${{1}}"{REMOVED}"${{2}}')
+        properties = properties.str.replace_all(rf"(^|{NO_WORD}){name}($|{NO_WORD})", f"${{1}}{REMOVED}${{2}}")
+    return rows.with_columns(properties)
 
 
 def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
@@ -133,9 +141,12 @@ def _clean(file: Path, salt: str, dead: pl.Series) -> int:
     tags = _whose(rows.columns)
     if not tags:
         return 0
-    who = hashed(salt, pl.element())
-    marked = pl.concat_list(tags).list.drop_nulls().list.eval(who) if "subjects" not in rows.columns else tags[0]
-    kept = rows.filter(marked.list.set_intersection(pl.lit(dead.implode())).list.len() == 0)
+    if file.parent.name == "edges":
+        kept = _unnamed(rows, salt, dead)
+    else:
+        who = hashed(salt, pl.element())
+        marked = pl.concat_list(tags).list.drop_nulls().list.eval(who) if "subjects" not in rows.columns else tags[0]
+        kept = rows.filter(marked.list.set_intersection(pl.lit(dead.implode())).list.len() == 0)
     if "properties" in rows.columns:
         kept = without_mentions(kept, salt, dead)
     if not kept.equals(rows):
@@ -143,6 +154,13 @@ def _clean(file: Path, salt: str, dead: pl.Series) -> int:
         kept.write_parquet(buffer)
         store.write_atomically(file, buffer.getvalue())
     return rows.height - kept.height
+
+
+def _unnamed(edges: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataFrame:
+    """Edges without the erased people's own ids; for an id that others use too a stand-in keeps its place in time."""
+    user = hashed(salt, USER + pl.col("user_id"))
+    stand_in = pl.when(user.is_in(dead.implode())).then(FORGOTTEN + user).otherwise("user_id")
+    return edges.filter(~hashed(salt, pl.col("id")).is_in(dead.implode())).with_columns(user_id=stand_in)
 
 
 def _whose(columns: Sequence[str]) -> list[pl.Expr]:

@@ -137,6 +137,19 @@ def sweep(store: Store) -> None:
     for file in files(store):
         if file.stem not in live:
             file.unlink()
+    for file in store.root.rglob(".*.tmp"):
+        if not _is_alive(int(file.name.split(".")[-2])):
+            file.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def files(store: Store, *tables: str) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """Extracts → event log, and what is counted on the way."""
 
 import contextlib
+import os
 import random
 import shutil
 import subprocess
@@ -285,3 +286,24 @@ def test_a_large_ingest_bucket_by_bucket_is_the_same(
     monkeypatch.setattr(identity.passes, "__defaults__", (100,))
     events.ingest(study, NOW, progress=False)
     assert content(study) == whole
+
+
+def test_a_copy_with_another_time_is_still_a_copy(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """An event delivered again a second later under its own id is one event, in one ingest or in two."""
+    (tmp_path / "a.csv").write_text("user_id,event,time,event_id\na,open,2026-03-01T10:00:00,1\n")
+    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    events.ingest(study, NOW, progress=False)
+    (tmp_path / "b.csv").write_text("user_id,event,time,event_id\na,open,2026-03-01T10:00:01,1\na,open,2026-03-02,2\n")
+    assert events.ingest(study, NOW, progress=False).totals == {"rows": 2, "kept": 1, "duplicate": 1, "quarantined": 0}
+
+
+def test_unfinished_files_of_dead_processes_are_swept(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """What a killed write left half-way is removed by the next ingest; that of a process alive is not."""
+    write(tmp_path / "events.csv", "a,open,2026-03-01")
+    study = make_study()
+    left = [study.store_path / "scores" / f".cutoff=2026-03-01.parquet.{pid}.tmp" for pid in (2**22 + 1, os.getpid())]
+    left[0].parent.mkdir(parents=True)
+    for file in left:
+        file.write_bytes(b"half")
+    events.ingest(study, NOW, progress=False)
+    assert [file.exists() for file in left] == [False, True]

@@ -99,6 +99,13 @@ def test_only_the_eligible_get_a_row() -> None:
     assert compute({"day": 18}, {"day": 19, "kind": "uninstall", "received": 22}) != {}
 
 
+def test_who_asked_for_erasure_is_never_scored_again() -> None:
+    """Not even long after, when the request has left the observation window."""
+    rows = ({"day": -60, "kind": "erasure"}, {"day": 18})
+    assert compute({"day": 18}) != {}
+    assert compute(*rows) == {}
+
+
 def test_named_activity_replaces_the_default() -> None:
     """With counts_as_active = kind:purchase, opening the app is a passive event."""
     plan = Plan(28, ("kind:purchase",))

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -245,3 +246,37 @@ def test_scores_carry_the_identifier(filled: tuple[Study, Store]) -> None:
     found = identity.identifiers(target, study, pl.Series(["user-1", "user-2"]), date(2026, 4, 1))
     assert found["identifier"].to_list() == ["user-1", "user-2"]
     assert scores.Scores.column_names()[-1] == "identifier"
+
+
+def merged_log(orphan: str | None) -> list[dict[str, Any]]:
+    """Currents rows: profile b1 (named or not) on days 1–2, b2 is new's on days 3 and 9, b1 merged into b2 on day 6."""
+    rows = [{"user_id": "b1", "external_user_id": orphan, "day": d} for d in (1, 2)]
+    rows += [{"user_id": "b2", "external_user_id": "new", "day": d} for d in (3, 9)]
+    rows.append({"user_id": "b2", "external_user_id": None, "day": 8})
+    return [r | {"id": f"e{i}", "time": int(at(r.pop("day")).timestamp())} for i, r in enumerate(rows)]
+
+
+@pytest.mark.parametrize("orphan", ["old", None])
+def test_who_survives_a_merge_has_the_history_and_is_scored(tmp_path: Path, orphan: str | None) -> None:
+    """After the merge the survivor counts all days, its own anonymous ones too, and the orphan is scored no longer."""
+    text: Any = ["null", "string"]
+    fields = [{"name": n, "type": text} for n in ("id", "user_id", "external_user_id", "orphaned_by_id")]
+    fields.append({"name": "time", "type": "int"})
+    orphaned = {"id": "m", "user_id": "b1", "external_user_id": orphan, "orphaned_by_id": "b2"}
+    orphaned |= {"time": int(at(6).timestamp())}
+    files = {"behaviors.app.SessionStart": merged_log(orphan), "UserOrphan": [orphaned]}
+    for name, rows in files.items():
+        folder = tmp_path / "raw" / name
+        folder.mkdir(parents=True)
+        space, _, short = f"x.users.{name}".rpartition(".")
+        schema = {"type": "record", "namespace": space, "name": short, "fields": fields}
+        with (folder / "1.avro").open("wb") as out:
+            blank = dict.fromkeys(["external_user_id", "orphaned_by_id"])
+            fastavro.writer(out, fastavro.parse_schema(schema), [blank | r for r in rows])
+    study = make(tmp_path, "currents")
+    events.ingest(study, NOW, progress=False)
+    target = store.open_filled(study)
+    before = dict(observed(study, target, 5).select("user_id", "active_days_28d").iter_rows())
+    assert before == ({"old": 2, "new": 1} if orphan else {"new": 1})
+    after = dict(observed(study, target, 12).select("user_id", "active_days_28d").iter_rows())
+    assert after == {"new": 5}

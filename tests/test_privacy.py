@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from churn import events, forget, identity, privacy, store
 from churn.braze import client, export
 from churn.cli import app
-from churn.errors import InputError
+from churn.errors import InputError, TerminalBrazeError
 from churn.sandbox import server
 from churn.study import Study
 
@@ -228,6 +228,58 @@ def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
     assert not store.open_filled(study).erasing
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
     assert store.scan(store.open_filled(study), "events").collect()["user_id"].to_list() == ["cust-2002"] * 2
+
+
+def test_a_shared_device_stays_the_others(told: Any, tmp_path: Path) -> None:
+    """Named by the tablet that Ben uses too, only Ann goes: Ben's rows stay, and the tablet's past is not made his."""
+    study, _ = told
+    rows = "user_id,anonymous_id,event,time\n,tablet-1,secret,2026-02-20\n,tablet-1,secret,2026-02-21\n"
+    (tmp_path / "raw/early.csv").write_text(rows)
+    events.ingest(study, NOW, progress=False)
+    done = forget.forget(study, ["cust-1001", "device:tablet-1"])
+    assert (done.n_people, done.n_shared) == (1, 1)
+    (tmp_path / "raw/late.csv").write_text("user_id,anonymous_id,event,time\ncust-2002,tablet-1,open,2026-03-06\n")
+    assert events.ingest(study, NOW, progress=False).n_added == 1
+    daily = store.scan(store.open_filled(study), "activity").collect()
+    assert daily["user_id"].unique().to_list() == ["cust-2002"]
+    assert "secret" not in daily["event"].to_list()
+    assert daily["n"].sum() == 3
+
+
+def test_an_erasure_that_cannot_reach_the_ledger_erases_nothing_yet(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is told first, while the log still knows her: the same command again does it all."""
+    study, _ = told
+
+    def down(*_: Any) -> None:
+        raise TerminalBrazeError("the ledger can't be opened")
+
+    monkeypatch.setattr(export, "forget", down)
+    with pytest.raises(TerminalBrazeError):
+        forget.forget(study, ["cust-1001"])
+    monkeypatch.undo()
+    done = forget.forget(study, ["cust-1001"])
+    assert (done.n_people, done.n_waiting) == (1, 1)
+    assert found_in(study.store_path, *ANN) == ["ledger.db"]
+
+
+def test_attributes_of_an_older_study_are_taken_back_too(told: Any, make_study: Callable[..., Study]) -> None:
+    """Told a score that the study no longer sends: it is removed as well, and the ledger lets go of her."""
+    study, sandbox = told
+    now = study.model_copy(update={"braze": study.braze.model_copy(update={"score_attribute": None})})
+    forget.forget(now, ["cust-1001"])
+    deliver(now, "run-2")
+    profiles = {p.identifiers["external_id"]: p.attributes for p in sandbox.state.profiles.values()}
+    assert profiles["cust-1001"] == {}
+    assert found_in(study.store_path, *ANN) == []
+
+
+def test_others_properties_forget_whole_values_and_numbers(make_study: Callable[..., Study]) -> None:
+    """Ids with any characters, bare numbers and parts of addresses go, longer words stay, and it is still JSON."""
+    text = '{"friend":"auth0|5f7c8ec7","n":7654321,"m":76543210,"u":"x?id=7654321&p=1","l":["7654321"]}'
+    dead = privacy.tombstones("salt", ["user_id:auth0|5f7c8ec7", "user_id:7654321"])["subject"]
+    got = privacy.without_mentions(pl.DataFrame({"properties": [text]}), "salt", dead)["properties"][0]
+    gone = privacy.REMOVED
+    assert json.loads(got) == {"friend": gone, "n": gone, "m": 76543210, "u": f"x?id={gone}&p=1", "l": [gone]}
 
 
 def request(tmp_path: Path, **changes: Any) -> Path:

@@ -146,8 +146,12 @@ def _writing(ledger: Ledger) -> Iterator[Connection]:
 
 
 def told(ledger: Ledger, attributes: Sequence[str]) -> pl.DataFrame:
-    """The last acknowledged value of these attributes: identifier, attribute, value (JSON text)."""
-    wanted = _here(_told, ledger) & _told.c.attribute.in_(attributes)
+    """The last acknowledged values: identifier, attribute, value (JSON text).
+
+    Of these attributes only; of users who are to be forgotten, of every attribute they were ever told.
+    """
+    erased = _told.c.identifier.in_(select(_forgotten.c.identifier).where(_here(_forgotten, ledger)))
+    wanted = _here(_told, ledger) & (_told.c.attribute.in_(attributes) | erased)
     with ledger.engine.connect() as connection:
         rows = connection.execute(select(_told.c.identifier, _told.c.attribute, _told.c.value).where(wanted)).all()
     schema = {"identifier": pl.String, "attribute": pl.String, "value": pl.String}
