@@ -117,6 +117,12 @@ def without_mentions(rows: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataF
     return rows.with_columns(properties)
 
 
+def without_forgotten(rows: pl.DataFrame, target: Store) -> pl.DataFrame:
+    """Rows with a user_id, but of those whose person was erased by now."""
+    dead = store.scan(target, "tombstones").collect()["subject"]
+    return rows.filter(~hashed(target.salt, USER + pl.col("user_id")).is_in(dead.implode()))
+
+
 def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
     """What is kept of "type:value" ids once their person is erased: see tables.Tombstones."""
     mentions = [MENTION + tag.split(":", 1)[1].lower() for tag in tags]

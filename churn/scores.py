@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import health, identity, model, segments, snapshots
+from churn import health, identity, model, privacy, segments, snapshots, store
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store, write_atomically
@@ -41,6 +41,7 @@ def write(target: Store, scores: pl.DataFrame, findings: pl.DataFrame, accept: S
     """
     check_gates(findings, accept)
     cutoff = scores["cutoff"][0]
+    scores = privacy.without_forgotten(scores, store.reopened(target))  # somebody may have been, meanwhile
     _write(_file(target, "findings", cutoff), findings)
     _write(_file(target, "scores", cutoff), scores)
     log.info("scores: %d users at %s", scores.height, cutoff)

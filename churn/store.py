@@ -93,6 +93,11 @@ def create_or_open(study: Study) -> Store:
     return store
 
 
+def reopened(store: Store) -> Store:
+    """The store as it is by now."""
+    return _load(store.path("store.json"))
+
+
 def open_filled(study: Study) -> Store:
     """The study's store, refused with StoreError while nothing has been ingested."""
     store = create_or_open(study)

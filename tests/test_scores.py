@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from churn import evaluate, health, model, scores, segments, snapshots
+from churn import evaluate, forget, health, model, scores, segments, snapshots
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store
@@ -45,6 +45,17 @@ def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) 
     stored, findings = scores.read(target)
     assert stored.equals(table)
     assert findings["passed"].all()
+
+
+def test_who_is_forgotten_while_scores_are_made_is_not_written(fitted: tuple[Study, Store, Model]) -> None:
+    """Erased between scoring and writing: the scores file holds everybody else."""
+    study, target, one = fitted
+    table = scores.make(target, study, one, snapshots.covered_end(target))
+    findings = scores.check(target, study, table, one)
+    gone = table["user_id"][0]
+    forget.forget(study, [gone])
+    file = scores.write(target, table, findings)
+    assert pl.read_parquet(file, hive_partitioning=False)["user_id"].to_list() == table["user_id"].to_list()[1:]
 
 
 def test_scores_that_do_not_exist_are_refused(filled: tuple[Study, Store]) -> None:
