@@ -6,11 +6,11 @@ import polars as pl
 
 from churn import activity, sources
 from churn.study import Extract, Study
-from churn.tables import Volume
+from churn.tables import Tally, Volume
 
 LIVE_SHARE = 0.01  # of the median day: below it a day holds strays, not data
 WHOLE_SHARE = 0.5  # of the same weekday before: below it the last day was cut off half-way
-
+DAY = ["extract", "date"]
 TALLIED = (
     "user_id",
     "anonymous_id",
@@ -43,15 +43,15 @@ def tally(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
     dated = fresh.select(
         "extract", activity.local_date("event_time", study.timezone).alias("date"), hour.alias("hour"), *TALLIED
     )
-    day = ["extract", "date"]
-    hours = dated.group_by(*day, pl.lit("hour").alias("measure"), pl.col("hour").alias("value")).agg(n=pl.len())
-    filled = dated.group_by(day).agg(pl.col(TALLIED).count()).unpivot(index=day, variable_name="value", value_name="n")
+    filled = dated.group_by(DAY).agg(pl.col(TALLIED).count()).unpivot(index=DAY, variable_name="value", value_name="n")
     money = dated.filter(pl.col("revenue").is_not_null() & pl.col("currency").is_not_null())
-    currencies = money.group_by(*day, pl.lit("currency").alias("measure"), pl.col("currency").alias("value")).agg(
-        n=pl.len()
-    )
-    frames = [hours, filled.with_columns(measure=pl.lit("column")), currencies]
-    return pl.concat([f.select(*day, "measure", "value", pl.col("n").cast(pl.Int64)) for f in frames])
+    columns = filled.with_columns(measure=pl.lit("column"), n=pl.col("n").cast(pl.Int64)).select(Tally.column_names())
+    return pl.concat([_counted(dated, "hour"), columns, _counted(money, "currency")])
+
+
+def _counted(rows: pl.DataFrame, measure: str) -> pl.DataFrame:
+    counts = rows.group_by(*DAY, pl.col(measure).alias("value")).agg(n=pl.len().cast(pl.Int64))
+    return counts.with_columns(measure=pl.lit(measure)).select(Tally.column_names())
 
 
 def summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:

@@ -101,10 +101,11 @@ def exclusively(study: Study) -> Iterator[Store]:
     except Timeout:
         raise StoreError(f"another ingest into {root} is running; wait for it to end") from None
     try:
-        store.sweep(store.create_or_open(study))
-        if store.create_or_open(study).erasing:
-            privacy.erase(store.create_or_open(study))
-        yield store.create_or_open(study)
+        target = store.create_or_open(study)
+        store.sweep(target)
+        if target.erasing:
+            privacy.erase(target)
+        yield replace(target, erasing=False)
     finally:
         lock.release()
 
@@ -120,7 +121,8 @@ def parse_now(text: str) -> datetime | None:
 def _ingest(target: Store, study: Study, now: datetime, progress: bool) -> Ingest:
     found, waiting = staging.discover(study)
     known = store.scan(target, "files").collect()
-    new, old = _split(found, known)
+    before = set(known.select("address", "stamp").iter_rows())
+    new = [file for file in found if (file.address, file.stamp) not in before]
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     folder = target.path(f"{store.STAGING}{batch_id}")
     try:
@@ -130,7 +132,7 @@ def _ingest(target: Store, study: Study, now: datetime, progress: bool) -> Inges
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     mine = replace(target, batches=(batch_id,))
-    again = known.join(_keys(old), on=["address", "stamp"], how="semi")
+    again = known.join(_keys(found), on=["address", "stamp"], how="semi")
     files = pl.concat([store.scan(mine, "files").collect().with_columns(new=True), again.with_columns(new=False)])
     reasons = store.scan(mine, "quarantine").group_by("reason").agg(n=pl.len()).sort("reason").collect()
     asked = store.scan(mine, "volume").filter(pl.col("kind") == "erasure").select(pl.col("n").sum()).collect().item()
@@ -146,18 +148,11 @@ def _keys(found: Iterable[Found]) -> pl.DataFrame:
     )
 
 
-def _split(found: list[Found], known: pl.DataFrame) -> tuple[list[Found], list[Found]]:
-    before = set(known.select("address", "stamp").iter_rows())
-    return [f for f in found if (f.address, f.stamp) not in before], [
-        f for f in found if (f.address, f.stamp) in before
-    ]
-
-
 def _merge(staged: Sequence[Staged], folder: Path, target: Store, study: Study, batch_id: str, progress: bool) -> Store:
     """Store the staged rows as one batch and make it visible."""
     n_rows = staging.rows(folder, range(target.n_buckets)).select(pl.len()).collect().item()
-    passes = identity.passes(target, int(n_rows))
-    dead = store.scan(target, "tombstones").collect()["subject"]
+    passes = store.passes(target, int(n_rows))
+    dead = privacy.dead(target)
     counts, volumes, tallies, faulty = [], [], [], []
     for number, buckets in enumerate(tqdm(passes, "storing", disable=not progress, leave=False)):
         rows = staging.rows(folder, buckets)
@@ -232,7 +227,7 @@ def _quarantine(faulty: pl.DataFrame) -> pl.DataFrame:
 
 def _by_user(fresh: pl.DataFrame, target: Store) -> pl.LazyFrame:
     """Rows in the bucket of their user or, without one, of their ids: there one person's rows meet."""
-    whose = pl.coalesce("user_id", pl.col("ids").list.join("\x1f"))
+    whose = pl.coalesce("user_id", identity.KEY)
     slim = ["event_time", "event_time_basis", "received_time", "event_kind", "event", "user_id", "ids", "source"]
     columns = [*slim, "platform", "revenue", "currency", "revenue_usd"]
     return fresh.lazy().select(*columns, bucket_of(whose, target.n_buckets).alias("bucket"))
@@ -245,18 +240,13 @@ def _store_people(folder: Path, passes: list[Sequence[int]], target: Store, stud
     for buckets in passes:
         rows = staging.rows(folder, buckets, "user")
         tables = {
-            "activity": activity.from_events(rows, zone, currency).with_columns(
-                bucket_of("user_id", target.n_buckets).alias("bucket")
-            ),
-            "users": activity.users_from_events(rows, zone).with_columns(
-                bucket_of("user_id", target.n_buckets).alias("bucket")
-            ),
-            "anonymous": activity.anonymous_from_events(rows, zone, currency).with_columns(
-                bucket_of(pl.col("ids").list.join("\x1f"), target.n_buckets).alias("bucket")
-            ),
+            "activity": (activity.from_events(rows, zone, currency), pl.col("user_id")),
+            "users": (activity.users_from_events(rows, zone), pl.col("user_id")),
+            "anonymous": (activity.anonymous_from_events(rows, zone, currency), identity.KEY),
         }
-        for table, frame in tables.items():
-            store.write_batch(target, table, batch_id, frame.collect())
+        for table, (frame, whose) in tables.items():
+            bucketed = frame.with_columns(bucket_of(whose, target.n_buckets).alias("bucket"))
+            store.write_batch(target, table, batch_id, bucketed.collect())
         edges.append(identity.edges_from_events(rows).collect())
         merges.append(identity.merges_from_events(rows).collect())
     store.write_batch(target, "edges", batch_id, identity.news(pl.concat(edges), target))

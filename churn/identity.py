@@ -100,7 +100,7 @@ def adopt(target: Store, study: Study, batch_id: str) -> tuple[str, ...]:
         return target.adopted
     known = known_users(target)
     names = []
-    for number, buckets in enumerate(passes(target, _n_anonymous(target))):
+    for number, buckets in enumerate(store.passes(target, _n_anonymous(target))):
         rows = _adopted(store.scan(target, "anonymous", buckets), known, study.timezone).collect()
         rows = pl.concat([rows, _renamed(target, rows, known, study, buckets).collect()])
         if rows.height:
@@ -115,11 +115,6 @@ def _is_empty(target: Store, table: str) -> bool:
 
 def _n_anonymous(target: Store) -> int:
     return int(store.scan(target, "anonymous").select(pl.len()).collect().item())
-
-
-def passes(target: Store, n_rows: int, at_once: int = 500_000) -> list[Sequence[int]]:
-    """Buckets to take together: all in one go where that fits into memory, else one by one."""
-    return [range(target.n_buckets)] if n_rows <= at_once else [[b] for b in range(target.n_buckets)]
 
 
 def _write(target: Store, rows: pl.DataFrame, name: str) -> None:
@@ -155,7 +150,7 @@ def _renamed(
 ) -> pl.LazyFrame:
     """Rows of users whose profile was merged into another user's: they count for that one too, once that is known."""
     renamed = renames(target, known).with_columns(learned=activity.local_date("learned_at", study.timezone))
-    own = store.scan(store.without_adopted(target), "activity", buckets)
+    own = store.scan(replace(target, adopted=()), "activity", buckets)
     theirs = pl.concat([own.with_columns(platform=pl.lit(None, pl.String)).select(adopted.columns), adopted.lazy()])
     rows = theirs.join(renamed.lazy(), left_on="user_id", right_on="was").with_columns(pl.col("now").alias("user_id"))
     return _known_from(rows)

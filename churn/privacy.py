@@ -119,8 +119,12 @@ def without_mentions(rows: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataF
 
 def without_forgotten(rows: pl.DataFrame, target: Store) -> pl.DataFrame:
     """Rows with a user_id, but of those whose person was erased by now."""
-    dead = store.scan(target, "tombstones").collect()["subject"]
-    return rows.filter(~hashed(target.salt, USER + pl.col("user_id")).is_in(dead.implode()))
+    return rows.filter(~hashed(target.salt, USER + pl.col("user_id")).is_in(dead(target).implode()))
+
+
+def dead(target: Store) -> pl.Series:
+    """The tombstones: see tables.Tombstones."""
+    return store.scan(target, "tombstones").collect()["subject"]
 
 
 def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
@@ -132,12 +136,12 @@ def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
 
 def erase(target: Store) -> dict[str, int]:
     """Clean every file of whoever has a tombstone; returns the rows erased by table."""
-    dead = store.scan(target, "tombstones").collect()["subject"]
+    erased = dead(target)
     counts: dict[str, int] = {}
     tables = [table for table in store.TABLES if table != "tombstones"]
     for file in [*store.files(target, *tables), *target.path("scores").glob("*.parquet")]:
         table = file.relative_to(target.root).parts[0]
-        counts[table] = counts.get(table, 0) + _clean(file, target.salt, dead)
+        counts[table] = counts.get(table, 0) + _clean(file, target.salt, erased)
     store.commit(replace(target, erasing=False))
     return {table: n for table, n in counts.items() if n}
 

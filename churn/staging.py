@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import privacy, sources, store
+from churn import privacy, sources
 from churn.errors import InputError
 from churn.sources import find
 from churn.sources.find import Found
@@ -42,7 +42,7 @@ def read(
 ) -> list[Staged]:
     """Read every new file into ``staging``; returns the files with their digests, copies of known ones among them."""
     staged: list[Staged] = []
-    dead = store.scan(target, "tombstones").collect()["subject"]
+    dead = privacy.dead(target)
     size = sum(f.size for f in new)
     with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
         for group in _groups(new):

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -200,9 +200,9 @@ def scan(store: Store, table: str, buckets: Sequence[int] | None = None) -> pl.L
     return pl.scan_parquet(present, hive_partitioning=False)
 
 
-def without_adopted(store: Store) -> Store:
-    """The store as if no anonymous history had found its user."""
-    return replace(store, adopted=())
+def passes(store: Store, n_rows: int, at_once: int = 500_000) -> list[Sequence[int]]:
+    """Buckets to take together: all in one go where that fits into memory, else one by one."""
+    return [range(store.n_buckets)] if n_rows <= at_once else [[b] for b in range(store.n_buckets)]
 
 
 def _file(store: Store, table: str, batch_id: str, bucket: Any) -> Path:

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from churn import events, identity, store
+from churn import events, store
 from churn.errors import InputError, StoreError
 from churn.study import Study, load
 
@@ -283,7 +283,7 @@ def test_a_large_ingest_bucket_by_bucket_is_the_same(
     events.ingest(study, NOW, progress=False)
     whole = content(study)
     shutil.rmtree(study.store_path)
-    monkeypatch.setattr(identity.passes, "__defaults__", (100,))
+    monkeypatch.setattr(store.passes, "__defaults__", (100,))
     events.ingest(study, NOW, progress=False)
     assert content(study) == whole
 
