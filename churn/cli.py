@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -150,6 +150,87 @@ def report(notebook: Path) -> None:
 
     for path in notebooks.report(notebook).values():
         typer.echo(path)
+
+
+braze = typer.Typer(no_args_is_help=True, help="Delivery to Braze: the set-up, what was told, taking it back.")
+app.add_typer(braze, name="braze")
+Accept = Annotated[list[str] | None, typer.Option(help="Limit to go on with; repeatable.")]
+Send = Annotated[bool, typer.Option(help="Write to Braze; without it this is a dry run.")]
+
+
+@braze.command()
+def check(study: StudyPath = None) -> None:
+    """Look at endpoint, key, permission, clock, limits, ledger and match rate; each line is ok or says what to do."""
+    from churn import scores, store
+    from churn.braze import check as setup
+    from churn.errors import CutoffError, StoreError
+
+    the_study = load(study)
+    try:
+        findings = scores.read(store.open_filled(the_study))[1]
+    except (CutoffError, StoreError):
+        findings = None
+    lines = []
+    for line in setup.run(the_study, findings):
+        lines.append(line)
+        typer.echo(f"{'ok  ' if line.is_fine else 'FAIL'} {line.name}: {line.said}")
+    if not all(line.is_fine for line in lines):
+        raise typer.Exit(1)
+
+
+@braze.command()
+def ledger(
+    study: StudyPath = None,
+    user: Annotated[str | None, typer.Option(help="What this identifier was told, and when.")] = None,
+    rejects: Annotated[str | None, typer.Option(metavar="RUN", help="Whom Braze refused in a run, as CSV.")] = None,
+    backup: Annotated[Path | None, typer.Option(metavar="FILE", help="Copy the ledger to a new file.")] = None,
+) -> None:
+    """Show the runs to this endpoint and workspace with their outcomes; or a user, the rejects of a run, a back-up."""
+    from churn.braze import database, export
+    from churn.braze import ledger as books
+
+    with export.opened(load(study), None) as book:
+        if backup is not None:
+            database.backup(book.connection, backup)
+        elif rejects is not None:
+            typer.echo(books.rejected(book, rejects).write_csv(), nl=False)
+        else:
+            typer.echo(_table(books.runs(book) if user is None else books.history(book, user)))
+
+
+def _table(frame: Any) -> str:
+    import polars as pl
+
+    with pl.Config(tbl_rows=50, tbl_cols=-1, tbl_width_chars=200, tbl_hide_column_data_types=True, fmt_str_lengths=80):
+        return str(frame)
+
+
+@braze.command()
+def restore(
+    bad_run: str, study: StudyPath = None, send: Send = False, accept: Accept = None, progress: Progress = True
+) -> None:
+    """Send the values from before a run to all whom no later run has told anything else."""
+    from churn import runs
+    from churn.braze import export
+
+    done = export.restore(
+        load(study), bad_run, run_id=runs.new_run_id("restore"), send=send, accept=accept or (), progress=progress
+    )
+    typer.echo(_table(export.summary_table(done)))
+
+
+@braze.command()
+def resend(
+    rejects: Path, study: StudyPath = None, send: Send = False, accept: Accept = None, progress: Progress = True
+) -> None:
+    """Send a mended file of rejects: a CSV with the columns identifier and attributes."""
+    from churn import runs
+    from churn.braze import export
+
+    done = export.resend(
+        load(study), rejects, run_id=runs.new_run_id("resend"), send=send, accept=accept or (), progress=progress
+    )
+    typer.echo(_table(export.summary_table(done)))
 
 
 @app.command()

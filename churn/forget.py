@@ -88,6 +88,11 @@ def requested(target: Store) -> list[str]:
     return sorted({*users, *rows.filter(pl.col("user_id").is_null())["ids"].explode().drop_nulls()})
 
 
+def opted_out(target: Store, study: Study) -> list[str]:
+    """Identifiers of the users whose erasure a vendor reports and who aren't erased yet: Braze gets null for them."""
+    return _identifiers(target, study, _person(target, requested(target))[0])
+
+
 def read_request(file: Path, target: Store) -> list[str]:
     """The people an OpenDSR request asks to erase, as "type:value"; hashed identities are looked up among known ids.
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,14 +20,17 @@ log = logging.getLogger(__name__)
 
 
 def make(target: Store, study: Study, fitted: Model, cutoff: date) -> pl.DataFrame:
-    """Scores of every user eligible at ``cutoff``. Raises CutoffError outside the data or with nobody to score."""
+    """Scores of every user eligible at ``cutoff``; the previous segments are those of the newest earlier cutoff.
+
+    Raises CutoffError outside the data or with nobody to score.
+    """
     snapshot = snapshots.observe(target, study, [cutoff], fitted.plan)
     if snapshot.is_empty():
         raise CutoffError(f"nobody was active in the {study.windows.eligible_days} days before {cutoff}")
     probability = pl.Series("probability", model.predict(fitted, snapshot))
-    scores = snapshot.select("user_id", "cutoff").with_columns(probability)
-    scores = scores.with_columns(
-        segments.cut(pl.col("probability"), study.segments).alias("segment"),
+    scored = snapshot.select("user_id", "cutoff", "tenure_days", probability)
+    scores = scored.drop("tenure_days").with_columns(
+        segments.assign(scored, study, previous(target, cutoff)),
         segments.score(pl.col("probability")).alias("score"),
         pl.lit(fitted.model_id).alias("model_id"),
     )
@@ -60,13 +64,77 @@ def _file(target: Store, table: str, cutoff: date) -> Path:
 
 def read(target: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores and findings of a cutoff, by default the newest scored. Raises CutoffError if there are none."""
-    known = [date.fromisoformat(f.stem.removeprefix("cutoff=")) for f in target.path("scores").glob("cutoff=*.parquet")]
+    known = _cutoffs(target)
     wanted = cutoff or max(known, default=None)
     if wanted is None or wanted not in known:
         raise CutoffError(f"no scores for cutoff {wanted or '(any)'}; run `churn run score` first")
-    scores = Scores.validate(pl.read_parquet(_file(target, "scores", wanted), hive_partitioning=False))
+    scores = _read(target, wanted)
     findings = Findings.validate(pl.read_parquet(_file(target, "findings", wanted), hive_partitioning=False))
     return scores, findings
+
+
+def previous(target: Store, cutoff: date) -> pl.DataFrame | None:
+    """The newest scores of an earlier cutoff, whether sent or not; null if there are none."""
+    earlier = [known for known in _cutoffs(target) if known < cutoff]
+    return _read(target, max(earlier)) if earlier else None
+
+
+def _cutoffs(target: Store) -> list[date]:
+    return [date.fromisoformat(f.stem.removeprefix("cutoff=")) for f in target.path("scores").glob("cutoff=*.parquet")]
+
+
+def _read(target: Store, cutoff: date) -> pl.DataFrame:
+    return Scores.validate(pl.read_parquet(_file(target, "scores", cutoff), hive_partitioning=False))
+
+
+def recut(scores: pl.DataFrame, study: Study, previous: pl.DataFrame | None) -> pl.DataFrame:
+    """The same scores in another study's segments, or without regard to the previous ones (null).
+
+    The table holds no tenure: who was unknown when scored is still, unless the study now judges everybody.
+    """
+    policy = study.policy
+    tenure = pl.when(pl.col("segment") != policy.unknown_segment).then(policy.min_tenure_days).alias("tenure_days")
+    return scores.with_columns(segments.assign(scores.with_columns(tenure), study, previous))
+
+
+def stability(table: pl.DataFrame, previous: pl.DataFrame | None, study: Study) -> pl.DataFrame:
+    """What hysteresis saves and costs: a row with it, and one as if both tables had been cut without.
+
+    Columns: n_known (users in both), n_changed and changed_rate (of those: in another segment), n_data_points (segments
+    to write: changed, new and no longer scored; of users with an identifier), n_top (size of the highest segment),
+    expected_recall_rate (share of all expected churners in it). Without ``previous`` nobody is known.
+    """
+    before = table.clear() if previous is None else previous
+    top = study.segments[0].name
+    rows = [
+        _moves("with", table, before, top),
+        _moves("without", recut(table, study, None), recut(before, study, None), top),
+    ]
+    return pl.DataFrame(rows, schema_overrides={"changed_rate": pl.Float64})
+
+
+def _moves(hysteresis: str, table: pl.DataFrame, before: pl.DataFrame, top: str) -> dict[str, Any]:
+    pairs = table.join(before, on="user_id", how="full", suffix="_before")
+    known = pairs.drop_nulls(["segment", "segment_before"])
+    moved = pl.col("segment").ne_missing(pl.col("segment_before"))
+    can_be_told = pl.coalesce("identifier", "identifier_before").is_not_null()
+    highest = table.filter(pl.col("segment") == top)
+    return {
+        "hysteresis": hysteresis,
+        "n_known": known.height,
+        "n_changed": known.filter(moved).height,
+        "changed_rate": known.select(moved.mean()).item(),
+        "n_data_points": pairs.filter(moved & can_be_told).height,
+        "n_top": highest.height,
+        "expected_recall_rate": highest["probability"].to_numpy().sum() / table["probability"].to_numpy().sum(),
+    }
+
+
+def thresholds(table: pl.DataFrame, study: Study) -> dict[str, float]:
+    """Where each segment begins; with segments cut by rank the lowest probability in each, but 0 for the last."""
+    lowest = dict(recut(table, study, None).group_by("segment").agg(pl.col("probability").min()).iter_rows())
+    starts = {s.name: lowest.get(s.name) if s.from_probability is None else s.from_probability for s in study.segments}
+    return {name: start for name, start in {**starts, study.segments[-1].name: 0.0}.items() if start is not None}
 
 
 def check(target: Store, study: Study, scores: pl.DataFrame, fitted: Model) -> pl.DataFrame:
@@ -76,7 +144,7 @@ def check(target: Store, study: Study, scores: pl.DataFrame, fitted: Model) -> p
 
 def segment_counts(scores: pl.DataFrame, study: Study) -> pl.DataFrame:
     """Users per segment in the study's order: segment, n, share, mean_probability."""
-    order = pl.DataFrame({"segment": [s.name for s in study.segments]})
+    order = pl.DataFrame({"segment": segments.names(study)})
     counts = scores.group_by("segment").agg(n=pl.len(), mean_probability=pl.col("probability").mean())
     table = order.join(counts, on="segment", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
     return table.select("segment", "n", (pl.col("n") / pl.col("n").sum()).alias("share"), "mean_probability")

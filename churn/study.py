@@ -66,6 +66,7 @@ def _endpoint(url: str) -> str:
 
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Days = Annotated[int, Field(ge=1, le=3650)]
+SegmentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,254}$")]
 AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,254}$")]
 
 
@@ -128,10 +129,39 @@ class Backtest(Part):
 
 
 class Segment(Part):
-    """A named risk band: it begins at ``from_probability`` and ends where the one before begins."""
+    """A named risk band, from a probability up or a share of the judged users; it ends where the one before begins."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,254}$")
-    from_probability: float = Field(ge=0, le=1)
+    name: SegmentName
+    from_probability: float | None = Field(default=None, ge=0, le=1)
+    share: float | None = Field(default=None, gt=0, le=1)  # of the judged users, riskiest first; the last: the rest
+    capacity: int | None = Field(default=None, ge=1)  # most users it may hold; who doesn't fit goes to the next one
+
+
+class Policy(Part):
+    """Who is judged, and how far a user's rank must move before the segment follows."""
+
+    band: float = Field(default=0.1, ge=0, le=1)  # share of the judged users; 0: a plain cut
+    min_tenure_days: int = Field(default=0, ge=0, le=3650)  # users seen for fewer days are not judged; 0: all are
+    unknown_segment: SegmentName = "unknown"  # where those are
+
+
+def _segment_faults(segments: tuple[Segment, ...], policy: Policy) -> list[str]:
+    names = [s.name for s in segments]
+    starts = [s.from_probability for s in segments if s.from_probability is not None]
+    shares = [s.share for s in segments if s.share is not None]
+    by_rank, total = bool(shares) and not starts, sum(shares)
+    falling = len(starts) == len(segments) and starts[-1:] == [0] and all(a > b for a, b in itertools.pairwise(starts))
+    faults = {
+        "cut all by from_probability or all by share": bool(starts and shares),
+        "list them highest first, each starting lower, the last at 0.0": not shares and not falling,
+        "each but the last needs a share": by_rank and any(s.share is None for s in segments[:-1]),
+        f"the shares add up to {total:g}, not 1 (the last may be left out)": by_rank
+        and (total > 1 + 1e-9 or (segments[-1].share is not None and total < 1 - 1e-9)),
+        "the last one takes whoever is left and can't have a capacity": any(s.capacity for s in segments[-1:]),
+        "two share a name": len(set(names)) < len(names),
+        f"one has the name of policy.unknown_segment, {policy.unknown_segment!r}": policy.unknown_segment in names,
+    }
+    return [sentence for sentence, is_wrong in faults.items() if is_wrong]
 
 
 class Gates(Part):
@@ -177,10 +207,27 @@ class Braze(Part):
     score_attribute: AttributeName | None = "churn_score"  # null in code only; "" in the file switches it off
     score_step: int = Field(default=10, ge=1, le=100)  # a score alone is sent once it moved this far
     lapsed_value: str | None = None  # told once to users no longer scored; null removes the attributes
+    changed_attribute: AttributeName | None = None  # date of the last change of segment
     ledger: Annotated[str, AfterValidator(_no_password)] = "sqlite:///data/store/ledger.db"
-    batch_size: int = Field(default=75, ge=1, le=75)
+    id_lists: str | None = None  # folder of one CSV of identifiers per segment, written with every export
+    bulk: bool = False  # /users/track/bulk, for contracts that have it
+    batch_size: int = Field(default=75, ge=1, le=1000)
+    max_body_bytes: int = Field(default=1_800_000, ge=10_000, le=4_000_000)
     requests_per_second: float = Field(default=50, gt=0, le=1000)
+    requests_per_hour: int | None = Field(default=None, ge=1)
+    leave_rate: float = Field(default=0.2, ge=0, lt=1)  # share of the server's own limit left to other senders
     concurrency: int = Field(default=16, ge=1, le=256)
+    timeout_seconds: float = Field(default=30, gt=0, le=300)  # until an answer counts as lost
+    retry_seconds: float = Field(default=900, ge=0, le=86_400)  # until a batch that fails stops the run
+    quiet_seconds: float = Field(default=30, ge=0, le=3600)  # after lost requests, before another run sends
+    max_run_minutes: float = Field(default=720, gt=0)
+    max_change_rate: float = Field(default=0.5, ge=0, le=1)  # of users told, whose segment one run may change
+    max_users: int | None = Field(default=None, ge=1)  # that one run may write
+
+    @property
+    def path(self) -> str:
+        """Of the endpoint that is written to."""
+        return "/users/track/bulk" if self.bulk else "/users/track"
 
     @property
     def kind(self) -> str:
@@ -191,6 +238,8 @@ class Braze(Part):
     def _check(self) -> Self:
         if (self.identifier == "user_alias") != (self.alias_label is not None):
             raise ValueError('alias_label goes with identifier = "user_alias", and only with it')
+        if self.batch_size > 75 and not self.bulk:
+            raise ValueError("batch_size is at most 75; only the bulk endpoint takes more")
         return self
 
     @model_validator(mode="before")
@@ -217,6 +266,7 @@ class Study(Part):
         Segment(name="medium", from_probability=0.3),
         Segment(name="low", from_probability=0.0),
     )
+    policy: Policy = Policy()
     identity: Identity = Identity()
     privacy: Privacy = Privacy()
     gates: Gates = Gates()
@@ -225,11 +275,8 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        starts = [s.from_probability for s in self.segments]
-        if not starts or starts[-1] != 0 or any(a <= b for a, b in itertools.pairwise(starts)):
-            raise ValueError("segments: list them highest first, each starting lower, the last at 0.0")
-        if len({s.name for s in self.segments}) < len(self.segments):
-            raise ValueError("segments: two share a name")
+        if faults := _segment_faults(self.segments, self.policy):
+            raise ValueError(f"segments: {'; '.join(faults)}")
         return self
 
     @property

@@ -16,8 +16,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn.braze import client, export, ledger, payload
-from churn.braze.client import Target
+from churn.braze import answers, client, database, export, ledger, pace, payload
 from churn.errors import GateError, TerminalBrazeError, TransientBrazeError
 from churn.sandbox import server
 from churn.sandbox.rules import Profile
@@ -122,7 +121,7 @@ def test_braze_own_partial_errors_are_mapped_to_users(
 ) -> None:
     """Where Braze itself refuses one object of a batch, that user is rejected with its reason and retried next time."""
     sandbox.state.add_users(["a", "b"])
-    monkeypatch.setattr(payload, "is_deliverable", lambda _: True)
+    monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
     done = deliver(scores({"a": "high", "x" * 988: "high", "b": "low"}))
     refused = done.outcomes.filter(pl.col("outcome") == "rejected")
     assert refused["reason"].to_list() == ["'external_id' must be fewer than 988 bytes"]
@@ -193,7 +192,6 @@ def test_a_wrong_key_stops_the_run_and_is_shown_nowhere(
     with caplog.at_level(logging.DEBUG), pytest.raises(TerminalBrazeError, match="does not accept the key") as caught:
         deliver(scores({"a": "high"}))
     assert "wrong-key-77" not in "".join([str(caught.value), repr(caught.value), caplog.text])
-    assert "wrong-key-77" not in repr(Target("https://rest.example.com", "wrong-key-77"))
     assert sandbox.state.n_requests == 1
 
 
@@ -205,8 +203,8 @@ def test_a_sandbox_that_is_down_is_one_sentence(
     study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
     with pytest.raises(TerminalBrazeError, match=r"start the stand-in with `churn sandbox`.*0 of 1 users"):
         export.run(scores({"a": "high"}), study, run_id="r", findings=PASSED, send=True, progress=False)
-    with ledger.opened(study.ledger_url, study.braze.endpoint, "default", "external_id") as book:
-        assert ledger.told(book, ["churn_segment"]).is_empty()
+    with export.opened(study) as book:
+        assert ledger.told(book).is_empty()
 
 
 def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
@@ -279,36 +277,36 @@ def test_transient_answers_are_retried(
     assert (done.summary["n_sent"], done.summary["n_requests_sent"]) == (1, 1)
 
 
-def test_errors_that_name_no_object_make_the_batch_unknown(
+def test_errors_that_name_no_object_are_found_one_by_one(
     monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Study]
 ) -> None:
-    """A 201 whose error is a plain string: nobody of the batch counts as told, and the next run sends again."""
+    """A 201 whose error is a plain string: both users are sent singly, and each gets an outcome of its own."""
     vague = (201, {}, b'{"message":"success","errors":["something went wrong"]}')
-    monkeypatch.setattr(server, "application", lambda _: answering(vague, OK))
+    monkeypatch.setattr(server, "application", lambda _: answering(vague, OK, vague))
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     with server.running() as bare:
-        study = make_study(braze={"endpoint": bare.url})
-        run = lambda name: export.run(  # noqa: E731
-            scores({"a": "high"}), study, run_id=name, findings=PASSED, send=True, progress=False
-        )
-        assert run("r1").outcomes["outcome"].to_list() == ["unknown"]
-        assert run("r2").outcomes["outcome"].to_list() == ["sent"]
+        study = make_study(braze={"endpoint": bare.url, "concurrency": 1})
+        done = export.run(scores({"a": "high", "b": "low"}), study, run_id="r", findings=PASSED, send=True)
+    assert sorted(done.outcomes.select("outcome", "reason").rows()) == [
+        ("rejected", "something went wrong"),
+        ("sent", ""),
+    ]
 
 
 def test_rate_limit_hints_come_as_epoch_or_seconds() -> None:
     """A large reset is a point in time, a small one the seconds left; without a header there is no hint."""
-    assert client._hint({"x-ratelimit-reset": "7"}) == 7
-    assert client._hint({"x-ratelimit-reset": "1000000001"}) == 0
-    assert client._hint({}) is None
+    assert pace.hint({"x-ratelimit-reset": "7"}, now=2e9) == 7
+    assert pace.hint({"x-ratelimit-reset": "1000000001"}, now=2e9) == 0
+    assert pace.hint({}, now=2e9) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(500, TransientBrazeError), (429, TransientBrazeError), (400, TerminalBrazeError)]
+    ("status", "kind"), [(500, TransientBrazeError), (429, TransientBrazeError), (418, TerminalBrazeError)]
 )
 def test_statuses_decide_by_type_whether_to_try_again(status: int, kind: type[Exception]) -> None:
     """5xx and 429 are transient, a bad request is terminal."""
     with pytest.raises(kind):
-        client.read(status, {}, b'{"message":"no"}', Target("https://rest.example.com", KEY))
+        answers.read(status, b'{"message":"no"}', 2, KEY)
 
 
 @pytest.mark.parametrize("name", ["email", "$x", "_id", "appboy_x"])
@@ -328,7 +326,7 @@ def test_values_that_braze_would_change_are_refused(text: str) -> None:
 def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
     """A ledger that can't be opened is named without its password."""
     url = "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x"
-    with pytest.raises(TerminalBrazeError) as caught, ledger.opened(url, "e", "w", "external_id"):
+    with pytest.raises(TerminalBrazeError) as caught, database.opened(url, "e", "w", "external_id"):
         pass
     assert "pass-word-1" not in str(caught.value)
 

@@ -1,13 +1,15 @@
-"""POST /users/track: pace, retries, and what an answer means. The only module that imports httpx."""
+"""POST /users/track: workers, retries and their ceilings. The only module that imports httpx."""
 
 import asyncio
+import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import stamina
@@ -15,35 +17,17 @@ from httpx_aiohttp import HttpxAiohttpClient
 from tqdm.auto import tqdm
 
 from churn import __version__
-from churn.braze import payload
+from churn.braze import answers, pace, payload
+from churn.braze.answers import Answer
+from churn.braze.pace import Pace
+from churn.braze.payload import Range
 from churn.errors import BrazeError, TerminalBrazeError, TransientBrazeError
+from churn.study import Braze
 
 log = logging.getLogger(__name__)
 KEY_VARIABLE = "CHURN_BRAZE_KEY"
-TIMEOUT_SECONDS = 30.0
-MAX_ATTEMPTS = 8
-MAX_RETRY_SECONDS = 900.0  # for one batch, waits included
-EPOCH = 1e9  # a larger rate-limit reset is a point in time, a smaller one the seconds left
-
-Batch = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Acknowledgement:
-    """What Braze said of one batch: reasons by position, and whether some error could not be placed."""
-
-    rejected: dict[int, str]
-    unplaced: str | None = None
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where to send and how fast. The key never appears in a repr."""
-
-    endpoint: str
-    key: str = field(repr=False)
-    requests_per_second: float = 50.0
-    concurrency: int = 16
+T = TypeVar("T")
+MAX_REJECTED_IN_A_ROW = 150  # two full batches of which nobody was taken: something is wrong with all of it
 
 
 def key_from_environment() -> str:
@@ -54,157 +38,214 @@ def key_from_environment() -> str:
     return key
 
 
-def send(
-    batches: Sequence[Batch],
-    target: Target,
-    on_answer: Callable[[Batch, Acknowledgement], None],
-    on_lost: Callable[[Batch, BrazeError], None],
-    progress: bool = True,
-) -> BrazeError | None:
-    """Send every batch; returns the error that stopped the run, null if none did.
+class Book(Protocol):
+    """Where a run is written down while it goes on. ``answered`` and ``lost`` return at once."""
 
-    ``on_answer`` is called for each batch Braze acknowledged, ``on_lost`` for each whose fate is unknown or that was
-    refused whole. Works where an event loop already runs, as in Jupyter: the sending has a thread and loop of its own.
+    async def reserve(self, position: int) -> None:
+        """Return once it is durable that positions up to this one may be under way; BrazeError if it can't be."""
+
+    def answered(self, part: Range, rejected: dict[int, str]) -> None:
+        """Braze took the positions of ``part`` but for the rejected, whose reasons stand by position in the plan."""
+
+    def lost(self, part: Range, reason: str, *, attempted: bool) -> None:
+        """Nobody can tell what became of these, or they were refused whole."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How the sending went: the error that stopped it (null: none), requests answered, whether requests were lost."""
+
+    error: BrazeError | None
+    n_requests: int
+    n_retries: int
+    n_lost: int
+    seconds: float
+
+
+def send(
+    ranges: Sequence[Range],
+    body: Callable[[Range], bytes],
+    braze: Braze,
+    key: str,
+    book: Book,
+    progress: bool = True,
+) -> Sent:
+    """Send every range of the plan; tells ``book`` what became of each.
+
+    Works where an event loop already runs, as in Jupyter: the sending has a thread and loop of its own.
     """
-    job = _Job(
-        iter(batches), target, on_answer, on_lost, tqdm(total=len(batches), desc="sending", disable=not progress)
-    )
+    bar = tqdm(total=len(ranges), desc="sending", unit="batch", disable=not progress)
+    job = _Job(iter(ranges), body, braze, key, book, bar)
+    _run_apart(job.run())
+    return Sent(job.error, job.n_requests, job.n_retries, job.n_lost, time.monotonic() - job.started)
+
+
+def probe(braze: Braze, key: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers (names in lower case) and content of one request; BrazeError where none came."""
+
+    async def once() -> tuple[int, dict[str, str], bytes]:
+        async with connected(braze, key) as client:
+            response = await _post(client, braze, body)
+            return response.status_code, _lower(response.headers), response.content
+
+    return _run_apart(once())
+
+
+def _run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread and loop of its own: in Jupyter a loop runs already."""
     with ThreadPoolExecutor(1, "braze") as pool:
-        pool.submit(asyncio.run, job.run()).result()
-    return job.error
+        return pool.submit(asyncio.run, work).result()
+
+
+@asynccontextmanager
+async def connected(braze: Braze, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the endpoint that follows no redirect; the key is in its headers only."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    limits = httpx.Limits(max_connections=braze.concurrency, max_keepalive_connections=braze.concurrency)
+    async with HttpxAiohttpClient(
+        base_url=braze.endpoint,
+        headers={**headers, "User-Agent": f"churn/{__version__}"},
+        timeout=braze.timeout_seconds,
+        limits=limits,
+    ) as client:
+        yield client
+
+
+@dataclass
+class _Part:
+    """A range on its way. ``unclear``: some of it may have been applied, though nobody said so."""
+
+    range: Range
+    unclear: bool = False
+    n_failures: int = 0
+
+    @property
+    def n(self) -> int:
+        return self.range[1] - self.range[0] + 1
 
 
 @dataclass
 class _Job:
-    batches: Iterator[Batch]
-    target: Target
-    on_answer: Callable[[Batch, Acknowledgement], None]
-    on_lost: Callable[[Batch, BrazeError], None]
+    ranges: Iterator[Range]
+    body: Callable[[Range], bytes]
+    braze: Braze
+    key: str = field(repr=False)
+    book: Book
     bar: Any
     error: BrazeError | None = None
-    next_at: float = 0.0
+    n_requests: int = 0
+    n_retries: int = 0
+    n_lost: int = 0
+    n_rejected_in_a_row: int = 0
+    started: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
-        headers = {"Authorization": f"Bearer {self.target.key}", "Content-Type": "application/json"}
-        headers["User-Agent"] = f"churn/{__version__}"
-        async with HttpxAiohttpClient(
-            base_url=self.target.endpoint, headers=headers, timeout=TIMEOUT_SECONDS
-        ) as client:
-            await asyncio.gather(*[self._work(client) for _ in range(self.target.concurrency)])
+        self.pace = Pace(self.braze.requests_per_second, self.braze.requests_per_hour, self.braze.leave_rate)
+        async with connected(self.braze, self.key) as client:
+            await asyncio.gather(*[self._work(client) for _ in range(self.braze.concurrency)])
         self.bar.close()
 
     async def _work(self, client: httpx.AsyncClient) -> None:
-        for batch in self.batches:  # one iterator, shared: each batch goes to one worker
+        for part in self.ranges:  # one iterator, shared: each range goes to one worker
             if self.error:
                 return
             try:
-                answer = await self._deliver(client, payload.body(batch))
+                await self.book.reserve(part[1])
+                await self._deliver_all(client, part)
             except BrazeError as error:
-                self.error = self.error or error
-                self.on_lost(batch, error)
-                return
-            try:
-                self.on_answer(batch, answer)
-            except BrazeError as error:  # acknowledged, but the ledger could not keep it: the next run tells it again
                 self.error = self.error or error
                 return
             self.bar.update()
 
-    async def _deliver(self, client: httpx.AsyncClient, body: bytes) -> Acknowledgement:
+    async def _deliver_all(self, client: httpx.AsyncClient, part: Range) -> None:
+        """Deliver a range, in parts where its request was refused whole."""
+        todo = [_Part(part)]
+        try:
+            while todo:
+                answer = await self._deliver(client, todo[-1])
+                one = todo.pop()
+                if answer.again:
+                    parts = payload.split(one.range, 2 if answer.again == "halves" else one.n)
+                    todo += [_Part(r, one.unclear or answer.again == "singly") for r in reversed(parts)]
+                else:
+                    self.book.answered(one.range, {one.range[0] + i: why for i, why in answer.rejected.items()})
+                    self._stop_if_all_are_refused(answer, one.n)
+        except BrazeError as error:
+            for left in todo:
+                self.book.lost(left.range, str(error), attempted=left.unclear)
+            raise
+
+    def _stop_if_all_are_refused(self, answer: Answer, n: int) -> None:
+        taken = len(answer.rejected) < n
+        self.n_rejected_in_a_row = 0 if taken else self.n_rejected_in_a_row + n
+        if self.n_rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
+            why = next(iter(answer.rejected.values()))
+            raise TerminalBrazeError(f"Braze rejected {self.n_rejected_in_a_row} users in a row, the last with: {why}")
+
+    async def _deliver(self, client: httpx.AsyncClient, part: _Part) -> Answer:
+        body = self.body(part.range)
         retries = stamina.retry_context(
-            on=_wait, attempts=MAX_ATTEMPTS, timeout=MAX_RETRY_SECONDS, wait_initial=1, wait_max=60, wait_jitter=5
+            on=lambda error: self._wait(error, part), attempts=None, timeout=self.braze.retry_seconds
         )
         async for attempt in retries:
             with attempt:
-                await self._pace()
-                return await _track(client, body, self.target)
+                return await self._once(client, body, part.n)
         raise AssertionError("stamina ends with a result or an error")
 
-    async def _pace(self) -> None:
-        now = time.monotonic()
-        self.next_at = max(now, self.next_at + 1 / self.target.requests_per_second)
-        await asyncio.sleep(self.next_at - now)
+    def _wait(self, error: Exception, part: _Part) -> bool | float:
+        """How long to wait before the next attempt; False ends it."""
+        if not isinstance(error, TransientBrazeError):
+            return False
+        self.n_retries += 1
+        self.n_lost += 1
+        part.n_failures += 1
+        part.unclear = True  # it may have been applied, though nobody said so
+        return pace.full_jitter(part.n_failures) if error.wait_seconds is None else error.wait_seconds
 
+    async def _once(self, client: httpx.AsyncClient, body: bytes, n: int) -> Answer:
+        """One request, again while the answer is 429: that asks all workers to wait, and counts as no failure."""
+        for n_limited in itertools.count(1):
+            await self.pace.turn()
+            self._check_going_on()
+            response = await _post(client, self.braze, body)
+            headers = _lower(response.headers)
+            self.pace.note(headers)
+            if response.status_code != 429:
+                return self._read(response, headers, n)
+            self.n_retries += 1
+            wait = pace.hint(headers, time.time())
+            self.pace.hold(pace.full_jitter(n_limited) if wait is None else wait)
+        raise AssertionError("the run's time is over before")
 
-def _wait(error: Exception) -> bool | float:
-    if isinstance(error, TransientBrazeError):
-        return True if error.wait_seconds is None else error.wait_seconds
-    return False
-
-
-async def _track(client: httpx.AsyncClient, body: bytes, target: Target) -> Acknowledgement:
-    try:
-        response = await client.post("/users/track", content=body)
-    except httpx.TransportError as error:
-        raise _lost(error, target) from None
-    return read(response.status_code, dict(response.headers), response.content, target)
-
-
-def _lost(error: httpx.TransportError, target: Target) -> BrazeError:
-    loopback = httpx.URL(target.endpoint).host in {"127.0.0.1", "localhost", "::1"}
-    if loopback and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return TerminalBrazeError(f"nobody answers at {target.endpoint}; start the stand-in with `churn sandbox`")
-    return TransientBrazeError(f"no answer from {target.endpoint} ({type(error).__name__})")
-
-
-def read(status: int, headers: dict[str, str], content: bytes, target: Target) -> Acknowledgement:
-    """What one answer means. Raises TransientBrazeError or TerminalBrazeError, never showing the key."""
-    data = _json(content)
-    if 200 <= status < 300:
-        if data.get("message") != "success":
-            raise TransientBrazeError(f"Braze answered {status} without saying success", _hint(headers))
-        return _acknowledgement(data)
-    if status == 400 and _placed(data):
-        return _acknowledgement(data)  # every object was invalid: as many outcomes as objects
-    if status == 429 or status >= 500 or status == 408:
-        raise TransientBrazeError(f"Braze answered {status}", _hint(headers))
-    said = str(data.get("message", "")).replace(target.key, "***")[:200]
-    raise TerminalBrazeError(_REFUSALS.get(status, f"Braze refused the request with {status}: {said}"), status)
-
-
-_REFUSALS = {
-    401: "Braze does not accept the key (401): is it of this workspace, and is the endpoint that of your instance?",
-    403: "Braze denies access (403): the key needs the permission users.track",
-    404: "there is no /users/track at the endpoint (404): is it the REST endpoint of your instance?",
-    413: "the request is too large for Braze (413): lower braze.batch_size",
-}
-
-
-def _json(content: bytes) -> dict[str, Any]:
-    try:
-        data = httpx.Response(200, content=content).json()
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _errors(data: dict[str, Any]) -> list[Any]:
-    found = data.get("errors", [])
-    return found if isinstance(found, list) else [found]
-
-
-def _placed(data: dict[str, Any]) -> dict[int, str]:
-    return {
-        error["index"]: str(error.get("type", "rejected"))
-        for error in _errors(data)
-        if isinstance(error, dict)
-        and isinstance(error.get("index"), int)
-        and error.get("input_array", "attributes") == "attributes"
-    }
-
-
-def _acknowledgement(data: dict[str, Any]) -> Acknowledgement:
-    placed = _placed(data)
-    unplaced = len(_errors(data)) - len(placed)
-    return Acknowledgement(placed, f"{unplaced} error(s) without a position" if unplaced else None)
-
-
-def _hint(headers: dict[str, str]) -> float | None:
-    """Seconds the server asks us to wait, from whichever header came; null without any."""
-    for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
+    def _read(self, response: httpx.Response, headers: dict[str, str], n: int) -> Answer:
         try:
-            value = float(headers[name])
-        except (KeyError, ValueError):
-            continue
-        return max(0.0, value - time.time() if value > EPOCH else value)
-    return None
+            answer = answers.read(response.status_code, response.content, n, self.key)
+        except TransientBrazeError as error:
+            raise TransientBrazeError(str(error), pace.hint(headers, time.time())) from None
+        self.n_requests += 1
+        return answer
+
+    def _check_going_on(self) -> None:
+        minutes = self.braze.max_run_minutes
+        if self.error:
+            raise TerminalBrazeError(str(self.error))
+        if time.monotonic() - self.started > 60 * minutes:
+            raise TerminalBrazeError(f"max_run_minutes ({minutes:g}) are over")
+
+
+async def _post(client: httpx.AsyncClient, braze: Braze, body: bytes) -> httpx.Response:
+    try:
+        return await client.post(braze.path, content=body)
+    except httpx.TransportError as error:
+        raise _lost(error, braze.endpoint) from None
+
+
+def _lower(headers: httpx.Headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _lost(error: httpx.TransportError, endpoint: str) -> BrazeError:
+    loopback = httpx.URL(endpoint).host in {"127.0.0.1", "localhost", "::1"}
+    if loopback and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return TerminalBrazeError(f"nobody answers at {endpoint}; start the stand-in with `churn sandbox`")
+    return TransientBrazeError(f"no answer from {endpoint} ({type(error).__name__})")

@@ -1,23 +1,34 @@
-"""Scores → what changed → Braze → ledger. A dry run unless told to send."""
+"""Scores → what changed → Braze → ledger. A dry run unless told to send.
+
+A run settles what a killed one left, freezes its plan, sends, records, and ends: one at a time per ledger.
+"""
 
 import json
 import logging
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from churn.braze import client, ledger, payload
-from churn.braze.client import Acknowledgement, Batch, Target
-from churn.braze.ledger import Ledger
-from churn.errors import BrazeError
+from churn.braze import client, database, ledger, payload, plan
+from churn.braze.client import Sent
+from churn.braze.database import Ledger
+from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
+from churn.braze.plan import Plan
+from churn.braze.recorder import Recorder
+from churn.errors import InputError
 from churn.study import Braze, Study
-from churn.tables import check_gates, digest, stable_hash
+from churn.tables import check_gates, digest
 
 log = logging.getLogger(__name__)
-NONE, REMOVED = "none", "removed"
+OUTCOMES = {"identifier": pl.String, "outcome": pl.String, "reason": pl.String}
+PLANNED, REJECTED = "planned", "rejected"
+UNDELIVERABLE = "the identifier is empty or too long for Braze"
+BATCHES_AHEAD = 4  # reserved per worker: so many may count as unknown after a crash without having been sent
 
 
 @dataclass(frozen=True)
@@ -42,258 +53,260 @@ def run(
     findings: pl.DataFrame,
     send: bool = False,
     accept: Sequence[str] = (),
+    opted_out: Sequence[str] = (),
     progress: bool = True,
 ) -> Export:
     """Tell Braze what changed since it was last told; without ``send`` only say what that would be.
 
-    Raises GateError if a gate failed that isn't accepted by name, BrazeError if delivery stopped: what was acknowledged
-    until then is in the ledger, and the same export again sends the rest.
+    ``opted_out``: identifiers that get null whatever their score. Raises GateError if a gate failed or, when sending, a
+    limit was passed that isn't accepted by name; BrazeError if delivery stopped: what was acknowledged until then is in
+    the ledger, and the same export again sends the rest.
     """
-    check_gates(findings, accept)
-    key = client.key_from_environment() if send else ""
+    check_gates(findings, [name for name in accept if name not in plan.LIMITS])
+
+    def make(book: Ledger) -> Plan:
+        gone = [*ledger.forgotten(book), *opted_out]
+        return plan.make(scores, ledger.told(book), study.braze, told_names=ledger.names(book), gone=gone)
+
+    done = _export(study, "export", run_id, make, send, accept, progress)
+    n_changed_scored = done.summary["n_changed"] - done.summary["n_lapsed"] - done.summary["n_gone"]
+    n_matched = scores["identifier"].count()
+    summary = {
+        "n_scored": scores.height,
+        "n_unmatched": scores.height - n_matched,
+        "n_unchanged": n_matched - n_changed_scored - done.summary["n_undeliverable"],
+    }
+    return Export(summary | done.summary, done.transitions, _with_unchanged(done.outcomes, scores), done.sample_bodies)
+
+
+def restore(
+    study: Study, bad_run: str, *, run_id: str, send: bool = False, accept: Sequence[str] = (), progress: bool = True
+) -> Export:
+    """Send the values from before a run to everybody whom no later run has told anything else."""
+
+    def make(book: Ledger) -> Plan:
+        return plan.restored(ledger.restorable(book, bad_run), study.braze)
+
+    return _export(study, f"restore {bad_run}", run_id, make, send, accept, progress)
+
+
+def resend(
+    study: Study, file: Path, *, run_id: str, send: bool = False, accept: Sequence[str] = (), progress: bool = True
+) -> Export:
+    """Send a file of rejects, mended by hand: a CSV with the columns identifier and attributes."""
+    try:
+        frame = pl.read_csv(file, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{file} can't be read ({type(error).__name__})") from None
+
+    def make(book: Ledger) -> Plan:
+        return plan.read_file(frame, ledger.told(book), study.braze)
+
+    return _export(study, f"resend {file.name}", run_id, make, send, accept, progress)
+
+
+def opened(study: Study, wait_seconds: float | None = 60.0) -> Any:
+    """The study's ledger; see ``database.opened``."""
     braze = study.braze
-    names = _names(braze)
-    with ledger.opened(study.ledger_url, braze.endpoint, braze.workspace, braze.kind) as book:
-        told = ledger.told(book, names)
-        changes = plan(scores, told, braze, ledger.forgotten(book))
-        objects = _objects(changes, braze)
-        summary = _forecast(scores, changes, objects, braze)
-        log.info("export: %d of %d users changed", summary["n_changed"], summary["n_scored"])
-        delivery = _Delivery(book, run_id, braze)
-        if send:
-            _deliver(delivery, objects, key, summary, progress)
-    outcomes = _outcomes(scores, changes, delivery, planned="planned" if not send else "not attempted")
-    return Export(summary, _transitions(changes, told, braze), outcomes, _samples(objects, braze))
-
-
-def _names(braze: Braze) -> list[str]:
-    names = [braze.segment_attribute] + ([braze.score_attribute] if braze.score_attribute else [])
-    payload.check_names(names)
-    return names
+    return database.opened(study.ledger_url, braze.endpoint, braze.workspace, braze.kind, wait_seconds)
 
 
 def forget(study: Study, identifiers: Sequence[str]) -> int:
-    """Forget users in the ledger; returns for how many a null write waits for the next export."""
-    url, braze = study.ledger_url, study.braze
-    if not identifiers or not ledger.exists(url):
+    """Forget users in the ledger and drop id lists; returns for how many a null write waits for the next export."""
+    _drop_id_lists(study)
+    if not identifiers or not database.exists_at(study.ledger_url):
         return 0
-    with ledger.opened(url, braze.endpoint, braze.workspace, braze.kind) as book:
+    with opened(study) as book:
         return ledger.forget(book, identifiers)
 
 
-def plan(scores: pl.DataFrame, told: pl.DataFrame, braze: Braze, forgotten: Sequence[str] = ()) -> pl.DataFrame:
-    """What differs from what Braze was told: identifier, attribute, value (JSON text), in a stable order.
-
-    A score goes along with a changed segment, or by itself once it has moved by ``score_step``. Users who were told a
-    segment and are no longer scored get the lapsed value once, the forgotten get null.
-    """
-    scored = scores.select("identifier", "segment", "score").drop_nulls("identifier")
-    lapsed = told.select("identifier").unique().join(scored, on="identifier", how="anti")
-    erased = pl.col("identifier").is_in(list(forgotten))
-    scored, silent = scored.filter(~erased), lapsed.filter(~erased)
-    gone = told.filter(erased).select("identifier", "attribute", pl.lit("null").alias("value"))
-    wanted = pl.concat([_wanted(scored, braze), _wanted_lapsed(silent, braze), gone])
-    before = told.rename({"value": "before"})
-    differs = wanted.join(before, on=["identifier", "attribute"], how="left").filter(
-        pl.col("value").ne_missing(pl.col("before"))
-        & ~((pl.col("value") == "null") & pl.col("before").is_null())  # nothing to remove
-    )
-    is_segment = pl.col("attribute") == braze.segment_attribute
-    moved = pl.col("value").cast(pl.Int64, strict=False) - pl.col("before").cast(pl.Int64, strict=False)
-    due = is_segment.any().over("identifier") | (moved.abs() >= braze.score_step) | moved.is_null()
-    due_changes = differs.filter(due).select("identifier", "attribute", "value")
-    return (
-        due_changes.with_columns(order=stable_hash("identifier")).sort("order", "identifier", "attribute").drop("order")
-    )
-
-
-def _wanted(scored: pl.DataFrame, braze: Braze) -> pl.DataFrame:
-    segment = scored.select(
-        "identifier",
-        pl.lit(braze.segment_attribute).alias("attribute"),
-        ('"' + pl.col("segment") + '"').alias("value"),
-    )
-    if not braze.score_attribute:
-        return segment
-    attribute = pl.lit(braze.score_attribute).alias("attribute")
-    return pl.concat([segment, scored.select("identifier", attribute, pl.col("score").cast(pl.String).alias("value"))])
+def _export(
+    study: Study,
+    what: str,
+    run_id: str,
+    make: Callable[[Ledger], Plan],
+    send: bool,
+    accept: Sequence[str],
+    progress: bool,
+) -> Export:
+    braze = study.braze
+    key = client.key_from_environment() if send else ""
+    with opened(study, 60.0 if send else None) as book:
+        if book.is_alone and (n_unknown := ledger.settle(book)):
+            log.warning("a run was interrupted; %d users may or may not have been reached", n_unknown)
+        drafted = make(book)
+        ranges = plan.ranges(drafted, braze)
+        beyond = plan.beyond_limits(drafted, braze)
+        summary = plan.forecast(drafted, len(ranges), braze)
+        summary |= {"dry_run": not send, "beyond_limits": list(beyond.values())}
+        log.info("%s: %d users to be told in %d requests", what, summary["n_changed"], len(ranges))
+        results: list[Result] = []
+        if send:
+            plan.check_limits(beyond, accept)
+            results = _send(book, _Sending(drafted, ranges, braze, key, run_id, what, progress), summary)
+    outcomes = _outcomes(drafted, results, PLANNED if not send else NOT_ATTEMPTED)
+    return Export(summary, plan.transitions(drafted), outcomes, _samples(drafted, braze))
 
 
-def _wanted_lapsed(lapsed: pl.DataFrame, braze: Braze) -> pl.DataFrame:
-    values = {braze.segment_attribute: braze.lapsed_value}
-    if braze.lapsed_value is not None:
-        payload.check_text(braze.lapsed_value)
-    if braze.score_attribute:
-        values[braze.score_attribute] = None
-    parts = [
-        lapsed.select("identifier", pl.lit(n).alias("attribute"), pl.lit(json.dumps(v)).alias("value"))
-        for n, v in values.items()
-    ]
-    return pl.concat(parts)
+@dataclass(frozen=True)
+class _Sending:
+    drafted: Plan
+    ranges: list[payload.Range]
+    braze: Braze
+    key: str
+    run_id: str
+    what: str
+    progress: bool
 
 
-def _objects(changes: pl.DataFrame, braze: Braze) -> list[dict[str, Any]]:
-    grouped = changes.group_by("identifier", maintain_order=True).agg("attribute", "value")
-    return [
-        payload.update(
-            braze.identifier,
-            who if braze.alias_label is None else payload.alias(who, braze.alias_label),
-            {n: json.loads(v) for n, v in zip(names, values, strict=True)},
-            braze.create_unknown_users,
+def _send(book: Ledger, job: _Sending, summary: dict[str, Any]) -> list[Result]:
+    """Send a plan, keep what came of it, and add the counts to the summary."""
+    changes, braze = job.drafted.changes, job.braze
+    started = ledger.start(book, job.run_id, job.what, changes, job.drafted.names)
+    if job.ranges:
+        _wait_for_late_requests(book, braze)
+    ahead = BATCHES_AHEAD * braze.concurrency * braze.batch_size
+    with Recorder(book, started, ahead) as recorder:
+        sent = client.send(job.ranges, _bodies(changes, braze), braze, job.key, recorder, job.progress)
+    summary |= _counts(recorder.results, sent)
+    error = str(sent.error) if sent.error else None
+    ledger.finish(book, started, changes.height, {**summary, "error": error}, lost=sent.n_lost > 0)
+    ledger.bury(book)
+    if sent.error:
+        told = f"{summary['n_sent']:,} of {changes.height:,} users were told"
+        raise type(sent.error)(f"{sent.error}. {told}; run it again to send the rest")
+    return recorder.results
+
+
+def _wait_for_late_requests(book: Ledger, braze: Braze) -> None:
+    """A request that was left without an answer may still be applied: let it be over before newer values are sent."""
+    wait = ledger.lost_at(book) + braze.quiet_seconds - time.time()
+    if wait > 0:
+        log.warning("waiting %.0f seconds, since requests of an earlier run may still be on their way", wait)
+        time.sleep(wait)
+
+
+def _bodies(changes: pl.DataFrame, braze: Braze) -> Callable[[payload.Range], bytes]:
+    rows = changes.select("identifier", "attributes")
+
+    def body(part: payload.Range) -> bytes:
+        mine = rows.slice(part[0], part[1] - part[0] + 1)
+        return payload.body(
+            payload.item(braze.kind, who, values, braze.create_unknown_users) for who, values in mine.iter_rows()
         )
-        for who, names, values in grouped.iter_rows()
-        if payload.is_deliverable(who)
-    ]
+
+    return body
 
 
-def _forecast(
-    scores: pl.DataFrame, changes: pl.DataFrame, objects: list[dict[str, Any]], braze: Braze
-) -> dict[str, Any]:
-    n_changed = changes["identifier"].n_unique()
-    lapsed = changes.join(scores, on="identifier", how="anti")["identifier"].n_unique()
-    control = 2  # identifier and update-only flag
+def _counts(results: Sequence[Result], sent: Sent) -> dict[str, Any]:
+    n_rejected = sum(len(r.rejected) for r in results)
+    by_outcome = {o: sum(r.last - r.first + 1 for r in results if r.outcome == o) for o in (SENT, UNKNOWN)}
     return {
-        "dry_run": True,
-        "n_scored": scores.height,
-        "n_changed": n_changed,
-        "n_unchanged": scores["identifier"].count() - (n_changed - lapsed),
-        "n_unmatched": scores["identifier"].null_count(),
-        "n_lapsed": lapsed,
-        "n_undeliverable": n_changed - len(objects),
-        "n_requests": -(-len(objects) // braze.batch_size),
-        "n_data_points": sum(len(o) - control for o in objects),
-        "n_requests_sent": 0,
-        "n_sent": 0,
-        "n_rejected": 0,
-        "n_unknown": 0,
+        "n_sent": by_outcome[SENT] - n_rejected,
+        "n_rejected": n_rejected,
+        "n_unknown": by_outcome[UNKNOWN],
+        "n_requests_sent": sent.n_requests,
+        "n_retries": sent.n_retries,
+        "minutes_taken": round(sent.seconds / 60, 3),
     }
 
 
-@dataclass
-class _Delivery:
-    """Outcomes as they come in; each acknowledged batch is in the ledger before the next step."""
-
-    book: Ledger
-    run_id: str
-    braze: Braze
-    outcome: dict[str, tuple[str, str]] = field(default_factory=dict)
-    n_requests_sent: int = 0
-
-    def answered(self, batch: Batch, answer: Acknowledgement) -> None:
-        self.n_requests_sent += 1
-        if answer.unplaced:
-            # Some object was refused and nobody says which: none of the batch may count as told.
-            return self._all(batch, "unknown", answer.unplaced)
-        good = [o for i, o in enumerate(batch) if i not in answer.rejected]
-        refused = [(self._who(batch[i]), why) for i, why in answer.rejected.items() if i < len(batch)]
-        ledger.record(self.book, self.run_id, [(self._who(o), self._values(o)) for o in good])
-        ledger.reject(self.book, self.run_id, refused)
-        self.outcome |= {self._who(o): ("sent", "") for o in good} | {who: ("rejected", why) for who, why in refused}
-        return None
-
-    def lost(self, batch: Batch, error: BrazeError) -> None:
-        refused_whole = getattr(error, "status", None) is not None
-        self._all(batch, "not attempted" if refused_whole else "unknown", str(error))
-
-    def _all(self, batch: Batch, outcome: str, reason: str) -> None:
-        self.outcome |= {self._who(o): (outcome, reason) for o in batch}
-
-    def _who(self, item: dict[str, Any]) -> str:
-        return payload.whose(item, self.braze.identifier)
-
-    def _values(self, item: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in item.items() if k not in {self.braze.identifier, "_update_existing_only"}}
+def _outcomes(drafted: Plan, results: Sequence[Result], default: str) -> pl.DataFrame:
+    outcome, reason = [default] * drafted.changes.height, [""] * drafted.changes.height
+    for result in results:
+        for position in range(result.first, result.last + 1):
+            outcome[position], reason[position] = result.outcome, result.reason
+        for position, why in result.rejected:
+            outcome[position], reason[position] = REJECTED, why
+    planned = drafted.changes.select(
+        "identifier", outcome=pl.Series(outcome, dtype=pl.String), reason=pl.Series(reason, dtype=pl.String)
+    )
+    refused = pl.DataFrame(drafted.undeliverable).with_columns(outcome=pl.lit(REJECTED), reason=pl.lit(UNDELIVERABLE))
+    return pl.concat([planned, refused])
 
 
-def _deliver(
-    delivery: _Delivery, objects: list[dict[str, Any]], key: str, summary: dict[str, Any], progress: bool
-) -> None:
-    braze = delivery.braze
-    target = Target(braze.endpoint, key, braze.requests_per_second, braze.concurrency)
-    ledger.start_run(delivery.book, delivery.run_id)
-    batches = list(payload.batches(objects, braze.batch_size))
-    error = client.send(batches, target, delivery.answered, delivery.lost, progress)
-    ledger.bury(delivery.book)
-    kinds = [kind for kind, _ in delivery.outcome.values()]
-    counts = {f"n_{kind}": kinds.count(kind) for kind in ("sent", "rejected", "unknown")}
-    summary.update(dry_run=False, n_requests_sent=delivery.n_requests_sent, **counts)
-    ledger.finish_run(delivery.book, delivery.run_id, {**summary, "error": str(error) if error else None})
-    if error:
-        raise type(error)(
-            f"{error}. {summary['n_sent']} of {len(objects)} users were told; run it again to send the rest"
-        )
-
-
-def _outcomes(scores: pl.DataFrame, changes: pl.DataFrame, delivery: _Delivery, planned: str) -> pl.DataFrame:
-    schema = {"identifier": pl.String, "outcome": pl.String, "reason": pl.String}
-    changed = changes["identifier"].unique(maintain_order=True).to_list()
-    told = [(who, *delivery.outcome.get(who, _default(who, planned))) for who in changed]
+def _with_unchanged(outcomes: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     known = pl.col("identifier").is_not_null()
-    same = (
-        scores.select("identifier")
-        .join(changes, on="identifier", how="anti")
-        .with_columns(
-            outcome=pl.when(known).then(pl.lit("unchanged")).otherwise(pl.lit("not matched")),
-            reason=pl.when(known)
-            .then(pl.lit(""))
-            .otherwise(pl.lit("no identifier that Braze knows and no other user has")),
-        )
+    unmatched = pl.lit("no identifier that Braze knows and no other user has")
+    same = scores.select("identifier").join(outcomes, on="identifier", how="anti")
+    return pl.concat(
+        [
+            outcomes,
+            same.with_columns(
+                outcome=pl.when(known).then(pl.lit("unchanged")).otherwise(pl.lit("not matched")),
+                reason=pl.when(known).then(pl.lit("")).otherwise(unmatched),
+            ),
+        ]
     )
-    return pl.concat([pl.DataFrame(told, schema=schema, orient="row"), same])
 
 
-def _default(who: str, planned: str) -> tuple[str, str]:
-    return (planned, "") if payload.is_deliverable(who) else ("rejected", "identifier is empty or over 987 bytes")
-
-
-def _transitions(changes: pl.DataFrame, told: pl.DataFrame, braze: Braze) -> pl.DataFrame:
-    mine = pl.col("attribute") == braze.segment_attribute
-    before = told.filter(mine).select("identifier", pl.col("value").alias("from"))
-    moved = changes.filter(mine).select("identifier", pl.col("value").alias("to"))
-    pairs = moved.join(before, on="identifier", how="left").with_columns(
-        pl.col("from").str.strip_chars('"').replace("null", NONE).fill_null(NONE),
-        pl.col("to").str.strip_chars('"').replace("null", REMOVED),
-    )
-    return pairs.group_by("from", "to").agg(n=pl.len()).sort("from", "to")
-
-
-def _samples(objects: list[dict[str, Any]], braze: Braze) -> list[str]:
-    """The first few objects of the first request, ids replaced: a report is no place for them."""
+def _samples(drafted: Plan, braze: Braze) -> list[str]:
+    """The first objects of the first request, ids replaced: a report is no place for them."""
     salt = secrets.token_hex(8)
-    shown = [{**o, braze.identifier: _hidden(o[braze.identifier], salt)} for o in objects[:3]]
+    shown = [
+        json.loads(payload.item(braze.kind, _pseudonym(who, salt), values, braze.create_unknown_users))
+        for who, values in drafted.changes.select("identifier", "attributes").head(3).iter_rows()
+    ]
     return [json.dumps({"attributes": shown}, indent=1)] if shown else []
-
-
-def _hidden(identifier: Any, salt: str) -> Any:
-    if isinstance(identifier, dict):
-        return {**identifier, "alias_name": _pseudonym(identifier["alias_name"], salt)}
-    return _pseudonym(str(identifier), salt)
 
 
 def _pseudonym(identifier: str, salt: str) -> str:
     return f"user-{pl.select(digest(pl.lit(salt + identifier))).item()[:16]}"
 
 
+def write_id_lists(scores: pl.DataFrame, study: Study, opted_out: Sequence[str] = ()) -> None:
+    """One CSV of identifiers per segment, for Braze's dashboard import or an ad network; replaces older ones.
+
+    Without ``id_lists`` in the study nothing is written.
+    """
+    braze = study.braze
+    if braze.id_lists is None:
+        return
+    folder = study.path(braze.id_lists)
+    folder.mkdir(parents=True, exist_ok=True)
+    _drop_id_lists(study)
+    fits = pl.col("identifier").str.len_bytes().is_between(1, payload.max_bytes(braze.kind))
+    users = scores.filter(fits, ~pl.col("identifier").is_in(list(opted_out))).sort("identifier")
+    for (segment,), mine in users.partition_by("segment", as_dict=True).items():
+        column = mine.select(pl.col("identifier").alias(braze.identifier))
+        if braze.alias_label:
+            column = column.select(user_alias_name=braze.identifier, user_alias_label=pl.lit(braze.alias_label))
+        column.write_csv(folder / f".{segment}.unfinished")
+        (folder / f".{segment}.unfinished").replace(folder / f"{segment}.csv")
+
+
+def _drop_id_lists(study: Study) -> None:
+    if study.braze.id_lists is not None:
+        for file in study.path(study.braze.id_lists).glob("*.csv"):
+            file.unlink()
+
+
 LABELS = {
     "n_scored": "users scored",
     "n_changed": "users to be told something new",
+    "n_moved": "of the changed: had another segment",
+    "n_lapsed": "of the changed: no longer scored",
+    "n_gone": "of the changed: forgotten or opted out",
     "n_unchanged": "users unchanged",
     "n_unmatched": "users without an identifier of their own",
-    "n_lapsed": "of the changed: no longer scored",
-    "n_undeliverable": "of the changed: identifier Braze can't take",
+    "n_undeliverable": "users whose identifier Braze can't take",
     "n_requests": "requests needed",
     "n_data_points": "data points",
+    "minutes": "minutes at the pace set",
     "n_requests_sent": "requests answered",
+    "n_retries": "requests tried again",
     "n_sent": "users told",
     "n_rejected": "users rejected",
     "n_unknown": "users with unknown outcome",
+    "minutes_taken": "minutes taken",
 }
 
 
 def summary_table(done: Export) -> pl.DataFrame:
     """The counts for readers, under a heading that says whether it was a dry run."""
     heading = "dry run: nothing was sent" if done.summary["dry_run"] else "sent"
-    return pl.DataFrame({heading: list(LABELS.values()), "n": [done.summary[name] for name in LABELS]})
+    shown = {label: done.summary[name] for name, label in LABELS.items() if name in done.summary}
+    return pl.DataFrame({heading: list(shown), "n": [f"{value:,}" for value in shown.values()]})
 
 
 def outcome_table(done: Export) -> pl.DataFrame:

@@ -1,271 +1,310 @@
-"""What Braze acknowledged, in SQL: the basis for sending only what changed and for resuming after a break."""
+"""What Braze acknowledged: the basis for sending only what changed and for going on after a break.
+
+A run's plan is frozen here before anything is sent. While it runs, each acknowledgement adds one row for a whole range
+of the plan; what it means for the users is worked out at the end, or by the next run where this one was killed.
+"""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import (
-    Column,
-    Connection,
-    DateTime,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    delete,
-    event,
-    insert,
-    make_url,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Select, and_, case, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from churn.braze.database import ANSWERS, FORGOTTEN, PLACES, PLAN, REJECTS, RUNS, TOLD, Ledger, add_names, guarded
 from churn.errors import TerminalBrazeError
 
-SCHEMA_VERSION = 1
-_metadata = MetaData()
-_schema = Table("churn_schema", _metadata, Column("version", Integer, primary_key=True))
-_told = Table(
-    "churn_told",
-    _metadata,
-    *[Column(n, String, primary_key=True) for n in ("endpoint", "workspace", "kind", "identifier", "attribute")],
-    Column("value", String, nullable=False),  # JSON; 'null' once the attribute was removed
-    Column("run_id", String, nullable=False),
-    Column("acknowledged_at", DateTime(timezone=True), nullable=False),
-)
-_runs = Table(
-    "churn_runs",
-    _metadata,
-    Column("run_id", String, primary_key=True),
-    Column("endpoint", String, nullable=False),
-    Column("workspace", String, nullable=False),
-    Column("started_at", DateTime(timezone=True), nullable=False),
-    Column("finished_at", DateTime(timezone=True)),
-    Column("summary", String),
-)
-_forgotten = Table(
-    "churn_forgotten",
-    _metadata,
-    *[Column(n, String, primary_key=True) for n in ("endpoint", "workspace", "kind", "identifier")],
-)
-_rejects = Table(
-    "churn_rejects",
-    _metadata,
-    Column("id", Integer, primary_key=True),
-    Column("run_id", String, nullable=False),
-    Column("identifier", String, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
-)
+ROWS = 100_000  # read and written at once
+KEEP_SECONDS = 90 * 86_400  # plans of older runs are dropped: they can't be restored any more
+SENT, UNKNOWN, NOT_ATTEMPTED = "sent", "unknown", "not attempted"
+CHANGES = {"identifier": pl.String, "before": pl.String, "after": pl.String, "attributes": pl.String}
+INTERRUPTED = "the run was interrupted"
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """One place of delivery in one database: what a sandbox was told says nothing about production."""
+class Result:
+    """What became of a range of the plan: ``outcome`` of all but the rejected, whose reasons stand by position."""
 
-    engine: Engine
-    endpoint: str
-    workspace: str
-    kind: str
+    first: int
+    last: int
+    outcome: str
+    reason: str = ""
+    rejected: tuple[tuple[int, str], ...] = ()
 
 
-@contextmanager
-def opened(url: str, endpoint: str, workspace: str, kind: str) -> Iterator[Ledger]:
-    """Connect, make the tables where they are missing, and let go of every connection afterwards.
+@dataclass(frozen=True)
+class Run:
+    """A run under way: its number in the ledger, and its id."""
 
-    Raises TerminalBrazeError, whose message doesn't show the URL's password.
+    number: int
+    run_id: str
+
+
+def told(book: Ledger) -> pl.DataFrame:
+    """What each user of this place was last told: identifier, attributes (JSON text), unsure.
+
+    ``unsure``: it was sent, and nobody knows whether it arrived.
     """
-    engine = _connect(url)
-    try:
-        yield Ledger(engine, endpoint, workspace, kind)
-    finally:
-        engine.dispose()
+    wanted = select(TOLD.c.identifier, TOLD.c.attributes, TOLD.c.unsure).where(TOLD.c.place == book.place)
+    schema = {"identifier": pl.String, "attributes": pl.String, "unsure": pl.Int64}
+    return _frame(book.connection, wanted, schema).with_columns(pl.col("unsure").cast(pl.Boolean))
 
 
-def exists(url: str) -> bool:
-    """Whether there is a ledger to open: a file of SQLite's, or any other database."""
-    address = make_url(url)
-    return address.get_backend_name() != "sqlite" or Path(address.database or "").exists()
+def _frame(connection: Connection, wanted: Select[Any], schema: dict[str, Any]) -> pl.DataFrame:
+    """Rows as a frame, a part at a time: as Python objects all of them would need many times the memory."""
+    parts = []
+    with guarded("the ledger can't be read"):
+        rows = connection.execute(wanted.execution_options(stream_results=True, yield_per=ROWS))
+        for part in rows.partitions():
+            columns = zip(schema.items(), zip(*part, strict=True), strict=True)
+            parts.append(pl.DataFrame([pl.Series(name, values, kind) for (name, kind), values in columns]))
+        connection.commit()
+    return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
-def _connect(url: str) -> Engine:
-    try:
-        address = make_url(url)
-    except SQLAlchemyError:
-        raise TerminalBrazeError("the ledger's address can't be read; write one like sqlite:///ledger.db") from None
-    if address.get_backend_name() == "sqlite" and address.database:
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        engine = create_engine(address)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _durable)
-        _metadata.create_all(engine)
-        _check_version(engine)
-    except (SQLAlchemyError, ImportError) as error:
-        shown = address.render_as_string(hide_password=True)
-        raise TerminalBrazeError(f"the ledger {shown} can't be opened ({type(error).__name__})") from None
-    return engine
+def names(book: Ledger) -> list[str]:
+    """Every attribute that was ever told here."""
+    found: list[str] = json.loads(
+        book.connection.scalar(select(PLACES.c.names).where(PLACES.c.place == book.place)) or "[]"
+    )
+    return found
 
 
-def _durable(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def start(book: Ledger, run_id: str, what: str, changes: pl.DataFrame, attributes: Iterable[str]) -> Run:
+    """Freeze a plan: rows of CHANGES in the order of sending. A run id is used once: else TerminalBrazeError."""
+    if not book.is_alone:
+        raise TerminalBrazeError("another export is running with this ledger")
+    facts = {"run_id": run_id, "place": book.place, "what": what, "started_at": _now(), "reserved": 0}
+    with guarded("the ledger can't be written; nothing was sent"):
+        if book.connection.scalar(select(RUNS.c.run).where(RUNS.c.run_id == run_id)) is not None:
+            raise TerminalBrazeError(f"run {run_id} is in the ledger already; every export needs a run id of its own")
+        book.connection.execute(insert(RUNS).values(**facts, n_users=changes.height))
+        number = book.connection.scalar(select(RUNS.c.run).where(RUNS.c.run_id == run_id)) or 0
+        add_names(book.connection, book.place, attributes)
+        for part in changes.select(list(CHANGES)).with_row_index("position").iter_slices(ROWS):
+            book.connection.execute(insert(PLAN), part.with_columns(run=pl.lit(number)).to_dicts())
+        book.connection.commit()
+    return Run(int(number), run_id)
 
 
-def _check_version(engine: Engine) -> None:
-    with engine.begin() as connection:
-        version = connection.execute(select(_schema.c.version)).scalar()
-        if version is None:
-            connection.execute(insert(_schema).values(version=SCHEMA_VERSION))
-        elif version != SCHEMA_VERSION:
-            raise TerminalBrazeError(f"the ledger has schema version {version}, this program writes {SCHEMA_VERSION}")
-
-
-@contextmanager
-def _writing(ledger: Ledger) -> Iterator[Connection]:
-    """One durable transaction; a database that fails stops the run in one sentence."""
-    try:
-        with ledger.engine.begin() as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        raise TerminalBrazeError(
-            f"the ledger can't be written ({type(error).__name__}); nothing more is sent"
-        ) from None
-
-
-def told(ledger: Ledger, attributes: Sequence[str]) -> pl.DataFrame:
-    """The last acknowledged values: identifier, attribute, value (JSON text).
-
-    Of these attributes only; of users who are to be forgotten, of every attribute they were ever told.
-    """
-    erased = _told.c.identifier.in_(select(_forgotten.c.identifier).where(_here(_forgotten, ledger)))
-    wanted = _here(_told, ledger) & (_told.c.attribute.in_(attributes) | erased)
-    with ledger.engine.connect() as connection:
-        rows = connection.execute(select(_told.c.identifier, _told.c.attribute, _told.c.value).where(wanted)).all()
-    schema = {"identifier": pl.String, "attribute": pl.String, "value": pl.String}
-    return pl.DataFrame([tuple(r) for r in rows], schema=schema, orient="row")
-
-
-def record(ledger: Ledger, run_id: str, objects: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Keep what one acknowledged batch told, in one transaction: pairs of identifier and its attributes."""
-    now = datetime.now(UTC)
-    place = {"endpoint": ledger.endpoint, "workspace": ledger.workspace, "kind": ledger.kind}
-    rows = [
-        {
-            **place,
-            "identifier": who,
-            "attribute": name,
-            "value": json.dumps(value),
-            "run_id": run_id,
-            "acknowledged_at": now,
-        }
-        for who, values in objects
-        for name, value in values.items()
+def record(book: Ledger, run: Run, results: Sequence[Result], reserve: int | None = None) -> None:
+    """Make durable, in one transaction, what became of ranges, and up to where the next may be under way."""
+    at = _now()
+    answered = [
+        {"run": run.number, "first": r.first, "last": r.last, "outcome": r.outcome, "reason": r.reason, "at": at}
+        for r in results
     ]
-    if not rows:
-        return
-    statement: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[ledger.engine.dialect.name](_told)
-    changed = {name: statement.excluded[name] for name in ("value", "run_id", "acknowledged_at")}
-    upsert = statement.on_conflict_do_update(index_elements=list(_told.primary_key), set_=changed)
-    with _writing(ledger) as connection:
-        connection.execute(upsert, rows)
+    refused = [{"run": run.number, "position": p, "reason": why} for r in results for p, why in r.rejected]
+    changed = {"lost_at": at} if any(r.outcome == UNKNOWN for r in results) else {}
+    changed |= {"reserved": reserve} if reserve is not None else {}
+    with guarded("the ledger can't be written; nothing more is sent"):
+        for table, rows in ((ANSWERS, answered), (REJECTS, refused)):
+            if rows:
+                book.connection.execute(insert(table), rows)
+        if changed:
+            book.connection.execute(update(RUNS).where(RUNS.c.run == run.number).values(**changed))
+        book.connection.commit()
 
 
-def reject(ledger: Ledger, run_id: str, refused: Sequence[tuple[str, str]]) -> None:
-    """Keep who was refused and why: pairs of identifier and reason."""
-    now = datetime.now(UTC)
-    rows = [{"run_id": run_id, "identifier": who, "reason": why, "at": now} for who, why in refused]
-    if rows:
-        with _writing(ledger) as connection:
-            connection.execute(insert(_rejects), rows)
+def settle(book: Ledger) -> int:
+    """Close the runs that were killed; returns for how many users nobody knows whether they were reached.
+
+    Whoever may have been under way counts as unknown and is told again by the next export, whatever it finds.
+    """
+    open_runs = book.connection.execute(select(RUNS).where(RUNS.c.finished_at.is_(None))).all()
+    n_unknown = 0
+    for row in open_runs:
+        run = Run(row.run, row.run_id)
+        gaps = _gaps(book, run, row.n_users)
+        sides = [(f, min(t, row.reserved - 1), UNKNOWN) for f, t in gaps if f < row.reserved]
+        sides += [(max(f, row.reserved), t, NOT_ATTEMPTED) for f, t in gaps if t >= row.reserved]
+        record(book, run, [Result(f, t, outcome, INTERRUPTED) for f, t, outcome in sides])
+        n_unknown += sum(t - f + 1 for f, t, outcome in sides if outcome == UNKNOWN)
+        _close(book, run, row.place, {"error": INTERRUPTED})
+    return n_unknown
 
 
-def start_run(ledger: Ledger, run_id: str) -> None:
-    """Note that a run began. A run id is used once: a second start raises TerminalBrazeError."""
-    row = {
-        "run_id": run_id,
-        "endpoint": ledger.endpoint,
-        "workspace": ledger.workspace,
-        "started_at": datetime.now(UTC),
+def finish(book: Ledger, run: Run, n_users: int, summary: dict[str, Any], lost: bool) -> None:
+    """End a run: what was never sent is noted as such, and what was sent becomes what users were told."""
+    left = [Result(first, last, NOT_ATTEMPTED, "the run stopped before") for first, last in _gaps(book, run, n_users)]
+    record(book, run, left)
+    if lost:
+        book.connection.execute(update(RUNS).where(RUNS.c.run == run.number).values(lost_at=_now()))
+    _close(book, run, book.place, summary)
+
+
+def _gaps(book: Ledger, run: Run, n_users: int) -> Iterator[tuple[int, int]]:
+    """Ranges of positions that no answer covers."""
+    mine = select(ANSWERS.c.first, ANSWERS.c.last).where(ANSWERS.c.run == run.number).order_by(ANSWERS.c.first)
+    expected = 0
+    for first, last in [*book.connection.execute(mine).all(), (n_users, n_users)]:
+        if first > expected:
+            yield expected, first - 1
+        expected = last + 1
+
+
+def _close(book: Ledger, run: Run, place: int, summary: dict[str, Any]) -> None:
+    """Work the run's answers into what users were told, and drop plans that are too old to be restored."""
+    reached = _reached(run.number, (SENT, UNKNOWN)).add_columns(literal(place), literal(run.number))
+    columns = ["identifier", "attributes", "unsure", "place", "run"]
+    dialect: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[book.connection.dialect.name]
+    statement = dialect(TOLD).from_select(columns, reached)
+    new = {name: statement.excluded[name] for name in ("attributes", "unsure", "run")}
+    done = {"finished_at": _now(), "summary": json.dumps(summary)}
+    old = select(RUNS.c.run).where(RUNS.c.finished_at < _now() - KEEP_SECONDS)
+    with guarded("the ledger can't be written; the next export works it out"):
+        book.connection.execute(statement.on_conflict_do_update(index_elements=["place", "identifier"], set_=new))
+        book.connection.execute(update(RUNS).where(RUNS.c.run == run.number).values(**done))
+        for table in (PLAN, ANSWERS, REJECTS):
+            book.connection.execute(delete(table).where(table.c.run.in_(old)))
+        book.connection.commit()
+
+
+def _reached(number: int, outcomes: Sequence[str]) -> Select[Any]:
+    """Users of a run by outcome, the rejected left out: identifier, what they were told, unsure."""
+    unsure = case((ANSWERS.c.outcome == UNKNOWN, 1), else_=0)
+    covered = and_(PLAN.c.run == ANSWERS.c.run, PLAN.c.position.between(ANSWERS.c.first, ANSWERS.c.last))
+    refused = exists().where(REJECTS.c.run == PLAN.c.run, REJECTS.c.position == PLAN.c.position)
+    return (
+        select(PLAN.c.identifier, PLAN.c.after, unsure)
+        .select_from(ANSWERS.join(PLAN, covered))
+        .where(ANSWERS.c.run == number, ANSWERS.c.outcome.in_(outcomes), ~refused)
+    )
+
+
+def lost_at(book: Ledger) -> int:
+    """When a request to this place was last left without an answer, in epoch seconds; 0: never."""
+    return int(book.connection.scalar(select(func.max(RUNS.c.lost_at)).where(RUNS.c.place == book.place)) or 0)
+
+
+def restorable(book: Ledger, run_id: str) -> pl.DataFrame:
+    """The plan of a run, of those users alone whom no later run has told anything: CHANGES.
+
+    Raises TerminalBrazeError for a run that isn't of this place, or whose plan is no longer kept.
+    """
+    here = and_(RUNS.c.run_id == run_id, RUNS.c.place == book.place)
+    number = book.connection.scalar(select(RUNS.c.run).where(here))
+    if number is None:
+        raise TerminalBrazeError(f"the ledger knows no run {run_id} to this endpoint and workspace")
+    newest = and_(TOLD.c.place == book.place, TOLD.c.identifier == PLAN.c.identifier, TOLD.c.run == number)
+    wanted = select(*[PLAN.c[name] for name in CHANGES]).select_from(PLAN.join(TOLD, newest))
+    return _frame(book.connection, wanted.where(PLAN.c.run == number).order_by(PLAN.c.position), CHANGES)
+
+
+def runs(book: Ledger) -> pl.DataFrame:
+    """The runs to this place, newest first: run_id, what, started_at, finished_at, n_users and how many by outcome.
+
+    ``n_pending``: planned and without an outcome yet, or for good where the run was killed and none came after it.
+    """
+    counted = func.coalesce(func.sum(ANSWERS.c.last - ANSWERS.c.first + 1), 0)
+    by_outcome = {
+        outcome: select(counted).where(ANSWERS.c.run == RUNS.c.run, ANSWERS.c.outcome == outcome).scalar_subquery()
+        for outcome in (SENT, UNKNOWN, NOT_ATTEMPTED)
     }
-    try:
-        with ledger.engine.begin() as connection:
-            connection.execute(insert(_runs), [row])
-    except IntegrityError:
-        raise TerminalBrazeError(
-            f"run {run_id} is in the ledger already; every export needs a run id of its own"
-        ) from None
+    n_rejected = select(func.count()).where(REJECTS.c.run == RUNS.c.run).scalar_subquery()
+    counts = [column.label(outcome) for outcome, column in by_outcome.items()]
+    facts = [RUNS.c[name] for name in ("run_id", "what", "started_at", "finished_at", "n_users")]
+    wanted = select(*facts, *counts, n_rejected.label("rejected")).where(RUNS.c.place == book.place)
+    schema = {"run_id": pl.String, "what": pl.String} | dict.fromkeys(
+        ["started_at", "finished_at", "n_users", SENT, UNKNOWN, NOT_ATTEMPTED, "rejected"], pl.Int64
+    )
+    found = _frame(book.connection, wanted.order_by(RUNS.c.run.desc()), schema)
+    return found.with_columns(
+        pl.from_epoch("started_at"),
+        pl.from_epoch("finished_at"),
+        pl.col(SENT) - pl.col("rejected"),  # an answered range counts them too
+        pending=pl.col("n_users") - pl.sum_horizontal(SENT, UNKNOWN, NOT_ATTEMPTED),
+    )
 
 
-def finish_run(ledger: Ledger, run_id: str, summary: dict[str, Any]) -> None:
-    """Note that a run ended, with its counts."""
-    done = {"finished_at": datetime.now(UTC), "summary": json.dumps(summary)}
-    with _writing(ledger) as connection:
-        connection.execute(update(_runs).where(_runs.c.run_id == run_id).values(**done))
+def rejected(book: Ledger, run_id: str) -> pl.DataFrame:
+    """Whom Braze refused in a run: identifier, attributes (JSON text), reason."""
+    joined = REJECTS.join(PLAN, and_(PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position))
+    wanted = select(PLAN.c.identifier, PLAN.c.attributes, REJECTS.c.reason).select_from(
+        joined.join(RUNS, RUNS.c.run == REJECTS.c.run)
+    )
+    mine = wanted.where(RUNS.c.run_id == run_id, RUNS.c.place == book.place).order_by(REJECTS.c.position)
+    return _frame(book.connection, mine, dict.fromkeys(("identifier", "attributes", "reason"), pl.String))
 
 
-def forget(ledger: Ledger, identifiers: Sequence[str]) -> int:
+def history(book: Ledger, identifier: str) -> pl.DataFrame:
+    """What one user was sent, newest first: run_id, at, before, attributes, outcome, reason."""
+    covered = and_(ANSWERS.c.run == PLAN.c.run, PLAN.c.position.between(ANSWERS.c.first, ANSWERS.c.last))
+    refused = and_(REJECTS.c.run == PLAN.c.run, REJECTS.c.position == PLAN.c.position)
+    joined = PLAN.join(RUNS, RUNS.c.run == PLAN.c.run).outerjoin(ANSWERS, covered).outerjoin(REJECTS, refused)
+    outcome = case((REJECTS.c.reason.is_not(None), "rejected"), else_=func.coalesce(ANSWERS.c.outcome, "pending"))
+    wanted = select(
+        RUNS.c.run_id,
+        ANSWERS.c.at,
+        PLAN.c.before,
+        PLAN.c.attributes,
+        outcome,
+        func.coalesce(REJECTS.c.reason, ANSWERS.c.reason),
+    ).select_from(joined)
+    mine = wanted.where(RUNS.c.place == book.place, PLAN.c.identifier == identifier).order_by(RUNS.c.run.desc())
+    schema = dict.fromkeys(("run_id", "at", "before", "attributes", "outcome", "reason"), pl.String)
+    return _frame(book.connection, mine, schema | {"at": pl.Int64}).with_columns(pl.from_epoch("at"))
+
+
+def forget(book: Ledger, identifiers: Sequence[str]) -> int:
     """Forget users everywhere in the database; returns how many of them Braze is yet to be told to forget.
 
-    Rejects go at once. What Braze was told, at any endpoint, is kept until a null write has taken it back.
+    Plans and rejects go at once. What Braze was told, at any endpoint, is kept until a null write has taken it back.
     """
-    place = (_told.c.endpoint, _told.c.workspace, _told.c.kind, _told.c.identifier)
+    settle(book)
+    places = select(PLACES.c.place).where(PLACES.c.kind == book.kind)
     n_waiting = 0
-    with _writing(ledger) as connection:
-        for who in identifiers:
-            mine = (_told.c.identifier == who) & (_told.c.kind == ledger.kind)
-            connection.execute(delete(_rejects).where(_rejects.c.identifier == who))
-            connection.execute(delete(_forgotten).where(_forgotten.c.identifier == who))
-            told = connection.execute(select(*place).where(mine & (_told.c.value != "null")).distinct()).all()
-            if told:
-                connection.execute(insert(_forgotten), [dict(row._mapping) for row in told])
-            else:
-                connection.execute(delete(_told).where(mine))
-            n_waiting += bool(told)
-    _settle(ledger)
+    for who in identifiers:
+        planned = exists().where(
+            PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position, PLAN.c.identifier == who
+        )
+        book.connection.execute(delete(REJECTS).where(planned))
+        book.connection.execute(delete(PLAN).where(PLAN.c.identifier == who))
+        mine = and_(TOLD.c.identifier == who, TOLD.c.place.in_(places))
+        waiting = [row.place for row in book.connection.execute(select(TOLD).where(mine)) if not _is_gone(row)]
+        book.connection.execute(delete(TOLD).where(mine, TOLD.c.place.not_in(waiting)))
+        book.connection.execute(delete(FORGOTTEN).where(FORGOTTEN.c.identifier == who))
+        if waiting:
+            book.connection.execute(insert(FORGOTTEN), [{"place": place, "identifier": who} for place in waiting])
+        n_waiting += bool(waiting)
+    book.connection.commit()
+    _checkpoint(book)
     return n_waiting
 
 
-def forgotten(ledger: Ledger) -> list[str]:
+def _is_gone(row: Any) -> bool:
+    return not row.unsure and not any(value is not None for value in json.loads(row.attributes).values())
+
+
+def forgotten(book: Ledger) -> list[str]:
     """Identifiers that this place was told of and is yet to forget."""
-    with ledger.engine.connect() as connection:
-        return [who for (who,) in connection.execute(select(_forgotten.c.identifier).where(_here(_forgotten, ledger)))]
+    return list(book.connection.scalars(select(FORGOTTEN.c.identifier).where(FORGOTTEN.c.place == book.place)))
 
 
-def bury(ledger: Ledger) -> None:
+def bury(book: Ledger) -> None:
     """Drop whatever is left of forgotten users once Braze has acknowledged that all their attributes are gone."""
-    waiting = forgotten(ledger)
-    with _writing(ledger) as connection:
-        for who in waiting:
-            mine = _here(_told, ledger) & (_told.c.identifier == who)
-            buried = _here(_forgotten, ledger) & (_forgotten.c.identifier == who)
-            if connection.execute(select(_told.c.attribute).where(mine & (_told.c.value != "null"))).first() is None:
-                connection.execute(delete(_told).where(mine))
-                connection.execute(delete(_rejects).where(_rejects.c.identifier == who))
-                connection.execute(delete(_forgotten).where(buried))
+    waiting = forgotten(book)
+    for who in waiting:
+        mine = and_(TOLD.c.place == book.place, TOLD.c.identifier == who)
+        row = book.connection.execute(select(TOLD).where(mine)).first()
+        if row is None or _is_gone(row):
+            book.connection.execute(delete(TOLD).where(mine))
+            book.connection.execute(delete(PLAN).where(PLAN.c.identifier == who))
+            gone = and_(FORGOTTEN.c.place == book.place, FORGOTTEN.c.identifier == who)
+            book.connection.execute(delete(FORGOTTEN).where(gone))
+    book.connection.commit()
     if waiting:
-        _settle(ledger)
+        _checkpoint(book)
 
 
-def _here(table: Table, ledger: Ledger) -> Any:
-    here = (table.c.endpoint == ledger.endpoint) & (table.c.workspace == ledger.workspace)
-    return here & (table.c.kind == ledger.kind)
-
-
-def _settle(ledger: Ledger) -> None:
+def _checkpoint(book: Ledger) -> None:
     """Let SQLite's write-ahead log go too, which still holds the deleted rows."""
-    if ledger.engine.dialect.name == "sqlite":
-        with ledger.engine.connect() as connection:
-            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    if book.connection.dialect.name == "sqlite":
+        book.connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _now() -> int:
+    return int(time.time())

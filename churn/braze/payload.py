@@ -1,13 +1,17 @@
-"""What is written to Braze, as pure functions: attribute objects, batches, bodies, and what must never be sent."""
+"""What is written to Braze, as pure functions: attribute objects, batches, bodies, and what must never be sent.
+
+Attributes are JSON text of one object throughout, such as ``{"churn_segment":"high","churn_score":87}``: so they stand
+in the ledger, and so they are sent.
+"""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from churn.errors import TerminalBrazeError
 
 MAX_EXTERNAL_ID_BYTES = 987
+MAX_ALIAS_BYTES = 236
 MAX_TEXT = 255
 RESERVED = frozenset(
     "external_id user_alias braze_id _update_existing_only _merge_objects push_token_import alias_name alias_label bio "
@@ -20,8 +24,10 @@ RESERVED = frozenset(
 
 # Braze stores text of these forms as a date, and a segment filter on the text then finds nobody.
 DATE_LIKE = re.compile(r"^\s*(\d{1,4}[-/]\d|[A-Za-z]{3} [A-Za-z0-9]{2,3} \d)")
+SHELL = len('{"attributes":[]}')
 
-Value = str | int | None
+Range = tuple[int, int]
+"""First and last position of a batch in the plan, both included."""
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -30,7 +36,7 @@ def check_names(names: Sequence[str]) -> None:
     if bad:
         raise TerminalBrazeError(f"{', '.join(bad)} can't be a custom attribute in Braze; choose another name")
     if len(set(names)) < len(names):
-        raise TerminalBrazeError("segment_attribute and score_attribute must differ")
+        raise TerminalBrazeError("the names of the attributes must differ")
 
 
 def check_text(value: str) -> None:
@@ -41,48 +47,58 @@ def check_text(value: str) -> None:
         )
 
 
-def is_deliverable(identifier: str) -> bool:
-    """Whether Braze can take this identifier at all: 1 to 987 bytes."""
-    return 0 < len(identifier.encode()) <= MAX_EXTERNAL_ID_BYTES
+def max_bytes(kind: str) -> int:
+    """The longest identifier Braze takes, in bytes; ``kind`` as the ledger names it."""
+    return MAX_ALIAS_BYTES if kind.startswith("user_alias:") else MAX_EXTERNAL_ID_BYTES
 
 
-def alias(name: str, label: str) -> dict[str, str]:
-    """A user alias as Braze writes it.
+def item(kind: str, identifier: str, attributes: str, create_unknown_users: bool) -> str:
+    """One attribute object as JSON text. A null value removes the attribute.
 
-    >>> alias("176-64", "appsflyer_id")
-    {'alias_name': '176-64', 'alias_label': 'appsflyer_id'}
+    >>> item("external_id", "u1", '{"churn_segment":"high"}', create_unknown_users=False)
+    '{"external_id":"u1","_update_existing_only":true,"churn_segment":"high"}'
+    >>> item("user_alias:appsflyer_id", "176-64", '{"x":1}', create_unknown_users=True)
+    '{"user_alias":{"alias_name":"176-64","alias_label":"appsflyer_id"},"_update_existing_only":false,"x":1}'
     """
-    return {"alias_name": name, "alias_label": label}
+    who = json.dumps(identifier, ensure_ascii=False)
+    name, _, label = kind.partition(":")
+    if label:
+        who = f'{{"alias_name":{who},"alias_label":{json.dumps(label, ensure_ascii=False)}}}'
+    flag = "false" if create_unknown_users else "true"
+    return f'{{"{name}":{who},"_update_existing_only":{flag},{attributes[1:]}'
 
 
-def whose(item: dict[str, Any], kind: str) -> str:
-    """The identifier of an attribute object; of an alias its name."""
-    identifier = item[kind]
-    return str(identifier["alias_name"] if isinstance(identifier, dict) else identifier)
+def body(items: Iterable[str]) -> bytes:
+    """A request body of attribute objects."""
+    return f'{{"attributes":[{",".join(items)}]}}'.encode()
 
 
-def update(
-    kind: str, identifier: str | dict[str, str], values: dict[str, Value], create_unknown_users: bool
-) -> dict[str, Any]:
-    """One attribute object. A null value removes the attribute.
+def batches(sizes: Sequence[int], max_objects: int, max_body_bytes: int) -> list[Range]:
+    """Ranges of positions, in order: at most so many objects each, and bodies of at most so many bytes.
 
-    >>> update("external_id", "u1", {"churn_segment": "high"}, create_unknown_users=False)
-    {'external_id': 'u1', '_update_existing_only': True, 'churn_segment': 'high'}
+    ``sizes``: bytes of each object. An object that is too large by itself has a batch of its own.
+
+    >>> batches([10, 10, 10, 10, 10], 2, 1000)
+    [(0, 1), (2, 3), (4, 4)]
+    >>> batches([10, 50, 10], 75, SHELL + 61)
+    [(0, 1), (2, 2)]
     """
-    return {kind: identifier, "_update_existing_only": not create_unknown_users, **values}
+    ranges: list[Range] = []
+    first, total = 0, SHELL
+    for position, size in enumerate(sizes):
+        if position > first and (position - first == max_objects or total + size + 1 > max_body_bytes):
+            ranges.append((first, position - 1))
+            first, total = position, SHELL
+        total += size + 1
+    return [*ranges, (first, len(sizes) - 1)] if sizes else []
 
 
-def batches(objects: Sequence[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    """Objects in order, at most ``size`` to a request.
+def split(part: Range, n_parts: int) -> list[Range]:
+    """A range cut into that many nearly equal ones, or into single positions where it is shorter.
 
-    >>> [len(b) for b in batches([{}] * 5, 2)]
-    [2, 2, 1]
+    >>> split((0, 4), 2)
+    [(0, 2), (3, 4)]
     """
-    for start in range(0, len(objects), size):
-        yield list(objects[start : start + size])
-
-
-def body(batch: Sequence[dict[str, Any]]) -> bytes:
-    """A request body: compact UTF-8 JSON; NaN raises ValueError, since it isn't JSON."""
-    text = json.dumps({"attributes": list(batch)}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()
+    first, last = part
+    step = max(1, -(-(last - first + 1) // n_parts))
+    return [(start, min(start + step - 1, last)) for start in range(first, last + 1, step)]

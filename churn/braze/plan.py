@@ -1,0 +1,301 @@
+"""Scores against what Braze was told: who must be told what, what that costs, and whether it is too much.
+
+Values are JSON text throughout ("high" with its quotes, 87, null); a value that was never told and one that was removed
+are the same.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from churn.braze import payload
+from churn.braze.ledger import CHANGES
+from churn.braze.payload import Range
+from churn.errors import GateError, TerminalBrazeError
+from churn.study import Braze
+from churn.tables import stable_hash
+
+NONE, REMOVED = "none", "removed"
+NULL = "null"
+ANSWER_SECONDS = 0.1  # how long an answer is taken to need, where that and not the pace is the limit
+MIN_MOVED = 50  # users who change segment, below which no share of them is too much
+SCORED, LAPSED, GONE = "scored", "lapsed", "gone"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run is to tell.
+
+    ``changes``, in the order of sending: identifier, before, after, attributes (JSON text, see ``ledger.CHANGES``), why
+    (scored, lapsed or gone), was, becomes (segments; ``none``, ``removed``; null where the segment stays), moved
+    (whether the run changes the segment of somebody who had one), n_points. ``undeliverable``: identifiers that Braze
+    can't take. ``n_known``: users who hold anything we told. ``names``: attributes written.
+    """
+
+    changes: pl.DataFrame
+    undeliverable: pl.Series
+    n_known: int
+    names: list[str]
+
+
+def names(braze: Braze) -> list[str]:
+    """The attributes a study writes. Raises TerminalBrazeError for such as Braze doesn't take."""
+    wanted = [braze.segment_attribute, braze.score_attribute, braze.changed_attribute]
+    found = [name for name in wanted if name is not None]
+    payload.check_names(found)
+    if braze.lapsed_value is not None:
+        payload.check_text(braze.lapsed_value)
+    return found
+
+
+def make(
+    scores: pl.DataFrame,
+    told: pl.DataFrame,
+    braze: Braze,
+    *,
+    told_names: Iterable[str] = (),
+    gone: Sequence[str] = (),
+) -> Plan:
+    """The changes that bring Braze from what it was told to the scores.
+
+    A score goes along with a changed segment, or by itself once it has moved by ``score_step``. Users who were told a
+    segment and are no longer scored get the lapsed value once; ``gone``, the forgotten and the opted-out, get null.
+    Attributes that were told and that the study no longer names are removed. Whoever may or may not have been reached
+    is told everything again.
+    """
+    current = names(braze)
+    former = [name for name in told_names if name not in current]
+    at = scores["cutoff"].max()
+    users = _users(scores, told, gone).with_columns(
+        [
+            pl.col("attributes").str.extract(_pattern(name)).replace(NULL, None).alias(f"before:{name}")
+            for name in current + former
+        ]
+    )
+    users = users.with_columns([value.alias(f"wanted:{name}") for name, value in _wanted(braze, former, at).items()])
+    users = users.with_columns([due.alias(f"send:{name}") for name, due in _due(braze, former).items()])
+    return _plan(users, braze, current + former)
+
+
+def _users(scores: pl.DataFrame, told: pl.DataFrame, gone: Sequence[str]) -> pl.DataFrame:
+    """Everybody scored or told: identifier, segment, score, attributes, unsure, why."""
+    scored = scores.select("identifier", "segment", pl.col("score").cast(pl.String)).drop_nulls("identifier")
+    left = pl.col("identifier").is_in(pl.Series(gone, dtype=pl.String).implode())
+    why = pl.when(left).then(pl.lit(GONE)).when(pl.col("segment").is_null()).then(pl.lit(LAPSED))
+    users = told.join(scored, on="identifier", how="full", coalesce=True)
+    users = users.with_columns(pl.col("unsure").fill_null(False), why=why.otherwise(pl.lit(SCORED)))
+    return users.filter(~((pl.col("why") == GONE) & pl.col("attributes").is_null()))
+
+
+def _pattern(name: str) -> str:
+    return rf'"{name}":("(?:[^"\\]|\\.)*"|[^,}}]*)'
+
+
+def _wanted(braze: Braze, former: Sequence[str], at: Any) -> dict[str, pl.Expr]:
+    is_scored, is_lapsed = pl.col("why") == SCORED, pl.col("why") == LAPSED
+    lapsed = json.dumps(braze.lapsed_value, ensure_ascii=False)
+    segment = pl.when(is_scored).then('"' + pl.col("segment") + '"').when(is_lapsed).then(pl.lit(lapsed))
+    values = {braze.segment_attribute: segment.otherwise(pl.lit(NULL))}
+    if braze.score_attribute:
+        values[braze.score_attribute] = pl.when(is_scored).then(pl.col("score")).otherwise(pl.lit(NULL))
+    if braze.changed_attribute:
+        # Where the segment stays so does its date.
+        stays = segment.otherwise(pl.lit(NULL)) == pl.col(f"before:{braze.segment_attribute}")
+        holds = is_scored | (is_lapsed & (braze.lapsed_value is not None))
+        dated = pl.when(stays).then(pl.col(f"before:{braze.changed_attribute}")).otherwise(pl.lit(f'"{at}"'))
+        values[braze.changed_attribute] = pl.when(holds).then(dated.fill_null(NULL)).otherwise(pl.lit(NULL))
+    return values | {name: pl.lit(NULL) for name in former}
+
+
+def _due(braze: Braze, former: Sequence[str]) -> dict[str, pl.Expr]:
+    moved = _differs(braze.segment_attribute)
+    due = {braze.segment_attribute: moved}
+    if name := braze.score_attribute:
+        step = (_number(f"wanted:{name}") - _number(f"before:{name}")).abs() >= braze.score_step
+        new = pl.col(f"before:{name}").is_null() | (pl.col("why") != SCORED)
+        due[name] = _differs(name) & (moved | step.fill_null(False) | new)
+    if braze.changed_attribute:
+        due[braze.changed_attribute] = _differs(braze.changed_attribute)
+    due |= {name: _differs(name) for name in former}
+    # What was sent and perhaps not taken is sent again, a removal too.
+    return {name: expr | (pl.col("unsure") & _is_at_stake(name)) for name, expr in due.items()}
+
+
+def _differs(name: str) -> pl.Expr:
+    return pl.col(f"wanted:{name}") != pl.col(f"before:{name}").fill_null(NULL)
+
+
+def _is_at_stake(name: str) -> pl.Expr:
+    held = pl.col("attributes").str.contains(f'"{name}":', literal=True).fill_null(False)
+    return held | (pl.col(f"wanted:{name}") != NULL)
+
+
+def _number(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.Int64, strict=False)
+
+
+def _plan(users: pl.DataFrame, braze: Braze, written: list[str]) -> Plan:
+    holds_any = pl.any_horizontal(pl.col(f"before:{name}").is_not_null() for name in written)
+    segment = braze.segment_attribute
+    sends_segment = pl.col(f"send:{segment}")
+    sent = {name: pl.when(pl.col(f"send:{name}")).then(_piece(name, pl.col(f"wanted:{name}"))) for name in written}
+    kept = [piece.otherwise(_piece(name, pl.col(f"before:{name}"))) for name, piece in sent.items()]
+    rewritten = pl.any_horizontal(
+        pl.col(f"send:{name}") for name in written if name not in {braze.score_attribute, braze.changed_attribute}
+    )
+    changes = users.filter(pl.any_horizontal(pl.col(f"send:{name}") for name in written)).select(
+        "identifier",
+        pl.col("attributes").fill_null("{}").alias("before"),
+        _object(kept).alias("after"),
+        _object([piece.otherwise(None) for piece in sent.values()]).alias("attributes"),
+        "why",
+        pl.when(sends_segment).then(_plain(f"before:{segment}", NONE)).alias("was"),
+        pl.when(sends_segment).then(_plain(f"wanted:{segment}", REMOVED)).alias("becomes"),
+        (holds_any & rewritten).alias("moved"),
+        pl.sum_horizontal(pl.col(f"send:{name}").cast(pl.Int64) for name in written).alias("n_points"),
+    )
+    changes = changes.with_columns(order=stable_hash("identifier")).sort("order", "identifier").drop("order")
+    fits = pl.col("identifier").str.len_bytes().is_between(1, payload.max_bytes(braze.kind))
+    n_known = int(users.select(holds_any.sum()).item())
+    return Plan(changes.filter(fits), changes.filter(~fits)["identifier"], n_known, written)
+
+
+def _piece(name: str, value: pl.Expr) -> pl.Expr:
+    return pl.lit(f'"{name}":') + value
+
+
+def _object(pieces: Sequence[pl.Expr]) -> pl.Expr:
+    return "{" + pl.concat_str(pieces, separator=",", ignore_nulls=True) + "}"
+
+
+def _plain(column: str, nothing: str) -> pl.Expr:
+    return pl.col(column).fill_null(NULL).replace(NULL, nothing).str.strip_chars('"')
+
+
+def from_rows(rows: Iterable[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]], braze: Braze) -> Plan:
+    """A plan of given writes: identifier, held before, held after, attributes to write."""
+    made = [_row(who, before, after, attributes, braze.segment_attribute) for who, before, after, attributes in rows]
+    schema = {
+        **CHANGES,
+        **dict.fromkeys(("why", "was", "becomes"), pl.String),
+        "moved": pl.Boolean,
+        "n_points": pl.Int64,
+    }
+    changes = pl.DataFrame(made, schema=schema, orient="row")
+    fits = pl.col("identifier").str.len_bytes().is_between(1, payload.max_bytes(braze.kind))
+    written = sorted({name for row in made for name in json.loads(row[3])})
+    return Plan(changes.filter(fits), changes.filter(~fits)["identifier"], 0, written)
+
+
+def _row(
+    who: str, before: dict[str, Any], after: dict[str, Any], values: dict[str, Any], segment: str
+) -> tuple[Any, ...]:
+    was, becomes = (str(v.get(segment) or nothing) for v, nothing in ((before, NONE), (values, REMOVED)))
+    moved = segment in values
+    texts = [json.dumps(v, ensure_ascii=False, separators=(",", ":")) for v in (before, after, values)]
+    return (who, *texts, SCORED, was if moved else None, becomes if moved else None, moved, len(values))
+
+
+def ranges(plan: Plan, braze: Braze) -> list[Range]:
+    """The plan cut into requests by ``batch_size`` and ``max_body_bytes``."""
+    shell = len(payload.item(braze.kind, "", "{}", braze.create_unknown_users).encode())
+    escaped = pl.col("identifier").str.count_matches(r'["\\\x00-\x1f]') * 5  # at most so many bytes more in JSON
+    length = pl.col("identifier").str.len_bytes() + pl.col("attributes").str.len_bytes() + escaped.cast(pl.UInt32)
+    sizes = plan.changes.select(length + shell).to_series().to_list()
+    return payload.batches(sizes, braze.batch_size, braze.max_body_bytes)
+
+
+def forecast(plan: Plan, n_requests: int, braze: Braze) -> dict[str, Any]:
+    """What sending the plan takes: users, requests, data points, minutes at the pace set."""
+    changes = plan.changes
+    why = changes["why"]
+    per_second = min(braze.requests_per_second, braze.concurrency / ANSWER_SECONDS)
+    seconds = n_requests / per_second
+    if braze.requests_per_hour:
+        seconds = max(seconds, 3600.0 * ((n_requests - 1) // braze.requests_per_hour))
+    return {
+        "n_changed": changes.height,
+        "n_moved": int(changes["moved"].sum()),
+        "n_lapsed": int((why == LAPSED).sum()),
+        "n_gone": int((why == GONE).sum()),
+        "n_undeliverable": len(plan.undeliverable),
+        "n_requests": n_requests,
+        "n_data_points": int(changes["n_points"].sum()),
+        "minutes": round(seconds / 60, 3),
+    }
+
+
+def transitions(plan: Plan) -> pl.DataFrame:
+    """Users whose segment is written: from, to, n."""
+    moved = plan.changes.drop_nulls("becomes").select(pl.col("was").alias("from"), pl.col("becomes").alias("to"))
+    return moved.group_by("from", "to").agg(n=pl.len()).sort("from", "to")
+
+
+def beyond_limits(plan: Plan, braze: Braze) -> dict[str, str]:
+    """Limits of the study that the plan passes, each with a sentence; they are accepted by name, as gates are."""
+    n_moved, found = int(plan.changes["moved"].sum()), {}
+    if n_moved > MIN_MOVED and n_moved > braze.max_change_rate * plan.n_known > 0:
+        found["change_rate"] = (
+            f"{n_moved:,} of {plan.n_known:,} users told before ({n_moved / plan.n_known:.0%}) would change segment, "
+            f"more than max_change_rate ({braze.max_change_rate:.0%}): did the events, the model or the study change?"
+        )
+    if braze.max_users is not None and plan.changes.height > braze.max_users:
+        found["max_users"] = (
+            f"{plan.changes.height:,} users would be written, more than max_users ({braze.max_users:,})"
+        )
+    return found
+
+
+LIMITS = ("change_rate", "max_users")
+
+
+def check_limits(beyond: dict[str, str], accept: Sequence[str]) -> None:
+    """Raise GateError for every limit passed that isn't accepted."""
+    said = [f"{name}: {sentence}" for name, sentence in beyond.items() if name not in accept]
+    if said:
+        raise GateError(f"nothing was sent: {'; '.join(said)}. If it is as it should be, accept it by name")
+
+
+def restored(changes: pl.DataFrame, braze: Braze) -> Plan:
+    """The plan that takes a run back: what each user held before it, removals where there was nothing."""
+    rows = []
+    for who, before, after, attributes in changes.select(list(CHANGES)).iter_rows():
+        was, now = json.loads(before), json.loads(after)
+        values = {name: was.get(name) for name in json.loads(attributes)}
+        rows.append((who, now, now | values, values))
+    return from_rows(rows, braze)
+
+
+def read_file(frame: pl.DataFrame, told: pl.DataFrame, braze: Braze) -> Plan:
+    """The plan that sends a (mended) file of rejects: identifier, attributes as JSON text; other columns are ignored.
+
+    Raises TerminalBrazeError naming the row of the first fault.
+    """
+    missing = {"identifier", "attributes"} - set(frame.columns)
+    if missing:
+        raise TerminalBrazeError(f"the file lacks the column {' and '.join(sorted(missing))}")
+    held = dict(told.join(frame, on="identifier", how="semi").select("identifier", "attributes").iter_rows())
+    known, rows = names(braze), {}
+    for number, (who, text) in enumerate(frame.select("identifier", "attributes").iter_rows(), start=2):
+        values = _attributes(text, number, known)
+        if who is None or who in rows:
+            raise TerminalBrazeError(f"row {number}: {'no identifier' if who is None else 'an identifier comes twice'}")
+        before = json.loads(held.get(who, "{}"))
+        rows[who] = (who, before, before | values, values)
+    return from_rows(rows.values(), braze)
+
+
+def _attributes(text: str | None, number: int, known: Sequence[str]) -> dict[str, Any]:
+    try:
+        values = json.loads(text or "")
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or not values or not set(values) <= set(known):
+        raise TerminalBrazeError(f"row {number}: attributes must be a JSON object of {', '.join(known)}")
+    for value in values.values():
+        if not (value is None or (isinstance(value, str | int) and not isinstance(value, bool))):
+            raise TerminalBrazeError(f"row {number}: values are text, whole numbers or null")
+    return values
