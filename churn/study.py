@@ -140,7 +140,7 @@ class Segment(Part):
 class Policy(Part):
     """Who is judged, and how far a user's rank must move before the segment follows."""
 
-    band: float = Field(default=0.1, ge=0, le=1)  # share of the judged users; 0: a plain cut
+    band: float = Field(default=0.3, ge=0, le=1)  # share of the judged users; 0: a plain cut
     min_tenure_days: int = Field(default=0, ge=0, le=3650)  # users seen for fewer days are not judged; 0: all are
     unknown_segment: SegmentName = "unknown"  # where those are
 
@@ -218,7 +218,7 @@ class Braze(Part):
     leave_rate: float = Field(default=0.2, ge=0, lt=1)  # share of the server's own limit left to other senders
     concurrency: int = Field(default=16, ge=1, le=256)
     timeout_seconds: float = Field(default=30, gt=0, le=300)  # until an answer counts as lost
-    retry_seconds: float = Field(default=900, ge=0, le=86_400)  # until a batch that fails stops the run
+    retry_seconds: float = Field(default=900, gt=0, le=86_400)  # until a batch that fails stops the run
     quiet_seconds: float = Field(default=30, ge=0, le=3600)  # after lost requests, before another run sends
     max_run_minutes: float = Field(default=720, gt=0)
     max_change_rate: float = Field(default=0.5, ge=0, le=1)  # of users told, whose segment one run may change

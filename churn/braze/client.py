@@ -53,13 +53,17 @@ class Book(Protocol):
 
 @dataclass(frozen=True)
 class Sent:
-    """How the sending went: the error that stopped it (null: none), requests answered, whether requests were lost."""
+    """How the sending went: the error that stopped it (null: none), requests answered, tried again, and of those lost.
+
+    ``seconds`` in all, ``answer_seconds`` on average until an answer.
+    """
 
     error: BrazeError | None
     n_requests: int
     n_retries: int
     n_lost: int
     seconds: float
+    answer_seconds: float
 
 
 def send(
@@ -77,7 +81,14 @@ def send(
     bar = tqdm(total=len(ranges), desc="sending", unit="batch", disable=not progress)
     job = _Job(iter(ranges), body, braze, key, book, bar)
     _run_apart(job.run())
-    return Sent(job.error, job.n_requests, job.n_retries, job.n_lost, time.monotonic() - job.started)
+    return Sent(
+        job.error,
+        job.n_requests,
+        job.n_retries,
+        job.n_lost,
+        time.monotonic() - job.started,
+        job.answering / max(1, job.n_answers),
+    )
 
 
 def probe(braze: Braze, key: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -137,6 +148,8 @@ class _Job:
     n_retries: int = 0
     n_lost: int = 0
     n_rejected_in_a_row: int = 0
+    n_answers: int = 0
+    answering: float = 0.0  # seconds until answers, added up
     started: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
@@ -207,7 +220,10 @@ class _Job:
         for n_limited in itertools.count(1):
             await self.pace.turn()
             self._check_going_on()
+            asked = time.monotonic()
             response = await _post(client, self.braze, body)
+            self.answering += time.monotonic() - asked
+            self.n_answers += 1
             headers = _lower(response.headers)
             self.pace.note(headers)
             if response.status_code != 429:
@@ -245,7 +261,9 @@ def _lower(headers: httpx.Headers) -> dict[str, str]:
 
 
 def _lost(error: httpx.TransportError, endpoint: str) -> BrazeError:
+    # The transport calls a lost connection by the same name as a refused one; only what it was made from tells.
+    cause = type(error.__cause__ or error).__name__
     loopback = httpx.URL(endpoint).host in {"127.0.0.1", "localhost", "::1"}
-    if loopback and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+    if loopback and cause.startswith("ClientConnector"):
         return TerminalBrazeError(f"nobody answers at {endpoint}; start the stand-in with `churn sandbox`")
-    return TransientBrazeError(f"no answer from {endpoint} ({type(error).__name__})")
+    return TransientBrazeError(f"no answer from {endpoint} ({cause})")

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 OUTCOMES = {"identifier": pl.String, "outcome": pl.String, "reason": pl.String}
 PLANNED, REJECTED = "planned", "rejected"
 UNDELIVERABLE = "the identifier is empty or too long for Braze"
+ANSWER_SECONDS = 0.1  # how long an answer is taken to need before any was seen
 BATCHES_AHEAD = 4  # reserved per worker: so many may count as unknown after a crash without having been sent
 
 
@@ -137,7 +138,7 @@ def _export(
         drafted = make(book)
         ranges = plan.ranges(drafted, braze)
         beyond = plan.beyond_limits(drafted, braze)
-        summary = plan.forecast(drafted, len(ranges), braze)
+        summary = plan.forecast(drafted, len(ranges), braze, ledger.answer_seconds(book) or ANSWER_SECONDS)
         summary |= {"dry_run": not send, "beyond_limits": list(beyond.values())}
         log.info("%s: %d users to be told in %d requests", what, summary["n_changed"], len(ranges))
         results: list[Result] = []
@@ -208,6 +209,7 @@ def _counts(results: Sequence[Result], sent: Sent) -> dict[str, Any]:
         "n_requests_sent": sent.n_requests,
         "n_retries": sent.n_retries,
         "minutes_taken": round(sent.seconds / 60, 3),
+        "answer_seconds": round(sent.answer_seconds, 4),
     }
 
 

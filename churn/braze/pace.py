@@ -57,8 +57,8 @@ class Pace:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     n_this_hour: int = 0
     _hour: float = -1.0
-    _next_at: float = float("-inf")
-    _held_until: float = float("-inf")
+    _next_at: float = 0.0
+    _held_until: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def turn(self) -> None:
@@ -66,7 +66,9 @@ class Pace:
         async with self._lock:
             while (wait := self._wait()) > 0:
                 await self.sleep(wait)
-            self._next_at = max(self._next_at, self.clock() - CATCH_UP_SECONDS) + 1 / self.per_second
+            now = self.clock()
+            due = max(self._next_at, now - CATCH_UP_SECONDS) if self._next_at > 0 else now
+            self._next_at = due + 1 / self.per_second
             self.n_this_hour += 1
 
     def hold(self, seconds: float) -> None:

@@ -20,7 +20,6 @@ from churn.tables import stable_hash
 
 NONE, REMOVED = "none", "removed"
 NULL = "null"
-ANSWER_SECONDS = 0.1  # how long an answer is taken to need, where that and not the pace is the limit
 MIN_MOVED = 50  # users who change segment, below which no share of them is too much
 SCORED, LAPSED, GONE = "scored", "lapsed", "gone"
 
@@ -208,11 +207,14 @@ def ranges(plan: Plan, braze: Braze) -> list[Range]:
     return payload.batches(sizes, braze.batch_size, braze.max_body_bytes)
 
 
-def forecast(plan: Plan, n_requests: int, braze: Braze) -> dict[str, Any]:
-    """What sending the plan takes: users, requests, data points, minutes at the pace set."""
+def forecast(plan: Plan, n_requests: int, braze: Braze, answer_seconds: float) -> dict[str, Any]:
+    """What sending the plan takes: users, requests, data points, minutes at the pace set.
+
+    ``answer_seconds``: how long an answer needs, where that and not the pace is the limit.
+    """
     changes = plan.changes
     why = changes["why"]
-    per_second = min(braze.requests_per_second, braze.concurrency / ANSWER_SECONDS)
+    per_second = min(braze.requests_per_second, braze.concurrency / answer_seconds)
     seconds = n_requests / per_second
     if braze.requests_per_hour:
         seconds = max(seconds, 3600.0 * ((n_requests - 1) // braze.requests_per_hour))

@@ -1,0 +1,348 @@
+"""What is to be told: the difference between scores and ledger, its cost, and its limits; all without a network."""
+
+import json
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from churn.braze import payload, plan
+from churn.errors import GateError, TerminalBrazeError
+from churn.study import Braze
+
+BRAZE = Braze()
+DATED = Braze(changed_attribute="churn_since")
+
+
+def scored(*rows: tuple[str | None, str, int]) -> pl.DataFrame:
+    """Scores of identifier, segment, score."""
+    schema = {"identifier": pl.String, "segment": pl.String, "score": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(cutoff=pl.lit(date(2026, 3, 1)))
+
+
+def told(unsure: bool = False, **users: dict[str, Any]) -> pl.DataFrame:
+    """A ledger's content: attributes by identifier."""
+    rows = [
+        (who, json.dumps(values, ensure_ascii=False, separators=(",", ":")), unsure) for who, values in users.items()
+    ]
+    schema = {"identifier": pl.String, "attributes": pl.String, "unsure": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def writes(made: plan.Plan, column: str = "attributes") -> dict[str, Any]:
+    """Parsed JSON by identifier."""
+    return {who: json.loads(text) for who, text in made.changes.select("identifier", column).iter_rows()}
+
+
+HIGH = {"churn_segment": "high", "churn_score": 80}
+
+
+def test_a_new_user_is_told_everything() -> None:
+    """Segment and score, from nothing."""
+    made = plan.make(scored(("a", "high", 80)), told(), BRAZE)
+    assert writes(made) == writes(made, "after") == {"a": HIGH}
+    assert writes(made, "before") == {"a": {}}
+    assert made.changes.select("why", "was", "becomes", "moved", "n_points").row(0) == (
+        "scored",
+        "none",
+        "high",
+        False,
+        2,
+    )
+
+
+def test_whoever_is_as_told_is_told_nothing() -> None:
+    """The same segment and a score within the step: no write."""
+    made = plan.make(scored(("a", "high", 80), ("b", "high", 89)), told(a=HIGH, b=HIGH), BRAZE)
+    assert made.changes.is_empty()
+    assert made.n_known == 2
+
+
+def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> None:
+    """Ten points up or down are a step; a flip takes along a score that moved by one; unmoved it stays home."""
+    made = plan.make(
+        scored(("up", "high", 90), ("down", "high", 70), ("flip", "low", 79), ("same", "low", 80)),
+        told(up=HIGH, down=HIGH, flip=HIGH, same=HIGH),
+        BRAZE,
+    )
+    assert writes(made) == {
+        "up": {"churn_score": 90},
+        "down": {"churn_score": 70},
+        "flip": {"churn_segment": "low", "churn_score": 79},
+        "same": {"churn_segment": "low"},
+    }
+    assert writes(made, "after")["up"] == {"churn_segment": "high", "churn_score": 90}
+    flip = made.changes.filter(pl.col("identifier") == "flip")
+    assert flip.select("was", "becomes", "moved").row(0) == ("high", "low", True)
+    up = made.changes.filter(pl.col("identifier") == "up")
+    assert up.select("was", "becomes", "moved").row(0) == (None, None, False)
+
+
+def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
+    """By silence: the lapsed value, and no score; opted out: null for both; told so before: nothing."""
+    braze = Braze(lapsed_value="lapsed")
+    before = told(
+        quiet=HIGH, out=HIGH, before={"churn_segment": "lapsed", "churn_score": None}, gone={"churn_segment": None}
+    )
+    made = plan.make(scored(("out", "high", 80)), before, braze, gone=["out", "never-told", "gone"])
+    assert writes(made) == {
+        "quiet": {"churn_segment": "lapsed", "churn_score": None},
+        "out": {"churn_segment": None, "churn_score": None},
+    }
+    assert dict(made.changes.select("identifier", "why").iter_rows()) == {"quiet": "lapsed", "out": "gone"}
+    assert dict(made.changes.select("identifier", "becomes").iter_rows()) == {"quiet": "lapsed", "out": "removed"}
+
+
+def test_without_a_lapsed_value_leavers_lose_their_attributes() -> None:
+    """Null removes both, once."""
+    made = plan.make(scored(("b", "low", 1)), told(a=HIGH), BRAZE)
+    assert writes(made)["a"] == {"churn_segment": None, "churn_score": None}
+    again = plan.make(scored(("b", "low", 1)), told(a=writes(made, "after")["a"], b=writes(made, "after")["b"]), BRAZE)
+    assert again.changes.is_empty()
+    assert again.n_known == 1
+
+
+def test_renamed_attributes_are_removed_once() -> None:
+    """A name the study no longer has becomes null for whoever holds it, and counts as a move."""
+    made = plan.make(
+        scored(("a", "high", 80)), told(a={"old": "high", **HIGH}), BRAZE, told_names=["old", "churn_segment"]
+    )
+    assert writes(made) == {"a": {"old": None}}
+    assert made.changes["moved"].to_list() == [True]
+    assert made.names == ["churn_segment", "churn_score", "old"]
+    after = told(a=writes(made, "after")["a"])
+    assert plan.make(scored(("a", "high", 80)), after, BRAZE, told_names=made.names).changes.is_empty()
+
+
+@pytest.mark.parametrize("gone", [[], ["a"]])
+def test_whoever_may_have_been_reached_is_told_everything_again(gone: list[str]) -> None:
+    """Equal to what was last sent, and yet sent: nobody knows whether it arrived; a removal too."""
+    was = {"churn_segment": "high", "churn_score": 80, "old": None}
+    made = plan.make(scored(("a", "high", 80)), told(unsure=True, a=was), BRAZE, told_names=["old"], gone=gone)
+    segment, score = (None, None) if gone else ("high", 80)
+    assert writes(made) == {"a": {"churn_segment": segment, "churn_score": score, "old": None}}
+
+
+def test_the_date_of_the_last_change_goes_along_with_a_change_alone() -> None:
+    """New and flipped users get the cutoff; a score by itself leaves the date; a leaver's date is removed."""
+    kept = {**HIGH, "churn_since": "2026-01-05"}
+    made = plan.make(
+        scored(("new", "high", 80), ("flip", "low", 80), ("score", "high", 20), ("same", "high", 80)),
+        told(flip=kept, score=kept, same=kept, quiet=kept),
+        DATED,
+    )
+    assert writes(made) == {
+        "new": {**HIGH, "churn_since": "2026-03-01"},
+        "flip": {"churn_segment": "low", "churn_since": "2026-03-01"},
+        "score": {"churn_score": 20},
+        "quiet": {"churn_segment": None, "churn_score": None, "churn_since": None},
+    }
+    lapsing = DATED.model_copy(update={"lapsed_value": "lapsed"})
+    assert writes(plan.make(scored(("x", "low", 1)), told(quiet=kept), lapsing))["quiet"] == {
+        "churn_segment": "lapsed",
+        "churn_score": None,
+        "churn_since": "2026-03-01",
+    }
+
+
+def test_an_attribute_switched_on_later_is_told_to_all_but_a_date_only_with_a_change() -> None:
+    """A score that was never told goes to everybody; when a segment last changed isn't known for them."""
+    made = plan.make(scored(("a", "high", 80)), told(a={"churn_segment": "high"}), DATED)
+    assert writes(made) == {"a": {"churn_score": 80}}
+
+
+def test_unsure_dates_are_sent_as_they_were() -> None:
+    """The date that may not have arrived is sent again, not moved to today."""
+    made = plan.make(scored(("a", "high", 80)), told(unsure=True, a={**HIGH, "churn_since": "2026-01-05"}), DATED)
+    assert writes(made) == {"a": {**HIGH, "churn_since": "2026-01-05"}}
+
+
+def test_values_with_quotes_and_commas_are_read_back_as_they_are() -> None:
+    """A lapsed value may hold anything that JSON escapes."""
+    braze = Braze(lapsed_value='gone, "for good" \\ ü}')
+    made = plan.make(scored(("b", "low", 1)), told(a=HIGH), braze)
+    after = writes(made, "after")["a"]
+    assert after == {"churn_segment": 'gone, "for good" \\ ü}', "churn_score": None}
+    again = plan.make(scored(("b", "low", 1)), told(a=after, b={"churn_segment": "low", "churn_score": 1}), braze)
+    assert again.changes.is_empty()
+
+
+def test_identifiers_that_braze_cannot_take_are_kept_out() -> None:
+    """Empty, or over 987 bytes (236 of an alias): outside the plan, and counted."""
+    rows = [("", "low", 1), ("x" * 987, "low", 1), ("ü" * 494, "low", 1), (None, "low", 1)]
+    made = plan.make(scored(*rows), told(), BRAZE)
+    assert made.changes["identifier"].to_list() == ["x" * 987]
+    assert sorted(made.undeliverable) == ["", "ü" * 494]
+    alias = Braze(identifier="user_alias", alias_label="idfv")
+    assert sorted(plan.make(scored(("x" * 236, "low", 1), ("x" * 237, "low", 1)), told(), alias).undeliverable) == [
+        "x" * 237
+    ]
+
+
+SEGMENTS = st.sampled_from(["high", "low"])
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "churn_segment": st.none() | SEGMENTS,
+        "churn_score": st.none() | st.integers(0, 100),
+        "old": st.none() | SEGMENTS,
+    },
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), VALUES),
+    st.dictionaries(st.sampled_from("abcd"), st.tuples(SEGMENTS, st.integers(0, 100))),
+    st.booleans(),
+    st.lists(st.sampled_from("abcd"), max_size=2),
+)
+def test_after_its_writes_nothing_is_left_to_write(
+    held: dict[str, dict[str, Any]], wanted: dict[str, tuple[str, int]], unsure: bool, gone: list[str]
+) -> None:
+    """Whatever was told: the plan's writes on top of it are its ``after``, and a second plan is empty."""
+    scores = scored(*[(who, *values) for who, values in wanted.items()])
+    first = plan.make(scores, told(unsure, **held), BRAZE, told_names=["old"], gone=gone)
+    after = {**held}
+    for who, values in writes(first).items():
+        after[who] = {**held.get(who, {}), **values}
+        mine = {k: v for k, v in writes(first, "after")[who].items() if v is not None}
+        assert mine == {k: v for k, v in after[who].items() if v is not None}
+        assert len(values) == first.changes.filter(pl.col("identifier") == who)["n_points"].item()
+    for who, (segment, _) in wanted.items():
+        assert (after.get(who, {}).get("churn_segment") == segment) or who in gone
+    assert plan.make(scores, told(False, **after), BRAZE, told_names=["old"], gone=gone).changes.is_empty()
+
+
+def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
+    """Three users of whom one lapsed and one is gone; five requests at ten a second, or two an hour, take so long."""
+    made = plan.make(scored(("a", "high", 80)), told(b=HIGH, c=HIGH), BRAZE, gone=["c"])
+    found = plan.forecast(made, 5, Braze(requests_per_second=10, concurrency=100), 0.1)
+    assert found == {
+        "n_changed": 3,
+        "n_moved": 2,
+        "n_lapsed": 1,
+        "n_gone": 1,
+        "n_undeliverable": 0,
+        "n_requests": 5,
+        "n_data_points": 6,
+        "minutes": round(5 / 10 / 60, 3),
+    }
+    assert plan.forecast(made, 5, Braze(requests_per_hour=2), 0.1)["minutes"] == 120
+    assert plan.forecast(made, 600, Braze(requests_per_second=1000, concurrency=1), 0.1)["minutes"] == 1.0
+
+
+def test_transitions_count_users_whose_segment_is_written() -> None:
+    """From what was told to what is; a score alone is none."""
+    made = plan.make(
+        scored(("a", "high", 80), ("b", "low", 80), ("c", "high", 10)), told(b=HIGH, c=HIGH, d=HIGH), BRAZE
+    )
+    assert plan.transitions(made).rows() == [("high", "low", 1), ("high", "removed", 1), ("none", "high", 1)]
+
+
+def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
+    """Over half of the 102 users told would flip: named with both figures; new users don't count; few never do."""
+    before = told(**{f"u{i}": HIGH for i in range(102)})
+    flips = {
+        n: scored(*[(f"u{i}", "low" if i < n else "high", 80) for i in range(102)], ("new", "low", 1)) for n in (51, 52)
+    }
+    assert plan.beyond_limits(plan.make(flips[51], before, BRAZE), BRAZE) == {}
+    beyond = plan.beyond_limits(plan.make(flips[52], before, BRAZE), BRAZE)
+    assert (
+        "52 of 102 users told before (51%) would change segment, more than max_change_rate (50%)"
+        in beyond["change_rate"]
+    )
+    with pytest.raises(GateError, match="nothing was sent: change_rate: 52 of 102"):
+        plan.check_limits(beyond, ["max_users"])
+    plan.check_limits(beyond, ["change_rate"])
+    few = told(**{f"u{i}": HIGH for i in range(50)})
+    assert plan.beyond_limits(plan.make(scored(("x", "low", 1)), few, BRAZE), BRAZE) == {}
+
+
+def test_a_run_that_writes_too_many_users_needs_to_be_accepted() -> None:
+    """Two users where max_users is one; exactly one passes."""
+    one = BRAZE.model_copy(update={"max_users": 1})
+    assert plan.beyond_limits(plan.make(scored(("a", "low", 1)), told(), one), one) == {}
+    beyond = plan.beyond_limits(plan.make(scored(("a", "low", 1), ("b", "low", 1)), told(), one), one)
+    assert beyond == {"max_users": "2 users would be written, more than max_users (1)"}
+
+
+def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
+    """Never more objects or bytes than the study says, and every body is what was reckoned or less."""
+    braze = Braze(max_body_bytes=10_000, batch_size=75)
+    made = plan.make(scored(*[(f'user"\n{i}' + "x" * (i % 300), "high", 80) for i in range(400)]), told(), braze)
+    ranges = plan.ranges(made, braze)
+    assert [r[0] for r in ranges] == [0, *[r[1] + 1 for r in ranges[:-1]]]
+    assert ranges[-1][1] == 399
+    for first, last in ranges:
+        rows = made.changes.slice(first, last - first + 1).select("identifier", "attributes").rows()
+        body = payload.body(payload.item("external_id", who, values, False) for who, values in rows)
+        assert len(body) <= 10_000
+        assert len(json.loads(body)["attributes"]) <= 75
+
+
+def test_a_run_taken_back_writes_what_was_there_before() -> None:
+    """Old values of what the run wrote, null where there was nothing, and nothing of what it left alone."""
+    made = plan.make(scored(("a", "low", 80), ("b", "low", 5)), told(a=HIGH), BRAZE)
+    back = plan.restored(made.changes, BRAZE)
+    assert writes(back) == {"a": {"churn_segment": "high"}, "b": {"churn_segment": None, "churn_score": None}}
+    assert writes(back, "after")["a"] == HIGH
+    assert writes(back, "before") == writes(made, "after")
+    assert plan.transitions(back).rows() == [("low", "high", 1), ("low", "removed", 1)]
+
+
+def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
+    """Its attributes on top of what the user holds; the reason is ignored."""
+    rows = pl.DataFrame({"identifier": ["a"], "attributes": ['{"churn_segment": "low"}'], "reason": ["too large"]})
+    made = plan.read_file(rows, told(a=HIGH), BRAZE)
+    assert writes(made) == {"a": {"churn_segment": "low"}}
+    assert writes(made, "after") == {"a": {"churn_segment": "low", "churn_score": 80}}
+    assert plan.transitions(made).rows() == [("high", "low", 1)]
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "texts", "sentence"),
+    [
+        (["a"], ["high"], "row 2: attributes must be a JSON object of churn_segment, churn_score"),
+        (["a"], ["{}"], "row 2: attributes must be"),
+        (["a"], ['["x"]'], "row 2: attributes must be"),
+        (["a"], [None], "row 2: attributes must be"),
+        (["a"], ['{"email":"x@y.z"}'], "row 2: attributes must be"),
+        (["a"], ['{"churn_score":true}'], "row 2: values are text, whole numbers or null"),
+        (["a"], ['{"churn_score":0.5}'], "row 2: values are"),
+        (["a"], ['{"churn_segment":{"x":1}}'], "row 2: values are"),
+        (["a", None], ['{"churn_score":1}'] * 2, "row 3: no identifier"),
+        (["a", "a"], ['{"churn_score":1}'] * 2, "row 3: an identifier comes twice"),
+    ],
+)
+def test_a_file_that_could_do_harm_is_refused(
+    identifiers: list[str | None], texts: list[str | None], sentence: str
+) -> None:
+    """Other attributes, other types, nobody, twice the same: the row and the fault are named, no value is."""
+    rows = pl.DataFrame({"identifier": identifiers, "attributes": texts})
+    with pytest.raises(TerminalBrazeError, match=sentence):
+        plan.read_file(rows, told(), BRAZE)
+
+
+def test_a_file_without_its_columns_is_refused() -> None:
+    """Both are named."""
+    with pytest.raises(TerminalBrazeError, match="lacks the column attributes and identifier"):
+        plan.read_file(pl.DataFrame({"x": ["a"]}), told(), BRAZE)
+
+
+@pytest.mark.parametrize(
+    ("braze", "sentence"),
+    [
+        (Braze(segment_attribute="email"), "email can't be a custom attribute"),
+        (Braze(score_attribute="churn_segment"), "must differ"),
+        (Braze(changed_attribute="churn_score"), "must differ"),
+        (Braze(lapsed_value="2024-01-01"), "can't be a value"),
+        (Braze(lapsed_value=""), "can't be a value"),
+    ],
+)
+def test_names_and_values_that_would_do_harm_are_refused(braze: Braze, sentence: str) -> None:
+    """Before anything is compared."""
+    with pytest.raises(TerminalBrazeError, match=sentence):
+        plan.names(braze)
