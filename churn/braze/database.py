@@ -127,6 +127,7 @@ def opened(url: str, endpoint: str, workspace: str, kind: str, wait_seconds: flo
             with guarded(f"the ledger {engine.url.render_as_string()} can't be opened"):
                 _prepare(connection, url, is_alone)
                 place = _place(connection, endpoint, workspace, kind)
+                connection.commit()
             yield Ledger(connection, place, kind, is_alone)
     finally:
         engine.dispose()
@@ -221,7 +222,6 @@ def _prepare(connection: Connection, url: str, is_alone: bool) -> None:
         raise TerminalBrazeError(
             f"the ledger has schema version {version}, this program writes {SCHEMA_VERSION}; use the newer program"
         )
-    connection.commit()
 
 
 def _upgrade_from_1(connection: Connection, url: str) -> None:
@@ -284,6 +284,5 @@ def _place(connection: Connection, endpoint: str, workspace: str, kind: str) -> 
     number = connection.scalar(select(PLACES.c.place).where(here))
     if number is None:
         connection.execute(insert(PLACES).values(**key, names="[]"))
-        connection.commit()
         number = connection.scalar(select(PLACES.c.place).where(here))
     return int(number or 0)

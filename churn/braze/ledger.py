@@ -126,7 +126,7 @@ def settle(book: Ledger) -> int:
     n_unknown = 0
     for row in open_runs:
         run = Run(row.run, row.run_id)
-        gaps = _gaps(book, run, row.n_users)
+        gaps = list(_gaps(book, run, row.n_users))
         sides = [(f, min(t, row.reserved - 1), UNKNOWN) for f, t in gaps if f < row.reserved]
         sides += [(max(f, row.reserved), t, NOT_ATTEMPTED) for f, t in gaps if t >= row.reserved]
         record(book, run, [Result(f, t, outcome, INTERRUPTED) for f, t, outcome in sides])

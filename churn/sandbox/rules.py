@@ -1,150 +1,206 @@
-"""What /users/track does with attributes, without any HTTP: identifiers, update-only, partial errors, removal."""
+"""Which requests and objects Braze refuses: counts, arrays, identifiers, reserved fields; and how it says so."""
 
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
-PRIMARY = ("external_id", "user_alias", "braze_id")
-SECONDARY = ("email", "phone")
-CONTROL = {*PRIMARY, "_update_existing_only", "_merge_objects", "push_token_import"}
-FIELDS = set(
-    "alias_name alias_label country current_location date_of_first_session date_of_last_session dob email "
-    "email_subscribe email_open_tracking_disabled email_click_tracking_disabled facebook first_name gender home_city "
-    "image_url language last_name marked_email_as_spam_at phone push_subscribe push_tokens subscription_groups "
-    "time_zone twitter".split()
-)
-DROPPED = {"bio"}
-MAX_OBJECTS = 75
-MAX_EXTERNAL_ID_BYTES = 987
-MAX_TEXT = 255
+from churn.sandbox import values
+from churn.sandbox.options import BULK, SYNC, Options
+from churn.sandbox.profiles import PRIMARY, SECONDARY, Object, Profile, identity
+from churn.sandbox.state import State
+
+__all__ = ["Profile", "State", "fault_of", "malformed", "objects_of", "told"]
+
+ARRAYS = ("attributes", "events", "purchases")
+COUNTED = {"combined75": 75, "per_array75": 75, "combined50": 50, "combined5": 5}
+MAX_EXTERNAL_ID_BYTES, MAX_ALIAS_BYTES, MAX_PRODUCT, MAX_QUANTITY = 987, 236, 255, 100
+NO_IDENTIFIER = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
+SEVERAL = "You must specify only one of 'external_id', 'user_alias' or 'braze_id'"
+BAD_ALIAS = f"'user_alias' must have an alias_name and an alias_label of 1 to {MAX_ALIAS_BYTES} bytes"
+UNKNOWN_SYNTAX = "Error while parsing request body. Please check your syntax."
+NOTHING_VALID = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
+TOO_MANY = "Max Input Length Exceeded"
+STATES = "must be 'subscribed', 'unsubscribed', or 'opted_in'"
+# The sentence that Braze answers for each name that its documents list; other errors have a sentence only.
+SENTENCES = {
+    "BAD_DEVICE_ID": "'device_id' of a push token must have 8 to 255 bytes",
+    "BAD_EMAIL_SUBSCRIPTION_STATE": f"'email_subscribe' {STATES}",
+    "BAD_LOCATION_UPDATE": "'current_location' must have a longitude and a latitude",
+    "BAD_PUSH_SUBSCRIPTION_STATE": f"'push_subscribe' {STATES}",
+    "BAD_PUSH_TOKEN_APP_ID": "every push token must have an app_id",
+    "BAD_PUSH_TOKEN_IMPORT": "'push_token_import' must not come with 'external_id' or 'braze_id'",
+    "BAD_PUSH_TOKEN_STRING": "every push token must have a token",
+    "BAD_PUSH_TOKEN_VALUE": "'push_tokens' must be an array of objects",
+    "BAD_SUBSCRIPTION_GROUP_ARRAY": "'subscription_groups' must be an array",
+    "BAD_SUBSCRIPTION_GROUP_HASH": "every subscription group must be an object",
+    "BAD_SUBSCRIPTION_GROUP_ID": "every subscription group must have a subscription_group_id",
+    "BAD_SUBSCRIPTION_GROUP_STATE": "the state of a subscription group must be 'subscribed' or 'unsubscribed'",
+    "BLACKLISTED_EXTERNAL_USER_ID": "provided external_id is blacklisted and disallowed",
+    "EMAIL_BAD_FORMAT": "The value provided for the 'email' field is not a valid email.",
+    "EXTERNAL_USER_ID_TOO_LARGE": f"'external_id' must be fewer than {MAX_EXTERNAL_ID_BYTES + 1} bytes",
+    "INVALID_ATTRIBUTE_EMAIL_SUBSCRIPTION_INFO": "'email_subscription_info' is reserved",
+}
+Answer = tuple[int, dict[str, Any]]
 
 
-@dataclass
-class Profile:
-    """One user: identifiers, standard profile fields, custom attributes."""
-
-    identifiers: dict[str, str]
-    fields: dict[str, Any] = field(default_factory=dict)
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class State:
-    """All that a sandbox knows. ``silent`` lists what was acknowledged and yet did nothing."""
-
-    profiles: dict[tuple[str, str], Profile] = field(default_factory=dict)
-    silent: list[str] = field(default_factory=list)
-    n_requests: int = 0
-    n_refused: int = 0
-    n_data_points: int = 0
-    n_created: int = 0
-
-    def add_users(self, external_ids: list[str]) -> None:
-        """Make profiles known, as if the app's SDK had."""
-        for who in external_ids:
-            self.profiles.setdefault(("external_id", who), Profile({"external_id": who}))
-
-    def attribute_values(self, name: str) -> dict[str, int]:
-        """How many profiles hold each value of an attribute."""
-        counts: dict[str, int] = {}
-        for profile in self.profiles.values():
-            if name in profile.attributes:
-                value = str(profile.attributes[name])
-                counts[value] = counts.get(value, 0) + 1
-        return dict(sorted(counts.items()))
-
-    def as_json(self) -> dict[str, Any]:
-        """Counts and every profile's attributes."""
-        return {
-            "n_requests": self.n_requests,
-            "n_refused": self.n_refused,
-            "n_data_points": self.n_data_points,
-            "n_created": self.n_created,
-            "silent": self.silent,
-            "profiles": [{**p.identifiers, "custom_attributes": p.attributes} for p in self.profiles.values()],
-        }
-
-
-def track(state: State, body: Any) -> tuple[int, dict[str, Any]]:
-    """Status and answer to one parsed body; applies what is valid, in index order."""
+def malformed(body: Any, endpoint: str, options: Options) -> Answer | None:
+    """The 400 to a body that is refused whole, before any object is looked at."""
     if not isinstance(body, dict):
-        return 400, {"message": "Bad Request", "error": "Error while parsing request body. Please check your syntax."}
-    arrays = {name: body.get(name, []) for name in ("attributes", "events", "purchases")}
-    if not all(isinstance(a, list) for a in arrays.values()):
-        return 400, {"message": "Bad Request", "error": "attributes, events and purchases must be arrays"}
-    if sum(len(a) for a in arrays.values()) > MAX_OBJECTS:
-        return 400, {"message": "Max Input Length Exceeded"}
-    return _apply_all(state, arrays["attributes"])
+        return 400, {"message": "Bad Request", "error": UNKNOWN_SYNTAX}
+    for name in ARRAYS:
+        if not isinstance(body.get(name, []), list):
+            return 400, {"message": "Bad Request", "error": f"'{name}' must be an array"}
+    if options.status_endpoint and "group_id" in body and not valid_group(body["group_id"]):
+        return 400, {"message": "Invalid group_id"}
+    return (400, {"message": TOO_MANY}) if _too_many(body, endpoint, options) else None
 
 
-def _apply_all(state: State, objects: list[Any]) -> tuple[int, dict[str, Any]]:
-    faults = [(i, fault) for i, fault in enumerate(map(_fault, objects)) if fault]
-    errors = [{"type": fault, "input_array": "attributes", "index": i} for i, fault in faults]
-    refused = {i for i, _ in faults}
-    if len(refused) == len(objects):
-        message = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
-        return 400, {"message": message, **({"errors": errors} if errors else {})}
-    for i, item in enumerate(objects):
-        if i not in refused:
-            _apply(state, item)
-    answer = {"message": "success", "attributes_processed": len(objects) - len(refused)}
-    return 201, {**answer, "errors": errors} if errors else answer
+def valid_group(group: Any) -> bool:
+    """1 to 128 letters, digits and ._~-."""
+    return isinstance(group, str) and bool(re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", group))
 
 
-def _fault(item: Any) -> str | None:
+def _too_many(body: dict[str, Any], endpoint: str, options: Options) -> bool:
+    sizes = [len(body.get(name, ())) for name in ARRAYS]
+    if endpoint == SYNC:
+        return sum(sizes) > 1
+    if endpoint == BULK:
+        return sum(sizes) > options.bulk_objects or _for_one_user(body) > options.bulk_objects_per_user
+    most = max(sizes) if options.count_mode == "per_array75" else sum(sizes)
+    return most > COUNTED[options.count_mode]
+
+
+def _for_one_user(body: dict[str, Any]) -> int:
+    users = Counter(identity(item) for _, _, item in objects_of(body) if not identifier_fault(item))
+    return max(users.values(), default=0)
+
+
+def objects_of(body: dict[str, Any]) -> list[Object]:
+    """Every object with its array and its place in it, in the order Braze begins them."""
+    return [(name, i, item) for name in ARRAYS for i, item in enumerate(body.get(name, ()))]
+
+
+def told(faults: Mapping[tuple[str, int], str], form: str) -> list[Any]:
+    """The ``errors`` of an answer, in one of the forms seen: with place, as listed names, without place, bare text."""
+    texts = {place: fault if form == "enum" else SENTENCES.get(fault, fault) for place, fault in faults.items()}
+    if form == "strings":
+        return list(texts.values())
+    if form == "no_index":
+        return [{"type": text} for text in texts.values()]
+    return [{"type": text, "input_array": array, "index": i} for (array, i), text in texts.items()]
+
+
+def fault_of(array: str, item: Any, options: Options) -> str | None:
+    """Why one object is refused: a listed name or a sentence; None where it is accepted."""
     if not isinstance(item, dict):
-        return "attributes must be objects"
-    primary = [name for name in PRIMARY if item.get(name) is not None]
-    if len(primary) > 1:
-        return "You must specify only one of 'external_id', 'user_alias' or 'braze_id'"
-    if not primary and not any(item.get(name) for name in SECONDARY):
-        return "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
-    if len(str(item.get("external_id") or "x").encode()) > MAX_EXTERNAL_ID_BYTES:
-        return "'external_id' must be fewer than 988 bytes"
-    return _alias_fault(item.get("user_alias"))
+        return f"elements of '{array}' must be objects"
+    if fault := identifier_fault(item):
+        return fault
+    if options.spam_blocked and item.get("external_id") in options.spam_blocked:
+        return "BLACKLISTED_EXTERNAL_USER_ID"
+    if array != "attributes":
+        return _event_fault(item) if array == "events" else _purchase_fault(item)
+    if item.get("push_token_import") is True and (item.get("external_id") or item.get("braze_id")):
+        return "BAD_PUSH_TOKEN_IMPORT"
+    checked = CHECKS.keys() & item.keys()
+    return next((f for name in sorted(checked) if item[name] is not None and (f := CHECKS[name](item[name]))), None)
+
+
+def identifier_fault(item: Any) -> str | None:
+    """What is wrong with an object's identifiers; null and empty ones count as none."""
+    if not isinstance(item, dict):
+        return NO_IDENTIFIER
+    given = [name for name in (*PRIMARY, *SECONDARY) if item.get(name) not in (None, "")]
+    n_primary = sum(name in PRIMARY for name in given)
+    if n_primary > 1:
+        return SEVERAL
+    if not given:
+        return NO_IDENTIFIER
+    for name in given:
+        if name != "user_alias" and not isinstance(item[name], str):
+            return f"'{name}' must be a string"
+    if "external_id" in given and _size(item["external_id"]) > MAX_EXTERNAL_ID_BYTES:
+        return "EXTERNAL_USER_ID_TOO_LARGE"
+    return _alias_fault(item["user_alias"]) if "user_alias" in given else None
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))  # JSON can hold half a surrogate pair
 
 
 def _alias_fault(alias: Any) -> str | None:
-    named = isinstance(alias, dict) and alias.get("alias_name") and alias.get("alias_label")
-    return None if alias is None or named else "'user_alias' must have a non-empty alias_name and alias_label"
+    parts = [alias.get(name) for name in ("alias_name", "alias_label")] if isinstance(alias, dict) else [None]
+    good = all(isinstance(part, str) and 0 < _size(part) <= MAX_ALIAS_BYTES for part in parts)
+    return None if good else BAD_ALIAS
 
 
-def _identity(item: dict[str, Any]) -> tuple[str, str]:
-    alias = item.get("user_alias")
-    if isinstance(alias, dict):
-        return "user_alias", f"{alias['alias_label']}:{alias['alias_name']}"
-    kind = next(name for name in (*PRIMARY, *SECONDARY) if item.get(name))
-    return kind, str(item[kind])
+def _event_fault(item: dict[str, Any]) -> str | None:
+    if not item.get("name") or not isinstance(item["name"], str):
+        return "'name' is required"
+    reserved = {"time", "event_name"} & set(item.get("properties") or {})
+    return f"'{sorted(reserved)[0]}' is no valid property name" if reserved else _time_fault(item)
 
 
-def _apply(state: State, item: dict[str, Any]) -> None:
-    kind, who = _identity(item)
-    update_only = item.get("_update_existing_only", kind == "user_alias") or kind == "braze_id"
-    values = {k: v for k, v in item.items() if k not in CONTROL and k not in DROPPED and not k.startswith("$")}
-    # Points are counted per write, changed or not, for removals too, and even where nobody is there to be changed.
-    state.n_data_points += sum(name not in FIELDS for name in values)
-    profile = _find(state, kind, who)
-    if profile is None and update_only:
-        state.silent.append("unknown user, update only")
-        return
-    if profile is None:
-        profile = state.profiles[kind, who] = Profile({kind: who})
-        state.n_created += 1
-    for name, value in values.items():
-        _set(state, profile, name, value)
+def _time_fault(item: dict[str, Any]) -> str | None:
+    known = isinstance(item.get("time"), str) and values.as_datetime(item["time"])
+    return None if known else "'time' is required, in ISO 8601"
 
 
-def _find(state: State, kind: str, who: str) -> Profile | None:
-    if (kind, who) in state.profiles or kind in PRIMARY:
-        return state.profiles.get((kind, who))
-    return next((p for p in state.profiles.values() if p.fields.get(kind) == who), None)
+def _purchase_fault(item: dict[str, Any]) -> str | None:
+    product, currency, quantity = item.get("product_id"), item.get("currency"), item.get("quantity", 1)
+    if not isinstance(product, str) or not 0 < len(product) <= MAX_PRODUCT:
+        return "'product_id' is not valid"
+    if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
+        return "'currency' is not valid"
+    if isinstance(item.get("price"), bool) or not isinstance(item.get("price"), int | float):
+        return "'price' is not valid"
+    if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
+        return "'quantity' is not valid"
+    return _time_fault(item)
 
 
-def _set(state: State, profile: Profile, name: str, value: Any) -> None:
-    if name in FIELDS:
-        profile.fields[name] = value
-    elif value is None:
-        profile.attributes.pop(name, None)
-    elif isinstance(value, str) and len(value) > MAX_TEXT:
-        state.silent.append(f"{name}: text over {MAX_TEXT} characters")
-    else:
-        profile.attributes[name] = value
+def _subscription(fault: str) -> Callable[[Any], str | None]:
+    return lambda state: None if state in ("subscribed", "unsubscribed", "opted_in") else fault
+
+
+def _location(place: Any) -> str | None:
+    good = isinstance(place, dict) and {"longitude", "latitude"} <= set(place)
+    return None if good else "BAD_LOCATION_UPDATE"
+
+
+def _email(email: Any) -> str | None:
+    return None if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", str(email)) else "EMAIL_BAD_FORMAT"
+
+
+def _tokens(tokens: Any) -> str | None:
+    if not isinstance(tokens, list) or not all(isinstance(t, dict) for t in tokens):
+        return "BAD_PUSH_TOKEN_VALUE"
+    if not all(t.get("app_id") for t in tokens):
+        return "BAD_PUSH_TOKEN_APP_ID"
+    if not all(t.get("token") for t in tokens):
+        return "BAD_PUSH_TOKEN_STRING"
+    sizes = [_size(str(t["device_id"])) for t in tokens if "device_id" in t]
+    return None if all(8 <= n <= 255 for n in sizes) else "BAD_DEVICE_ID"
+
+
+def _groups(groups: Any) -> str | None:
+    if not isinstance(groups, list):
+        return "BAD_SUBSCRIPTION_GROUP_ARRAY"
+    if not all(isinstance(g, dict) for g in groups):
+        return "BAD_SUBSCRIPTION_GROUP_HASH"
+    if not all(g.get("subscription_group_id") for g in groups):
+        return "BAD_SUBSCRIPTION_GROUP_ID"
+    states = {g.get("subscription_state") for g in groups}
+    return None if states <= {"subscribed", "unsubscribed"} else "BAD_SUBSCRIPTION_GROUP_STATE"
+
+
+CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "email_subscribe": _subscription("BAD_EMAIL_SUBSCRIPTION_STATE"),
+    "push_subscribe": _subscription("BAD_PUSH_SUBSCRIPTION_STATE"),
+    "current_location": _location,
+    "email": _email,
+    "push_tokens": _tokens,
+    "subscription_groups": _groups,
+    "email_subscription_info": lambda _: "INVALID_ATTRIBUTE_EMAIL_SUBSCRIPTION_INFO",
+}

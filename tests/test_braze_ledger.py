@@ -1,0 +1,419 @@
+"""The ledger on SQLite and, where there is one, on PostgreSQL: runs, crashes, the lock, taking back, forgetting."""
+
+import json
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from churn.braze import database, ledger
+from churn.braze.database import Ledger
+from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
+from churn.braze.recorder import Recorder
+from churn.errors import TerminalBrazeError
+
+from .conftest import unavailable
+
+Open = Callable[..., AbstractContextManager[Ledger]]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh ledger's address."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    server = os.environ.get("CHURN_TEST_POSTGRES_URL")
+    if not server:
+        unavailable("CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried")
+    import psycopg
+
+    name = f"churn_{secrets.token_hex(6)}"
+    address = server.replace("+psycopg", "")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.rsplit("/", 1)[0] + f"/{name}"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def opened(url: str) -> Open:
+    """Open the ledger at a place; by default always the same one."""
+
+    def open_at(workspace: str = "w", kind: str = "external_id", wait: float | None = 0.0) -> Any:
+        return database.opened(url, "https://rest.example.com", workspace, kind, wait)
+
+    return open_at
+
+
+def changes(*users: str, before: str = "{}", **values: Any) -> pl.DataFrame:
+    """A plan that tells all these users the same."""
+    text = json.dumps(values or {"x": 1}, separators=(",", ":"))
+    return pl.DataFrame({"identifier": users}).with_columns(
+        before=pl.lit(before), after=pl.lit(text), attributes=pl.lit(text)
+    )
+
+
+def told(book: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
+    """Attributes and whether they are unsure, by identifier."""
+    return {who: (json.loads(text), unsure) for who, text, unsure in ledger.told(book).iter_rows()}
+
+
+def tell(book: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -> None:
+    """A whole run with these results; by default all are sent."""
+    run = ledger.start(book, run_id, "export", plan, ["x"])
+    ledger.record(book, run, results or [Result(0, plan.height - 1, SENT)], plan.height)
+    ledger.finish(book, run, plan.height, {"n": 1}, lost=False)
+
+
+def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
+    """Sent, unknown, rejected within a sent range, not attempted, and without any answer."""
+    with opened() as book:
+        plan = changes(*"abcde")
+        tell(
+            book,
+            "r1",
+            plan,
+            Result(0, 1, SENT, rejected=((1, "too long"),)),
+            Result(2, 2, UNKNOWN, "no answer"),
+            Result(3, 3, NOT_ATTEMPTED, "refused"),
+        )
+        assert told(book) == {"a": ({"x": 1}, False), "c": ({"x": 1}, True)}
+        row = ledger.runs(book).row(0, named=True)
+        assert (row["n_users"], row["sent"], row["rejected"], row["unknown"]) == (5, 1, 1, 1)
+        assert (row["not attempted"], row["pending"]) == (2, 0)
+        assert ledger.rejected(book, "r1").rows() == [("b", '{"x":1}', "too long")]
+        outcomes = {who: ledger.history(book, who).row(0, named=True)["outcome"] for who in "abcde"}
+        assert outcomes == {"a": "sent", "b": "rejected", "c": "unknown", "d": "not attempted", "e": "not attempted"}
+
+
+def test_the_next_run_overwrites_what_was_told(opened: Open) -> None:
+    """The newest values count, sure again; other users stay."""
+    with opened() as book:
+        tell(book, "r1", changes("a", "b"), Result(0, 1, UNKNOWN, "?"))
+        tell(book, "r2", changes("a", x=2))
+        assert told(book) == {"a": ({"x": 2}, False), "b": ({"x": 1}, True)}
+        assert [h["run_id"] for h in ledger.history(book, "a").iter_rows(named=True)] == ["r2", "r1"]
+
+
+def test_places_are_apart(opened: Open) -> None:
+    """Another workspace or kind of identifier knows nothing; names are remembered for each place."""
+    with opened() as book:
+        tell(book, "r1", changes("a"))
+        assert ledger.names(book) == ["x"]
+    for other in ({"workspace": "w2"}, {"kind": "braze_id"}):
+        with opened(**other) as book:
+            assert told(book) == {}
+            assert ledger.names(book) == []
+            assert ledger.runs(book).is_empty()
+            with pytest.raises(TerminalBrazeError, match="knows no run r1"):
+                ledger.restorable(book, "r1")
+
+
+def test_a_run_id_is_used_once(opened: Open) -> None:
+    """The second start is refused and leaves nothing."""
+    with opened() as book:
+        tell(book, "r1", changes("a"))
+        with pytest.raises(TerminalBrazeError, match="run r1 is in the ledger already"):
+            ledger.start(book, "r1", "export", changes("b"), ["x"])
+        assert ledger.runs(book).height == 1
+
+
+def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
+    """Answered: sent; reserved without an answer: unknown; beyond: not attempted. Settling again finds nothing."""
+    with opened() as book:
+        run = ledger.start(book, "r1", "export", changes(*"abcdef"), ["x"])
+        ledger.record(book, run, [Result(1, 2, SENT)], reserve=4)
+        assert ledger.runs(book)["pending"].item() == 4
+    with opened() as book:
+        assert ledger.settle(book) == 2
+        assert ledger.settle(book) == 0
+        assert told(book) == {
+            "a": ({"x": 1}, True),
+            "b": ({"x": 1}, False),
+            "c": ({"x": 1}, False),
+            "d": ({"x": 1}, True),
+        }
+        assert ledger.lost_at(book) >= time.time() - 60
+        assert ledger.runs(book).select("pending", "unknown", "not attempted").row(0) == (0, 2, 2)
+        assert ledger.history(book, "e").row(0, named=True)["reason"] == ledger.INTERRUPTED
+
+
+def test_a_run_killed_before_it_sent_leaves_everybody_as_they_were(opened: Open) -> None:
+    """Nothing reserved: nobody is unknown, nothing was lost."""
+    with opened() as book:
+        ledger.start(book, "r1", "export", changes("a", "b"), ["x"])
+        assert ledger.settle(book) == 0
+        assert (told(book), ledger.lost_at(book)) == ({}, 0)
+
+
+def test_a_run_that_lost_requests_is_remembered_as_such(opened: Open) -> None:
+    """Even where the retry was answered: the first try may still be applied."""
+    with opened() as book:
+        for run_id, lost in (("r1", False), ("r2", True)):
+            run = ledger.start(book, run_id, "export", changes("a"), ["x"])
+            ledger.record(book, run, [Result(0, 0, SENT)], 1)
+            ledger.finish(book, run, 1, {}, lost=lost)
+            assert (ledger.lost_at(book) > 0) is lost
+
+
+def test_the_mean_answer_time_of_the_newest_run_is_known(opened: Open) -> None:
+    """Runs without any answer are passed over."""
+    with opened() as book:
+        assert ledger.answer_seconds(book) is None
+        for run_id, summary in (("r1", {"answer_seconds": 0.2}), ("r2", {"answer_seconds": 0.0}), ("r3", {})):
+            run = ledger.start(book, run_id, "export", changes("a"), ["x"])
+            ledger.finish(book, run, 1, summary, lost=False)
+        assert ledger.answer_seconds(book) == 0.2
+
+
+def test_one_run_at_a_time_and_a_reader_may_look_on(opened: Open) -> None:
+    """A second one is refused after its waiting time; one that needn't be alone can read and not start."""
+    with opened() as book:
+        tell(book, "r1", changes("a"))
+        before = time.monotonic()
+        with pytest.raises(TerminalBrazeError, match="another export is running"), opened(wait=0.3):
+            pass
+        assert time.monotonic() - before >= 0.3
+        with opened(wait=None) as onlooker:
+            assert not onlooker.is_alone
+            assert told(onlooker) == {"a": ({"x": 1}, False)}
+            with pytest.raises(TerminalBrazeError, match="another export is running"):
+                ledger.start(onlooker, "r2", "export", changes("b"), ["x"])
+    with opened() as book:
+        assert book.is_alone
+
+
+HOLD = """
+    import sys, time
+    from churn.braze import database, ledger
+    import polars as pl
+    with database.opened(sys.argv[1], "https://rest.example.com", "w", "external_id") as book:
+        run = ledger.start(book, "killed", "export", pl.DataFrame(
+            {"identifier": ["a"], "before": ["{}"], "after": ["{}"], "attributes": ["{}"]}), ["x"])
+        print("held", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
+    """A process that holds it is killed; the next run gets it and settles."""
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(HOLD), url], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    with pytest.raises(TerminalBrazeError, match="another export is running"), opened():
+        pass
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    with opened(wait=10) as book:
+        ledger.settle(book)
+        assert ledger.runs(book).select("run_id", "not attempted").row(0) == ("killed", 1)
+
+
+def test_a_run_can_be_taken_back_but_for_users_told_since(opened: Open) -> None:
+    """Of a, b and c the second run has told b something else: it stays."""
+    with opened() as book:
+        tell(book, "r1", changes("a", "b", "c", before='{"x":0}'), Result(0, 2, SENT, rejected=((2, "no"),)))
+        tell(book, "r2", changes("b", x=5))
+        assert ledger.restorable(book, "r1").rows() == [("a", '{"x":0}', '{"x":1}', '{"x":1}')]
+
+
+def test_old_plans_are_dropped_and_what_was_told_stays(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ninety days a run can't be taken back any more."""
+    with opened() as book:
+        tell(book, "r1", changes("a"))
+        monkeypatch.setattr(ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10)
+        tell(book, "r2", changes("b"))
+        assert ledger.history(book, "a").is_empty()
+        assert set(told(book)) == {"a", "b"}
+        assert ledger.runs(book).height == 2
+
+
+def test_the_forgotten_leave_plans_at_once_and_the_rest_after_null(opened: Open) -> None:
+    """Told users wait for their null write; others are gone; afterwards nothing of either is anywhere."""
+    with opened() as book:
+        tell(book, "r1", changes("a", "b", "c"), Result(0, 2, SENT, rejected=((1, "no"),)))
+        assert ledger.forget(book, ["a", "b", "never"]) == 1
+        assert ledger.forgotten(book) == ["a"]
+        assert ledger.history(book, "a").is_empty()
+        assert ledger.rejected(book, "r1").is_empty()
+        ledger.bury(book)
+        assert ledger.forgotten(book) == ["a"]
+        tell(book, "r2", changes("a", x=None))
+        ledger.bury(book)
+        assert ledger.forgotten(book) == []
+        assert set(told(book)) == {"c"}
+        assert ledger.history(book, "a").is_empty()
+
+
+def test_a_null_that_may_not_have_arrived_buries_nobody(opened: Open) -> None:
+    """Unknown is not acknowledged."""
+    with opened() as book:
+        tell(book, "r1", changes("a"))
+        ledger.forget(book, ["a"])
+        tell(book, "r2", changes("a", x=None), Result(0, 0, UNKNOWN, "?"))
+        ledger.bury(book)
+        assert ledger.forgotten(book) == ["a"]
+        assert ledger.forget(book, ["a"]) == 1
+
+
+def test_forgetting_reaches_every_endpoint_of_the_same_kind(opened: Open) -> None:
+    """Each place keeps its own debt of a null; another kind of identifier is another person."""
+    for workspace, kind in (("w", "external_id"), ("w2", "external_id"), ("w3", "braze_id")):
+        with opened(workspace, kind) as book:
+            tell(book, f"r-{workspace}", changes("a"))
+    with opened() as book:
+        assert ledger.forget(book, ["a"]) == 1
+    for workspace, kind, expected in (
+        ("w", "external_id", ["a"]),
+        ("w2", "external_id", ["a"]),
+        ("w3", "braze_id", []),
+    ):
+        with opened(workspace, kind) as book:
+            assert ledger.forgotten(book) == expected
+
+
+def test_a_recorder_keeps_everything_in_few_transactions(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand answers: all are durable after the block, in far fewer commits."""
+    import asyncio
+
+    commits = []
+    record = ledger.record
+    monkeypatch.setattr(ledger, "record", lambda *a: (commits.append(len(a[2])), record(*a)))
+    with opened() as book:
+        plan = changes(*[f"u{i}" for i in range(2000)])
+        run = ledger.start(book, "r1", "export", plan, ["x"])
+
+        async def answer_all(recorder: Recorder) -> None:
+            for i in range(2000):
+                await recorder.reserve(i)
+                if i % 2:
+                    recorder.answered((i, i), {})
+                else:
+                    recorder.lost((i, i), "gone", attempted=i % 4 == 0)
+
+        with Recorder(book, run, ahead=500) as recorder:
+            asyncio.run(answer_all(recorder))
+        assert sum(commits) == 2000
+        assert len(commits) < 100
+        assert ledger.runs(book).select("sent", "unknown", "not attempted", "pending").row(0) == (1000, 500, 500, 0)
+
+
+def test_a_ledger_that_breaks_while_sending_stops_the_run(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next reservation raises, and so does the end of the block; nobody waits for ever."""
+    import asyncio
+
+    def full(*_: Any) -> None:
+        raise OSError("disk full")
+
+    with opened() as book:
+        run = ledger.start(book, "r1", "export", changes("a", "b"), ["x"])
+        monkeypatch.setattr(ledger, "record", full)
+        with (
+            pytest.raises(TerminalBrazeError, match=r"can't be written \(OSError\)"),
+            Recorder(book, run, 0) as recorder,
+            pytest.raises(TerminalBrazeError),
+        ):
+            asyncio.run(recorder.reserve(0))
+
+
+def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
+    """Schema version 99: one sentence that says what to do."""
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("CREATE TABLE churn_schema (version INTEGER)")
+        connection.execute("INSERT INTO churn_schema VALUES (99)")
+    connection.close()
+    with (
+        pytest.raises(TerminalBrazeError, match="schema version 99, this program writes 2"),
+        database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
+    ):
+        pass
+
+
+VERSION_1 = """
+    CREATE TABLE churn_schema (version INTEGER PRIMARY KEY);
+    INSERT INTO churn_schema VALUES (1);
+    CREATE TABLE churn_told (endpoint TEXT, workspace TEXT, kind TEXT, identifier TEXT, attribute TEXT, value TEXT,
+        run_id TEXT, acknowledged_at TEXT);
+    CREATE TABLE churn_runs (run_id TEXT);
+    CREATE TABLE churn_rejects (id INTEGER);
+    CREATE TABLE churn_forgotten (endpoint TEXT, workspace TEXT, kind TEXT, identifier TEXT);
+    INSERT INTO churn_told VALUES ('e', 'w', 'k', 'a', 'seg', '"high"', 'r', ''),
+        ('e', 'w', 'k', 'a', 'score', '7', 'r', ''),
+        ('e', 'w', 'k', 'b', 'seg', 'null', 'r', ''), ('e', 'other', 'k', 'a', 'seg', '"low"', 'r', '');
+    INSERT INTO churn_forgotten VALUES ('e', 'w', 'k', 'a');
+"""
+
+
+def test_an_older_ledger_is_upgraded_and_a_copy_left(tmp_path: Path) -> None:
+    """What version 1 knew is known: values, names, who waits to be forgotten; the old file stands beside it."""
+    file = tmp_path / "ledger.db"
+    with sqlite3.connect(file) as connection:
+        connection.executescript(VERSION_1)
+    connection.close()
+    for _ in range(2):
+        with database.opened(f"sqlite:///{file}", "e", "w", "k") as book:
+            assert told(book) == {"a": ({"score": 7, "seg": "high"}, False), "b": ({"seg": None}, False)}
+            assert ledger.names(book) == ["score", "seg"]
+            assert ledger.forgotten(book) == ["a"]
+    with database.opened(f"sqlite:///{file}", "e", "other", "k") as book:
+        assert told(book) == {"a": ({"seg": "low"}, False)}
+    old = sqlite3.connect(f"{file}.v1")
+    assert old.execute("SELECT version FROM churn_schema").fetchall() == [(1,)]
+    old.close()
+
+
+def test_an_upgrade_that_fails_leaves_the_old_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed half-way, nothing is lost: the next one does it again."""
+    file = tmp_path / "ledger.db"
+    with sqlite3.connect(file) as connection:
+        connection.executescript(VERSION_1)
+    connection.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "dumps", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError), database.opened(f"sqlite:///{file}", "e", "w", "k"):
+            pass
+    with database.opened(f"sqlite:///{file}", "e", "w", "k") as book:
+        assert set(told(book)) == {"a", "b"}
+
+
+def test_a_backup_is_a_whole_ledger_and_overwrites_nothing(tmp_path: Path) -> None:
+    """The copy can be opened and knows the same; a second one to the same file is refused."""
+    with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as book:
+        tell(book, "r1", changes("a"))
+        database.backup(book.connection, tmp_path / "copy.db")
+        with pytest.raises(TerminalBrazeError, match="overwrites nothing"):
+            database.backup(book.connection, tmp_path / "copy.db")
+    with database.opened(f"sqlite:///{tmp_path}/copy.db", "e", "w", "k") as copy:
+        assert told(copy) == {"a": ({"x": 1}, False)}
+
+
+def test_a_ledger_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
+    """A text file in its place, or a folder that can't be: named without a traceback."""
+    (tmp_path / "ledger.db").write_text("not a database, but long enough to have a header of its own" * 20)
+    with (
+        pytest.raises(TerminalBrazeError, match=r"ledger.db can't be opened \(DatabaseError\)"),
+        database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
+    ):
+        pass
+
+
+def test_a_password_is_in_no_message() -> None:
+    """A server that isn't there is named without it."""
+    url = "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x"
+    with pytest.raises(TerminalBrazeError) as caught, database.opened(url, "e", "w", "external_id"):
+        pass
+    assert "pass-word-1" not in str(caught.value)
+    assert "127.0.0.1:9" in str(caught.value)
