@@ -237,11 +237,30 @@ def resend(
 def sandbox(
     port: int = 8600,
     key: Annotated[str, typer.Option(envvar="CHURN_SANDBOX_KEY", help="The only key it accepts.")] = "sandbox-key",
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=RATE", help="Share of requests that fail so; repeatable.")
+    ] = None,
+    fault_at: Annotated[
+        list[str] | None, typer.Option(metavar="N=NAME", help="How the nth request fails; repeatable.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Any switch of the sandbox; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of faults, delays and their order.")] = 0,
 ) -> None:
     """Serve a stand-in for Braze's /users/track on loopback."""
     from churn.sandbox import server
+    from churn.sandbox.faults import Faults
+    from churn.sandbox.options import Options, parse
 
-    server.serve(port=port, key=key)
+    try:
+        rates = {name: float(rate) for name, _, rate in (entry.partition("=") for entry in fault or [])}
+        script = {int(n): name for n, _, name in (entry.partition("=") for entry in fault_at or [])}
+        faults = Faults(script, rates, seed)
+        options = Options(**{"seed": seed, **parse(option or [])})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    server.serve(port, key, options, faults)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn.braze import answers, client, database, export, ledger, pace, payload
-from churn.errors import GateError, TerminalBrazeError, TransientBrazeError
+from churn.errors import GateError, InputError, TerminalBrazeError, TransientBrazeError
 from churn.sandbox import server
+from churn.sandbox.faults import Faults
 from churn.sandbox.rules import Profile
 from churn.sandbox.server import Sandbox
 from churn.study import Study
@@ -412,3 +413,139 @@ def test_any_identifier_can_be_how_users_are_addressed(
     assert (done.summary["n_sent"], done.summary["n_unmatched"]) == (1, 1)
     assert done.outcomes["outcome"].sort().to_list() == ["not matched", "sent"]
     assert deliver(table, braze=braze).summary["n_requests_sent"] == 0
+
+
+def test_opted_out_users_get_null_though_scored(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """With a lapsed value in the study, too; whoever was never told is left alone."""
+    sandbox.state.add_users(["a", "b"])
+    deliver(scores({"a": "high", "b": "low"}))
+    done = deliver(scores({"a": "high", "b": "low"}), braze={"lapsed_value": "lapsed"}, opted_out=["a", "never-told"])
+    assert (done.summary["n_gone"], done.summary["n_unchanged"]) == (1, 1)
+    assert told(sandbox) == {"b": "low"}
+
+
+def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """Renaming changes everybody: the limit speaks, in a dry run as a sentence; accepted, the old name is null."""
+    users = {f"u{i}": "high" for i in range(60)}
+    sandbox.state.add_users(list(users))
+    deliver(scores(users))
+    renamed = {"segment_attribute": "risk"}
+    dry = deliver(scores(users), send=False, braze=renamed)
+    assert "60 of 60 users told before (100%)" in dry.summary["beyond_limits"][0]
+    assert dry.summary["n_data_points"] == 120
+    n_requests = sandbox.state.n_requests
+    with pytest.raises(GateError, match="change_rate"):
+        deliver(scores(users), braze=renamed)
+    assert sandbox.state.n_requests == n_requests
+    done = deliver(scores(users), braze=renamed, accept=["change_rate"])
+    assert (done.summary["n_sent"], told(sandbox), told(sandbox, "risk")) == (60, {}, users)
+    assert deliver(scores(users), braze=renamed).summary["n_requests_sent"] == 0
+
+
+def test_a_bad_run_is_taken_back(
+    sandbox: Sandbox, deliver: Callable[..., export.Export], make_study: Callable[..., Study]
+) -> None:
+    """Everybody is told what they held before; the new one nothing; whoever was told again since stays."""
+    sandbox.state.add_users(["a", "b", "new"])
+    deliver(scores({"a": "low", "b": "low"}, 10), run_id="good")
+    deliver(scores({"a": "high", "b": "high", "new": "high"}, 90), run_id="bad")
+    deliver(scores({"a": "high", "b": "low", "new": "high"}, 90), run_id="later")
+    study = make_study(braze={"endpoint": sandbox.url})
+    dry = export.restore(study, "bad", run_id="back")
+    assert (dry.summary["n_changed"], dry.summary["n_data_points"]) == (2, 4)
+    assert told(sandbox)["a"] == "high"
+    done = export.restore(study, "bad", run_id="back", send=True, progress=False)
+    assert done.transitions.rows() == [("high", "low", 1), ("high", "removed", 1)]
+    assert (told(sandbox), told(sandbox, "churn_score")) == ({"a": "low", "b": "low"}, {"a": 10, "b": 90})
+    assert export.restore(study, "bad", run_id="again", send=True, progress=False).summary["n_changed"] == 0
+    with pytest.raises(TerminalBrazeError, match="knows no run nonsense"):
+        export.restore(study, "nonsense", run_id="x")
+
+
+def test_rejects_are_a_file_that_can_be_mended_and_sent(
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    make_study: Callable[..., Study],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Who was refused stands there with reason; under the right identifier the file is taken as it is."""
+    sandbox.state.add_users(["a", "b"])
+    monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
+    deliver(scores({"a": "high", "b" * 988: "low"}), run_id="first")
+    study = make_study(braze={"endpoint": sandbox.url})
+    with export.opened(study) as book:
+        rejects = ledger.rejected(book, "first")
+    assert rejects["reason"].to_list() == ["'external_id' must be fewer than 988 bytes"]
+    rejects.with_columns(identifier=pl.lit("b")).write_csv(tmp_path / "mended.csv")
+    assert export.resend(study, tmp_path / "mended.csv", run_id="dry").summary["n_changed"] == 1
+    done = export.resend(study, tmp_path / "mended.csv", run_id="second", send=True, progress=False)
+    assert (done.summary["n_sent"], told(sandbox)) == (1, {"a": "high", "b": "low"})
+    with pytest.raises(InputError, match=r"none.csv can't be read"):
+        export.resend(study, tmp_path / "none.csv", run_id="third")
+
+
+def test_after_lost_requests_a_run_waits_before_it_sends(
+    sandbox: Sandbox, deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of yesterday's run might still be applied: newer values wait; a run without any needn't."""
+    sandbox.state.add_users(["a"])
+    waited: list[float] = []
+    monkeypatch.setattr(export.time, "sleep", waited.append)
+    monkeypatch.setattr(pace, "BACKOFF_SECONDS", 0.001)
+    deliver(scores({"a": "high"}))
+    deliver(scores({"a": "low"}), braze={"quiet_seconds": 60})
+    assert waited == []
+    with server.running(key=KEY, known_users=["a"], faults=Faults(script={1: "close_before"})) as failing:
+        lossy = {"endpoint": failing.url, "quiet_seconds": 60}
+        deliver(scores({"a": "high"}), braze=lossy)
+        assert waited == []
+        deliver(scores({"a": "high"}), braze=lossy)
+        assert waited == []
+        deliver(scores({"a": "low"}), braze=lossy)
+    assert len(waited) == 1
+    assert 50 < waited[0] <= 61
+
+
+def test_id_lists_are_one_file_per_segment(make_study: Callable[..., Study], tmp_path: Path) -> None:
+    """Sorted identifiers under the kind's own header, without the opted-out; old files go; not asked for: none."""
+    study = make_study(braze={"id_lists": "lists"})
+    table = scores({"b": "high", "a": "high", "c": "low", "d": "low", "": "low"})
+    export.write_id_lists(table, study, ["d"])
+    assert {f.name: f.read_text() for f in (tmp_path / "lists").iterdir()} == {
+        "high.csv": "external_id\na\nb\n",
+        "low.csv": "external_id\nc\n",
+    }
+    alias = make_study(braze={"id_lists": "lists", "identifier": "user_alias", "alias_label": "idfv"})
+    export.write_id_lists(table.filter(pl.col("segment") == "high"), alias)
+    assert {f.name: f.read_text() for f in (tmp_path / "lists").iterdir()} == {
+        "high.csv": "user_alias_name,user_alias_label\na,idfv\nb,idfv\n"
+    }
+    assert export.forget(alias, []) == 0
+    assert list((tmp_path / "lists").iterdir()) == []
+    export.write_id_lists(table, make_study())
+
+
+def test_the_date_of_the_last_change_arrives_as_a_date(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+    """Braze makes a datetime of it, which is what filters on dates need; a second run leaves it."""
+    sandbox.state.add_users(["a"])
+    deliver(scores({"a": "high"}), braze={"changed_attribute": "churn_since"})
+    assert str(told(sandbox, "churn_since")["a"]).startswith("2026-03-01 00:00:00")
+    assert deliver(scores({"a": "high"}), braze={"changed_attribute": "churn_since"}).summary["n_changed"] == 0
+
+
+def test_what_was_asked_is_exactly_what_the_forecast_said(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """Users, requests and data points of a dry run are those of the sending after it, at every change."""
+    users = {f"u{i}": "low" for i in range(500)}
+    sandbox.state.add_users(list(users))
+    for night in (users, users | {f"u{i}": "high" for i in range(0, 200)}, dict(list(users.items())[100:])):
+        dry = deliver(scores(night), send=False).summary
+        before = (sandbox.state.n_requests, sandbox.state.n_data_points)
+        sent = deliver(scores(night)).summary
+        made = (sandbox.state.n_requests - before[0], sandbox.state.n_data_points - before[1])
+        assert made == (dry["n_requests"], dry["n_data_points"]) == (sent["n_requests_sent"], sent["n_data_points"])
+        assert sent["n_sent"] == dry["n_changed"]

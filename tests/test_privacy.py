@@ -161,7 +161,9 @@ def deliver(study: Study, run_id: str) -> export.Export:
     """Write a scores file of whoever of the two is in the log, and export it."""
     target = store.open_filled(study)
     users = store.scan(target, "users").select(pl.col("user_id").unique().sort()).collect()
-    made = users.with_columns(segment=pl.lit("high"), score=pl.lit(80), identifier=pl.col("user_id"))
+    made = users.with_columns(
+        segment=pl.lit("high"), score=pl.lit(80), identifier=pl.col("user_id"), cutoff=pl.lit(date(2026, 3, 5))
+    )
     file = target.path("scores", "cutoff=2026-03-05.parquet")
     file.parent.mkdir(exist_ok=True)
     made.write_parquet(file)

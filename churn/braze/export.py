@@ -70,14 +70,13 @@ def run(
         return plan.make(scores, ledger.told(book), study.braze, told_names=ledger.names(book), gone=gone)
 
     done = _export(study, "export", run_id, make, send, accept, progress)
-    n_changed_scored = done.summary["n_changed"] - done.summary["n_lapsed"] - done.summary["n_gone"]
-    n_matched = scores["identifier"].count()
+    outcomes = _with_unchanged(done.outcomes, scores)
     summary = {
         "n_scored": scores.height,
-        "n_unmatched": scores.height - n_matched,
-        "n_unchanged": n_matched - n_changed_scored - done.summary["n_undeliverable"],
+        "n_unmatched": scores["identifier"].null_count(),
+        "n_unchanged": int((outcomes["outcome"] == "unchanged").sum()),
     }
-    return Export(summary | done.summary, done.transitions, _with_unchanged(done.outcomes, scores), done.sample_bodies)
+    return Export(summary | done.summary, done.transitions, outcomes, done.sample_bodies)
 
 
 def restore(

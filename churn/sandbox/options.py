@@ -1,8 +1,9 @@
 """Every switch of the sandbox. Where Braze's documents disagree or depend on the contract, there is one here."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 TRACK, BULK, SYNC = "/users/track", "/users/track/bulk", "/users/track/sync"
 STATUS, EXPORT = "/users/track/status", "/users/export/ids"
@@ -85,3 +86,26 @@ class Options:
             raise ValueError(f"forced type {sorted(wrong)[0]!r}, must be one of {', '.join(FORCED_TYPES)}")
         if self.apply_delay < 0:
             raise ValueError(f"apply_delay is {self.apply_delay}, must not be negative")
+
+
+def parse(assignments: Sequence[str]) -> dict[str, Any]:
+    """Switches written as ``name=value``, by the type of the default; ``none`` is no limit. ValueError names the fault.
+
+    >>> parse(["count_mode=combined5", "burst_limit=none", "echo_key=true"])
+    {'count_mode': 'combined5', 'burst_limit': None, 'echo_key': True}
+    """
+    defaults = {f.name: f.default for f in fields(Options) if isinstance(f.default, bool | int | float | str | None)}
+    found: dict[str, Any] = {}
+    for name, _, text in (assignment.partition("=") for assignment in assignments):
+        if name not in defaults:
+            raise ValueError(f"there is no option {name!r}; there are {', '.join(defaults)}")
+        kind = type(defaults[name])
+        try:
+            found[name] = None if text == "none" else _typed(text, int if kind is type(None) else kind)
+        except (KeyError, ValueError):
+            raise ValueError(f"{name}={text!r} is no {kind.__name__}") from None
+    return found
+
+
+def _typed(text: str, kind: type) -> Any:
+    return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)

@@ -1,0 +1,156 @@
+"""The set-up check: each thing that can be wrong is one line that says what to do."""
+
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from churn.braze import check, client
+from churn.sandbox import server
+from churn.sandbox.options import Options
+from churn.sandbox.server import Sandbox
+from churn.study import Study
+
+KEY = "secret-key-5f2a"
+Make = Callable[..., Study]
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The right key is in the environment."""
+    monkeypatch.setenv(client.KEY_VARIABLE, KEY)
+
+
+def lines(study: Study, findings: pl.DataFrame | None = None) -> dict[str, tuple[bool, str]]:
+    """Whether each line is fine and what it says, by name."""
+    return {line.name: (line.is_fine, line.said) for line in check.run(study, findings)}
+
+
+def at(sandbox: Sandbox, make_study: Make, **braze: object) -> Study:
+    """A study that delivers to the sandbox."""
+    return make_study(braze={"endpoint": sandbox.url, **braze})
+
+
+def test_a_good_set_up_is_fine_on_every_line_and_changes_nothing(make_study: Make) -> None:
+    """Ten lines; the trial write is update-only, meets nobody, and creates nobody."""
+    with server.running(key=KEY, known_users=["a"]) as sandbox:
+        found = lines(at(sandbox, make_study))
+        assert all(fine for fine, _ in found.values()), found
+        assert list(found) == [
+            "endpoint", "attributes", "ledger", "match rate", "key", "connection", "permission", "clock", "limits",
+        ]  # fmt: skip
+        assert sandbox.state.silent == ["unknown user, update only"]
+        assert (len(sandbox.state.profiles), sandbox.state.n_created) == (1, 0)
+    assert "limit 3000" in found["limits"][1]
+    assert KEY not in str(found)
+
+
+@pytest.mark.parametrize(
+    "braze",
+    [
+        {"identifier": "user_alias", "alias_label": "idfv"},
+        {"identifier": "braze_id"},
+        {"identifier": "email"},
+        {"identifier": "phone", "create_unknown_users": True},
+    ],
+)
+def test_the_trial_write_meets_nobody_by_any_identifier(make_study: Make, braze: dict[str, object]) -> None:
+    """Even where the study may create users, the check may not."""
+    with server.running(key=KEY) as sandbox:
+        found = lines(at(sandbox, make_study, **braze))
+        assert found["permission"][0], found
+        assert (len(sandbox.state.profiles), sandbox.state.n_created) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (Options(permissions=frozenset()), "the key needs the permission users.track"),
+        (Options(inactive=True), "denies access (403)"),
+    ],
+)
+def test_a_key_that_may_not_write_says_what_it_needs(make_study: Make, options: Options, sentence: str) -> None:
+    """Known, but without the permission, or of an inactive account."""
+    with server.running(key=KEY, options=options) as sandbox:
+        fine, said = lines(at(sandbox, make_study))["permission"]
+    assert not fine
+    assert sentence in said
+
+
+def test_a_wrong_key_is_not_shown(make_study: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the server repeats it."""
+    monkeypatch.setenv(client.KEY_VARIABLE, "wrong-key-77")
+    with server.running(key=KEY, options=Options(echo_key=True)) as sandbox:
+        found = lines(at(sandbox, make_study))
+    assert "does not accept the key" in found["permission"][1]
+    assert "wrong-key-77" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ('"secret"', "holds quotes"),
+        ("Bearer secret", "the word Bearer"),
+        ("Bearersecret", "the word Bearer"),
+        ("", "is not set"),
+    ],
+)
+def test_a_key_that_was_copied_wrongly_is_noticed(
+    make_study: Make, monkeypatch: pytest.MonkeyPatch, key: str, sentence: str
+) -> None:
+    """Quotes, Bearer, nothing at all."""
+    monkeypatch.setenv(client.KEY_VARIABLE, key)
+    fine, said = lines(make_study(braze={"endpoint": "http://127.0.0.1:9"}))["key"]
+    assert not fine
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fine", "sentence"),
+    [
+        ("https://rest.fra-02.braze.eu", True, "a REST endpoint of Braze"),
+        ("https://dashboard-02.braze.eu", False, "not the REST endpoint"),
+        ("https://sdk.fra-02.braze.eu", False, "not the REST endpoint"),
+        ("https://proxy.example.com", True, "no host of Braze's"),
+    ],
+)
+def test_the_endpoint_must_be_that_for_rest(
+    make_study: Make, monkeypatch: pytest.MonkeyPatch, endpoint: str, fine: bool, sentence: str
+) -> None:
+    """The dashboard's and the SDK's hosts are the usual mix-up."""
+    monkeypatch.delenv(client.KEY_VARIABLE)
+    found = lines(make_study(braze={"endpoint": endpoint}))["endpoint"]
+    assert found[0] is fine
+    assert sentence in found[1]
+
+
+def test_nobody_listening_is_one_line_and_the_last(make_study: Make) -> None:
+    """Without an answer there is no permission, clock or limit to tell of."""
+    found = lines(make_study(braze={"endpoint": "http://127.0.0.1:9"}))
+    assert list(found)[-1] == "connection"
+    assert "nobody answers" in found["connection"][1]
+
+
+def test_names_and_ledger_are_looked_at_too(make_study: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reserved name, and a ledger that can't be reached."""
+    monkeypatch.setenv("CHURN_LEDGER_URL", "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x")
+    found = lines(make_study(braze={"endpoint": "http://127.0.0.1:9", "segment_attribute": "email"}))
+    assert (found["attributes"][0], found["ledger"][0]) == (False, False)
+    assert "pass-word-1" not in str(found)
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_the_match_rate_is_that_of_the_newest_scores(make_study: Make, passed: bool) -> None:
+    """Its finding's own sentence; before anything was scored it isn't known."""
+    rows = {"gate": ["missing_day", "match_rate"], "passed": [True, passed], "sentence": ["x", "12 of 20 have one"]}
+    study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
+    assert lines(study, pl.DataFrame(rows))["match rate"] == (passed, "12 of 20 have one")
+    assert "not known before" in lines(study)["match rate"][1]
+
+
+@pytest.mark.parametrize(("date", "fine"), [("Sat, 01 Jan 2000 00:00:00 GMT", False), ("nonsense", True), (None, True)])
+def test_a_clock_that_is_off_is_noticed(date: str | None, fine: bool) -> None:
+    """Years apart: said in seconds; a server without a date can't tell."""
+    line = check._clock({} if date is None else {"date": date}, sent_at=1_700_000_000.0)
+    assert line.is_fine is fine
+    assert ("set this machine's clock" in line.said) is not fine
