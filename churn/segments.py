@@ -1,6 +1,8 @@
 """Probability → risk segment and score.
 
-Hysteresis is a band in rank: one in probability freezes one app, barely touches the next, and changes the sizes.
+Hysteresis is a band in rank: one in probability freezes one app, barely touches the next, and changes the sizes. Its
+width goes with the smaller side of a boundary: were it the same for all, the riskiest newcomers would be kept out of a
+small segment, which costs recall where risk is steep.
 """
 
 from collections.abc import Sequence
@@ -18,9 +20,9 @@ def assign(scored: pl.DataFrame, study: Study, previous: pl.DataFrame | None = N
     """Segment of each row of ``scored``: user_id, probability and, with ``min_tenure_days``, tenure_days.
 
     Segments are filled from the top to exactly the size a plain cut has, in order of rank, ties by stable hash.
-    ``previous`` (user_id, segment; null: none) moves who was above a boundary up by half the band and who was below
-    it down by as much. New users, previously unknown ones and those in segments the study no longer has stay put.
-    So who is farther from a boundary than the band is always where the plain cut has them.
+    ``previous`` (user_id, segment; null: none) moves who was above a boundary up by half its band and who was below it
+    down by as much. New users, previously unknown ones and those in segments the study no longer has stay put.
+    So who is farther from a boundary than the widest band is where the plain cut has them.
     """
     rows = scored.with_row_index("row").with_columns(pl.col("probability").round(DIGITS))
     order = ["probability", stable_hash("user_id"), "user_id"]
@@ -28,7 +30,7 @@ def assign(scored: pl.DataFrame, study: Study, previous: pl.DataFrame | None = N
     filled = _fill(
         _position(judged, study.segments, previous),
         sizes(judged["probability"], study.segments),
-        round(study.policy.band * judged.height),
+        study.policy.band,
     )
     place = np.full(rows.height, len(study.segments))
     place[judged["row"].to_numpy()] = filled
@@ -72,16 +74,28 @@ def _position(judged: pl.DataFrame, segments: Sequence[Segment], previous: pl.Da
     return place.fill_null(-1).to_numpy()
 
 
-def _fill(place: np.ndarray, sizes: Sequence[int], band: int) -> np.ndarray:
-    """Place of each user's new segment; users come by rank, ``band`` is in users."""
+def _fill(place: np.ndarray, sizes: Sequence[int], band: float) -> np.ndarray:
+    """Place of each user's new segment; users come by rank."""
     filled = np.full(len(place), len(sizes))
     free = np.arange(len(place))
     for i, size in enumerate(sizes):
-        lead = np.where(place[free] < 0, 0, np.where(place[free] <= i, band, -band))
+        width = band_width(sum(sizes[: i + 1]), len(place), band)
+        lead = np.where(place[free] < 0, 0, np.where(place[free] <= i, width, -width))
         order = np.argsort(2 * free - lead, kind="stable")  # twice the rank: half a band may be no whole number
         filled[free[order[:size]]] = i
         free = np.sort(free[order[size:]])
     return filled
+
+
+def band_width(n_above: int, n: int, band: float) -> int:
+    """Ranks from where a user newly gets above a boundary to where one is put out again.
+
+    With 150 of 1,000 above and a band of 0.8 one gets in within the first 90 and is put out beyond 210:
+
+    >>> band_width(150, 1000, 0.8), band_width(850, 1000, 0.8)
+    (120, 120)
+    """
+    return round(band * min(n_above, n - n_above))
 
 
 def names(study: Study) -> list[str]:

@@ -140,7 +140,7 @@ class Segment(Part):
 class Policy(Part):
     """Who is judged, and how far a user's rank must move before the segment follows."""
 
-    band: float = Field(default=0.3, ge=0, le=1)  # share of the judged users; 0: a plain cut
+    band: float = Field(default=0.8, ge=0, le=1)  # share of the smaller side of a boundary, by rank; 0: a plain cut
     min_tenure_days: int = Field(default=0, ge=0, le=3650)  # users seen for fewer days are not judged; 0: all are
     unknown_segment: SegmentName = "unknown"  # where those are
 

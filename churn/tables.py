@@ -30,6 +30,9 @@ EVENT_KINDS = ACTIVE_KINDS + PASSIVE_KINDS
 TIME_BASES = ("exact", "tz_assumed", "skew_corrected", "estimated", "detected")
 """How an event time came about; ``estimated`` times are never features."""
 
+LIMITS = ("change_rate", "max_users")
+"""What a single export may not pass unless it is accepted by name, as a failed gate is."""
+
 UTC_TIME = pl.Datetime("us", "UTC")
 
 
@@ -202,14 +205,15 @@ class Findings(dy.Schema):
 
 
 def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
-    """Raise GateError for each failed gate that isn't accepted, and for an accepted name that is no gate.
+    """Raise GateError for each failed gate that isn't accepted, and for an accepted name that is neither gate nor limit.
 
     ``accept`` names gates: ``missing_day``, or ``missing_day:2026-12-25`` for that day alone, so that a holiday doesn't
     hide a day that goes missing later.
     """
     named = {entry.partition(":")[0] for entry in accept}
-    if strange := sorted(named - set(findings["gate"])):
-        raise GateError(f"accept: {', '.join(strange)} is no gate; there are {', '.join(sorted(findings['gate']))}")
+    if strange := sorted(named - {*findings["gate"], *LIMITS}):
+        there = ", ".join([*sorted(findings["gate"]), *LIMITS])
+        raise GateError(f"accept: {', '.join(strange)} is no gate; there are {there}")
     failed = findings.filter(~pl.col("passed"))
     said = [
         f"{finding['gate']}: {finding['sentence']}"

@@ -3,11 +3,17 @@
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
+from typer.testing import CliRunner
 
-from churn import simulate, simulate_exports
+from churn import cli, simulate, simulate_exports
+from churn.braze import export
+from churn.sandbox import server
+from churn.study import load
 
 TABLE = '[[extracts]]\nsource = "table"\npath = "events.csv"\n'
 
@@ -109,3 +115,53 @@ def test_an_active_event_that_is_not_in_the_log_is_refused(app: Path) -> None:
     message = refused(app, "run", "explore", "--study", str(file), "--no-progress")
     assert "af_lgoin not in the log; the commonest are" in message
     assert "af_login" in message
+
+
+def braze(*arguments: str, code: int = 0) -> str:
+    """Run ``churn braze`` in this process, where the study is churn.toml of the working folder; what it printed."""
+    done = CliRunner().invoke(cli.app, ["braze", *arguments])
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.output
+
+
+def test_the_commands_for_braze_show_take_back_and_send_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check, runs, a user's history, rejects as CSV, back-up, restore and resend: dry unless --send."""
+    with server.running(key="k", known_users=["a", "b"]) as sandbox:
+        (tmp_path / "churn.toml").write_text(TABLE + f'[braze]\nendpoint = "{sandbox.url}"\n')
+        table = pl.DataFrame({"user_id": ["a"], "identifier": ["a"], "segment": ["high"], "score": [80]})
+        passed = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": [""]})
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("CHURN_BRAZE_KEY", "k")
+        dated = table.with_columns(cutoff=pl.lit(date(2026, 3, 1)))
+        export.run(dated, load(), run_id="night-1", findings=passed, send=True, progress=False)
+        assert "ok   permission" in braze("check")
+        monkeypatch.setenv("CHURN_BRAZE_KEY", "wrong")
+        assert "FAIL permission" in braze("check", code=1)
+        monkeypatch.setenv("CHURN_BRAZE_KEY", "k")
+        assert "night-1" in braze("ledger")
+        assert '{"churn_segment":"high","churn_score":80}' in braze("ledger", "--user", "a")
+        assert braze("ledger", "--rejects", "night-1") == "identifier,attributes,reason\n"
+        braze("ledger", "--backup", "copy.db")
+        assert (tmp_path / "copy.db").stat().st_size > 0
+        (tmp_path / "mended.csv").write_text('identifier,attributes\nb,"{""churn_segment"":""low""}"\n')
+        told = sandbox.state.attribute_values
+        for arguments in (["resend", "mended.csv"], ["restore", "night-1"]):
+            before = told("churn_segment")
+            assert "dry run" in braze(*arguments)
+            assert told("churn_segment") == before
+            braze(*arguments, "--send", "--no-progress")
+        assert told("churn_segment") == {"low": 1}
+        assert "knows no run night-9" in refused(tmp_path, "braze", "restore", "night-9")
+
+
+def test_the_sandbox_refuses_switches_it_does_not_have(tmp_path: Path) -> None:
+    """Wrong usage: exit code 2, and the names there are."""
+    for arguments, known in (
+        (["--fault", "501=0.5"], "close_after"),
+        (["--fault-at", "x=500"], "invalid literal"),
+        (["--option", "burst_limt=3"], "burst_limit"),
+        (["--option", "burst_limit=many"], "is no int"),
+    ):
+        code, text = churn(tmp_path, "sandbox", *arguments)
+        assert code == 2
+        assert known in text

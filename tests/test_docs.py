@@ -77,7 +77,7 @@ def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
     """Uncommented, churn.toml knows every key there is; as it stands, it is the default study."""
     raw = (HOME / "churn.toml").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?(\w+) = ", raw, re.MULTILINE))
-    tables = {"extracts", "activity", "windows", "backtest", "segments", "identity", "privacy", "gates", "braze"}
+    tables = {"extracts", "activity", "windows", "backtest", "segments", "identity", "privacy", "gates", "braze", "policy"}
     assert named == set(_keys(Study)) - tables
     shown = parse(tomllib.loads(raw), HOME)
     assert shown == parse({"extracts": [{"source": "appsflyer", "path": "data/raw/appsflyer"}]}, HOME)
@@ -93,9 +93,13 @@ def _keys(part: type[BaseModel]) -> list[str]:
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
     """`churn NAME` in the README, in both directions."""
-    there = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
-    named = set(re.findall(r"(?:`|uv run )churn ([a-z]+)", text()))
-    assert named == there
+    groups = {str(group.name): group.typer_instance for group in app.registered_groups}
+    there = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback} | set(groups)
+    assert set(re.findall(r"(?:`|uv run )churn ([a-z]+)", text())) == there
+    for name, group in groups.items():
+        assert group is not None
+        commands = {c.name or c.callback.__name__ for c in group.registered_commands if c.callback}
+        assert set(re.findall(rf"`churn {name} ([a-z]+)", text())) == commands
 
 
 def test_notebooks_and_their_parameters_are_documented() -> None:

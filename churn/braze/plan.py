@@ -251,9 +251,6 @@ def beyond_limits(plan: Plan, braze: Braze) -> dict[str, str]:
     return found
 
 
-LIMITS = ("change_rate", "max_users")
-
-
 def check_limits(beyond: dict[str, str], accept: Sequence[str]) -> None:
     """Raise GateError for every limit passed that isn't accepted."""
     said = [f"{name}: {sentence}" for name, sentence in beyond.items() if name not in accept]
