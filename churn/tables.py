@@ -205,7 +205,7 @@ class Findings(dy.Schema):
 
 
 def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
-    """Raise GateError for each failed gate that isn't accepted, and for an accepted name that is neither gate nor limit.
+    """Raise GateError for each failed gate that isn't accepted, and for an accepted name that is no gate or limit.
 
     ``accept`` names gates: ``missing_day``, or ``missing_day:2026-12-25`` for that day alone, so that a holiday doesn't
     hide a day that goes missing later.

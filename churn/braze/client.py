@@ -78,6 +78,7 @@ def send(
 
     Works where an event loop already runs, as in Jupyter: the sending has a thread and loop of its own.
     """
+    logging.getLogger("stamina").setLevel(logging.ERROR)  # a line for each retry, without saying why
     bar = tqdm(total=len(ranges), desc="sending", unit="batch", disable=not progress)
     job = _Job(iter(ranges), body, braze, key, book, bar)
     _run_apart(job.run())
