@@ -1,34 +1,25 @@
-"""Segments, scores and the gate on them."""
+"""Scores, their past, and the gate on them."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from churn import evaluate, forget, health, model, scores, segments, snapshots
+from churn import evaluate, forget, health, model, scores, snapshots
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store
-from churn.study import Segment, Study
+from churn.study import Policy, Study, parse
+from churn.tables import Scores
 
 
 @pytest.fixture
 def fitted(filled: tuple[Study, Store]) -> tuple[Study, Store, Model]:
     """The small app with a trained model."""
     study, target = filled
-    return study, target, evaluate.train(target, study, evaluate.training_cutoffs(target, study))[0]
-
-
-def test_a_threshold_belongs_to_the_segment_it_starts() -> None:
-    """0.6 is high, just below is medium, 0 is the last one."""
-    bands = [Segment(name=n, from_probability=p) for n, p in (("high", 0.6), ("medium", 0.3), ("low", 0.0))]
-    p = pl.Series([0.6, 0.5999, 0.3, 0.0, 1.0])
-    assert pl.select(segments.cut(pl.lit(p), bands)).to_series().to_list() == [
-        "high",
-        "medium",
-        "medium",
-        "low",
-        "high",
-    ]
-    assert pl.select(segments.score(pl.lit(p))).to_series().to_list() == [60, 60, 30, 0, 100]
+    return study, target, evaluate.train(target, study, evaluate.training_cutoffs(target, study)[-3:])[0]
 
 
 def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) -> None:
@@ -80,3 +71,97 @@ def test_a_model_scores_only_its_own_features(fitted: tuple[Study, Store, Model]
     snapshot = snapshots.observe(target, study, [snapshots.covered_end(target)], one.plan)
     assert set(one.features) <= set(snapshot.columns)
     assert len(model.predict(one, snapshot)) == snapshot.height
+
+
+def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
+    """A scores table of 1 January plus ``day``: probability and segment of each user; Braze knows all but ``x``."""
+    table = pl.DataFrame(
+        {
+            "user_id": list(people),
+            "cutoff": [date(2026, 1, 1) + timedelta(days=day)] * len(people),
+            "probability": [p for p, _ in people.values()],
+            "segment": [segment for _, segment in people.values()],
+            "score": [50] * len(people),
+            "model_id": ["m"] * len(people),
+            "identifier": [None if user == "x" else user for user in people],
+        }
+    )
+    return Scores.validate(table)
+
+
+def halves(**policy: Any) -> Study:
+    """A study whose riskier half is high."""
+    cut = [{"name": "high", "share": 0.5}, {"name": "low"}]
+    return parse({"extracts": [{"source": "table", "path": "x"}], "segments": cut, "policy": policy}, Path())
+
+
+def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(fitted: tuple[Study, Store, Model]) -> None:
+    """Three cutoffs scored, the last one twice: its past is the second both times, so it stays as it was."""
+    study, target, one = fitted
+    cutoffs = [snapshots.covered_end(target) - timedelta(weeks=k) for k in (2, 1, 0)]
+    assert scores.previous(target, cutoffs[0]) is None
+    for cutoff in [*cutoffs, cutoffs[-1]]:
+        table = scores.make(target, study, one, cutoff)
+        scores.write(target, table, scores.check(target, study, table, one))
+        assert table.equals(scores.read(target, cutoff)[0])
+    before = scores.previous(target, cutoffs[2])
+    assert before is not None
+    assert before.equals(scores.read(target, cutoffs[1])[0])
+    assert table["segment"].equals(scores.recut(table, study, before)["segment"])
+
+
+def test_a_wide_band_moves_fewer_users(fitted: tuple[Study, Store, Model]) -> None:
+    """Against the same past, as many users are high with a band as without, and fewer of them are newly so."""
+    study, target, one = fitted
+    cutoff = snapshots.covered_end(target)
+    calm, plain = (study.model_copy(update={"policy": Policy(band=band)}) for band in (0.8, 0.0))
+    before = scores.make(target, plain, one, cutoff - timedelta(weeks=1))
+    scores.write(target, before, scores.check(target, plain, before, one))
+    with_band, without = (scores.make(target, study, one, cutoff) for study in (calm, plain))
+    frame = scores.stability(with_band, before, calm)
+    assert frame["n_top"].n_unique() == 1
+    assert frame["n_changed"][0] < frame["n_changed"][1]
+    assert frame.rows()[1] == ("without", *scores.stability(without, before, plain).rows()[0][1:])
+
+
+def test_users_too_new_to_judge_are_written_as_unknown(fitted: tuple[Study, Store, Model]) -> None:
+    """With a least tenure the newest are unknown and counted so; recut, they still are; judged, nobody is."""
+    study, target, one = fitted
+    careful = study.model_copy(update={"policy": Policy(min_tenure_days=100)})
+    table = scores.make(target, careful, one, snapshots.covered_end(target))
+    counts = scores.segment_counts(table, careful)
+    assert counts["segment"].to_list() == ["high", "medium", "low", "unknown"]
+    assert 0 < counts["n"][3] < table.height
+    assert scores.recut(table, careful, None).equals(table)
+    assert "unknown" not in scores.recut(table, study, None)["segment"]
+
+
+def test_stability_counts_moves_writes_and_expected_churners() -> None:
+    """Of four users a and b pass each other by one rank, x comes without an identifier and e goes.
+
+    Without a band a and b change, so with e three are written; with one two ranks wide only e is. High then holds 0.6 +
+    0.9 of 2.4 expected churners instead of 0.7 + 0.9.
+    """
+    before = scored(0, a=(0.7, "high"), b=(0.6, "low"), d=(0.9, "high"), e=(0.1, "low"))
+    now = scored(7, a=(0.6, "high"), b=(0.7, "low"), d=(0.9, "high"), x=(0.2, "low"))
+    assert scores.recut(now, halves(band=1.0), before).equals(now)
+    frame = scores.stability(now, before, halves(band=1.0))
+    assert frame.drop("expected_recall_rate").to_dicts() == [
+        {"hysteresis": "with", "n_known": 3, "n_changed": 0, "changed_rate": 0.0, "n_data_points": 1, "n_top": 2},
+        {"hysteresis": "without", "n_known": 3, "n_changed": 2, "changed_rate": 2 / 3, "n_data_points": 3, "n_top": 2},
+    ]
+    assert frame["expected_recall_rate"].to_list() == pytest.approx([1.5 / 2.4, 1.6 / 2.4])
+
+
+def test_on_a_first_run_nobody_is_known() -> None:
+    """Without previous scores every user with an identifier is written, and no rate of change is claimed."""
+    frame = scores.stability(scored(0, a=(0.7, "high"), x=(0.6, "low")), None, halves())
+    assert frame.select("n_known", "n_changed", "changed_rate", "n_data_points").rows() == [(0, 0, None, 1)] * 2
+
+
+def test_the_histogram_shows_where_segments_begin() -> None:
+    """Cut by rank the lowest probability in each segment, by probability the study's figure; the last begins at 0."""
+    table = scored(0, a=(0.8, "high"), b=(0.7, "high"), c=(0.2, "low"), d=(0.1, "low"))
+    assert scores.thresholds(table, halves()) == {"high": 0.7, "low": 0.0}
+    by_probability = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
+    assert scores.thresholds(table, by_probability) == {"high": 0.6, "medium": 0.3, "low": 0.0}

@@ -49,6 +49,41 @@ def test_rules_between_values_are_checked(tmp_path: Path, part: dict, word: str)
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("cut", "sentence"),
+    [
+        ([], "list them highest first"),
+        ([{"name": "high"}, {"name": "low", "from_probability": 0.0}], "list them highest first"),
+        ([{"name": "high", "from_probability": 0.5}, {"name": "low", "share": 0.5}], "cut all by from_probability or"),
+        ([{"name": "high", "share": 0.5}, {"name": "mid"}, {"name": "low"}], "each but the last needs a share"),
+        ([{"name": "high", "share": 0.5}, {"name": "low", "share": 0.4}], "the shares add up to 0.9, not 1"),
+        ([{"name": "high", "share": 0.8}, {"name": "mid", "share": 0.8}, {"name": "low"}], "add up to 1.6, not 1"),
+        ([{"name": "high", "share": 0.5}, {"name": "low", "capacity": 3}], "the last one takes whoever is left"),
+        ([{"name": "high", "share": 0.5}, {"name": "high"}], "two share a name"),
+        ([{"name": "unknown", "share": 0.5}, {"name": "low"}], "one has the name of policy.unknown_segment"),
+    ],
+)
+def test_segments_that_make_no_sense_are_refused(tmp_path: Path, cut: list, sentence: str) -> None:
+    """Each fault has its sentence, and only its own."""
+    with pytest.raises(StudyError, match=sentence) as caught:
+        parse(MINIMAL | {"segments": cut}, tmp_path)
+    assert ";" not in str(caught.value)
+
+
+def test_every_fault_of_the_segments_is_named_at_once(tmp_path: Path) -> None:
+    """A double name and a capacity on the last one: both are said."""
+    cut = [{"name": "high", "share": 0.5}, {"name": "high", "capacity": 3}]
+    with pytest.raises(StudyError, match="whoever is left and can't have a capacity; two share a name"):
+        parse(MINIMAL | {"segments": cut}, tmp_path)
+
+
+def test_the_last_share_may_be_left_out_or_complete_the_others(tmp_path: Path) -> None:
+    """Shares of 0.1, 0.2 and 0.7 are one whole, however floats add up."""
+    cut = [{"name": "high", "share": 0.1}, {"name": "mid", "share": 0.2}, {"name": "low", "share": 0.7}]
+    assert parse(MINIMAL | {"segments": cut}, tmp_path).segments[2].share == 0.7
+    assert parse(MINIMAL | {"segments": [*cut[:2], {"name": "low"}]}, tmp_path).segments[2].share is None
+
+
 def test_the_study_is_frozen(tmp_path: Path) -> None:
     """A study can't be changed after it was read."""
     with pytest.raises(ValueError, match="frozen"):
