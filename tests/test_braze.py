@@ -114,6 +114,7 @@ def test_a_rejected_user_is_recorded_and_the_others_are_told(
     done = deliver(scores({"a": "high", long: "high", "b": "low"}))
     outcomes = dict(done.outcomes.select("identifier", "outcome").iter_rows())
     assert outcomes == {"a": "sent", "b": "sent", long: "rejected"}
+    assert done.outcomes.filter(pl.col("outcome") == "rejected")["reason"].to_list() == [export.UNDELIVERABLE]
     assert told(sandbox) == {"a": "high", "b": "low"}
 
 
@@ -507,6 +508,13 @@ def test_after_lost_requests_a_run_waits_before_it_sends(
         deliver(scores({"a": "low"}), braze=lossy)
     assert len(waited) == 1
     assert 50 < waited[0] <= 61
+
+
+def test_forgetting_without_a_ledger_makes_none(make_study: Callable[..., Study]) -> None:
+    """Nobody was ever told anything, so nothing waits, and no file appears."""
+    study = make_study()
+    assert export.forget(study, ["a"]) == 0
+    assert not study.path("data/store/ledger.db").exists()
 
 
 def test_id_lists_are_one_file_per_segment(make_study: Callable[..., Study], tmp_path: Path) -> None:

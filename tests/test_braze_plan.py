@@ -273,14 +273,26 @@ def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
     """Never more objects or bytes than the study says, and every body is what was reckoned or less."""
     braze = Braze(max_body_bytes=10_000, batch_size=75)
     made = plan.make(scored(*[(f'user"\n{i}' + "x" * (i % 300), "high", 80) for i in range(400)]), told(), braze)
-    ranges = plan.ranges(made, braze)
+    items = payload.items(made.changes, "external_id", False)
+    ranges = payload.batches(items.str.len_bytes().to_list(), braze.batch_size, braze.max_body_bytes)
     assert [r[0] for r in ranges] == [0, *[r[1] + 1 for r in ranges[:-1]]]
     assert ranges[-1][1] == 399
     for first, last in ranges:
-        rows = made.changes.slice(first, last - first + 1).select("identifier", "attributes").rows()
-        body = payload.body(payload.item("external_id", who, values, False) for who, values in rows)
+        body = payload.body(items[first : last + 1])
         assert len(body) <= 10_000
         assert len(json.loads(body)["attributes"]) <= 75
+
+
+@given(st.text(min_size=1), st.text(max_size=5), st.booleans())
+def test_an_object_is_json_whatever_the_identifier(who: str, label: str, create: bool) -> None:
+    """Quotes, control characters, any script: read back it is the same, and its attributes are as planned."""
+    who, label = (text.encode("utf-8", "ignore").decode() for text in (who, label))
+    writes = pl.DataFrame({"identifier": [who], "attributes": ['{"a":"x","b":null}']})
+    kind = f"user_alias:{label}" if label else "external_id"
+    (item,) = json.loads(payload.body(payload.items(writes, kind, create)))["attributes"]
+    named = {"user_alias": {"alias_name": who, "alias_label": label}} if label else {"external_id": who}
+    assert item == named | {"_update_existing_only": not create, "a": "x", "b": None}
+    assert next(iter(item)) in {"user_alias", "external_id"}
 
 
 def test_a_run_taken_back_writes_what_was_there_before() -> None:

@@ -93,7 +93,8 @@ def _answer(braze: Braze, key: str) -> Iterator[Line]:
     """Write to a user who can't exist: update-only, and only a removal, so nothing can come of it."""
     kind = braze.kind
     who = f"{NOBODY}-{secrets.token_hex(16)}" + ("@example.invalid" if kind == "email" else "")
-    body = payload.body([payload.item(kind, who, f'{{"{braze.segment_attribute}":null}}', create_unknown_users=False)])
+    write = pl.DataFrame({"identifier": [who], "attributes": [f'{{"{braze.segment_attribute}":null}}']})
+    body = payload.body(payload.items(write, kind, create_unknown_users=False))
     sent_at = time.time()
     try:
         status, headers, content = client.probe(braze, key, body)

@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,8 @@ def _export(
         elif n_unknown := ledger.settle(book):
             log.warning("a run was interrupted; %d users may or may not have been reached", n_unknown)
         drafted = make(book)
-        ranges = plan.ranges(drafted, braze)
+        items = payload.items(drafted.changes, braze.kind, braze.create_unknown_users)
+        ranges = payload.batches(items.str.len_bytes().to_list(), braze.batch_size, braze.max_body_bytes)
         beyond = plan.beyond_limits(drafted, braze)
         summary = plan.forecast(drafted, len(ranges), braze, ledger.answer_seconds(book) or ANSWER_SECONDS)
         summary |= {"dry_run": not send, "beyond_limits": list(beyond.values())}
@@ -145,7 +146,7 @@ def _export(
         results: list[Result] = []
         if send:
             plan.check_limits(beyond, accept)
-            results = _send(book, _Sending(drafted, ranges, braze, key, run_id, what, progress), summary)
+            results = _send(book, _Sending(drafted, items, ranges, braze, key, run_id, what, progress), summary)
     outcomes = _outcomes(drafted, results, PLANNED if not send else NOT_ATTEMPTED)
     return Export(summary, plan.transitions(drafted), outcomes, _samples(drafted, braze))
 
@@ -153,12 +154,17 @@ def _export(
 @dataclass(frozen=True)
 class _Sending:
     drafted: Plan
+    items: pl.Series
     ranges: list[payload.Range]
     braze: Braze
-    key: str
+    key: str = field(repr=False)
     run_id: str
     what: str
     progress: bool
+
+    def body(self, part: payload.Range) -> bytes:
+        """The request body of these positions."""
+        return payload.body(self.items.slice(part[0], part[1] - part[0] + 1))
 
 
 def _send(book: Ledger, job: _Sending, summary: dict[str, Any]) -> list[Result]:
@@ -169,7 +175,7 @@ def _send(book: Ledger, job: _Sending, summary: dict[str, Any]) -> list[Result]:
         _wait_for_late_requests(book, braze)
     ahead = BATCHES_AHEAD * braze.concurrency * braze.batch_size
     with Recorder(book, started, ahead) as recorder:
-        sent = client.send(job.ranges, _bodies(changes, braze), braze, job.key, recorder, job.progress)
+        sent = client.send(job.ranges, job.body, braze, job.key, recorder, job.progress)
     summary |= _counts(recorder.results, sent)
     error = str(sent.error) if sent.error else None
     ledger.finish(book, started, changes.height, {**summary, "error": error}, lost=sent.n_lost > 0)
@@ -186,18 +192,6 @@ def _wait_for_late_requests(book: Ledger, braze: Braze) -> None:
     if wait > 0:
         log.warning("waiting %.0f seconds, since requests of an earlier run may still be on their way", wait)
         time.sleep(wait)
-
-
-def _bodies(changes: pl.DataFrame, braze: Braze) -> Callable[[payload.Range], bytes]:
-    rows = changes.select("identifier", "attributes")
-
-    def body(part: payload.Range) -> bytes:
-        mine = rows.slice(part[0], part[1] - part[0] + 1)
-        return payload.body(
-            payload.item(braze.kind, who, values, braze.create_unknown_users) for who, values in mine.iter_rows()
-        )
-
-    return body
 
 
 def _counts(results: Sequence[Result], sent: Sent) -> dict[str, Any]:
@@ -246,15 +240,11 @@ def _with_unchanged(outcomes: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFram
 def _samples(drafted: Plan, braze: Braze) -> list[str]:
     """The first objects of the first request, ids replaced: a report is no place for them."""
     salt = secrets.token_hex(8)
-    shown = [
-        json.loads(payload.item(braze.kind, _pseudonym(who, salt), values, braze.create_unknown_users))
-        for who, values in drafted.changes.select("identifier", "attributes").head(3).iter_rows()
-    ]
-    return [json.dumps({"attributes": shown}, indent=1)] if shown else []
-
-
-def _pseudonym(identifier: str, salt: str) -> str:
-    return f"user-{pl.select(digest(pl.lit(salt + identifier))).item()[:16]}"
+    pseudonym = "user-" + digest(pl.lit(salt) + pl.col("identifier")).str.head(16)
+    shown = payload.items(
+        drafted.changes.head(3).with_columns(identifier=pseudonym), braze.kind, braze.create_unknown_users
+    )
+    return [json.dumps({"attributes": [json.loads(item) for item in shown]}, indent=1)] if len(shown) else []
 
 
 def write_id_lists(scores: pl.DataFrame, study: Study, opted_out: Sequence[str] = ()) -> None:

@@ -13,7 +13,6 @@ import polars as pl
 
 from churn.braze import payload
 from churn.braze.ledger import CHANGES
-from churn.braze.payload import Range
 from churn.errors import GateError, TerminalBrazeError
 from churn.study import Braze
 from churn.tables import stable_hash
@@ -196,15 +195,6 @@ def _row(
     moved = segment in values
     texts = [json.dumps(v, ensure_ascii=False, separators=(",", ":")) for v in (before, after, values)]
     return (who, *texts, SCORED, was if moved else None, becomes if moved else None, moved, len(values))
-
-
-def ranges(plan: Plan, braze: Braze) -> list[Range]:
-    """The plan cut into requests by ``batch_size`` and ``max_body_bytes``."""
-    shell = len(payload.item(braze.kind, "", "{}", braze.create_unknown_users).encode())
-    escaped = pl.col("identifier").str.count_matches(r'["\\\x00-\x1f]') * 5  # at most so many bytes more in JSON
-    length = pl.col("identifier").str.len_bytes() + pl.col("attributes").str.len_bytes() + escaped.cast(pl.UInt32)
-    sizes = plan.changes.select(length + shell).to_series().to_list()
-    return payload.batches(sizes, braze.batch_size, braze.max_body_bytes)
 
 
 def forecast(plan: Plan, n_requests: int, braze: Braze, answer_seconds: float) -> dict[str, Any]:
