@@ -178,7 +178,7 @@ def transitions(frame: pl.DataFrame) -> alt.LayerChart:
     """Users by segment last told and segment now. Columns: from, to, n. Without any: a chart that says so."""
     if frame.is_empty():
         frame = pl.DataFrame({"from": ["no user"], "to": ["no change"], "n": [0]})
-    base = alt.Chart(frame, title="What would change in Braze").encode(
+    base = alt.Chart(frame, title="Users by the segment last told and the one now").encode(
         alt.X("to:N", title="now", axis=alt.Axis(labelAngle=0)), alt.Y("from:N", title="last told")
     )
     cells = base.mark_rect(color="#c6d9ec", stroke="white")

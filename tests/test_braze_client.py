@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import json
+import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -432,6 +434,20 @@ def test_a_book_that_cannot_be_written_stops_the_run() -> None:
         done = client.send([(0, 0)], lambda _: b"", Braze(endpoint=sandbox.url), KEY, Full(), progress=False)
         assert "can't be written" in str(done.error)
         assert sandbox.state.n_requests == 0
+
+
+def test_an_interrupt_stops_after_the_requests_under_way() -> None:
+    """Ctrl-C in the second of a hundred: what was sent has its outcome, the others were not attempted."""
+
+    def interrupting(n: int, _: list[str]) -> tuple[int, dict[str, str], Any]:
+        if n == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return OK
+
+    done, outcome, seen = sent_to(interrupting, n=400, requests_per_second=100)
+    assert "interrupted by hand" in str(done.error)
+    assert 2 <= len(seen) < 50
+    assert outcome == dict.fromkeys(range(4 * len(seen)), "sent")
 
 
 def test_many_workers_send_each_batch_once() -> None:

@@ -81,7 +81,7 @@ def send(
     logging.getLogger("stamina").setLevel(logging.ERROR)  # a line for each retry, without saying why
     bar = tqdm(total=len(ranges), desc="sending", unit="batch", disable=not progress)
     job = _Job(iter(ranges), body, braze, key, book, bar)
-    _run_apart(job.run())
+    _run_apart(job.run(), job.interrupt)
     return Sent(
         job.error,
         job.n_requests,
@@ -103,10 +103,18 @@ def probe(braze: Braze, key: str, body: bytes) -> tuple[int, dict[str, str], byt
     return _run_apart(once())
 
 
-def _run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a thread and loop of its own: in Jupyter a loop runs already."""
+def _run_apart(work: Coroutine[Any, Any, T], interrupt: Callable[[], None] = lambda: None) -> T:
+    """Run a coroutine in a thread and loop of its own: in Jupyter a loop runs already.
+
+    On Ctrl-C ``interrupt`` is called once, and the end is waited for.
+    """
     with ThreadPoolExecutor(1, "braze") as pool:
-        return pool.submit(asyncio.run, work).result()
+        running = pool.submit(asyncio.run, work)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            interrupt()
+            return running.result()
 
 
 @asynccontextmanager
@@ -158,6 +166,10 @@ class _Job:
         async with connected(self.braze, self.key) as client:
             await asyncio.gather(*[self._work(client) for _ in range(self.braze.concurrency)])
         self.bar.close()
+
+    def interrupt(self) -> None:
+        """Stop after the requests under way, so that they get an outcome."""
+        self.error = self.error or TerminalBrazeError("interrupted by hand")
 
     async def _work(self, client: httpx.AsyncClient) -> None:
         for part in self.ranges:  # one iterator, shared: each range goes to one worker
