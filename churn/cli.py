@@ -13,7 +13,7 @@ import typer
 
 from churn import __version__
 from churn.errors import ChurnError
-from churn.study import find, load
+from churn.study import Study, find, load
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -210,13 +210,7 @@ def restore(
     bad_run: str, study: StudyPath = None, send: Send = False, accept: Accept = None, progress: Progress = True
 ) -> None:
     """Send the values from before a run to all whom no later run has told anything else."""
-    from churn import runs
-    from churn.braze import export
-
-    done = export.restore(
-        load(study), bad_run, run_id=runs.new_run_id("restore"), send=send, accept=accept or (), progress=progress
-    )
-    typer.echo(_table(export.summary_table(done)))
+    _take("restore", bad_run, load(study), send, accept, progress)
 
 
 @braze.command()
@@ -224,12 +218,22 @@ def resend(
     rejects: Path, study: StudyPath = None, send: Send = False, accept: Accept = None, progress: Progress = True
 ) -> None:
     """Send a mended file of rejects: a CSV with the columns identifier and attributes."""
-    from churn import runs
-    from churn.braze import export
+    _take("resend", rejects, load(study), send, accept, progress)
 
-    done = export.resend(
-        load(study), rejects, run_id=runs.new_run_id("resend"), send=send, accept=accept or (), progress=progress
-    )
+
+def _take(what: str, subject: Any, study: Study, send: bool, accept: list[str] | None, progress: bool) -> None:
+    from churn import forget as erasure
+    from churn import runs, store
+    from churn.braze import export
+    from churn.errors import StoreError
+
+    try:
+        opted_out = erasure.opted_out(store.open_filled(study), study)
+    except StoreError:  # no events, so nobody who opted out
+        opted_out = []
+    make: Any = {"restore": export.restore, "resend": export.resend}[what]
+    run_id = runs.new_run_id(what)
+    done = make(study, subject, run_id=run_id, send=send, accept=accept or (), opted_out=opted_out, progress=progress)
     typer.echo(_table(export.summary_table(done)))
 
 

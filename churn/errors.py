@@ -70,12 +70,14 @@ class BrazeError(ChurnError, RuntimeError):
 class TransientBrazeError(BrazeError):
     """May succeed if tried again.
 
-    ``wait_seconds`` is the pause the server asked for, null if it stated none.
+    ``wait_seconds`` is the pause the server asked for, null if it stated none. ``was_sent``: whether what was tried may
+    have been applied, though nobody said so.
     """
 
-    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+    def __init__(self, message: str, wait_seconds: float | None = None, was_sent: bool = True) -> None:
         super().__init__(message)
         self.wait_seconds = wait_seconds
+        self.was_sent = was_sent
 
 
 class TerminalBrazeError(BrazeError):

@@ -68,7 +68,7 @@ def forget(study: Study, who: Sequence[str], by_vendors: bool = False) -> Forgot
             raise InputError("nobody is named: give user ids, an OpenDSR REQUEST.json, or --requested")
         users, ids, n_shared = _person(target, tags)
         # The ledger first, while the log still knows how Braze calls them.
-        waiting = export.forget(study, _identifiers(target, study, users))
+        waiting = export.forget(study, lambda kind: _identifiers(target, kind, users))
         target = _remember(target, [*(privacy.USER + user for user in users), *ids])
         rows = privacy.erase(target)
     log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
@@ -90,7 +90,7 @@ def requested(target: Store) -> list[str]:
 
 def opted_out(target: Store, study: Study) -> list[str]:
     """Identifiers of the users whose erasure a vendor reports and who aren't erased yet: Braze gets null for them."""
-    return _identifiers(target, study, _person(target, requested(target))[0])
+    return _identifiers(target, study.braze.kind, _person(target, requested(target))[0])
 
 
 def read_request(file: Path, target: Store) -> list[str]:
@@ -156,9 +156,9 @@ def _with_devices(target: Store, ids: set[str], others: set[str]) -> set[str]:
         ids |= beside
 
 
-def _identifiers(target: Store, study: Study, users: set[str]) -> list[str]:
-    """Every identifier by which Braze may have been told of these users."""
-    kind = study.braze.alias_label or study.braze.identifier
+def _identifiers(target: Store, kind: str, users: set[str]) -> list[str]:
+    """Every identifier of a kind by which Braze may have been told of these users."""
+    kind = kind.removeprefix("user_alias:")
     if kind == "external_id":
         return sorted(users)
     edges = store.scan(target, "edges").filter(

@@ -34,8 +34,14 @@ def make(target: Store, study: Study, fitted: Model, cutoff: date) -> pl.DataFra
         segments.score(pl.col("probability")).alias("score"),
         pl.lit(fitted.model_id).alias("model_id"),
     )
-    address = identity.identifiers(target, study, scores["user_id"], cutoff).select("user_id", "identifier")
-    return Scores.validate(scores.join(address, on="user_id", how="left", maintain_order="left"))
+    return addressed(target, study, scores)
+
+
+def addressed(target: Store, study: Study, scores: pl.DataFrame) -> pl.DataFrame:
+    """The scores with each user's identifier of the study's kind, whatever kind the study named when they were made."""
+    users = identity.identifiers(target, study, scores["user_id"], scores["cutoff"][0]).select("user_id", "identifier")
+    bare = scores.drop("identifier", strict=False)
+    return Scores.validate(bare.join(users, on="user_id", how="left", maintain_order="left"))
 
 
 def write(target: Store, scores: pl.DataFrame, findings: pl.DataFrame, accept: Sequence[str] = ()) -> Path:

@@ -47,7 +47,8 @@ def _no_credentials(path: str) -> str:
 
 
 def _no_password(url: str) -> str:
-    if urlsplit(url).password:
+    parts = urlsplit(url)
+    if parts.password or "password" in parts.query.lower():
         raise ValueError("holds a password; leave it out and set CHURN_LEDGER_URL in the environment")
     return url
 

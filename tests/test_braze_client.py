@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -276,6 +277,13 @@ class Notes:
         """Note how far."""
         self.reserved = max(self.reserved, position)
 
+    async def confirm(self) -> None:
+        """Always."""
+
+    async def refuse(self) -> None:
+        """As a ledger does whose lock is gone."""
+        raise TerminalBrazeError("the ledger is ours no more")
+
     def answered(self, part: tuple[int, int], rejected: dict[int, str]) -> None:
         """Sent, but for the rejected."""
         self._set(part, "sent")
@@ -295,7 +303,9 @@ class Notes:
 Answering = Callable[[int, list[str]], tuple[int, dict[str, str], Any]]
 
 
-def sent_to(answer: Answering, n: int = 4, size: int = 4, **braze: Any) -> tuple[Sent, dict[int, str], list[list[str]]]:
+def sent_to(
+    answer: Answering, n: int = 4, size: int = 4, n_trusted: int | None = None, **braze: Any
+) -> tuple[Sent, dict[int, str], list[list[str]]]:
     """Send n users to a server that answers by ``answer(nth request, its ids)``: result, outcomes, requests seen."""
     seen: list[list[str]] = []
 
@@ -317,7 +327,7 @@ def sent_to(answer: Answering, n: int = 4, size: int = 4, **braze: Any) -> tuple
             body = lambda part: payload.body(  # noqa: E731
                 f'{{"external_id":"{i}"}}' for i in range(part[0], part[1] + 1)
             )
-            done = client.send(ranges, body, settings, KEY, book, progress=False)
+            done = client.send(ranges, body, settings, KEY, book, progress=False, n_trusted=n_trusted)
     return done, book.outcome, seen
 
 
@@ -394,11 +404,88 @@ def test_a_run_of_which_nobody_is_taken_stops() -> None:
     """After 150 rejections in a row with none in between: something is wrong with all of it."""
     nobody: Answering = lambda _, ids: (400, {}, {"message": "no", "errors": [error(i) for i in range(len(ids))]})  # noqa: E731
     done, outcome, seen = sent_to(nobody, n=400, size=75)
-    assert "rejected 150 users in a row, the last with: bad" in str(done.error)
+    assert "rejected 150 users in a row" in str(done.error)
     assert (len(seen), len(outcome)) == (2, 150)
     counts = itertools.count()
     half: Answering = lambda n, ids: nobody(n, ids) if next(counts) % 2 == 0 else OK  # noqa: E731
     assert sent_to(half, n=400, size=75)[0].error is None
+
+
+def test_users_refused_before_are_no_sign_that_all_is_wrong() -> None:
+    """The same 400 rejections, of whom all but the first hundred were refused before: the run goes on."""
+    nobody: Answering = lambda _, ids: (400, {}, {"message": "no", "errors": [error(i) for i in range(len(ids))]})  # noqa: E731
+    done, outcome, _ = sent_to(nobody, n=400, size=75, n_trusted=100)
+    assert (done.error, len(outcome)) == (None, 400)
+
+
+def test_a_failure_after_a_long_pause_is_tried_again() -> None:
+    """Pauses the server asks for take nothing from the time that may be spent failing."""
+    limited = (429, {"x-ratelimit-retry-after": "1"}, "")
+    done, outcome, _ = sent_to(scripted(limited, (503, {}, ""), (503, {}, "")), retry_seconds=0.5)
+    assert (done.error, set(outcome.values())) == (None, {"sent"})
+
+
+def test_the_reset_of_a_limit_is_no_hint_of_a_failing_server() -> None:
+    """A 503 with the usual headers, of which the limit resets in an hour, is tried again at once."""
+    usual = {"x-ratelimit-limit": "250000", "x-ratelimit-remaining": "249000", "x-ratelimit-reset": "2400"}
+    done, outcome, _ = sent_to(scripted((503, usual, "")))
+    assert (done.error, set(outcome.values())) == (None, {"sent"})
+    assert done.seconds < 5
+
+
+def test_a_refused_key_ends_the_pause_of_all_others() -> None:
+    """One worker is told to wait an hour, the other then learns that the key is refused: the run ends at once."""
+    hour = (429, {"x-ratelimit-retry-after": "3600"}, "")
+
+    def answer(n: int, _: list[str]) -> tuple[int, dict[str, str], Any]:
+        if n == 1:
+            time.sleep(0.5)  # until the other one waits
+        return (401, {}, {}) if n == 1 else hour
+
+    began = time.monotonic()
+    done, outcome, _ = sent_to(answer, n=16, concurrency=2)
+    assert time.monotonic() - began < 10
+    assert isinstance(done.error, TerminalBrazeError)
+    assert set(outcome.values()) == {"not attempted"}
+
+
+def test_a_request_that_waited_long_makes_sure_of_the_ledger_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a pause of the server's, the book is asked before anything is sent; if it is lost, nothing is."""
+    monkeypatch.setattr(client, "CONFIRM_SECONDS", 0.5)
+    monkeypatch.setattr(Notes, "confirm", Notes.refuse)
+    done, outcome, seen = sent_to(scripted((429, {"x-ratelimit-retry-after": "1"}, "")))
+    assert "ours no more" in str(done.error)
+    assert (len(seen), set(outcome.values())) == (1, {"not attempted"})
+
+
+@pytest.mark.parametrize(("key", "fine"), [("abc-123", True), ("abc“", False), ("a\nb", False), (" ", False)])
+def test_a_key_that_no_header_takes_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, key: str, fine: bool
+) -> None:
+    """A curly quote from a word processor, a line break, nothing."""
+    monkeypatch.setenv(client.KEY_VARIABLE, key)
+    if fine:
+        assert client.key_from_environment() == key
+        return
+    with pytest.raises(TerminalBrazeError) as caught:
+        client.key_from_environment()
+    assert "a\nb" not in str(caught.value)
+    assert "“" not in str(caught.value)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_tried_again() -> None:
+    """Said to be gzip and isn't: nobody knows what came of it, so it is sent again."""
+    done, outcome, _ = sent_to(scripted((503, {"content-encoding": "gzip"}, "no gzip")))
+    assert (done.error, set(outcome.values()), done.n_lost) == (None, {"sent"}, 1)
+
+
+@pytest.mark.parametrize("endpoint", ["https://rest.no-such-host.invalid"])
+def test_an_endpoint_that_does_not_exist_stops_the_run_with_nobody_unknown(endpoint: str) -> None:
+    """No connection ever existed, so nothing was attempted."""
+    book = Notes()
+    done = client.send([(0, 3)], lambda _: b"{}", Braze(endpoint=endpoint), KEY, book, progress=False)
+    assert "can't be reached" in str(done.error)
+    assert book.outcome == dict.fromkeys(range(4), "not attempted")
 
 
 def test_a_run_ends_when_its_minutes_are_over() -> None:

@@ -230,6 +230,55 @@ def test_a_run_can_be_taken_back_but_for_users_told_since(opened: Open) -> None:
         assert ledger.restorable(book, "r1").rows() == [("a", '{"x":0}', '{"x":1}', '{"x":1}')]
 
 
+def test_a_run_whose_plan_is_gone_cannot_be_taken_back(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, where nothing to do would be misleading."""
+    with opened() as book:
+        tell(book, "r1", changes("a"))
+        monkeypatch.setattr(ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10)
+        tell(book, "r2", changes("b"))
+        with pytest.raises(TerminalBrazeError, match="no longer kept"):
+            ledger.restorable(book, "r1")
+
+
+def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(opened: Open) -> None:
+    """A first try may still arrive though its retry was answered."""
+    with opened() as book:
+        run = ledger.start(book, "r1", "export", changes("a"), ["x"])
+        ledger.record(book, run, [Result(0, 0, SENT)], reserve=1)
+        assert ledger.settle(book) == 0
+        assert ledger.lost_at(book) > 0
+
+
+def test_refusals_are_counted_by_write(opened: Open) -> None:
+    """The same write twice, another one once; of this place only."""
+    with opened() as book:
+        for run_id, x in (("r1", 1), ("r2", 1), ("r3", 2)):
+            tell(book, run_id, changes("a", "b", x=x), Result(0, 1, SENT, rejected=((0, "no"),)))
+        assert sorted(ledger.refusals(book).rows()) == [("a", '{"x":1}', 2), ("a", '{"x":2}', 1)]
+    with opened("w2") as book:
+        assert ledger.refusals(book).is_empty()
+
+
+def test_forgetting_keeps_the_counts_of_a_run(opened: Open) -> None:
+    """Sent one and rejected one stay so, though the rejected is gone."""
+    with opened() as book:
+        tell(book, "r1", changes("a", "b"), Result(0, 1, SENT, rejected=((1, "b is no id"),)))
+        ledger.forget(book, ["b"])
+        assert ledger.runs(book).select("sent", "rejected").row(0) == (1, 1)
+        assert ledger.kinds(book) == ["external_id"]
+
+
+def test_an_error_of_the_database_names_nobody(opened: Open) -> None:
+    """Neither the statement's parameters nor its text are in the message."""
+    with opened() as book:
+        book.connection.exec_driver_sql("DROP TABLE churn_told")
+        book.connection.commit()
+    with pytest.raises(TerminalBrazeError, match="failed; nothing more is sent") as caught, opened() as book:
+        ledger.forget(book, ["secret-user@example.com"])
+    assert "secret-user" not in f"{caught.value}"
+    assert caught.value.__suppress_context__
+
+
 def test_old_plans_are_dropped_and_what_was_told_stays(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ninety days a run can't be taken back any more."""
     with opened() as book:
@@ -412,8 +461,16 @@ def test_a_ledger_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_password_is_in_no_message() -> None:
     """A server that isn't there is named without it."""
-    url = "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x"
-    with pytest.raises(TerminalBrazeError) as caught, database.opened(url, "e", "w", "external_id"):
-        pass
-    assert "pass-word-1" not in str(caught.value)
-    assert "127.0.0.1:9" in str(caught.value)
+    for url in (
+        "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x",
+        "postgresql+psycopg://127.0.0.1:9/x?user=me&password=pass-word-1",
+        "postgres://me:pass-word-1@127.0.0.1:9/x",
+    ):
+        with pytest.raises(TerminalBrazeError) as caught, database.opened(url, "e", "w", "external_id"):
+            pass
+        assert "pass-word-1" not in str(caught.value)
+        assert "127.0.0.1:9" in str(caught.value)
+    for url in ("postgresql://me:pass-word-1@127.0.0.1:port/x", "pass-word-1"):
+        with pytest.raises(TerminalBrazeError, match="address is none") as caught, database.opened(url, "e", "w", "k"):
+            pass
+        assert "pass-word-1" not in str(caught.value)

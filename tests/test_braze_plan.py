@@ -298,7 +298,8 @@ def test_an_object_is_json_whatever_the_identifier(who: str, label: str, create:
 def test_a_run_taken_back_writes_what_was_there_before() -> None:
     """Old values of what the run wrote, null where there was nothing, and nothing of what it left alone."""
     made = plan.make(scored(("a", "low", 80), ("b", "low", 5)), told(a=HIGH), BRAZE)
-    back = plan.restored(made.changes, BRAZE)
+    after = told(**writes(made, "after"))
+    back = plan.restored(made.changes, after, BRAZE)
     assert writes(back) == {"a": {"churn_segment": "high"}, "b": {"churn_segment": None, "churn_score": None}}
     assert writes(back, "after")["a"] == HIGH
     assert writes(back, "before") == writes(made, "after")
@@ -308,7 +309,7 @@ def test_a_run_taken_back_writes_what_was_there_before() -> None:
 def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
     """Its attributes on top of what the user holds; the reason is ignored."""
     rows = pl.DataFrame({"identifier": ["a"], "attributes": ['{"churn_segment": "low"}'], "reason": ["too large"]})
-    made = plan.read_file(rows, told(a=HIGH), BRAZE)
+    made = plan.read_file(rows, told(a=HIGH), BRAZE, ["high", "low"])
     assert writes(made) == {"a": {"churn_segment": "low"}}
     assert writes(made, "after") == {"a": {"churn_segment": "low", "churn_score": 80}}
     assert plan.transitions(made).rows() == [("high", "low", 1)]
@@ -322,9 +323,13 @@ def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
         (["a"], ['["x"]'], "row 2: attributes must be"),
         (["a"], [None], "row 2: attributes must be"),
         (["a"], ['{"email":"x@y.z"}'], "row 2: attributes must be"),
-        (["a"], ['{"churn_score":true}'], "row 2: values are text, whole numbers or null"),
-        (["a"], ['{"churn_score":0.5}'], "row 2: values are"),
-        (["a"], ['{"churn_segment":{"x":1}}'], "row 2: values are"),
+        (["a"], ['{"churn_score":true}'], "row 2: the study writes no such value of churn_score"),
+        (["a"], ['{"churn_score":0.5}'], "row 2: the study writes no such value"),
+        (["a"], ['{"churn_segment":{"x":1}}'], "row 2: the study writes no such value"),
+        (["a"], ['{"churn_score":"90"}'], "row 2: the study writes no such value of churn_score"),
+        (["a"], ['{"churn_score":101}'], "row 2: the study writes no such value"),
+        (["a"], ['{"churn_segment":"2024-01-01"}'], "row 2: the study writes no such value of churn_segment"),
+        (["a"], ['{"churn_segment":55}'], "row 2: the study writes no such value"),
         (["a", None], ['{"churn_score":1}'] * 2, "row 3: no identifier"),
         (["a", "a"], ['{"churn_score":1}'] * 2, "row 3: an identifier comes twice"),
     ],
@@ -335,13 +340,13 @@ def test_a_file_that_could_do_harm_is_refused(
     """Other attributes, other types, nobody, twice the same: the row and the fault are named, no value is."""
     rows = pl.DataFrame({"identifier": identifiers, "attributes": texts})
     with pytest.raises(TerminalBrazeError, match=sentence):
-        plan.read_file(rows, told(), BRAZE)
+        plan.read_file(rows, told(), BRAZE, ["high", "low"])
 
 
 def test_a_file_without_its_columns_is_refused() -> None:
     """Both are named."""
     with pytest.raises(TerminalBrazeError, match="lacks the column attributes and identifier"):
-        plan.read_file(pl.DataFrame({"x": ["a"]}), told(), BRAZE)
+        plan.read_file(pl.DataFrame({"x": ["a"]}), told(), BRAZE, [])
 
 
 @pytest.mark.parametrize(
@@ -358,3 +363,52 @@ def test_names_and_values_that_would_do_harm_are_refused(braze: Braze, sentence:
     """Before anything is compared."""
     with pytest.raises(TerminalBrazeError, match=sentence):
         plan.names(braze)
+
+
+@pytest.mark.parametrize("value", [None, "lapsed"])
+def test_whoever_holds_nothing_does_not_lapse(value: str | None) -> None:
+    """Removed before, or told nothing but null: a lapsed value that the study got since isn't for them."""
+    before = told(removed={"churn_segment": None, "churn_score": None}, nothing={})
+    made = plan.make(scored(("x", "low", 1)), before, Braze(lapsed_value=value))
+    assert made.changes["identifier"].to_list() == ["x"]
+
+
+def test_no_change_at_all_may_be_the_limit() -> None:
+    """max_change_rate 0 allows no run that moves more than fifty."""
+    before = told(**{f"u{i}": HIGH for i in range(60)})
+    none = BRAZE.model_copy(update={"max_change_rate": 0.0})
+    flips = {n: scored(*[(f"u{i}", "low" if i < n else "high", 80) for i in range(60)]) for n in (50, 51)}
+    assert plan.beyond_limits(plan.make(flips[50], before, none), none) == {}
+    assert "change_rate" in plan.beyond_limits(plan.make(flips[51], before, none), none)
+
+
+def test_taking_back_leaves_out_the_gone_and_what_is_already_so() -> None:
+    """The opted-out get nothing back; whoever holds the old value again isn't written; the unsure get everything."""
+    made = plan.make(
+        scored(("a", "low", 80), ("b", "low", 80), ("c", "low", 80), ("out", "low", 80)),
+        told(a=HIGH, b=HIGH, c=HIGH, out=HIGH),
+        BRAZE,
+    )
+    now = pl.concat(
+        [told(a=HIGH, out={**HIGH, "churn_segment": "low"}), told(True, b={**HIGH, "churn_segment": "low"})]
+    )
+    back = plan.restored(made.changes, now, BRAZE, gone=["out"])
+    assert writes(back) == {"b": HIGH, "c": {"churn_segment": "high"}}
+
+
+def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
+    """Refused once: at the end; five times: held back until the write changes; another write is as good as new."""
+    made = plan.make(scored(("a", "low", 1), ("b", "low", 1), ("c", "low", 1), ("d", "low", 1)), told(), BRAZE)
+    text = '{"churn_segment":"low","churn_score":1}'
+    rows = [("a", text, 1), ("b", text, 5), ("c", '{"churn_score":2}', 9)]
+    refusals = pl.DataFrame(rows, schema=["identifier", "attributes", "n"], orient="row")
+    kept, n_trusted = plan.without_refused(made, refusals)
+    assert (kept.changes["identifier"].to_list()[-1], kept.held_back.to_list(), n_trusted) == ("a", ["b"], 2)
+    assert sorted(kept.changes["identifier"]) == ["a", "c", "d"]
+    assert kept.changes.columns == made.changes.columns
+
+
+def test_a_nul_in_an_identifier_keeps_nobody_else_from_being_told() -> None:
+    """No database takes it, so it is left out."""
+    made = plan.make(scored(("a\x00", "low", 1), ("b", "low", 1)), told(), BRAZE)
+    assert (made.changes["identifier"].to_list(), made.undeliverable.to_list()) == (["b"], ["a\x00"])

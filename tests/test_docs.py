@@ -77,7 +77,18 @@ def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
     """Uncommented, churn.toml knows every key there is; as it stands, it is the default study."""
     raw = (HOME / "churn.toml").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?(\w+) = ", raw, re.MULTILINE))
-    tables = {"extracts", "activity", "windows", "backtest", "segments", "identity", "privacy", "gates", "braze", "policy"}
+    tables = {
+        "extracts",
+        "activity",
+        "windows",
+        "backtest",
+        "segments",
+        "identity",
+        "privacy",
+        "gates",
+        "braze",
+        "policy",
+    }
     assert named == set(_keys(Study)) - tables
     shown = parse(tomllib.loads(raw), HOME)
     assert shown == parse({"extracts": [{"source": "appsflyer", "path": "data/raw/appsflyer"}]}, HOME)

@@ -39,7 +39,7 @@ ONLY_IN = {
     "polars_hash": {"tables.py"},
     "scipy": {"identity.py"},
     "filelock": {"events.py", "braze/database.py"},
-    "aiohttp": {"sandbox/server.py"},
+    "aiohttp": {"sandbox/server.py", "braze/client.py"},
     "pydantic": {"study.py"},
     "typer": {"cli.py", "demo.py"},
     "pickle": set(),

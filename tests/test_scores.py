@@ -38,6 +38,16 @@ def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) 
     assert findings["passed"].all()
 
 
+def test_an_export_addresses_users_as_the_study_says_now(fitted: tuple[Study, Store, Model]) -> None:
+    """Scored for external ids, exported by e-mail: whose address isn't known isn't addressed at all."""
+    study, target, one = fitted
+    table = scores.make(target, study, one, snapshots.covered_end(target))
+    assert table["identifier"].equals(table["user_id"].alias("identifier"))
+    by_mail = study.model_copy(update={"braze": study.braze.model_copy(update={"identifier": "email"})})
+    assert scores.addressed(target, by_mail, table)["identifier"].null_count() == table.height
+    assert scores.addressed(target, study, table).equals(table)
+
+
 def test_who_is_forgotten_while_scores_are_made_is_not_written(fitted: tuple[Study, Store, Model]) -> None:
     """Erased between scoring and writing: the scores file holds everybody else."""
     study, target, one = fitted

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import aiohttp
 import httpx
 import stamina
 from httpx_aiohttp import HttpxAiohttpClient
@@ -27,6 +28,8 @@ from churn.study import Braze
 log = logging.getLogger(__name__)
 KEY_VARIABLE = "CHURN_BRAZE_KEY"
 T = TypeVar("T")
+POLL_SECONDS = 0.2
+CONFIRM_SECONDS = 2.0  # a request that waited longer makes sure first that the ledger is still ours
 MAX_REJECTED_IN_A_ROW = 150  # two full batches of which nobody was taken: something is wrong with all of it
 
 
@@ -35,6 +38,8 @@ def key_from_environment() -> str:
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
         raise TerminalBrazeError(f"{KEY_VARIABLE} is not set: export a REST key that has the permission users.track")
+    if not (key.isascii() and key.isprintable()):
+        raise TerminalBrazeError(f"{KEY_VARIABLE} holds characters that no key has: copy it again")
     return key
 
 
@@ -43,6 +48,9 @@ class Book(Protocol):
 
     async def reserve(self, position: int) -> None:
         """Return once it is durable that positions up to this one may be under way; BrazeError if it can't be."""
+
+    async def confirm(self) -> None:
+        """Return once it is sure that the run may still be written down; BrazeError if it can't be."""
 
     def answered(self, part: Range, rejected: dict[int, str]) -> None:
         """Braze took the positions of ``part`` but for the rejected, whose reasons stand by position in the plan."""
@@ -73,14 +81,18 @@ def send(
     key: str,
     book: Book,
     progress: bool = True,
+    n_trusted: int | None = None,
 ) -> Sent:
     """Send every range of the plan; tells ``book`` what became of each.
 
+    ``n_trusted``: positions from this one on were refused before, and are no sign that something is wrong; null: none.
+
     Works where an event loop already runs, as in Jupyter: the sending has a thread and loop of its own.
     """
-    logging.getLogger("stamina").setLevel(logging.ERROR)  # a line for each retry, without saying why
+    for name in ("stamina", "httpx"):  # a line for each retry, one for each request
+        logging.getLogger(name).setLevel(logging.ERROR)
     bar = tqdm(total=len(ranges), desc="sending", unit="batch", disable=not progress)
-    job = _Job(iter(ranges), body, braze, key, book, bar)
+    job = _Job(iter(ranges), body, braze, key, book, bar, n_trusted)
     _run_apart(job.run(), job.interrupt)
     return Sent(
         job.error,
@@ -97,7 +109,7 @@ def probe(braze: Braze, key: str, body: bytes) -> tuple[int, dict[str, str], byt
 
     async def once() -> tuple[int, dict[str, str], bytes]:
         async with connected(braze, key) as client:
-            response = await _post(client, braze, body)
+            response = await _post(client, braze, body, is_first=True)
             return response.status_code, _lower(response.headers), response.content
 
     return _run_apart(once())
@@ -106,15 +118,18 @@ def probe(braze: Braze, key: str, body: bytes) -> tuple[int, dict[str, str], byt
 def _run_apart(work: Coroutine[Any, Any, T], interrupt: Callable[[], None] = lambda: None) -> T:
     """Run a coroutine in a thread and loop of its own: in Jupyter a loop runs already.
 
-    On Ctrl-C ``interrupt`` is called once, and the end is waited for.
+    On Ctrl-C ``interrupt`` is called, and the end is waited for.
     """
     with ThreadPoolExecutor(1, "braze") as pool:
         running = pool.submit(asyncio.run, work)
-        try:
-            return running.result()
-        except KeyboardInterrupt:
-            interrupt()
-            return running.result()
+        while True:
+            try:
+                return running.result(timeout=POLL_SECONDS)  # a wait without end would not see Ctrl-C
+            except TimeoutError:
+                if running.done():
+                    raise
+            except KeyboardInterrupt:
+                interrupt()
 
 
 @asynccontextmanager
@@ -138,6 +153,9 @@ class _Part:
     range: Range
     unclear: bool = False
     n_failures: int = 0
+    failing_seconds: float = 0.0
+    asked_at: float = 0.0
+    confirmed_at: float = field(default_factory=time.monotonic)
 
     @property
     def n(self) -> int:
@@ -152,6 +170,7 @@ class _Job:
     key: str = field(repr=False)
     book: Book
     bar: Any
+    n_trusted: int | None = None
     error: BrazeError | None = None
     n_requests: int = 0
     n_retries: int = 0
@@ -195,52 +214,55 @@ class _Job:
                     todo += [_Part(r, one.unclear or answer.again == "singly") for r in reversed(parts)]
                 else:
                     self.book.answered(one.range, {one.range[0] + i: why for i, why in answer.rejected.items()})
-                    self._stop_if_all_are_refused(answer, one.n)
+                    self._stop_if_all_are_refused(answer, one)
         except BrazeError as error:
             for left in todo:
                 self.book.lost(left.range, str(error), attempted=left.unclear)
             raise
 
-    def _stop_if_all_are_refused(self, answer: Answer, n: int) -> None:
-        taken = len(answer.rejected) < n
-        self.n_rejected_in_a_row = 0 if taken else self.n_rejected_in_a_row + n
+    def _stop_if_all_are_refused(self, answer: Answer, part: _Part) -> None:
+        if self.n_trusted is not None and part.range[1] >= self.n_trusted:
+            return
+        taken = len(answer.rejected) < part.n
+        self.n_rejected_in_a_row = 0 if taken else self.n_rejected_in_a_row + part.n
         if self.n_rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
-            why = next(iter(answer.rejected.values()))
-            raise TerminalBrazeError(f"Braze rejected {self.n_rejected_in_a_row} users in a row, the last with: {why}")
+            raise TerminalBrazeError(f"Braze rejected {self.n_rejected_in_a_row} users in a row")
 
     async def _deliver(self, client: httpx.AsyncClient, part: _Part) -> Answer:
         body = self.body(part.range)
-        retries = stamina.retry_context(
-            on=lambda error: self._wait(error, part), attempts=None, timeout=self.braze.retry_seconds
-        )
+        retries = stamina.retry_context(on=lambda error: self._wait(error, part), attempts=None, timeout=None)
         async for attempt in retries:
             with attempt:
-                return await self._once(client, body, part.n)
+                return await self._once(client, body, part)
         raise AssertionError("stamina ends with a result or an error")
 
     def _wait(self, error: Exception, part: _Part) -> bool | float:
-        """How long to wait before the next attempt; False ends it."""
+        """How long to wait before the next attempt; False ends it. Only time spent failing counts, no pause."""
         if not isinstance(error, TransientBrazeError):
             return False
         self.n_retries += 1
-        self.n_lost += 1
+        self.n_lost += error.was_sent
+        part.unclear |= error.was_sent
         part.n_failures += 1
-        part.unclear = True  # it may have been applied, though nobody said so
-        return pace.full_jitter(part.n_failures) if error.wait_seconds is None else error.wait_seconds
+        wait = pace.full_jitter(part.n_failures) if error.wait_seconds is None else error.wait_seconds
+        part.failing_seconds += time.monotonic() - part.asked_at + wait
+        return wait if part.failing_seconds < self.braze.retry_seconds and not self.error else False
 
-    async def _once(self, client: httpx.AsyncClient, body: bytes, n: int) -> Answer:
+    async def _once(self, client: httpx.AsyncClient, body: bytes, part: _Part) -> Answer:
         """One request, again while the answer is 429: that asks all workers to wait, and counts as no failure."""
         for n_limited in itertools.count(1):
-            await self.pace.turn()
-            self._check_going_on()
-            asked = time.monotonic()
-            response = await _post(client, self.braze, body)
-            self.answering += time.monotonic() - asked
+            await self.pace.turn(self._check_going_on)
+            if time.monotonic() - part.confirmed_at > CONFIRM_SECONDS:
+                await self.book.confirm()
+                part.confirmed_at = time.monotonic()
+            part.asked_at = time.monotonic()
+            response = await _post(client, self.braze, body, is_first=not self.n_answers)
+            self.answering += time.monotonic() - part.asked_at
             self.n_answers += 1
             headers = _lower(response.headers)
             self.pace.note(headers)
             if response.status_code != 429:
-                return self._read(response, headers, n)
+                return self._read(response, headers, part.n)
             self.n_retries += 1
             wait = pace.hint(headers, time.time())
             self.pace.hold(pace.full_jitter(n_limited) if wait is None else wait)
@@ -250,7 +272,7 @@ class _Job:
         try:
             answer = answers.read(response.status_code, response.content, n, self.key)
         except TransientBrazeError as error:
-            raise TransientBrazeError(str(error), pace.hint(headers, time.time())) from None
+            raise TransientBrazeError(str(error), pace.hint(headers, time.time(), pace.AFTER)) from None
         self.n_requests += 1
         return answer
 
@@ -262,21 +284,24 @@ class _Job:
             raise TerminalBrazeError(f"max_run_minutes ({minutes:g}) are over")
 
 
-async def _post(client: httpx.AsyncClient, braze: Braze, body: bytes) -> httpx.Response:
+async def _post(client: httpx.AsyncClient, braze: Braze, body: bytes, is_first: bool) -> httpx.Response:
     try:
         return await client.post(braze.path, content=body)
-    except httpx.TransportError as error:
-        raise _lost(error, braze.endpoint) from None
+    except (httpx.RequestError, aiohttp.ClientError) as error:  # the transport doesn't translate all of its own
+        raise _lost(error, braze.endpoint, is_first) from None
 
 
 def _lower(headers: httpx.Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _lost(error: httpx.TransportError, endpoint: str) -> BrazeError:
+def _lost(error: Exception, endpoint: str, is_first: bool) -> BrazeError:
     # The transport calls a lost connection by the same name as a refused one; only what it was made from tells.
-    cause = type(error.__cause__ or error).__name__
-    loopback = httpx.URL(endpoint).host in {"127.0.0.1", "localhost", "::1"}
-    if loopback and cause.startswith("ClientConnector"):
+    cause = error.__cause__ or error
+    if not isinstance(cause, aiohttp.ClientConnectorError):
+        return TransientBrazeError(f"no answer from {endpoint} ({type(cause).__name__})")
+    if httpx.URL(endpoint).host in {"127.0.0.1", "localhost", "::1"}:
         return TerminalBrazeError(f"nobody answers at {endpoint}; start the stand-in with `churn sandbox`")
-    return TransientBrazeError(f"no answer from {endpoint} ({cause})")
+    if is_first and isinstance(cause, aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorCertificateError):
+        return TerminalBrazeError(f"{endpoint} can't be reached ({type(cause).__name__}): is the endpoint right?")
+    return TransientBrazeError(f"{endpoint} can't be reached ({type(cause).__name__})", was_sent=False)

@@ -35,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from churn.errors import TerminalBrazeError
 
 SCHEMA_VERSION = 2
+ADDRESSES = "write sqlite:///FILE or postgresql+psycopg://HOST/DATABASE, which needs `pip install 'churn[postgres]'`"
 ADVISORY_LOCK = 7_246_113_095  # of PostgreSQL, per database: any number nobody else uses
 
 _metadata = MetaData()
@@ -119,16 +120,18 @@ def opened(url: str, endpoint: str, workspace: str, kind: str, wait_seconds: flo
     ``wait_seconds``: how long to wait for another run to end before TerminalBrazeError is raised; null: don't wait, and
     go on with ``is_alone`` false, which is enough for reading. No message shows the URL's password.
     """
+    name = _shown(url)
     engine = _engine(url)
     try:
-        with guarded(f"the ledger {engine.url.render_as_string()} can't be opened"):
+        with guarded(f"the ledger {name} can't be opened"):
             connection = engine.connect()
         with connection, _lock(url, connection, wait_seconds) as is_alone:
-            with guarded(f"the ledger {engine.url.render_as_string()} can't be opened"):
+            with guarded(f"the ledger {name} can't be opened"):
                 _prepare(connection, url, is_alone)
                 place = _place(connection, endpoint, workspace, kind)
                 connection.commit()
-            yield Ledger(connection, place, kind, is_alone)
+            with guarded(f"the ledger {name} failed; nothing more is sent, and the next export works it out"):
+                yield Ledger(connection, place, kind, is_alone)
     finally:
         engine.dispose()
 
@@ -149,17 +152,25 @@ def guarded(what: str) -> Iterator[None]:
         raise TerminalBrazeError(f"{what} ({cause})") from None
 
 
+def _shown(url: str) -> str:
+    """An address for messages: no user, no password, nothing of the query."""
+    try:
+        address = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise TerminalBrazeError(f"the ledger's address is none; {ADDRESSES}") from None
+    at = f"{address.host}:{address.port}/" if address.host else ""
+    return f"{address.get_backend_name()}://{at}{address.database}"
+
+
 def _engine(url: str) -> Engine:
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
         Path(address.database or "").parent.mkdir(parents=True, exist_ok=True)
     try:
-        engine = create_engine(url)
+        engine = create_engine(url, hide_parameters=True)  # which are user ids
     except (SQLAlchemyError, ImportError) as error:
-        raise TerminalBrazeError(
-            f"the ledger {address.render_as_string()} can't be opened ({type(error).__name__}); "
-            "PostgreSQL needs `pip install 'churn[postgres]'`"
-        ) from None
+        said = f"the ledger {_shown(url)} can't be opened ({type(error).__name__})"
+        raise TerminalBrazeError(f"{said}; {ADDRESSES}") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
     return engine
@@ -227,7 +238,7 @@ def _prepare(connection: Connection, url: str, is_alone: bool) -> None:
 def _upgrade_from_1(connection: Connection, url: str) -> None:
     """Version 1 had a row per attribute and no plans: what was told is taken over, a copy is left beside it."""
     if connection.dialect.name == "sqlite":
-        copy = Path(f"{make_url(url).database}.v1")
+        copy = _old_copy(url)
         if not copy.exists():
             backup(connection, copy)
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # else each DROP would be final by itself
@@ -258,6 +269,16 @@ def _upgrade_from_1(connection: Connection, url: str) -> None:
 def dumps(values: dict[str, Any]) -> str:
     """Attributes as the ledger and the request hold them."""
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def _old_copy(url: str) -> Path:
+    return Path(f"{make_url(url).database}.v1")
+
+
+def drop_old_copy(url: str) -> None:
+    """Remove what an upgrade left beside the ledger: people who are to be forgotten may stand there."""
+    if make_url(url).get_backend_name() == "sqlite":
+        _old_copy(url).unlink(missing_ok=True)
 
 
 def add_names(connection: Connection, place: int, names: Iterable[str]) -> None:

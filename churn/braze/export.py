@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from churn import segments
 from churn.braze import client, database, ledger, payload, plan
 from churn.braze.client import Sent
 from churn.braze.database import Ledger
@@ -26,8 +27,12 @@ from churn.tables import check_gates, digest
 
 log = logging.getLogger(__name__)
 OUTCOMES = {"identifier": pl.String, "outcome": pl.String, "reason": pl.String}
+ID_LIST = "churn_"  # how the files begin, so that no others are touched
+EXPORT = "export"
 PLANNED, REJECTED = "planned", "rejected"
+HELD_BACK = f"refused {plan.MAX_REFUSALS} times; not tried again until it changes, but by `churn braze resend`"
 UNDELIVERABLE = "the identifier is empty or too long for Braze"
+WAIT_SECONDS = 600.0  # for another run to end
 ANSWER_SECONDS = 0.1  # how long an answer is taken to need before any was seen
 BATCHES_AHEAD = 4  # reserved per worker: so many may count as unknown after a crash without having been sent
 
@@ -69,7 +74,7 @@ def run(
         gone = [*ledger.forgotten(book), *opted_out]
         return plan.make(scores, ledger.told(book), study.braze, told_names=ledger.names(book), gone=gone)
 
-    done = _export(study, "export", run_id, make, send, accept, progress)
+    done = _export(study, EXPORT, run_id, make, send, accept, progress)
     outcomes = _with_unchanged(done.outcomes, scores)
     summary = {
         "n_scored": scores.height,
@@ -80,18 +85,33 @@ def run(
 
 
 def restore(
-    study: Study, bad_run: str, *, run_id: str, send: bool = False, accept: Sequence[str] = (), progress: bool = True
+    study: Study,
+    bad_run: str,
+    *,
+    run_id: str,
+    send: bool = False,
+    accept: Sequence[str] = (),
+    opted_out: Sequence[str] = (),
+    progress: bool = True,
 ) -> Export:
     """Send the values from before a run to everybody whom no later run has told anything else."""
 
     def make(book: Ledger) -> Plan:
-        return plan.restored(ledger.restorable(book, bad_run), study.braze)
+        gone = [*ledger.forgotten(book), *opted_out]
+        return plan.restored(ledger.restorable(book, bad_run), ledger.told(book), study.braze, gone)
 
     return _export(study, f"restore {bad_run}", run_id, make, send, accept, progress)
 
 
 def resend(
-    study: Study, file: Path, *, run_id: str, send: bool = False, accept: Sequence[str] = (), progress: bool = True
+    study: Study,
+    file: Path,
+    *,
+    run_id: str,
+    send: bool = False,
+    accept: Sequence[str] = (),
+    opted_out: Sequence[str] = (),
+    progress: bool = True,
 ) -> Export:
     """Send a file of rejects, mended by hand: a CSV with the columns identifier and attributes."""
     try:
@@ -100,24 +120,29 @@ def resend(
         raise InputError(f"{file} can't be read ({type(error).__name__})") from None
 
     def make(book: Ledger) -> Plan:
-        return plan.read_file(frame, ledger.told(book), study.braze)
+        gone = [*ledger.forgotten(book), *opted_out]
+        return plan.read_file(frame, ledger.told(book), study.braze, segments.names(study), gone)
 
     return _export(study, f"resend {file.name}", run_id, make, send, accept, progress)
 
 
-def opened(study: Study, wait_seconds: float | None = 60.0) -> Any:
+def opened(study: Study, wait_seconds: float | None = WAIT_SECONDS) -> Any:
     """The study's ledger; see ``database.opened``."""
     braze = study.braze
     return database.opened(study.ledger_url, braze.endpoint, braze.workspace, braze.kind, wait_seconds)
 
 
-def forget(study: Study, identifiers: Sequence[str]) -> int:
-    """Forget users in the ledger and drop id lists; returns for how many a null write waits for the next export."""
+def forget(study: Study, identifiers: Callable[[str], Sequence[str]]) -> int:
+    """Forget users in the ledger and drop id lists; returns for how many a null write waits for the next export.
+
+    ``identifiers`` gives theirs by kind, since the study may have addressed them otherwise before.
+    """
     _drop_id_lists(study)
-    if not identifiers or not database.exists_at(study.ledger_url):
+    database.drop_old_copy(study.ledger_url)
+    if not database.exists_at(study.ledger_url):
         return 0
     with opened(study) as book:
-        return ledger.forget(book, identifiers)
+        return sum(ledger.forget(book, identifiers(kind), kind) for kind in ledger.kinds(book))
 
 
 def _export(
@@ -131,12 +156,13 @@ def _export(
 ) -> Export:
     braze = study.braze
     key = client.key_from_environment() if send else ""
-    with opened(study, 60.0 if send else None) as book:
+    with opened(study, WAIT_SECONDS if send else None) as book:
         if not book.is_alone:
             log.warning("another export is running: what it has yet to tell is shown as still to be told")
         elif n_unknown := ledger.settle(book):
             log.warning("a run was interrupted; %d users may or may not have been reached", n_unknown)
-        drafted = make(book)
+        refusals = ledger.refusals(book)
+        drafted, n_trusted = plan.without_refused(make(book), refusals if what == EXPORT else refusals.clear())
         items = payload.items(drafted.changes, braze.kind, braze.create_unknown_users)
         ranges = payload.batches(items.str.len_bytes().to_list(), braze.batch_size, braze.max_body_bytes)
         beyond = plan.beyond_limits(drafted, braze)
@@ -146,7 +172,9 @@ def _export(
         results: list[Result] = []
         if send:
             plan.check_limits(beyond, accept)
-            results = _send(book, _Sending(drafted, items, ranges, braze, key, run_id, what, progress), summary)
+            results = _send(
+                book, _Sending(drafted, n_trusted, items, ranges, braze, key, run_id, what, progress), summary
+            )
     outcomes = _outcomes(drafted, results, PLANNED if not send else NOT_ATTEMPTED)
     return Export(summary, plan.transitions(drafted), outcomes, _samples(drafted, braze))
 
@@ -154,6 +182,7 @@ def _export(
 @dataclass(frozen=True)
 class _Sending:
     drafted: Plan
+    n_trusted: int
     items: pl.Series
     ranges: list[payload.Range]
     braze: Braze
@@ -175,7 +204,7 @@ def _send(book: Ledger, job: _Sending, summary: dict[str, Any]) -> list[Result]:
         _wait_for_late_requests(book, braze)
     ahead = BATCHES_AHEAD * braze.concurrency * braze.batch_size
     with Recorder(book, started, ahead) as recorder:
-        sent = client.send(job.ranges, job.body, braze, job.key, recorder, job.progress)
+        sent = client.send(job.ranges, job.body, braze, job.key, recorder, job.progress, job.n_trusted)
     summary |= _counts(recorder.results, sent)
     error = str(sent.error) if sent.error else None
     ledger.finish(book, started, changes.height, {**summary, "error": error}, lost=sent.n_lost > 0)
@@ -209,17 +238,22 @@ def _counts(results: Sequence[Result], sent: Sent) -> dict[str, Any]:
 
 
 def _outcomes(drafted: Plan, results: Sequence[Result], default: str) -> pl.DataFrame:
-    outcome, reason = [default] * drafted.changes.height, [""] * drafted.changes.height
+    identifiers = drafted.changes["identifier"]
+    outcome, reason = [default] * len(identifiers), [""] * len(identifiers)
     for result in results:
         for position in range(result.first, result.last + 1):
             outcome[position], reason[position] = result.outcome, result.reason
         for position, why in result.rejected:
-            outcome[position], reason[position] = REJECTED, why
+            # A report is no place for ids, and Braze may repeat them.
+            outcome[position], reason[position] = REJECTED, why.replace(identifiers[position], "…")
     planned = drafted.changes.select(
         "identifier", outcome=pl.Series(outcome, dtype=pl.String), reason=pl.Series(reason, dtype=pl.String)
     )
-    refused = pl.DataFrame(drafted.undeliverable).with_columns(outcome=pl.lit(REJECTED), reason=pl.lit(UNDELIVERABLE))
-    return pl.concat([planned, refused])
+    never = {UNDELIVERABLE: drafted.undeliverable, HELD_BACK: drafted.held_back}
+    refused = [
+        pl.DataFrame(who).with_columns(outcome=pl.lit(REJECTED), reason=pl.lit(why)) for why, who in never.items()
+    ]
+    return pl.concat([planned, *refused])
 
 
 def _with_unchanged(outcomes: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
@@ -258,19 +292,20 @@ def write_id_lists(scores: pl.DataFrame, study: Study, opted_out: Sequence[str] 
     folder = study.path(braze.id_lists)
     folder.mkdir(parents=True, exist_ok=True)
     _drop_id_lists(study)
-    fits = pl.col("identifier").str.len_bytes().is_between(1, payload.max_bytes(braze.kind))
-    users = scores.filter(fits, ~pl.col("identifier").is_in(list(opted_out))).sort("identifier")
+    users = scores.filter(payload.is_deliverable(braze.kind), ~pl.col("identifier").is_in(list(opted_out))).sort(
+        "identifier"
+    )
     for (segment,), mine in users.partition_by("segment", as_dict=True).items():
         column = mine.select(pl.col("identifier").alias(braze.identifier))
         if braze.alias_label:
             column = column.select(user_alias_name=braze.identifier, user_alias_label=pl.lit(braze.alias_label))
-        column.write_csv(folder / f".{segment}.unfinished")
-        (folder / f".{segment}.unfinished").replace(folder / f"{segment}.csv")
+        column.write_csv(folder / f"{ID_LIST}{segment}.unfinished")
+        (folder / f"{ID_LIST}{segment}.unfinished").replace(folder / f"{ID_LIST}{segment}.csv")
 
 
 def _drop_id_lists(study: Study) -> None:
     if study.braze.id_lists is not None:
-        for file in study.path(study.braze.id_lists).glob("*.csv"):
+        for file in study.path(study.braze.id_lists).glob(f"{ID_LIST}*"):
             file.unlink()
 
 

@@ -14,10 +14,11 @@ import polars as pl
 from sqlalchemy import Connection, Select, Table, and_, case, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from churn.braze.database import ANSWERS, FORGOTTEN, PLACES, PLAN, REJECTS, RUNS, TOLD, Ledger, add_names, guarded
+from churn.braze.database import ANSWERS, FORGOTTEN, PLACES, PLAN, REJECTS, RUNS, TOLD, Ledger, add_names
 from churn.errors import TerminalBrazeError
 
 ROWS = 100_000  # read and written at once
+NAMES = 500  # in one statement
 KEEP_SECONDS = 90 * 86_400  # plans of older runs are dropped: they can't be restored any more
 SENT, UNKNOWN, NOT_ATTEMPTED = "sent", "unknown", "not attempted"
 CHANGES = {"identifier": pl.String, "before": pl.String, "after": pl.String, "attributes": pl.String}
@@ -56,12 +57,10 @@ def told(book: Ledger) -> pl.DataFrame:
 def _frame(connection: Connection, wanted: Select[Any], schema: dict[str, Any]) -> pl.DataFrame:
     """Rows as a frame, a part at a time: as Python objects all of them would need many times the memory."""
     parts = []
-    with guarded("the ledger can't be read"):
-        rows = connection.execute(wanted.execution_options(stream_results=True, yield_per=ROWS))
-        for part in rows.partitions():
-            columns = zip(schema.items(), zip(*part, strict=True), strict=True)
-            parts.append(pl.DataFrame([pl.Series(name, values, kind) for (name, kind), values in columns]))
-        connection.commit()
+    for part in connection.execute(wanted.execution_options(stream_results=True, yield_per=ROWS)).partitions():
+        columns = zip(schema.items(), zip(*part, strict=True), strict=True)
+        parts.append(pl.DataFrame([pl.Series(name, values, kind) for (name, kind), values in columns]))
+    connection.commit()
     return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
@@ -78,15 +77,14 @@ def start(book: Ledger, run_id: str, what: str, changes: pl.DataFrame, attribute
     if not book.is_alone:
         raise TerminalBrazeError("another export is running with this ledger")
     facts = {"run_id": run_id, "place": book.place, "what": what, "started_at": _now(), "reserved": 0}
-    with guarded("the ledger can't be written; nothing was sent"):
-        if book.connection.scalar(select(RUNS.c.run).where(RUNS.c.run_id == run_id)) is not None:
-            raise TerminalBrazeError(f"run {run_id} is in the ledger already; every export needs a run id of its own")
-        book.connection.execute(insert(RUNS).values(**facts, n_users=changes.height))
-        number = book.connection.scalar(select(RUNS.c.run).where(RUNS.c.run_id == run_id)) or 0
-        add_names(book.connection, book.place, attributes)
-        for part in changes.select(list(CHANGES)).with_row_index("position").iter_slices(ROWS):
-            _insert_many(book.connection, PLAN, part.with_columns(run=pl.lit(number)))
-        book.connection.commit()
+    if book.connection.scalar(select(RUNS.c.run).where(RUNS.c.run_id == run_id)) is not None:
+        raise TerminalBrazeError(f"run {run_id} is in the ledger already; every export needs a run id of its own")
+    book.connection.execute(insert(RUNS).values(**facts, n_users=changes.height))
+    number = book.connection.scalar(select(RUNS.c.run).where(RUNS.c.run_id == run_id)) or 0
+    add_names(book.connection, book.place, attributes)
+    for part in changes.select(list(CHANGES)).with_row_index("position").iter_slices(ROWS):
+        _insert_many(book.connection, PLAN, part.with_columns(run=pl.lit(number)))
+    book.connection.commit()
     return Run(int(number), run_id)
 
 
@@ -108,13 +106,12 @@ def record(book: Ledger, run: Run, results: Sequence[Result], reserve: int | Non
     refused = [{"run": run.number, "position": p, "reason": why} for r in results for p, why in r.rejected]
     changed = {"lost_at": at} if any(r.outcome == UNKNOWN for r in results) else {}
     changed |= {"reserved": reserve} if reserve is not None else {}
-    with guarded("the ledger can't be written; nothing more is sent"):
-        for table, rows in ((ANSWERS, answered), (REJECTS, refused)):
-            if rows:
-                book.connection.execute(insert(table), rows)
-        if changed:
-            book.connection.execute(update(RUNS).where(RUNS.c.run == run.number).values(**changed))
-        book.connection.commit()
+    for table, rows in ((ANSWERS, answered), (REJECTS, refused)):
+        if rows:
+            book.connection.execute(insert(table), rows)
+    if changed:
+        book.connection.execute(update(RUNS).where(RUNS.c.run == run.number).values(**changed))
+    book.connection.commit()
 
 
 def settle(book: Ledger) -> int:
@@ -131,6 +128,8 @@ def settle(book: Ledger) -> int:
         sides += [(max(f, row.reserved), t, NOT_ATTEMPTED) for f, t in gaps if t >= row.reserved]
         record(book, run, [Result(f, t, outcome, INTERRUPTED) for f, t, outcome in sides])
         n_unknown += sum(t - f + 1 for f, t, outcome in sides if outcome == UNKNOWN)
+        if row.reserved:  # whatever was under way when it was killed may still arrive
+            book.connection.execute(update(RUNS).where(RUNS.c.run == row.run).values(lost_at=_now()))
         _close(book, run, row.place, {"error": INTERRUPTED})
     return n_unknown
 
@@ -163,12 +162,11 @@ def _close(book: Ledger, run: Run, place: int, summary: dict[str, Any]) -> None:
     new = {name: statement.excluded[name] for name in ("attributes", "unsure", "run")}
     done = {"finished_at": _now(), "summary": json.dumps(summary)}
     old = select(RUNS.c.run).where(RUNS.c.finished_at < _now() - KEEP_SECONDS)
-    with guarded("the ledger can't be written; the next export works it out"):
-        book.connection.execute(statement.on_conflict_do_update(index_elements=["place", "identifier"], set_=new))
-        book.connection.execute(update(RUNS).where(RUNS.c.run == run.number).values(**done))
-        for table in (PLAN, ANSWERS, REJECTS):
-            book.connection.execute(delete(table).where(table.c.run.in_(old)))
-        book.connection.commit()
+    book.connection.execute(statement.on_conflict_do_update(index_elements=["place", "identifier"], set_=new))
+    book.connection.execute(update(RUNS).where(RUNS.c.run == run.number).values(**done))
+    for table in (PLAN, ANSWERS, REJECTS):
+        book.connection.execute(delete(table).where(table.c.run.in_(old)))
+    book.connection.commit()
 
 
 def _reached(number: int, outcomes: Sequence[str]) -> Select[Any]:
@@ -186,7 +184,9 @@ def _reached(number: int, outcomes: Sequence[str]) -> Select[Any]:
 
 def lost_at(book: Ledger) -> int:
     """When a request to this place was last left without an answer, in epoch seconds; 0: never."""
-    return int(book.connection.scalar(select(func.max(RUNS.c.lost_at)).where(RUNS.c.place == book.place)) or 0)
+    at = book.connection.scalar(select(func.max(RUNS.c.lost_at)).where(RUNS.c.place == book.place))
+    book.connection.commit()  # no transaction stays open while somebody waits
+    return int(at or 0)
 
 
 def answer_seconds(book: Ledger) -> float | None:
@@ -204,9 +204,12 @@ def restorable(book: Ledger, run_id: str) -> pl.DataFrame:
     Raises TerminalBrazeError for a run that isn't of this place, or whose plan is no longer kept.
     """
     here = and_(RUNS.c.run_id == run_id, RUNS.c.place == book.place)
-    number = book.connection.scalar(select(RUNS.c.run).where(here))
-    if number is None:
+    found = book.connection.execute(select(RUNS.c.run, RUNS.c.n_users).where(here)).first()
+    if found is None:
         raise TerminalBrazeError(f"the ledger knows no run {run_id} to this endpoint and workspace")
+    number, n_users = found
+    if n_users and not book.connection.scalar(select(exists().where(PLAN.c.run == number))):
+        raise TerminalBrazeError(f"what run {run_id} told is no longer kept; nobody can take it back")
     newest = and_(TOLD.c.place == book.place, TOLD.c.identifier == PLAN.c.identifier, TOLD.c.run == number)
     wanted = select(*[PLAN.c[name] for name in CHANGES]).select_from(PLAN.join(TOLD, newest))
     return _frame(book.connection, wanted.where(PLAN.c.run == number).order_by(PLAN.c.position), CHANGES)
@@ -248,6 +251,21 @@ def rejected(book: Ledger, run_id: str) -> pl.DataFrame:
     return _frame(book.connection, mine, dict.fromkeys(("identifier", "attributes", "reason"), pl.String))
 
 
+def refusals(book: Ledger) -> pl.DataFrame:
+    """Writes that Braze refused in the runs still kept: identifier, attributes, n (how often)."""
+    joined = REJECTS.join(PLAN, and_(PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position))
+    wanted = select(PLAN.c.identifier, PLAN.c.attributes, func.count()).select_from(
+        joined.join(RUNS, RUNS.c.run == REJECTS.c.run)
+    )
+    mine = wanted.where(RUNS.c.place == book.place).group_by(PLAN.c.identifier, PLAN.c.attributes)
+    return _frame(book.connection, mine, {"identifier": pl.String, "attributes": pl.String, "n": pl.Int64})
+
+
+def kinds(book: Ledger) -> list[str]:
+    """Every kind of identifier by which anybody was ever told, wherever."""
+    return list(book.connection.scalars(select(PLACES.c.kind).distinct()))
+
+
 def history(book: Ledger, identifier: str) -> pl.DataFrame:
     """What one user was sent, newest first: run_id, at, before, attributes, outcome, reason."""
     covered = and_(ANSWERS.c.run == PLAN.c.run, PLAN.c.position.between(ANSWERS.c.first, ANSWERS.c.last))
@@ -267,30 +285,36 @@ def history(book: Ledger, identifier: str) -> pl.DataFrame:
     return _frame(book.connection, mine, schema | {"at": pl.Int64}).with_columns(pl.from_epoch("at"))
 
 
-def forget(book: Ledger, identifiers: Sequence[str]) -> int:
+def forget(book: Ledger, identifiers: Sequence[str], kind: str | None = None) -> int:
     """Forget users everywhere in the database; returns how many of them Braze is yet to be told to forget.
 
     Plans and rejects go at once. What Braze was told, at any endpoint, is kept until a null write has taken it back.
+    ``kind`` of the identifiers; null: this place's.
     """
     settle(book)
-    places = select(PLACES.c.place).where(PLACES.c.kind == book.kind)
+    places = select(PLACES.c.place).where(PLACES.c.kind == (kind or book.kind))
     n_waiting = 0
+    _drop_plans(book, identifiers)
     for who in identifiers:
-        planned = exists().where(
-            PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position, PLAN.c.identifier == who
-        )
-        book.connection.execute(delete(REJECTS).where(planned))
-        book.connection.execute(delete(PLAN).where(PLAN.c.identifier == who))
         mine = and_(TOLD.c.identifier == who, TOLD.c.place.in_(places))
         waiting = [row.place for row in book.connection.execute(select(TOLD).where(mine)) if not _is_gone(row)]
         book.connection.execute(delete(TOLD).where(mine, TOLD.c.place.not_in(waiting)))
-        book.connection.execute(delete(FORGOTTEN).where(FORGOTTEN.c.identifier == who))
+        book.connection.execute(delete(FORGOTTEN).where(FORGOTTEN.c.identifier == who, FORGOTTEN.c.place.in_(places)))
         if waiting:
             book.connection.execute(insert(FORGOTTEN), [{"place": place, "identifier": who} for place in waiting])
         n_waiting += bool(waiting)
     book.connection.commit()
     _checkpoint(book)
     return n_waiting
+
+
+def _drop_plans(book: Ledger, identifiers: Sequence[str]) -> None:
+    """Remove people from all plans; that somebody was refused stays, so that a run's counts stay right."""
+    for start in range(0, len(identifiers), NAMES):
+        theirs = PLAN.c.identifier.in_(identifiers[start : start + NAMES])
+        refused = exists().where(PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position, theirs)
+        book.connection.execute(update(REJECTS).where(refused).values(reason="forgotten"))
+        book.connection.execute(delete(PLAN).where(theirs))
 
 
 def _is_gone(row: Any) -> bool:
@@ -305,14 +329,16 @@ def forgotten(book: Ledger) -> list[str]:
 def bury(book: Ledger) -> None:
     """Drop whatever is left of forgotten users once Braze has acknowledged that all their attributes are gone."""
     waiting = forgotten(book)
+    buried = []
     for who in waiting:
         mine = and_(TOLD.c.place == book.place, TOLD.c.identifier == who)
         row = book.connection.execute(select(TOLD).where(mine)).first()
         if row is None or _is_gone(row):
             book.connection.execute(delete(TOLD).where(mine))
-            book.connection.execute(delete(PLAN).where(PLAN.c.identifier == who))
             gone = and_(FORGOTTEN.c.place == book.place, FORGOTTEN.c.identifier == who)
             book.connection.execute(delete(FORGOTTEN).where(gone))
+            buried.append(who)
+    _drop_plans(book, buried)
     book.connection.commit()
     if waiting:
         _checkpoint(book)

@@ -3,25 +3,29 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 EPOCH = 1e9  # a larger rate-limit reset is a point in time, a smaller one the seconds left
 HOUR = 3600.0  # Braze's windows start anew on the clock hour, so no pause need be longer
 CATCH_UP_SECONDS = 0.1  # by so much a turn may come early after one that came late: timers are coarse
+AFTER, RESET = ("x-ratelimit-retry-after", "retry-after"), "x-ratelimit-reset"
+SLICE_SECONDS = 0.5  # of a wait, after which it is asked whether to go on at all
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
 
 
-def hint(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds the server asks us to wait, from whichever header came; null without any.
+def hint(headers: Mapping[str, str], now: float, names: Sequence[str] = (*AFTER, RESET)) -> float | None:
+    """Seconds the server asks us to wait, from whichever of these headers came; null without any.
+
+    The reset of a limit comes with every answer, so of one that isn't 429 only AFTER tells when to try again.
 
     >>> hint({"x-ratelimit-reset": "1700000007"}, now=1700000000.0)
     7.0
     >>> hint({"x-ratelimit-retry-after": "3", "x-ratelimit-reset": "1700000007"}, now=1700000000.0)
     3.0
     """
-    for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
+    for name in names:
         value = _number(headers, name)
         if value is not None:
             return min(HOUR, max(0.0, value - now if value > EPOCH else value))
@@ -61,11 +65,16 @@ class Pace:
     _held_until: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def turn(self) -> None:
-        """Wait for the next turn; over any time longer than CATCH_UP_SECONDS the ceilings hold."""
+    async def turn(self, check: Callable[[], None] = lambda: None) -> None:
+        """Wait for the next turn; over any time longer than CATCH_UP_SECONDS the ceilings hold.
+
+        ``check`` is called again and again meanwhile, and raises to end the waiting.
+        """
         async with self._lock:
+            check()
             while (wait := self._wait()) > 0:
-                await self.sleep(wait)
+                await self.sleep(min(wait, SLICE_SECONDS))
+                check()
             now = self.clock()
             due = max(self._next_at, now - CATCH_UP_SECONDS) if self._next_at > 0 else now
             self._next_at = due + 1 / self.per_second

@@ -53,6 +53,12 @@ def max_bytes(kind: str) -> int:
     return MAX_ALIAS_BYTES if kind.startswith("user_alias:") else MAX_EXTERNAL_ID_BYTES
 
 
+def is_deliverable(kind: str) -> pl.Expr:
+    """Whether Braze can take the column ``identifier``: not empty, not too long, no NUL, which no database takes."""
+    text = pl.col("identifier")
+    return text.str.len_bytes().is_between(1, max_bytes(kind)) & ~text.str.contains("\x00", literal=True)
+
+
 def items(writes: pl.DataFrame, kind: str, create_unknown_users: bool) -> pl.Series:
     """Attribute objects as JSON text, one per row of ``writes``: identifier, attributes. A null value removes.
 

@@ -5,8 +5,9 @@ are the same.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -17,9 +18,11 @@ from churn.errors import GateError, TerminalBrazeError
 from churn.study import Braze
 from churn.tables import stable_hash
 
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 NONE, REMOVED = "none", "removed"
 NULL = "null"
 MIN_MOVED = 50  # users who change segment, below which no share of them is too much
+MAX_REFUSALS = 5
 SCORED, LAPSED, GONE = "scored", "lapsed", "gone"
 
 
@@ -31,12 +34,14 @@ class Plan:
     (scored, lapsed or gone), was, becomes (segments; ``none``, ``removed``; null where the segment stays), moved
     (whether the run changes the segment of somebody who had one), n_points. ``undeliverable``: identifiers that Braze
     can't take. ``n_known``: users who hold anything we told. ``names``: attributes written.
+    ``held_back``: identifiers whose write was refused too often to try it again.
     """
 
     changes: pl.DataFrame
     undeliverable: pl.Series
     n_known: int
     names: list[str]
+    held_back: pl.Series = field(default_factory=lambda: pl.Series("identifier", [], pl.String))
 
 
 def names(braze: Braze) -> list[str]:
@@ -73,6 +78,9 @@ def make(
             for name in current + former
         ]
     )
+    # Whoever holds nothing of ours has nothing to lapse from.
+    holds = pl.any_horizontal(pl.col(f"before:{name}").is_not_null() for name in current + former) | pl.col("unsure")
+    users = users.filter((pl.col("why") != LAPSED) | holds)
     users = users.with_columns([value.alias(f"wanted:{name}") for name, value in _wanted(braze, former, at).items()])
     users = users.with_columns([due.alias(f"send:{name}") for name, due in _due(braze, former).items()])
     return _plan(users, braze, current + former)
@@ -156,7 +164,7 @@ def _plan(users: pl.DataFrame, braze: Braze, written: list[str]) -> Plan:
         pl.sum_horizontal(pl.col(f"send:{name}").cast(pl.Int64) for name in written).alias("n_points"),
     )
     changes = changes.with_columns(order=stable_hash("identifier")).sort("order", "identifier").drop("order")
-    fits = pl.col("identifier").str.len_bytes().is_between(1, payload.max_bytes(braze.kind))
+    fits = payload.is_deliverable(braze.kind)
     n_known = int(users.select(holds_any.sum()).item())
     return Plan(changes.filter(fits), changes.filter(~fits)["identifier"], n_known, written)
 
@@ -173,28 +181,50 @@ def _plain(column: str, nothing: str) -> pl.Expr:
     return pl.col(column).fill_null(NULL).replace(NULL, nothing).str.strip_chars('"')
 
 
-def from_rows(rows: Iterable[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]], braze: Braze) -> Plan:
-    """A plan of given writes: identifier, held before, held after, attributes to write."""
-    made = [_row(who, before, after, attributes, braze.segment_attribute) for who, before, after, attributes in rows]
+def from_values(
+    values: Mapping[str, dict[str, Any]], told: pl.DataFrame, braze: Braze, gone: Sequence[str] = ()
+) -> Plan:
+    """A plan of given writes: attributes by identifier. The ``gone`` are left out, and so is what is as it was told."""
+    held = {who: (text, unsure) for who, text, unsure in told.iter_rows() if who in values}
+    rows = []
+    for who, wanted in values.items():
+        text, unsure = held.get(who, ("{}", False))
+        before = json.loads(text)
+        # Of somebody who may or may not have been reached all is told again.
+        due = before | wanted if unsure else {n: v for n, v in wanted.items() if before.get(n) != v}
+        if due and who not in gone:
+            rows.append(_row(who, text, before | due, due, before, braze.segment_attribute))
     schema = {
         **CHANGES,
         **dict.fromkeys(("why", "was", "becomes"), pl.String),
         "moved": pl.Boolean,
         "n_points": pl.Int64,
     }
-    changes = pl.DataFrame(made, schema=schema, orient="row")
-    fits = pl.col("identifier").str.len_bytes().is_between(1, payload.max_bytes(braze.kind))
-    written = sorted({name for row in made for name in json.loads(row[3])})
+    changes = pl.DataFrame(rows, schema=schema, orient="row")
+    fits = payload.is_deliverable(braze.kind)
+    written = sorted({name for wanted in values.values() for name in wanted})
     return Plan(changes.filter(fits), changes.filter(~fits)["identifier"], 0, written)
 
 
 def _row(
-    who: str, before: dict[str, Any], after: dict[str, Any], values: dict[str, Any], segment: str
+    who: str, held: str, after: dict[str, Any], due: dict[str, Any], before: dict[str, Any], segment: str
 ) -> tuple[Any, ...]:
-    was, becomes = (str(v.get(segment) or nothing) for v, nothing in ((before, NONE), (values, REMOVED)))
-    moved = segment in values
-    texts = [json.dumps(v, ensure_ascii=False, separators=(",", ":")) for v in (before, after, values)]
-    return (who, *texts, SCORED, was if moved else None, becomes if moved else None, moved, len(values))
+    moved = segment in due
+    was, becomes = (str(v.get(segment) or nothing) for v, nothing in ((before, NONE), (due, REMOVED)))
+    texts = [json.dumps(v, ensure_ascii=False, separators=(",", ":")) for v in (after, due)]
+    return (who, held, *texts, SCORED, was if moved else None, becomes if moved else None, moved, len(due))
+
+
+def without_refused(plan: Plan, refusals: pl.DataFrame) -> tuple[Plan, int]:
+    """Writes refused before come last; what Braze refused MAX_REFUSALS times isn't tried again until it changes.
+
+    ``refusals``: see ``ledger.refusals``. Returns the plan, and from which position on its writes were refused before.
+    """
+    known = plan.changes.join(refusals, on=["identifier", "attributes"], how="left", maintain_order="left")
+    known = known.with_columns(pl.col("n").fill_null(0))
+    parts = [known.filter(pl.col("n") == 0), known.filter(pl.col("n").is_between(1, MAX_REFUSALS - 1))]
+    held_back = known.filter(pl.col("n") >= MAX_REFUSALS)["identifier"]
+    return replace(plan, changes=pl.concat(parts).drop("n"), held_back=held_back), parts[0].height
 
 
 def forecast(plan: Plan, n_requests: int, braze: Braze, answer_seconds: float) -> dict[str, Any]:
@@ -229,7 +259,7 @@ def transitions(plan: Plan) -> pl.DataFrame:
 def beyond_limits(plan: Plan, braze: Braze) -> dict[str, str]:
     """Limits of the study that the plan passes, each with a sentence; they are accepted by name, as gates are."""
     n_moved, found = int(plan.changes["moved"].sum()), {}
-    if n_moved > MIN_MOVED and n_moved > braze.max_change_rate * plan.n_known > 0:
+    if plan.n_known and n_moved > MIN_MOVED and n_moved > braze.max_change_rate * plan.n_known:
         found["change_rate"] = (
             f"{n_moved:,} of {plan.n_known:,} users told before ({n_moved / plan.n_known:.0%}) would change segment, "
             f"more than max_change_rate ({braze.max_change_rate:.0%}): did the events, the model or the study change?"
@@ -248,43 +278,51 @@ def check_limits(beyond: dict[str, str], accept: Sequence[str]) -> None:
         raise GateError(f"nothing was sent: {'; '.join(said)}. If it is as it should be, accept it by name")
 
 
-def restored(changes: pl.DataFrame, braze: Braze) -> Plan:
+def restored(changes: pl.DataFrame, told: pl.DataFrame, braze: Braze, gone: Sequence[str] = ()) -> Plan:
     """The plan that takes a run back: what each user held before it, removals where there was nothing."""
-    rows = []
-    for who, before, after, attributes in changes.select(list(CHANGES)).iter_rows():
-        was, now = json.loads(before), json.loads(after)
-        values = {name: was.get(name) for name in json.loads(attributes)}
-        rows.append((who, now, now | values, values))
-    return from_rows(rows, braze)
+    values = {}
+    for who, before, attributes in changes.select("identifier", "before", "attributes").iter_rows():
+        was = json.loads(before)
+        values[who] = {name: was.get(name) for name in json.loads(attributes)}
+    return from_values(values, told, braze, gone)
 
 
-def read_file(frame: pl.DataFrame, told: pl.DataFrame, braze: Braze) -> Plan:
+def read_file(
+    frame: pl.DataFrame, told: pl.DataFrame, braze: Braze, segments: Sequence[str], gone: Sequence[str] = ()
+) -> Plan:
     """The plan that sends a (mended) file of rejects: identifier, attributes as JSON text; other columns are ignored.
 
-    Raises TerminalBrazeError naming the row of the first fault.
+    ``segments``: the names there are. Raises TerminalBrazeError naming the row of the first fault.
     """
     missing = {"identifier", "attributes"} - set(frame.columns)
     if missing:
         raise TerminalBrazeError(f"the file lacks the column {' and '.join(sorted(missing))}")
-    held = dict(told.join(frame, on="identifier", how="semi").select("identifier", "attributes").iter_rows())
-    known, rows = names(braze), {}
+    values: dict[str, dict[str, Any]] = {}
     for number, (who, text) in enumerate(frame.select("identifier", "attributes").iter_rows(), start=2):
-        values = _attributes(text, number, known)
-        if who is None or who in rows:
+        if who is None or who in values:
             raise TerminalBrazeError(f"row {number}: {'no identifier' if who is None else 'an identifier comes twice'}")
-        before = json.loads(held.get(who, "{}"))
-        rows[who] = (who, before, before | values, values)
-    return from_rows(rows.values(), braze)
+        values[who] = _attributes(text, number, braze, {*segments, braze.lapsed_value})
+    return from_values(values, told, braze, gone)
 
 
-def _attributes(text: str | None, number: int, known: Sequence[str]) -> dict[str, Any]:
+def _attributes(text: str | None, number: int, braze: Braze, segments: Collection[str | None]) -> dict[str, Any]:
+    """Attributes of one row, if they are such as the study itself could write."""
     try:
         values = json.loads(text or "")
     except ValueError:
         values = None
+    known = names(braze)
     if not isinstance(values, dict) or not values or not set(values) <= set(known):
         raise TerminalBrazeError(f"row {number}: attributes must be a JSON object of {', '.join(known)}")
-    for value in values.values():
-        if not (value is None or (isinstance(value, str | int) and not isinstance(value, bool))):
-            raise TerminalBrazeError(f"row {number}: values are text, whole numbers or null")
+    for name, value in values.items():
+        if value is not None and not _is_possible(name, value, braze, segments):
+            raise TerminalBrazeError(f"row {number}: the study writes no such value of {name}")
     return values
+
+
+def _is_possible(name: str, value: Any, braze: Braze, segments: Collection[str | None]) -> bool:
+    if name == braze.segment_attribute:
+        return isinstance(value, str) and value in segments
+    if name == braze.score_attribute:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100
+    return isinstance(value, str) and DATE.fullmatch(value) is not None

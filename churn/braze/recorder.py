@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -51,12 +52,21 @@ class Recorder:
     async def reserve(self, position: int) -> None:
         """Return once it is durable that positions up to this one may be under way."""
         while position > self._reserved and not self._error:
-            loop = asyncio.get_running_loop()
-            asked = _Reserve(position + self._ahead, loop, loop.create_future())
-            self._queue.put(asked)
-            await asked.done
+            await self._ask(position + self._ahead)
         if self._error:
             raise self._error
+
+    async def confirm(self) -> None:
+        """Return once something was written: then the lock that came with the connection is still ours."""
+        await self._ask(self._reserved)
+        if self._error:
+            raise self._error
+
+    async def _ask(self, position: int) -> None:
+        loop = asyncio.get_running_loop()
+        asked = _Reserve(position, loop, loop.create_future())
+        self._queue.put(asked)
+        await asked.done
 
     def answered(self, part: Range, rejected: dict[int, str]) -> None:
         """Braze took these but for the rejected."""
@@ -83,15 +93,15 @@ class Recorder:
             except Exception as error:  # whatever it is, workers must not wait for ever
                 self._error = TerminalBrazeError(f"the ledger can't be written ({type(error).__name__})")
             for entry in asked:
-                entry.loop.call_soon_threadsafe(_resolve, entry.done)
+                with suppress(RuntimeError):  # the loop may have ended with an error of its own
+                    entry.loop.call_soon_threadsafe(_resolve, entry.done)
 
     def _write(self, results: list[Result], asked: list[_Reserve]) -> None:
         if self._error or not (results or asked):
             return
-        furthest = max((entry.position for entry in asked), default=self._reserved)
-        reserve = furthest + 1 if furthest > self._reserved else None
-        ledger.record(self._book, self._run, results, reserve)
-        self._reserved = max(self._reserved, furthest)
+        furthest = max([self._reserved, *(entry.position for entry in asked)])
+        ledger.record(self._book, self._run, results, furthest + 1 if asked else None)
+        self._reserved = furthest
 
     def _waiting(self) -> list[Result | _Reserve | None]:
         found: list[Result | _Reserve | None] = []
