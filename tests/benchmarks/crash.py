@@ -1,0 +1,257 @@
+"""Exports killed at random moments while the endpoint fails in every way: whether all are told, and how many twice.
+
+python -m tests.benchmarks.crash [--kills 50] [--users 50000] [--seed 1] [--folder /tmp]
+
+Every round gives all users a new segment and score, starts an export as a process of its own, ends it with SIGKILL at a
+moment drawn evenly over the time an export needs, and exports again, as an operator would, until nothing is left to
+tell. The sandbox has a process of its own too and survives. A round that breaks a promise stops with an AssertionError.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import select
+
+from churn.braze import client, export, ledger, pace
+from churn.braze.database import ANSWERS, RUNS, Ledger
+from churn.errors import BrazeError
+from churn.sandbox import server
+from churn.sandbox.faults import Faults
+from churn.sandbox.options import Options
+from churn.study import Study, parse
+
+from .delivery import KEY, PASSED, know, process, scores, state
+
+RATES = {
+    **dict.fromkeys(("429_mau", "429_legacy", "429_bare", "500", "503"), 0.01),
+    **dict.fromkeys(("hang", "hang_after", "close_before", "close_after", "truncated", "not_json"), 0.005),
+    **dict.fromkeys(("partial", "partial_no_index", "partial_strings"), 0.005),
+}
+BRAZE = {"timeout_seconds": 0.5, "quiet_seconds": 1, "requests_per_second": 1000}
+HANG_SECONDS = 0.7  # longer than the timeout, over before another run sends
+STARTED = "started"
+HOME = Path(__file__).resolve().parents[2]
+
+
+def child(table: Path, run_id: str, braze: str) -> None:
+    """One export of the scores in a file; the ledger is beside it. Ends with 1 where delivery stopped."""
+    pace.BACKOFF_SECONDS = 0.01
+    scored, to = pl.read_parquet(table), study(table.parent, **json.loads(braze))
+    print(STARTED, flush=True)
+    try:
+        done = export.run(scored, to, run_id=run_id, findings=PASSED, send=True, accept=["change_rate"], progress=False)
+    except BrazeError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(json.dumps(done.summary))
+
+
+def study(folder: Path, **braze: Any) -> Study:
+    """A study whose ledger is in ``folder``."""
+    return parse(
+        {"extracts": [{"source": "table", "path": "x"}], "braze": {"ledger": "sqlite:///ledger.db", **braze}}, folder
+    )
+
+
+def start(table: Path, run_id: str, braze: dict[str, Any]) -> "subprocess.Popen[str]":
+    """A child that has read its scores and now begins to export them; the key is in the environment."""
+    command = [sys.executable, "-m", "tests.benchmarks.crash", "--child", str(table), run_id, json.dumps(braze)]
+    running = subprocess.Popen(command, cwd=HOME, stdout=subprocess.PIPE, text=True)
+    assert running.stdout
+    assert running.stdout.readline().strip() == STARTED
+    return running
+
+
+@dataclass
+class Tally:
+    """Counts over all rounds, of runs and of single users written.
+
+    ``again_in_run``: written more than once by one run, as retries do. The others were written by a run although an
+    earlier one had reached them: it was killed or stopped before it knew, or ended well and Braze refused a repetition.
+    """
+
+    rounds: int = 0
+    runs: int = 0
+    killed: int = 0
+    ended_before_the_kill: int = 0
+    stopped_by_faults: int = 0
+    needed: int = 0
+    written: int = 0
+    again_in_run: int = 0
+    again_after_kill: int = 0
+    again_after_stop: int = 0
+    again_after_refusal: int = 0
+    unknown: int = 0
+    rejected: int = 0
+
+
+@dataclass
+class Seen:
+    """What the sandbox shows: users written so far, two attributes each, and how many hold what they should."""
+
+    written: int
+    n_right: int
+
+
+@dataclass
+class Place:
+    """A sandbox, a ledger, and what is to be told."""
+
+    url: str
+    folder: Path
+    braze: dict[str, Any]
+    n: int
+    tally: Tally = field(default_factory=Tally)
+    wanted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    before: Seen = field(default_factory=lambda: Seen(0, 0))
+    last_ended: str = ""
+
+    @property
+    def scores(self) -> Path:
+        """Where a child finds them."""
+        return self.folder / "scores.parquet"
+
+
+def give(place: Place, number: int) -> None:
+    """New scores for everybody: in each round another segment than in the one before."""
+    table = scores(place.n, lambda _: pl.lit(number))
+    table.write_parquet(place.scores)
+    rows = table.select("identifier", "segment", "score").iter_rows()
+    place.wanted = {who: {"churn_segment": segment, "churn_score": score} for who, segment, score in rows}
+    place.before = see(place)
+    assert place.before.n_right == 0
+
+
+def see(place: Place) -> Seen:
+    """Look into the sandbox; nobody may have been created."""
+    found = state(place.url)
+    assert found["n_created"] == 0
+    assert found["held"].keys() == place.wanted.keys()
+    return Seen(found["n_data_points"] // 2, sum(held == place.wanted[who] for who, held in found["held"].items()))
+
+
+def one_run(place: Place, kill_after: float | None = None) -> float:
+    """One export; the seconds it took. How it ended is kept, and what it wrote is counted."""
+    place.tally.runs += 1
+    run_id = f"run-{place.tally.runs}"
+    with start(place.scores, run_id, place.braze) as running:
+        started = time.monotonic()
+        try:
+            running.wait(kill_after)
+        except subprocess.TimeoutExpired:
+            running.kill()
+    took = time.monotonic() - started
+    count(place, run_id)
+    place.last_ended = "well" if running.returncode == 0 else "killed" if running.returncode < 0 else "stopped"
+    return took
+
+
+def count(place: Place, run_id: str) -> None:
+    """Split what a run wrote into what was needed and what was written again."""
+    tally, before, after = place.tally, place.before, see(place)
+    with export.opened(study(place.folder, **place.braze)) as book:
+        planned = sum(ledger.runs(book).filter(run_id=run_id)["n_users"])
+    written, needed = after.written - before.written, after.n_right - before.n_right
+    again = min(written - needed, max(0, planned - (place.n - before.n_right)))
+    tally.written += written
+    tally.needed += needed
+    tally.again_in_run += written - needed - again
+    tally.again_after_kill += again if place.last_ended == "killed" else 0
+    tally.again_after_stop += again if place.last_ended == "stopped" else 0
+    tally.again_after_refusal += again if place.last_ended == "well" else 0
+    place.before = after
+
+
+def one_round(place: Place, number: int, kill_after: float) -> None:
+    """A killed export of everybody, and exports until nothing is left; then all promises must be kept."""
+    give(place, number)
+    place.last_ended = ""
+    one_run(place, kill_after)
+    place.tally.killed += place.last_ended == "killed"
+    place.tally.ended_before_the_kill += place.last_ended != "killed"
+    finish(place)
+    place.tally.rounds += 1
+
+
+def finish(place: Place) -> None:
+    """Export until there is nothing left to tell, then check what everybody holds."""
+    while place.last_ended != "well" or n_changed(place):
+        one_run(place)
+        place.tally.stopped_by_faults += place.last_ended == "stopped"
+    assert place.before.n_right == place.n
+    with export.opened(study(place.folder, **place.braze)) as book:
+        check_outcomes(book)
+        told = ledger.told(book)
+    assert not told["unsure"].any()
+    assert {who: json.loads(held) for who, held, _ in told.iter_rows()} == place.wanted
+
+
+def n_changed(place: Place) -> int:
+    """How many users a further export would write."""
+    table, to = pl.read_parquet(place.scores), study(place.folder, **place.braze)
+    return int(export.run(table, to, run_id="dry", findings=PASSED, progress=False).summary["n_changed"])
+
+
+def check_outcomes(book: Ledger) -> None:
+    """Every position of every run's plan is covered by exactly one answer."""
+    runs = book.connection.execute(select(RUNS.c.run, RUNS.c.n_users)).all()
+    answers = book.connection.execute(select(ANSWERS.c.run, ANSWERS.c.first, ANSWERS.c.last).order_by(*ANSWERS.c[:2]))
+    expected = dict.fromkeys((run for run, _ in runs), 0)
+    for run, first, last in answers.all():
+        assert first == expected[run], f"run {run}: position {expected[run]} has {first=}"
+        expected[run] = last + 1
+    short = [(run, expected[run], n) for run, n in runs if expected[run] != n]
+    assert not short, f"runs, positions covered, positions planned: {short}"
+    assert ledger.runs(book)["pending"].sum() == 0
+
+
+def main() -> None:
+    """All rounds, and the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in {"kills": 50, "users": 50_000, "seed": 1}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--folder", type=Path)
+    given = parser.parse_args()
+    faults = Faults(rates=RATES, seed=given.seed, hang_seconds=HANG_SECONDS, retry_seconds=0)
+    options = Options(burst_limit=None, reset_mode="delta", change_log=0)
+    os.environ[client.KEY_VARIABLE] = KEY
+    started = time.monotonic()
+    with process(server.serve, KEY, options, faults) as url, tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        place = Place(url, Path(folder), {**BRAZE, "endpoint": url}, given.users)
+        know(url, scores(given.users)["identifier"])
+        run_all(place, given.kills, random.Random(given.seed))
+        injected = state(url)["faults"]
+    print(f"{time.monotonic() - started:.0f} s; faults met: {injected}")
+    print("\n".join(f"{name:24}{value:>12,}" for name, value in asdict(place.tally).items()))
+
+
+def run_all(place: Place, n_kills: int, draw: random.Random) -> None:
+    """An export that is left alone, for its duration, then rounds until so many kills hit; totals at the end."""
+    give(place, 0)
+    lasts = one_run(place)
+    finish(place)
+    print(f"left alone, an export takes {lasts:.2f} s", flush=True)
+    while place.tally.killed < n_kills:
+        before, moment = replace(place.tally), draw.uniform(0, lasts)
+        one_round(place, place.tally.rounds + 1, moment)
+        n_runs, again = place.tally.runs - before.runs, place.tally.again_after_kill - before.again_after_kill
+        what = "killed" if place.tally.killed > before.killed else "had ended"
+        print(f"round {place.tally.rounds}: {what} after {moment:.2f} s, {n_runs} runs, {again} told again", flush=True)
+    with export.opened(study(place.folder, **place.braze)) as book:
+        place.tally.unknown, place.tally.rejected = ledger.runs(book).select("unknown", "rejected").sum().row(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(Path(sys.argv[2]), *sys.argv[3:])
+    else:
+        main()
