@@ -284,10 +284,10 @@ class Notes:
         """As a ledger does whose lock is gone."""
         raise TerminalBrazeError("the ledger is ours no more")
 
-    def answered(self, part: tuple[int, int], rejected: dict[int, str]) -> None:
+    def answered(self, part: tuple[int, int], rejected: dict[int, str], *, unclear: bool) -> None:
         """Sent, but for the rejected."""
         self._set(part, "sent")
-        self.outcome |= rejected
+        self.outcome |= {p: f"{why}, perhaps told" if unclear else why for p, why in rejected.items()}
 
     def lost(self, part: tuple[int, int], reason: str, *, attempted: bool) -> None:
         """Unknown or not attempted."""
@@ -352,7 +352,7 @@ def test_who_is_refused_without_being_named_is_found_one_by_one() -> None:
     """User 2 makes every answer vague: the others are sent, that one is rejected with the text."""
     vague = (201, {}, {"message": "success", "errors": ["2 is odd"]})
     done, outcome, seen = sent_to(lambda _, ids: vague if "2" in ids else OK)
-    assert outcome == {0: "sent", 1: "sent", 2: "2 is odd", 3: "sent"}
+    assert outcome == {0: "sent", 1: "sent", 2: "2 is odd, perhaps told", 3: "sent"}
     assert [len(ids) for ids in seen] == [4, 1, 1, 1, 1]
     assert done.error is None
 
@@ -385,6 +385,14 @@ def test_a_refusal_after_a_failure_leaves_the_batch_unknown() -> None:
     """The 500 before the 401 may have been applied."""
     _, outcome, _ = sent_to(scripted((500, {}, ""), (401, {}, {})), n=4)
     assert set(outcome.values()) == {"unknown"}
+
+
+def test_who_is_refused_after_a_lost_answer_may_have_been_told() -> None:
+    """The first try of four was perhaps applied; the second refuses two of them: these two perhaps hold it."""
+    refused = (201, {}, {"message": "success", "errors": [error(2), error(0)]})
+    _, outcome, _ = sent_to(scripted((503, {}, ""), refused))
+    assert outcome == {0: "bad, perhaps told", 1: "sent", 2: "bad, perhaps told", 3: "sent"}
+    assert sent_to(scripted(refused))[1] == {0: "bad", 1: "sent", 2: "bad", 3: "sent"}
 
 
 def test_of_a_vague_answer_the_rest_is_unknown_when_the_run_stops() -> None:

@@ -249,6 +249,15 @@ def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(o
         assert ledger.lost_at(book) > 0
 
 
+def test_who_was_rejected_after_a_lost_answer_is_unsure(opened: Open) -> None:
+    """Rejected in the report, and told everything again by the next export; without an earlier try never told."""
+    with opened() as book:
+        refused = Result(0, 1, SENT, rejected=((1, "no"),), unclear=True)
+        tell(book, "r1", changes("a", "b", "c"), refused, Result(2, 2, SENT, rejected=((2, "no"),)))
+        assert told(book) == {"a": ({"x": 1}, False), "b": ({"x": 1}, True)}
+        assert ledger.runs(book).select("sent", "rejected").row(0) == (1, 2)
+
+
 def test_refusals_are_counted_by_write(opened: Open) -> None:
     """The same write twice, another one once; of this place only."""
     with opened() as book:
@@ -349,7 +358,7 @@ def test_a_recorder_keeps_everything_in_few_transactions(opened: Open, monkeypat
             for i in range(2000):
                 await recorder.reserve(i)
                 if i % 2:
-                    recorder.answered((i, i), {})
+                    recorder.answered((i, i), {}, unclear=False)
                 else:
                     recorder.lost((i, i), "gone", attempted=i % 4 == 0)
 

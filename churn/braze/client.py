@@ -52,8 +52,11 @@ class Book(Protocol):
     async def confirm(self) -> None:
         """Return once it is sure that the run may still be written down; BrazeError if it can't be."""
 
-    def answered(self, part: Range, rejected: dict[int, str]) -> None:
-        """Braze took the positions of ``part`` but for the rejected, whose reasons stand by position in the plan."""
+    def answered(self, part: Range, rejected: dict[int, str], *, unclear: bool) -> None:
+        """Braze took the positions of ``part`` but for the rejected, whose reasons stand by position in the plan.
+
+        ``unclear``: an earlier try, whose answer was lost, may have been applied to those too.
+        """
 
     def lost(self, part: Range, reason: str, *, attempted: bool) -> None:
         """Nobody can tell what became of these, or they were refused whole."""
@@ -213,7 +216,8 @@ class _Job:
                     parts = payload.split(one.range, 2 if answer.again == "halves" else one.n)
                     todo += [_Part(r, one.unclear or answer.again == "singly") for r in reversed(parts)]
                 else:
-                    self.book.answered(one.range, {one.range[0] + i: why for i, why in answer.rejected.items()})
+                    rejected = {one.range[0] + i: why for i, why in answer.rejected.items()}
+                    self.book.answered(one.range, rejected, unclear=one.unclear)
                     self._stop_if_all_are_refused(answer, one)
         except BrazeError as error:
             for left in todo:

@@ -95,7 +95,13 @@ ANSWERS = _table(
     Column("reason", String, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
-REJECTS = _table("churn_rejects", _key("run"), _key("position"), Column("reason", String, nullable=False))
+REJECTS = _table(
+    "churn_rejects",
+    _key("run"),
+    _key("position"),
+    Column("reason", String, nullable=False),
+    Column("unclear", Integer, nullable=False),  # 1: an earlier try may have been applied
+)
 FORGOTTEN = _table("churn_forgotten", _key("place"), _key("identifier", String))
 
 

@@ -27,13 +27,17 @@ INTERRUPTED = "the run was interrupted"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a range of the plan: ``outcome`` of all but the rejected, whose reasons stand by position."""
+    """What became of a range of the plan: ``outcome`` of all but the rejected, whose reasons stand by position.
+
+    ``unclear``: the rejected may have been reached by an earlier try, whose answer was lost.
+    """
 
     first: int
     last: int
     outcome: str
     reason: str = ""
     rejected: tuple[tuple[int, str], ...] = ()
+    unclear: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,11 @@ def record(book: Ledger, run: Run, results: Sequence[Result], reserve: int | Non
         {"run": run.number, "first": r.first, "last": r.last, "outcome": r.outcome, "reason": r.reason, "at": at}
         for r in results
     ]
-    refused = [{"run": run.number, "position": p, "reason": why} for r in results for p, why in r.rejected]
+    refused = [
+        {"run": run.number, "position": p, "reason": why, "unclear": int(r.unclear)}
+        for r in results
+        for p, why in r.rejected
+    ]
     changed = {"lost_at": at} if any(r.outcome == UNKNOWN for r in results) else {}
     changed |= {"reserved": reserve} if reserve is not None else {}
     for table, rows in ((ANSWERS, answered), (REJECTS, refused)):
@@ -170,14 +178,17 @@ def _close(book: Ledger, run: Run, place: int, summary: dict[str, Any]) -> None:
 
 
 def _reached(number: int, outcomes: Sequence[str]) -> Select[Any]:
-    """Users of a run by outcome, the rejected left out: identifier, what they were told, unsure."""
-    unsure = case((ANSWERS.c.outcome == UNKNOWN, 1), else_=0)
+    """Users of a run by outcome, the rejected left out: identifier, what they were told, unsure.
+
+    Those who were rejected after an earlier try are in, as unsure.
+    """
     covered = and_(PLAN.c.run == ANSWERS.c.run, PLAN.c.position.between(ANSWERS.c.first, ANSWERS.c.last))
-    refused = exists().where(REJECTS.c.run == PLAN.c.run, REJECTS.c.position == PLAN.c.position)
+    refused = and_(REJECTS.c.run == PLAN.c.run, REJECTS.c.position == PLAN.c.position)
+    unsure = case((ANSWERS.c.outcome == UNKNOWN, 1), else_=func.coalesce(REJECTS.c.unclear, 0))
     return (
         select(PLAN.c.identifier, PLAN.c.after, unsure)
-        .select_from(ANSWERS.join(PLAN, covered))
-        .where(ANSWERS.c.run == number, ANSWERS.c.outcome.in_(outcomes), ~refused)
+        .select_from(ANSWERS.join(PLAN, covered).outerjoin(REJECTS, refused))
+        .where(ANSWERS.c.run == number, ANSWERS.c.outcome.in_(outcomes), func.coalesce(REJECTS.c.unclear, 1) == 1)
         .order_by(PLAN.c.identifier)  # as the table is: rows in another order cost several times as much
     )
 

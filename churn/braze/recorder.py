@@ -68,9 +68,9 @@ class Recorder:
         self._queue.put(asked)
         await asked.done
 
-    def answered(self, part: Range, rejected: dict[int, str]) -> None:
-        """Braze took these but for the rejected."""
-        self._note(Result(*part, SENT, rejected=tuple(rejected.items())))
+    def answered(self, part: Range, rejected: dict[int, str], *, unclear: bool) -> None:
+        """Braze took these but for the rejected, who were perhaps reached before."""
+        self._note(Result(*part, SENT, rejected=tuple(rejected.items()), unclear=unclear))
 
     def lost(self, part: Range, reason: str, *, attempted: bool) -> None:
         """Nobody can tell what became of these, or they were refused whole."""
