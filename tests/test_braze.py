@@ -417,6 +417,25 @@ def test_any_identifier_can_be_how_users_are_addressed(
     assert deliver(table, braze=braze).summary["n_requests_sent"] == 0
 
 
+def test_the_summary_tells_everything_a_reader_or_the_next_run_needs(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """Counts, minutes and answer time of a sent run; its table says so in words."""
+    sandbox.state.add_users(["a"])
+    done = deliver(scores({"a": "high", "x" * 988: "low"}))
+    counts = {
+        name: done.summary[name] for name in ("n_sent", "n_rejected", "n_unknown", "n_retries", "n_undeliverable")
+    }
+    assert counts == {"n_sent": 1, "n_rejected": 0, "n_unknown": 0, "n_retries": 0, "n_undeliverable": 1}
+    assert 0 < done.summary["answer_seconds"] < 5
+    assert 0 <= done.summary["minutes_taken"] < 0.5
+    table = export.summary_table(done)
+    assert (table.columns, dict(table.iter_rows())["users told"]) == (["sent", "n"], "1")
+    dry = export.summary_table(deliver(scores({"a": "low"}), send=False))
+    assert dry.columns == ["dry run: nothing was sent", "n"]
+    assert "users told" not in dict(dry.iter_rows())
+
+
 def test_opted_out_users_get_null_though_scored(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
     """With a lapsed value in the study, too; whoever was never told is left alone."""
     sandbox.state.add_users(["a", "b"])

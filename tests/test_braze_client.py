@@ -573,3 +573,23 @@ def test_batches_cover_all_and_keep_both_limits(sizes: list[int], max_objects: i
         total = len(payload.body(["x" * size for size in sizes[first : last + 1]]))
         assert last - first < max_objects
         assert total <= max_bytes or first == last
+
+
+def test_the_pace_is_that_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second, an hour, and what is left to others."""
+    kept: list[Any] = []
+    monkeypatch.setattr(client, "Pace", lambda *given: (kept.append(given), Pace(*given))[1])
+    sent_to(lambda *_: OK, requests_per_second=500, requests_per_hour=77, leave_rate=0.25)
+    assert kept == [(500, 77, 0.25)]
+
+
+def test_the_mean_time_to_an_answer_is_measured() -> None:
+    """A server that takes a tenth of a second: about that, and not the time of the run."""
+
+    def slow(*_: Any) -> tuple[int, dict[str, str], Any]:
+        time.sleep(0.1)
+        return OK
+
+    done, _, _ = sent_to(slow, n=8, size=4)
+    assert 0.1 <= done.answer_seconds < 1
+    assert done.seconds >= 0.2

@@ -483,3 +483,52 @@ def test_a_password_is_in_no_message() -> None:
         with pytest.raises(TerminalBrazeError, match="address is none") as caught, database.opened(url, "e", "w", "k"):
             pass
         assert "pass-word-1" not in str(caught.value)
+
+
+def test_a_reservation_is_durable_before_anything_is_sent(opened: Open) -> None:
+    """Once reserve has returned, the ledger knows how far the run may have come, and not much further."""
+    import asyncio
+
+    from sqlalchemy import select
+
+    with opened() as book:
+        run = ledger.start(book, "r1", "export", changes(*"abcdef"), ["x"])
+
+        async def reserved(recorder: Recorder, position: int) -> int:
+            await recorder.reserve(position)
+            return int(book.connection.scalar(select(database.RUNS.c.reserved)) or 0)
+
+        with Recorder(book, run, ahead=2) as recorder:
+            assert asyncio.run(reserved(recorder, 0)) == 3
+            assert asyncio.run(reserved(recorder, 2)) == 3
+            assert asyncio.run(reserved(recorder, 3)) == 6
+            asyncio.run(recorder.confirm())
+
+
+def test_what_is_written_is_on_disk_and_what_is_deleted_is_gone(tmp_path: Path) -> None:
+    """Every commit is synced, freed pages are overwritten."""
+    with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as book:
+        pragma = {n: book.connection.exec_driver_sql(f"PRAGMA {n}").scalar() for n in ("synchronous", "secure_delete")}
+        assert pragma == {"synchronous": 2, "secure_delete": 1}
+        assert book.connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_of_two_forgotten_only_the_acknowledged_is_buried(opened: Open) -> None:
+    """The other one's null is still to be told."""
+    with opened() as book:
+        tell(book, "r1", changes("a", "b"))
+        ledger.forget(book, ["a", "b"])
+        tell(book, "r2", changes("a", x=None))
+        ledger.bury(book)
+        assert ledger.forgotten(book) == ["b"]
+
+
+def test_a_history_says_what_when_and_from_what(opened: Open) -> None:
+    """Before, written, outcome and time of each run that meant the user; pending while none is known."""
+    with opened() as book:
+        tell(book, "r1", changes("a", before='{"x":0}'), Result(0, 0, UNKNOWN, "no answer"))
+        ledger.start(book, "r2", "export", changes("a", before='{"x":1}', x=2), ["x"])
+        newest, oldest = ledger.history(book, "a").iter_rows(named=True)
+        assert (newest["before"], newest["attributes"], newest["outcome"]) == ('{"x":1}', '{"x":2}', "pending")
+        assert (oldest["before"], oldest["outcome"], oldest["reason"]) == ('{"x":0}', "unknown", "no answer")
+        assert abs(oldest["at"].timestamp() - time.time()) < 86_400
