@@ -217,7 +217,7 @@ def _send(book: Ledger, job: _Sending, summary: dict[str, Any]) -> list[Result]:
 
 def _wait_for_late_requests(book: Ledger, braze: Braze) -> None:
     """A request that was left without an answer may still be applied: let it be over before newer values are sent."""
-    wait = ledger.lost_at(book) + braze.quiet_seconds - time.time()
+    wait = ledger.lost_at(book) + 1 + braze.quiet_seconds - time.time()  # times there are cut to seconds
     if wait > 0:
         log.warning("waiting %.0f seconds, since requests of an earlier run may still be on their way", wait)
         time.sleep(wait)
