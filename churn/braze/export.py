@@ -26,7 +26,6 @@ from churn.study import Braze, Study
 from churn.tables import check_gates, digest
 
 log = logging.getLogger(__name__)
-OUTCOMES = {"identifier": pl.String, "outcome": pl.String, "reason": pl.String}
 ID_LIST = "churn_"  # how the files begin, so that no others are touched
 EXPORT = "export"
 PLANNED, REJECTED = "planned", "rejected"
@@ -70,11 +69,10 @@ def run(
     """
     check_gates(findings, accept)
 
-    def make(book: Ledger) -> Plan:
-        gone = [*ledger.forgotten(book), *opted_out]
-        return plan.make(scores, ledger.told(book), study.braze, told_names=ledger.names(book), gone=gone)
+    def make(book: Ledger, told: pl.DataFrame, gone: Sequence[str]) -> Plan:
+        return plan.make(scores, told, study.braze, told_names=ledger.names(book), gone=gone)
 
-    done = _export(study, EXPORT, run_id, make, send, accept, progress)
+    done = _export(study, EXPORT, run_id, make, send, accept, opted_out, progress)
     outcomes = _with_unchanged(done.outcomes, scores)
     summary = {
         "n_scored": scores.height,
@@ -96,11 +94,10 @@ def restore(
 ) -> Export:
     """Send the values from before a run to everybody whom no later run has told anything else."""
 
-    def make(book: Ledger) -> Plan:
-        gone = [*ledger.forgotten(book), *opted_out]
-        return plan.restored(ledger.restorable(book, bad_run), ledger.told(book), study.braze, gone)
+    def make(book: Ledger, told: pl.DataFrame, gone: Sequence[str]) -> Plan:
+        return plan.restored(ledger.restorable(book, bad_run), told, study.braze, gone)
 
-    return _export(study, f"restore {bad_run}", run_id, make, send, accept, progress)
+    return _export(study, f"restore {bad_run}", run_id, make, send, accept, opted_out, progress)
 
 
 def resend(
@@ -119,11 +116,10 @@ def resend(
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{file} can't be read ({type(error).__name__})") from None
 
-    def make(book: Ledger) -> Plan:
-        gone = [*ledger.forgotten(book), *opted_out]
-        return plan.read_file(frame, ledger.told(book), study.braze, segments.names(study), gone)
+    def make(_: Ledger, told: pl.DataFrame, gone: Sequence[str]) -> Plan:
+        return plan.read_file(frame, told, study.braze, segments.names(study), gone)
 
-    return _export(study, f"resend {file.name}", run_id, make, send, accept, progress)
+    return _export(study, f"resend {file.name}", run_id, make, send, accept, opted_out, progress)
 
 
 def opened(study: Study, wait_seconds: float | None = WAIT_SECONDS) -> Any:
@@ -149,11 +145,13 @@ def _export(
     study: Study,
     what: str,
     run_id: str,
-    make: Callable[[Ledger], Plan],
+    make: Callable[[Ledger, pl.DataFrame, Sequence[str]], Plan],
     send: bool,
     accept: Sequence[str],
+    opted_out: Sequence[str],
     progress: bool,
 ) -> Export:
+    """What all exports share; ``make`` drafts the plan from the ledger, what was told, and who gets null or nothing."""
     braze = study.braze
     key = client.key_from_environment() if send else ""
     with opened(study, WAIT_SECONDS if send else None) as book:
@@ -162,7 +160,8 @@ def _export(
         elif n_unknown := ledger.settle(book):
             log.warning("a run was interrupted; %d users may or may not have been reached", n_unknown)
         refusals = ledger.refusals(book)
-        drafted, n_trusted = plan.without_refused(make(book), refusals if what == EXPORT else refusals.clear())
+        made = make(book, ledger.told(book), [*ledger.forgotten(book), *opted_out])
+        drafted, n_trusted = plan.without_refused(made, refusals if what == EXPORT else refusals.clear())
         items = payload.items(drafted.changes, braze.kind, braze.create_unknown_users)
         ranges = payload.batches(items.str.len_bytes().to_list(), braze.batch_size, braze.max_body_bytes)
         beyond = plan.beyond_limits(drafted, braze)

@@ -23,6 +23,9 @@ KEEP_SECONDS = 90 * 86_400  # plans of older runs are dropped: they can't be res
 SENT, UNKNOWN, NOT_ATTEMPTED = "sent", "unknown", "not attempted"
 CHANGES = {"identifier": pl.String, "before": pl.String, "after": pl.String, "attributes": pl.String}
 INTERRUPTED = "the run was interrupted"
+COVERED = and_(PLAN.c.run == ANSWERS.c.run, PLAN.c.position.between(ANSWERS.c.first, ANSWERS.c.last))
+REFUSED = and_(REJECTS.c.run == PLAN.c.run, REJECTS.c.position == PLAN.c.position)
+REFUSED_WRITES = REJECTS.join(PLAN, REFUSED).join(RUNS, RUNS.c.run == REJECTS.c.run)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def _gaps(book: Ledger, run: Run, n_users: int) -> Iterator[tuple[int, int]]:
 
 def _close(book: Ledger, run: Run, place: int, summary: dict[str, Any]) -> None:
     """Work the run's answers into what users were told, and drop plans that are too old to be restored."""
-    reached = _reached(run.number, (SENT, UNKNOWN)).add_columns(literal(place), literal(run.number))
+    reached = _reached(run.number).add_columns(literal(place), literal(run.number))
     columns = ["identifier", "attributes", "unsure", "place", "run"]
     dialect: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[book.connection.dialect.name]
     statement = dialect(TOLD).from_select(columns, reached)
@@ -177,18 +180,18 @@ def _close(book: Ledger, run: Run, place: int, summary: dict[str, Any]) -> None:
     book.connection.commit()
 
 
-def _reached(number: int, outcomes: Sequence[str]) -> Select[Any]:
-    """Users of a run by outcome, the rejected left out: identifier, what they were told, unsure.
+def _reached(number: int) -> Select[Any]:
+    """Users whom a run told something, or may have: identifier, what they were told, unsure.
 
     Those who were rejected after an earlier try are in, as unsure.
     """
-    covered = and_(PLAN.c.run == ANSWERS.c.run, PLAN.c.position.between(ANSWERS.c.first, ANSWERS.c.last))
-    refused = and_(REJECTS.c.run == PLAN.c.run, REJECTS.c.position == PLAN.c.position)
     unsure = case((ANSWERS.c.outcome == UNKNOWN, 1), else_=func.coalesce(REJECTS.c.unclear, 0))
     return (
         select(PLAN.c.identifier, PLAN.c.after, unsure)
-        .select_from(ANSWERS.join(PLAN, covered).outerjoin(REJECTS, refused))
-        .where(ANSWERS.c.run == number, ANSWERS.c.outcome.in_(outcomes), func.coalesce(REJECTS.c.unclear, 1) == 1)
+        .select_from(ANSWERS.join(PLAN, COVERED).outerjoin(REJECTS, REFUSED))
+        .where(
+            ANSWERS.c.run == number, ANSWERS.c.outcome.in_((SENT, UNKNOWN)), func.coalesce(REJECTS.c.unclear, 1) == 1
+        )
         .order_by(PLAN.c.identifier)  # as the table is: rows in another order cost several times as much
     )
 
@@ -254,20 +257,14 @@ def runs(book: Ledger) -> pl.DataFrame:
 
 def rejected(book: Ledger, run_id: str) -> pl.DataFrame:
     """Whom Braze refused in a run: identifier, attributes (JSON text), reason."""
-    joined = REJECTS.join(PLAN, and_(PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position))
-    wanted = select(PLAN.c.identifier, PLAN.c.attributes, REJECTS.c.reason).select_from(
-        joined.join(RUNS, RUNS.c.run == REJECTS.c.run)
-    )
+    wanted = select(PLAN.c.identifier, PLAN.c.attributes, REJECTS.c.reason).select_from(REFUSED_WRITES)
     mine = wanted.where(RUNS.c.run_id == run_id, RUNS.c.place == book.place).order_by(REJECTS.c.position)
     return _frame(book.connection, mine, dict.fromkeys(("identifier", "attributes", "reason"), pl.String))
 
 
 def refusals(book: Ledger) -> pl.DataFrame:
     """Writes that Braze refused in the runs still kept: identifier, attributes, n (how often)."""
-    joined = REJECTS.join(PLAN, and_(PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position))
-    wanted = select(PLAN.c.identifier, PLAN.c.attributes, func.count()).select_from(
-        joined.join(RUNS, RUNS.c.run == REJECTS.c.run)
-    )
+    wanted = select(PLAN.c.identifier, PLAN.c.attributes, func.count()).select_from(REFUSED_WRITES)
     mine = wanted.where(RUNS.c.place == book.place).group_by(PLAN.c.identifier, PLAN.c.attributes)
     return _frame(book.connection, mine, {"identifier": pl.String, "attributes": pl.String, "n": pl.Int64})
 
@@ -279,9 +276,7 @@ def kinds(book: Ledger) -> list[str]:
 
 def history(book: Ledger, identifier: str) -> pl.DataFrame:
     """What one user was sent, newest first: run_id, at, before, attributes, outcome, reason."""
-    covered = and_(ANSWERS.c.run == PLAN.c.run, PLAN.c.position.between(ANSWERS.c.first, ANSWERS.c.last))
-    refused = and_(REJECTS.c.run == PLAN.c.run, REJECTS.c.position == PLAN.c.position)
-    joined = PLAN.join(RUNS, RUNS.c.run == PLAN.c.run).outerjoin(ANSWERS, covered).outerjoin(REJECTS, refused)
+    joined = PLAN.join(RUNS, RUNS.c.run == PLAN.c.run).outerjoin(ANSWERS, COVERED).outerjoin(REJECTS, REFUSED)
     outcome = case((REJECTS.c.reason.is_not(None), "rejected"), else_=func.coalesce(ANSWERS.c.outcome, "pending"))
     wanted = select(
         RUNS.c.run_id,
@@ -323,7 +318,7 @@ def _drop_plans(book: Ledger, identifiers: Sequence[str]) -> None:
     """Remove people from all plans; that somebody was refused stays, so that a run's counts stay right."""
     for start in range(0, len(identifiers), NAMES):
         theirs = PLAN.c.identifier.in_(identifiers[start : start + NAMES])
-        refused = exists().where(PLAN.c.run == REJECTS.c.run, PLAN.c.position == REJECTS.c.position, theirs)
+        refused = exists().where(REFUSED, theirs)
         book.connection.execute(update(REJECTS).where(refused).values(reason="forgotten"))
         book.connection.execute(delete(PLAN).where(theirs))
 

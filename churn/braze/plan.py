@@ -164,8 +164,12 @@ def _plan(users: pl.DataFrame, braze: Braze, written: list[str]) -> Plan:
         pl.sum_horizontal(pl.col(f"send:{name}").cast(pl.Int64) for name in written).alias("n_points"),
     )
     changes = changes.with_columns(order=stable_hash("identifier")).sort("order", "identifier").drop("order")
-    fits = payload.is_deliverable(braze.kind)
     n_known = int(users.select(holds_any.sum()).item())
+    return _of_deliverable(changes, braze, n_known, written)
+
+
+def _of_deliverable(changes: pl.DataFrame, braze: Braze, n_known: int, written: list[str]) -> Plan:
+    fits = payload.is_deliverable(braze.kind)
     return Plan(changes.filter(fits), changes.filter(~fits)["identifier"], n_known, written)
 
 
@@ -201,9 +205,8 @@ def from_values(
         "n_points": pl.Int64,
     }
     changes = pl.DataFrame(rows, schema=schema, orient="row")
-    fits = payload.is_deliverable(braze.kind)
     written = sorted({name for wanted in values.values() for name in wanted})
-    return Plan(changes.filter(fits), changes.filter(~fits)["identifier"], 0, written)
+    return _of_deliverable(changes, braze, 0, written)
 
 
 def _row(
