@@ -67,15 +67,17 @@ def simulate(
     users: Annotated[int, typer.Option(min=1)] = 5000,
     days: Annotated[int, typer.Option(min=60)] = 240,
     seed: int = 0,
-    world: Literal["markov"] = "markov",
+    world: Annotated[
+        Literal["markov", "bgnbd", "random"], typer.Option(help="random: a Markov world with parameters by seed.")
+    ] = "markov",
     source: Literal["appsflyer", "table"] = "appsflyer",
     progress: Progress = True,
 ) -> None:
     """Write an invented app's events as a vendor would, with the true churn probabilities beside them."""
-    from churn import simulate as simulator
     from churn import simulate_exports
 
-    counts = simulate_exports.write(simulator.markov(users, days, seed), out, source, progress=progress)
+    drawn = simulate_exports.WORLDS[world](users, days, seed)
+    counts = simulate_exports.write(drawn, out, source, progress=progress)
     typer.echo(", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in counts.items()))
     typer.echo(f"next: churn ingest --study {out / 'churn.toml'}")
 

@@ -1,35 +1,24 @@
-"""Backtest and choice of candidate: every decision from what was known by the day it is judged on."""
+"""Train and backtest: every decision from what was known by the day it is judged on."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-import numpy as np
 import polars as pl
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from tqdm.auto import tqdm
 
-from churn import features, labels, model, snapshots
+from churn import choice, labels, model, poison, snapshots
+from churn.catalogue import Plan, catalogue
+from churn.choice import Choice
 from churn.errors import CutoffError, TrainingError
-from churn.features import Plan
 from churn.model import Model
 from churn.store import Store
-from churn.study import Study, Windows
+from churn.study import Study
 
 log = logging.getLogger(__name__)
 MIN_CLASS = 50  # churners, and stayers, below which nothing is learned
-MAX_FOLDS = 4
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the inner, time-ordered loop settled on. ``folds``: candidate, cutoff, n, log_loss."""
-
-    candidate: str
-    calibrator: LogisticRegression | None
-    folds: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -67,16 +56,31 @@ def train(target: Store, study: Study, cutoffs: list[date]) -> tuple[Model, Choi
         newest = labels.newest_mature(study.windows, snapshots.covered_end(target) - timedelta(days=1))
         raise CutoffError(f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}")
     plan = snapshots.plan(target, study, max(cutoffs))
-    snapshots.poison_check(target, study, [min(cutoffs), max(cutoffs)], plan)
-    return learn(snapshots.build(target, study, cutoffs, plan, as_of), plan, study)
+    poison.check(target, study, cutoffs, plan, as_of)
+    return learn(training_rows(target, study, cutoffs, plan, as_of), plan, study)
+
+
+def training_rows(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date) -> pl.DataFrame:
+    """Snapshots of the training cutoffs, and of the one whose horizon is open by ``as_of``, labelled as known then."""
+    return snapshots.build(target, study, [*cutoffs, *_open(target, study, cutoffs, as_of)], plan, as_of)
+
+
+def _open(target: Store, study: Study, cutoffs: Sequence[date], as_of: date) -> list[date]:
+    found = choice.open_cutoff(study, as_of)
+    return [found] if found and found > max(cutoffs) and found >= snapshots.earliest(target, study) else []
 
 
 def learn(snapshot: pl.DataFrame, plan: Plan, study: Study) -> tuple[Model, Choice]:
-    """Choose and fit on one labelled snapshot. Raises TrainingError with too few churners or stayers."""
-    known = snapshot.drop_nulls("churned")
-    check_enough(known)
-    choice = choose(known, plan, study)
-    return model.fit(known, choice.candidate, plan, study, choice.calibrator), choice
+    """Choose, fit and correct on one labelled snapshot; rows without outcome only tell of the level.
+
+    Raises TrainingError with too few churners or stayers.
+    """
+    check_enough(snapshot.drop_nulls("churned"))
+    sampled = choice.sample(snapshot, study.backtest.max_training_rows)
+    chosen = choice.choose(sampled, plan, study)
+    fitted = model.fit(sampled.drop_nulls("churned"), plan, study, chosen.recipe)
+    correction = choice.correct(fitted, sampled, chosen, study)
+    return replace(fitted, correction=correction, calibration=chosen.calibration), chosen
 
 
 def check_enough(snapshot: pl.DataFrame) -> None:
@@ -90,73 +94,6 @@ def check_enough(snapshot: pl.DataFrame) -> None:
         )
 
 
-def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
-    """The candidate with the lowest log loss over later cutoffs, each predicted from cutoffs mature by then.
-
-    Without two such cutoffs there is nothing to choose by: the logistic regression is taken, uncalibrated.
-    """
-    folds = _folds(sorted(snapshot["cutoff"].unique()), study.windows)
-    tried = [_fold(snapshot, name, plan, study, *fold) for fold in folds for name in model.CANDIDATES]
-    if not tried:
-        return Choice("logistic", None, pl.DataFrame(schema=_FOLDS))
-    predictions = pl.concat(tried)
-    table = predictions.group_by("candidate", "cutoff", maintain_order=True).agg(n=pl.len(), log_loss=_loss().mean())
-    totals = predictions.group_by("candidate", maintain_order=True).agg(log_loss=_loss().mean())
-    best = str(totals.sort("log_loss", maintain_order=True)["candidate"][0])
-    mine = predictions.filter(pl.col("candidate") == best)
-    return Choice(best, _calibrator(mine, study.windows), table)
-
-
-_FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64}
-
-
-def _folds(cutoffs: list[date], windows: Windows) -> list[tuple[list[date], date]]:
-    """The newest cutoffs that have others mature by then to learn from."""
-    folds = [([c for c in cutoffs if labels.horizon(c, windows)[1] <= judge], judge) for judge in cutoffs]
-    usable = [fold for fold in folds if fold[0]]
-    step = max(1, len(usable) // MAX_FOLDS)
-    return usable[::-1][::step][:MAX_FOLDS][::-1]
-
-
-def _fold(
-    snapshot: pl.DataFrame, candidate: str, plan: Plan, study: Study, learned: list[date], judge: date
-) -> pl.DataFrame:
-    past = snapshot.filter(pl.col("cutoff").is_in(learned))
-    judged = snapshot.filter(pl.col("cutoff") == judge)
-    empty = past["churned"].n_unique() < 2
-    p = np.full(judged.height, 0.5) if empty else model.predict(model.fit(past, candidate, plan, study), judged)
-    return judged.select("cutoff", "churned", pl.lit(candidate).alias("candidate"), pl.Series("probability", p))
-
-
-def _loss() -> pl.Expr:
-    p = pl.col("probability").clip(1e-15, 1 - 1e-15)
-    return -pl.when(pl.col("churned")).then(p.log()).otherwise((1 - p).log())
-
-
-def _calibrator(folds: pl.DataFrame, windows: Windows) -> LogisticRegression | None:
-    """Kept only if, fitted on earlier folds mature by the last one, it makes that one's log loss better."""
-    cutoffs: list[date] = sorted(folds["cutoff"].unique())
-    last = cutoffs[-1]
-    mature = [c for c in cutoffs if labels.horizon(c, windows)[1] <= last]
-    earlier, judge = folds.filter(pl.col("cutoff").is_in(mature)), folds.filter(pl.col("cutoff") == last)
-    if not mature or min(_n_classes(earlier), _n_classes(judge)) < 2:
-        return None
-    raw = judge["probability"].to_numpy()
-    calibrated = model.calibrate(_platt(earlier), raw)
-    y = model.target(judge)
-    return _platt(folds) if log_loss(y, calibrated) < log_loss(y, raw) else None
-
-
-def _n_classes(frame: pl.DataFrame) -> int:
-    return frame["churned"].n_unique()
-
-
-def _platt(frame: pl.DataFrame) -> LogisticRegression:
-    platt = LogisticRegression(C=1e6)  # so weak a penalty is none
-    platt.fit(model.log_odds(frame["probability"].to_numpy()), model.target(frame))
-    return platt
-
-
 def backtest(target: Store, study: Study, newest: date | None = None, progress: bool = True) -> Backtest:
     """Score each test cutoff T once, with everything chosen and fitted from what was mature and known by T."""
     newest = newest or labels.newest_mature(study.windows, snapshots.covered_end(target) - timedelta(days=1))
@@ -165,9 +102,8 @@ def backtest(target: Store, study: Study, newest: date | None = None, progress: 
         raise TrainingError(f"no test cutoff: {newest} lies before {snapshots.earliest(target, study)}")
     trains = {test: training_cutoffs(target, study, as_of=test) for test in tests}
     plans = {test: snapshots.plan(target, study, max(trains[test])) for test in tests}
-    observed = snapshots.observe(
-        target, study, sorted({*tests, *(c for cutoffs in trains.values() for c in cutoffs)}), _union(plans)
-    )
+    needed = {c for test in tests for c in (test, *trains[test], *_open(target, study, trains[test], test))}
+    observed = snapshots.observe(target, study, sorted(needed), _union(plans))
     done = [
         _test(target, study, observed, test, trains[test], plans[test])
         for test in tqdm(tests, desc="backtest", disable=not progress, leave=False)
@@ -177,33 +113,46 @@ def backtest(target: Store, study: Study, newest: date | None = None, progress: 
 
 def _union(plans: dict[date, Plan]) -> Plan:
     """One plan that holds every plan's columns; each test cutoff then reads its own."""
-    names = dict.fromkeys(name for plan in plans.values() for name in plan.vocabulary)
-    return replace(next(iter(plans.values())), vocabulary=tuple(names))
+    names: dict[str, Any] = {
+        field: tuple(dict.fromkeys(name for plan in plans.values() for name in getattr(plan, field)))
+        for field in ("vocabulary", "properties")
+    }
+    return replace(next(iter(plans.values())), **names)
 
 
 def _test(
     target: Store, study: Study, observed: pl.DataFrame, test: date, trains: list[date], plan: Plan
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    mine = observed.select("user_id", "cutoff", *features.catalogue(plan))
-    past = snapshots.label(mine.filter(pl.col("cutoff").is_in(trains)), target, study, as_of=test)
+    mine = _columns(observed, plan)
+    needed = [*trains, *_open(target, study, trains, test)]
+    past = snapshots.label(mine.filter(pl.col("cutoff").is_in(needed)), target, study, as_of=test)
     judged = snapshots.label(mine.filter(pl.col("cutoff") == test), target, study)
-    chosen, choice = learn(past, plan, study)
-    recency = model.fit(past, "recency", plan, study)
+    fitted, chosen = learn(past, plan, study)
+    recency = model.fit(past.drop_nulls("churned"), plan, study, model.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")
     predictions = [
         key.with_columns(pl.lit(name).alias("model"), pl.Series("probability", model.predict(m, judged)))
-        for name, m in (("chosen", chosen), ("recency", recency))
+        for name, m in (("chosen", fitted), ("recency", recency))
     ]
     facts = {
         "cutoff": test,
-        "candidate": choice.candidate,
-        "calibrated": choice.calibrator is not None,
+        "weights": weights_text(chosen),
+        "rounds": chosen.recipe.rounds,
+        "correction": fitted.correction.kind,
         "n_train_cutoffs": len(trains),
-        "n_train_rows": chosen.n_rows,
-        "forecast_churn_rate": float(predictions[0]["probability"].to_numpy().mean()),
-        "churn_rate": float(model.target(judged).mean()),
+        "n_train_rows": fitted.n_rows,
     }
     return pl.concat(predictions), facts
+
+
+def _columns(observed: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """As if only this plan had been computed: its columns, and what depends on the others left out."""
+    return observed.select("user_id", "cutoff", *catalogue(plan))
+
+
+def weights_text(chosen: Choice) -> str:
+    """The members and their weights for readers."""
+    return ", ".join(f"{name} {weight:.0%}" for name, weight in chosen.recipe.weights.items())
 
 
 def parse_training_cutoffs(target: Store, study: Study, newest: str, listed: list[str]) -> list[date]:
@@ -213,32 +162,31 @@ def parse_training_cutoffs(target: Store, study: Study, newest: str, listed: lis
     return training_cutoffs(target, study, snapshots.parse_cutoff(newest))
 
 
-def choice_metrics(choice: Choice) -> dict[str, float]:
-    """Log loss of each candidate over the folds of the inner loop, weighted by their rows; empty without folds."""
+def choice_metrics(chosen: Choice) -> dict[str, float]:
+    """Log loss of each member and of the blend over the inner loop, weighted by their rows; empty without folds."""
     weighted = (pl.col("log_loss") * pl.col("n")).sum() / pl.col("n").sum()
-    totals = choice.folds.group_by("candidate", maintain_order=True).agg(weighted)
+    totals = chosen.folds.group_by("candidate", maintain_order=True).agg(weighted)
     return {f"log_loss {name}": loss for name, loss in totals.iter_rows()}
 
 
-def choice_table(choice: Choice) -> pl.DataFrame:
-    """The inner loop for readers: one row per candidate, a column per judged cutoff, then all together."""
-    wide = choice.folds.with_columns(pl.col("cutoff").cast(pl.String)).pivot(
+def choice_table(chosen: Choice) -> pl.DataFrame:
+    """The inner loop for readers: one row per member and the blend, a column per judged cutoff, all, and the weight."""
+    wide = chosen.folds.with_columns(pl.col("cutoff").cast(pl.String)).pivot(
         "cutoff", index="candidate", values="log_loss"
     )
-    total = {name.removeprefix("log_loss "): loss for name, loss in choice_metrics(choice).items()}
-    used = pl.when(pl.col("candidate") == choice.candidate).then(pl.lit("used")).otherwise(pl.lit(""))
+    total = {name.removeprefix("log_loss "): loss for name, loss in choice_metrics(chosen).items()}
     together = pl.col("candidate").replace_strict(total, return_dtype=pl.Float64).alias("all")
-    return wide.with_columns(together, used.alias(" "))
+    weight = pl.col("candidate").replace_strict(chosen.recipe.weights, default=None, return_dtype=pl.Float64)
+    return wide.with_columns(together, weight.alias("weight"))
 
 
 def feature_table(fitted: Model) -> pl.DataFrame:
     """Every feature the model sees and what it means."""
-    meanings = features.catalogue(fitted.plan)
-    return pl.DataFrame([{"feature": name, "meaning": meanings[name].meaning} for name in fitted.features])
+    meanings = catalogue(fitted.plan)
+    rows = [{"feature": n, "kind": meanings[n].kind, "meaning": meanings[n].meaning} for n in fitted.features]
+    return pl.DataFrame(rows)
 
 
 def choices_table(choices: pl.DataFrame) -> pl.DataFrame:
-    """What each test cutoff was predicted with, and forecast against actual churn rate."""
-    return choices.select(
-        pl.col("cutoff").cast(pl.String), "candidate", "calibrated", "n_train_rows", "forecast_churn_rate", "churn_rate"
-    )
+    """What each test cutoff was predicted with."""
+    return choices.select(pl.col("cutoff").cast(pl.String), "weights", "rounds", "correction", "n_train_rows")

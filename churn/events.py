@@ -230,19 +230,21 @@ def _by_user(fresh: pl.DataFrame, target: Store) -> pl.LazyFrame:
     whose = pl.coalesce("user_id", identity.KEY)
     slim = ["event_time", "event_time_basis", "received_time", "event_kind", "event", "user_id", "ids", "source"]
     columns = [*slim, "platform", "revenue", "currency", "revenue_usd"]
-    return fresh.lazy().select(*columns, bucket_of(whose, target.n_buckets).alias("bucket"))
+    numbers, bucket = activity.numbers(pl.col("properties")), bucket_of(whose, target.n_buckets).alias("bucket")
+    return fresh.lazy().select(*columns, numbers, bucket)
 
 
 def _store_people(folder: Path, passes: list[Sequence[int]], target: Store, study: Study, batch_id: str) -> None:
     """Activity, users, anonymous rows, edges and merges of the staged rows, by bucket of user or ids."""
     edges, merges = [], []
     zone, currency = study.timezone, study.activity.currency
+    names = activity.commonest_numbers(staging.rows(folder, range(target.n_buckets), "user"))
     for buckets in passes:
         rows = staging.rows(folder, buckets, "user")
         tables = {
-            "activity": (activity.from_events(rows, zone, currency), pl.col("user_id")),
+            "activity": (activity.from_events(rows, zone, currency, names), pl.col("user_id")),
             "users": (activity.users_from_events(rows, zone), pl.col("user_id")),
-            "anonymous": (activity.anonymous_from_events(rows, zone, currency), identity.KEY),
+            "anonymous": (activity.anonymous_from_events(rows, zone, currency, names), identity.KEY),
         }
         for table, (frame, whose) in tables.items():
             bucketed = frame.with_columns(bucket_of(whose, target.n_buckets).alias("bucket"))

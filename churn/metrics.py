@@ -1,8 +1,11 @@
 """Figures that say how good probabilities are: per test cutoff, together, with intervals, and against the truth.
 
-``predictions`` everywhere is a frame with user_id, cutoff, churned, model (chosen or recency) and probability.
+``predictions`` everywhere is a frame with user_id, cutoff, churned, model (chosen, recency or another) and
+probability.
 """
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,13 +21,16 @@ FIGURES = {
     "calibration_error": "calibration error",
     "lift_top_tenth": "lift, top tenth",
     "capture_top_tenth": "capture, top tenth",
+    "lift_quality_gains": "lift quality, by gains",
+    "lift_quality_lift": "lift quality, by lift",
 }
+SHOWN_BY_CUTOFF = ("auc", "log_loss", "brier", "calibration_error", "lift_top_tenth")
 
 
 def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """AUC, average precision, log loss, Brier, calibration error, lift and capture in the top tenth.
+    """AUC, average precision, log loss, Brier, calibration error, lift and capture in the top tenth, lift quality.
 
-    AUC and the losses need both outcomes; with only one, AUC and average precision are NaN.
+    With only one outcome AUC, average precision and lift quality are NaN.
     """
     y, p = np.asarray(churned, dtype=int), np.asarray(probability, dtype=float)
     both = len(np.unique(y)) == 2
@@ -39,7 +45,35 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
         "calibration_error": calibration_error(y, p),
         "lift_top_tenth": float(y[top].mean() / y.mean()) if y.any() else float("nan"),
         "capture_top_tenth": float(y[top].sum() / y.sum()) if y.any() else float("nan"),
+        **lift_quality(y, p),
     }
+
+
+def lift_quality(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """How far from random (0) to perfect (1) the model is, averaged over all depths, in two readings of "lift quality".
+
+    ``gains``: area under the share of churners found by depth; equals 2 · AUC − 1. ``lift``: the same with that share
+    divided by depth, which gives the small, riskiest groups more weight. Tied users are found at their average pace.
+
+    >>> lift_quality(np.array([1, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.2]))
+    {'lift_quality_gains': 1.0, 'lift_quality_lift': 1.0}
+    """
+    y = np.asarray(churned, dtype=float)
+    if len(np.unique(y)) < 2:
+        return {"lift_quality_gains": float("nan"), "lift_quality_lift": float("nan")}
+    depth = np.arange(1, len(y) + 1) / len(y)
+    model, perfect = _gains(y, np.asarray(probability)), np.minimum(depth / y.mean(), 1)
+    area = [float(np.mean(gains) - np.mean(depth)) for gains in (model, perfect)]
+    lift = [float(np.mean(gains / depth) - 1) for gains in (model, perfect)]
+    return {"lift_quality_gains": area[0] / area[1], "lift_quality_lift": lift[0] / lift[1]}
+
+
+def _gains(y: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Share of churners found among the riskiest 1, 2, … n users; shape (n,)."""
+    order = np.argsort(-probability, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(probability[order])) + 1, len(y))  # users down to the end of each tie
+    found = np.cumsum(y[order])[last - 1]
+    return np.asarray(np.interp(np.arange(1, len(y) + 1), np.append(0, last), np.append(0, found) / y.sum()))
 
 
 def calibration_error(churned: np.ndarray, probability: np.ndarray) -> float:
@@ -66,35 +100,60 @@ def _figures_of(group: pl.DataFrame) -> dict[str, float]:
     return figures(group["churned"].to_numpy(), group["probability"].to_numpy())
 
 
-def intervals(predictions: pl.DataFrame, random_state: int, n_resamples: int = 200) -> pl.DataFrame:
-    """95 % intervals of AUC and log loss over all test cutoffs, and of chosen less recency: users are resampled.
+def intervals(predictions: pl.DataFrame, random_state: int, n_resamples: int = 1000) -> pl.DataFrame:
+    """AUC and log loss of each model over all test cutoffs, and of each less each later one, with 95 % intervals.
 
-    A user's rows at several cutoffs go together, since they are not independent.
+    Columns: figure, model, less (null: the model itself), value, low, high. Paired bootstrap by user: all models are
+    judged on the same drawn users, and a user's rows at several cutoffs go together, since they are not independent.
     """
+    names = predictions["model"].unique(maintain_order=True).to_list()
     wide = predictions.pivot("model", index=["user_id", "cutoff", "churned"], values="probability").sort("user_id")
-    user = wide["user_id"].rle_id().to_numpy()
-    y = wide["churned"].to_numpy().astype(int)
-    rng = np.random.default_rng(random_state)
-    draws = [_draw(rng, user, y, wide) for _ in range(n_resamples)]
-    table = pl.DataFrame([d for d in draws if d]).unpivot(variable_name="figure")
-    return table.group_by("figure", maintain_order=True).agg(
-        low=pl.col("value").quantile(0.025), high=pl.col("value").quantile(0.975)
-    )
+    user, y = wide["user_id"].rle_id().to_numpy(), wide["churned"].to_numpy().astype(float)
+    judges = [_judge(user, y, wide[name].to_numpy()) for name in names]
+    rng, n = np.random.default_rng(random_state), int(user[-1]) + 1
+    # The first draw is everybody once: the figure itself.
+    draws = itertools.chain([np.ones(n)], (_counts(rng, n) for _ in range(n_resamples)))
+    drawn = np.array([[judge(counts) for judge in judges] for counts in draws])
+    pairs = [(m, None) for m in range(len(names))] + list(itertools.combinations(range(len(names)), 2))
+    rows = [
+        (figure, names[m], None if less is None else names[less], *_span(drawn[:, :, k], m, less))
+        for k, figure in enumerate(("auc", "log_loss"))
+        for m, less in pairs
+    ]
+    return pl.DataFrame(rows, schema=["figure", "model", "less", "value", "low", "high"], orient="row")
 
 
-def _draw(rng: np.random.Generator, user: np.ndarray, y: np.ndarray, wide: pl.DataFrame) -> dict[str, float]:
-    n_users = int(user[-1]) + 1
-    weight = np.bincount(rng.integers(0, n_users, n_users), minlength=n_users)[user]
-    if len(np.unique(y[weight > 0])) < 2:
-        return {}
-    out = {}
-    for name in ("chosen", "recency"):
-        p = wide[name].to_numpy()
-        out[f"auc {name}"] = roc_auc_score(y, p, sample_weight=weight)
-        out[f"log_loss {name}"] = log_loss(y, p, sample_weight=weight)
-    for figure in ("auc", "log_loss"):
-        out[f"{figure} chosen less recency"] = out[f"{figure} chosen"] - out[f"{figure} recency"]
-    return out
+def _counts(rng: np.random.Generator, n_users: int) -> np.ndarray:
+    """How often each user is drawn: multinomial, in sum as many as there are."""
+    return np.bincount(rng.integers(0, n_users, n_users), minlength=n_users).astype(float)
+
+
+def _span(drawn: np.ndarray, model: int, less: int | None) -> tuple[float, ...]:
+    values = drawn[:, model] - (0 if less is None else drawn[:, less])
+    return float(values[0]), *map(float, np.nanquantile(values[1:], [0.025, 0.975]))
+
+
+def _judge(user: np.ndarray, y: np.ndarray, p: np.ndarray) -> Callable[[np.ndarray], tuple[float, float]]:
+    """AUC and log loss as a function of how often each user counts: sorting and logarithms are done once."""
+    order = np.argsort(p, kind="stable")
+    stayer, churner = order[y[order] == 0], order[y[order] == 1]
+    below, upto = (np.searchsorted(p[stayer], p[churner], side) for side in ("left", "right"))
+    lost, rows = np.bincount(user, _losses(y, p)), np.bincount(user)
+    stayer, churner = user[stayer], user[churner]
+
+    def judged(counts: np.ndarray) -> tuple[float, float]:
+        stayed, churned = np.append(0.0, np.cumsum(counts[stayer])), counts[churner]
+        pairs = churned.sum() * stayed[-1]
+        won = churned @ (stayed[below] + stayed[upto]) / 2  # a tie is half a win
+        return float(won / pairs) if pairs else float("nan"), float(counts @ lost / (counts @ rows))
+
+    return judged
+
+
+def _losses(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Log loss of each row, in expectation where ``outcome`` is itself a probability."""
+    p = np.clip(probability, 1e-15, 1 - 1e-15)
+    return np.asarray(-(outcome * np.log(p) + (1 - outcome) * np.log(1 - p)))
 
 
 def calibration_table(predictions: pl.DataFrame) -> pl.DataFrame:
@@ -135,8 +194,7 @@ def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
 
 def expected_log_loss(probability: np.ndarray, truth: np.ndarray) -> float:
     """Mean log loss that ``probability`` would have over all outcomes that ``truth`` makes possible."""
-    p = np.clip(probability, 1e-15, 1 - 1e-15)
-    return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p)))
+    return float(np.mean(_losses(truth, probability)))
 
 
 def summary_table(table: pl.DataFrame) -> pl.DataFrame:
@@ -146,18 +204,45 @@ def summary_table(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def cutoff_table(table: pl.DataFrame) -> pl.DataFrame:
-    """Every figure at every test cutoff for readers, recency below the chosen model."""
+    """The main figures at every test cutoff for readers, recency below the chosen model."""
     rows = table.filter(pl.col("cutoff").is_not_null()).sort("model", "cutoff")
     return rows.select(
-        "model", pl.col("cutoff").cast(pl.String), pl.col("n").alias("users"), "churn_rate", *FIGURES
-    ).rename(FIGURES)
+        "model", pl.col("cutoff").cast(pl.String), pl.col("n").alias("users"), "churn_rate", *SHOWN_BY_CUTOFF
+    ).rename({name: FIGURES[name] for name in SHOWN_BY_CUTOFF})
 
 
 def interval_table(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
-    """Intervals for readers: figure, from, to."""
-    readable = pl.col("figure").str.replace("auc", "AUC", literal=True).str.replace("_", " ", literal=True)
+    """Intervals for readers: figure, of whom, value, from, to."""
+    less = pl.col("model") + (" less " + pl.col("less")).fill_null("")
+    name = pl.col("figure").replace(FIGURES)
     return intervals(predictions, random_state).select(
-        readable, pl.col("low").alias("from"), pl.col("high").alias("to")
+        name, less.alias("of"), "value", pl.col("low").alias("from"), pl.col("high").alias("to")
+    )
+
+
+def between(table: pl.DataFrame, name: str, form: str) -> pl.Series:
+    """The columns ``<name>_low`` and ``<name>_high`` as one text, for readers."""
+    bounds = table.select(f"{name}_low", f"{name}_high").iter_rows()
+    return pl.Series(
+        name, ["–" if low is None or low != low else f"{low:{form}} to {high:{form}}" for low, high in bounds]
+    )
+
+
+def newest(predictions: pl.DataFrame, model: str = "chosen") -> pl.DataFrame:
+    """One model's predictions at the newest test cutoff."""
+    mine = predictions.filter(pl.col("model") == model)
+    return mine.filter(pl.col("cutoff") == pl.col("cutoff").max())
+
+
+def answer(predictions: pl.DataFrame, horizon_days: int) -> str:
+    """What the chosen model is good for, in two sentences, over all test cutoffs."""
+    chosen = predictions.filter(pl.col("model") == "chosen").sort("probability", descending=True)
+    y = chosen["churned"].to_numpy()
+    fifth, tenth = (y[: max(1, len(y) // part)] for part in (5, 10))
+    return (
+        f"**Of the riskiest tenth {tenth.mean():.0%} did not come back within {horizon_days} days, of all users "
+        f"{y.mean():.0%}.** "
+        f"Contacting the riskiest fifth would have reached {fifth.sum() / max(1, y.sum()):.0%} of those who left."
     )
 
 

@@ -1,11 +1,14 @@
-"""Candidates, fit, predict, save and load. A model is a scikit-learn pipeline, a calibrator or none, and its plan."""
+"""Fit, predict, save and load. A model is a scikit-learn pipeline, a correction of its level or none, and its plan."""
 
 import hashlib
+import itertools
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +16,12 @@ import numpy as np
 import polars as pl
 import sklearn
 import skops.io
-from sklearn.base import ClassifierMixin
-from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.exceptions import ConvergenceWarning
 
-from churn import features
+from churn import candidates
+from churn.catalogue import Plan, catalogue
+from churn.drift import Correction
 from churn.errors import ModelError
-from churn.features import Plan
 from churn.store import Store, write_atomically
 from churn.study import Study
 
@@ -30,63 +29,37 @@ log = logging.getLogger(__name__)
 
 # Written out on purpose: a model file that holds anything else is not opened.
 TRUSTED_TYPES = (
+    "churn.btyd.BuyTillYouDie",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.utils._bunch.Bunch",
 )
 
 
-def _linear(random_state: int, strength: float = 0.02) -> Pipeline:
-    """Logistic regression on log-like features; clipping to the trained range keeps drift from being extrapolated."""
-    return make_pipeline(
-        FunctionTransformer(np.arcsinh),
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        MinMaxScaler(clip=True),
-        StandardScaler(),
-        LogisticRegression(C=strength, max_iter=1000, random_state=random_state),
-    )
+@dataclass(frozen=True)
+class Recipe:
+    """What to fit: weights of the members by name, and rounds of boosting."""
+
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(candidates.USUAL))
+    rounds: int = 80
 
 
-def _recency(random_state: int) -> Pipeline:
-    return _linear(random_state, strength=1.0)
-
-
-def _boosting(random_state: int) -> HistGradientBoostingClassifier:
-    return HistGradientBoostingClassifier(
-        learning_rate=0.05,
-        max_iter=120,
-        max_leaf_nodes=6,
-        min_samples_leaf=80,
-        l2_regularization=20.0,
-        max_features=0.3,
-        early_stopping=False,  # it would hold out random rows, not later ones
-        random_state=random_state,
-    )
-
-
-def _blend(random_state: int) -> VotingClassifier:
-    parts = [("logistic", _linear(random_state)), ("boosting", _boosting(random_state))]
-    return VotingClassifier(parts, voting="soft")
-
-
-CANDIDATES: dict[str, Callable[[int], ClassifierMixin]] = {
-    "recency": _recency,
-    "logistic": _linear,
-    "boosting": _boosting,
-    "blend": _blend,
-}
-"""By name, simplest first; each takes a random_state. ``recency`` sees one feature, the others all."""
+RECENCY = Recipe({"recency": 1.0})
+"""The simple rule that everything is measured against: the longer silent, the likelier gone."""
 
 
 @dataclass(frozen=True)
 class Model:
     """A fitted model with all that is needed to feed it."""
 
-    candidate: str
+    recipe: Recipe
     features: tuple[str, ...]
+    typical: tuple[float, ...]  # of each feature the median over the training rows
     plan: Plan
     pipeline: Any
-    calibrator: Any  # a logistic regression on the log-odds, or None
+    correction: Correction
+    calibration: tuple[float, float] | None  # of the inner loop's newest fold: 95 % interval of its level, in log-odds
     cutoffs: tuple[date, ...]
     windows: dict[str, int]
     churn_rate: float  # over the training rows
@@ -95,29 +68,36 @@ class Model:
     learned_from: str  # SHA-256 of the training matrix and labels
 
     @property
+    def candidate(self) -> str:
+        """The only member's name, or ``blend``."""
+        return next(iter(self.recipe.weights)) if len(self.recipe.weights) == 1 else "blend"
+
+    @property
     def model_id(self) -> str:
         """Newest training cutoff, candidate and what it learned from: the same training, the same id."""
-        facts = json.dumps([self.features, self.learned_from, self.calibrator is not None])
+        facts = json.dumps([self.features, self.learned_from, asdict(self.recipe), asdict(self.correction)])
         return f"{max(self.cutoffs)}-{self.candidate}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
 
-STORED = ("candidate", "windows", "churn_rate", "n_rows", "n_churned", "learned_from")  # as they are, in model.json
+STORED = ("windows", "churn_rate", "n_rows", "n_churned", "learned_from")  # as they are, in model.json
 
 
-def fit(
-    snapshot: pl.DataFrame, candidate: str, plan: Plan, study: Study, calibrator: LogisticRegression | None = None
-) -> Model:
-    """Fit one candidate to a labelled snapshot; nothing is fitted outside the pipeline."""
-    names = columns(candidate, plan)
+def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Model:
+    """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the pipeline."""
+    names = ("recency_days",) if recipe == RECENCY else columns(snapshot, plan)
     x, y = matrix(snapshot, names), target(snapshot)
-    pipeline = CANDIDATES[candidate](study.random_state)
-    pipeline.fit(x, y)
+    pipeline = candidates.blend(recipe.weights, names, study.windows.horizon_days, study.random_state, recipe.rounds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the network stops after its rounds on purpose
+        pipeline.fit(x, y)
     return Model(
-        candidate=candidate,
+        recipe=recipe,
         features=names,
+        typical=tuple(np.nanmedian(x, axis=0).tolist()),
         plan=plan,
         pipeline=pipeline,
-        calibrator=calibrator,
+        correction=Correction(),
+        calibration=None,
         cutoffs=tuple(sorted(snapshot["cutoff"].unique())),
         windows=study.windows.model_dump(),
         churn_rate=float(y.mean()),
@@ -127,9 +107,11 @@ def fit(
     )
 
 
-def columns(candidate: str, plan: Plan) -> tuple[str, ...]:
-    """The features a candidate sees."""
-    return ("recency_days",) if candidate == "recency" else tuple(features.catalogue(plan))
+def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
+    """The features that differ between the rows; recency always."""
+    names = list(catalogue(plan))
+    varies = snapshot.select(pl.col(names).drop_nulls().n_unique() > 1).row(0)
+    return tuple(name for name, v in zip(names, varies, strict=True) if v or name == "recency_days")
 
 
 def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
@@ -148,34 +130,39 @@ def target(snapshot: pl.DataFrame) -> np.ndarray:
 
 
 def predict(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
-    """Calibrated probability of churn of each row, shape (n_rows,). Raises ModelError where a feature is missing."""
+    """Corrected probability of churn of each row, shape (n_rows,). Raises ModelError where a feature is missing."""
+    return model.correction.apply(raw(model, snapshot))
+
+
+def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
+    """The same as the pipeline says it, before the correction."""
     missing = [name for name in model.features if name not in snapshot.columns]
     if missing:
         raise ModelError(f"model {model.model_id} needs feature(s) {', '.join(missing[:10])} that the snapshot lacks")
     if snapshot.is_empty():
         return np.empty(0)
-    raw = model.pipeline.predict_proba(matrix(snapshot, model.features))[:, 1]
-    return calibrate(model.calibrator, raw)
+    return np.asarray(model.pipeline.predict_proba(matrix(snapshot, model.features))[:, 1])
 
 
-def log_odds(probability: np.ndarray) -> np.ndarray:
-    """Shape (n, 1), what the calibrator sees."""
-    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
-    odds: np.ndarray = np.log(clipped / (1 - clipped))
-    return odds.reshape(-1, 1)
+def stages(model: Model) -> Iterator[tuple[int, Callable[[pl.DataFrame], np.ndarray]]]:
+    """Number of rounds and a prediction with so many, for a model of boosting alone; else 0 and the prediction."""
+    if model.candidate != "boosting":
+        yield 0, partial(raw, model)
+        return
+    first, voting = model.pipeline[0], model.pipeline[-1]
+    for rounds in (n for n in candidates.ROUNDS if n <= model.recipe.rounds):
+        yield rounds, partial(_staged, model.features, first, voting.estimators_[0], rounds)
 
 
-def calibrate(calibrator: LogisticRegression | None, probability: np.ndarray) -> np.ndarray:
-    """Probabilities after the calibrator, or as they are without one."""
-    if calibrator is None:
-        return probability
-    return np.asarray(calibrator.predict_proba(log_odds(probability))[:, 1])
+def _staged(names: tuple[str, ...], first: Any, boosting: Any, rounds: int, snapshot: pl.DataFrame) -> np.ndarray:
+    at_each = boosting.staged_predict_proba(first.transform(matrix(snapshot, names)))
+    return np.asarray(next(itertools.islice(at_each, rounds - 1, None))[:, 1])
 
 
 def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
     """Write models/<model_id>/ with model.skops, model.json and card.md; returns the folder."""
     folder = store.path("models", model.model_id)
-    fitted = skops.io.dumps({"pipeline": model.pipeline, "calibrator": model.calibrator})
+    fitted = skops.io.dumps({"pipeline": model.pipeline})
     write_atomically(folder / "model.skops", fitted)
     write_atomically(folder / "card.md", _card(model, metrics).encode())
     # Last, since a folder without it is no model.
@@ -187,9 +174,12 @@ def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
 def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: getattr(model, name) for name in ("features", *STORED)},
+        "recipe": asdict(model.recipe),
+        "correction": asdict(model.correction),
+        "calibration": model.calibration,
+        "typical": model.typical,
         "plan": asdict(model.plan),
         "cutoffs": [c.isoformat() for c in model.cutoffs],
-        "calibrated": model.calibrator is not None,
         "metrics": metrics,
         "scikit_learn": sklearn.__version__,
         "created_at": datetime.now(UTC).isoformat(),
@@ -203,7 +193,8 @@ def _card(model: Model, metrics: dict[str, Any]) -> str:
 Probability that a user active before the cutoff is not active in the horizon after it.
 Windows in days: {model.windows}.
 
-- Candidate **{model.candidate}**, {"calibrated" if model.calibrator else "not calibrated: that was no better"}.
+- Weighted mean of {", ".join(f"{name} ({weight:.0%})" for name, weight in model.recipe.weights.items())}.
+- Correction of the level: **{model.correction.kind}**, by {model.correction.intercept:+.2f} log-odds.
 - Trained on {model.n_rows} rows of {len(model.cutoffs)} cutoffs, {min(model.cutoffs)} to {max(model.cutoffs)};
   {model.churn_rate:.1%} of them churned.
 - Made for the study it was trained on; ranks users by risk, says nothing of who can be persuaded to stay.
@@ -226,14 +217,27 @@ def load(store: Store, study: Study, model_id: str = "") -> Model:
         raise ModelError(f"there is no model {folder.name} in {folder.parent}; run `churn run train`")
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     fitted = _open(folder / "model.skops")
-    stored = facts["plan"]
-    names = {name: tuple(stored[name]) for name in ("counts_as_active", "vocabulary", "sources")}
-    plan = Plan(stored["observation_days"], **names)
-    kept = {name: facts[name] for name in STORED}
-    cutoffs = tuple(date.fromisoformat(c) for c in facts["cutoffs"])
-    model = Model(plan=plan, features=tuple(facts["features"]), cutoffs=cutoffs, **kept, **fitted)
+    model = _from(facts, fitted)
     _check_fits(model, study)
     return model
+
+
+def _from(facts: dict[str, Any], fitted: dict[str, Any]) -> Model:
+    if "recipe" not in facts:
+        raise ModelError("the model was stored by an earlier version; run `churn run train`")
+    plan: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in facts["plan"].items()}
+    correction = {**facts["correction"], "knots": tuple(map(tuple, facts["correction"]["knots"]))}
+    return Model(
+        recipe=Recipe(**facts["recipe"]),
+        features=tuple(facts["features"]),
+        typical=tuple(facts["typical"]),
+        plan=Plan(**plan),
+        correction=Correction(**correction),
+        calibration=facts["calibration"] and tuple(facts["calibration"]),
+        cutoffs=tuple(date.fromisoformat(c) for c in facts["cutoffs"]),
+        **{name: facts[name] for name in STORED},
+        **fitted,
+    )
 
 
 def _newest(store: Store) -> Path:
@@ -259,7 +263,7 @@ def _open(file: Path) -> dict[str, Any]:
 
 
 def _check_fits(model: Model, study: Study) -> None:
-    unknown = [name for name in model.features if name not in features.catalogue(model.plan)]
+    unknown = [name for name in model.features if name not in catalogue(model.plan)]
     if unknown:
         raise ModelError(f"model {model.model_id} uses {', '.join(unknown[:5])}, no longer computed here; train again")
     ours = (study.windows.model_dump(), study.activity.counts_as_active)

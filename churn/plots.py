@@ -29,7 +29,7 @@ def table(frame: pl.DataFrame) -> str:
     """A frame as people read it, first 100 rows: thousands, shares in percent, yes and no, null as a dash."""
     if frame.is_empty():
         return "<p>none</p>"
-    shares = cs.ends_with("_rate", "share")
+    shares = cs.ends_with("_rate", "share") | cs.starts_with("share_")
     shown = (
         GT(frame.head(MAX_ROWS))
         .fmt_integer(columns=cs.integer())
@@ -194,8 +194,73 @@ def metric_by_cutoff(table: pl.DataFrame, metric: str, title: str) -> alt.Chart:
         .mark_line(point=True)
         .encode(
             alt.X("yearmonthdate(cutoff):O", title="test cutoff", axis=alt.Axis(format="%d %b %Y", labelAngle=0)),
-            alt.Y(f"{metric}:Q", title=title, scale=alt.Scale(zero=False)),
+            alt.Y(f"{metric}:Q", title=None, scale=alt.Scale(zero=False)),
             alt.Color("model:N", title=None, scale=MODELS),
         )
         .properties(width=WIDTH, height=180)
     )
+
+
+def profit(curve: pl.DataFrame, currency: str) -> alt.LayerChart | None:
+    """Profit by share of users contacted, and where it is expected to be highest; nothing without a curve.
+
+    Columns: depth, expected, realised.
+    """
+    if curve.is_empty():
+        return None
+    long = curve.unpivot(["expected", "realised"], index="depth", variable_name="judged")
+    lines = (
+        alt.Chart(long, title="Profit of contacting the riskiest users")
+        .mark_line()
+        .encode(
+            _share("depth:Q", "share of users contacted, riskiest first", axis="x"),
+            alt.Y("value:Q", title=f"profit, {currency}", axis=alt.Axis(format=",.0f")),
+            alt.Color("judged:N", title=None),
+        )
+    )
+    best = curve.sort("expected", descending=True, maintain_order=True).head(1)
+    mark = alt.Chart(best.with_columns(label=pl.lit("contacts pay up to here")))
+    text = mark.mark_text(align="left", dx=5, dy=HEIGHT // 2 - 10).encode(x="depth:Q", text="label:N")
+    return lines + mark.mark_rule(strokeDash=[4, 4], color=SOFT).encode(x="depth:Q") + text
+
+
+def learning(curve: pl.DataFrame) -> alt.FacetChart | None:
+    """Log loss at the newest test cutoff by how much was learned from; nothing without a curve.
+
+    Columns: what, n, log_loss.
+    """
+    if curve.is_empty():
+        return None
+    line = alt.Chart(curve.drop_nulls("log_loss")).mark_line(point=True, color=ACCENT)
+    return (
+        line.encode(
+            alt.X("n:Q", title=None, scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format=",d", tickCount=5)),
+            alt.Y("log_loss:Q", title=None, scale=alt.Scale(zero=False)),
+        )
+        .properties(width=WIDTH // 2 - 30, height=180)
+        .facet(alt.Column("what:N", title=None, sort=["users", "days of history"]))
+        .resolve_scale(x="independent")
+        .properties(title="Log loss (lower is better) with less to learn from")
+    )
+
+
+def definitions(table: pl.DataFrame) -> alt.LayerChart:
+    """Definitions of churn by their share of returns, framed where they miss nothing. Columns: definitions.SCHEMA's."""
+    frame = table.with_columns(fits=pl.col("misses") == "").sort("fits")  # frames are drawn last
+    text = "format(datum.return_rate, '.0%') + ' back\\nAUC ' + format(datum.auc, '.2f')"
+    base = (
+        alt.Chart(frame, title="Share of the churned who come back anyway; framed: fits")
+        .transform_calculate(text=text)
+        .encode(
+            alt.X("horizon_days:O", title="silent for so many days (horizon)", axis=alt.Axis(labelAngle=0)),
+            alt.Y("eligible_days:O", title="active in the last (eligible)", sort="descending"),
+        )
+    )
+    scale = alt.Scale(scheme="oranges", domain=[0, 1])
+    cells = base.mark_rect(strokeWidth=3).encode(
+        alt.Color("return_rate:Q", legend=None, scale=scale),
+        stroke=alt.condition(alt.datum.fits, alt.value(ACCENT), alt.value("white")),
+    )
+    ink = alt.condition(alt.datum.return_rate > 0.6, alt.value("white"), alt.value(INK))
+    words = base.mark_text(lineBreak="\n", dy=-5).encode(alt.Text("text:N"), color=ink)
+    return (cells + words).properties(width=alt.Step(84), height=alt.Step(46))

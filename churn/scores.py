@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from churn import health, identity, model, privacy, segments, snapshots, store
+from churn import health, identity, model, privacy, reasons, segments, snapshots, store
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store, write_atomically
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def make(target: Store, study: Study, fitted: Model, cutoff: date) -> pl.DataFrame:
-    """Scores of every user eligible at ``cutoff``; the previous segments are those of the newest earlier cutoff.
+    """Scores of every user eligible at ``cutoff``; what went before are the scores of the newest earlier cutoff.
 
     Raises CutoffError outside the data or with nobody to score.
     """
@@ -29,9 +29,11 @@ def make(target: Store, study: Study, fitted: Model, cutoff: date) -> pl.DataFra
         raise CutoffError(f"nobody was active in the {study.windows.eligible_days} days before {cutoff}")
     probability = pl.Series("probability", model.predict(fitted, snapshot))
     scored = snapshot.select("user_id", "cutoff", "tenure_days", probability)
+    before = previous(target, cutoff)
     scores = scored.drop("tenure_days").with_columns(
-        segments.assign(scored, study, previous(target, cutoff)),
+        segments.assign(scored, study, before),
         segments.score(pl.col("probability")).alias("score"),
+        *reasons.explain(fitted, snapshot, before).select(reasons.COLUMNS),
         pl.lit(fitted.model_id).alias("model_id"),
     )
     return addressed(target, study, scores)
@@ -90,7 +92,9 @@ def _cutoffs(target: Store) -> list[date]:
 
 
 def _read(target: Store, cutoff: date) -> pl.DataFrame:
-    return Scores.validate(pl.read_parquet(_file(target, "scores", cutoff), hive_partitioning=False))
+    table = pl.read_parquet(_file(target, "scores", cutoff), hive_partitioning=False)
+    missing = [pl.lit(None, pl.String).alias(name) for name in reasons.COLUMNS if name not in table.columns]
+    return Scores.validate(table.with_columns(missing))  # files from before there were reasons have none
 
 
 def recut(scores: pl.DataFrame, study: Study, previous: pl.DataFrame | None) -> pl.DataFrame:
@@ -154,3 +158,26 @@ def segment_counts(scores: pl.DataFrame, study: Study) -> pl.DataFrame:
     counts = scores.group_by("segment").agg(n=pl.len(), mean_probability=pl.col("probability").mean())
     table = order.join(counts, on="segment", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
     return table.select("segment", "n", (pl.col("n") / pl.col("n").sum()).alias("share"), "mean_probability")
+
+
+def reason_counts(scores: pl.DataFrame) -> pl.DataFrame:
+    """Users per first reason, the commonest first: reason, n, share, mean_probability."""
+    counts = scores.group_by(pl.col("reason_1").alias("reason")).agg(
+        n=pl.len(), mean_probability=pl.mean("probability")
+    )
+    shares = counts.select("reason", "n", (pl.col("n") / pl.sum("n")).alias("share"), "mean_probability")
+    return shares.sort("n", "reason", descending=[True, False])
+
+
+def reason_examples(target: Store, study: Study, fitted: Model, scores: pl.DataFrame) -> pl.DataFrame:
+    """For each first reason in one user bucket somebody who has it, with all of theirs in words.
+
+    Columns: user (a pseudonym, the same in every report), probability, reason (the first), why_1 … why_3.
+    """
+    rows, users = snapshots.tables(target, study, [0])
+    at = [scores["cutoff"][0]]
+    snapshot = snapshots.of_users(rows, users, at, fitted.plan, study.windows).collect()
+    mine = scores.join(snapshot, on="user_id", how="semi").unique("reason_1", keep="first", maintain_order=True)
+    words = reasons.sentences(fitted, snapshot, mine).select(pl.col(reasons.COLUMNS).name.replace("reason", "why"))
+    pseudonym = ("user-" + privacy.hashed(target.salt, pl.col("user_id")).str.head(8)).alias("user")
+    return mine.select(pseudonym, "probability", pl.col("reason_1").alias("reason")).hstack(words)

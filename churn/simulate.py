@@ -1,23 +1,24 @@
-"""Seeded worlds whose true churn probability is known, for simulate_exports to write as extracts.
+"""The Markov world.
 
-In the Markov world a user has a fixed type and, every day, a hidden state. Type and state say how many events of each
-name a day brings (Poisson); from day to day the state moves by the type's transition matrix. What a perfect observer
-could know follows by forward filtering with the true parameters: the best any model can do.
+A user has a fixed type and, every day, a hidden state. Type and state say how many events of each
+name a day brings (Poisson); from day to day the state moves by the type's transition matrix. What an observer could
+know who sees what a study's windows show follows by filtering with the true parameters: the best any model can do.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn.errors import InputError
+from churn.simulate_world import DEFAULT_START, LAST_SECOND, World, arrivals
 from churn.study import Windows
 
-UNINSTALLED = 4  # index of the absorbing state; entering it writes one uninstall row
-DEFAULT_START = date(2025, 1, 6)
+HOUR_SHARE = np.array([1, 1, 1, 1, 1, 2, 4, 6, 7, 7, 7, 7, 8, 8, 7, 7, 7, 8, 9, 10, 10, 8], dtype=float)
+CHUNK = 250  # users filtered at a time, for bounded memory
 
 
 def _transitions(*rows: tuple[float, float, float, float, float]) -> list[list[float]]:
@@ -26,7 +27,10 @@ def _transitions(*rows: tuple[float, float, float, float, float]) -> list[list[f
 
 @dataclass(frozen=True)
 class Parameters:
-    """States are keen, casual, fading, gone, uninstalled. Shapes: T types, S states, E event names."""
+    """States are keen, casual, fading, gone, uninstalled. Shapes: T types, S states, E event names.
+
+    The last two states are always gone and uninstalled; uninstalled is never left, and entering it writes one row.
+    """
 
     events: tuple[str, ...] = (
         "af_login",
@@ -100,67 +104,86 @@ class Parameters:
         )
     )
 
-    def daily_rate(self, weekday: int) -> np.ndarray:
-        """Events on a day of the week by type and state, flattened to (T·S,)."""
-        return (self.rate * self.weekday[:, weekday : weekday + 1]).ravel()
+    level: np.ndarray = field(default_factory=lambda: np.ones(1))  # factor of all rates by day; the last one lasts
+    hazard: np.ndarray = field(default_factory=lambda: np.ones(1))  # the same of the odds to be in the last two states
 
-    def blocks(self) -> np.ndarray:
-        """The transition matrix over (type, state), (T·S, T·S): types never change."""
-        n_types, n_states = self.rate.shape
-        joint = np.zeros((n_types, n_states, n_types, n_states))
-        joint[np.arange(n_types), :, np.arange(n_types)] = self.transition
-        return joint.reshape(n_types * n_states, -1)
+    def daily_rate(self, day: int, weekday: int) -> np.ndarray:
+        """Events by type and state on a day of the log that is this day of the week, (T, S)."""
+        return self.rate * self.weekday[:, weekday : weekday + 1] * _lasting(self.level, day)
+
+    def step(self, day: int) -> np.ndarray:
+        """Transitions from this day to the next, (T, S, S)."""
+        odds = self.transition.copy()
+        odds[..., -2:] *= _lasting(self.hazard, day)
+        return odds / odds.sum(axis=-1, keepdims=True)
+
+
+def _lasting(factors: np.ndarray, day: int) -> float:
+    return float(factors[min(day, len(factors) - 1)])
 
 
 @dataclass(frozen=True)
-class World:
-    """What happened: all that can be seen of it, and the parameters nobody sees."""
+class Markov(World):
+    """A world of hidden states."""
 
     parameters: Parameters
-    start: date
-    seed: int
-    arrival: np.ndarray  # (n_users,) day of the install
-    uninstall: np.ndarray  # (n_users,) day of the uninstall row, -1 for none
     counts: np.ndarray  # (n_days, n_users, E) uint16
 
     @property
-    def n_days(self) -> int:
-        """Days of the log."""
-        return int(self.counts.shape[0])
+    def names(self) -> tuple[str, ...]:
+        """See World."""
+        return self.parameters.events
 
-    @property
-    def n_users(self) -> int:
-        """Users that ever arrive."""
-        return int(self.counts.shape[1])
+    @cached_property
+    def active(self) -> np.ndarray:
+        """See World."""
+        return self.counts.sum(axis=2) > 0
 
     def weekday(self, day: int) -> int:
         """0 is Monday."""
         return (self.start + timedelta(days=day)).weekday()
 
+    def moments(self, rng: np.random.Generator) -> tuple[np.ndarray, pl.DataFrame]:
+        """By the hour's share; on the first day all after the install."""
+        installed = rng.integers(0, 20_000, self.n_users)
+        day, user, name = np.nonzero(self.counts)
+        day, user, name = (np.repeat(x, self.counts[day, user, name]) for x in (day, user, name))
+        hour = rng.choice(len(HOUR_SHARE), len(day), p=HOUR_SHARE / HOUR_SHARE.sum())
+        second = np.minimum(hour * 3600 + rng.integers(0, 3600, len(day)), LAST_SECOND)
+        after_install = installed[user] + 1 + second * (LAST_SECOND - installed[user]) // LAST_SECOND
+        second = np.where(day == self.arrival[user], after_install, second)
+        return installed, pl.DataFrame({"user": user, "day": day, "second": second, "name": name})
+
+    def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
+        """By filtering over the days of each window."""
+        silent = [silence(self, day, windows) for day in range(self.n_days + 1)]
+        found = np.empty((self.n_days + 1, self.n_users))
+        for first in tqdm(range(0, self.n_users, CHUNK), "truth", disable=not progress, leave=False):
+            users = slice(first, first + CHUNK)
+            for day, belief in enumerate(beliefs(self, windows.observation_days, users)):
+                found[day, users] = np.einsum("tns,ts->n", belief, silent[day])
+        return found
+
 
 def markov(
     n_users: int, n_days: int, seed: int, parameters: Parameters | None = None, start: date = DEFAULT_START
-) -> World:
+) -> Markov:
     """Draw a world. The same arguments give the same world. Raises InputError for no users or under 60 days."""
-    if n_users < 1 or n_days < 60:
-        raise InputError(f"a world needs at least 1 user and 60 days, not {n_users} and {n_days}")
     p = parameters or Parameters()
     rng = np.random.default_rng(seed)
-    first_wave = rng.random(n_users) < 0.4
-    arrival = np.where(first_wave, rng.integers(0, 30, n_users), rng.integers(0, n_days, n_users))
+    arrival = arrivals(rng, n_users, n_days)
     kind = rng.choice(len(p.type_share), n_users, p=p.type_share)
-    counts = np.zeros((n_days, n_users, len(p.events)), np.uint16)
-    uninstall = np.full(n_users, -1)
-    state = np.zeros(n_users, int)
+    uninstall, state = np.full(n_users, -1), np.zeros(n_users, int)
+    world = Markov(start, seed, n_days, arrival, uninstall, p, np.zeros((n_days, n_users, len(p.events)), np.uint16))
     for day in range(n_days):
-        state = np.where(arrival == day, _draw(rng, p.first_state[kind]), _draw(rng, p.transition[kind, state]))
+        moved = _draw(rng, p.first_state[kind]), _draw(rng, p.step(day - 1)[kind, state])
+        state = np.where(arrival == day, *moved)
         here = arrival <= day
-        uninstall[here & (state == UNINSTALLED) & (uninstall < 0)] = day
-        weekday = (start + timedelta(days=day)).weekday()
-        total = rng.poisson(np.where(here, p.rate[kind, state] * p.weekday[kind, weekday], 0.0))
+        uninstall[here & (state == p.rate.shape[1] - 1) & (uninstall < 0)] = day
+        total = rng.poisson(np.where(here, p.daily_rate(day, world.weekday(day))[kind, state], 0.0))
         busy = np.flatnonzero(total)
-        counts[day, busy] = rng.multinomial(total[busy], p.mix[kind[busy]])
-    return World(p, start, seed, arrival, uninstall, counts)
+        world.counts[day, busy] = rng.multinomial(total[busy], p.mix[kind[busy]])
+    return world
 
 
 def _draw(rng: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
@@ -169,65 +192,74 @@ def _draw(rng: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
     return np.minimum(drawn, probabilities.shape[1] - 1)
 
 
-def beliefs(world: World) -> Iterator[np.ndarray]:
-    """For each day 0 … n_days: P(type, state on that day | everything visible before it), (n_users, T·S).
+def beliefs(world: Markov, n_observed: int, users: slice) -> Iterator[np.ndarray]:
+    """For each day 0 … n_days: P(type, state on that day | what is visible), (T, n_users, S).
 
-    Visible are the install, the counts per event name, and whether an uninstall row came. Rows of users who have not
-    arrived are zero.
+    Visible are the install's day, the counts per event name on the ``n_observed`` days before, and that no uninstall
+    row came before. A day is a matrix (fit, then step), a window the product of its days; days are cut into blocks as
+    long as a window, so that each window is the tail of one block times the head of the next (van Herk's trick).
     """
+    p, arrival = world.parameters, world.arrival[users]
+    n_types, n_states = p.rate.shape
+    unit = np.broadcast_to(np.eye(n_states), (n_types, len(arrival), n_states, n_states))
+    prior = np.repeat((p.type_share[:, None] * p.first_state)[:, None], world.n_days, axis=1)  # by day of arrival
+    tails = [unit] * n_observed  # transposed
+    for first in range(0, world.n_days + 1, n_observed):
+        head, seen = unit, []
+        for day in range(first, first + n_observed):
+            yield _belief(prior[:, arrival], tails[day - first], head)
+            if day == world.n_days:
+                return
+            seen.append((_fit(world, day, users), p.step(day), arrival <= day))
+            fit, step, here = seen[-1]
+            head = _where(here, _times(head * fit, step), head)
+            _age(prior, p, day - n_observed)
+        tails = [unit]
+        for fit, step, here in reversed(seen):
+            tails.append(_where(here, _times(tails[-1], step.transpose(0, 2, 1)) * fit, tails[-1]))
+        tails = tails[:0:-1]
+
+
+def _fit(world: Markov, day: int, users: slice) -> np.ndarray:
+    """How well each type and state explains a day's counts, (T, n_users, 1, S): the best 1, uninstalled 0."""
     p = world.parameters
-    prior = (p.type_share[:, None] * p.first_state).ravel()
-    step = p.blocks()
-    belief = np.zeros((world.n_users, prior.size))
-    for day in range(world.n_days):
-        yield belief
-        belief[world.arrival == day] = prior
-        belief = _posterior(world, belief, day) @ step
-    yield belief
+    counts, rate = world.counts[day, users].astype(float), p.daily_rate(day, world.weekday(day))[:, None]
+    n = counts.sum(axis=1)[:, None]
+    logs = (np.log(p.mix) @ counts.T)[..., None] + n * np.log(np.maximum(rate, np.finfo(float).tiny)) - rate
+    logs[..., -1] = -np.inf
+    return np.exp(logs - logs.max(axis=(0, 2), keepdims=True))[:, :, None]
 
 
-def _posterior(world: World, belief: np.ndarray, day: int) -> np.ndarray:
-    p = world.parameters
-    rate, counts = p.daily_rate(world.weekday(day)), world.counts[day].astype(float)
-    n = counts.sum(axis=1, keepdims=True)
-    by_type = np.repeat(counts @ np.log(p.mix).T, p.rate.shape[1], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        by_rate = np.where(n > 0, n * np.log(rate), 0.0) - rate
-    fits = np.exp(by_type + by_rate - np.max(by_type + by_rate, axis=1, keepdims=True))
-    gone = np.arange(rate.size) % p.rate.shape[1] == UNINSTALLED
-    has_row = (world.uninstall >= 0) & (world.uninstall <= day)
-    weighed = belief * fits * np.where(has_row[:, None], gone, ~gone)
-    total = weighed.sum(axis=1, keepdims=True)
-    return np.divide(weighed, total, out=np.zeros_like(weighed), where=total > 0)
+def _times(products: np.ndarray, step: np.ndarray) -> np.ndarray:
+    return (products.reshape(len(step), -1, step.shape[-1]) @ step).reshape(products.shape)
 
 
-def silence(world: World, cutoff: int, windows: Windows) -> np.ndarray:
-    """P(no event in the horizon | type and state on the cutoff's day), (T·S,), by backward recursion."""
-    p, step = world.parameters, world.parameters.blocks()
-    first = cutoff + windows.lead_days
-    chance = np.ones(step.shape[0])
-    for day in range(first + windows.horizon_days - 1, cutoff - 1, -1):
-        quiet = np.exp(-p.daily_rate(world.weekday(day))) if day >= first else 1.0
-        ahead = chance if day == first + windows.horizon_days - 1 else step @ chance
-        chance = quiet * ahead
+def _where(here: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """The new products, scaled against underflow, of users who have arrived."""
+    new /= np.einsum("tnij->n", new)[:, None, None]
+    np.copyto(new, old, where=~here[:, None, None])
+    return new
+
+
+def _belief(prior: np.ndarray, tail: np.ndarray, head: np.ndarray) -> np.ndarray:
+    weights = np.einsum("tnj,tnjk->tnk", np.einsum("tnji,tni->tnj", tail, prior), head)
+    return weights / weights.sum(axis=(0, 2), keepdims=True)
+
+
+def _age(prior: np.ndarray, parameters: Parameters, day: int) -> None:
+    """Move those who arrived by a day to the next one, knowing that no uninstall row came."""
+    if day >= 0:
+        prior[:, : day + 1, -1] = 0
+        prior[:, : day + 1] = prior[:, : day + 1] @ parameters.step(day)
+
+
+def silence(world: Markov, cutoff: int, windows: Windows) -> np.ndarray:
+    """P(no event in the horizon | type and state on the cutoff's day), (T, S), by backward recursion."""
+    p, first = world.parameters, cutoff + windows.lead_days
+    last = first + windows.horizon_days - 1
+    chance = np.exp(-p.daily_rate(last, world.weekday(last)))
+    for day in range(last - 1, cutoff - 1, -1):
+        chance = (p.step(day) @ chance[..., None])[..., 0]
+        if day >= first:
+            chance *= np.exp(-p.daily_rate(day, world.weekday(day)))
     return chance
-
-
-def truth(world: World, windows: Windows, progress: bool = False) -> pl.DataFrame:
-    """True churn probability of every eligible user at every cutoff: user (index), cutoff, probability.
-
-    Cutoffs start when the log holds a whole eligible window and end the day after the last.
-    """
-    active = world.counts.sum(axis=2) > 0
-    frames = []
-    days = tqdm(beliefs(world), "truth", world.n_days + 1, disable=not progress, leave=False)
-    for day, belief in enumerate(days):
-        if day < windows.eligible_days:
-            continue
-        recent = active[day - windows.eligible_days : day].any(axis=0)
-        stayed = (world.uninstall < 0) | (world.uninstall >= day)
-        who = np.flatnonzero(recent & stayed)
-        p = np.clip(belief[who] @ silence(world, day, windows), 0, 1)
-        cutoff = world.start + timedelta(days=day)
-        frames.append(pl.DataFrame({"user": who, "probability": p}).with_columns(cutoff=pl.lit(cutoff)))
-    return pl.concat(frames).select("user", "cutoff", "probability")

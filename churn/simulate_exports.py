@@ -1,5 +1,6 @@
 """A simulated world's events as files: AppsFlyer reports as the Pull API gives them, or one table."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
+from churn import simulate_random
 from churn.errors import InputError
-from churn.simulate import World, truth
+from churn.simulate import markov
+from churn.simulate_bgnbd import bgnbd
+from churn.simulate_world import LAST_SECOND, World, truth
 from churn.study import Windows
 
 # The default columns of AppsFlyer's raw-data reports, in their order.
@@ -26,10 +30,16 @@ Advertising ID,IDFA,Android ID,Customer User ID,IMEI,IDFV,Platform,Device Type,O
 App Version,SDK Version,App ID,App Name,Bundle ID,Is Retargeting,Retargeting Conversion Type,
 Attribution Lookback,Reengagement Window,Is Primary Attribution,User Agent,HTTP Referrer,Original URL
 """.replace("\n", "").split(",")
-LAST_SECOND = 80_000  # leaves room to push events of one second apart
-HOUR_SHARE = np.array([1, 1, 1, 1, 1, 2, 4, 6, 7, 7, 7, 7, 8, 8, 7, 7, 7, 8, 9, 10, 10, 8], dtype=float)
 PRICES = np.array([0.99, 2.99, 4.99, 9.99, 19.99])
 REPORTS = {"in_app": "in_app_events_report", "install": "installs_report", "uninstall": "uninstall_events_report"}
+
+
+# By the names the command line gives them: (n_users, n_days, seed) → a world.
+WORLDS: dict[str, Callable[[int, int, int], World]] = {
+    "markov": markov,
+    "bgnbd": bgnbd,
+    "random": simulate_random.world,
+}
 
 
 def write(
@@ -44,12 +54,13 @@ def write(
     if raw.exists():
         raise InputError(f"{raw} exists already; choose another folder or remove it")
     raw.mkdir(parents=True)
-    n_files = {"appsflyer": write_appsflyer, "table": write_table}[source](world, raw, progress)
+    rows = events(world)
+    n_files = {"appsflyer": write_appsflyer, "table": write_table}[source](world, rows, raw, progress)
     ids = pl.DataFrame({"user": np.arange(world.n_users), "user_id": user_ids(world.n_users)})
     known = truth(world, windows, progress).join(ids, on="user", maintain_order="left")
     known.select("user_id", "cutoff", "probability").write_parquet(out / "truth.parquet")
     (out / "churn.toml").write_text(_study(source, windows), encoding="utf-8")
-    return {"users": world.n_users, "events": int(world.counts.sum()), "files": n_files}
+    return {"users": world.n_users, "events": rows.filter(report="in_app").height, "files": n_files}
 
 
 def user_ids(n_users: int) -> list[str]:
@@ -82,8 +93,8 @@ def events(world: World) -> pl.DataFrame:
     No two rows of a user share a second, since vendors' rows have no id and equal ones would count as copies.
     """
     rng = np.random.default_rng([world.seed, 1])
-    install_second = rng.integers(0, 20_000, world.n_users)
-    rows = pl.concat([_in_app(world, rng, install_second), _installs(world, install_second), _uninstalls(world, rng)])
+    install_second, in_app = world.moments(rng)
+    rows = pl.concat([_in_app(world, rng, in_app), _installs(world, install_second), _uninstalls(world, rng)])
     midnight = datetime.combine(world.start, datetime.min.time(), UTC)
     seconds = pl.duration(seconds=pl.col("day") * 86_400 + pl.col("second"))
     installed = pl.DataFrame({"user": np.arange(world.n_users), "i": world.arrival * 86_400 + install_second})
@@ -93,24 +104,16 @@ def events(world: World) -> pl.DataFrame:
     return timed.drop("day", "second", "i").sort("time", "user", "event")
 
 
-def _in_app(world: World, rng: np.random.Generator, install_second: np.ndarray) -> pl.DataFrame:
-    day, user, name = np.nonzero(world.counts)
-    n = world.counts[day, user, name]
-    day, user, name = (np.repeat(x, n) for x in (day, user, name))
-    hour = rng.choice(len(HOUR_SHARE), len(day), p=HOUR_SHARE / HOUR_SHARE.sum())
-    second = np.minimum(hour * 3600 + rng.integers(0, 3600, len(day)), LAST_SECOND)
-    after_install = install_second[user] + 1 + second * (LAST_SECOND - install_second[user]) // LAST_SECOND
-    second = np.where(day == world.arrival[user], after_install, second)
-    revenue = np.where(np.array(world.parameters.events)[name] == "af_purchase", rng.choice(PRICES, len(day)), np.nan)
-    frame = pl.DataFrame({"user": user, "day": day, "second": second, "name": name, "revenue": revenue})
+def _in_app(world: World, rng: np.random.Generator, moments: pl.DataFrame) -> pl.DataFrame:
+    names = pl.Series(world.names)
+    frame = moments.with_columns(
+        pl.Series("revenue", rng.choice(PRICES, moments.height)), event=names.gather(moments["name"])
+    ).sort("user", "day", "second", "name", maintain_order=True)
     # Push a user's events of one second apart: the running maximum of (second − position), plus position.
     position = pl.int_range(pl.len())
     apart = ((pl.col("second") - position).cum_max() + position).over("user", "day")
-    names = pl.Series(world.parameters.events)
-    frame = frame.sort("user", "day", "second", "name").with_columns(
-        second=apart, revenue=pl.col("revenue").fill_nan(None)
-    )
-    return _rows(frame.with_columns(event=names.gather(frame.sort("user", "day", "second", "name")["name"])), "in_app")
+    bought = pl.when(pl.col("event") == "af_purchase").then("revenue")
+    return _rows(frame.with_columns(second=apart, revenue=bought), "in_app")
 
 
 def _installs(world: World, install_second: np.ndarray) -> pl.DataFrame:
@@ -131,19 +134,19 @@ def _rows(frame: pl.DataFrame, report: str) -> pl.DataFrame:
     return typed.select("user", "day", "second", "report", "event", "revenue")
 
 
-def write_table(world: World, folder: Path, progress: bool = False) -> int:
+def write_table(world: World, rows: pl.DataFrame, folder: Path, progress: bool = False) -> int:
     """One events.parquet: user_id, event, time, revenue; installs and uninstalls by those names."""
     names = pl.col("event").replace({"af_uninstall": "uninstall"})
-    rows = events(world).join(_people(world).select("user", "user_id"), on="user", maintain_order="left")
-    rows.select("user_id", names, "time", "revenue").write_parquet(folder / "events.parquet")
+    known = rows.join(_people(world).select("user", "user_id"), on="user", maintain_order="left")
+    known.select("user_id", names, "time", "revenue").write_parquet(folder / "events.parquet")
     return 1
 
 
-def write_appsflyer(world: World, folder: Path, progress: bool = False) -> int:
+def write_appsflyer(world: World, rows: pl.DataFrame, folder: Path, progress: bool = False) -> int:
     """Weekly files of three reports with all 81 columns; returns how many."""
-    rows = events(world).join(_people(world), on="user", maintain_order="left")
+    known = rows.join(_people(world), on="user", maintain_order="left")
     week = (pl.col("time").dt.date() - pl.lit(world.start)).dt.total_days() // 7
-    parts = rows.with_columns(week=week).partition_by("report", "week", maintain_order=True, as_dict=True)
+    parts = known.with_columns(week=week).partition_by("report", "week", maintain_order=True, as_dict=True)
     for (report, number), part in tqdm(parts.items(), "writing", disable=not progress, leave=False):
         first = world.start + timedelta(days=7 * int(str(number)))
         last = min(first + timedelta(days=6), world.start + timedelta(days=world.n_days - 1))

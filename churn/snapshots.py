@@ -6,20 +6,18 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import activity as daily
 from churn import features, labels, sources, store
-from churn.errors import CutoffError, LeakError, StudyError
-from churn.features import Plan
+from churn.catalogue import Plan
+from churn.errors import CutoffError, StudyError
 from churn.store import Store
 from churn.study import Study, Windows
 from churn.tables import Snapshot
 
 log = logging.getLogger(__name__)
-SAME = 1e-9  # relative: float sums may differ in their last digits between engines
 
 
 def build(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date | None = None) -> pl.DataFrame:
-    """Snapshots of all cutoffs, sorted by cutoff and user: user_id, cutoff, the catalogue's columns, churned.
+    """Snapshots of all cutoffs, sorted by cutoff and user: user_id, cutoff, the catalogue's columns, then the label's.
 
     ``as_of``: what the labels may know, see ``label``. Raises CutoffError for a cutoff the log can't answer for.
     """
@@ -29,17 +27,29 @@ def build(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_o
 def observe(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan) -> pl.DataFrame:
     """Snapshots without their label: features of the users eligible at each cutoff."""
     check_cutoffs(target, study, cutoffs)
+    rows, _ = tables(target, study)
+    level = features.app_level(rows, cutoffs, plan).collect().lazy()
+    n_rows = rows.select(pl.len()).collect().item()
     parts = [
-        of_users(*tables(target, study, [bucket]), cutoffs, plan, study.windows).collect()
-        for bucket in range(target.n_buckets)
+        of_users(held_rows, held_users, [cutoff], plan, study.windows, level).collect()
+        for buckets in store.passes(target, n_rows)
+        for held_rows, held_users in [_in_memory(tables(target, study, buckets))]
+        for cutoff in cutoffs
     ]
     snapshot = pl.concat(parts).sort("cutoff", "user_id")
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))
     return snapshot
 
 
+def _in_memory(frames: tuple[pl.LazyFrame, pl.LazyFrame]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Read once, not once per cutoff."""
+    return frames[0].collect().lazy(), frames[1].collect().lazy()
+
+
 def label(snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | None = None) -> pl.DataFrame:
     """Add ``churned``: true without activity in the horizon, null where the horizon isn't over by ``as_of``.
+
+    And ``return_days``: from the horizon's first day to the first activity in it, as far as is known; null without any.
 
     ``as_of`` (default, and at most: the day after the store's coverage) also hides what became known later than a
     source takes to settle from then on: a model trained as of that day could not have seen it.
@@ -49,11 +59,11 @@ def label(snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | Non
     rows, _ = tables(target, study)
     cutoffs = snapshot["cutoff"].unique().to_list()
     came = labels.returned(rows, cutoffs, study.windows, study.activity.counts_as_active, settled).collect()
-    marked = snapshot.drop("churned", strict=False).join(
-        came.with_columns(came=pl.lit(True)), on=["user_id", "cutoff"], how="left", maintain_order="left"
+    marked = snapshot.drop("churned", "return_days", strict=False).join(
+        came, on=["user_id", "cutoff"], how="left", maintain_order="left"
     )
     mature = pl.col("cutoff") + timedelta(days=study.windows.lead_days + study.windows.horizon_days) <= end
-    labelled = marked.with_columns(pl.when(mature).then(pl.col("came").is_null()).alias("churned")).drop("came")
+    labelled = marked.with_columns(pl.when(mature).then(pl.col("return_days").is_null()).alias("churned"))
     Snapshot.validate(labelled.select(Snapshot.column_names()))
     return labelled
 
@@ -66,10 +76,15 @@ def tables(target: Store, study: Study, buckets: Sequence[int] | None = None) ->
 
 
 def of_users(
-    rows: pl.LazyFrame, users: pl.LazyFrame, cutoffs: Sequence[date], plan: Plan, windows: Windows
+    rows: pl.LazyFrame,
+    users: pl.LazyFrame,
+    cutoffs: Sequence[date],
+    plan: Plan,
+    windows: Windows,
+    level: pl.LazyFrame | None = None,
 ) -> pl.LazyFrame:
     """Features of whole users; the one road from activity to features, for training, scoring and the poison check."""
-    return features.compute(rows, users, cutoffs, plan, windows.eligible_days)
+    return features.compute(rows, users, cutoffs, plan, windows.eligible_days, level)
 
 
 def covered_end(target: Store) -> date:
@@ -118,8 +133,14 @@ def plan(target: Store, study: Study, newest_cutoff: date) -> Plan:
     """The feature plan as it could be made at ``newest_cutoff``. Raises StudyError for unknown active events."""
     check_active_events(target, study)
     rows, _ = tables(target, study)
-    names = features.vocabulary(rows, newest_cutoff, study.windows.observation_days, study.sources)
-    return Plan(study.windows.observation_days, study.activity.counts_as_active, names, study.sources)
+    window = (rows, newest_cutoff, study.windows.observation_days, study.sources)
+    return Plan(
+        observation_days=study.windows.observation_days,
+        counts_as_active=study.activity.counts_as_active,
+        vocabulary=features.vocabulary(*window),
+        properties=features.properties(*window),
+        sources=study.sources,
+    )
 
 
 def check_active_events(target: Store, study: Study) -> None:
@@ -131,58 +152,3 @@ def check_active_events(target: Store, study: Study) -> None:
         common = volume.group_by("event").agg(pl.col("n").sum()).sort("n", "event", descending=[True, False])
         names = ", ".join(common["event"].head(20))
         raise StudyError(f"activity.counts_as_active: {', '.join(missing)} not in the log; the commonest are {names}")
-
-
-def poison_check(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, n_buckets: int = 1) -> int:
-    """Rebuild some users' features in a world whose future is absurd; returns how many users were compared.
-
-    In a copy of some user buckets everything dated or learned at or after each cutoff is thrown away, and nonsense put
-    in its place. Raises LeakError naming the features that moved by more than rounding.
-    """
-    rows, users = (t.collect() for t in tables(target, study, range(n_buckets)))
-    n_users = 0
-    for cutoff in cutoffs:
-        honest = of_users(rows.lazy(), users.lazy(), [cutoff], plan, study.windows).collect()
-        poisoned = of_users(
-            _poison(rows, cutoff).lazy(), _poison_users(users, cutoff).lazy(), [cutoff], plan, study.windows
-        ).collect()
-        compare(honest, poisoned, cutoff)
-        n_users += honest.height
-    log.info("poison check: %d users at %d cutoffs, no feature sees the future", n_users, len(cutoffs))
-    return n_users
-
-
-def _poison(rows: pl.DataFrame, cutoff: date) -> pl.DataFrame:
-    past = rows.filter(daily.known_before(pl.lit(cutoff)))
-    absurd = past.with_columns(n=pl.lit(10**6, pl.Int64), revenue=pl.lit(-1e9))
-    shift = (pl.lit(cutoff) - pl.col("date")).dt.total_days()
-    # The nearest day after the cutoff, and old days that were learned on it: one trap for each clock.
-    future = absurd.with_columns(date=pl.lit(cutoff), last_at=pl.col("last_at") + pl.duration(days=shift))
-    late = absurd.with_columns(known_date=pl.lit(cutoff))
-    return pl.concat([past, future, late])
-
-
-def _poison_users(users: pl.DataFrame, cutoff: date) -> pl.DataFrame:
-    past = users.filter(pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))
-    learned = past.with_columns(known_date=pl.lit(cutoff), first_date=pl.lit(date(1990, 1, 1)))
-    return pl.concat([past.filter(pl.col("first_date") < cutoff), learned])
-
-
-def compare(honest: pl.DataFrame, poisoned: pl.DataFrame, cutoff: date) -> None:
-    """Raise LeakError unless both frames hold the same users with the same features (within 1e-9 relative)."""
-    key = ["user_id", "cutoff"]
-    both = honest.join(poisoned, on=key, how="full", coalesce=True, suffix=":poisoned")
-    moved = [name for name in honest.columns if name not in key and _differs(both, name)]
-    if both.height != honest.height or poisoned.height != honest.height:
-        moved.append("the set of eligible users")
-    if moved:
-        raise LeakError(
-            f"poison check at {cutoff}: {', '.join(moved[:10])} changed when only events at or after the cutoff did; "
-            "this feature sees the future and must be mended before anything is trained"
-        )
-
-
-def _differs(both: pl.DataFrame, name: str) -> bool:
-    a, b = pl.col(name).cast(pl.Float64), pl.col(f"{name}:poisoned").cast(pl.Float64)
-    close = (a - b).abs() <= SAME * pl.max_horizontal(a.abs(), b.abs(), 1.0)
-    return not bool(both.select((a.eq_missing(b) | close.fill_null(False)).all()).item())

@@ -189,7 +189,10 @@ def write_batch(store: Store, table: str, batch_id: str, frame: pl.DataFrame) ->
 
 
 def scan(store: Store, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
-    """Every live row of a table, or of some of its buckets. Keys may repeat: sum on read."""
+    """Every live row of a table, or of some of its buckets. Keys may repeat: sum on read.
+
+    A column that a file lacks, since an earlier version wrote it, is null.
+    """
     schema = BUCKETED.get(table) or FLAT[table]
     wanted = [None] if table in FLAT else (range(store.n_buckets) if buckets is None else buckets)
     batches = (*store.batches, *store.adopted) if table in ADOPTED else store.batches
@@ -197,12 +200,14 @@ def scan(store: Store, table: str, buckets: Sequence[int] | None = None) -> pl.L
     present = [file for file in candidates if file.exists()]
     if not present:
         return schema.create_empty(lazy=True)
-    return pl.scan_parquet(present, hive_partitioning=False)
+    columns = schema.create_empty().schema
+    return pl.scan_parquet(present, hive_partitioning=False, schema=columns, missing_columns="insert")
 
 
 def passes(store: Store, n_rows: int, at_once: int = 500_000) -> list[Sequence[int]]:
-    """Buckets to take together: all in one go where that fits into memory, else one by one."""
-    return [range(store.n_buckets)] if n_rows <= at_once else [[b] for b in range(store.n_buckets)]
+    """Buckets to take together: as many as have ``at_once`` rows or, where one has more, one by one."""
+    n = max(1, min(store.n_buckets, at_once * store.n_buckets // max(n_rows, 1)))
+    return [range(first, min(first + n, store.n_buckets)) for first in range(0, store.n_buckets, n)]
 
 
 def _file(store: Store, table: str, batch_id: str, bucket: Any) -> Path:

@@ -125,8 +125,9 @@ class Backtest(Part):
     """How many cutoffs are trained and tested on, and how far apart they lie."""
 
     step_days: Days = 7
-    n_train_cutoffs: int = Field(default=12, ge=1, le=500)
+    n_train_cutoffs: int = Field(default=24, ge=1, le=500)
     n_test_cutoffs: int = Field(default=4, ge=1, le=100)
+    max_training_rows: int = Field(default=500_000, ge=1000)  # beyond, a share of the users is learned from
 
 
 class Segment(Part):
@@ -209,6 +210,7 @@ class Braze(Part):
     score_step: int = Field(default=10, ge=1, le=100)  # a score alone is sent once it moved this far
     lapsed_value: str | None = None  # told once to users no longer scored; null removes the attributes
     changed_attribute: AttributeName | None = None  # date of the last change of segment
+    reason_attribute: AttributeName | None = None  # the first reason; never sent by itself
     ledger: Annotated[str, AfterValidator(_no_password)] = "sqlite:///data/store/ledger.db"
     id_lists: str | None = None  # folder of one CSV of identifiers per segment, written with every export
     bulk: bool = False  # /users/track/bulk, for contracts that have it

@@ -122,6 +122,8 @@ class Daily(dy.Schema):
     n_other_currency = dy.Int64(nullable=False)
     first_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
     last_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+    # Sums of numeric properties by name; null in rows stored before there were any.
+    sums = dy.List(dy.Struct({"name": dy.String(nullable=False), "total": dy.Float64(nullable=False)}), nullable=True)
 
 
 class ActivityTable(Daily):
@@ -180,14 +182,21 @@ class Snapshot(dy.Schema):
     churned = dy.Bool(nullable=True)
 
 
+REASON = "^(risky|safe)_[a-z]+$"
+"""What a reason looks like: its direction, and the kind of feature it rests on."""
+
+
 class Scores(dy.Schema):
-    """One row per eligible user: calibrated probability of churn and the segment it falls in."""
+    """One row per eligible user: calibrated probability of churn, the segment it falls in, and why."""
 
     user_id = dy.String(primary_key=True)
     cutoff = dy.Date(primary_key=True)
     probability = dy.Float64(nullable=False, min=0.0, max=1.0)
     segment = dy.String(nullable=False)
     score = dy.Int64(nullable=False, min=0, max=100)
+    reason_1 = dy.String(nullable=True, regex=REASON)  # the first explains why the risk is high, or low
+    reason_2 = dy.String(nullable=True, regex=REASON)
+    reason_3 = dy.String(nullable=True, regex=REASON)
     model_id = dy.String(nullable=False)
     identifier = dy.String(nullable=True)  # how Braze knows the user; null: it doesn't, or another user shares it
 

@@ -15,6 +15,7 @@ from churn.study import Braze
 
 BRAZE = Braze()
 DATED = Braze(changed_attribute="churn_since")
+REASONED = Braze(reason_attribute="churn_reason")
 
 
 def scored(*rows: tuple[str | None, str, int]) -> pl.DataFrame:
@@ -38,6 +39,7 @@ def writes(made: plan.Plan, column: str = "attributes") -> dict[str, Any]:
 
 
 HIGH = {"churn_segment": "high", "churn_score": 80}
+SILENT = {**HIGH, "churn_reason": "risky_silence"}
 
 
 def test_a_new_user_is_told_everything() -> None:
@@ -355,6 +357,7 @@ def test_a_file_without_its_columns_is_refused() -> None:
         (Braze(segment_attribute="email"), "email can't be a custom attribute"),
         (Braze(score_attribute="churn_segment"), "must differ"),
         (Braze(changed_attribute="churn_score"), "must differ"),
+        (Braze(reason_attribute="churn_score"), "must differ"),
         (Braze(lapsed_value="2024-01-01"), "can't be a value"),
         (Braze(lapsed_value=""), "can't be a value"),
     ],
@@ -412,3 +415,59 @@ def test_a_nul_in_an_identifier_keeps_nobody_else_from_being_told() -> None:
     """No database takes it, so it is left out."""
     made = plan.make(scored(("a\x00", "low", 1), ("b", "low", 1)), told(), BRAZE)
     assert (made.changes["identifier"].to_list(), made.undeliverable.to_list()) == (["b"], ["a\x00"])
+
+
+def because(reason: str | None, *rows: tuple[str, str, int]) -> pl.DataFrame:
+    """Scores with the same first reason for everybody."""
+    return scored(*rows).with_columns(reason_1=pl.lit(reason, pl.String))
+
+
+def test_a_reason_goes_along_with_a_segment_or_score_and_never_by_itself() -> None:
+    """New, with a new segment, with a score a step away: the reason too; a reason alone, known or not: no write."""
+    rows = [("new", "high", 80), ("flip", "low", 80), ("step", "high", 90), ("alone", "high", 80), ("none", "high", 80)]
+    before = told(flip=SILENT, step=SILENT, alone=SILENT, none=HIGH)
+    made = plan.make(because("risky_trend", *rows), before, REASONED)
+    trend = {"churn_reason": "risky_trend"}
+    assert writes(made) == {
+        "new": HIGH | trend,
+        "flip": {"churn_segment": "low"} | trend,
+        "step": {"churn_score": 90} | trend,
+    }
+    assert writes(made, "after")["flip"] == {**HIGH, "churn_segment": "low"} | trend
+    assert dict(made.changes.select("identifier", "n_points").iter_rows()) == {"new": 3, "flip": 2, "step": 2}
+    assert dict(made.changes.select("identifier", "moved").iter_rows())["step"] is False
+
+
+def test_a_reason_that_stays_or_is_none_costs_nothing() -> None:
+    """With a new segment the same reason isn't written again; that there is none any more is, as null."""
+    rows = [("a", "low", 80)]
+    same = plan.make(because("risky_silence", *rows), told(a=SILENT), REASONED)
+    assert writes(same) == {"a": {"churn_segment": "low"}}
+    none = plan.make(because(None, *rows), told(a=SILENT), REASONED)
+    assert writes(none) == {"a": {"churn_segment": "low", "churn_reason": None}}
+
+
+@pytest.mark.parametrize("value", [None, "lapsed"])
+def test_whoever_leaves_loses_the_reason(value: str | None) -> None:
+    """Lapsed with or without a value, or opted out: null; without the key in the study as well."""
+    braze = REASONED.model_copy(update={"lapsed_value": value})
+    made = plan.make(because("risky_trend", ("out", "high", 80)), told(quiet=SILENT, out=SILENT), braze, gone=["out"])
+    assert {attributes["churn_reason"] for attributes in writes(made).values()} == {None}
+    assert set(writes(made)) == {"quiet", "out"}
+    dropped = plan.make(scored(("a", "high", 80)), told(a=SILENT), BRAZE, told_names=["churn_reason"])
+    assert writes(dropped) == {"a": {"churn_reason": None}}
+
+
+def test_scores_without_reasons_are_delivered_and_the_unsure_are_told_theirs_again() -> None:
+    """A table from before there were any writes none; whoever may not have been reached gets all, the reason too."""
+    assert writes(plan.make(scored(("a", "high", 80)), told(), REASONED)) == {"a": HIGH}
+    made = plan.make(because("risky_silence", ("a", "high", 80)), told(unsure=True, a=SILENT), REASONED)
+    assert writes(made) == {"a": SILENT}
+
+
+def test_a_mended_file_may_hold_reasons_and_nothing_like_them() -> None:
+    """A reason as the study writes it passes; other text doesn't."""
+    rows = pl.DataFrame({"identifier": ["a"], "attributes": ['{"churn_reason":"safe_rhythm"}']})
+    assert writes(plan.read_file(rows, told(), REASONED, ["high"])) == {"a": {"churn_reason": "safe_rhythm"}}
+    with pytest.raises(TerminalBrazeError, match="no such value of churn_reason"):
+        plan.read_file(rows.with_columns(attributes=pl.lit('{"churn_reason":"rhythm"}')), told(), REASONED, ["high"])

@@ -162,6 +162,7 @@ def exportable(folder: Path, sandbox: Sandbox) -> Path:
     assert load(file).braze.endpoint == sandbox.url
     events.ingest(load(file), progress=False)
     made = scores({f"u{i}": "high" for i in range(20)}).with_columns(probability=pl.lit(0.7), model_id=pl.lit("m"))
+    made = made.with_columns(reason_1=pl.lit("risky_silence"), reason_2=None, reason_3=None)
     said = PASSED.with_columns(cutoff=made["cutoff"][:1], days=pl.lit(""), expected=pl.lit(""), seen=pl.lit(""))
     target = store.open_filled(load(file))
     scoring.write(target, Scores.validate(made, cast=True), Findings.validate(said, cast=True))

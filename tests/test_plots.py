@@ -32,6 +32,12 @@ CHARTS = {
     "metric_by_cutoff": plots.metric_by_cutoff(
         pl.DataFrame({**MODELS, "cutoff": [date(2026, 1, 1)] * 2, "auc": [0.8, 0.7]}), "auc", "AUC"
     ),
+    "profit": plots.profit(pl.DataFrame({"depth": [0.5, 1.0], "expected": [3.0, 1.0], "realised": [2.0, 1.5]}), "EUR"),
+    "learning": plots.learning(
+        pl.DataFrame(
+            {"what": ["users", "users", "days of history"], "n": [500, 1000, 90], "log_loss": [0.5, 0.4, None]}
+        )
+    ),
 }
 
 
@@ -42,7 +48,13 @@ def test_every_chart_renders_to_a_picture(name: str) -> None:
     spec = chart.to_dict()
     title = spec.get("title") or spec["layer"][0].get("title") or spec["layer"][1].get("title")
     assert str(title) in vl_convert.vegalite_to_svg(spec)
-    assert isinstance(chart, alt.Chart | alt.LayerChart)
+    assert isinstance(chart, alt.Chart | alt.LayerChart | alt.FacetChart)
+
+
+def test_without_a_curve_there_is_no_chart() -> None:
+    """Neither of profit nor of learning: the notebook's cell shows nothing."""
+    assert plots.profit(pl.DataFrame(), "EUR") is None
+    assert plots.learning(pl.DataFrame()) is None
 
 
 def test_tables_are_shown_as_people_read_them() -> None:

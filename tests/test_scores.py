@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn import evaluate, forget, health, model, scores, snapshots
+from churn import evaluate, forget, health, model, reasons, scores, snapshots
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store
@@ -83,6 +83,37 @@ def test_a_model_scores_only_its_own_features(fitted: tuple[Study, Store, Model]
     assert len(model.predict(one, snapshot)) == snapshot.height
 
 
+def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """Most users have a first reason, of the known ones; an old file has none, and doesn't keep the new from theirs."""
+    study, target, one = fitted
+    cutoff = snapshots.covered_end(target)
+    table = scores.make(target, study, one, cutoff)
+    assert set(table["reason_1"].drop_nulls()) <= set(reasons.CODES)
+    assert table["reason_1"].null_count() < table.height / 2
+    counts = scores.reason_counts(table)
+    assert counts["n"].sum() == table.height
+    assert counts["share"].sum() == pytest.approx(1)
+    file = scores.write(target, table, scores.check(target, study, table, one))
+    pl.read_parquet(file, hive_partitioning=False).drop(reasons.COLUMNS).write_parquet(file)
+    old, _ = scores.read(target)
+    assert old.columns == table.columns
+    assert old["reason_1"].null_count() == old.height
+    assert scores.make(target, study, one, cutoff).equals(table)
+
+
+def test_examples_of_reasons_show_numbers_and_no_user(fitted: tuple[Study, Store, Model]) -> None:
+    """One user per first reason, under a pseudonym, with the reason in words."""
+    study, target, one = fitted
+    table = scores.make(target, study, one, snapshots.covered_end(target))
+    shown = scores.reason_examples(target, study, one, table)
+    assert shown.columns == ["user", "probability", "reason", "why_1", "why_2", "why_3"]
+    assert shown["reason"].is_unique().all()
+    assert shown["user"].str.contains("^user-[0-9a-f]{8}$").all()
+    assert shown.filter(pl.col("reason").is_not_null())["why_1"].null_count() == 0
+
+
 def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
     """A scores table of 1 January plus ``day``: probability and segment of each user; Braze knows all but ``x``."""
     table = pl.DataFrame(
@@ -92,6 +123,7 @@ def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
             "probability": [p for p, _ in people.values()],
             "segment": [segment for _, segment in people.values()],
             "score": [50] * len(people),
+            **dict.fromkeys(reasons.COLUMNS, pl.Series([None] * len(people), dtype=pl.String)),
             "model_id": ["m"] * len(people),
             "identifier": [None if user == "x" else user for user in people],
         }

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn import activity, events, features, labels, snapshots, store
-from churn.errors import CutoffError, LeakError, StudyError
+from churn import activity, events, features, labels, poison, snapshots, store
+from churn.errors import CutoffError, StudyError
 from churn.features import Plan
 from churn.store import Store
 from churn.study import Study, Windows
@@ -58,7 +58,7 @@ def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
     past: list[dict[str, Any]], future: list[dict[str, Any]], late: list[dict[str, Any]]
 ) -> None:
     """Adding events dated at or after the cutoff, or received at or after it, changes no feature or eligibility."""
-    snapshots.compare(observe(past), observe(past + future + late), CUTOFF)
+    poison.compare(observe(past), observe(past + future + late), CUTOFF)
 
 
 @settings(max_examples=60, deadline=None)
@@ -85,7 +85,7 @@ def test_no_event_outside_the_horizon_changes_a_label(
 def test_features_do_not_depend_on_how_users_are_bucketed(log: list[dict[str, Any]]) -> None:
     """Each user computed alone gives the same numbers as all together."""
     alone = [observe([r for r in log if r["u"] == user]) for user in sorted({r["u"] for r in log})]
-    snapshots.compare(observe(log), pl.concat(alone), CUTOFF)
+    poison.compare(observe(log), pl.concat(alone), CUTOFF)
 
 
 def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(filled: tuple[Study, Store]) -> None:
@@ -126,36 +126,6 @@ def test_an_active_event_that_is_not_in_the_log_is_refused(filled: tuple[Study, 
     wrong = study.model_copy(update={"activity": study.activity.model_copy(update={"counts_as_active": ("oepn",)})})
     with pytest.raises(StudyError, match="oepn not in the log; the commonest are open, search, buy"):
         snapshots.plan(target, wrong, DAY0 + timedelta(days=60))
-
-
-def test_the_poison_check_passes_honest_features(filled: tuple[Study, Store]) -> None:
-    """The package's own features pass, and users were really compared."""
-    study, target = filled
-    cutoffs = [DAY0 + timedelta(days=d) for d in (40, 80)]
-    assert snapshots.poison_check(target, study, cutoffs, snapshots.plan(target, study, cutoffs[1]), 4) > 50
-
-
-@pytest.mark.parametrize("leak", ["inclusive cutoff", "late rows", "late first seen"])
-def test_the_poison_check_catches_a_feature_that_sees_the_future(
-    filled: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch, leak: str
-) -> None:
-    """A cutoff read inclusively, late rows let in, a first-seen date learned later: each stops the run by name."""
-    study, target = filled
-    if leak == "inclusive cutoff":
-        wrong = lambda cutoff: pl.col("date") <= cutoff  # noqa: E731
-        monkeypatch.setattr(features, "known_before", wrong)
-    elif leak == "late rows":
-        monkeypatch.setattr(features, "known_before", lambda cutoff: pl.col("date") < cutoff)
-    else:
-        honest = features._tenure
-        monkeypatch.setattr(
-            features,
-            "_tenure",
-            lambda users, cutoff: honest(users.with_columns(known_date=pl.lit(None, pl.Date)), cutoff),
-        )
-    cutoff = DAY0 + timedelta(days=60)
-    with pytest.raises(LeakError, match="sees the future"):
-        snapshots.poison_check(target, study, [cutoff], PLAN, 4)
 
 
 def test_days_are_those_of_the_study_time_zone(tmp_path: Path, make_study: Callable[..., Study]) -> None:

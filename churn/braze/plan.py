@@ -16,7 +16,7 @@ from churn.braze import payload
 from churn.braze.ledger import CHANGES
 from churn.errors import GateError, TerminalBrazeError
 from churn.study import Braze
-from churn.tables import stable_hash
+from churn.tables import REASON, stable_hash
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 NONE, REMOVED = "none", "removed"
@@ -46,7 +46,7 @@ class Plan:
 
 def names(braze: Braze) -> list[str]:
     """The attributes a study writes. Raises TerminalBrazeError for such as Braze doesn't take."""
-    wanted = [braze.segment_attribute, braze.score_attribute, braze.changed_attribute]
+    wanted = [braze.segment_attribute, braze.score_attribute, braze.changed_attribute, braze.reason_attribute]
     found = [name for name in wanted if name is not None]
     payload.check_names(found)
     if braze.lapsed_value is not None:
@@ -64,10 +64,10 @@ def make(
 ) -> Plan:
     """The changes that bring Braze from what it was told to the scores.
 
-    A score goes along with a changed segment, or by itself once it has moved by ``score_step``. Users who were told a
-    segment and are no longer scored get the lapsed value once; ``gone``, the forgotten and the opted-out, get null.
-    Attributes that were told and that the study no longer names are removed. Whoever may or may not have been reached
-    is told everything again.
+    A score goes along with a changed segment, or by itself once it has moved by ``score_step``; a reason only along
+    with something else. Users who were told a segment and are no longer scored get the lapsed value once; ``gone``, the
+    forgotten and the opted-out, get null. Attributes that were told and that the study no longer names are removed.
+    Whoever may or may not have been reached is told everything again.
     """
     current = names(braze)
     former = [name for name in told_names if name not in current]
@@ -88,7 +88,9 @@ def make(
 
 def _users(scores: pl.DataFrame, told: pl.DataFrame, gone: Sequence[str]) -> pl.DataFrame:
     """Everybody scored or told: identifier, segment, score, attributes, unsure, why."""
-    scored = scores.select("identifier", "segment", pl.col("score").cast(pl.String)).drop_nulls("identifier")
+    reason = pl.col("reason_1") if "reason_1" in scores.columns else pl.lit(None, pl.String)
+    scored = scores.select("identifier", "segment", pl.col("score").cast(pl.String), reason.alias("reason"))
+    scored = scored.drop_nulls("identifier")
     left = pl.col("identifier").is_in(pl.Series(gone, dtype=pl.String).implode())
     why = pl.when(left).then(pl.lit(GONE)).when(pl.col("segment").is_null()).then(pl.lit(LAPSED))
     users = told.join(scored, on="identifier", how="full", coalesce=True)
@@ -113,6 +115,8 @@ def _wanted(braze: Braze, former: Sequence[str], at: Any) -> dict[str, pl.Expr]:
         holds = is_scored | (is_lapsed & (braze.lapsed_value is not None))
         dated = pl.when(stays).then(pl.col(f"before:{braze.changed_attribute}")).otherwise(pl.lit(f'"{at}"'))
         values[braze.changed_attribute] = pl.when(holds).then(dated.fill_null(NULL)).otherwise(pl.lit(NULL))
+    if braze.reason_attribute:
+        values[braze.reason_attribute] = pl.when(is_scored).then('"' + pl.col("reason") + '"').fill_null(NULL)
     return values | {name: pl.lit(NULL) for name in former}
 
 
@@ -126,6 +130,8 @@ def _due(braze: Braze, former: Sequence[str]) -> dict[str, pl.Expr]:
     if braze.changed_attribute:
         due[braze.changed_attribute] = _differs(braze.changed_attribute)
     due |= {name: _differs(name) for name in former}
+    if name := braze.reason_attribute:
+        due[name] = _differs(name) & pl.any_horizontal(*due.values(), pl.col("why") != SCORED)
     # What was sent and perhaps not taken is sent again, a removal too.
     return {name: expr | (pl.col("unsure") & _is_at_stake(name)) for name, expr in due.items()}
 
@@ -149,9 +155,8 @@ def _plan(users: pl.DataFrame, braze: Braze, written: list[str]) -> Plan:
     sends_segment = pl.col(f"send:{segment}")
     sent = {name: pl.when(pl.col(f"send:{name}")).then(_piece(name, pl.col(f"wanted:{name}"))) for name in written}
     kept = [piece.otherwise(_piece(name, pl.col(f"before:{name}"))) for name, piece in sent.items()]
-    rewritten = pl.any_horizontal(
-        pl.col(f"send:{name}") for name in written if name not in {braze.score_attribute, braze.changed_attribute}
-    )
+    small = {braze.score_attribute, braze.changed_attribute, braze.reason_attribute}
+    rewritten = pl.any_horizontal(pl.col(f"send:{name}") for name in written if name not in small)
     changes = users.filter(pl.any_horizontal(pl.col(f"send:{name}") for name in written)).select(
         "identifier",
         pl.col("attributes").fill_null("{}").alias("before"),
@@ -328,4 +333,5 @@ def _is_possible(name: str, value: Any, braze: Braze, segments: Collection[str |
         return isinstance(value, str) and value in segments
     if name == braze.score_attribute:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100
-    return isinstance(value, str) and DATE.fullmatch(value) is not None
+    form = REASON if name == braze.reason_attribute else DATE
+    return isinstance(value, str) and re.fullmatch(form, value) is not None

@@ -27,6 +27,7 @@ def read(
     extract: Extract,
     scratch: Path,
     tidy: Callable[[str], str] = str,
+    rest: str = "",
 ) -> pl.LazyFrame:
     """The file's columns by our names (ours → theirs), with source_row and damage; null where the file lacks one.
 
@@ -41,7 +42,7 @@ def read(
         raw = pl.scan_parquet(path, hive_partitioning=False, glob=False, row_index_name=ROW, row_index_offset=1)
     else:
         raw = text_csv(path, extract)
-    return named(raw, fields, needed, extract, path, tidy)
+    return named(raw, fields, needed, extract, path, tidy, rest)
 
 
 def text_csv(path: Path, extract: Extract) -> pl.LazyFrame:
@@ -102,8 +103,12 @@ def named(
     extract: Extract,
     path: Path,
     tidy: Callable[[str], str] = str,
+    rest: str = "",
 ) -> pl.LazyFrame:
-    """Columns by our names. Raises InputError naming every needed column that the file lacks or has twice."""
+    """Columns by our names; ``rest``, if no column is it, is all others as JSON.
+
+    Raises InputError naming every needed column that the file lacks or has twice.
+    """
     names, schema = parse.theirs(fields, extract), raw.collect_schema()
     there: dict[str, list[str]] = {}
     for column in schema:
@@ -112,6 +117,11 @@ def named(
     lacking = [names[f] for f in fields if not found[f] and (f in needed or names[f] != fields[f])]
     _check(path, lacking, map(_name, schema), [names[f] for f in fields if len(found[f]) > 1])
     cells = [_cell(ours, columns, schema).alias(ours) for ours, columns in found.items()]
+    used = {column for columns in found.values() for column in columns} | {ROW, EXTRA}
+    others = {_name(c): c for c, dtype in schema.items() if c not in used and dtype != pl.Binary}
+    if rest and others and not found[rest]:
+        texts = [parse.text(column, schema[column]).alias(name) for name, column in others.items()]
+        cells = [c for c in cells if c.meta.output_name() != rest] + [pl.struct(texts).struct.json_encode().alias(rest)]
     return raw.select(pl.col(ROW).cast(pl.Int64).alias("source_row"), _damage(found, needed, schema), *cells)
 
 

@@ -1,7 +1,8 @@
 """A generic table (CSV, Parquet, JSON lines) with a column map: ours = theirs.
 
 Needs user_id, event and time. Rows without an event_id have no duplicates inside a file: their id is the file's digest
-and the row number, so the same file read again adds nothing.
+and the row number, so the same file read again adds nothing. In CSV and Parquet, columns that are none of ours are the
+properties, unless there is a column of that name.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ NO = ("0", "false", "no", "f", "n")
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one table; columns not mapped are looked up under our own names."""
-    raw = columns.read(path, FIELDS, NEEDED, extract, scratch)
+    raw = columns.read(path, FIELDS, NEEDED, extract, scratch, rest="properties")
     schema = raw.collect_schema()
     received = parse.time("received_time", extract.timezone, schema["received_time"])
     identity = pl.lit(f"{parse.file_digest(path)[:16]}:") + pl.col("source_row").cast(pl.String)

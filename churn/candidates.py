@@ -1,0 +1,93 @@
+"""What can predict: scikit-learn pipelines by name, and their weighted mean."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+
+from churn.btyd import BuyTillYouDie
+
+ROUNDS = (40, 80, 150, 250, 400)  # of boosting, one of which the inner loop takes
+MANY_ROWS = 30_000  # from which on more than 150 rounds are tried
+BTYD = ("recency_days", "first_active_days")  # beside the longest active_days
+
+
+def _scaled(last: ClassifierMixin) -> Pipeline:
+    """Log-like features; clipping to the trained range keeps drift from being extrapolated."""
+    return make_pipeline(
+        FunctionTransformer(np.arcsinh),
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        MinMaxScaler(clip=True),
+        StandardScaler(),
+        last,
+    )
+
+
+def _recency(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
+    one = ColumnTransformer([("recency", "passthrough", [names.index("recency_days")])])
+    return make_pipeline(one, _scaled(LogisticRegression(max_iter=1000, random_state=random_state)))
+
+
+def _logistic(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
+    return _scaled(LogisticRegression(C=0.02, max_iter=1000, random_state=random_state))
+
+
+def _boosting(names: tuple[str, ...], random_state: int, rounds: int) -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
+        learning_rate=0.05,
+        max_iter=rounds,
+        max_leaf_nodes=8,
+        min_samples_leaf=80,
+        l2_regularization=20.0,
+        max_features=0.3,
+        early_stopping=False,  # it would hold out random rows, not later ones
+        random_state=random_state,
+    )
+
+
+def _network(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
+    return _scaled(
+        MLPClassifier((48, 16), alpha=3.0, batch_size=512, max_iter=15, n_iter_no_change=15, random_state=random_state)
+    )
+
+
+MEMBERS: dict[str, Callable[[tuple[str, ...], int, int], ClassifierMixin]] = {
+    "recency": _recency,
+    "logistic": _logistic,
+    "boosting": _boosting,
+    "network": _network,
+}
+"""By name, simplest first; each takes feature names, random_state and rounds of boosting. ``recency`` sees one."""
+
+USUAL = {"logistic": 0.5, "boosting": 0.5}
+"""Weights where there is too little history to learn them from."""
+
+
+def most_rounds(n_rows: int) -> int:
+    """The most rounds of boosting worth trying on so many rows."""
+    return ROUNDS[-1] if n_rows >= MANY_ROWS else 150
+
+
+def blend(
+    weights: Mapping[str, float], names: tuple[str, ...], horizon_days: int, random_state: int, rounds: int
+) -> Pipeline:
+    """The weighted mean of some members' probabilities, behind the parametric forecast that all of them see."""
+    parts = [(name, MEMBERS[name](names, random_state, rounds)) for name in weights]
+    voting = VotingClassifier(parts, voting="soft", weights=list(weights.values()))
+    return make_pipeline(BuyTillYouDie(horizon_days, _btyd_columns(names)), voting)
+
+
+def _btyd_columns(names: tuple[str, ...]) -> tuple[int, int, int] | None:
+    active = [i for i, name in enumerate(names) if name.startswith("active_days_") and name.endswith("d")]
+    whole = [i for i in active if names[i].removeprefix("active_days_")[:-1].isdigit()]
+    if not whole or not set(BTYD) <= set(names):
+        return None
+    recency, first = (names.index(name) for name in BTYD)
+    return whole[-1], recency, first

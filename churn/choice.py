@@ -1,0 +1,235 @@
+"""The inner, time-ordered loop: weights of the blend, rounds of boosting, and whether to correct the level.
+
+Each fold judges a later cutoff with members fitted to cutoffs whose outcome was known by then. Members are compared
+with the level of the judged cutoff taken out, which none of them can foresee: what counts is who is told from whom.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.metrics import log_loss
+
+from churn import calibration, candidates, drift, labels, model
+from churn.catalogue import Plan
+from churn.drift import Correction, Known, Seen
+from churn.model import Recipe
+from churn.study import Study
+from churn.tables import stable_hash
+
+MAX_FOLDS = 4
+MAX_FOLD_ROWS = 100_000  # of a fold's training rows; the final fit may have more
+LEAN = 0.002  # of log loss, per square of a weight's distance from an equal one
+MIN_WEIGHT = 0.05  # below which a member is left out
+FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the inner loop settled on. ``folds``: candidate, cutoff, n, log_loss; ``calibration`` of the newest one."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    correction: str = "none"
+    folds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOLDS))
+    calibration: tuple[float, float] | None = None  # 95 % interval of its level, in log-odds
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One judged cutoff: its rows, those of the newest cutoff learned from, and of one whose horizon was still open."""
+
+    cutoff: date
+    learned: pl.DataFrame
+    newest: pl.DataFrame
+    judged: pl.DataFrame
+    early: pl.DataFrame | None
+    early_days: int
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        """Outcomes at the judged cutoff."""
+        return model.target(self.judged)
+
+
+Predicted = dict[str, list[np.ndarray | None]]  # by member: at the judged, newest and early cutoff
+
+
+def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
+    """Settle on a recipe by log loss over later cutoffs, each predicted from cutoffs mature by then.
+
+    ``snapshot``: labelled rows, and rows without outcome of a cutoff whose horizon is open. Without a fold to choose by
+    the usual weights are taken, uncorrected.
+    """
+    folds = [fold for fold in _folds(snapshot, study) if len(np.unique(fold.y)) == 2]
+    if not folds:
+        return Choice()
+    staged = [_predict(fold, plan, study) for fold in folds]
+    rounds = _rounds(folds, staged)
+    predicted = [{name.split(":")[0]: p for name, p in s.items() if name in _kept(rounds)} for s in staged]
+    weights = _weights(folds, predicted)
+    blended = [[_mean(weights, p, k) for k in range(3)] for p in predicted]
+    cases = [
+        (_known(fold, b[1], b[2], _earlier(folds, blended, fold, study)), Seen(b[0], fold.y))
+        for fold, b in zip(folds, blended, strict=True)
+    ]
+    kind = drift.keep(cases)
+    corrected = [drift.corrections(known)[kind].apply(seen.probability) for known, seen in cases]
+    tried = [{**{m: p[0] for m, p in s.items()}, "blend": c} for s, c in zip(predicted, corrected, strict=True)]
+    newest = calibration.figures(folds[-1].y, corrected[-1])
+    level = (newest["intercept_low"], newest["intercept_high"])
+    return Choice(Recipe(weights, rounds), kind, _table(folds, tried), level if np.isfinite(level).all() else None)
+
+
+def correct(fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: Study) -> Correction:
+    """The chosen correction, made from what is known when all is fitted."""
+    mature = snapshot.drop_nulls("churned")
+    newest = mature.filter(pl.col("cutoff") == pl.col("cutoff").max())
+    open_rows = snapshot.filter(pl.col("churned").is_null())
+    fold = Fold(date.max, mature, newest, newest, None if open_rows.is_empty() else open_rows, early_days(study))
+    seen, early = (None if rows is None else model.raw(fitted, rows) for rows in (newest, fold.early))
+    # Of the shapes only what the folds were judged by is known out of sample.
+    judged = [] if choice.correction not in ("platt", "isotonic") else _judged(snapshot, fitted, choice, study)
+    return drift.corrections(_known(fold, seen, early, judged))[choice.correction]
+
+
+def _judged(snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: Study) -> list[Seen]:
+    found = []
+    for fold in _folds(snapshot, study):
+        refitted = model.fit(sample(fold.learned), fitted.plan, study, choice.recipe)
+        found.append(Seen(model.raw(refitted, fold.judged), fold.y))
+    return found
+
+
+def early_days(study: Study) -> int:
+    """The first days of a horizon that are looked at while it is open: half of it, in whole steps."""
+    step = study.backtest.step_days
+    return max(1, round(study.windows.horizon_days / 2 / step)) * step
+
+
+def open_cutoff(study: Study, as_of: date) -> date | None:
+    """The cutoff whose first days are over by ``as_of`` while its horizon is open; null if a step is too long."""
+    days = early_days(study)
+    if days >= study.windows.horizon_days:
+        return None
+    return as_of - timedelta(days=study.windows.lead_days + days)
+
+
+def judged_cutoffs(cutoffs: list[date], study: Study) -> list[tuple[list[date], date]]:
+    """The newest cutoffs that have others mature by then to learn from: learned cutoffs and judged one of each fold."""
+    folds = [([c for c in cutoffs if labels.horizon(c, study.windows)[1] <= judge], judge) for judge in cutoffs]
+    usable = [fold for fold in folds if fold[0]]
+    step = max(1, len(usable) // MAX_FOLDS)
+    return usable[::-1][::step][:MAX_FOLDS][::-1]
+
+
+def _folds(snapshot: pl.DataFrame, study: Study) -> Iterator[Fold]:
+    mature = snapshot.drop_nulls("churned")
+    for learned, judge in judged_cutoffs(sorted(mature["cutoff"].unique()), study):
+        rows = sample(mature.filter(pl.col("cutoff").is_in(learned)))
+        if rows["churned"].n_unique() < 2:
+            continue
+        at = {c: mature.filter(pl.col("cutoff") == c) for c in (judge, max(learned), open_cutoff(study, judge)) if c}
+        early = at.get(open_cutoff(study, judge) or date.max)
+        has_early = early is not None and not early.is_empty()
+        yield Fold(judge, rows, at[max(learned)], at[judge], early if has_early else None, early_days(study))
+
+
+def sample(rows: pl.DataFrame, most: int = MAX_FOLD_ROWS) -> pl.DataFrame:
+    """All rows, or those of a share of users that is small enough, always the same users."""
+    share = most / max(rows.height, 1)
+    return rows if share >= 1 else rows.filter(stable_hash("user_id") % 10_000 < int(share * 10_000))
+
+
+def _predict(fold: Fold, plan: Plan, study: Study) -> Predicted:
+    found: Predicted = {}
+    for name in candidates.MEMBERS:
+        fitted = model.fit(fold.learned, plan, study, Recipe({name: 1.0}, candidates.most_rounds(fold.learned.height)))
+        for stage, predict in model.stages(fitted):
+            parts = (fold.judged, fold.newest, fold.early)
+            found[f"{name}:{stage}"] = [None if rows is None else predict(rows) for rows in parts]
+    return found
+
+
+def _rounds(folds: list[Fold], staged: list[Predicted]) -> int:
+    """The number of rounds, of those that every fold tried, whose boosting has the lowest loss over all."""
+    tried = set.intersection(*[{n for n in s if n.startswith("boosting:")} for s in staged])
+    loss = {n: _pooled(folds, [s[n][0] for s in staged]) for n in sorted(tried)}
+    return int(min(loss, key=lambda n: loss[n]).split(":")[1])
+
+
+def _kept(rounds: int) -> set[str]:
+    return {f"{name}:{rounds if name == 'boosting' else 0}" for name in candidates.MEMBERS}
+
+
+def _pooled(folds: list[Fold], predicted: list[Any]) -> float:
+    y = np.concatenate([fold.y for fold in folds])
+    p = np.concatenate([_aligned(p, fold.y) for p, fold in zip(predicted, folds, strict=True)])
+    return float(log_loss(y, p))
+
+
+def _aligned(probability: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """With the level that came."""
+    return np.asarray(expit(drift.log_odds(probability) + drift.level_shift(Seen(probability, y))))
+
+
+def _weights(folds: list[Fold], predicted: list[Predicted]) -> dict[str, float]:
+    """Of the mixture with the lowest log loss, leaning towards equal weights of all but ``recency``."""
+    y = np.concatenate([fold.y for fold in folds]).astype(bool)
+    aligned = {
+        name: np.concatenate([_aligned(p[name][0], f.y) for f, p in zip(folds, predicted, strict=True)])  # type: ignore[arg-type]
+        for name in candidates.MEMBERS
+    }
+    came = np.column_stack([np.where(y, p, 1 - p) for p in aligned.values()])
+    usual = np.array([name != "recency" for name in aligned]) / (len(aligned) - 1)
+    found = minimize(
+        lambda w: -np.log(came @ w + 1e-12).mean() + LEAN * np.square(w - usual).sum(),
+        usual,
+        bounds=[(0, 1)] * len(usual),
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+    )
+    w = np.where(found.x < MIN_WEIGHT, 0, found.x)
+    return {name: round(float(v), 3) for name, v in zip(aligned, w / w.sum(), strict=True) if v}
+
+
+def _mean(weights: dict[str, float], predicted: Predicted, part: int) -> Any:
+    parts = [predicted[name][part] for name in weights]
+    return None if parts[0] is None else np.average(np.array(parts), axis=0, weights=list(weights.values()))
+
+
+def _earlier(folds: list[Fold], blended: list[list[Any]], fold: Fold, study: Study) -> list[Seen]:
+    return [
+        Seen(b[0], f.y)
+        for f, b in zip(folds, blended, strict=True)
+        if labels.horizon(f.cutoff, study.windows)[1] <= fold.cutoff
+    ]
+
+
+def _known(fold: Fold, newest: Any, early: Any, judged: list[Seen]) -> Known:
+    learned = Seen(newest, model.target(fold.newest))
+    if early is None or fold.early is None:
+        return Known(learned, None, None, judged)
+    away = [_still_away(rows, fold.early_days) for rows in (fold.newest, fold.early)]
+    if min(len(np.unique(a)) for a in away) < 2:
+        return Known(learned, None, None, judged)
+    return Known(learned, Seen(newest, away[0]), Seen(early, away[1]), judged)
+
+
+def _still_away(rows: pl.DataFrame, days: int) -> np.ndarray:
+    back = pl.col("return_days").is_not_null() & (pl.col("return_days") < days)
+    return rows.select((~back).cast(pl.Int8)).to_series().to_numpy()
+
+
+def _table(folds: list[Fold], tried: list[dict[str, Any]]) -> pl.DataFrame:
+    rows = [
+        (name, fold.cutoff, len(fold.y), log_loss(fold.y, p, labels=[0, 1]))
+        for name in (*candidates.MEMBERS, "blend")
+        for fold, found in zip(folds, tried, strict=True)
+        for p in [found[name]]
+    ]
+    return pl.DataFrame(rows, FOLDS, orient="row")

@@ -1,0 +1,80 @@
+"""Learning curve: how many users, and how many days of history, are enough."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import polars as pl
+
+from churn import evaluate, labels, metrics, model, snapshots
+from churn.errors import TrainingError
+from churn.store import Store
+from churn.study import Study
+from churn.tables import stable_hash
+
+USERS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
+ENOUGH = 0.005  # of log loss: what more data must still gain to be worth waiting for
+SCHEMA = {"what": pl.String, "n": pl.Int64, "n_rows": pl.Int64, "auc": pl.Float64, "log_loss": pl.Float64}
+EMPTY = pl.DataFrame(schema=SCHEMA)
+
+
+def curve(target: Store, study: Study, newest: date | None = None) -> pl.DataFrame:
+    """Figures at the newest test cutoff, all its users, of models trained on less: what, n, n_rows, auc, log_loss.
+
+    ``users``: nested subsets by the stable hash. ``days of history``: only the newest 1, 2, 4 … training cutoffs,
+    counted from the first day their features look at. Null figures where there is too little to learn from.
+    """
+    test = newest or labels.newest_mature(study.windows, snapshots.covered_end(target) - timedelta(days=1))
+    trains = evaluate.training_cutoffs(target, study, as_of=test)
+    plan = snapshots.plan(target, study, max(trains))
+    past = snapshots.build(target, study, trains, plan, as_of=test).drop_nulls("churned")
+    judged = snapshots.build(target, study, [test], plan)
+
+    def tested(rows: pl.DataFrame) -> tuple[int, float | None, float | None]:
+        try:
+            fitted, _ = evaluate.learn(rows, plan, study)
+        except TrainingError:
+            return rows.height, None, None
+        found = metrics.figures(model.target(judged), model.predict(fitted, judged))
+        return rows.height, found["auc"], found["log_loss"]
+
+    return _rows(past, trains, lambda start: _days(target, study, start, test), tested)
+
+
+def _rows(
+    past: pl.DataFrame,
+    trains: list[date],
+    days: Callable[[date], int],
+    tested: Callable[[pl.DataFrame], tuple[int, float | None, float | None]],
+) -> pl.DataFrame:
+    ranked = past.with_columns(stable_hash("user_id").rank("dense").alias("rank"))
+    n_users, whole = ranked["user_id"].n_unique(), tested(past)
+    counts = [2**k for k in range(len(trains).bit_length()) if 2**k < len(trains)]
+    users = [("users", n, *tested(ranked.filter(pl.col("rank") <= n).drop("rank"))) for n in USERS if n < n_users]
+    history = [
+        ("days of history", days(trains[-n]), *tested(past.filter(pl.col("cutoff") >= trains[-n]))) for n in counts
+    ]
+    full = [("users", n_users, *whole), ("days of history", days(trains[0]), *whole)]
+    return pl.DataFrame([*users, *history, *full], SCHEMA, orient="row").sort("what", "n", descending=[True, False])
+
+
+def _days(target: Store, study: Study, start: date, test: date) -> int:
+    first = max(start - timedelta(days=study.windows.observation_days), target.first_date or date.min)
+    return (test - first).days
+
+
+def sentence(table: pl.DataFrame) -> str:
+    """From where on more gains less than 0.005 of log loss, or that more may still help."""
+    if table.is_empty():
+        return "Not run, since it trains a dozen models: `churn run evaluate -p learning_curve=true`."
+    return " ".join(_said(part) for part in table.partition_by("what", maintain_order=True))
+
+
+def _said(part: pl.DataFrame) -> str:
+    what = part["what"][0]
+    known = part.drop_nulls("log_loss")
+    if known.height < 2:
+        return f"Too few {what} to say how many are enough."
+    enough = known.filter(pl.col("log_loss") <= pl.col("log_loss").last() + ENOUGH)["n"][0]
+    if enough == known["n"][-1]:
+        return f"More {what} than the {enough:,} there are may still help."
+    return f"{enough:,} {what} are enough: all {known['n'][-1]:,} gain less than {ENOUGH} of log loss over them."

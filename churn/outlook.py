@@ -1,0 +1,183 @@
+"""What AUC and log loss are to be expected at the next scoring: an estimate and an interval, before anybody can know.
+
+The probabilities of the users scored are known, and so is what both figures would be if these were right. They will not
+be: the whole level will be off by some log-odds, and probabilities will be spread too far or not far enough. How much
+is learned from the test cutoffs, from how far the churn rate moved over such a distance before, and, as both are few,
+from what is usual. Outcomes are then drawn under many such errors; the figures of the draws are the statement.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import expit, logit
+from scipy.stats import rankdata
+from sklearn.linear_model import LogisticRegression
+
+from churn import evaluate, labels, metrics, model, snapshots
+from churn.store import Store
+from churn.study import Study
+
+N_DRAWS = 1000
+MAX_CUTOFFS = 60  # whose churn rate is looked at
+MAX_USERS = 50_000  # drawn outcomes of so many users have no noise worth naming
+# What is usual, and how many independent periods that is worth beside those of the log. Fixed on development worlds.
+USUAL_SHIFT = 0.25  # log-odds
+USUAL_TILT = 0.08  # of a slope of 1
+USUAL_PERIODS = 3.0
+LEARNED_AGO = 1.5  # horizons: a model learns from cutoffs that are older than the newest known outcome
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known at a cutoff: predictions of the test cutoffs, the users' probability, churn rates by cutoff."""
+
+    predictions: pl.DataFrame
+    probability: np.ndarray
+    churn_rates: pl.DataFrame
+
+
+def known_at(target: Store, study: Study, cutoff: date) -> Known:
+    """Backtest and train on what is mature by ``cutoff``, and score it."""
+    newest = labels.newest_mature(study.windows, cutoff - timedelta(days=1))
+    tested = evaluate.backtest(target, study, newest, progress=False).predictions
+    trains = evaluate.training_cutoffs(target, study, as_of=cutoff)
+    fitted, _ = evaluate.train(target, study, trains)
+    scored = snapshots.observe(target, study, [cutoff], fitted.plan)
+    rates = churn_rates(target, study, newest)
+    return Known(tested.filter(pl.col("model") == "chosen"), model.predict(fitted, scored), rates)
+
+
+def churn_rates(target: Store, study: Study, newest: date) -> pl.DataFrame:
+    """The churn rate at every cutoff the log allows, a step apart up to ``newest``: cutoff, churn_rate."""
+    cutoffs = snapshots.series(newest, study, MAX_CUTOFFS, snapshots.earliest(target, study))
+    bare = replace(snapshots.plan(target, study, newest), vocabulary=())
+    rows = snapshots.build(target, study, cutoffs, bare, labels.horizon(newest, study.windows)[1])
+    return rows.group_by("cutoff").agg(churn_rate=pl.col("churned").mean()).sort("cutoff")
+
+
+def next_period(
+    predictions: pl.DataFrame,
+    probability: np.ndarray,
+    churn_rates: pl.DataFrame,
+    horizon_days: int,
+    random_state: int,
+    coverage: float = 0.8,
+) -> pl.DataFrame:
+    """What to expect of AUC and log loss where ``probability`` was scored: figure, estimate, low, high.
+
+    ``predictions``: cutoff, churned, probability at the test cutoffs. ``churn_rates``: cutoff, churn_rate of the
+    cutoffs whose outcome is known. ``horizon_days``: from a cutoff to its outcome, so lead and horizon.
+    """
+    rng = np.random.default_rng(random_state)
+    x = _log_odds(probability)
+    x = x if len(x) <= MAX_USERS else rng.choice(x, MAX_USERS, replace=False)
+    missed = misfits(predictions)
+    weight = _n_periods(missed["cutoff"], horizon_days)
+    moved = level_moves(churn_rates, round(LEARNED_AGO * horizon_days))
+    level = (_n_periods(moved["cutoff"], horizon_days), moved["move"].to_numpy())
+    shift = _errors(rng, USUAL_SHIFT, (weight, missed["shift"].to_numpy()), level)
+    tilt = _errors(rng, USUAL_TILT, (weight, missed["tilt"].to_numpy()))
+    drawn = _draws(rng, x, shift, np.exp(tilt))
+    tail = (1 - coverage) / 2
+    low, estimate, high = np.nanquantile(drawn, [tail, 0.5, 1 - tail], axis=0)
+    return pl.DataFrame({"figure": ["auc", "log_loss"], "estimate": estimate, "low": low, "high": high})
+
+
+def implied(probability: np.ndarray) -> dict[str, float]:
+    """AUC and log loss that the probabilities would have in expectation if they were right.
+
+    >>> implied(np.array([0.5, 0.5]))["auc"]
+    0.5
+    """
+    p = expit(np.sort(_log_odds(probability)))
+    below = (rankdata(p, "min") - 1).astype(int)
+    upto = rankdata(p, "max").astype(int)
+    stayed = np.concatenate([[0], np.cumsum(1 - p)])
+    won = p @ (stayed[below] + stayed[upto]) / 2 - np.sum(p * (1 - p)) / 2
+    pairs = p.sum() * (1 - p).sum() - np.sum(p * (1 - p))
+    return {"auc": float(won / pairs), "log_loss": metrics.expected_log_loss(p, p)}
+
+
+def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
+    """How far each cutoff's outcomes were off its probabilities: cutoff, shift, tilt.
+
+    Outcomes fit σ(shift + x + tilt · (x − mean x)) best, x being the log-odds. Cutoffs with one outcome only are left
+    out. Tilts are on a log scale: 0 is right, above 0 the probabilities were not spread far enough.
+    """
+    both = predictions.filter(pl.col("churned").n_unique().over("cutoff") == 2)
+    rows = [(t["cutoff"][0], *_misfit(t)) for t in both.sort("cutoff").partition_by("cutoff", maintain_order=True)]
+    return pl.DataFrame(rows, schema={"cutoff": pl.Date, "shift": pl.Float64, "tilt": pl.Float64}, orient="row")
+
+
+def _misfit(period: pl.DataFrame) -> tuple[float, float]:
+    x = _log_odds(period["probability"].to_numpy())
+    fit = LogisticRegression(C=1e6).fit((x - x.mean())[:, None], period["churned"].to_numpy())
+    return float(fit.intercept_[0] - x.mean()), float(np.log(np.clip(fit.coef_[0, 0], 0.5, 2)))
+
+
+def level_moves(churn_rates: pl.DataFrame, distance_days: int) -> pl.DataFrame:
+    """How far the churn rate, in log-odds, had moved since the newest at least so many days older: cutoff, move."""
+    rate = pl.col("churn_rate").clip(0.001, 0.999)
+    levels = churn_rates.select("cutoff", level=(rate / (1 - rate)).log()).sort("cutoff")
+    known = levels.select(pl.col("cutoff") + timedelta(days=distance_days), pl.col("level").alias("before"))
+    moved = levels.join_asof(known, on="cutoff", strategy="backward").drop_nulls()
+    return moved.select("cutoff", move=pl.col("level") - pl.col("before"))
+
+
+def _n_periods(cutoffs: pl.Series, horizon_days: int) -> float:
+    """How many independent periods overlapping ones are worth."""
+    days = cutoffs.to_physical().to_numpy()
+    return 1 + float(np.ptp(days)) / horizon_days if len(days) else 0.0
+
+
+def _errors(rng: np.random.Generator, usual: float, *seen: tuple[float, np.ndarray]) -> np.ndarray:
+    """Draws of the next error: Student's t around none, its scale from what is usual and what was seen."""
+    weighed = [(USUAL_PERIODS, usual**2), *((weight, np.mean(values**2)) for weight, values in seen if weight)]
+    periods = sum(weight for weight, _ in weighed)
+    scale = np.sqrt(sum(weight * square for weight, square in weighed) / periods)
+    return np.asarray(scale * rng.standard_t(periods, N_DRAWS))
+
+
+def _draws(rng: np.random.Generator, x: np.ndarray, shift: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """AUC and log loss of σ(x) under outcomes drawn with each error: shape (N_DRAWS, 2); AUC NaN with one outcome."""
+    rank, centre = rankdata(x), x.mean()
+    base = np.logaddexp(0, x).mean()
+    out = np.full((len(shift), 2), np.nan)
+    for i, (a, b) in enumerate(zip(shift, slope, strict=True)):
+        y = rng.random(len(x)) < expit(a + centre + b * (x - centre))
+        n = y.sum()
+        out[i, 1] = base - x[y].sum() / len(x)
+        if 0 < n < len(x):
+            out[i, 0] = (rank[y].sum() - n * (n + 1) / 2) / (n * (len(x) - n))
+    return out
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    """Log-odds of clipped probabilities."""
+    return np.asarray(logit(np.clip(np.asarray(probability, dtype=float), 1e-6, 1 - 1e-6)))
+
+
+def sentence(stated: pl.DataFrame) -> str:
+    """The statement for readers.
+
+    >>> stated = {"figure": ["auc", "log_loss"], "estimate": [0.83, 0.5], "low": [0.8, 0.4], "high": [0.86, 0.6]}
+    >>> sentence(pl.DataFrame(stated))[:53]
+    'At the next scoring expect AUC 0.830 (0.800 to 0.860)'
+    """
+    parts = [
+        f"{name} {row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        for name, row in zip(("AUC", "log loss"), stated.iter_rows(named=True), strict=True)
+    ]
+    return f"At the next scoring expect {' and '.join(parts)}; four in five such intervals are meant to hold."
+
+
+def headline(stated: pl.DataFrame) -> dict[str, Any]:
+    """The statement as metrics of a run: next_auc, next_auc_low, next_auc_high, and so for log_loss."""
+    return {
+        f"next_{row['figure']}{end}": row[key]
+        for row in stated.iter_rows(named=True)
+        for key, end in (("estimate", ""), ("low", "_low"), ("high", "_high"))
+    }

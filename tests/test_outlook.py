@@ -1,0 +1,105 @@
+"""What is to be expected at the next scoring."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import expit
+
+from churn import metrics, outlook, snapshots
+from churn.store import Store
+from churn.study import Study
+
+D0 = date(2026, 1, 1)
+
+
+def period(week: int, shift: float = 0.0, slope: float = 1.0, n: int = 4000) -> pl.DataFrame:
+    """A test cutoff whose outcomes follow σ(shift + slope · x), x the log-odds of what was predicted."""
+    rng = np.random.default_rng(week)
+    x = rng.normal(0, 1.2, n)
+    churned = rng.random(n) < expit(shift + slope * x)
+    return pl.DataFrame({"cutoff": [D0 + timedelta(days=7 * week)] * n, "churned": churned, "probability": expit(x)})
+
+
+def rates(*levels: float) -> pl.DataFrame:
+    """Churn rates a week apart."""
+    return pl.DataFrame(
+        {"cutoff": [D0 + timedelta(days=7 * k) for k in range(len(levels))], "churn_rate": list(levels)},
+        schema={"cutoff": pl.Date, "churn_rate": pl.Float64},
+    )
+
+
+def test_implied_figures_are_those_expected_under_the_probabilities() -> None:
+    """Two users at 0.8 and 0.4: pairs of one churner and one stayer are 0.48 right against 0.08 wrong."""
+    given = outlook.implied(np.array([0.8, 0.4]))
+    assert given["auc"] == pytest.approx(0.48 / 0.56)
+    assert given["log_loss"] == pytest.approx(metrics.expected_log_loss(np.array([0.8, 0.4]), np.array([0.8, 0.4])))
+
+
+def test_a_misfit_finds_the_shift_and_the_tilt_that_made_the_outcomes() -> None:
+    """Shift 0.5 and slope 1.3, from 4,000 users, to within their noise; a right forecast has none of either."""
+    found = outlook.misfits(pl.concat([period(0), period(1, shift=0.5, slope=1.3)]))
+    assert found["shift"].to_list() == pytest.approx([0, 0.5], abs=0.12)
+    assert found["tilt"].to_list() == pytest.approx([0, np.log(1.3)], abs=0.1)
+
+
+def test_a_cutoff_with_one_outcome_tells_nothing_of_misfit() -> None:
+    """Where everybody churned, no row; the interval is then made from what is usual."""
+    all_gone = period(0).with_columns(churned=pl.lit(True))
+    assert outlook.misfits(all_gone).is_empty()
+    stated = outlook.next_period(all_gone, np.linspace(0.1, 0.9, 500), rates(), 28, 0)
+    assert (stated["low"] < stated["estimate"]).all()
+
+
+def test_a_move_is_the_log_odds_of_the_rate_against_the_newest_old_enough() -> None:
+    """0.2, 0.2, 0.5 a week apart: over seven days the moves are none and ln 4; over ten, ln 4 alone."""
+    levels = rates(0.2, 0.2, 0.5)
+    assert outlook.level_moves(levels, 7)["move"].to_list() == pytest.approx([0, np.log(4)])
+    assert outlook.level_moves(levels, 10)["move"].to_list() == pytest.approx([np.log(4)])
+
+
+def test_overlapping_periods_count_by_the_time_they_span() -> None:
+    """Four cutoffs over 21 days of a 28-day horizon are worth 1.75 periods, none are worth nothing."""
+    weeks = pl.Series([D0 + timedelta(days=7 * k) for k in range(4)])
+    assert outlook._n_periods(weeks, 28) == 1.75
+    assert outlook._n_periods(weeks.clear(), 28) == 0
+
+
+def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> None:
+    """Of equal probabilities: log loss is stated less exactly after a moving churn rate, and after shifted outcomes."""
+    p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
+    good, bad = (pl.concat([period(k, shift) for k in range(4)]) for shift in (0.0, 1.0))
+    calm, moving = rates(*[0.4] * 20), rates(*[0.2, 0.2, 0.7, 0.7] * 5)
+
+    def width(past: pl.DataFrame, levels: pl.DataFrame) -> float:
+        row = outlook.next_period(past, p, levels, 7, 0).row(1, named=True)
+        return row["high"] - row["low"]
+
+    assert width(good, moving) > 1.5 * width(good, calm)
+    assert width(bad, calm) > 1.2 * width(good, calm)
+
+
+def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_estimate() -> None:
+    """95 % holds 80 % inside; the estimate is near what right probabilities would have; a seed repeats it."""
+    p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
+    given = (period(0), p, rates(0.4, 0.4), 28, 0)
+    narrow, wide = outlook.next_period(*given), outlook.next_period(*given, coverage=0.95)
+    assert narrow.equals(outlook.next_period(*given))
+    assert narrow["estimate"].equals(wide["estimate"])
+    assert ((wide["low"] < narrow["low"]) & (narrow["high"] < wide["high"])).all()
+    assert narrow["estimate"].to_list() == pytest.approx(list(outlook.implied(p).values()), abs=0.02)
+
+
+def test_known_at_a_cutoff_is_only_what_had_matured_by_then(filled: tuple[Study, Store]) -> None:
+    """At the day after the last every test and churn rate has its horizon closed; everybody eligible is scored."""
+    study, target = filled
+    cutoff = snapshots.covered_end(target)
+    known = outlook.known_at(target, study, cutoff)
+    latest = cutoff - timedelta(days=study.windows.horizon_days)
+    assert known.predictions["cutoff"].max() == known.churn_rates["cutoff"].max() == latest
+    eligible = snapshots.observe(target, study, [cutoff], snapshots.plan(target, study, latest)).height
+    assert len(known.probability) == eligible > 50
+    stated = outlook.next_period(known.predictions, known.probability, known.churn_rates, 14, 0)
+    assert outlook.sentence(stated).startswith("At the next scoring expect AUC 0.")
+    assert len(outlook.headline(stated)) == 6
