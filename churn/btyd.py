@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import betaln, gammaln
+from scipy.special import betaln, expit, gammaln
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -37,7 +37,7 @@ class BuyTillYouDie(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Find r, alpha, a and b, ``log_parameters_``, of shape (4,)."""
         values = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
         if self.columns is not None:
-            x, t_x, t = _repeats(values[:: max(1, len(values) // MAX_ROWS)], self.columns)
+            x, t_x, t = _repeats(values[:: -(-len(values) // MAX_ROWS)], self.columns)
             found = minimize(
                 lambda q: -_log_likelihood(np.exp(q), x, t_x, t).mean() + 1e-3 * np.square(q).sum(),
                 np.array([0.0, 1.0, 0.0, 1.0]),
@@ -76,7 +76,7 @@ def _log_likelihood(parameters: np.ndarray, x: np.ndarray, t_x: np.ndarray, t: n
 def silence(parameters: np.ndarray, x: np.ndarray, t_x: np.ndarray, t: np.ndarray, horizon_days: float) -> np.ndarray:
     """P(no active day within ``horizon_days``): already gone, or alive and quiet. All arrays of shape (n,)."""
     r, alpha, a, b = parameters
-    odds_gone = a / (b + np.maximum(x, 1) - 1) * ((alpha + t) / (alpha + t_x)) ** (r + x)
-    alive = 1 / (1 + np.where(x > 0, odds_gone, 0))
+    log_odds_gone = np.log(a / (b + np.maximum(x, 1) - 1)) + (r + x) * np.log((alpha + t) / (alpha + t_x))
+    alive = np.where(x > 0, expit(-log_odds_gone), 1)
     quiet = ((alpha + t) / (alpha + t + horizon_days)) ** (r + x)
     return np.asarray(1 - alive * (1 - quiet))

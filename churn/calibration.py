@@ -12,8 +12,6 @@ import polars as pl
 from churn import metrics
 from churn.drift import log_odds
 
-MAX_SHIFT = 0.2
-"""Log-odds by which the level may be off: at most 5 points of probability, half a step of the score that is sent."""
 SLOPES = (0.8, 1.25)
 MAX_STEPS = 50
 Z = 1.96
@@ -82,7 +80,7 @@ def noise_floor(probability: np.ndarray) -> float:
     return float(np.sqrt(2 / np.pi) * sum(np.sqrt(np.sum(b * (1 - b))) for b in bins) / len(p))
 
 
-def calibration_finding(low: float, high: float, limit: float = MAX_SHIFT) -> dict[str, Any]:
+def calibration_finding(low: float, high: float, limit: float) -> dict[str, Any]:
     """What the gate ``calibration`` says of the 95 % interval of the newest intercept: fails if all of it is beyond.
 
     So a small sample, whose interval is wide, never stops a run by chance alone; NaN, nothing to judge by, passes.
@@ -97,12 +95,15 @@ def calibration_finding(low: float, high: float, limit: float = MAX_SHIFT) -> di
     return {"gate": "calibration", "passed": passed, "sentence": sentence, "expected": expected, "seen": seen}
 
 
-def newest_sentence(table: pl.DataFrame) -> str:
-    """Whether the newest test cutoff's probabilities can be taken at their word, and if not, what to do."""
+def newest_sentence(table: pl.DataFrame, limit: float) -> str:
+    """Whether the newest test cutoff's probabilities can be taken at their word, and if not, what to do.
+
+    ``limit``: see ``calibration_finding``.
+    """
     row = table.row(-1, named=True)
     forecast, came = row["forecast_churn_rate"], row["churn_rate"]
     said = f"At {row['cutoff']} a churn rate of {forecast:.1%} was forecast, {came:.1%} came"
-    if not calibration_finding(row["intercept_low"], row["intercept_high"])["passed"]:
+    if not calibration_finding(row["intercept_low"], row["intercept_high"], limit)["passed"]:
         return (
             f"{said}. **OUT OF BOUNDS: the level of the probabilities is off**, so read them as a ranking, not as "
             "rates; train again on newer cutoffs, and cut segments by share rather than by probability until it holds."

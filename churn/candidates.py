@@ -32,11 +32,11 @@ def _scaled(last: ClassifierMixin) -> Pipeline:
 
 def _recency(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
     one = ColumnTransformer([("recency", "passthrough", [names.index("recency_days")])])
-    return make_pipeline(one, _scaled(LogisticRegression(max_iter=1000, random_state=random_state)))
+    return make_pipeline(one, _scaled(LogisticRegression(solver="newton-cholesky")))
 
 
 def _logistic(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
-    return _scaled(LogisticRegression(C=0.02, max_iter=1000, random_state=random_state))
+    return _scaled(LogisticRegression(C=0.02, solver="newton-cholesky"))
 
 
 def _boosting(names: tuple[str, ...], random_state: int, rounds: int) -> HistGradientBoostingClassifier:
@@ -54,7 +54,7 @@ def _boosting(names: tuple[str, ...], random_state: int, rounds: int) -> HistGra
 
 def _network(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
     return _scaled(
-        MLPClassifier((48, 16), alpha=3.0, batch_size=512, max_iter=15, n_iter_no_change=15, random_state=random_state)
+        MLPClassifier((64, 32), alpha=1.0, batch_size=512, max_iter=20, n_iter_no_change=20, random_state=random_state)
     )
 
 

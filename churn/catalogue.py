@@ -52,12 +52,12 @@ def catalogue(plan: Plan) -> dict[str, Feature]:
     """Every feature of a plan by name, in column order."""
     windows = [w for w in WINDOWS if w < plan.observation_days] + [plan.observation_days]
     groups = {
+        "variety": _variety(plan, windows),  # first, so that an event named "purchases" replaces no feature of ours
         "silence": _silence(),
         "activity": _volumes(windows) | _decayed() | _per_observed_day(windows[-1]),
         "trend": _trends(windows[-1]),
         "rhythm": _rhythm(),
         "depth": _depth(windows[-1]),
-        "variety": _variety(plan, windows),
         "purchases": _money(windows),
         "messages": _messages(),
         "tenure": _tenure(),
@@ -199,7 +199,7 @@ def _trends(whole: int) -> Found:
 
 
 def _depth(whole: int) -> Found:
-    recent = (N * _within(28)).sum() / (ACTIVE & _within(28)).sum()
+    recent = N.filter(ACTIVE & _within(28)).mean()
     minutes = pl.col("active_minutes")
     return {
         "events_per_active_day": (N.sum() / ACTIVE.sum(), "active events per active day"),
@@ -219,8 +219,8 @@ def _variety(plan: Plan, windows: list[int]) -> Found:
     }
     shares = {
         f"share_{name}": (
-            (pl.col(f"event:{name}").sum() + 1) / (N.sum() + len(plan.vocabulary) + 1),
-            f"{name} as a share of the active events in the window, smoothed",
+            (pl.col(f"event:{name}").sum() + 1) / (N.sum() + pl.col("n_passive").sum() + 10),
+            f"{name} as a share of the events in the window, smoothed",
         )
         for name in plan.vocabulary
     }

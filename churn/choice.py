@@ -6,7 +6,7 @@ with the level of the judged cutoff taken out, which none of them can foresee: w
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +16,15 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from churn import calibration, candidates, drift, labels, model
+from churn import calibration, candidates, drift, labels, model, snapshots
 from churn.catalogue import Plan
 from churn.drift import Correction, Known, Seen
 from churn.model import Recipe
 from churn.study import Study
 from churn.tables import stable_hash
 
-MAX_FOLDS = 4
-MAX_FOLD_ROWS = 100_000  # of a fold's training rows; the final fit may have more
+MAX_FOLDS = 3
+MAX_FOLD_ROWS = 60_000  # of a fold's training rows; the final fit may have more
 LEAN = 0.002  # of log loss, per square of a weight's distance from an equal one
 MIN_WEIGHT = 0.05  # below which a member is left out
 FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64}
@@ -87,15 +87,16 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
 
 
 def correct(fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: Study) -> Correction:
-    """The chosen correction, made from what is known when all is fitted."""
+    """The chosen correction, made from what is known when all is fitted; none where that isn't enough for it."""
     mature = snapshot.drop_nulls("churned")
     newest = mature.filter(pl.col("cutoff") == pl.col("cutoff").max())
     open_rows = snapshot.filter(pl.col("churned").is_null())
-    fold = Fold(date.max, mature, newest, newest, None if open_rows.is_empty() else open_rows, early_days(study))
-    seen, early = (None if rows is None else model.raw(fitted, rows) for rows in (newest, fold.early))
+    early = None if open_rows.is_empty() else open_rows
+    fold = Fold(date.max, mature, newest, newest, early, snapshots.early_days(study))
+    seen, seen_early = (None if rows is None else model.raw(fitted, rows) for rows in (newest, early))
     # Of the shapes only what the folds were judged by is known out of sample.
     judged = [] if choice.correction not in ("platt", "isotonic") else _judged(snapshot, fitted, choice, study)
-    return drift.corrections(_known(fold, seen, early, judged))[choice.correction]
+    return drift.corrections(_known(fold, seen, seen_early, judged)).get(choice.correction, Correction())
 
 
 def _judged(snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: Study) -> list[Seen]:
@@ -104,20 +105,6 @@ def _judged(snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: 
         refitted = model.fit(sample(fold.learned), fitted.plan, study, choice.recipe)
         found.append(Seen(model.raw(refitted, fold.judged), fold.y))
     return found
-
-
-def early_days(study: Study) -> int:
-    """The first days of a horizon that are looked at while it is open: half of it, in whole steps."""
-    step = study.backtest.step_days
-    return max(1, round(study.windows.horizon_days / 2 / step)) * step
-
-
-def open_cutoff(study: Study, as_of: date) -> date | None:
-    """The cutoff whose first days are over by ``as_of`` while its horizon is open; null if a step is too long."""
-    days = early_days(study)
-    if days >= study.windows.horizon_days:
-        return None
-    return as_of - timedelta(days=study.windows.lead_days + days)
 
 
 def judged_cutoffs(cutoffs: list[date], study: Study) -> list[tuple[list[date], date]]:
@@ -134,16 +121,14 @@ def _folds(snapshot: pl.DataFrame, study: Study) -> Iterator[Fold]:
         rows = sample(mature.filter(pl.col("cutoff").is_in(learned)))
         if rows["churned"].n_unique() < 2:
             continue
-        at = {c: mature.filter(pl.col("cutoff") == c) for c in (judge, max(learned), open_cutoff(study, judge)) if c}
-        early = at.get(open_cutoff(study, judge) or date.max)
-        has_early = early is not None and not early.is_empty()
-        yield Fold(judge, rows, at[max(learned)], at[judge], early if has_early else None, early_days(study))
+        opened = snapshots.open_cutoff(study, judge) or date.max
+        newest, judged, early = (mature.filter(pl.col("cutoff") == c) for c in (max(learned), judge, opened))
+        yield Fold(judge, rows, newest, judged, None if early.is_empty() else early, snapshots.early_days(study))
 
 
 def sample(rows: pl.DataFrame, most: int = MAX_FOLD_ROWS) -> pl.DataFrame:
-    """All rows, or those of a share of users that is small enough, always the same users."""
-    share = most / max(rows.height, 1)
-    return rows if share >= 1 else rows.filter(stable_hash("user_id") % 10_000 < int(share * 10_000))
+    """At most so many rows, those of the users who come first by the stable hash: always the same, and whole users."""
+    return rows if rows.height <= most else rows.filter(stable_hash("user_id").rank("max") <= most)
 
 
 def _predict(fold: Fold, plan: Plan, study: Study) -> Predicted:

@@ -50,21 +50,22 @@ def _clear(out: Path) -> None:
 
 
 def _finish_study(out: Path, url: str) -> Path:
-    """The simulated study, told where the sandbox listens and to put its reports beside everybody else's."""
+    """The simulated study, told where the sandbox listens, where everybody's reports are, and to learn from less."""
     file = out / "churn.toml"
     text = file.read_text(encoding="utf-8").replace("[braze]", f'[braze]\nendpoint = "{url}"')
     reports = os.path.relpath(Path.cwd() / "reports", out)
-    file.write_text(text.replace('reports = "reports"', f'reports = "{reports}"'), encoding="utf-8")
+    text = text.replace('reports = "reports"', f'reports = "{reports}"')
+    file.write_text(f"{text}\n[backtest]\nn_train_cutoffs = 12\n", encoding="utf-8")
     return file
 
 
 def _notebooks(file: Path, out: Path, progress: bool) -> list[Path]:
-    truth = {"truth": str((out / MARK).resolve())}
+    stakes = {"value_per_saved": 20.0, "cost_per_contact": 0.2}
     steps: list[tuple[str, dict[str, Any]]] = [
         ("ingest", {}),
         ("explore", {}),
         ("train", {}),
-        ("evaluate", truth),
+        ("evaluate", {"truth": str((out / MARK).resolve()), **stakes}),
         ("score", {}),
         ("export", {"send": True}),
     ]

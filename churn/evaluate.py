@@ -1,7 +1,6 @@
 """Train and backtest: every decision from what was known by the day it is judged on."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
@@ -57,17 +56,7 @@ def train(target: Store, study: Study, cutoffs: list[date]) -> tuple[Model, Choi
         raise CutoffError(f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}")
     plan = snapshots.plan(target, study, max(cutoffs))
     poison.check(target, study, cutoffs, plan, as_of)
-    return learn(training_rows(target, study, cutoffs, plan, as_of), plan, study)
-
-
-def training_rows(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date) -> pl.DataFrame:
-    """Snapshots of the training cutoffs, and of the one whose horizon is open by ``as_of``, labelled as known then."""
-    return snapshots.build(target, study, [*cutoffs, *_open(target, study, cutoffs, as_of)], plan, as_of)
-
-
-def _open(target: Store, study: Study, cutoffs: Sequence[date], as_of: date) -> list[date]:
-    found = choice.open_cutoff(study, as_of)
-    return [found] if found and found > max(cutoffs) and found >= snapshots.earliest(target, study) else []
+    return learn(snapshots.training_rows(target, study, cutoffs, plan, as_of), plan, study)
 
 
 def learn(snapshot: pl.DataFrame, plan: Plan, study: Study) -> tuple[Model, Choice]:
@@ -102,10 +91,10 @@ def backtest(target: Store, study: Study, newest: date | None = None, progress: 
         raise TrainingError(f"no test cutoff: {newest} lies before {snapshots.earliest(target, study)}")
     trains = {test: training_cutoffs(target, study, as_of=test) for test in tests}
     plans = {test: snapshots.plan(target, study, max(trains[test])) for test in tests}
-    needed = {c for test in tests for c in (test, *trains[test], *_open(target, study, trains[test], test))}
+    needed = {c for test in tests for c in (test, *snapshots.with_open(target, study, trains[test], test))}
     observed = snapshots.observe(target, study, sorted(needed), _union(plans))
     done = [
-        _test(target, study, observed, test, trains[test], plans[test])
+        _test(target, study, _columns(observed, plans[test]), test, trains[test], plans[test])
         for test in tqdm(tests, desc="backtest", disable=not progress, leave=False)
     ]
     return Backtest(pl.concat([p for p, _ in done]), pl.DataFrame([c for _, c in done]))
@@ -123,10 +112,9 @@ def _union(plans: dict[date, Plan]) -> Plan:
 def _test(
     target: Store, study: Study, observed: pl.DataFrame, test: date, trains: list[date], plan: Plan
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    mine = _columns(observed, plan)
-    needed = [*trains, *_open(target, study, trains, test)]
-    past = snapshots.label(mine.filter(pl.col("cutoff").is_in(needed)), target, study, as_of=test)
-    judged = snapshots.label(mine.filter(pl.col("cutoff") == test), target, study)
+    needed = snapshots.with_open(target, study, trains, test)
+    past = snapshots.label(observed.filter(pl.col("cutoff").is_in(needed)), target, study, as_of=test)
+    judged = snapshots.label(observed.filter(pl.col("cutoff") == test), target, study)
     fitted, chosen = learn(past, plan, study)
     recency = model.fit(past.drop_nulls("churned"), plan, study, model.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")
@@ -146,8 +134,15 @@ def _test(
 
 
 def _columns(observed: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """As if only this plan had been computed: its columns, and what depends on the others left out."""
-    return observed.select("user_id", "cutoff", *catalogue(plan))
+    """As if only this plan had been computed: its columns, and of its own names how many were used."""
+    names = catalogue(plan)
+    used = {
+        name: [(pl.col(name.replace("names", event)) > 0).cast(pl.Int32) for event in plan.vocabulary]
+        for name in names
+        if name.startswith("n_names_")
+    }
+    kinds = [pl.sum_horizontal(each).alias(name) for name, each in used.items()]
+    return observed.with_columns(kinds).select("user_id", "cutoff", *names)
 
 
 def weights_text(chosen: Choice) -> str:

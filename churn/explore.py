@@ -113,7 +113,7 @@ def _chosen(row: dict[str, Any], table: pl.DataFrame, study: Study) -> str:
         f" an AUC of {row['auc']:.2f} and is {row['head_start_days']} days ahead of the silence. With the users drawn"
         f" anew the rule chooses this horizon in {same:.0%} of draws, this very definition in"
         f" {row['chosen_rate']:.0%}.\n\n"
-        + "\n".join(["[windows]", *(f"{name} = {days}" for name, days in lines.items())])
+        + "\n".join(["```toml", "[windows]", *(f"{name} = {days}" for name, days in lines.items()), "```"])
     )
 
 

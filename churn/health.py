@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from churn import daily_gates, identity, store
+from churn import calibration, daily_gates, identity, store
 from churn.daily_gates import finding, verdict
 from churn.model import Model
 from churn.store import Store
@@ -23,6 +23,7 @@ def check(target: Store, study: Study, cutoff: date, scores: pl.DataFrame, model
     found = [
         *data(volume, tally, files, study, cutoff),
         score_shift(study, cutoff, scores, model),
+        calibrated(study, cutoff, model),
         match_rate(target, study, scores),
     ]
     return Findings.validate(pl.DataFrame(found).select(Findings.column_names()))
@@ -89,6 +90,12 @@ def score_shift(study: Study, cutoff: date, scores: pl.DataFrame, model: Model) 
     )
     limit = f"within {study.gates.max_score_shift:.0%} of {model.churn_rate:.1%}"
     return finding(cutoff, "score_shift", passed, sentence, expected=limit, seen=f"{mean:.1%}")
+
+
+def calibrated(study: Study, cutoff: date, model: Model) -> dict[str, Any]:
+    """Fails if the newest outcomes known in training show the level of the probabilities to be off for sure."""
+    low, high = model.calibration or (float("nan"), float("nan"))
+    return finding(cutoff, **calibration.calibration_finding(low, high, study.gates.max_calibration_shift))
 
 
 def match_rate(target: Store, study: Study, scores: pl.DataFrame) -> dict[str, Any]:

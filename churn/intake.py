@@ -15,13 +15,18 @@ def ingested(files: pl.DataFrame) -> pl.DataFrame:
 
 
 def events_per_day(target: Store) -> pl.DataFrame:
-    """Events per local day and kind: date, kind, n."""
-    volume = store.scan(target, "volume").group_by("date", "kind").agg(pl.col("n").sum())
-    return volume.sort("date", "kind").collect()
+    """Events per local day and kind, from the first day to the last, 0 where there were none: date, kind, n."""
+    volume = store.scan(target, "volume").group_by("date", "kind").agg(pl.col("n").sum()).collect()
+    if volume.is_empty():
+        return volume
+    days = volume.select(pl.date_range(pl.col("date").min(), pl.col("date").max()))
+    every = days.join(volume.select("kind").unique(), how="cross")
+    counts = every.join(volume, on=["date", "kind"], how="left").with_columns(pl.col("n").fill_null(0))
+    return counts.sort("date", "kind")
 
 
 def totals(target: Store) -> pl.DataFrame:
-    """Events per extract: extract, first_date, last_date, days_without_events, n, without_user_rate."""
+    """Events per extract: extract, first_date, last_date, days_without_events, n_events, without_user_rate."""
     span = (pl.col("date").max() - pl.col("date").min()).dt.total_days() + 1
     volume = (
         store.scan(target, "volume")
@@ -30,7 +35,7 @@ def totals(target: Store) -> pl.DataFrame:
             first_date=pl.col("date").min(),
             last_date=pl.col("date").max(),
             days_without_events=span - pl.col("date").n_unique(),
-            n=pl.col("n").sum(),
+            n_events=pl.col("n").sum(),
             without_user_rate=pl.col("n_without_user").sum() / pl.col("n").sum(),
         )
     )
@@ -38,9 +43,9 @@ def totals(target: Store) -> pl.DataFrame:
 
 
 def commonest_events(target: Store, n: int = 20) -> pl.DataFrame:
-    """The commonest event names: event, kind, n."""
-    volume = store.scan(target, "volume").group_by("event", "kind").agg(pl.col("n").sum())
-    return volume.sort("n", "event", descending=[True, False]).head(n).collect()
+    """The commonest event names: event, kind, n_events."""
+    volume = store.scan(target, "volume").group_by("event", "kind").agg(n_events=pl.col("n").sum())
+    return volume.sort("n_events", "event", descending=[True, False]).head(n).collect()
 
 
 def last_days(target: Store, n: int = 14) -> pl.DataFrame:

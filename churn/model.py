@@ -89,6 +89,7 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
     pipeline = candidates.blend(recipe.weights, names, study.windows.horizon_days, study.random_state, recipe.rounds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the network stops after its rounds on purpose
+        warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)  # and takes all rows where they are few
         pipeline.fit(x, y)
     return Model(
         recipe=recipe,

@@ -6,20 +6,22 @@ is learned from the test cutoffs, from how far the churn rate moved over such a 
 from what is usual. Outcomes are then drawn under many such errors; the figures of the draws are the statement.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import expit, logit
+from scipy.special import expit
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from churn import evaluate, labels, metrics, model, snapshots
+from churn.drift import log_odds
 from churn.store import Store
 from churn.study import Study
 
+COVERAGE = 0.8  # of the intervals stated: so many are meant to hold
 N_DRAWS = 1000
 MAX_CUTOFFS = 60  # whose churn rate is looked at
 MAX_USERS = 50_000  # drawn outcomes of so many users have no noise worth naming
@@ -30,24 +32,17 @@ USUAL_PERIODS = 3.0
 LEARNED_AGO = 1.5  # horizons: a model learns from cutoffs that are older than the newest known outcome
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known at a cutoff: predictions of the test cutoffs, the users' probability, churn rates by cutoff."""
+def stated(target: Store, study: Study, tested: pl.DataFrame) -> pl.DataFrame:
+    """``next_period`` for the day on which the newest test cutoff's outcome was known, trained and scored as of then.
 
-    predictions: pl.DataFrame
-    probability: np.ndarray
-    churn_rates: pl.DataFrame
-
-
-def known_at(target: Store, study: Study, cutoff: date) -> Known:
-    """Backtest and train on what is mature by ``cutoff``, and score it."""
-    newest = labels.newest_mature(study.windows, cutoff - timedelta(days=1))
-    tested = evaluate.backtest(target, study, newest, progress=False).predictions
-    trains = evaluate.training_cutoffs(target, study, as_of=cutoff)
-    fitted, _ = evaluate.train(target, study, trains)
-    scored = snapshots.observe(target, study, [cutoff], fitted.plan)
-    rates = churn_rates(target, study, newest)
-    return Known(tested.filter(pl.col("model") == "chosen"), model.predict(fitted, scored), rates)
+    ``tested``: the predictions of a backtest.
+    """
+    newest: date = max(tested["cutoff"])
+    cutoff = labels.horizon(newest, study.windows)[1]
+    fitted, _ = evaluate.train(target, study, evaluate.training_cutoffs(target, study, as_of=cutoff))
+    probability = model.predict(fitted, snapshots.observe(target, study, [cutoff], fitted.plan))
+    chosen, rates = tested.filter(pl.col("model") == "chosen"), churn_rates(target, study, newest)
+    return next_period(chosen, probability, rates, (cutoff - newest).days, study.random_state)
 
 
 def churn_rates(target: Store, study: Study, newest: date) -> pl.DataFrame:
@@ -64,7 +59,7 @@ def next_period(
     churn_rates: pl.DataFrame,
     horizon_days: int,
     random_state: int,
-    coverage: float = 0.8,
+    coverage: float = COVERAGE,
 ) -> pl.DataFrame:
     """What to expect of AUC and log loss where ``probability`` was scored: figure, estimate, low, high.
 
@@ -72,7 +67,7 @@ def next_period(
     cutoffs whose outcome is known. ``horizon_days``: from a cutoff to its outcome, so lead and horizon.
     """
     rng = np.random.default_rng(random_state)
-    x = _log_odds(probability)
+    x = log_odds(probability)
     x = x if len(x) <= MAX_USERS else rng.choice(x, MAX_USERS, replace=False)
     missed = misfits(predictions)
     weight = _n_periods(missed["cutoff"], horizon_days)
@@ -92,7 +87,7 @@ def implied(probability: np.ndarray) -> dict[str, float]:
     >>> implied(np.array([0.5, 0.5]))["auc"]
     0.5
     """
-    p = expit(np.sort(_log_odds(probability)))
+    p = expit(np.sort(log_odds(probability)))
     below = (rankdata(p, "min") - 1).astype(int)
     upto = rankdata(p, "max").astype(int)
     stayed = np.concatenate([[0], np.cumsum(1 - p)])
@@ -113,7 +108,7 @@ def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _misfit(period: pl.DataFrame) -> tuple[float, float]:
-    x = _log_odds(period["probability"].to_numpy())
+    x = log_odds(period["probability"].to_numpy())
     fit = LogisticRegression(C=1e6).fit((x - x.mean())[:, None], period["churned"].to_numpy())
     return float(fit.intercept_[0] - x.mean()), float(np.log(np.clip(fit.coef_[0, 0], 0.5, 2)))
 
@@ -155,11 +150,6 @@ def _draws(rng: np.random.Generator, x: np.ndarray, shift: np.ndarray, slope: np
     return out
 
 
-def _log_odds(probability: np.ndarray) -> np.ndarray:
-    """Log-odds of clipped probabilities."""
-    return np.asarray(logit(np.clip(np.asarray(probability, dtype=float), 1e-6, 1 - 1e-6)))
-
-
 def sentence(stated: pl.DataFrame) -> str:
     """The statement for readers.
 
@@ -167,11 +157,11 @@ def sentence(stated: pl.DataFrame) -> str:
     >>> sentence(pl.DataFrame(stated))[:53]
     'At the next scoring expect AUC 0.830 (0.800 to 0.860)'
     """
-    parts = [
-        f"{name} {row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        for name, row in zip(("AUC", "log loss"), stated.iter_rows(named=True), strict=True)
-    ]
-    return f"At the next scoring expect {' and '.join(parts)}; four in five such intervals are meant to hold."
+    auc, loss = (f"{r['estimate']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in stated.iter_rows(named=True))
+    return (
+        f"At the next scoring expect AUC {auc}, how often a churner is ranked above one who stays, and log loss "
+        f"{loss}, lower is better. {COVERAGE:.0%} of such intervals are meant to hold."
+    )
 
 
 def headline(stated: pl.DataFrame) -> dict[str, Any]:

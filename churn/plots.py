@@ -10,7 +10,7 @@ from great_tables import GT
 from IPython.core.getipython import get_ipython
 
 WIDTH, HEIGHT = 640, 260
-MAX_ROWS = 100
+MAX_ROWS = 200
 INK, ACCENT, SOFT = "#1c2430", "#2f5d8a", "#9aa7b5"
 MODELS = alt.Scale(domain=["chosen", "recency"], range=[ACCENT, "#d98032"])
 
@@ -19,6 +19,7 @@ def setup() -> None:
     """First call of a notebook: charts that are live in JupyterLab and static in a report, and readable tables."""
     alt.renderers.register("churn", _both)
     alt.renderers.enable("churn")
+    alt.data_transformers.disable_max_rows()  # a long log has many days
     alt.theme.register("churn", enable=True)(_theme)
     shell: Any = get_ipython()
     if shell:
@@ -26,7 +27,7 @@ def setup() -> None:
 
 
 def table(frame: pl.DataFrame) -> str:
-    """A frame as people read it, first 100 rows: thousands, shares in percent, yes and no, null as a dash."""
+    """A frame as people read it, the first 200 rows: thousands, shares in percent, yes and no, null as a dash."""
     if frame.is_empty():
         return "<p>none</p>"
     shares = cs.ends_with("_rate", "share") | cs.starts_with("share_")
@@ -37,9 +38,11 @@ def table(frame: pl.DataFrame) -> str:
         .fmt_percent(columns=shares, decimals=1)
         .fmt_number(columns=cs.float() - shares, decimals=3)
         .sub_missing(missing_text="–")
-        .cols_label({name: name.replace("_", " ") for name in frame.columns})
+        .cols_label({name: name.removeprefix("n_").replace("_", " ") for name in frame.columns})
         .tab_options(table_margin_left="0px", table_font_size="14px", column_labels_font_weight="600")
     )
+    if frame.height > MAX_ROWS:
+        shown = shown.tab_source_note(f"the first {MAX_ROWS} of {frame.height:,} rows")
     return str(shown.as_raw_html())
 
 
@@ -55,6 +58,7 @@ def _theme() -> alt.theme.ThemeConfig:
         "labelColor": INK,
         "titleColor": "#5b6675",
         "titleFontWeight": "normal",
+        "titlePadding": 12,
         "gridColor": "#e8edf2",
         "domain": False,
     }

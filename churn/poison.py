@@ -81,9 +81,10 @@ def check_predictions(predict: Callable[[Store], pl.DataFrame], target: Store, s
 def check_folds(judge: Callable[[pl.DataFrame], pl.DataFrame], snapshot: pl.DataFrame, study: Study) -> int:
     """The first fold of an inner loop must not depend on rows whose outcome wasn't known by its cutoff.
 
-    ``judge`` takes a labelled snapshot and gives candidate, cutoff, n, log_loss as in ``evaluate.Choice``. For its
-    first cutoff, features of all later cutoffs and labels of all others not over by then are replaced. Runs in the
-    test-suite only: it costs the inner loop twice. Raises LeakError; returns the number of rows compared.
+    ``judge`` takes a labelled snapshot and gives candidate, cutoff, n, log_loss as in ``choice.Choice``. For its
+    first cutoff, features of all later cutoffs and labels of all others not over by then are replaced, and returns from
+    it on forgotten. Runs in the test-suite only: it costs the inner loop twice. Raises LeakError; returns the number of
+    rows compared.
     """
     honest = judge(snapshot)
     first: date = honest["cutoff"].min()  # type: ignore[assignment]
@@ -91,9 +92,11 @@ def check_folds(judge: Callable[[pl.DataFrame], pl.DataFrame], snapshot: pl.Data
     unknown = [c for c in cutoffs if labels.horizon(c, study.windows)[1] > first and c != first]
     numbers = [name for name in snapshot.columns if name not in (*KEY, *LABELS)]
     later, open_then = pl.col("cutoff") > first, pl.col("cutoff").is_in(unknown)
+    back = pl.col("cutoff") + pl.duration(days=pl.col("return_days") + study.windows.lead_days)
     absurd = snapshot.with_columns(
         pl.when(later).then(-1e6).otherwise(pl.col(numbers).cast(pl.Float64)).name.keep(),
         pl.when(open_then).then(~pl.col("churned")).otherwise("churned").alias("churned"),
+        pl.when(~open_then | (back < first)).then("return_days").alias("return_days"),
     )
     a, b = (f.filter(pl.col("cutoff") == first).rename({"candidate": "user_id"}) for f in (honest, judge(absurd)))
     compare(a, b, first)
@@ -128,7 +131,7 @@ def _differs(both: pl.DataFrame, name: str) -> bool:
 
 def _consumed(target: Store, study: Study, cutoffs: list[date], plan: Plan, as_of: date) -> tuple[Plan, pl.DataFrame]:
     """All that a training takes from a store: the plan it would make, and its features and labels."""
-    return snapshots.plan(target, study, cutoffs[-1]), snapshots.build(target, study, cutoffs, plan, as_of)
+    return snapshots.plan(target, study, cutoffs[-1]), snapshots.training_rows(target, study, cutoffs, plan, as_of)
 
 
 def _known(rows: pl.DataFrame, day: date, as_of: date) -> pl.DataFrame:

@@ -24,6 +24,31 @@ def build(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_o
     return label(observe(target, study, cutoffs, plan), target, study, as_of)
 
 
+def training_rows(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date) -> pl.DataFrame:
+    """All that a training as of a day learns from: see ``with_open``, labelled as known then."""
+    return build(target, study, with_open(target, study, cutoffs, as_of), plan, as_of)
+
+
+def with_open(target: Store, study: Study, cutoffs: Sequence[date], as_of: date) -> list[date]:
+    """The cutoffs and, if it is newer than all, the one whose horizon is open by ``as_of``."""
+    found = open_cutoff(study, as_of)
+    return [*cutoffs, found] if found and found > max(cutoffs) and found >= earliest(target, study) else [*cutoffs]
+
+
+def open_cutoff(study: Study, as_of: date) -> date | None:
+    """The cutoff whose first days are over by ``as_of`` while its horizon is open; null if a step is too long."""
+    days = early_days(study)
+    if days >= study.windows.horizon_days:
+        return None
+    return as_of - timedelta(days=study.windows.lead_days + days)
+
+
+def early_days(study: Study) -> int:
+    """The first days of a horizon that are looked at while it is open: half of it, in whole steps."""
+    step = study.backtest.step_days
+    return max(1, round(study.windows.horizon_days / 2 / step)) * step
+
+
 def observe(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan) -> pl.DataFrame:
     """Snapshots without their label: features of the users eligible at each cutoff."""
     check_cutoffs(target, study, cutoffs)
@@ -49,15 +74,15 @@ def _in_memory(frames: tuple[pl.LazyFrame, pl.LazyFrame]) -> tuple[pl.LazyFrame,
 def label(snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | None = None) -> pl.DataFrame:
     """Add ``churned``: true without activity in the horizon, null where the horizon isn't over by ``as_of``.
 
-    And ``return_days``: from the horizon's first day to the first activity in it, as far as is known; null without any.
+    And ``return_days``: from the horizon's first day to the first activity in it before ``as_of``; null without any.
 
     ``as_of`` (default, and at most: the day after the store's coverage) also hides what became known later than a
     source takes to settle from then on: a model trained as of that day could not have seen it.
     """
     end = min(as_of or date.max, covered_end(target))
     settled = end + timedelta(days=max(sources.settling_days(extract) for extract in study.extracts))
-    rows, _ = tables(target, study)
-    cutoffs = snapshot["cutoff"].unique().to_list()
+    rows = tables(target, study)[0].filter(pl.col("date") < end)
+    cutoffs = snapshot["cutoff"].unique().to_list() or [end]  # an empty one gets its columns all the same
     came = labels.returned(rows, cutoffs, study.windows, study.activity.counts_as_active, settled).collect()
     marked = snapshot.drop("churned", "return_days", strict=False).join(
         came, on=["user_id", "cutoff"], how="left", maintain_order="left"

@@ -178,7 +178,8 @@ class Gates(Part):
     max_copy_rate: float = Field(default=0.3, ge=0, le=1)  # of an ingest's rows that are copies within it
     max_other_currency_rate: float = Field(default=0.2, ge=0, le=1)  # of the window's amounts
     min_match_rate: float = Field(default=0.5, ge=0, le=1)  # of scored users that have an identifier Braze knows
-    max_score_shift: float = Field(default=0.15, ge=0, le=1)  # mean probability against the backtest's churn rate
+    max_score_shift: float = Field(default=0.15, ge=0, le=1)  # mean probability against the churn rate in training
+    max_calibration_shift: float = Field(default=0.2, ge=0)  # log-odds; 0.2 is at most 5 points of probability
 
 
 class Identity(Part):

@@ -139,7 +139,9 @@ def test_a_clear_rhythm_gives_a_stable_horizon(ingested: Callable[..., tuple[Sto
     assert at[28, 28]["misses"] == ""
     assert table.filter(horizon_days=28)["chosen_rate"].sum() >= 0.9
     sentence = explore.definition(table, study, Rule())
-    assert sentence.endswith("\n\n[windows]\nobservation_days = 28\neligible_days = 28\nhorizon_days = 28")
+    assert sentence.endswith(
+        "\n\n```toml\n[windows]\nobservation_days = 28\neligible_days = 28\nhorizon_days = 28\n```"
+    )
     assert "0% of them come back anyway" in sentence
 
 

@@ -10,15 +10,14 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from churn import errors, features
+from churn import errors
+from churn.catalogue import Plan, catalogue
 from churn.cli import app
-from churn.features import Plan
 from churn.study import Study, parse
 
 HOME = Path(__file__).resolve().parents[1]
@@ -31,15 +30,19 @@ def text() -> str:
 
 
 def feature_table() -> str:
-    """The catalogue with its windows folded together: n_events_{w}d."""
-    rows: dict[str, list[Any]] = {}
-    for name, feature in features.catalogue(Plan(90, vocabulary=("NAME",))).items():
-        found = re.fullmatch(r"((?:n_|active_days_|decayed_|revenue_)[A-Za-z_]*)(\d+)d", name)
-        pattern = f"{found[1]}{{w}}d" if found and "change" not in name else name
-        meaning = feature.meaning.replace(found[2], "w", 1) if found and pattern != name else feature.meaning
-        rows.setdefault(pattern, [meaning, []])[1].append(found[2] if found and pattern != name else "")
-    lines = [f"| `{p}` | {', '.join(w for w in windows if w) or '–'} | {m} |" for p, (m, windows) in rows.items()]
-    return "\n".join(["| feature | w | meaning |", "|---|---|---|", *lines])
+    """The catalogue, its windows folded together where one meaning has several: n_events_{w}d."""
+    rows: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
+    for name, feature in catalogue(Plan(90, vocabulary=("NAME",), properties=("PROPERTY",))).items():
+        stem, days = re.fullmatch(r"(.*?)(?:_(\d+)d)?", name).groups()  # type: ignore[union-attr]
+        meaning = re.sub(rf"\b{days}\b", "w", feature.meaning, count=1)
+        rows.setdefault((f"{stem}_{{w}}d", feature.kind, meaning), []).append((days, name, feature.meaning))
+    lines = [
+        f"| `{pattern}` | {', '.join(days for days, *_ in found)} | {kind} | {meaning} |"
+        if len(found) > 1
+        else f"| `{found[0][1]}` | – | {kind} | {found[0][2]} |"
+        for (pattern, kind, meaning), found in rows.items()
+    ]
+    return "\n".join(["| feature | w | kind | meaning |", "|---|---|---|---|", *lines])
 
 
 def error_table() -> str:

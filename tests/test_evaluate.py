@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import evaluate, events, labels, metrics, snapshots, store
+from churn import evaluate, events, metrics, poison, snapshots, store
+from churn.catalogue import Plan
 from churn.errors import CutoffError, TrainingError
 from churn.store import Store
 from churn.study import Study
@@ -42,14 +43,17 @@ def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
     assert metrics.ceiling_skill(np.clip(truth + 0.1, 0, 1), truth) < 1
 
 
-def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one(filled: tuple[Study, Store]) -> None:
-    """In every fold the learned cutoffs' horizons end by the judged cutoff."""
-    study, _ = filled
-    cutoffs = snapshots.series(DAY0 + timedelta(days=90), study, 8, DAY0)
-    folds = evaluate._folds(cutoffs, study.windows)
-    assert folds
-    for learned, judge in folds:
-        assert all(labels.horizon(c, study.windows)[1] <= judge for c in learned)
+def test_plans_computed_together_give_what_each_gives_alone(filled: tuple[Study, Store]) -> None:
+    """Event names that another plan counts change neither the shares nor the number of names in use."""
+    study, target = filled
+    cutoffs = [DAY0 + timedelta(days=60)]
+    names = {cutoffs[0]: ("open", "buy"), cutoffs[0] + timedelta(days=7): ("search", "open", "rare")}
+    plans = {cutoff: Plan(28, vocabulary=vocabulary) for cutoff, vocabulary in names.items()}
+    together = evaluate._union(plans)
+    assert together.vocabulary == ("open", "buy", "search", "rare")
+    observed = snapshots.observe(target, study, cutoffs, together)
+    for plan in plans.values():
+        poison.compare(evaluate._columns(observed, plan), snapshots.observe(target, study, cutoffs, plan), DAY0)
 
 
 def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
@@ -82,9 +86,13 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
 
 
 def test_a_backtest_reports_each_cutoff_and_all_against_recency(filled: tuple[Study, Store]) -> None:
-    """Two models, two cutoffs and the pool: six rows; intervals hold the pooled figure."""
+    """Two models, two cutoffs and the pool: six rows; intervals hold the pooled figure; what was used is said."""
     study, target = filled
     done = evaluate.backtest(target, study, progress=False)
+    assert set(done.choices["correction"]) <= {"none", "level", "early", "platt", "isotonic"}
+    assert evaluate.choices_table(done.choices)["cutoff"].to_list() == sorted(
+        map(str, done.predictions["cutoff"].unique())
+    )
     table = metrics.by_cutoff(done.predictions)
     assert table.height == 6
     pooled = table.filter((pl.col("model") == "chosen") & pl.col("cutoff").is_null()).row(0, named=True)

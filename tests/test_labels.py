@@ -34,6 +34,15 @@ def test_a_return_that_was_not_known_yet_does_not_count() -> None:
     assert not came_back(row, as_of=DAY0 + timedelta(days=20))
 
 
+def test_a_return_is_dated_by_its_first_day_in_the_horizon() -> None:
+    """U1 first on day 14, u2 on the horizon's first day, u3 on its last, u4 only before and after: 2, 0, 6, no row."""
+    days = {"u1": (11, 14.2, 14.8, 16), "u2": (12,), "u3": (18,), "u4": (11, 19)}
+    rows = [{"u": user, "day": day} for user, mine in days.items() for day in mine]
+    daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
+    got = labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1)).sort("user_id").collect()
+    assert got.rows() == [("u1", CUTOFF, 2), ("u2", CUTOFF, 0), ("u3", CUTOFF, 6)]
+
+
 def test_a_label_is_mature_when_its_whole_horizon_is_covered() -> None:
     """Horizon days 12 to 18: mature with day 18 covered, not with day 17; the newest mature cutoff agrees."""
     assert labels.is_mature(CUTOFF, WINDOWS, DAY0 + timedelta(days=18))

@@ -37,7 +37,7 @@ ONLY_IN = {
     "cramjam": {"sources/unpack.py"},
     "obstore": {"sources/find.py"},
     "polars_hash": {"tables.py"},
-    "scipy": {"identity.py"},
+    "scipy": {"identity.py", "btyd.py", "choice.py", "drift.py", "outlook.py", "simulate_bgnbd.py"},
     "filelock": {"events.py", "braze/database.py"},
     "aiohttp": {"sandbox/server.py", "braze/client.py"},
     "pydantic": {"study.py"},

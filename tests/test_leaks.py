@@ -1,6 +1,7 @@
-"""Twenty ways to see the future, each planted in the package, each found by the poison check."""
+"""Twenty ways to see the future, and two by early returns, each planted in the package, each found by a check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
-from churn import activity, evaluate, features, identity, labels, model, poison, snapshots
+from churn import activity, candidates, choice, drift, evaluate, features, identity, labels, model, poison, snapshots
 from churn.errors import LeakError
 from churn.store import Store
 from churn.study import Study
@@ -47,7 +49,8 @@ def of_predictions(world: World, see: Callable[[Any], None]) -> int:
     study, target = world
 
     def predict(copy: Store) -> pl.DataFrame:
-        done = evaluate.backtest(copy, study, TEST + timedelta(days=7), False).predictions
+        with quick_members():
+            done = evaluate.backtest(copy, study, TEST + timedelta(days=7), False).predictions
         mine = (pl.col("model") == "chosen") & (pl.col("cutoff") == TEST)
         return done.filter(mine).select("user_id", "cutoff", "probability")
 
@@ -55,13 +58,38 @@ def of_predictions(world: World, see: Callable[[Any], None]) -> int:
 
 
 def of_folds(world: World, see: Callable[[Any], None]) -> int:
-    """The test-suite's check of the inner loop: how its first fold is judged."""
+    """The test-suite's check of the inner loop: what each member forecasts in its first fold, and the early level."""
     study, target = world
     plan = snapshots.plan(target, study, CUTOFFS[-1])
     cutoffs = snapshots.series(CUTOFFS[-1], study, 5, DAY0)
     snapshot = snapshots.build(target, study, cutoffs, plan, AS_OF)
-    judge = seeing(lambda rows: evaluate.choose(rows, plan, study).folds, see)
-    return poison.check_folds(judge, snapshot, study)
+
+    def judge(rows: pl.DataFrame) -> pl.DataFrame:
+        with quick_members():
+            each = [(fold, choice._predict(fold, plan, study)) for fold in choice._folds(rows, study)]
+        found = [(name, fold.cutoff, *figures(fold, p)) for fold, made in each for name, p in made.items()]
+        return pl.DataFrame(found, FOLDS, orient="row")
+
+    return poison.check_folds(seeing(judge, see), snapshot, study)
+
+
+@contextmanager
+def quick_members() -> Iterator[None]:
+    """A blend without the network, and boosting of 40 rounds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "MEMBERS", {k: v for k, v in candidates.MEMBERS.items() if k != "network"})
+        patch.setattr(candidates, "most_rounds", lambda n_rows: 40)
+        yield
+
+
+FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64, "level": pl.Float64}
+
+
+def figures(fold: choice.Fold, predicted: list[Any]) -> tuple[int, float, float]:
+    """Rows, log loss at the judged cutoff, and the level that the early returns before it speak for."""
+    judged, newest, early = predicted
+    made = drift.corrections(choice._known(fold, newest, early, []))
+    return len(fold.y), log_loss(fold.y, judged, labels=[0, 1]), made.get("early", drift.Correction()).intercept
 
 
 def seeing(run: Callable[..., Any], see: Callable[[Any], None]) -> Callable[..., Any]:
@@ -232,7 +260,7 @@ def calibrated_on_the_judged(patch: Patch) -> None:
         if snapshot["churned"].n_unique() < 2:
             return p
         y = snapshot["churned"].fill_null(False).cast(pl.Int8).to_numpy()
-        odds = model.log_odds(p)
+        odds = drift.log_odds(p).reshape(-1, 1)
         mended: np.ndarray = LogisticRegression().fit(odds[known], y[known]).predict_proba(odds)[:, 1]
         return mended
 
@@ -252,7 +280,28 @@ def overlapping(patch: Patch) -> None:
 
 def random_folds(patch: Patch) -> None:
     """Every cutoff is judged by a model of all the others."""
-    patch.setattr(evaluate, "_folds", lambda cutoffs, _: [([c for c in cutoffs if c != j], j) for j in cutoffs])
+    patch.setattr(choice, "judged_cutoffs", lambda cutoffs, _: [([c for c in cutoffs if c != j], j) for j in cutoffs])
+
+
+def early_returns(days: int) -> Callable[[Patch], None]:
+    """First returns of an open horizon are read so many days beyond the one on which they are looked at."""
+
+    def plant(patch: Patch) -> None:
+        honest = snapshots.label
+
+        def wrong(rows: pl.DataFrame, target: Store, study: Study, as_of: date | None = None) -> pl.DataFrame:
+            later = honest(rows, target, study, as_of and as_of + timedelta(days=days))
+            return honest(rows, target, study, as_of).with_columns(later["return_days"])
+
+        patch.setattr(snapshots, "label", wrong)
+
+    return plant
+
+
+def early_days(days: int) -> Callable[[Patch], None]:
+    """Who is still away early is asked so many days too late."""
+    honest = choice._still_away
+    return lambda patch: patch.setattr(choice, "_still_away", lambda rows, usual: honest(rows, usual + days))
 
 
 @dataclass(frozen=True)
@@ -291,15 +340,21 @@ LEAKS = {
     "folds split at random instead of by time": Leak(random_folds, "log_loss", "folds"),
 }
 
+EARLY = {
+    "returns in an open horizon seen before they came": Leak(early_returns(3), "the label return_days"),
+    "the early level of a fold knows later days": Leak(early_days(3), "level", "folds"),
+}
 
-@pytest.mark.parametrize("name", LEAKS)
+
+@pytest.mark.parametrize("name", [*LEAKS, *EARLY])
 def test_a_planted_leak_is_found(name: str, world: World, clean: dict[str, Any], monkeypatch: Patch) -> None:
     """The plant changes what a training takes or gives from an honest world, and the check stops the run by name."""
     seen: list[Any] = []
-    LEAKS[name].plant(monkeypatch)
-    with pytest.raises(LeakError, match=f"{LEAKS[name].says}.* sees the future"):
-        CHECKS[LEAKS[name].check](world, seen.append)
-    assert not same(seen[0], clean[LEAKS[name].check]), "this plant is none: it changes nothing"
+    leak = (LEAKS | EARLY)[name]
+    leak.plant(monkeypatch)
+    with pytest.raises(LeakError, match=f"{leak.says}.* sees the future"):
+        CHECKS[leak.check](world, seen.append)
+    assert not same(seen[0], clean[leak.check]), "this plant is none: it changes nothing"
 
 
 def test_there_are_twenty_leaks() -> None:

@@ -1,6 +1,8 @@
 """Lift quality, paired intervals, calibration and its gate."""
 
+from collections.abc import Callable
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -8,7 +10,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from churn import calibration, metrics
+from churn import calibration, health, metrics
+from churn.study import Study
 
 
 def predicted(n_users: int = 300, seed: int = 0, cutoffs: int = 2) -> pl.DataFrame:
@@ -130,7 +133,7 @@ def test_a_closed_form_case_of_level() -> None:
 )
 def test_the_gate_fails_only_if_the_whole_interval_is_beyond(low: float, high: float, passed: bool) -> None:
     """Inside, overlapping the limit or unknown passes; wholly above or below ±0.2 fails and says which way."""
-    said = calibration.calibration_finding(low, high)
+    said = calibration.calibration_finding(low, high, 0.2)
     assert said["passed"] is passed
     assert passed or ("more users churned" if low > 0 else "fewer users churned") in said["sentence"]
 
@@ -140,21 +143,23 @@ def test_the_newest_cutoff_out_of_bounds_is_said_and_an_older_one_is_not() -> No
     good, rest = predicted(4000).filter(pl.col("cutoff") == date(2026, 1, 1)), predicted(4000, 5)
     odds = pl.col("probability") / (1 - pl.col("probability")) * np.e
     late = rest.filter(pl.col("cutoff") == date(2026, 1, 2)).with_columns(probability=odds / (1 + odds))
-    assert "OUT OF BOUNDS: the level" in calibration.newest_sentence(calibration.by_cutoff(pl.concat([good, late])))
+    assert "OUT OF BOUNDS: the level" in calibration.newest_sentence(
+        calibration.by_cutoff(pl.concat([good, late])), 0.2
+    )
     early = late.with_columns(cutoff=pl.lit(date(2025, 12, 1)))
-    assert "nothing speaks against" in calibration.newest_sentence(calibration.by_cutoff(pl.concat([early, good])))
+    assert "nothing speaks against" in calibration.newest_sentence(calibration.by_cutoff(pl.concat([early, good])), 0.2)
 
 
 def test_what_is_off_but_tolerated_and_what_is_too_extreme_are_said() -> None:
     """Level off for sure, though not surely by 0.2: said without a warning. Slope surely below 0.8: a warning."""
     level = {"intercept_low": 0.05, "intercept_high": 0.7, "slope": 1.0, "slope_low": 0.7, "slope_high": 1.3}
     row = {"cutoff": date(2026, 1, 1), "forecast_churn_rate": 0.65, "churn_rate": 0.71, **level}
-    assert calibration.newest_sentence(pl.DataFrame([row])).endswith(
+    assert calibration.newest_sentence(pl.DataFrame([row]), 0.2).endswith(
         "too low by more than chance, but not by enough to warn of."
     )
     steep = row | {"intercept_low": -0.1, "slope": 0.6, "slope_high": 0.75}
     assert "OUT OF BOUNDS: high and low probabilities are too extreme" in calibration.newest_sentence(
-        pl.DataFrame([steep])
+        pl.DataFrame([steep]), 0.2
     )
 
 
@@ -176,3 +181,16 @@ def test_the_answer_counts_churners_from_the_top() -> None:
     said = metrics.answer(frame, 28)
     assert "tenth 100% did not come back within 28 days, of all users 20%" in said
     assert "reached 100%" in said
+
+
+@pytest.mark.parametrize(
+    ("level", "limit", "passed"), [((0.3, 0.5), 0.2, False), ((0.3, 0.5), 0.4, True), (None, 0.2, True)]
+)
+def test_the_gate_judges_the_level_the_model_was_trained_with(
+    make_study: Callable[..., Study], level: tuple[float, float] | None, limit: float, passed: bool
+) -> None:
+    """Off by 0.3 to 0.5 in log-odds: fails a limit of 0.2, passes one of 0.4; a model judged nowhere passes."""
+    study = make_study(gates={"max_calibration_shift": limit})
+    model = SimpleNamespace(calibration=level)
+    said = health.calibrated(study, date(2026, 3, 1), model)
+    assert (said["gate"], said["passed"], said["cutoff"]) == ("calibration", passed, date(2026, 3, 1))

@@ -1,50 +1,85 @@
 """Fitting, saving and loading a model."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from churn import evaluate, labels, model, snapshots
+from churn import candidates, evaluate, labels, model, snapshots, store
+from churn.drift import Correction
 from churn.errors import ModelError
-from churn.model import Model
+from churn.model import Model, Recipe
 from churn.store import Store
 from churn.study import Study
 
+from .test_choice import PLAN, WINDOWS, rows
+
+ALL = dict.fromkeys(candidates.MEMBERS, 0.25)
+
+
+def learned(study: Study, weights: dict[str, float] = candidates.USUAL, rounds: int = 80) -> Model:
+    """A recipe fitted to 300 users at six cutoffs."""
+    return model.fit(rows().drop_nulls("churned"), PLAN, study, Recipe(weights, rounds))
+
 
 @pytest.fixture
-def fitted(filled: tuple[Study, Store]) -> tuple[Study, Store, Model]:
-    """A blend trained on the small app."""
-    study, target = filled
-    cutoffs = evaluate.training_cutoffs(target, study)
-    plan = snapshots.plan(target, study, max(cutoffs))
-    return study, target, model.fit(snapshots.build(target, study, cutoffs, plan), "blend", plan, study)
+def fitted(make_study: Callable[..., Study]) -> tuple[Study, Store, Model]:
+    """The usual blend, and a store without any model."""
+    study = make_study(windows=WINDOWS)
+    return study, store.create_or_open(study), learned(study)
 
 
-@pytest.mark.parametrize("candidate", list(model.CANDIDATES))
-def test_a_stored_model_predicts_the_same(fitted: tuple[Study, Store, Model], candidate: str) -> None:
-    """Every candidate, saved and loaded, gives bit-equal probabilities within [0, 1]."""
-    study, target, blend = fitted
-    snapshot = snapshots.build(target, study, list(blend.cutoffs), blend.plan)
-    one = model.fit(snapshot, candidate, blend.plan, study)
+@pytest.mark.parametrize("weights", [*({name: 1.0} for name in candidates.MEMBERS), candidates.USUAL, ALL])
+def test_a_stored_model_predicts_the_same(fitted: tuple[Study, Store, Model], weights: dict[str, float]) -> None:
+    """Every member and blend, saved and loaded, gives bit-equal probabilities within [0, 1], and is the same model."""
+    study, target, _ = fitted
+    one = learned(study, weights)
     model.save(one, target, {"log_loss": 0.5})
     loaded = model.load(target, study, one.model_id)
-    p = model.predict(loaded, snapshot)
-    assert np.array_equal(p, model.predict(one, snapshot))
+    p = model.predict(loaded, rows())
+    assert np.array_equal(p, model.predict(one, rows()))
     assert p.min() >= 0
     assert p.max() <= 1
+    assert replace(loaded, pipeline=None) == replace(one, pipeline=None)
+    assert one.candidate in ({*weights} if len(weights) == 1 else {"blend"})
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [
+        Correction("level", intercept=0.25),
+        Correction("early", intercept=-0.1),
+        Correction("platt", 0.7, 0.1),
+        Correction("isotonic", knots=((-2.0, -1.5), (0.1, 0.0), (3.0, 1.0))),
+    ],
+    ids=lambda correction: correction.kind,
+)
+def test_a_stored_correction_is_the_same(fitted: tuple[Study, Store, Model], correction: Correction) -> None:
+    """Of every kind, knots included; it moves the probabilities, and makes a model of another id."""
+    study, target, plain = fitted
+    one = replace(plain, correction=correction, calibration=(-0.1, 0.2))
+    model.save(one, target, {})
+    loaded = model.load(target, study)
+    assert (loaded.correction, loaded.calibration) == (correction, (-0.1, 0.2))
+    assert loaded.model_id == one.model_id != plain.model_id
+    assert np.array_equal(model.predict(loaded, rows()), correction.apply(model.predict(plain, rows())))
+    assert not np.allclose(model.predict(loaded, rows()), model.raw(loaded, rows()))
 
 
 def test_the_card_and_facts_say_what_the_model_is(fitted: tuple[Study, Store, Model]) -> None:
-    """card.md names candidate, cutoffs and figures; model.json lists the features."""
+    """card.md names members, correction, cutoffs and figures; model.json lists the features."""
     study, target, blend = fitted
     folder = model.save(blend, target, {"log_loss": 0.5})
     card = (folder / "card.md").read_text()
-    assert "**blend**" in card
+    assert "logistic (50%), boosting (50%)" in card
+    assert "**none**" in card
     assert str(max(blend.cutoffs)) in card
     assert "| log_loss | 0.5 |" in card
     assert json.loads((folder / "model.json").read_text())["features"] == list(blend.features)
@@ -55,10 +90,17 @@ def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(fitted: tuple[
     """A pipeline that carries a function of somebody's own is refused by name, before anything of it runs."""
     study, target, blend = fitted
     folder = model.save(blend, target, {})
-    evil = {"pipeline": FunctionTransformer(func=timedelta), "calibrator": None}
+    evil = {"pipeline": FunctionTransformer(func=timedelta)}
     (folder / "model.skops").write_bytes(skops.io.dumps(evil))
     with pytest.raises(ModelError, match=r"datetime\.timedelta"):
         model.load(target, study)
+
+
+def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(fitted: tuple[Study, Store, Model]) -> None:
+    """A blend of all members needs every type on the list."""
+    study, target, _ = fitted
+    folder = model.save(learned(study, ALL), target, {})
+    assert set(skops.io.get_untrusted_types(file=folder / "model.skops")) == set(model.TRUSTED_TYPES)
 
 
 def test_a_damaged_or_missing_file_is_one_sentence(fitted: tuple[Study, Store, Model]) -> None:
@@ -72,6 +114,17 @@ def test_a_damaged_or_missing_file_is_one_sentence(fitted: tuple[Study, Store, M
         model.load(target, study)
     with pytest.raises(ModelError, match="there is no model nope"):
         model.load(target, study, "nope")
+
+
+def test_a_model_of_an_earlier_version_is_refused(fitted: tuple[Study, Store, Model]) -> None:
+    """Its facts hold a candidate's name instead of a recipe: a sentence says to train again."""
+    study, target, blend = fitted
+    folder = model.save(blend, target, {})
+    facts = json.loads((folder / "model.json").read_text())
+    old = {name: value for name, value in facts.items() if name not in ("recipe", "correction", "typical")}
+    (folder / "model.json").write_text(json.dumps(old | {"candidate": "blend"}))
+    with pytest.raises(ModelError, match="stored by an earlier version; run `churn run train`"):
+        model.load(target, study)
 
 
 def test_a_model_with_other_features_or_windows_is_refused(fitted: tuple[Study, Store, Model]) -> None:
@@ -88,19 +141,65 @@ def test_a_model_with_other_features_or_windows_is_refused(fitted: tuple[Study, 
 
 
 def test_a_snapshot_without_a_needed_feature_is_refused(fitted: tuple[Study, Store, Model]) -> None:
-    """Predicting never fills a missing column silently."""
-    study, target, blend = fitted
-    snapshot = snapshots.observe(target, study, [max(blend.cutoffs)], blend.plan)
+    """Predicting never fills a missing column silently; nobody to predict is nobody."""
+    _, _, blend = fitted
     with pytest.raises(ModelError, match="recency_days"):
-        model.predict(blend, snapshot.drop("recency_days"))
+        model.predict(blend, rows().drop("recency_days"))
+    assert model.predict(blend, rows().clear()).shape == (0,)
+
+
+def test_a_feature_without_a_value_in_training_is_not_seen(fitted: tuple[Study, Store, Model]) -> None:
+    """Null, or the same, in every training row: not among the features, but the silence always is.
+
+    Null in some rows, or in all that are predicted, is no fault.
+    """
+    study, _, _ = fitted
+    table = rows().with_columns(
+        pl.lit(None, pl.Float64).alias("gap_mean_days"),
+        pl.lit(3).alias("recency_days"),
+        tenure_days=pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.int_range(pl.len())),
+    )
+    one = model.fit(table.drop_nulls("churned"), PLAN, study, Recipe(ALL))
+    assert set(one.features) == {"recency_days", "active_days_28d", "first_active_days", "tenure_days"}
+    nothing = table.with_columns(pl.lit(None, pl.Float64).alias(name) for name in one.features)
+    assert np.isfinite(model.predict(one, nothing)).all()
+
+
+def test_typical_is_the_median_of_the_training_rows(fitted: tuple[Study, Store, Model]) -> None:
+    """Of each feature, in their order, nulls left out."""
+    study, _, _ = fitted
+    table = rows().drop_nulls("churned").with_columns(tenure_days=pl.int_range(pl.len()).cast(pl.Float64))
+    table = table.with_columns(pl.when(pl.col("tenure_days") < 900).then("tenure_days").alias("tenure_days"))
+    one = model.fit(table, PLAN, study, Recipe({"logistic": 1.0}))
+    assert dict(zip(one.features, one.typical, strict=True)) == table.select(one.features).median().row(0, named=True)
+    assert dict(zip(one.features, one.typical, strict=True))["tenure_days"] == 449.5
+
+
+def test_fewer_rounds_are_a_stage_of_more(fitted: tuple[Study, Store, Model]) -> None:
+    """Boosting of 80 rounds as it was after 40 is boosting of 40; what isn't boosting has one stage."""
+    study, _, blend = fitted
+    staged = dict(model.stages(learned(study, {"boosting": 1.0}, 80)))
+    assert list(staged) == [40, 80]
+    for rounds, predict in staged.items():
+        one = learned(study, {"boosting": 1.0}, rounds)
+        assert np.allclose(predict(rows()), model.raw(one, rows()), rtol=1e-12)
+    assert [rounds for rounds, _ in model.stages(blend)] == [0]
+
+
+def test_what_a_parallel_sum_leaves_in_the_last_digits_is_not_seen() -> None:
+    """Values equal to nine digits are equal in the matrix; null is NaN there."""
+    table = pl.DataFrame({"a": [1 / 3, 1 / 3 * (1 + 1e-14), None]})
+    got = model.matrix(table, ("a",))
+    assert got[0] == got[1]
+    assert np.isnan(got[2, 0])
 
 
 def test_training_twice_gives_the_same_model(filled: tuple[Study, Store], tmp_path: Path) -> None:
-    """The same study and store: the same id and the same probabilities."""
+    """The same study and store: the same id, choice and probabilities."""
     study, target = filled
     cutoffs = evaluate.training_cutoffs(target, study)
-    first, _ = evaluate.train(target, study, cutoffs)
-    second, _ = evaluate.train(target, study, cutoffs)
+    (first, chosen), (second, again) = (evaluate.train(target, study, cutoffs) for _ in range(2))
     snapshot = snapshots.observe(target, study, [labels.newest_mature(study.windows, target.covered_until)], first.plan)
     assert first.model_id == second.model_id
+    assert (chosen.recipe, chosen.correction) == (again.recipe, again.correction)
     assert np.array_equal(model.predict(first, snapshot), model.predict(second, snapshot))

@@ -1,13 +1,14 @@
 """What is to be expected at the next scoring."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn import metrics, outlook, snapshots
+from churn import evaluate, metrics, outlook, snapshots
 from churn.store import Store
 from churn.study import Study
 
@@ -91,15 +92,23 @@ def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_esti
     assert narrow["estimate"].to_list() == pytest.approx(list(outlook.implied(p).values()), abs=0.02)
 
 
-def test_known_at_a_cutoff_is_only_what_had_matured_by_then(filled: tuple[Study, Store]) -> None:
-    """At the day after the last every test and churn rate has its horizon closed; everybody eligible is scored."""
+def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
+    filled: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest test and churn rate have their horizon closed on the day scored; everybody eligible then is scored."""
     study, target = filled
-    cutoff = snapshots.covered_end(target)
-    known = outlook.known_at(target, study, cutoff)
+    cutoff = snapshots.covered_end(target) - timedelta(days=7)
     latest = cutoff - timedelta(days=study.windows.horizon_days)
-    assert known.predictions["cutoff"].max() == known.churn_rates["cutoff"].max() == latest
+    tested = evaluate.backtest(target, study, latest, progress=False).predictions
+    given: list[Any] = []
+    honest = outlook.next_period
+    monkeypatch.setattr(outlook, "next_period", lambda *args: given.extend(args) or honest(*args))
+    stated = outlook.stated(target, study, tested)
+    predictions, probability, churn_rates, days, _ = given
+    assert predictions["cutoff"].max() == churn_rates["cutoff"].max() == latest
+    assert predictions["model"].unique().to_list() == ["chosen"]
     eligible = snapshots.observe(target, study, [cutoff], snapshots.plan(target, study, latest)).height
-    assert len(known.probability) == eligible > 50
-    stated = outlook.next_period(known.predictions, known.probability, known.churn_rates, 14, 0)
-    assert outlook.sentence(stated).startswith("At the next scoring expect AUC 0.")
+    assert len(probability) == eligible > 50
+    assert days == study.windows.horizon_days
+    assert outlook.sentence(stated).endswith("80% of such intervals are meant to hold.")
     assert len(outlook.headline(stated)) == 6

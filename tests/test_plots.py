@@ -1,13 +1,16 @@
 """Every chart renders, offline."""
 
+from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import altair as alt
 import polars as pl
 import pytest
 import vl_convert
 
-from churn import plots
+from churn import events, intake, plots, store
+from churn.study import Study
 
 MODELS = {"model": ["chosen", "recency"]}
 CHARTS = {
@@ -66,6 +69,7 @@ def test_tables_are_shown_as_people_read_them() -> None:
         assert shown in text
     assert "&quot;a&quot;" not in text
     assert "f64" not in text
+    assert "the first 200 of 1,000 rows" in plots.table(pl.DataFrame({"n": range(1000)}))
 
 
 def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
@@ -79,3 +83,14 @@ def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
     assert any(live.removesuffix("+json") in f.read_text() for f in lab)
     assert bundle["image/svg+xml"].startswith("<svg")
     json.dumps(bundle)
+
+
+def test_days_without_events_are_zero(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+    """An app use on the first and fourth of March, a purchase on the first: no ramp between, but two empty days."""
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time\na,open,2026-03-01\na,purchase,2026-03-01\na,open,2026-03-04\n"
+    )
+    study = make_study(extracts=[{"source": "table", "path": "events.csv", "kinds": {"purchase": "purchase"}}])
+    events.ingest(study, progress=False)
+    days = intake.events_per_day(store.open_filled(study)).pivot("kind", index="date", values="n").drop("date")
+    assert [sorted(row) for row in days.iter_rows()] == [[1, 1], [0, 0], [0, 0], [0, 1]]

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from churn import model, reasons
 from churn.catalogue import KINDS, Plan, catalogue
+from churn.drift import Correction
 
 FEATURES = ("recency_days", "active_days_28d", "tenure_days")
 TYPICAL = (3.0, 8.0, 100.0)
@@ -21,8 +22,8 @@ def linear(*weights: float, features: tuple[str, ...] = FEATURES, typical: tuple
     fitted = LogisticRegression().fit(np.eye(2, len(weights)), [0, 1])
     fitted.coef_ = np.array([weights])
     fitted.intercept_ = np.array([-np.dot(weights, np.nan_to_num(typical))])
-    facts = {"features": features, "typical": typical, "plan": Plan(28), "churn_rate": 0.5, "calibrator": None}
-    return SimpleNamespace(pipeline=fitted, model_id="m", **facts)
+    facts = {"features": features, "typical": typical, "plan": Plan(28), "churn_rate": 0.5}
+    return SimpleNamespace(pipeline=fitted, correction=Correction(), model_id="m", **facts)
 
 
 def snapshot(*rows: tuple[float, ...], **more: pl.Series) -> pl.DataFrame:
@@ -41,6 +42,14 @@ def test_a_contribution_is_weight_times_distance_from_typical() -> None:
     """In a logistic regression that is exact: 0.2 × (9 − 3), −0.1 × (4 − 8) and 0.01 × (50 − 100)."""
     found = reasons.contributions(linear(0.2, -0.1, 0.01), snapshot((9, 4, 50)))
     assert found.select("log_odds", "silence", "activity", "tenure").row(0) == pytest.approx((1.1, 1.2, 0.4, -0.5))
+
+
+def test_a_correction_of_the_level_is_no_reason() -> None:
+    """Moved by one log-odd everybody is at more risk, and nobody for another reason."""
+    plain, table = linear(0.2, -0.1, 0.01), snapshot((9, 4, 50))
+    moved = SimpleNamespace(**{**vars(plain), "correction": Correction("level", intercept=1.0)})
+    one, other = (reasons.contributions(fitted, table).drop("user_id", "cutoff").row(0) for fitted in (plain, moved))
+    assert other == pytest.approx((one[0] + 1, *one[1:]))
 
 
 def test_a_user_at_typical_values_has_no_reason() -> None:

@@ -17,9 +17,11 @@ from churn.tables import Scores
 
 @pytest.fixture
 def fitted(filled: tuple[Study, Store]) -> tuple[Study, Store, Model]:
-    """The small app with a trained model."""
+    """The small app with a fitted model."""
     study, target = filled
-    return study, target, evaluate.train(target, study, evaluate.training_cutoffs(target, study)[-3:])[0]
+    cutoffs = evaluate.training_cutoffs(target, study)[-3:]
+    plan = snapshots.plan(target, study, cutoffs[-1])
+    return study, target, model.fit(snapshots.build(target, study, cutoffs, plan), plan, study, model.Recipe())
 
 
 def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn import activity, events, features, labels, poison, snapshots, store
+from churn.catalogue import Plan, catalogue
 from churn.errors import CutoffError, StudyError
-from churn.features import Plan
 from churn.store import Store
 from churn.study import Study, Windows
 
@@ -43,16 +43,17 @@ FUTURE = st.lists(rows(20, 60, NEVER_STATED | st.floats(-30, 60)), max_size=8)
 LATE = st.lists(rows(-30, 20, st.floats(20, 60)), max_size=8)
 
 
-def observe(log: list[dict[str, Any]]) -> pl.DataFrame:
-    """Features at day 20 of a log, by the same road that training and scoring take."""
+def observe(log: list[dict[str, Any]], everybody: list[dict[str, Any]] | None = None) -> pl.DataFrame:
+    """Features at day 20 of a log, by the same road that training and scoring take; the app may have more users."""
     frame = event_log(*log).lazy()
     first = pl.col("first_at").dt.date().alias("first_date")
     users = activity.users_from_events(frame, "UTC").select("user_id", "known_date", first)
-    daily = activity.from_events(frame, "UTC", "USD")
-    return snapshots.of_users(daily, users, [CUTOFF], PLAN, WINDOWS).sort("user_id").collect()
+    daily, all_days = (activity.from_events(event_log(*rows).lazy(), "UTC", "USD") for rows in (log, everybody or log))
+    level = features.app_level(all_days, [CUTOFF], PLAN)
+    return snapshots.of_users(daily, users, [CUTOFF], PLAN, WINDOWS, level).sort("user_id").collect()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(past=PAST, future=FUTURE, late=LATE)
 def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
     past: list[dict[str, Any]], future: list[dict[str, Any]], late: list[dict[str, Any]]
@@ -80,11 +81,11 @@ def test_no_event_outside_the_horizon_changes_a_label(
     assert came(horizon) == came(past + lead + horizon + after)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(log=PAST)
 def test_features_do_not_depend_on_how_users_are_bucketed(log: list[dict[str, Any]]) -> None:
     """Each user computed alone gives the same numbers as all together."""
-    alone = [observe([r for r in log if r["u"] == user]) for user in sorted({r["u"] for r in log})]
+    alone = [observe([r for r in log if r["u"] == user], log) for user in sorted({r["u"] for r in log})]
     poison.compare(observe(log), pl.concat(alone), CUTOFF)
 
 
@@ -96,7 +97,7 @@ def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(filled: tuple[Study
     cutoffs = [end - timedelta(days=14), end - timedelta(days=13), end]
     snapshot = snapshots.build(target, study, cutoffs, plan)
     assert snapshot.select("user_id", "cutoff").is_unique().all()
-    assert list(features.catalogue(plan)) == snapshot.columns[2:-1]
+    assert [*catalogue(plan), "return_days", "churned"] == snapshot.columns[2:]
     known = snapshot.group_by("cutoff").agg(pl.col("churned").is_not_null().all()).sort("cutoff")
     assert known["churned"].to_list() == [True, False, False]
 
@@ -110,6 +111,46 @@ def test_labels_as_of_an_earlier_day_are_those_known_then(filled: tuple[Study, S
     assert snapshots.build(target, study, [cutoff], plan, end)["churned"].null_count() == 0
     early = snapshots.build(target, study, [cutoff], plan, end - timedelta(days=1))
     assert early["churned"].null_count() == early.height
+
+
+def test_a_return_is_known_as_soon_as_it_came_and_churn_when_the_horizon_is_over(filled: tuple[Study, Store]) -> None:
+    """Half-way through a horizon of 14 days: churned is null, return_days as at its end but for days still to come."""
+    study, target = filled
+    cutoff = DAY0 + timedelta(days=60)
+    plan = snapshots.plan(target, study, cutoff)
+    end, half = (
+        snapshots.build(target, study, [cutoff], plan, cutoff + timedelta(days=d)).with_columns(
+            pl.col("return_days").fill_null(99)
+        )
+        for d in (14, 7)
+    )
+    assert end["churned"].equals((end["return_days"] == 99).alias("churned"))
+    assert 0 < end.filter(pl.col("return_days") < 7).height < end.filter(pl.col("return_days") < 14).height
+    assert half["churned"].null_count() == half.height
+    came = pl.when(pl.col("return_days") < 7).then("return_days").otherwise(99)
+    assert half["return_days"].equals(end.select(came.alias("return_days"))["return_days"])
+
+
+def test_training_also_reads_the_cutoff_whose_horizon_is_half_over(filled: tuple[Study, Store]) -> None:
+    """Days 40 and 54, as of day 68: day 61 comes with them, without outcome; not where a step is the whole horizon."""
+    study, target = filled
+    cutoffs, as_of = [DAY0 + timedelta(days=d) for d in (40, 54)], DAY0 + timedelta(days=68)
+    rows = snapshots.training_rows(target, study, cutoffs, snapshots.plan(target, study, cutoffs[-1]), as_of)
+    open_one = DAY0 + timedelta(days=61)
+    assert sorted(rows["cutoff"].unique()) == [*cutoffs, open_one]
+    assert rows.filter(pl.col("churned").is_null())["cutoff"].unique().to_list() == [open_one]
+    slow = study.model_copy(update={"backtest": study.backtest.model_copy(update={"step_days": 14})})
+    assert snapshots.with_open(target, slow, cutoffs, as_of) == cutoffs
+    assert snapshots.with_open(target, study, [*cutoffs, open_one], as_of) == [*cutoffs, open_one]
+
+
+def test_a_snapshot_of_nobody_is_labelled_too(filled: tuple[Study, Store]) -> None:
+    """Without rows the columns are there all the same."""
+    study, target = filled
+    some = snapshots.observe(target, study, [DAY0 + timedelta(days=60)], PLAN)
+    none = snapshots.label(some.clear(), target, study)
+    assert none.is_empty()
+    assert none.schema == snapshots.label(some, target, study).schema
 
 
 def test_cutoffs_outside_the_data_are_refused(filled: tuple[Study, Store]) -> None:

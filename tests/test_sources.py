@@ -1,14 +1,16 @@
 """Readers: extracts → canonical events."""
 
+import json
 import struct
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import cramjam
 import polars as pl
 import pytest
 
-from churn import sources
+from churn import events, snapshots, sources, store
 from churn.errors import InputError
 from churn.sources import parse
 from churn.sources.find import find
@@ -102,6 +104,71 @@ def test_a_table_reads_the_same_from_every_format(tmp_path: Path, name: str) -> 
     assert got["event_kind"].to_list() == ["in_app", "purchase"]
     assert got["event_time"].dt.hour().to_list() == [10, 11]
     assert got["fault"].to_list() == [None, None]
+
+
+@pytest.mark.parametrize("name", ["events.csv", "events.parquet"])
+def test_columns_that_are_none_of_ours_are_properties(
+    tmp_path: Path, make_study: Callable[..., Study], name: str
+) -> None:
+    """Ten and two xp arrive as the feature sum_xp_28d; a word is no number, and what is mapped is no property."""
+    frame = pl.DataFrame(
+        {
+            "user_id": ["a", "a", "b"],
+            "event": ["play", "play", "play"],
+            "when": ["2026-01-20", "2026-01-21", "2026-03-01"],
+            "platform": ["ios", None, "web"],
+            "xp": [10, 2, None],
+            "map": ["harbour", 'the "old" one', None],
+        }
+    )
+    {"csv": frame.write_csv, "parquet": frame.write_parquet}[name.split(".")[1]](tmp_path / name)
+    columns = {"time": "when"}
+    got = read(tmp_path / name, Extract(source="table", path=name, columns=columns))
+    assert [json.loads(text) for text in got["properties"]] == [
+        {"xp": "10", "map": "harbour"},
+        {"xp": "2", "map": 'the "old" one'},
+        {"xp": None, "map": None},
+    ]
+    study = make_study(extracts=[{"source": "table", "path": name, "columns": columns}])
+    events.ingest(study, progress=False)
+    target, cutoff = store.open_filled(study), date(2026, 2, 17)
+    plan = snapshots.plan(target, study, cutoff)
+    assert plan.properties == ("xp",)
+    assert snapshots.observe(target, study, [cutoff], plan)["sum_xp_28d"].to_list() == [12.0]
+
+
+@pytest.mark.parametrize("name", ["events.csv", "events.parquet"])
+def test_a_column_of_properties_wins_over_the_others(tmp_path: Path, name: str) -> None:
+    """Where there is one, under its own name or mapped, the columns beside it stay unread."""
+    held = ['{"level": 3}', None]
+    frame = pl.DataFrame({"user_id": ["a", "a"], "event": "x", "time": "2026-01-01", "properties": held, "xp": [1, 2]})
+    {"csv": frame.write_csv, "parquet": frame.write_parquet}[name.split(".")[1]](tmp_path / name)
+    assert read(tmp_path / name, TABLE)["properties"].to_list() == held
+    other = Extract(source="table", path="x", columns={"properties": "xp"})
+    assert read(tmp_path / name, other)["properties"].to_list() == ["1", "2"]
+
+
+def test_a_table_of_our_columns_alone_has_no_properties(tmp_path: Path) -> None:
+    """Null, not an empty object."""
+    (tmp_path / "events.csv").write_text("user_id,event,time\na,x,2026-01-01\n")
+    assert read(tmp_path / "events.csv", TABLE)["properties"].to_list() == [None]
+
+
+def test_columns_of_every_type_are_properties_or_left_out(tmp_path: Path) -> None:
+    """Truth values, dates, decimals and nested ones are written as text; bytes and durations have none."""
+    frame = pl.DataFrame({"user_id": ["a"], "event": ["x"], "time": [1767261600]}).with_columns(
+        won=pl.lit(True),
+        born=pl.lit(date(2026, 1, 1)),
+        cost=pl.lit("1.5").cast(pl.Decimal(10, 2)),
+        sort=pl.lit("q").cast(pl.Categorical),
+        tags=pl.lit([1, 2]),
+        raw=pl.lit(b"1"),
+        took=pl.duration(days=1),
+    )
+    frame.write_parquet(tmp_path / "t.parquet")
+    found = json.loads(read(tmp_path / "t.parquet", TABLE)["properties"].item())
+    assert found.pop("tags")
+    assert found == {"won": "true", "born": "2026-01-01", "cost": "1.50", "sort": "q"}
 
 
 def test_times_of_every_usual_form_are_read() -> None:

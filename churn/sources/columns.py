@@ -18,6 +18,7 @@ TIMES = ("time", "received_time")  # keep their type, since an instant is more t
 TAIL = 2**16  # bytes of a file's end that are looked at
 SEPARATOR = "\x1f"  # between a CSV column's name and its number: names may repeat
 ROW, EXTRA = "\x1frow", "\x1fextra"
+NO_TEXT = (pl.Binary, pl.Duration)  # types that can't be written as text
 
 
 def read(
@@ -118,7 +119,7 @@ def named(
     _check(path, lacking, map(_name, schema), [names[f] for f in fields if len(found[f]) > 1])
     cells = [_cell(ours, columns, schema).alias(ours) for ours, columns in found.items()]
     used = {column for columns in found.values() for column in columns} | {ROW, EXTRA}
-    others = {_name(c): c for c, dtype in schema.items() if c not in used and dtype != pl.Binary}
+    others = {_name(c): c for c, dtype in schema.items() if c not in used and dtype not in NO_TEXT}
     if rest and others and not found[rest]:
         texts = [parse.text(column, schema[column]).alias(name) for name, column in others.items()]
         cells = [c for c in cells if c.meta.output_name() != rest] + [pl.struct(texts).struct.json_encode().alias(rest)]
