@@ -59,7 +59,7 @@ def catalogue(plan: Plan) -> dict[str, Feature]:
         "rhythm": _rhythm(),
         "depth": _depth(windows[-1]),
         "purchases": _money(windows),
-        "messages": _messages(),
+        "messages": _messages(windows[-1]),
         "tenure": _tenure(),
     }
     return {
@@ -159,7 +159,8 @@ def _tenure() -> Found:
 
 def _rhythm() -> Found:
     streak = pl.col("streak")
-    hour = pl.col("active_at").dt.hour()
+    turn = pl.col("active_at").dt.hour() * (math.tau / 24)
+    sine, cosine = turn.sin().mean(), turn.cos().mean()
     return {
         "gap_mean_days": (GAP.mean(), "mean days between active days; null with fewer than two"),
         "gap_max_days": (GAP.max(), "longest days between active days; null with fewer than two"),
@@ -171,8 +172,9 @@ def _rhythm() -> Found:
             (ACTIVE & (pl.col("weekday") >= 6)).sum() / ACTIVE.sum(),
             "share of active days on Saturday or Sunday",
         ),
-        "hour_mean": (hour.mean(), "mean hour of a day's last active event, UTC"),
-        "hour_std": (hour.std(), "spread of that hour; null with fewer than two active days"),
+        "hour_sin": (sine, "mean sine of the hour of a day's last active event, a day being a full turn"),
+        "hour_cos": (cosine, "mean cosine of that hour"),
+        "hour_regularity": ((sine**2 + cosine**2).sqrt(), "1: always at the same hour; 0: at any"),
     }
 
 
@@ -185,17 +187,27 @@ def _trends(whole: int) -> Found:
 
     recent, longest = pace(7) - pace(28), min(90, whole)
     weeks = active(0, 7) - 2 * active(7, 14) + active(14, 21)
-    return {
-        "trend_7d_28d": (recent, "log of events a day in 7 days over that in 28"),
-        f"trend_28d_{longest}d": (pace(28) - pace(longest), f"log of events a day in 28 days over that in {longest}"),
+    needs = {  # days of the window that the feature looks at
+        "trend_7d_28d": (28, recent, "log of events a day in 7 days over that in 28"),
+        f"trend_28d_{longest}d": (
+            29,
+            pace(28) - pace(longest),
+            f"log of events a day in 28 days over that in {longest}",
+        ),
         "trend_7d_28d_vs_app": (
+            28,
             recent - pl.col("app_trend").first(),
             "the same, less that of all users' active days: a season isn't a person leaving",
         ),
-        "active_days_change_7d": (active(0, 7) - active(7, 14), "active days in the last 7 days less those before"),
-        "active_days_change_14d": (active(0, 14) - active(14, 28), "active days in the last 14 days less those before"),
-        "active_days_acceleration_7d": (weeks, "change of that change from week to week"),
+        "active_days_change_7d": (14, active(0, 7) - active(7, 14), "active days in the last 7 days less those before"),
+        "active_days_change_14d": (
+            28,
+            active(0, 14) - active(14, 28),
+            "active days in the last 14 days less those before",
+        ),
+        "active_days_acceleration_7d": (21, weeks, "change of that change from week to week"),
     }
+    return {name: (expr, meaning) for name, (days, expr, meaning) in needs.items() if days <= whole}
 
 
 def _depth(whole: int) -> Found:
@@ -230,7 +242,7 @@ def _variety(plan: Plan, windows: list[int]) -> Found:
             f"sum of the property {name} over the last {w} days",
         )
         for name in plan.properties
-        for w in spans[1:]
+        for w in spans[1:] or spans
     }
     kinds = {
         f"n_names_{w}d": (_n_names(plan, w), f"how many of the commonest event names in the last {w} days")
@@ -271,17 +283,18 @@ def _money(windows: list[int]) -> Found:
     )
 
 
-def _messages() -> Found:
+def _messages(whole: int) -> Found:
+    month = min(28, whole)
     sent, engaged = pl.col("n_sent"), pl.col("n_engaged")
     passive = {
         f"n_passive_{w}d": (
             (pl.col("n_passive") * _within(w)).sum(),
             f"events that happened to the user in the last {w} days",
         )
-        for w in (7, 28)
+        for w in sorted({min(7, whole), month})
     }
     return passive | {
-        "n_messages_28d": ((sent * _within(28)).sum(), "messages sent to the user in the last 28 days"),
+        f"n_messages_{month}d": ((sent * _within(month)).sum(), f"messages sent to the user in the last {month} days"),
         "response_rate": (
             (engaged.sum() + 1) / (sent.sum() + engaged.sum() + 2),
             "messages opened or clicked, as a share of those sent, smoothed",

@@ -1,7 +1,8 @@
-"""The inner, time-ordered loop: weights of the blend, rounds of boosting, and whether to correct the level.
+"""The inner, time-ordered loop: weights of the blend, rounds of boosting, and whether to correct what it says.
 
 Each fold judges a later cutoff with members fitted to cutoffs whose outcome was known by then. Members are compared
 with the level of the judged cutoff taken out, which none of them can foresee: what counts is who is told from whom.
+Labels are as known when all is trained: where receipts come late, a fold knows some earlier than it could have.
 """
 
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
         for fold, b in zip(folds, blended, strict=True)
     ]
     kind = drift.keep(cases)
-    corrected = [drift.corrections(known)[kind].apply(seen.probability) for known, seen in cases]
+    corrected = [drift.corrections(known).get(kind, Correction()).apply(seen.probability) for known, seen in cases]
     tried = [{**{m: p[0] for m, p in s.items()}, "blend": c} for s, c in zip(predicted, corrected, strict=True)]
     newest = calibration.figures(folds[-1].y, corrected[-1])
     level = (newest["intercept_low"], newest["intercept_high"])
@@ -102,7 +103,7 @@ def correct(fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: 
 def _judged(snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: Study) -> list[Seen]:
     found = []
     for fold in _folds(snapshot, study):
-        refitted = model.fit(sample(fold.learned), fitted.plan, study, choice.recipe)
+        refitted = model.fit(fold.learned, fitted.plan, study, choice.recipe)
         found.append(Seen(model.raw(refitted, fold.judged), fold.y))
     return found
 

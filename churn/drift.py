@@ -110,11 +110,15 @@ def _shapes(probability: np.ndarray, away: np.ndarray) -> dict[str, Correction]:
 
 
 def keep(judged: Sequence[tuple[Known, Seen]]) -> str:
-    """The kind with the lowest mean log loss of those that made every judged period better; else ``none``."""
+    """The kind that gained most of those that made every judged period better for which they could be made.
+
+    They must have been judged twice, or as often as there are periods; else, and if none did, ``none``.
+    """
     losses = [{kind: _loss(c, seen) for kind, c in corrections(known).items()} for known, seen in judged]
-    kinds = set.intersection(*map(set, losses)) if losses else set()
-    gains = {kind: [row["none"] - row[kind] for row in losses] for kind in kinds}
-    good = {kind: float(np.mean(g)) for kind, g in gains.items() if min(g) > 0 and np.mean(g) > GAIN}
+    kinds = sorted(set().union(*losses))
+    gains = {kind: [row["none"] - row[kind] for row in losses if kind in row] for kind in kinds}
+    enough = {kind: g for kind, g in gains.items() if len(g) >= min(2, len(losses)) and min(g) > 0}
+    good = {kind: float(np.mean(g)) for kind, g in enough.items() if np.mean(g) > GAIN}
     return max(good, key=lambda kind: good[kind], default="none")
 
 

@@ -52,7 +52,7 @@ def train(target: Store, study: Study, cutoffs: list[date]) -> tuple[Model, Choi
     as_of = labels.horizon(max(cutoffs), study.windows)[1]
     snapshots.check_cutoffs(target, study, cutoffs)
     if as_of > snapshots.covered_end(target):
-        newest = labels.newest_mature(study.windows, snapshots.covered_end(target) - timedelta(days=1))
+        newest = snapshots.newest_mature(target, study)
         raise CutoffError(f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}")
     plan = snapshots.plan(target, study, max(cutoffs))
     poison.check(target, study, cutoffs, plan, as_of)
@@ -85,16 +85,27 @@ def check_enough(snapshot: pl.DataFrame) -> None:
 
 def backtest(target: Store, study: Study, newest: date | None = None, progress: bool = True) -> Backtest:
     """Score each test cutoff T once, with everything chosen and fitted from what was mature and known by T."""
-    newest = newest or labels.newest_mature(study.windows, snapshots.covered_end(target) - timedelta(days=1))
-    tests = snapshots.series(newest, study, study.backtest.n_test_cutoffs, snapshots.earliest(target, study))
+    first, mature = snapshots.earliest(target, study), snapshots.newest_mature(target, study)
+    newest = newest or mature
+    if newest > mature:
+        raise CutoffError(f"cutoff {newest} has no outcome yet: test on cutoffs up to {mature}")
+    tests = snapshots.series(newest, study, study.backtest.n_test_cutoffs, first)
+    tests = [t for t in tests if labels.newest_mature(study.windows, t - timedelta(days=1)) >= first]
     if not tests:
-        raise TrainingError(f"no test cutoff: {newest} lies before {snapshots.earliest(target, study)}")
+        raise TrainingError(
+            f"no test cutoff up to {newest} has anything to learn from: the log allows none before {first}"
+        )
     trains = {test: training_cutoffs(target, study, as_of=test) for test in tests}
     plans = {test: snapshots.plan(target, study, max(trains[test])) for test in tests}
-    needed = {c for test in tests for c in (test, *snapshots.with_open(target, study, trains[test], test))}
-    observed = snapshots.observe(target, study, sorted(needed), _union(plans))
+    together = _union(plans)
+    needed = sorted({c for test in tests for c in snapshots.with_open(target, study, trains[test], test)})
+    share = min(snapshots.learned_share(target, study, trains[test], together) for test in tests)
+    past = snapshots.observe(target, study, needed, together, share=share)
+    judged = snapshots.observe(target, study, tests, together)
     done = [
-        _test(target, study, _columns(observed, plans[test]), test, trains[test], plans[test])
+        _test(
+            target, study, (_columns(past, plans[test]), _columns(judged, plans[test])), test, trains[test], plans[test]
+        )
         for test in tqdm(tests, desc="backtest", disable=not progress, leave=False)
     ]
     return Backtest(pl.concat([p for p, _ in done]), pl.DataFrame([c for _, c in done]))
@@ -110,11 +121,11 @@ def _union(plans: dict[date, Plan]) -> Plan:
 
 
 def _test(
-    target: Store, study: Study, observed: pl.DataFrame, test: date, trains: list[date], plan: Plan
+    target: Store, study: Study, observed: tuple[pl.DataFrame, pl.DataFrame], test: date, trains: list[date], plan: Plan
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     needed = snapshots.with_open(target, study, trains, test)
-    past = snapshots.label(observed.filter(pl.col("cutoff").is_in(needed)), target, study, as_of=test)
-    judged = snapshots.label(observed.filter(pl.col("cutoff") == test), target, study)
+    past = snapshots.label(observed[0].filter(pl.col("cutoff").is_in(needed)), target, study, as_of=test)
+    judged = snapshots.label(observed[1].filter(pl.col("cutoff") == test), target, study)
     fitted, chosen = learn(past, plan, study)
     recency = model.fit(past.drop_nulls("churned"), plan, study, model.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")

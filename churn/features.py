@@ -46,14 +46,15 @@ def properties(
 def app_level(activity: pl.LazyFrame, cutoffs: Sequence[date], plan: Plan) -> pl.LazyFrame:
     """What all users together did before each cutoff: cutoff, app_trend.
 
-    ``app_trend`` is the log of active days a day in the 7 days before it over that in the 28 before it.
+    ``app_trend`` is the log of active days a day in the 7 days before it over that in the 28 before it, as far as the
+    observation window reaches.
     """
     active = activity.filter(is_active(plan.counts_as_active))
-    return pl.concat([_level(active, cutoff) for cutoff in cutoffs])
+    return pl.concat([_level(active, cutoff, min(28, plan.observation_days)) for cutoff in cutoffs])
 
 
-def _level(active: pl.LazyFrame, cutoff: date) -> pl.LazyFrame:
-    recent = active.filter(known_before(pl.lit(cutoff)) & (pl.col("date") >= cutoff - timedelta(days=28)))
+def _level(active: pl.LazyFrame, cutoff: date, window: int) -> pl.LazyFrame:
+    recent = active.filter(known_before(pl.lit(cutoff)) & (pl.col("date") >= cutoff - timedelta(days=window)))
     days = recent.select("user_id", "date").unique()
     last = (pl.col("date") >= cutoff - timedelta(days=7)).sum()
     return days.select(pl.lit(cutoff).alias("cutoff"), app_trend=((last + 1) / 7).log() - ((pl.len() + 1) / 28).log())

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import evaluate, labels, metrics, model, snapshots
+from churn import evaluate, metrics, model, snapshots
 from churn.errors import TrainingError
 from churn.store import Store
 from churn.study import Study
@@ -23,10 +23,10 @@ def curve(target: Store, study: Study, newest: date | None = None) -> pl.DataFra
     ``users``: nested subsets by the stable hash. ``days of history``: only the newest 1, 2, 4 … training cutoffs,
     counted from the first day their features look at. Null figures where there is too little to learn from.
     """
-    test = newest or labels.newest_mature(study.windows, snapshots.covered_end(target) - timedelta(days=1))
+    test = newest or snapshots.newest_mature(target, study)
     trains = evaluate.training_cutoffs(target, study, as_of=test)
     plan = snapshots.plan(target, study, max(trains))
-    past = snapshots.build(target, study, trains, plan, as_of=test).drop_nulls("churned")
+    past = snapshots.training_rows(target, study, trains, plan, as_of=test)
     judged = snapshots.build(target, study, [test], plan)
 
     def tested(rows: pl.DataFrame) -> tuple[int, float | None, float | None]:
@@ -35,7 +35,7 @@ def curve(target: Store, study: Study, newest: date | None = None) -> pl.DataFra
         except TrainingError:
             return rows.height, None, None
         found = metrics.figures(model.target(judged), model.predict(fitted, judged))
-        return rows.height, found["auc"], found["log_loss"]
+        return fitted.n_rows, found["auc"], found["log_loss"]
 
     return _rows(past, trains, lambda start: _days(target, study, start, test), tested)
 

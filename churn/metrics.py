@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
+from churn.tables import stable_hash
+
 N_BINS = 10
 FIGURES = {
     "auc": "AUC",
@@ -169,13 +171,14 @@ def calibration_table(predictions: pl.DataFrame) -> pl.DataFrame:
 
 def lift_table(predictions: pl.DataFrame) -> pl.DataFrame:
     """Cumulative gains: model, depth (share of users, riskiest first), capture (share of all churners), at each 2 %."""
-    ordered = predictions.sort("model", "probability", descending=[False, True])
+    ties = stable_hash("user_id")
+    ordered = predictions.sort("model", "probability", ties, "cutoff", descending=[False, True, False, False])
+    fiftieth = (pl.int_range(1, pl.len() + 1) * 50 + pl.len() - 1) // pl.len()
     gains = ordered.with_columns(
-        depth=(pl.int_range(1, pl.len() + 1) / pl.len()).over("model"),
+        depth=fiftieth.over("model") / 50,
         capture=(pl.col("churned").cum_sum() / pl.col("churned").sum()).over("model"),
     )
-    at = pl.col("depth").mul(50).ceil() / 50
-    return gains.group_by("model", at.alias("depth")).agg(pl.col("capture").last()).sort("model", "depth")
+    return gains.group_by("model", "depth").agg(pl.col("capture").last()).sort("model", "depth")
 
 
 def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Fit, predict, save and load. A model is a scikit-learn pipeline, a correction of its level or none, and its plan."""
+"""Fit, predict, save and load. A model is a scikit-learn pipeline, a correction of what it says, and its plan."""
 
 import hashlib
 import itertools
@@ -55,7 +55,7 @@ class Model:
 
     recipe: Recipe
     features: tuple[str, ...]
-    typical: tuple[float, ...]  # of each feature the median over the training rows
+    typical: tuple[float, ...]  # of each feature the median over the training rows, NaN where most have none
     plan: Plan
     pipeline: Any
     correction: Correction
@@ -84,7 +84,7 @@ STORED = ("windows", "churn_rate", "n_rows", "n_churned", "learned_from")  # as 
 
 def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Model:
     """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the pipeline."""
-    names = ("recency_days",) if recipe == RECENCY else columns(snapshot, plan)
+    names = ("recency_days",) if set(recipe.weights) == {"recency"} else columns(snapshot, plan)
     x, y = matrix(snapshot, names), target(snapshot)
     pipeline = candidates.blend(recipe.weights, names, study.windows.horizon_days, study.random_state, recipe.rounds)
     with warnings.catch_warnings():
@@ -94,7 +94,7 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
     return Model(
         recipe=recipe,
         features=names,
-        typical=tuple(np.nanmedian(x, axis=0).tolist()),
+        typical=_typical(x),
         plan=plan,
         pipeline=pipeline,
         correction=Correction(),
@@ -106,6 +106,13 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
         n_churned=int(y.sum()),
         learned_from=hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest(),
     )
+
+
+def _typical(x: np.ndarray) -> tuple[float, ...]:
+    """Of each column the median; NaN where most have none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column may hold nothing at all
+        return tuple(np.where(np.isnan(x).mean(axis=0) > 0.5, np.nan, np.nanmedian(x, axis=0)).tolist())
 
 
 def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
@@ -189,13 +196,14 @@ def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _card(model: Model, metrics: dict[str, Any]) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in metrics.items())
+    fix = model.correction
     return f"""# Model {model.model_id}
 
 Probability that a user active before the cutoff is not active in the horizon after it.
 Windows in days: {model.windows}.
 
 - Weighted mean of {", ".join(f"{name} ({weight:.0%})" for name, weight in model.recipe.weights.items())}.
-- Correction of the level: **{model.correction.kind}**, by {model.correction.intercept:+.2f} log-odds.
+- Correction: **{fix.kind}**, log-odds times {fix.slope:.2f} and {fix.intercept:+.2f}.
 - Trained on {model.n_rows} rows of {len(model.cutoffs)} cutoffs, {min(model.cutoffs)} to {max(model.cutoffs)};
   {model.churn_rate:.1%} of them churned.
 - Made for the study it was trained on; ranks users by risk, says nothing of who can be persuaded to stay.

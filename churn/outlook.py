@@ -6,7 +6,6 @@ is learned from the test cutoffs, from how far the churn rate moved over such a 
 from what is usual. Outcomes are then drawn under many such errors; the figures of the draws are the statement.
 """
 
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from churn import evaluate, labels, metrics, model, snapshots
+from churn.catalogue import Plan
 from churn.drift import log_odds
 from churn.store import Store
 from churn.study import Study
@@ -48,8 +48,9 @@ def stated(target: Store, study: Study, tested: pl.DataFrame) -> pl.DataFrame:
 def churn_rates(target: Store, study: Study, newest: date) -> pl.DataFrame:
     """The churn rate at every cutoff the log allows, a step apart up to ``newest``: cutoff, churn_rate."""
     cutoffs = snapshots.series(newest, study, MAX_CUTOFFS, snapshots.earliest(target, study))
-    bare = replace(snapshots.plan(target, study, newest), vocabulary=())
-    rows = snapshots.build(target, study, cutoffs, bare, labels.horizon(newest, study.windows)[1])
+    bare = Plan(study.windows.observation_days, study.activity.counts_as_active, sources=study.sources)
+    seen = snapshots.observe(target, study, cutoffs, bare, ("user_id", "cutoff"))
+    rows = snapshots.label(seen, target, study, labels.horizon(newest, study.windows)[1])
     return rows.group_by("cutoff").agg(churn_rate=pl.col("churned").mean()).sort("cutoff")
 
 

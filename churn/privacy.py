@@ -17,21 +17,23 @@ REMOVED = "[removed]"
 USER = "user_id:"
 ADVERTISING = ("idfa", "gaid")
 ADDRESSES = ("email", "phone")  # id types kept only where Braze is addressed by them
+WIDE, PART, GAP = r"[\w$ .-]*", r"(?:[\w$ .-]*[_ .-])?", "[_ .-]?"  # of a name: any more, whole words before, a gap
+WHOSE = "first|last|full|sur|given|family|user|customer|client|contact|member|nick|display"
 KEYS = (
-    r"[\w$]*e-?mail[\w]*",
-    r"[\w$]*phone[\w]*",
-    r"[\w$]*mobile_?(?:number|no)",
-    r"msisdn",
-    r"(?:first|last|full|sur|given|family|user)_?name",
-    r"[\w]*address[\w]*",
-    r"street[\w]*",
-    r"(?:postal|zip)_?code",
-    r"ip(?:v4|v6)?",
-    r"lat(?:itude)?|lng|lon(?:gitude)?",
-    r"(?:date_of_)?birth[\w]*|dob",
-    r"password|passwd|secret|[\w]*token",
-    r"iban|card_?number|ssn",
-    r"idfa|idfv|gaid|aaid|imei|android_?id|advertising_?id",
+    rf"{WIDE}e-?mail{WIDE}",
+    rf"{WIDE}phone{WIDE}",
+    rf"{WIDE}mobile{GAP}(?:number|no)",
+    "msisdn",
+    rf"{PART}(?:{WHOSE}){GAP}name",
+    rf"{WIDE}address{WIDE}",
+    rf"street{WIDE}",
+    rf"{PART}(?:postal|zip|post){GAP}code",
+    rf"{PART}ip(?:v4|v6)?",
+    rf"{PART}(?:lat(?:itude)?|lng|lon(?:gitude)?)",
+    rf"{WIDE}birth{WIDE}|{PART}dob",
+    rf"{PART}(?:password|passwd|secret)|{WIDE}token",
+    rf"iban|{PART}card{GAP}number|ssn|{PART}tax{GAP}(?:no|id|number)",
+    rf"idfa|idfv|gaid|aaid|imei|android{GAP}id|advertising{GAP}id",
 )
 PATTERNS = (
     r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+",  # e-mail, also inside an address

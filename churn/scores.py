@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from churn import health, identity, model, privacy, reasons, segments, snapshots, store
+from churn import features, health, identity, model, privacy, reasons, segments, snapshots, store
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store, write_atomically
@@ -170,14 +170,17 @@ def reason_counts(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def reason_examples(target: Store, study: Study, fitted: Model, scores: pl.DataFrame) -> pl.DataFrame:
-    """For each first reason in one user bucket somebody who has it, with all of theirs in words.
+    """For each first reason somebody who has it, with all of theirs in words.
 
     Columns: user (a pseudonym, the same in every report), probability, reason (the first), why_1 … why_3.
     """
-    rows, users = snapshots.tables(target, study, [0])
-    at = [scores["cutoff"][0]]
-    snapshot = snapshots.of_users(rows, users, at, fitted.plan, study.windows).collect()
-    mine = scores.join(snapshot, on="user_id", how="semi").unique("reason_1", keep="first", maintain_order=True)
+    at, mine = [scores["cutoff"][0]], scores.unique("reason_1", keep="first", maintain_order=True)
+    rows, users = snapshots.tables(target, study)
+    level = features.app_level(rows, at, fitted.plan)
+    them = pl.col("user_id").is_in(mine["user_id"].implode())
+    snapshot = snapshots.of_users(
+        rows.filter(them), users.filter(them), at, fitted.plan, study.windows, level
+    ).collect()
     words = reasons.sentences(fitted, snapshot, mine).select(pl.col(reasons.COLUMNS).name.replace("reason", "why"))
     pseudonym = ("user-" + privacy.hashed(target.salt, pl.col("user_id")).str.head(8)).alias("user")
     return mine.select(pseudonym, "probability", pl.col("reason_1").alias("reason")).hstack(words)

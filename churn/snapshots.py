@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -11,7 +12,7 @@ from churn.catalogue import Plan
 from churn.errors import CutoffError, StudyError
 from churn.store import Store
 from churn.study import Study, Windows
-from churn.tables import Snapshot
+from churn.tables import Snapshot, stable_hash
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,20 @@ def build(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_o
 
 
 def training_rows(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date) -> pl.DataFrame:
-    """All that a training as of a day learns from: see ``with_open``, labelled as known then."""
-    return build(target, study, with_open(target, study, cutoffs, as_of), plan, as_of)
+    """All that a training as of a day learns from: see ``with_open``, labelled as known then.
+
+    Where that would be far more than ``max_training_rows``, a share of the users is left out before anything is built.
+    """
+    needed = with_open(target, study, cutoffs, as_of)
+    share = learned_share(target, study, needed, plan)
+    return label(observe(target, study, needed, plan, share=share), target, study, as_of)
+
+
+def learned_share(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan) -> float:
+    """Of the users, how many make up the training rows: a little more than needed, as the rest is cut off exactly."""
+    keys = ["user_id", "cutoff"]
+    n_rows = observe(target, study, [max(cutoffs)], replace(plan, vocabulary=(), properties=()), keys).height
+    return min(1.0, 1.2 * study.backtest.max_training_rows / max(n_rows * len(cutoffs), 1))
 
 
 def with_open(target: Store, study: Study, cutoffs: Sequence[date], as_of: date) -> list[date]:
@@ -44,21 +57,31 @@ def open_cutoff(study: Study, as_of: date) -> date | None:
 
 
 def early_days(study: Study) -> int:
-    """The first days of a horizon that are looked at while it is open: half of it, in whole steps."""
-    step = study.backtest.step_days
-    return max(1, round(study.windows.horizon_days / 2 / step)) * step
+    """The first days of a horizon that are looked at while it is open: about half of it.
+
+    So many that the cutoff they belong to lies whole steps, lead time included, before the day it is looked at.
+    """
+    step, lead = study.backtest.step_days, study.windows.lead_days
+    steps = max(lead // step + 1, round((lead + study.windows.horizon_days / 2) / step))
+    return steps * step - lead
 
 
-def observe(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan) -> pl.DataFrame:
-    """Snapshots without their label: features of the users eligible at each cutoff."""
+def observe(
+    target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, columns: Sequence[str] = (), share: float = 1.0
+) -> pl.DataFrame:
+    """Snapshots without their label: features of the users eligible at each cutoff.
+
+    ``columns``: only these, for what needs no feature. ``share``: of the users only those who come first by the stable
+    hash.
+    """
     check_cutoffs(target, study, cutoffs)
     rows, _ = tables(target, study)
     level = features.app_level(rows, cutoffs, plan).collect().lazy()
     n_rows = rows.select(pl.len()).collect().item()
     parts = [
-        of_users(held_rows, held_users, [cutoff], plan, study.windows, level).collect()
+        of_users(held_rows, held_users, [cutoff], plan, study.windows, level).select(columns or pl.all()).collect()
         for buckets in store.passes(target, n_rows)
-        for held_rows, held_users in [_in_memory(tables(target, study, buckets))]
+        for held_rows, held_users in [_in_memory(tables(target, study, buckets), share)]
         for cutoff in cutoffs
     ]
     snapshot = pl.concat(parts).sort("cutoff", "user_id")
@@ -66,9 +89,10 @@ def observe(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan) ->
     return snapshot
 
 
-def _in_memory(frames: tuple[pl.LazyFrame, pl.LazyFrame]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Read once, not once per cutoff."""
-    return frames[0].collect().lazy(), frames[1].collect().lazy()
+def _in_memory(frames: tuple[pl.LazyFrame, pl.LazyFrame], share: float) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Read once, not once per cutoff, and only that share of the users."""
+    mine = pl.lit(True) if share >= 1 else stable_hash("user_id") <= int(share * (2**64 - 1))
+    return frames[0].filter(mine).collect().lazy(), frames[1].filter(mine).collect().lazy()
 
 
 def label(snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | None = None) -> pl.DataFrame:
@@ -117,6 +141,11 @@ def covered_end(target: Store) -> date:
     if target.covered_until is None:
         raise CutoffError("the store has no complete day yet: run `churn ingest` first")
     return target.covered_until + timedelta(days=1)
+
+
+def newest_mature(target: Store, study: Study) -> date:
+    """The newest cutoff whose outcome the store knows."""
+    return labels.newest_mature(study.windows, covered_end(target) - timedelta(days=1))
 
 
 def parse_cutoff(text: str) -> date | None:

@@ -179,7 +179,7 @@ class Gates(Part):
     max_other_currency_rate: float = Field(default=0.2, ge=0, le=1)  # of the window's amounts
     min_match_rate: float = Field(default=0.5, ge=0, le=1)  # of scored users that have an identifier Braze knows
     max_score_shift: float = Field(default=0.15, ge=0, le=1)  # mean probability against the churn rate in training
-    max_calibration_shift: float = Field(default=0.2, ge=0)  # log-odds; 0.2 is at most 5 points of probability
+    max_calibration_shift: float = Field(default=0.6, ge=0)  # log-odds; 0.6 is at most 15 points of probability
 
 
 class Identity(Part):

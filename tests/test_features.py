@@ -62,6 +62,8 @@ def halved(half_life: float, since: int = 0, days: bool = False) -> float:
     return sum((1 if days else n) * 0.5 ** ((age - since) / half_life) for age, n in COUNTS.items())
 
 
+SINE, COSINE = (sum(f(h * math.tau / 24) for h in (10, 9, 20, 10, 10, 11)) / 6 for f in (math.sin, math.cos))
+
 EXPECTED: dict[str, dict[str, float]] = {
     "silence": {
         "recency_days": 4,
@@ -95,8 +97,9 @@ EXPECTED: dict[str, dict[str, float]] = {
         "streak_last_days": 2,
         "streak_max_days": 3,
         "weekend_share": 3 / 6,
-        "hour_mean": (10 + 9 + 20 + 10 + 10 + 11) / 6,
-        "hour_std": math.sqrt((3 * (5 / 3) ** 2 + (8 / 3) ** 2 + (25 / 3) ** 2 + (2 / 3) ** 2) / 5),
+        "hour_sin": SINE,
+        "hour_cos": COSINE,
+        "hour_regularity": math.hypot(SINE, COSINE),
     },
     "depth": {
         "events_per_active_day": 9 / 6,

@@ -132,7 +132,7 @@ def test_a_closed_form_case_of_level() -> None:
     [(-0.1, 0.1, True), (0.1, 0.9, True), (0.21, 0.4, False), (-0.9, -0.3, False), (np.nan, np.nan, True)],
 )
 def test_the_gate_fails_only_if_the_whole_interval_is_beyond(low: float, high: float, passed: bool) -> None:
-    """Inside, overlapping the limit or unknown passes; wholly above or below ±0.2 fails and says which way."""
+    """Inside, overlapping the limit or unknown passes; wholly above or below the limit fails and says which way."""
     said = calibration.calibration_finding(low, high, 0.2)
     assert said["passed"] is passed
     assert passed or ("more users churned" if low > 0 else "fewer users churned") in said["sentence"]

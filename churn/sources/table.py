@@ -2,7 +2,8 @@
 
 Needs user_id, event and time. Rows without an event_id have no duplicates inside a file: their id is the file's digest
 and the row number, so the same file read again adds nothing. In CSV and Parquet, columns that are none of ours are the
-properties, unless there is a column of that name.
+properties, unless there is a column of that name. They are taken to be known when the event was: leave out what is
+known only on the day of the export, such as totals so far or a flag of who has left.
 """
 
 from pathlib import Path
