@@ -546,7 +546,9 @@ def test_an_interrupt_stops_after_the_requests_under_way() -> None:
         signal.signal(signal.SIGINT, before)
     assert "interrupted by hand" in str(done.error)
     assert 2 <= len(seen) < 50
-    assert outcome == dict.fromkeys(range(4 * len(seen)), "sent")
+    assert {who: what for who, what in outcome.items() if what != "not attempted"} == dict.fromkeys(
+        range(4 * len(seen)), "sent"
+    )
 
 
 def test_many_workers_send_each_batch_once() -> None:

@@ -226,8 +226,8 @@ def matrix_over_all(encode: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl
     def plant(patch: Patch) -> None:
         observe, matrix, everything = snapshots.observe, model.matrix, []
 
-        def remember(*args: Any) -> pl.DataFrame:
-            everything.append(observe(*args))
+        def remember(*args: Any, **kwargs: Any) -> pl.DataFrame:
+            everything.append(observe(*args, **kwargs))
             return everything[-1]
 
         def wrong(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
@@ -315,19 +315,19 @@ class Leak:
 
 USERS = "the set of eligible users"
 LEAKS = {
-    "feature windows reach one day too far": Leak(known_before(a_day_wide), "recency_days"),
-    "the cutoff is read inclusively": Leak(known_before(lambda cutoff: pl.col("date") <= cutoff), "recency_days"),
-    "events received later count": Leak(known_before(lambda cutoff: pl.col("date") < cutoff), "recency_days"),
+    "feature windows reach one day too far": Leak(known_before(a_day_wide), "n_open_7d"),
+    "the cutoff is read inclusively": Leak(known_before(lambda cutoff: pl.col("date") <= cutoff), "n_open_7d"),
+    "events received later count": Leak(known_before(lambda cutoff: pl.col("date") < cutoff), "n_open_7d"),
     "events received on the cutoff's day count": Leak(
         known_before(lambda c: (pl.col("date") < c) & (pl.col("known_date").is_null() | (pl.col("known_date") <= c))),
-        "recency_days",
+        "n_open_7d",
     ),
     "uninstalls received later end eligibility": Leak(leaving("uninstall"), USERS),
     "erasures asked for later end eligibility": Leak(leaving("erasure"), USERS),
     "log-ins learned later bring their history": Leak(logins_learned_later, "at .*: "),
     "first seen as learned later": Leak(users_table(known_date=pl.lit(None, pl.Date)), "tenure_days"),
     "last seen, from the users table": Leak(last_seen, "tenure_days"),
-    "later reports decide which source counts": Leak(later_source, "n_events"),
+    "later reports decide which source counts": Leak(later_source, "n_open"),
     "vocabulary chosen from the whole log": Leak(later_vocabulary, "the plan's vocabulary"),
     "app-wide totals include the cutoff's day": Leak(app_wide(1), "vs_app"),
     "app-wide totals of the horizon": Leak(app_wide(14), "vs_app"),
@@ -368,7 +368,7 @@ def test_a_training_that_sees_the_future_is_stopped(world: World, monkeypatch: P
     study, target = world
     known_before(a_day_wide)(monkeypatch)
     monkeypatch.delattr(model, "fit")
-    with pytest.raises(LeakError, match=rf"poison check at {CUTOFFS[0]}: .*recency_days.* must be mended"):
+    with pytest.raises(LeakError, match=rf"poison check at {CUTOFFS[0]}: .*n_open_7d.* must be mended"):
         evaluate.train(target, study, CUTOFFS)
 
 
