@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn import evaluate, events, model, reasons, simulate, simulate_exports, snapshots, store
+from churn import drift, evaluate, events, model, reasons, simulate, simulate_exports, snapshots, store
 from churn.catalogue import KINDS
 from churn.model import Model
 from churn.study import Study, load, parse
@@ -50,11 +50,11 @@ def faithfulness(fitted: Model, snapshot: pl.DataFrame) -> dict[str, float]:
 
 def single(fitted: Model, snapshot: pl.DataFrame) -> float:
     """Mean move of the log-odds when one feature takes its typical value, over users and features."""
-    whole = model.log_odds(model.predict(fitted, snapshot))
+    whole = drift.log_odds(model.predict(fitted, snapshot))
     moves = []
     for name, value in zip(fitted.features, fitted.typical, strict=True):
         without = snapshot.with_columns(pl.lit(value, pl.Float64).alias(name))
-        moves.append(np.abs(whole - model.log_odds(model.predict(fitted, without))).mean())
+        moves.append(np.abs(whole - drift.log_odds(model.predict(fitted, without))).mean())
     return float(np.mean(moves))
 
 
