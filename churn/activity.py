@@ -158,9 +158,14 @@ def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
     return pl.col("kind").is_in(kinds) | pl.col("event").is_in(names)
 
 
+def known_by(day: pl.Expr) -> pl.Expr:
+    """Whether a row had become known before that day, or never says when it did."""
+    return pl.col("known_date").is_null() | (pl.col("known_date") < day)
+
+
 def known_before(cutoff: pl.Expr) -> pl.Expr:
     """Both clocks: the day lies before the cutoff, and so does the one on which it became known, if stated."""
-    return (pl.col("date") < cutoff) & (pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))
+    return (pl.col("date") < cutoff) & known_by(cutoff)
 
 
 def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame:

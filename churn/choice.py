@@ -5,7 +5,7 @@ with the level of the judged cutoff taken out, which none of them can foresee: w
 Labels are as known when all is trained: where receipts come late, a fold knows some earlier than it could have.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -50,7 +50,6 @@ class Fold:
     newest: pl.DataFrame
     judged: pl.DataFrame
     early: pl.DataFrame | None
-    early_days: int
 
     @cached_property
     def y(self) -> np.ndarray:
@@ -76,7 +75,7 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
     weights = _weights(folds, predicted)
     blended = [[_mean(weights, p, k) for k in range(3)] for p in predicted]
     cases = [
-        (_known(fold, b[1], b[2], _earlier(folds, blended, fold, study)), Seen(b[0], fold.y))
+        (_known(fold.newest, fold.early, b[1:], study, _earlier(folds, blended, fold, study)), Seen(b[0], fold.y))
         for fold, b in zip(folds, blended, strict=True)
     ]
     kind = drift.keep(cases)
@@ -93,11 +92,10 @@ def correct(fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: 
     newest = mature.filter(pl.col("cutoff") == pl.col("cutoff").max())
     open_rows = snapshot.filter(pl.col("churned").is_null())
     early = None if open_rows.is_empty() else open_rows
-    fold = Fold(date.max, mature, newest, newest, early, snapshots.early_days(study))
-    seen, seen_early = (None if rows is None else model.raw(fitted, rows) for rows in (newest, early))
+    said = [None if rows is None else model.raw(fitted, rows) for rows in (newest, early)]
     # Of the shapes only what the folds were judged by is known out of sample.
     judged = [] if choice.correction not in ("platt", "isotonic") else _judged(snapshot, fitted, choice, study)
-    return drift.corrections(_known(fold, seen, seen_early, judged)).get(choice.correction, Correction())
+    return drift.corrections(_known(newest, early, said, study, judged)).get(choice.correction, Correction())
 
 
 def _judged(snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: Study) -> list[Seen]:
@@ -124,7 +122,7 @@ def _folds(snapshot: pl.DataFrame, study: Study) -> Iterator[Fold]:
             continue
         opened = snapshots.open_cutoff(study, judge) or date.max
         newest, judged, early = (mature.filter(pl.col("cutoff") == c) for c in (max(learned), judge, opened))
-        yield Fold(judge, rows, newest, judged, None if early.is_empty() else early, snapshots.early_days(study))
+        yield Fold(judge, rows, newest, judged, None if early.is_empty() else early)
 
 
 def sample(rows: pl.DataFrame, most: int = MAX_FOLD_ROWS) -> pl.DataFrame:
@@ -196,14 +194,17 @@ def _earlier(folds: list[Fold], blended: list[list[Any]], fold: Fold, study: Stu
     ]
 
 
-def _known(fold: Fold, newest: Any, early: Any, judged: list[Seen]) -> Known:
-    learned = Seen(newest, model.target(fold.newest))
-    if early is None or fold.early is None:
+def _known(
+    newest: pl.DataFrame, early: pl.DataFrame | None, said: Sequence[Any], study: Study, judged: list[Seen]
+) -> Known:
+    """``said``: what the model forecast for the rows of the newest and of the early cutoff."""
+    learned = Seen(said[0], model.target(newest))
+    if early is None:
         return Known(learned, None, None, judged)
-    away = [_still_away(rows, fold.early_days) for rows in (fold.newest, fold.early)]
+    away = [_still_away(rows, snapshots.early_days(study)) for rows in (newest, early)]
     if min(len(np.unique(a)) for a in away) < 2:
         return Known(learned, None, None, judged)
-    return Known(learned, Seen(newest, away[0]), Seen(early, away[1]), judged)
+    return Known(learned, Seen(said[0], away[0]), Seen(said[1], away[1]), judged)
 
 
 def _still_away(rows: pl.DataFrame, days: int) -> np.ndarray:

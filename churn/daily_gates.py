@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from churn.activity import known_before
 from churn.study import Study
 
 WEEKS = 4  # before a day, that say what is usual
@@ -52,11 +53,6 @@ def _span(cutoff: date, days: int) -> str:
     return f"{_back(cutoff, days)} to {_back(cutoff, 1)}"
 
 
-def is_known(cutoff: date) -> pl.Expr:
-    """Whether a row of ``tables.Volume`` happened and was known before the cutoff."""
-    return (pl.col("date") < cutoff) & (pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))
-
-
 def _usual(rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int) -> pl.DataFrame:
     """Each key's events on each of the last days, and how many are usual: by, date, n, usual.
 
@@ -70,7 +66,7 @@ def _usual(rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
     keys = rows.group_by(by).agg(first=pl.col("date").min())
     grid = keys.join(days, how="cross").filter(pl.col("date") - ago >= pl.col("first"))
     recent = rows.filter(pl.col("date") >= _back(start, 7 * WEEKS)).join(week, how="cross")
-    aged = recent.with_columns(pl.col("date", "known_date") + ago).filter(is_known(cutoff))
+    aged = recent.with_columns(pl.col("date", "known_date") + ago).filter(known_before(pl.lit(cutoff)))
     counts = aged.group_by(*by, "date", "week").agg(pl.col("n").sum())
     every = grid.join(counts, on=[*by, "date", "week"], how="left").with_columns(pl.col("n").fill_null(0))
     before = pl.col("n").filter(pl.col("week") > 0)

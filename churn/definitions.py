@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from churn import snapshots, sources
-from churn.activity import is_active, known_before
+from churn import snapshots
+from churn.activity import is_active, known_before, known_by
 from churn.features import GONE
 from churn.store import Store
 from churn.study import Study
@@ -106,8 +106,7 @@ def _days(target: Store, study: Study, end: date) -> tuple[pl.DataFrame, int]:
     Known is what ``snapshots.label`` counts: received before the last covered day had settled.
     """
     rows, _ = snapshots.tables(target, study)
-    settled = end + timedelta(days=max(sources.settling_days(extract) for extract in study.extracts))
-    covered = rows.filter((pl.col("date") < end) & (pl.col("known_date").is_null() | (pl.col("known_date") < settled)))
+    covered = rows.filter((pl.col("date") < end) & known_by(pl.lit(snapshots.settled(study, end))))
     active, gone = is_active(study.activity.counts_as_active), pl.col("kind").is_in(GONE)
     users = covered.filter(active).select("user_id").unique()
     users = users.sort(stable_hash("user_id")).head(MAX_USERS).with_row_index("user")

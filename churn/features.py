@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn.activity import counted_once, is_active, known_before, total
+from churn.activity import counted_once, is_active, known_before, known_by, total
 from churn.catalogue import AGE, Plan, catalogue
 
 KIND_COUNTS = {"n_purchases": "purchase", "n_sent": "message_sent", "n_engaged": "message_engaged"}
@@ -140,7 +140,7 @@ def _eligible(day: pl.LazyFrame, eligible_days: int) -> pl.LazyFrame:
 
 
 def _tenure(users: pl.LazyFrame, cutoff: date) -> pl.LazyFrame:
-    known = users.filter(pl.col("known_date").is_null() | (pl.col("known_date") < cutoff))
+    known = users.filter(known_by(pl.lit(cutoff)))
     first = known.group_by("user_id").agg(pl.col("first_date").min()).filter(pl.col("first_date") < cutoff)
     tenure = (pl.lit(cutoff) - pl.col("first_date")).dt.total_days().cast(pl.Int32).alias("tenure_days")
     return first.select("user_id", tenure)

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from churn import calibration, daily_gates, identity, store
+from churn.activity import known_before
 from churn.daily_gates import finding, verdict
 from churn.model import Model
 from churn.store import Store
@@ -33,7 +34,7 @@ def data(
     volume: pl.DataFrame, tally: pl.DataFrame, files: pl.DataFrame, study: Study, cutoff: date
 ) -> list[dict[str, Any]]:
     """The findings about the log alone: of events before the cutoff, and of those only what was known before it."""
-    known = volume.filter(daily_gates.is_known(cutoff))
+    known = volume.filter(known_before(pl.lit(cutoff)))
     counted = tally.filter(pl.col("date") < cutoff)
     days = daily_gates.day_ratios(known, study, cutoff)
     return [

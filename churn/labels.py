@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn.activity import is_active
+from churn.activity import is_active, known_by
 from churn.study import Windows
 
 
@@ -36,9 +36,7 @@ def returned(
 
     Only what was known before ``as_of`` counts: a model trained as of that day could not have seen more.
     """
-    active = activity.filter(
-        is_active(counts_as_active) & (pl.col("known_date").is_null() | (pl.col("known_date") < as_of))
-    )
+    active = activity.filter(is_active(counts_as_active) & known_by(pl.lit(as_of)))
     return pl.concat([_returned_at(active, cutoff, *horizon(cutoff, windows)) for cutoff in cutoffs])
 
 

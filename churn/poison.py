@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import polars.selectors as cs
 
-from churn import activity, identity, labels, snapshots, sources, store
+from churn import activity, identity, labels, snapshots, store
 from churn.catalogue import Plan
 from churn.errors import LeakError
 from churn.store import Store
@@ -52,7 +52,7 @@ def check(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_o
     with TemporaryDirectory() as folder:
         honest = _copy(target, study, Path(folder, "honest"), sample)
         made, rows = _consumed(honest, study, few, plan, as_of)
-        for day, learned in [*zip(few, few, strict=True), (as_of, _settled(study, as_of))]:
+        for day, learned in [*zip(few, few, strict=True), (as_of, snapshots.settled(study, as_of))]:
             absurd = _copy(target, study, Path(folder, f"from-{day}"), _poison(sample, day, learned, study))
             other, poisoned = _consumed(absurd, study, few, plan, as_of)
             if day >= few[-1]:
@@ -71,7 +71,7 @@ def check_predictions(predict: Callable[[Store], pl.DataFrame], target: Store, s
     sample = _sample(target, date.min, date.max, target.n_buckets)
     with TemporaryDirectory() as folder:
         honest = predict(_copy(target, study, Path(folder, "honest"), sample))
-        poisoned = _poison(sample, day, _settled(study, day), study)
+        poisoned = _poison(sample, day, snapshots.settled(study, day), study)
         absurd = predict(_copy(target, study, Path(folder, "absurd"), poisoned))
     upto = pl.col("cutoff") <= day
     compare(honest.filter(upto), absurd.filter(upto), day)
@@ -140,10 +140,6 @@ def _known(rows: pl.DataFrame, day: date, as_of: date) -> pl.DataFrame:
     return past if day >= as_of else past.drop(cs.starts_with("the label "))
 
 
-def _settled(study: Study, day: date) -> date:
-    return day + timedelta(days=max(sources.settling_days(extract) for extract in study.extracts))
-
-
 def _sample(target: Store, start: date, end: date, n_buckets: int = 0) -> Tables:
     """Users active from ``start`` to ``end`` of whole buckets, at most N_USERS, and the anonymous people of as many.
 
@@ -196,12 +192,8 @@ def _poison(tables: Tables, day: date, learned: date, study: Study) -> Tables:
     }
 
 
-def _before(name: str, day: date) -> pl.Expr:
-    return pl.col(name).is_null() | (pl.col(name) < day)
-
-
 def _poison_days(rows: pl.DataFrame, day: date, learned: date, source: str, whose: str) -> pl.DataFrame:
-    past = rows.filter((pl.col("date") < day) & _before("known_date", learned))
+    past = rows.filter((pl.col("date") < day) & activity.known_by(pl.lit(learned)))
     traps = pl.DataFrame({"kind": (*TRAPS, *LAST)}).with_columns(event="trap " + pl.col("kind"))
     people = (
         past.unique(whose, maintain_order=True).drop("kind", "event").with_row_index("nth").join(traps, how="cross")
@@ -222,7 +214,7 @@ def _dated(rows: pl.DataFrame, day: date) -> pl.DataFrame:
 
 
 def _poison_users(rows: pl.DataFrame, day: date, learned: date, timezone: str) -> pl.DataFrame:
-    past = rows.filter((activity.local_date("first_at", timezone) < day) & _before("known_date", learned))
+    past = rows.filter((activity.local_date("first_at", timezone) < day) & activity.known_by(pl.lit(learned)))
     last = pl.when(activity.local_date("last_at", timezone) < day).then("last_at")
     kept = past.with_columns(last.otherwise(pl.col("last_at") + pl.duration(days=10_000)))
     far = pl.col("first_at").dt.offset_by("-30y")

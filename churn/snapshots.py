@@ -104,10 +104,9 @@ def label(snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | Non
     source takes to settle from then on: a model trained as of that day could not have seen it.
     """
     end = min(as_of or date.max, covered_end(target))
-    settled = end + timedelta(days=max(sources.settling_days(extract) for extract in study.extracts))
     rows = tables(target, study)[0].filter(pl.col("date") < end)
     cutoffs = snapshot["cutoff"].unique().to_list() or [end]  # an empty one gets its columns all the same
-    came = labels.returned(rows, cutoffs, study.windows, study.activity.counts_as_active, settled).collect()
+    came = labels.returned(rows, cutoffs, study.windows, study.activity.counts_as_active, settled(study, end)).collect()
     marked = snapshot.drop("churned", "return_days", strict=False).join(
         came, on=["user_id", "cutoff"], how="left", maintain_order="left"
     )
@@ -146,6 +145,11 @@ def covered_end(target: Store) -> date:
 def newest_mature(target: Store, study: Study) -> date:
     """The newest cutoff whose outcome the store knows."""
     return labels.newest_mature(study.windows, covered_end(target) - timedelta(days=1))
+
+
+def settled(study: Study, day: date) -> date:
+    """The day by which every source has settled what happened before ``day``."""
+    return day + timedelta(days=max(sources.settling_days(extract) for extract in study.extracts))
 
 
 def parse_cutoff(text: str) -> date | None:

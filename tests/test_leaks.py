@@ -67,7 +67,7 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
     def judge(rows: pl.DataFrame) -> pl.DataFrame:
         with quick_members():
             each = [(fold, choice._predict(fold, plan, study)) for fold in choice._folds(rows, study)]
-        found = [(name, fold.cutoff, *figures(fold, p)) for fold, made in each for name, p in made.items()]
+        found = [(name, fold.cutoff, *figures(fold, p, study)) for fold, made in each for name, p in made.items()]
         return pl.DataFrame(found, FOLDS, orient="row")
 
     return poison.check_folds(seeing(judge, see), snapshot, study)
@@ -85,10 +85,10 @@ def quick_members() -> Iterator[None]:
 FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64, "level": pl.Float64}
 
 
-def figures(fold: choice.Fold, predicted: list[Any]) -> tuple[int, float, float]:
+def figures(fold: choice.Fold, predicted: list[Any], study: Study) -> tuple[int, float, float]:
     """Rows, log loss at the judged cutoff, and the level that the early returns before it speak for."""
-    judged, newest, early = predicted
-    made = drift.corrections(choice._known(fold, newest, early, []))
+    judged, *said = predicted
+    made = drift.corrections(choice._known(fold.newest, fold.early, said, study, []))
     return len(fold.y), log_loss(fold.y, judged, labels=[0, 1]), made.get("early", drift.Correction()).intercept
 
 
