@@ -10,10 +10,9 @@ import numpy as np
 import polars as pl
 
 from churn import metrics
-from churn.drift import log_odds
+from churn.drift import log_odds, logistic
 
 SLOPES = (0.8, 1.25)
-MAX_STEPS = 50
 Z = 1.96
 
 
@@ -32,8 +31,8 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     """Forecast and actual rate, intercept and slope each with its 95 % interval, calibration error beyond noise."""
     y, x = np.asarray(churned, dtype=float), log_odds(np.asarray(probability, dtype=float))
     one = np.ones_like(x)
-    intercept = _logistic(one[:, None], y, x)
-    slope = _logistic(np.column_stack([one, x]), y, 0 * x) if np.ptp(x) else (np.nan, np.nan, np.nan)
+    intercept = _interval(one[:, None], y, x)
+    slope = _interval(np.column_stack([one, x]), y, 0 * x) if np.ptp(x) else (np.nan, np.nan, np.nan)
     return {
         "n": len(y),
         "forecast_churn_rate": float(np.mean(probability)),
@@ -45,25 +44,12 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     }
 
 
-def _logistic(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> tuple[float, float, float]:
-    """Last coefficient of an unpenalised logistic regression and its 95 % interval; NaN where there is none.
-
-    scikit-learn has neither offset nor standard errors.
-    """
+def _interval(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> tuple[float, float, float]:
+    """Last coefficient of a logistic regression and its 95 % interval; NaN where there is none."""
     if len(np.unique(y)) < 2:
         return np.nan, np.nan, np.nan
-    beta = np.zeros(x.shape[1])
-    for _ in range(MAX_STEPS):
-        p = 1 / (1 + np.exp(-(x @ beta + offset)))
-        information = (x.T * (p * (1 - p))) @ x
-        step = np.linalg.solve(information + 1e-9 * np.eye(len(beta)), x.T @ (y - p))
-        beta += np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-8:
-            break
-    else:
-        return np.nan, np.nan, np.nan  # churners and stayers are apart: no finite answer
-    error = float(np.sqrt(np.linalg.inv(information)[-1, -1]))
-    return float(beta[-1]), float(beta[-1] - Z * error), float(beta[-1] + Z * error)
+    beta, error = (float(found[-1]) for found in logistic(x, y, offset))
+    return beta, beta - Z * error, beta + Z * error
 
 
 def noise_floor(probability: np.ndarray) -> float:

@@ -212,13 +212,25 @@ def _returns(churned: pl.DataFrame, weight: np.ndarray) -> tuple[int, np.ndarray
     if churned.height < MIN_AT_RISK:
         return 0, np.full(len(weight), np.nan)
     followed = int(churned["watchable"].sort(descending=True)[MIN_AT_RISK - 1])
-    rows = churned.sort("watched")
-    w = weight[:, rows["user"].to_numpy()]
-    days, starts = np.unique(rows["watched"].to_numpy(), return_index=True)
-    at_risk = np.add.reduceat(w, starts, axis=1)[:, ::-1].cumsum(1)[:, ::-1]
-    back = np.add.reduceat(w * rows["back"].to_numpy(), starts, axis=1)
-    hazard = (back / np.maximum(at_risk, 1))[:, days < followed]
-    return followed, 1 - np.prod(1 - hazard, axis=1)
+    watched, back, user = (churned[name].to_numpy() for name in ("watched", "back", "user"))
+    days, _, away = kaplan_meier(watched, back, weight[:, user])
+    within = int((days < followed).sum())
+    return followed, 1 - away[:, within - 1] if within else np.zeros(len(weight))
+
+
+def kaplan_meier(days: np.ndarray, back: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct days and, under each row of weights, how many were watched so long and the share still away after it.
+
+    ``days``: watched until they came back or the data ended. ``back``: whether they came, or the share that did.
+
+    >>> kaplan_meier(np.array([2, 5, 5]), np.array([1, 1, 0]), np.ones((1, 3)))[2].round(2)
+    array([[0.67, 0.33]])
+    """
+    order = np.argsort(days, kind="stable")
+    distinct, starts = np.unique(days[order], return_index=True)
+    at_risk = np.add.reduceat(weight[:, order], starts, axis=1)[:, ::-1].cumsum(1)[:, ::-1]
+    came = np.add.reduceat((weight * back)[:, order], starts, axis=1)
+    return distinct, at_risk, (1 - came / np.maximum(at_risk, 1)).cumprod(1)
 
 
 def weighted_auc(churned: np.ndarray, risk: np.ndarray, weight: np.ndarray) -> np.ndarray:

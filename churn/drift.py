@@ -16,6 +16,7 @@ from sklearn.metrics import log_loss
 MANY = 20_000  # outcomes of each kind, from which on the shape is free
 HALF = 0.5  # of a level seen to move is taken over: it moves back as often as on
 GAIN = 0.0005  # of log loss, below which a correction isn't worth having
+MAX_STEPS = 50  # of Newton's method
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,27 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
     return np.asarray(logit(np.clip(probability, 1e-6, 1 - 1e-6)))
 
 
+def logistic(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of an unpenalised logistic regression and their standard errors, shape (n_columns,) each.
+
+    NaN where no finite ones fit best. ``y`` may be shares. scikit-learn has neither offset nor standard errors.
+    """
+    beta = np.zeros(x.shape[1])
+    for _ in range(MAX_STEPS):
+        p = expit(x @ beta + offset)
+        information = (x.T * (p * (1 - p))) @ x + 1e-9 * np.eye(len(beta))
+        step = np.linalg.solve(information, x.T @ (y - p))
+        beta += np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-8:
+            return beta, np.sqrt(np.diag(np.linalg.inv(information)))
+    return np.full((2, len(beta)), np.nan)  # type: ignore[return-value]
+
+
 def level_shift(seen: Seen) -> float:
-    """Log-odds by which all probabilities must move for their mean to be the rate that came (Newton's method)."""
+    """Log-odds by which all probabilities must move for their mean to be the rate that came."""
     n = len(seen.away)
     rate = np.clip(seen.away.mean(), 0.5 / n, 1 - 0.5 / n)
-    z, shift = log_odds(seen.probability), 0.0
-    for _ in range(50):
-        p = expit(z + shift)
-        shift += float(np.clip((rate - p.mean()) / max((p * (1 - p)).mean(), 1e-9), -1, 1))
-    return shift
+    return float(logistic(np.ones((n, 1)), np.full(n, rate), log_odds(seen.probability))[0][0])
 
 
 def corrections(known: Known) -> dict[str, Correction]:

@@ -97,17 +97,16 @@ def backtest(target: Store, study: Study, newest: date | None = None, progress: 
         )
     trains = {test: training_cutoffs(target, study, as_of=test) for test in tests}
     plans = {test: snapshots.plan(target, study, max(trains[test])) for test in tests}
+    needed = {test: snapshots.with_open(target, study, trains[test], test) for test in tests}
     together = _union(plans)
-    needed = sorted({c for test in tests for c in snapshots.with_open(target, study, trains[test], test)})
     share = min(snapshots.learned_share(target, study, trains[test], together) for test in tests)
-    past = snapshots.observe(target, study, needed, together, share=share)
+    past = snapshots.observe(target, study, sorted({c for n in needed.values() for c in n}), together, share=share)
     judged = snapshots.observe(target, study, tests, together)
-    done = [
-        _test(
-            target, study, (_columns(past, plans[test]), _columns(judged, plans[test])), test, trains[test], plans[test]
-        )
-        for test in tqdm(tests, desc="backtest", disable=not progress, leave=False)
-    ]
+    done = []
+    for test in tqdm(tests, desc="backtest", disable=not progress, leave=False):
+        rows, now = past.filter(pl.col("cutoff").is_in(needed[test])), judged.filter(pl.col("cutoff") == test)
+        known = snapshots.label(_columns(rows, plans[test]), target, study, as_of=test)
+        done.append(_test(known, snapshots.label(_columns(now, plans[test]), target, study), plans[test], study))
     return Backtest(pl.concat([p for p, _ in done]), pl.DataFrame([c for _, c in done]))
 
 
@@ -120,25 +119,21 @@ def _union(plans: dict[date, Plan]) -> Plan:
     return replace(next(iter(plans.values())), **names)
 
 
-def _test(
-    target: Store, study: Study, observed: tuple[pl.DataFrame, pl.DataFrame], test: date, trains: list[date], plan: Plan
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    needed = snapshots.with_open(target, study, trains, test)
-    past = snapshots.label(observed[0].filter(pl.col("cutoff").is_in(needed)), target, study, as_of=test)
-    judged = snapshots.label(observed[1].filter(pl.col("cutoff") == test), target, study)
-    fitted, chosen = learn(past, plan, study)
-    recency = model.fit(past.drop_nulls("churned"), plan, study, model.RECENCY)
+def _test(known: pl.DataFrame, judged: pl.DataFrame, plan: Plan, study: Study) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Predictions of one test cutoff's rows by what is learned from ``known``, and how."""
+    fitted, chosen = learn(known, plan, study)
+    recency = model.fit(known.drop_nulls("churned"), plan, study, model.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")
     predictions = [
         key.with_columns(pl.lit(name).alias("model"), pl.Series("probability", model.predict(m, judged)))
         for name, m in (("chosen", fitted), ("recency", recency))
     ]
     facts = {
-        "cutoff": test,
+        "cutoff": judged["cutoff"][0],
         "weights": weights_text(chosen),
         "rounds": chosen.recipe.rounds,
         "correction": fitted.correction.kind,
-        "n_train_cutoffs": len(trains),
+        "n_train_cutoffs": len(fitted.cutoffs),
         "n_train_rows": fitted.n_rows,
     }
     return pl.concat(predictions), facts

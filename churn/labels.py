@@ -15,15 +15,6 @@ def horizon(cutoff: date, windows: Windows) -> tuple[date, date]:
     return start, start + timedelta(days=windows.horizon_days)
 
 
-def is_mature(cutoff: date, windows: Windows, covered_until: date) -> bool:
-    """Whether the whole horizon lies in days that are complete.
-
-    >>> is_mature(date(2026, 1, 1), Windows(horizon_days=28), covered_until=date(2026, 1, 28))
-    True
-    """
-    return horizon(cutoff, windows)[1] <= covered_until + timedelta(days=1)
-
-
 def newest_mature(windows: Windows, covered_until: date) -> date:
     """The newest cutoff whose label is known."""
     return covered_until + timedelta(days=1 - windows.lead_days - windows.horizon_days)

@@ -13,11 +13,10 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
 
-from churn import evaluate, labels, metrics, model, snapshots
+from churn import evaluate, labels, model, snapshots
 from churn.catalogue import Plan
-from churn.drift import log_odds
+from churn.drift import log_odds, logistic
 from churn.store import Store
 from churn.study import Study
 
@@ -82,21 +81,6 @@ def next_period(
     return pl.DataFrame({"figure": ["auc", "log_loss"], "estimate": estimate, "low": low, "high": high})
 
 
-def implied(probability: np.ndarray) -> dict[str, float]:
-    """AUC and log loss that the probabilities would have in expectation if they were right.
-
-    >>> implied(np.array([0.5, 0.5]))["auc"]
-    0.5
-    """
-    p = expit(np.sort(log_odds(probability)))
-    below = (rankdata(p, "min") - 1).astype(int)
-    upto = rankdata(p, "max").astype(int)
-    stayed = np.concatenate([[0], np.cumsum(1 - p)])
-    won = p @ (stayed[below] + stayed[upto]) / 2 - np.sum(p * (1 - p)) / 2
-    pairs = p.sum() * (1 - p).sum() - np.sum(p * (1 - p))
-    return {"auc": float(won / pairs), "log_loss": metrics.expected_log_loss(p, p)}
-
-
 def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
     """How far each cutoff's outcomes were off its probabilities: cutoff, shift, tilt.
 
@@ -105,13 +89,14 @@ def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
     """
     both = predictions.filter(pl.col("churned").n_unique().over("cutoff") == 2)
     rows = [(t["cutoff"][0], *_misfit(t)) for t in both.sort("cutoff").partition_by("cutoff", maintain_order=True)]
-    return pl.DataFrame(rows, schema={"cutoff": pl.Date, "shift": pl.Float64, "tilt": pl.Float64}, orient="row")
+    found = pl.DataFrame(rows, schema={"cutoff": pl.Date, "shift": pl.Float64, "tilt": pl.Float64}, orient="row")
+    return found.fill_nan(None).drop_nulls()  # where a forecast tells all apart, none fits best
 
 
 def _misfit(period: pl.DataFrame) -> tuple[float, float]:
     x = log_odds(period["probability"].to_numpy())
-    fit = LogisticRegression(C=1e6).fit((x - x.mean())[:, None], period["churned"].to_numpy())
-    return float(fit.intercept_[0] - x.mean()), float(np.log(np.clip(fit.coef_[0, 0], 0.5, 2)))
+    beta, _ = logistic(np.column_stack([np.ones(len(x)), x - x.mean()]), period["churned"].to_numpy(), 0 * x)
+    return float(beta[0] - x.mean()), float(np.log(np.clip(beta[1], 0.5, 2)))
 
 
 def level_moves(churn_rates: pl.DataFrame, distance_days: int) -> pl.DataFrame:

@@ -44,7 +44,6 @@ def test_a_return_is_dated_by_its_first_day_in_the_horizon() -> None:
 
 
 def test_a_label_is_mature_when_its_whole_horizon_is_covered() -> None:
-    """Horizon days 12 to 18: mature with day 18 covered, not with day 17; the newest mature cutoff agrees."""
-    assert labels.is_mature(CUTOFF, WINDOWS, DAY0 + timedelta(days=18))
-    assert not labels.is_mature(CUTOFF, WINDOWS, DAY0 + timedelta(days=17))
+    """Horizon days 12 to 18: mature with day 18 covered, not with day 17."""
     assert labels.newest_mature(WINDOWS, DAY0 + timedelta(days=18)) == CUTOFF
+    assert labels.newest_mature(WINDOWS, DAY0 + timedelta(days=17)) < CUTOFF
