@@ -15,7 +15,8 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from churn.btyd import BuyTillYouDie
 
 ROUNDS = (40, 80, 150, 250, 400)  # of boosting, one of which the inner loop takes
-MANY_ROWS = 30_000  # from which on more than 150 rounds are tried
+MANY_ROWS = 30_000  # from which on what is flexible is trusted: larger trees, more rounds, the network
+N_NETWORKS = 2  # averaged: what one alone says depends on where it started
 BTYD = ("recency_days", "first_active_days")  # beside the longest active_days
 
 
@@ -30,20 +31,20 @@ def _scaled(last: ClassifierMixin) -> Pipeline:
     )
 
 
-def _recency(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
+def _recency(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> Pipeline:
     one = ColumnTransformer([("recency", "passthrough", [names.index("recency_days")])])
     return make_pipeline(one, _scaled(LogisticRegression(solver="newton-cholesky")))
 
 
-def _logistic(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
+def _logistic(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> Pipeline:
     return _scaled(LogisticRegression(C=0.02, solver="newton-cholesky"))
 
 
-def _boosting(names: tuple[str, ...], random_state: int, rounds: int) -> HistGradientBoostingClassifier:
+def _boosting(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(
         learning_rate=0.05,
         max_iter=rounds,
-        max_leaf_nodes=8,
+        max_leaf_nodes=8 if n_rows < MANY_ROWS else 16,
         min_samples_leaf=80,
         l2_regularization=20.0,
         max_features=0.3,
@@ -52,22 +53,32 @@ def _boosting(names: tuple[str, ...], random_state: int, rounds: int) -> HistGra
     )
 
 
-def _network(names: tuple[str, ...], random_state: int, rounds: int) -> Pipeline:
+def _network(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> Pipeline:
     return _scaled(
-        MLPClassifier((64, 32), alpha=1.0, batch_size=512, max_iter=20, n_iter_no_change=20, random_state=random_state)
+        VotingClassifier([(str(seed), _one_network(random_state + seed)) for seed in range(N_NETWORKS)], voting="soft")
     )
 
 
-MEMBERS: dict[str, Callable[[tuple[str, ...], int, int], ClassifierMixin]] = {
+def _one_network(random_state: int) -> MLPClassifier:
+    return MLPClassifier(
+        (64, 32), alpha=1.0, batch_size=512, max_iter=20, n_iter_no_change=20, random_state=random_state
+    )
+
+
+MEMBERS: dict[str, Callable[[tuple[str, ...], int, int, int], ClassifierMixin]] = {
     "recency": _recency,
     "logistic": _logistic,
     "boosting": _boosting,
     "network": _network,
 }
-"""By name, simplest first; each takes feature names, random_state and rounds of boosting. ``recency`` sees one."""
+"""By name, simplest first; each takes feature names, number of rows, random_state and rounds of boosting."""
 
-USUAL = {"logistic": 0.5, "boosting": 0.5}
-"""Weights where there is too little history to learn them from."""
+
+def usual(n_rows: int) -> dict[str, float]:
+    """The weights that learned ones lean towards, and that stand where there is too little history to learn any."""
+    if n_rows < MANY_ROWS:
+        return {"logistic": 0.4, "boosting": 0.4, "network": 0.2}
+    return {"boosting": 0.5, "network": 0.5}
 
 
 def most_rounds(n_rows: int) -> int:
@@ -76,10 +87,10 @@ def most_rounds(n_rows: int) -> int:
 
 
 def blend(
-    weights: Mapping[str, float], names: tuple[str, ...], horizon_days: int, random_state: int, rounds: int
+    weights: Mapping[str, float], names: tuple[str, ...], n_rows: int, horizon_days: int, random_state: int, rounds: int
 ) -> Pipeline:
     """The weighted mean of some members' probabilities, behind the parametric forecast that all of them see."""
-    parts = [(name, MEMBERS[name](names, random_state, rounds)) for name in weights]
+    parts = [(name, MEMBERS[name](names, n_rows, random_state, rounds)) for name in weights]
     voting = VotingClassifier(parts, voting="soft", weights=list(weights.values()))
     return make_pipeline(BuyTillYouDie(horizon_days, _btyd_columns(names)), voting)
 

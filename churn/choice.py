@@ -26,7 +26,7 @@ from churn.tables import stable_hash
 
 MAX_FOLDS = 3
 MAX_FOLD_ROWS = 60_000  # of a fold's training rows; the final fit may have more
-LEAN = 0.002  # of log loss, per square of a weight's distance from an equal one
+LEAN = 40  # judged rows' worth: how strongly weights are drawn to the usual ones, which few rows cannot better
 MIN_WEIGHT = 0.05  # below which a member is left out
 FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64}
 
@@ -35,7 +35,7 @@ FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": 
 class Choice:
     """What the inner loop settled on. ``folds``: candidate, cutoff, n, log_loss; ``calibration`` of the newest one."""
 
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe
     correction: str = "none"
     folds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOLDS))
     calibration: tuple[float, float] | None = None  # 95 % interval of its level, in log-odds
@@ -66,13 +66,14 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
     ``snapshot``: labelled rows, and rows without outcome of a cutoff whose horizon is open. Without a fold to choose by
     the usual weights are taken, uncorrected.
     """
+    usual = candidates.usual(snapshot["churned"].count())
     folds = [fold for fold in _folds(snapshot, study) if len(np.unique(fold.y)) == 2]
     if not folds:
-        return Choice()
+        return Choice(Recipe(usual))
     staged = [_predict(fold, plan, study) for fold in folds]
     rounds = _rounds(folds, staged)
     predicted = [{name.split(":")[0]: p for name, p in s.items() if name in _kept(rounds)} for s in staged]
-    weights = _weights(folds, predicted)
+    weights = _weights(folds, predicted, usual)
     blended = [[_mean(weights, p, k) for k in range(3)] for p in predicted]
     cases = [
         (_known(fold.newest, fold.early, b[1:], study, _earlier(folds, blended, fold, study)), Seen(b[0], fold.y))
@@ -162,19 +163,19 @@ def _aligned(probability: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(expit(drift.log_odds(probability) + drift.level_shift(Seen(probability, y))))
 
 
-def _weights(folds: list[Fold], predicted: list[Predicted]) -> dict[str, float]:
-    """Of the mixture with the lowest log loss, leaning towards equal weights of all but ``recency``."""
+def _weights(folds: list[Fold], predicted: list[Predicted], usual: dict[str, float]) -> dict[str, float]:
+    """Of the mixture with the lowest log loss, leaning towards the usual weights."""
     y = np.concatenate([fold.y for fold in folds]).astype(bool)
     aligned = {
         name: np.concatenate([_aligned(p[name][0], f.y) for f, p in zip(folds, predicted, strict=True)])  # type: ignore[arg-type]
         for name in candidates.MEMBERS
     }
     came = np.column_stack([np.where(y, p, 1 - p) for p in aligned.values()])
-    usual = np.array([name != "recency" for name in aligned]) / (len(aligned) - 1)
+    towards = np.array([usual.get(name, 0.0) for name in aligned])
     found = minimize(
-        lambda w: -np.log(came @ w + 1e-12).mean() + LEAN * np.square(w - usual).sum(),
-        usual,
-        bounds=[(0, 1)] * len(usual),
+        lambda w: -np.log(came @ w + 1e-12).mean() + LEAN / len(y) * np.square(w - towards).sum(),
+        towards,
+        bounds=[(0, 1)] * len(towards),
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
     )
     w = np.where(found.x < MIN_WEIGHT, 0, found.x)

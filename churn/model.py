@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ TRUSTED_TYPES = (
 class Recipe:
     """What to fit: weights of the members by name, and rounds of boosting."""
 
-    weights: Mapping[str, float] = field(default_factory=lambda: dict(candidates.USUAL))
+    weights: Mapping[str, float]
     rounds: int = 80
 
 
@@ -86,7 +86,8 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
     """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the pipeline."""
     names = ("recency_days",) if set(recipe.weights) == {"recency"} else columns(snapshot, plan)
     x, y = matrix(snapshot, names), target(snapshot)
-    pipeline = candidates.blend(recipe.weights, names, study.windows.horizon_days, study.random_state, recipe.rounds)
+    days, seed = study.windows.horizon_days, study.random_state
+    pipeline = candidates.blend(recipe.weights, names, len(y), days, seed, recipe.rounds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the network stops after its rounds on purpose
         warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)  # and takes all rows where they are few

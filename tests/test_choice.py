@@ -78,7 +78,7 @@ def test_without_a_mature_cutoff_before_another_there_is_no_fold(monkeypatch: py
     assert choice.judged_cutoffs(CUTOFFS[:2], STUDY) == []
     monkeypatch.delattr(choice, "_predict")
     found = choice.choose(rows().filter(pl.col("cutoff") <= CUTOFFS[1]), PLAN, STUDY)
-    assert (found.recipe, found.correction, found.calibration) == (Recipe(candidates.USUAL), "none", None)
+    assert (found.recipe, found.correction, found.calibration) == (Recipe(candidates.usual(600)), "none", None)
     assert found.folds.is_empty()
     assert evaluate.choice_metrics(found) == {}
 
@@ -100,10 +100,27 @@ def test_the_blend_is_better_than_the_silence_alone(chosen: Choice) -> None:
     assert loss["log_loss blend"] < loss["log_loss recency"] - 0.01
 
 
+EQUAL = dict.fromkeys(("logistic", "boosting", "network"), 1 / 3)
+
+
 def judged(**members: np.ndarray) -> list[Any]:
     """One fold's predictions at the judged cutoff, 0.5 of all other members."""
     other = dict.fromkeys(candidates.MEMBERS, np.full(len(next(iter(members.values()))), 0.5))
     return [{name: [p, None, None] for name, p in (other | members).items()}]
+
+
+def test_few_rows_hardly_move_the_usual_weights() -> None:
+    """Of two members one says what comes: after 30,000 rows it has all the weight, after 60 little more than usual."""
+    rng = np.random.default_rng(1)
+    usual = {"logistic": 0.5, "network": 0.5}
+    found = {}
+    for n in (60, 30_000):
+        p = rng.uniform(0.2, 0.8, n)
+        fold: Any = SimpleNamespace(y=(rng.random(n) < p).astype(int))
+        members = judged(logistic=p, network=np.full(n, 0.5))
+        found[n] = choice._weights([fold], members, usual).get("logistic", 0.0)
+    assert found[30_000] == 1
+    assert found[60] == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_useless_member_gets_no_weight() -> None:
@@ -111,11 +128,11 @@ def test_a_useless_member_gets_no_weight() -> None:
     rng = np.random.default_rng(0)
     p = rng.uniform(0.05, 0.95, 3000)
     fold: Any = SimpleNamespace(y=(rng.random(3000) < p).astype(int))
-    weights = choice._weights([fold], judged(logistic=p, boosting=1 - p))
+    weights = choice._weights([fold], judged(logistic=p, boosting=1 - p), EQUAL)
     assert "boosting" not in weights
     assert max(weights, key=lambda name: weights[name]) == "logistic"
     assert sum(weights.values()) == pytest.approx(1, abs=0.002)
-    alike = choice._weights([fold], judged(logistic=p, boosting=p))
+    alike = choice._weights([fold], judged(logistic=p, boosting=p), EQUAL)
     assert alike["logistic"] == pytest.approx(alike["boosting"], abs=0.01)
 
 
@@ -125,7 +142,7 @@ def test_members_are_compared_with_the_level_taken_out() -> None:
     p = rng.uniform(0.05, 0.95, 3000)
     off = expit(np.log(p / (1 - p)) + 1)
     fold: Any = SimpleNamespace(y=(rng.random(3000) < p).astype(int))
-    weights = choice._weights([fold], judged(logistic=p, boosting=off))
+    weights = choice._weights([fold], judged(logistic=p, boosting=off), EQUAL)
     assert weights["logistic"] == pytest.approx(weights["boosting"], abs=0.01)
 
 
@@ -190,7 +207,7 @@ def test_a_training_learns_from_at_most_max_training_rows(monkeypatch: pytest.Mo
 
     def look(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
         seen.append(snapshot.height)
-        return Choice()
+        return Choice(Recipe({"logistic": 1.0}))
 
     monkeypatch.setattr(choice, "choose", look)
     fitted, _ = evaluate.learn(rows(), PLAN, few)

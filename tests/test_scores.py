@@ -21,7 +21,13 @@ def fitted(filled: tuple[Study, Store]) -> tuple[Study, Store, Model]:
     study, target = filled
     cutoffs = evaluate.training_cutoffs(target, study)[-3:]
     plan = snapshots.plan(target, study, cutoffs[-1])
-    return study, target, model.fit(snapshots.build(target, study, cutoffs, plan), plan, study, model.Recipe())
+    return (
+        study,
+        target,
+        model.fit(
+            snapshots.build(target, study, cutoffs, plan), plan, study, model.Recipe({"logistic": 0.5, "boosting": 0.5})
+        ),
+    )
 
 
 def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) -> None:
