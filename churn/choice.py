@@ -164,22 +164,25 @@ def _aligned(probability: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _weights(folds: list[Fold], predicted: list[Predicted], usual: dict[str, float]) -> dict[str, float]:
-    """Of the mixture with the lowest log loss, leaning towards the usual weights."""
-    y = np.concatenate([fold.y for fold in folds]).astype(bool)
-    aligned = {
-        name: np.concatenate([_aligned(p[name][0], f.y) for f, p in zip(folds, predicted, strict=True)])  # type: ignore[arg-type]
-        for name in candidates.MEMBERS
-    }
-    came = np.column_stack([np.where(y, p, 1 - p) for p in aligned.values()])
-    towards = np.array([usual.get(name, 0.0) for name in aligned])
+    """The mean of what each judged cutoff would have: every period has one vote, also a large and odd one."""
+    towards = np.array([usual.get(name, 0.0) for name in candidates.MEMBERS])
+    votes = [_vote(fold, p, towards) for fold, p in zip(folds, predicted, strict=True)]
+    mean = np.mean(votes, axis=0)
+    w = np.where(mean < MIN_WEIGHT, 0, mean)
+    return {name: round(float(v), 3) for name, v in zip(candidates.MEMBERS, w / w.sum(), strict=True) if v}
+
+
+def _vote(fold: Fold, predicted: Predicted, towards: np.ndarray) -> np.ndarray:
+    """Weights of the mixture with the lowest log loss at one judged cutoff, leaning towards others."""
+    aligned = [_aligned(predicted[name][0], fold.y) for name in candidates.MEMBERS]  # type: ignore[arg-type]
+    came = np.column_stack([np.where(fold.y == 1, p, 1 - p) for p in aligned])
     found = minimize(
-        lambda w: -np.log(came @ w + 1e-12).mean() + LEAN / len(y) * np.square(w - towards).sum(),
+        lambda w: -np.log(came @ w + 1e-12).mean() + LEAN / len(came) * np.square(w - towards).sum(),
         towards,
         bounds=[(0, 1)] * len(towards),
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
     )
-    w = np.where(found.x < MIN_WEIGHT, 0, found.x)
-    return {name: round(float(v), 3) for name, v in zip(aligned, w / w.sum(), strict=True) if v}
+    return np.asarray(found.x)
 
 
 def _mean(weights: dict[str, float], predicted: Predicted, part: int) -> Any:

@@ -123,6 +123,21 @@ def test_few_rows_hardly_move_the_usual_weights() -> None:
     assert found[60] == pytest.approx(0.5, abs=0.15)
 
 
+def test_an_odd_period_has_one_vote_however_large_it_is() -> None:
+    """Two periods where one member is right, a third ten times as large where another is: two thirds and one third."""
+    rng = np.random.default_rng(2)
+    folds: list[Any] = []
+    members = []
+    for right, n in (("boosting", 3000), ("boosting", 3000), ("recency", 30_000)):
+        p = rng.uniform(0.05, 0.95, n)
+        folds.append(SimpleNamespace(y=(rng.random(n) < p).astype(int)))
+        members += judged(boosting=1 - p) if right == "recency" else judged(recency=1 - p)
+        members[-1][right][0] = p
+    weights = choice._weights(folds, members, EQUAL)
+    assert weights["boosting"] == pytest.approx(2 / 3, abs=0.05)
+    assert weights["recency"] == pytest.approx(1 / 3, abs=0.05)
+
+
 def test_a_useless_member_gets_no_weight() -> None:
     """Who says the opposite of what comes isn't heard, who says what comes most of all; two alike are heard alike."""
     rng = np.random.default_rng(0)

@@ -75,9 +75,9 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
 
 @contextmanager
 def quick_members() -> Iterator[None]:
-    """A blend without the network, and boosting of 40 rounds."""
+    """The quickest member in the place of the network, and boosting of 40 rounds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "MEMBERS", {k: v for k, v in candidates.MEMBERS.items() if k != "network"})
+        patch.setattr(candidates, "MEMBERS", candidates.MEMBERS | {"network": candidates.MEMBERS["recency"]})
         patch.setattr(candidates, "most_rounds", lambda n_rows: 40)
         yield
 
