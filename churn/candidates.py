@@ -1,6 +1,7 @@
 """What can predict: scikit-learn pipelines by name, and their weighted mean."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -15,9 +16,18 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from churn.btyd import BuyTillYouDie
 
 ROUNDS = (40, 80, 150, 250, 400)  # of boosting, one of which the inner loop takes
-MANY_ROWS = 30_000  # from which on what is flexible is trusted: larger trees, more rounds, the network
+MANY_USERS = 5_000  # from which on what is flexible is trusted; rows of one user a week apart are hardly new evidence
 N_NETWORKS = 2  # averaged: what one alone says depends on where it started
 BTYD = ("recency_days", "first_active_days")  # beside the longest active_days
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to fit: weights of the members by name, rounds of boosting, and whether there are users for large trees."""
+
+    weights: Mapping[str, float]
+    rounds: int = 80
+    is_large: bool = False
 
 
 def _scaled(last: ClassifierMixin) -> Pipeline:
@@ -31,20 +41,20 @@ def _scaled(last: ClassifierMixin) -> Pipeline:
     )
 
 
-def _recency(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> Pipeline:
+def _recency(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
     one = ColumnTransformer([("recency", "passthrough", [names.index("recency_days")])])
     return make_pipeline(one, _scaled(LogisticRegression(solver="newton-cholesky")))
 
 
-def _logistic(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> Pipeline:
+def _logistic(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
     return _scaled(LogisticRegression(C=0.02, solver="newton-cholesky"))
 
 
-def _boosting(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> HistGradientBoostingClassifier:
+def _boosting(names: tuple[str, ...], recipe: Recipe, random_state: int) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(
         learning_rate=0.05,
-        max_iter=rounds,
-        max_leaf_nodes=8 if n_rows < MANY_ROWS else 16,
+        max_iter=recipe.rounds,
+        max_leaf_nodes=16 if recipe.is_large else 8,
         min_samples_leaf=80,
         l2_regularization=20.0,
         max_features=0.3,
@@ -53,7 +63,7 @@ def _boosting(names: tuple[str, ...], n_rows: int, random_state: int, rounds: in
     )
 
 
-def _network(names: tuple[str, ...], n_rows: int, random_state: int, rounds: int) -> Pipeline:
+def _network(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
     return _scaled(
         VotingClassifier([(str(seed), _one_network(random_state + seed)) for seed in range(N_NETWORKS)], voting="soft")
     )
@@ -65,33 +75,31 @@ def _one_network(random_state: int) -> MLPClassifier:
     )
 
 
-MEMBERS: dict[str, Callable[[tuple[str, ...], int, int, int], ClassifierMixin]] = {
+MEMBERS: dict[str, Callable[[tuple[str, ...], Recipe, int], ClassifierMixin]] = {
     "recency": _recency,
     "logistic": _logistic,
     "boosting": _boosting,
     "network": _network,
 }
-"""By name, simplest first; each takes feature names, number of rows, random_state and rounds of boosting."""
+"""By name, simplest first; each takes feature names, the recipe it is part of, and random_state."""
 
 
-def usual(n_rows: int) -> dict[str, float]:
+def usual(is_large: bool) -> dict[str, float]:
     """The weights that learned ones lean towards, and that stand where there is too little history to learn any."""
-    if n_rows < MANY_ROWS:
-        return {"logistic": 0.4, "boosting": 0.4, "network": 0.2}
-    return {"boosting": 0.5, "network": 0.5}
+    if is_large:
+        return {"boosting": 0.5, "network": 0.5}
+    return {"logistic": 0.4, "boosting": 0.4, "network": 0.2}
 
 
-def most_rounds(n_rows: int) -> int:
-    """The most rounds of boosting worth trying on so many rows."""
-    return ROUNDS[-1] if n_rows >= MANY_ROWS else 150
+def most_rounds(is_large: bool) -> int:
+    """The most rounds of boosting worth trying."""
+    return ROUNDS[-1] if is_large else 150
 
 
-def blend(
-    weights: Mapping[str, float], names: tuple[str, ...], n_rows: int, horizon_days: int, random_state: int, rounds: int
-) -> Pipeline:
+def blend(recipe: Recipe, names: tuple[str, ...], horizon_days: int, random_state: int) -> Pipeline:
     """The weighted mean of some members' probabilities, behind the parametric forecast that all of them see."""
-    parts = [(name, MEMBERS[name](names, n_rows, random_state, rounds)) for name in weights]
-    voting = VotingClassifier(parts, voting="soft", weights=list(weights.values()))
+    parts = [(name, MEMBERS[name](names, recipe, random_state)) for name in recipe.weights]
+    voting = VotingClassifier(parts, voting="soft", weights=list(recipe.weights.values()))
     return make_pipeline(BuyTillYouDie(horizon_days, _btyd_columns(names)), voting)
 
 

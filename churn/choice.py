@@ -18,9 +18,9 @@ from scipy.special import expit
 from sklearn.metrics import log_loss
 
 from churn import calibration, candidates, drift, labels, model, snapshots
+from churn.candidates import Recipe
 from churn.catalogue import Plan
 from churn.drift import Correction, Known, Seen
-from churn.model import Recipe
 from churn.study import Study
 from churn.tables import stable_hash
 
@@ -66,11 +66,12 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
     ``snapshot``: labelled rows, and rows without outcome of a cutoff whose horizon is open. Without a fold to choose by
     the usual weights are taken, uncorrected.
     """
-    usual = candidates.usual(snapshot["churned"].count())
+    is_large = snapshot.drop_nulls("churned")["user_id"].n_unique() >= candidates.MANY_USERS
+    usual = candidates.usual(is_large)
     folds = [fold for fold in _folds(snapshot, study) if len(np.unique(fold.y)) == 2]
     if not folds:
-        return Choice(Recipe(usual))
-    staged = [_predict(fold, plan, study) for fold in folds]
+        return Choice(Recipe(usual, is_large=is_large))
+    staged = [_predict(fold, plan, study, is_large) for fold in folds]
     rounds = _rounds(folds, staged)
     predicted = [{name.split(":")[0]: p for name, p in s.items() if name in _kept(rounds)} for s in staged]
     weights = _weights(folds, predicted, usual)
@@ -84,7 +85,9 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
     tried = [{**{m: p[0] for m, p in s.items()}, "blend": c} for s, c in zip(predicted, corrected, strict=True)]
     newest = calibration.figures(folds[-1].y, corrected[-1])
     level = (newest["intercept_low"], newest["intercept_high"])
-    return Choice(Recipe(weights, rounds), kind, _table(folds, tried), level if np.isfinite(level).all() else None)
+    return Choice(
+        Recipe(weights, rounds, is_large), kind, _table(folds, tried), level if np.isfinite(level).all() else None
+    )
 
 
 def correct(fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: Study) -> Correction:
@@ -131,10 +134,10 @@ def sample(rows: pl.DataFrame, most: int = MAX_FOLD_ROWS) -> pl.DataFrame:
     return rows if rows.height <= most else rows.filter(stable_hash("user_id").rank("max") <= most)
 
 
-def _predict(fold: Fold, plan: Plan, study: Study) -> Predicted:
+def _predict(fold: Fold, plan: Plan, study: Study, is_large: bool) -> Predicted:
     found: Predicted = {}
     for name in candidates.MEMBERS:
-        fitted = model.fit(fold.learned, plan, study, Recipe({name: 1.0}, candidates.most_rounds(fold.learned.height)))
+        fitted = model.fit(fold.learned, plan, study, Recipe({name: 1.0}, candidates.most_rounds(is_large), is_large))
         for stage, predict in model.stages(fitted):
             parts = (fold.judged, fold.newest, fold.early)
             found[f"{name}:{stage}"] = [None if rows is None else predict(rows) for rows in parts]

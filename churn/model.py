@@ -5,7 +5,7 @@ import itertools
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -19,6 +19,7 @@ import skops.io
 from sklearn.exceptions import ConvergenceWarning
 
 from churn import candidates
+from churn.candidates import Recipe
 from churn.catalogue import Plan, catalogue
 from churn.drift import Correction
 from churn.errors import ModelError
@@ -35,14 +36,6 @@ TRUSTED_TYPES = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.utils._bunch.Bunch",
 )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What to fit: weights of the members by name, and rounds of boosting."""
-
-    weights: Mapping[str, float]
-    rounds: int = 80
 
 
 RECENCY = Recipe({"recency": 1.0})
@@ -86,8 +79,7 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
     """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the pipeline."""
     names = ("recency_days",) if set(recipe.weights) == {"recency"} else columns(snapshot, plan)
     x, y = matrix(snapshot, names), target(snapshot)
-    days, seed = study.windows.horizon_days, study.random_state
-    pipeline = candidates.blend(recipe.weights, names, len(y), days, seed, recipe.rounds)
+    pipeline = candidates.blend(recipe, names, study.windows.horizon_days, study.random_state)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the network stops after its rounds on purpose
         warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)  # and takes all rows where they are few

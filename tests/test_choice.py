@@ -12,9 +12,9 @@ import pytest
 from scipy.special import expit
 
 from churn import candidates, choice, drift, evaluate, labels, model
+from churn.candidates import Recipe
 from churn.catalogue import Plan, catalogue
 from churn.choice import Choice
-from churn.model import Recipe
 from churn.study import Study, parse
 
 from .conftest import DAY0
@@ -78,7 +78,11 @@ def test_without_a_mature_cutoff_before_another_there_is_no_fold(monkeypatch: py
     assert choice.judged_cutoffs(CUTOFFS[:2], STUDY) == []
     monkeypatch.delattr(choice, "_predict")
     found = choice.choose(rows().filter(pl.col("cutoff") <= CUTOFFS[1]), PLAN, STUDY)
-    assert (found.recipe, found.correction, found.calibration) == (Recipe(candidates.usual(600)), "none", None)
+    assert (found.recipe, found.correction, found.calibration) == (
+        Recipe(candidates.usual(is_large=False)),
+        "none",
+        None,
+    )
     assert found.folds.is_empty()
     assert evaluate.choice_metrics(found) == {}
 
@@ -87,7 +91,7 @@ def test_what_is_chosen_is_among_what_was_tried(chosen: Choice) -> None:
     """Weights of known members that sum to 1, rounds that so few rows allow, a table of all members and the blend."""
     assert set(chosen.recipe.weights) <= set(candidates.MEMBERS)
     assert sum(chosen.recipe.weights.values()) == pytest.approx(1, abs=0.002)
-    assert chosen.recipe.rounds in [n for n in candidates.ROUNDS if n <= candidates.most_rounds(900)]
+    assert chosen.recipe.rounds in [n for n in candidates.ROUNDS if n <= candidates.most_rounds(is_large=False)]
     assert chosen.folds.select("candidate", "cutoff").is_unique().all()
     assert set(chosen.folds["candidate"]) == {*candidates.MEMBERS, "blend"}
     judges = [str(judge) for _, judge in choice.judged_cutoffs(CUTOFFS, STUDY)]

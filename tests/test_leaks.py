@@ -66,7 +66,7 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
 
     def judge(rows: pl.DataFrame) -> pl.DataFrame:
         with quick_members():
-            each = [(fold, choice._predict(fold, plan, study)) for fold in choice._folds(rows, study)]
+            each = [(fold, choice._predict(fold, plan, study, is_large=False)) for fold in choice._folds(rows, study)]
         found = [(name, fold.cutoff, *figures(fold, p, study)) for fold, made in each for name, p in made.items()]
         return pl.DataFrame(found, FOLDS, orient="row")
 
@@ -78,7 +78,7 @@ def quick_members() -> Iterator[None]:
     """The quickest member in the place of the network, and boosting of 40 rounds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "MEMBERS", candidates.MEMBERS | {"network": candidates.MEMBERS["recency"]})
-        patch.setattr(candidates, "most_rounds", lambda n_rows: 40)
+        patch.setattr(candidates, "most_rounds", lambda is_large: 40)
         yield
 
 

@@ -13,16 +13,17 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from churn import candidates, evaluate, labels, model, snapshots, store
+from churn.candidates import Recipe
 from churn.drift import Correction
 from churn.errors import ModelError
-from churn.model import Model, Recipe
+from churn.model import Model
 from churn.store import Store
 from churn.study import Study
 
 from .test_choice import PLAN, WINDOWS, rows
 
 ALL = dict.fromkeys(candidates.MEMBERS, 0.25)
-USUAL = candidates.usual(1800)
+USUAL = candidates.usual(is_large=False)
 
 
 def learned(study: Study, weights: dict[str, float] = USUAL, rounds: int = 80) -> Model:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from churn import evaluate, forget, health, model, reasons, scores, snapshots
+from churn.candidates import Recipe
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.store import Store
@@ -21,13 +22,8 @@ def fitted(filled: tuple[Study, Store]) -> tuple[Study, Store, Model]:
     study, target = filled
     cutoffs = evaluate.training_cutoffs(target, study)[-3:]
     plan = snapshots.plan(target, study, cutoffs[-1])
-    return (
-        study,
-        target,
-        model.fit(
-            snapshots.build(target, study, cutoffs, plan), plan, study, model.Recipe({"logistic": 0.5, "boosting": 0.5})
-        ),
-    )
+    recipe = Recipe({"logistic": 0.5, "boosting": 0.5})
+    return study, target, model.fit(snapshots.build(target, study, cutoffs, plan), plan, study, recipe)
 
 
 def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) -> None:
