@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are small here; threads that wait for each other cost more
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are small here
 
 import polars as pl
 import pytest

@@ -1,9 +1,11 @@
 """House rules that no linter knows: who imports what, sizes, secrets, the stable hash."""
 
 import ast
+import os
 import re
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -54,6 +56,17 @@ def imports(file: Path) -> set[str]:
     names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     names |= {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
     return {name.split(".")[0] for name in names}
+
+
+def test_openmp_is_told_not_to_spin_before_it_is_loaded() -> None:
+    """Importing the package says so, scikit-learn is not there yet; who has set it otherwise keeps that."""
+    code = "import sys, os, churn; print(os.environ['GOMP_SPINCOUNT'], 'sklearn' in sys.modules)"
+    bare = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+    said = [
+        subprocess.run([sys.executable, "-c", code], env=bare | more, capture_output=True, text=True, check=True).stdout
+        for more in ({}, {"GOMP_SPINCOUNT": "7"})
+    ]
+    assert said == ["3000 False\n", "7 False\n"]
 
 
 @pytest.mark.parametrize("library", list(ONLY_IN))
