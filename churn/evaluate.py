@@ -106,7 +106,7 @@ def backtest(target: Store, study: Study, newest: date | None = None, progress: 
     for test in tqdm(tests, desc="backtest", disable=not progress, leave=False):
         rows, now = past.filter(pl.col("cutoff").is_in(needed[test])), judged.filter(pl.col("cutoff") == test)
         known = snapshots.label(_columns(rows, plans[test]), target, study, as_of=test)
-        done.append(_test(known, snapshots.label(_columns(now, plans[test]), target, study), plans[test], study))
+        done.append(_test(test, known, snapshots.label(_columns(now, plans[test]), target, study), plans[test], study))
     return Backtest(pl.concat([p for p, _ in done]), pl.DataFrame([c for _, c in done]))
 
 
@@ -119,7 +119,9 @@ def _union(plans: dict[date, Plan]) -> Plan:
     return replace(next(iter(plans.values())), **names)
 
 
-def _test(known: pl.DataFrame, judged: pl.DataFrame, plan: Plan, study: Study) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _test(
+    test: date, known: pl.DataFrame, judged: pl.DataFrame, plan: Plan, study: Study
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Predictions of one test cutoff's rows by what is learned from ``known``, and how."""
     fitted, chosen = learn(known, plan, study)
     recency = model.fit(known.drop_nulls("churned"), plan, study, model.RECENCY)
@@ -129,7 +131,7 @@ def _test(known: pl.DataFrame, judged: pl.DataFrame, plan: Plan, study: Study) -
         for name, m in (("chosen", fitted), ("recency", recency))
     ]
     facts = {
-        "cutoff": judged["cutoff"][0],
+        "cutoff": test,
         "weights": weights_text(chosen),
         "rounds": chosen.recipe.rounds,
         "correction": fitted.correction.kind,
