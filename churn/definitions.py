@@ -32,7 +32,7 @@ MAX_USERS = 20_000  # drawn by their stable hash
 MAX_CUTOFFS = 24  # spread over the whole log, whole weeks apart
 N_JUDGED = 4  # newest cutoffs whose horizon is over
 MAX_TRAINING_ROWS = 20_000
-MIN_AT_RISK = 50  # churned rows to be watched; with fewer the share of returns is noise
+MIN_AT_RISK = 50  # silences, or churned rows, to be watched; with fewer the share of returns is noise
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 FEATURES = ("recency_days", "active_days_7d", "active_days_28d", "active_days", "gap_days", "recency_per_gap")
 SCHEMA = {

@@ -11,8 +11,6 @@ from churn.definitions import Rule
 from churn.store import Store
 from churn.study import Study
 
-MIN_AT_RISK = 50  # silences; with fewer the curve is noise
-
 
 def retention(target: Store, study: Study) -> pl.DataFrame:
     """Share of each cohort active n months after first seen: cohort (first of month), period, share, n_users.
@@ -63,7 +61,7 @@ def return_curve(target: Store, study: Study) -> pl.DataFrame:
     length, back, n = (counts[name].to_numpy() for name in ("length", "back", "n"))
     length, at_risk, away = definitions.kaplan_meier(length, back, n[None])
     curve = pl.DataFrame({"silence_days": length, "n_at_risk": at_risk[0], "away": away[0]})
-    curve = curve.filter((pl.col("n_at_risk") >= MIN_AT_RISK) & (pl.col("silence_days") > 0))
+    curve = curve.filter((pl.col("n_at_risk") >= definitions.MIN_AT_RISK) & (pl.col("silence_days") > 0))
     return curve.select("silence_days", "n_at_risk", return_rate=1 - pl.col("away").last() / pl.col("away"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from churn import events, explore, store
+from churn import definitions, events, explore, store
 from churn.study import Study
 
 
@@ -29,7 +29,7 @@ def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
     tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everybody comes every third day: no silence lasts longer, and the last ones, cut off, are no losses."""
-    monkeypatch.setattr(explore, "MIN_AT_RISK", 1)
+    monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
     days = [f"u{i},open,2026-01-{d:02d}\n" for i in range(20) for d in range(1 + i % 3, 31, 3)]
     (tmp_path / "events.csv").write_text("user_id,event,time\n" + "".join(days))
     study = make_study()
