@@ -16,14 +16,18 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from churn.btyd import BuyTillYouDie
 
 ROUNDS = (40, 80, 150, 250, 400)  # of boosting, one of which the inner loop takes
-MANY_USERS = 5_000  # from which on what is flexible is trusted; rows of one user a week apart are hardly new evidence
+# from which on what is flexible is trusted; rows of one user a week apart are hardly
+# new evidence
+MANY_USERS = 5_000
 N_NETWORKS = 2  # averaged: what one alone says depends on where it started
 BTYD = ("recency_days", "first_active_days")  # beside the longest active_days
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to fit: weights of the members by name, rounds of boosting, and whether there are users for large trees."""
+    """What to fit: weights of the members by name, rounds of boosting, and whether
+    there are users for large trees.
+    """
 
     weights: Mapping[str, float]
     rounds: int = 80
@@ -31,7 +35,9 @@ class Recipe:
 
 
 def _scaled(last: ClassifierMixin) -> Pipeline:
-    """Log-like features; clipping to the trained range keeps drift from being extrapolated."""
+    """Log-like features; clipping to the trained range keeps drift from being
+    extrapolated.
+    """
     return make_pipeline(
         FunctionTransformer(np.arcsinh),
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
@@ -50,7 +56,9 @@ def _logistic(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipe
     return _scaled(LogisticRegression(C=0.02, solver="newton-cholesky"))
 
 
-def _boosting(names: tuple[str, ...], recipe: Recipe, random_state: int) -> HistGradientBoostingClassifier:
+def _boosting(
+    names: tuple[str, ...], recipe: Recipe, random_state: int
+) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(
         learning_rate=0.05,
         max_iter=recipe.rounds,
@@ -65,13 +73,24 @@ def _boosting(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Hist
 
 def _network(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
     return _scaled(
-        VotingClassifier([(str(seed), _one_network(random_state + seed)) for seed in range(N_NETWORKS)], voting="soft")
+        VotingClassifier(
+            [
+                (str(seed), _one_network(random_state + seed))
+                for seed in range(N_NETWORKS)
+            ],
+            voting="soft",
+        )
     )
 
 
 def _one_network(random_state: int) -> MLPClassifier:
     return MLPClassifier(
-        (64, 32), alpha=1.0, batch_size=512, max_iter=20, n_iter_no_change=20, random_state=random_state
+        (64, 32),
+        alpha=1.0,
+        batch_size=512,
+        max_iter=20,
+        n_iter_no_change=20,
+        random_state=random_state,
     )
 
 
@@ -81,11 +100,15 @@ MEMBERS: dict[str, Callable[[tuple[str, ...], Recipe, int], ClassifierMixin]] = 
     "boosting": _boosting,
     "network": _network,
 }
-"""By name, simplest first; each takes feature names, the recipe it is part of, and random_state."""
+"""By name, simplest first; each takes feature names, the recipe it is part of, and
+random_state.
+"""
 
 
 def usual(is_large: bool) -> dict[str, float]:
-    """The weights that learned ones lean towards, and that stand where there is too little history to learn any."""
+    """The weights that learned ones lean towards, and that stand where there is too
+    little history to learn any.
+    """
     if is_large:
         return {"boosting": 0.5, "network": 0.5}
     return {"logistic": 0.4, "boosting": 0.4, "network": 0.2}
@@ -96,15 +119,27 @@ def most_rounds(is_large: bool) -> int:
     return ROUNDS[-1] if is_large else 150
 
 
-def blend(recipe: Recipe, names: tuple[str, ...], horizon_days: int, random_state: int) -> Pipeline:
-    """The weighted mean of some members' probabilities, behind the parametric forecast that all of them see."""
-    parts = [(name, MEMBERS[name](names, recipe, random_state)) for name in recipe.weights]
-    voting = VotingClassifier(parts, voting="soft", weights=list(recipe.weights.values()))
+def blend(
+    recipe: Recipe, names: tuple[str, ...], horizon_days: int, random_state: int
+) -> Pipeline:
+    """The weighted mean of some members' probabilities, behind the parametric forecast
+    that all of them see.
+    """
+    parts = [
+        (name, MEMBERS[name](names, recipe, random_state)) for name in recipe.weights
+    ]
+    voting = VotingClassifier(
+        parts, voting="soft", weights=list(recipe.weights.values())
+    )
     return make_pipeline(BuyTillYouDie(horizon_days, _btyd_columns(names)), voting)
 
 
 def _btyd_columns(names: tuple[str, ...]) -> tuple[int, int, int] | None:
-    active = [i for i, name in enumerate(names) if name.startswith("active_days_") and name.endswith("d")]
+    active = [
+        i
+        for i, name in enumerate(names)
+        if name.startswith("active_days_") and name.endswith("d")
+    ]
     whole = [i for i in active if names[i].removeprefix("active_days_")[:-1].isdigit()]
     if not whole or not set(BTYD) <= set(names):
         return None

@@ -1,8 +1,10 @@
-"""The inner, time-ordered loop: weights of the blend, rounds of boosting, and whether to correct what it says.
+"""The inner, time-ordered loop: weights of the blend, rounds of boosting, and whether
+to correct what it says.
 
-Each fold judges a later cutoff with members fitted to cutoffs whose outcome was known by then. Members are compared
-with the level of the judged cutoff taken out, which none of them can foresee: what counts is who is told from whom.
-Labels are as known when all is trained: where receipts come late, a fold knows some earlier than it could have.
+Each fold judges a later cutoff with members fitted to cutoffs whose outcome was known
+by then. Members are compared with the level of the judged cutoff taken out, which none
+of them can foresee: what counts is who is told from whom. Labels are as known when all
+is trained: where receipts come late, a fold knows some earlier than it could have.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,24 +28,37 @@ from churn.tables import stable_hash
 
 MAX_FOLDS = 3
 MAX_FOLD_ROWS = 60_000  # of a fold's training rows; the final fit may have more
-LEAN = 40  # judged rows' worth: how strongly weights are drawn to the usual ones, which few rows cannot better
+# judged rows' worth: how strongly weights are drawn to the usual ones, which few rows
+# cannot better
+LEAN = 40
 MIN_WEIGHT = 0.05  # below which a member is left out
-FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64}
+FOLDS = {
+    "candidate": pl.String,
+    "cutoff": pl.Date,
+    "n": pl.UInt32,
+    "log_loss": pl.Float64,
+}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the inner loop settled on. ``folds``: candidate, cutoff, n, log_loss; ``calibration`` of the newest one."""
+    """What the inner loop settled on. ``folds``: candidate, cutoff, n, log_loss;
+    ``calibration`` of the newest one.
+    """
 
     recipe: Recipe
     correction: str = "none"
     folds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOLDS))
-    calibration: tuple[float, float] | None = None  # 95 % interval of its level, in log-odds
+    calibration: tuple[float, float] | None = (
+        None  # 95 % interval of its level, in log-odds
+    )
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One judged cutoff: its rows, those of the newest cutoff learned from, and of one whose horizon was still open."""
+    """One judged cutoff: its rows, those of the newest cutoff learned from, and of one
+    whose horizon was still open.
+    """
 
     cutoff: date
     learned: pl.DataFrame
@@ -57,52 +72,92 @@ class Fold:
         return model.target(self.judged)
 
 
-Predicted = dict[str, list[np.ndarray | None]]  # by member: at the judged, newest and early cutoff
+Predicted = dict[
+    str, list[np.ndarray | None]
+]  # by member: at the judged, newest and early cutoff
 
 
 def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
-    """Settle on a recipe by log loss over later cutoffs, each predicted from cutoffs mature by then.
+    """Settle on a recipe by log loss over later cutoffs, each predicted from cutoffs
+    mature by then.
 
-    ``snapshot``: labelled rows, and rows without outcome of a cutoff whose horizon is open. Without a fold to choose by
-    the usual weights are taken, uncorrected.
+    ``snapshot``: labelled rows, and rows without outcome of a cutoff whose horizon is
+    open. Without a fold to choose by the usual weights are taken, uncorrected.
     """
-    is_large = snapshot.drop_nulls("churned")["user_id"].n_unique() >= candidates.MANY_USERS
+    is_large = (
+        snapshot.drop_nulls("churned")["user_id"].n_unique() >= candidates.MANY_USERS
+    )
     usual = candidates.usual(is_large)
     folds = [fold for fold in _folds(snapshot, study) if len(np.unique(fold.y)) == 2]
     if not folds:
         return Choice(Recipe(usual, is_large=is_large))
     staged = [_predict(fold, plan, study, is_large) for fold in folds]
     rounds = _rounds(folds, staged)
-    predicted = [{name.split(":")[0]: p for name, p in s.items() if name in _kept(rounds)} for s in staged]
+    predicted = [
+        {name.split(":")[0]: p for name, p in s.items() if name in _kept(rounds)}
+        for s in staged
+    ]
     weights = _weights(folds, predicted, usual)
     blended = [[_mean(weights, p, k) for k in range(3)] for p in predicted]
     cases = [
-        (_known(fold.newest, fold.early, b[1:], study, _earlier(folds, blended, fold, study)), Seen(b[0], fold.y))
+        (
+            _known(
+                fold.newest,
+                fold.early,
+                b[1:],
+                study,
+                _earlier(folds, blended, fold, study),
+            ),
+            Seen(b[0], fold.y),
+        )
         for fold, b in zip(folds, blended, strict=True)
     ]
     kind = drift.keep(cases)
-    corrected = [drift.corrections(known).get(kind, Correction()).apply(seen.probability) for known, seen in cases]
-    tried = [{**{m: p[0] for m, p in s.items()}, "blend": c} for s, c in zip(predicted, corrected, strict=True)]
+    corrected = [
+        drift.corrections(known).get(kind, Correction()).apply(seen.probability)
+        for known, seen in cases
+    ]
+    tried = [
+        {**{m: p[0] for m, p in s.items()}, "blend": c}
+        for s, c in zip(predicted, corrected, strict=True)
+    ]
     newest = calibration.figures(folds[-1].y, corrected[-1])
     level = (newest["intercept_low"], newest["intercept_high"])
     return Choice(
-        Recipe(weights, rounds, is_large), kind, _table(folds, tried), level if np.isfinite(level).all() else None
+        Recipe(weights, rounds, is_large),
+        kind,
+        _table(folds, tried),
+        level if np.isfinite(level).all() else None,
     )
 
 
-def correct(fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: Study) -> Correction:
-    """The chosen correction, made from what is known when all is fitted; none where that isn't enough for it."""
+def correct(
+    fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: Study
+) -> Correction:
+    """The chosen correction, made from what is known when all is fitted; none where
+    that isn't enough for it.
+    """
     mature = snapshot.drop_nulls("churned")
     newest = mature.filter(pl.col("cutoff") == pl.col("cutoff").max())
     open_rows = snapshot.filter(pl.col("churned").is_null())
     early = None if open_rows.is_empty() else open_rows
-    said = [None if rows is None else model.raw(fitted, rows) for rows in (newest, early)]
+    said = [
+        None if rows is None else model.raw(fitted, rows) for rows in (newest, early)
+    ]
     # Of the shapes only what the folds were judged by is known out of sample.
-    judged = [] if choice.correction not in ("platt", "isotonic") else _judged(snapshot, fitted, choice, study)
-    return drift.corrections(_known(newest, early, said, study, judged)).get(choice.correction, Correction())
+    judged = (
+        []
+        if choice.correction not in ("platt", "isotonic")
+        else _judged(snapshot, fitted, choice, study)
+    )
+    return drift.corrections(_known(newest, early, said, study, judged)).get(
+        choice.correction, Correction()
+    )
 
 
-def _judged(snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: Study) -> list[Seen]:
+def _judged(
+    snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: Study
+) -> list[Seen]:
     found = []
     for fold in _folds(snapshot, study):
         refitted = model.fit(fold.learned, fitted.plan, study, choice.recipe)
@@ -111,8 +166,13 @@ def _judged(snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: 
 
 
 def judged_cutoffs(cutoffs: list[date], study: Study) -> list[tuple[list[date], date]]:
-    """The newest cutoffs that have others mature by then to learn from: learned cutoffs and judged one of each fold."""
-    folds = [([c for c in cutoffs if labels.horizon(c, study.windows)[1] <= judge], judge) for judge in cutoffs]
+    """The newest cutoffs that have others mature by then to learn from: learned cutoffs
+    and judged one of each fold.
+    """
+    folds = [
+        ([c for c in cutoffs if labels.horizon(c, study.windows)[1] <= judge], judge)
+        for judge in cutoffs
+    ]
     usable = [fold for fold in folds if fold[0]]
     step = max(1, len(usable) // MAX_FOLDS)
     return usable[::-1][::step][:MAX_FOLDS][::-1]
@@ -125,62 +185,100 @@ def _folds(snapshot: pl.DataFrame, study: Study) -> Iterator[Fold]:
         if rows["churned"].n_unique() < 2:
             continue
         opened = snapshots.open_cutoff(study, judge) or date.max
-        newest, judged, early = (mature.filter(pl.col("cutoff") == c) for c in (max(learned), judge, opened))
+        newest, judged, early = (
+            mature.filter(pl.col("cutoff") == c) for c in (max(learned), judge, opened)
+        )
         yield Fold(judge, rows, newest, judged, None if early.is_empty() else early)
 
 
 def sample(rows: pl.DataFrame, most: int = MAX_FOLD_ROWS) -> pl.DataFrame:
-    """At most so many rows, those of the users who come first by the stable hash: always the same, and whole users."""
-    return rows if rows.height <= most else rows.filter(stable_hash("user_id").rank("max") <= most)
+    """At most so many rows, those of the users who come first by the stable hash:
+    always the same, and whole users.
+    """
+    return (
+        rows
+        if rows.height <= most
+        else rows.filter(stable_hash("user_id").rank("max") <= most)
+    )
 
 
 def _predict(fold: Fold, plan: Plan, study: Study, is_large: bool) -> Predicted:
     found: Predicted = {}
     for name in candidates.MEMBERS:
-        fitted = model.fit(fold.learned, plan, study, Recipe({name: 1.0}, candidates.most_rounds(is_large), is_large))
+        fitted = model.fit(
+            fold.learned,
+            plan,
+            study,
+            Recipe({name: 1.0}, candidates.most_rounds(is_large), is_large),
+        )
         for stage, predict in model.stages(fitted):
             parts = (fold.judged, fold.newest, fold.early)
-            found[f"{name}:{stage}"] = [None if rows is None else predict(rows) for rows in parts]
+            found[f"{name}:{stage}"] = [
+                None if rows is None else predict(rows) for rows in parts
+            ]
     return found
 
 
 def _rounds(folds: list[Fold], staged: list[Predicted]) -> int:
-    """The number of rounds, of those that every fold tried, whose boosting has the lowest loss over all."""
-    tried = set.intersection(*[{n for n in s if n.startswith("boosting:")} for s in staged])
+    """The number of rounds, of those that every fold tried, whose boosting has the
+    lowest loss over all.
+    """
+    tried = set.intersection(
+        *[{n for n in s if n.startswith("boosting:")} for s in staged]
+    )
     loss = {n: _pooled(folds, [s[n][0] for s in staged]) for n in sorted(tried)}
     return int(min(loss, key=lambda n: loss[n]).split(":")[1])
 
 
 def _kept(rounds: int) -> set[str]:
-    return {f"{name}:{rounds if name == 'boosting' else 0}" for name in candidates.MEMBERS}
+    return {
+        f"{name}:{rounds if name == 'boosting' else 0}" for name in candidates.MEMBERS
+    }
 
 
 def _pooled(folds: list[Fold], predicted: list[Any]) -> float:
     y = np.concatenate([fold.y for fold in folds])
-    p = np.concatenate([_aligned(p, fold.y) for p, fold in zip(predicted, folds, strict=True)])
+    p = np.concatenate(
+        [_aligned(p, fold.y) for p, fold in zip(predicted, folds, strict=True)]
+    )
     return float(log_loss(y, p))
 
 
 def _aligned(probability: np.ndarray, y: np.ndarray) -> np.ndarray:
     """With the level that came."""
-    return np.asarray(expit(drift.log_odds(probability) + drift.level_shift(Seen(probability, y))))
+    return np.asarray(
+        expit(drift.log_odds(probability) + drift.level_shift(Seen(probability, y)))
+    )
 
 
-def _weights(folds: list[Fold], predicted: list[Predicted], usual: dict[str, float]) -> dict[str, float]:
-    """The mean of what each judged cutoff would have: every period has one vote, also a large and odd one."""
+def _weights(
+    folds: list[Fold], predicted: list[Predicted], usual: dict[str, float]
+) -> dict[str, float]:
+    """The mean of what each judged cutoff would have: every period has one vote, also a
+    large and odd one.
+    """
     towards = np.array([usual.get(name, 0.0) for name in candidates.MEMBERS])
     votes = [_vote(fold, p, towards) for fold, p in zip(folds, predicted, strict=True)]
     mean = np.mean(votes, axis=0)
     w = np.where(mean < MIN_WEIGHT, 0, mean)
-    return {name: round(float(v), 3) for name, v in zip(candidates.MEMBERS, w / w.sum(), strict=True) if v}
+    return {
+        name: round(float(v), 3)
+        for name, v in zip(candidates.MEMBERS, w / w.sum(), strict=True)
+        if v
+    }
 
 
 def _vote(fold: Fold, predicted: Predicted, towards: np.ndarray) -> np.ndarray:
-    """Weights of the mixture with the lowest log loss at one judged cutoff, leaning towards others."""
+    """Weights of the mixture with the lowest log loss at one judged cutoff, leaning
+    towards others.
+    """
     aligned = [_aligned(predicted[name][0], fold.y) for name in candidates.MEMBERS]  # type: ignore[arg-type]
     came = np.column_stack([np.where(fold.y == 1, p, 1 - p) for p in aligned])
     found = minimize(
-        lambda w: -np.log(came @ w + 1e-12).mean() + LEAN / len(came) * np.square(w - towards).sum(),
+        lambda w: (
+            -np.log(came @ w + 1e-12).mean()
+            + LEAN / len(came) * np.square(w - towards).sum()
+        ),
         towards,
         bounds=[(0, 1)] * len(towards),
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
@@ -190,10 +288,16 @@ def _vote(fold: Fold, predicted: Predicted, towards: np.ndarray) -> np.ndarray:
 
 def _mean(weights: dict[str, float], predicted: Predicted, part: int) -> Any:
     parts = [predicted[name][part] for name in weights]
-    return None if parts[0] is None else np.average(np.array(parts), axis=0, weights=list(weights.values()))
+    return (
+        None
+        if parts[0] is None
+        else np.average(np.array(parts), axis=0, weights=list(weights.values()))
+    )
 
 
-def _earlier(folds: list[Fold], blended: list[list[Any]], fold: Fold, study: Study) -> list[Seen]:
+def _earlier(
+    folds: list[Fold], blended: list[list[Any]], fold: Fold, study: Study
+) -> list[Seen]:
     return [
         Seen(b[0], f.y)
         for f, b in zip(folds, blended, strict=True)
@@ -202,9 +306,15 @@ def _earlier(folds: list[Fold], blended: list[list[Any]], fold: Fold, study: Stu
 
 
 def _known(
-    newest: pl.DataFrame, early: pl.DataFrame | None, said: Sequence[Any], study: Study, judged: list[Seen]
+    newest: pl.DataFrame,
+    early: pl.DataFrame | None,
+    said: Sequence[Any],
+    study: Study,
+    judged: list[Seen],
 ) -> Known:
-    """``said``: what the model forecast for the rows of the newest and of the early cutoff."""
+    """``said``: what the model forecast for the rows of the newest and of the early
+    cutoff.
+    """
     learned = Seen(said[0], model.target(newest))
     if early is None:
         return Known(learned, None, None, judged)

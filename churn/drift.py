@@ -1,7 +1,9 @@
-"""Probabilities under drift: the level of the next period, and the guarded correction of what a model says.
+"""Probabilities under drift: the level of the next period, and the guarded correction
+of what a model says.
 
-A correction works on log-odds. It is kept only if it would have made every judged cutoff better, each time fitted on
-what was known by then: the level of a period is hard to foresee, and on real logs most corrections made it worse.
+A correction works on log-odds. It is kept only if it would have made every judged
+cutoff better, each time fitted on what was known by then: the level of a period is hard
+to foresee, and on real logs most corrections made it worse.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,9 @@ MAX_STEPS = 50  # of Newton's method
 
 @dataclass(frozen=True)
 class Correction:
-    """kind: none, level, early, platt or isotonic. ``knots`` (log-odds in, log-odds out) only where isotonic."""
+    """kind: none, level, early, platt or isotonic. ``knots`` (log-odds in, log-odds
+    out) only where isotonic.
+    """
 
     kind: str = "none"
     slope: float = 1.0
@@ -40,7 +44,9 @@ class Correction:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a fitted model said at one cutoff, and what came: shape (n,) each; 1 is away."""
+    """What a fitted model said at one cutoff, and what came: shape (n,) each; 1 is
+    away.
+    """
 
     probability: np.ndarray
     away: np.ndarray
@@ -50,9 +56,10 @@ class Seen:
 class Known:
     """What is known when a period is forecast.
 
-    ``learned``: the newest cutoff learned from. ``learned_early`` and ``early``: there and at a newer cutoff, who was
-    still away after the first days of the horizon; null where there is no such cutoff. ``judged``: forecasts of earlier
-    periods whose outcome is known by now.
+    ``learned``: the newest cutoff learned from. ``learned_early`` and ``early``: there
+    and at a newer cutoff, who was still away after the first days of the horizon; null
+    where there is no such cutoff. ``judged``: forecasts of earlier periods whose
+    outcome is known by now.
     """
 
     learned: Seen
@@ -66,10 +73,14 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
     return np.asarray(logit(np.clip(probability, 1e-6, 1 - 1e-6)))
 
 
-def logistic(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of an unpenalised logistic regression and their standard errors, shape (n_columns,) each.
+def logistic(
+    x: np.ndarray, y: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of an unpenalised logistic regression and their standard errors,
+    shape (n_columns,) each.
 
-    NaN where no finite ones fit best. ``y`` may be shares. scikit-learn has neither offset nor standard errors.
+    NaN where no finite ones fit best. ``y`` may be shares. scikit-learn has neither
+    offset nor standard errors.
     """
     beta = np.zeros(x.shape[1])
     for _ in range(MAX_STEPS):
@@ -83,10 +94,14 @@ def logistic(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> tuple[np.ndarr
 
 
 def level_shift(seen: Seen) -> float:
-    """Log-odds by which all probabilities must move for their mean to be the rate that came."""
+    """Log-odds by which all probabilities must move for their mean to be the rate that
+    came.
+    """
     n = len(seen.away)
     rate = np.clip(seen.away.mean(), 0.5 / n, 1 - 0.5 / n)
-    return float(logistic(np.ones((n, 1)), np.full(n, rate), log_odds(seen.probability))[0][0])
+    return float(
+        logistic(np.ones((n, 1)), np.full(n, rate), log_odds(seen.probability))[0][0]
+    )
 
 
 def corrections(known: Known) -> dict[str, Correction]:
@@ -97,14 +112,21 @@ def corrections(known: Known) -> dict[str, Correction]:
         moved = _early_shift(known.learned_early, known.early)
         found["early"] = Correction("early", intercept=HALF * (level + moved))
     if known.judged:
-        p, away = (np.concatenate([getattr(s, name) for s in known.judged]) for name in ("probability", "away"))
+        p, away = (
+            np.concatenate([getattr(s, name) for s in known.judged])
+            for name in ("probability", "away")
+        )
         found |= _shapes(p, away)
     return found
 
 
 def _early_shift(learned: Seen, early: Seen) -> float:
-    """How far the level moved between two cutoffs, by who was still away after the same first days."""
-    usual = LogisticRegression(C=1e3).fit(log_odds(learned.probability).reshape(-1, 1), learned.away)
+    """How far the level moved between two cutoffs, by who was still away after the same
+    first days.
+    """
+    usual = LogisticRegression(C=1e3).fit(
+        log_odds(learned.probability).reshape(-1, 1), learned.away
+    )
     expected = usual.predict_proba(log_odds(early.probability).reshape(-1, 1))[:, 1]
     return level_shift(Seen(expected, early.away))
 
@@ -113,24 +135,44 @@ def _shapes(probability: np.ndarray, away: np.ndarray) -> dict[str, Correction]:
     if len(np.unique(away)) < 2:
         return {}
     z = log_odds(probability)
-    platt = LogisticRegression(C=1e6).fit(z.reshape(-1, 1), away)  # so weak a penalty is none
-    found = {"platt": Correction("platt", float(platt.coef_[0, 0]), float(platt.intercept_[0]))}
+    platt = LogisticRegression(C=1e6).fit(
+        z.reshape(-1, 1), away
+    )  # so weak a penalty is none
+    found = {
+        "platt": Correction(
+            "platt", float(platt.coef_[0, 0]), float(platt.intercept_[0])
+        )
+    }
     if min(away.sum(), len(away) - away.sum()) >= MANY:
         curve = IsotonicRegression(y_min=1e-4, y_max=1 - 1e-4).fit(z, away)
         x, y = curve.X_thresholds_, log_odds(curve.y_thresholds_)
-        found["isotonic"] = Correction("isotonic", knots=tuple(zip(x.tolist(), y.tolist(), strict=True)))
+        found["isotonic"] = Correction(
+            "isotonic", knots=tuple(zip(x.tolist(), y.tolist(), strict=True))
+        )
     return found
 
 
 def keep(judged: Sequence[tuple[Known, Seen]]) -> str:
-    """The kind that gained most of those that made every judged period better for which they could be made.
+    """The kind that gained most of those that made every judged period better for which
+    they could be made.
 
-    They must have been judged twice, or as often as there are periods; else, and if none did, ``none``.
+    They must have been judged twice, or as often as there are periods; else, and if
+    none did, ``none``.
     """
-    losses = [{kind: _loss(c, seen) for kind, c in corrections(known).items()} for known, seen in judged]
+    losses = [
+        {kind: _loss(c, seen) for kind, c in corrections(known).items()}
+        for known, seen in judged
+    ]
     kinds = sorted(set().union(*losses))
-    gains = {kind: [row["none"] - row[kind] for row in losses if kind in row] for kind in kinds}
-    enough = {kind: g for kind, g in gains.items() if len(g) >= min(2, len(losses)) and min(g) > 0}
+    gains = {
+        kind: [row["none"] - row[kind] for row in losses if kind in row]
+        for kind in kinds
+    }
+    enough = {
+        kind: g
+        for kind, g in gains.items()
+        if len(g) >= min(2, len(losses)) and min(g) > 0
+    }
     good = {kind: float(np.mean(g)) for kind, g in enough.items() if np.mean(g) > GAIN}
     return max(good, key=lambda kind: good[kind], default="none")
 

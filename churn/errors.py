@@ -24,7 +24,9 @@ class ChurnError(Exception):
 
 
 class StudyError(ChurnError, ValueError):
-    """The study file is missing, unreadable or has faults; the message lists every fault with its path."""
+    """The study file is missing, unreadable or has faults; the message lists every
+    fault with its path.
+    """
 
 
 class InputError(ChurnError, ValueError):
@@ -48,7 +50,9 @@ class TrainingError(ChurnError, RuntimeError):
 
 
 class ModelError(ChurnError, RuntimeError):
-    """A stored model is missing, holds types that aren't allowed, or needs other features."""
+    """A stored model is missing, holds types that aren't allowed, or needs other
+    features.
+    """
 
 
 class GateError(ChurnError, RuntimeError):
@@ -70,11 +74,13 @@ class BrazeError(ChurnError, RuntimeError):
 class TransientBrazeError(BrazeError):
     """May succeed if tried again.
 
-    ``wait_seconds`` is the pause the server asked for, null if it stated none. ``was_sent``: whether what was tried may
-    have been applied, though nobody said so.
+    ``wait_seconds`` is the pause the server asked for, null if it stated none.
+    ``was_sent``: whether what was tried may have been applied, though nobody said so.
     """
 
-    def __init__(self, message: str, wait_seconds: float | None = None, was_sent: bool = True) -> None:
+    def __init__(
+        self, message: str, wait_seconds: float | None = None, was_sent: bool = True
+    ) -> None:
         super().__init__(message)
         self.wait_seconds = wait_seconds
         self.was_sent = was_sent

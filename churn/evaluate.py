@@ -24,18 +24,25 @@ MIN_CLASS = 50  # churners, and stayers, below which nothing is learned
 class Backtest:
     """What a backtest predicted, and how.
 
-    ``predictions``: user_id, cutoff, churned, model (chosen or recency), probability. ``choices``: a row per cutoff.
+    ``predictions``: user_id, cutoff, churned, model (chosen or recency), probability.
+    ``choices``: a row per cutoff.
     """
 
     predictions: pl.DataFrame
     choices: pl.DataFrame
 
 
-def training_cutoffs(target: Store, study: Study, newest: date | None = None, as_of: date | None = None) -> list[date]:
-    """The study's training cutoffs up to ``newest``, by default the newest mature by ``as_of``, by default the end."""
+def training_cutoffs(
+    target: Store, study: Study, newest: date | None = None, as_of: date | None = None
+) -> list[date]:
+    """The study's training cutoffs up to ``newest``, by default the newest mature by
+    ``as_of``, by default the end.
+    """
     end = as_of or snapshots.covered_end(target)
     newest = newest or labels.newest_mature(study.windows, end - timedelta(days=1))
-    found = snapshots.series(newest, study, study.backtest.n_train_cutoffs, snapshots.earliest(target, study))
+    found = snapshots.series(
+        newest, study, study.backtest.n_train_cutoffs, snapshots.earliest(target, study)
+    )
     if not found:
         raise TrainingError(
             f"no training cutoff: the newest with a known outcome is {newest}, the earliest the log allows is "
@@ -45,7 +52,8 @@ def training_cutoffs(target: Store, study: Study, newest: date | None = None, as
 
 
 def train(target: Store, study: Study, cutoffs: list[date]) -> tuple[Model, Choice]:
-    """Build snapshots, run the poison check, choose, fit. Nothing after the newest cutoff's horizon is seen.
+    """Build snapshots, run the poison check, choose, fit. Nothing after the newest
+    cutoff's horizon is seen.
 
     Raises CutoffError if a cutoff lies outside the data or its horizon isn't over.
     """
@@ -53,14 +61,19 @@ def train(target: Store, study: Study, cutoffs: list[date]) -> tuple[Model, Choi
     snapshots.check_cutoffs(target, study, cutoffs)
     if as_of > snapshots.covered_end(target):
         newest = snapshots.newest_mature(target, study)
-        raise CutoffError(f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}")
+        raise CutoffError(
+            f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}"
+        )
     plan = snapshots.plan(target, study, max(cutoffs))
     poison.check(target, study, cutoffs, plan, as_of)
-    return learn(snapshots.training_rows(target, study, cutoffs, plan, as_of), plan, study)
+    return learn(
+        snapshots.training_rows(target, study, cutoffs, plan, as_of), plan, study
+    )
 
 
 def learn(snapshot: pl.DataFrame, plan: Plan, study: Study) -> tuple[Model, Choice]:
-    """Choose, fit and correct on one labelled snapshot; rows without outcome only tell of the level.
+    """Choose, fit and correct on one labelled snapshot; rows without outcome only tell
+    of the level.
 
     Raises TrainingError with too few churners or stayers.
     """
@@ -69,7 +82,9 @@ def learn(snapshot: pl.DataFrame, plan: Plan, study: Study) -> tuple[Model, Choi
     chosen = choice.choose(sampled, plan, study)
     fitted = model.fit(sampled.drop_nulls("churned"), plan, study, chosen.recipe)
     correction = choice.correct(fitted, sampled, chosen, study)
-    return replace(fitted, correction=correction, calibration=chosen.calibration), chosen
+    return replace(
+        fitted, correction=correction, calibration=chosen.calibration
+    ), chosen
 
 
 def check_enough(snapshot: pl.DataFrame) -> None:
@@ -83,37 +98,75 @@ def check_enough(snapshot: pl.DataFrame) -> None:
         )
 
 
-def backtest(target: Store, study: Study, newest: date | None = None, progress: bool = True) -> Backtest:
-    """Score each test cutoff T once, with everything chosen and fitted from what was mature and known by T."""
-    first, mature = snapshots.earliest(target, study), snapshots.newest_mature(target, study)
+def backtest(
+    target: Store, study: Study, newest: date | None = None, progress: bool = True
+) -> Backtest:
+    """Score each test cutoff T once, with everything chosen and fitted from what was
+    mature and known by T.
+    """
+    first, mature = (
+        snapshots.earliest(target, study),
+        snapshots.newest_mature(target, study),
+    )
     newest = newest or mature
     if newest > mature:
-        raise CutoffError(f"cutoff {newest} has no outcome yet: test on cutoffs up to {mature}")
+        raise CutoffError(
+            f"cutoff {newest} has no outcome yet: test on cutoffs up to {mature}"
+        )
     tests = snapshots.series(newest, study, study.backtest.n_test_cutoffs, first)
-    tests = [t for t in tests if labels.newest_mature(study.windows, t - timedelta(days=1)) >= first]
+    tests = [
+        t
+        for t in tests
+        if labels.newest_mature(study.windows, t - timedelta(days=1)) >= first
+    ]
     if not tests:
         raise TrainingError(
             f"no test cutoff up to {newest} has anything to learn from: the log allows none before {first}"
         )
     trains = {test: training_cutoffs(target, study, as_of=test) for test in tests}
     plans = {test: snapshots.plan(target, study, max(trains[test])) for test in tests}
-    needed = {test: snapshots.with_open(target, study, trains[test], test) for test in tests}
+    needed = {
+        test: snapshots.with_open(target, study, trains[test], test) for test in tests
+    }
     together = _union(plans)
-    share = min(snapshots.learned_share(target, study, trains[test], together) for test in tests)
-    past = snapshots.observe(target, study, sorted({c for n in needed.values() for c in n}), together, share=share)
+    share = min(
+        snapshots.learned_share(target, study, trains[test], together) for test in tests
+    )
+    past = snapshots.observe(
+        target,
+        study,
+        sorted({c for n in needed.values() for c in n}),
+        together,
+        share=share,
+    )
     judged = snapshots.observe(target, study, tests, together)
     done = []
     for test in tqdm(tests, desc="backtest", disable=not progress, leave=False):
-        rows, now = past.filter(pl.col("cutoff").is_in(needed[test])), judged.filter(pl.col("cutoff") == test)
+        rows, now = (
+            past.filter(pl.col("cutoff").is_in(needed[test])),
+            judged.filter(pl.col("cutoff") == test),
+        )
         known = snapshots.label(_columns(rows, plans[test]), target, study, as_of=test)
-        done.append(_test(test, known, snapshots.label(_columns(now, plans[test]), target, study), plans[test], study))
+        done.append(
+            _test(
+                test,
+                known,
+                snapshots.label(_columns(now, plans[test]), target, study),
+                plans[test],
+                study,
+            )
+        )
     return Backtest(pl.concat([p for p, _ in done]), pl.DataFrame([c for _, c in done]))
 
 
 def _union(plans: dict[date, Plan]) -> Plan:
     """One plan that holds every plan's columns; each test cutoff then reads its own."""
     names: dict[str, Any] = {
-        field: tuple(dict.fromkeys(name for plan in plans.values() for name in getattr(plan, field)))
+        field: tuple(
+            dict.fromkeys(
+                name for plan in plans.values() for name in getattr(plan, field)
+            )
+        )
         for field in ("vocabulary", "properties")
     }
     return replace(next(iter(plans.values())), **names)
@@ -122,12 +175,17 @@ def _union(plans: dict[date, Plan]) -> Plan:
 def _test(
     test: date, known: pl.DataFrame, judged: pl.DataFrame, plan: Plan, study: Study
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Predictions of one test cutoff's rows by what is learned from ``known``, and how."""
+    """Predictions of one test cutoff's rows by what is learned from ``known``, and
+    how.
+    """
     fitted, chosen = learn(known, plan, study)
     recency = model.fit(known.drop_nulls("churned"), plan, study, model.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")
     predictions = [
-        key.with_columns(pl.lit(name).alias("model"), pl.Series("probability", model.predict(m, judged)))
+        key.with_columns(
+            pl.lit(name).alias("model"),
+            pl.Series("probability", model.predict(m, judged)),
+        )
         for name, m in (("chosen", fitted), ("recency", recency))
     ]
     facts = {
@@ -142,10 +200,15 @@ def _test(
 
 
 def _columns(observed: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """As if only this plan had been computed: its columns, and of its own names how many were used."""
+    """As if only this plan had been computed: its columns, and of its own names how
+    many were used.
+    """
     names = catalogue(plan)
     used = {
-        name: [(pl.col(name.replace("names", event)) > 0).cast(pl.Int32) for event in plan.vocabulary]
+        name: [
+            (pl.col(name.replace("names", event)) > 0).cast(pl.Int32)
+            for event in plan.vocabulary
+        ]
         for name in names
         if name.startswith("n_names_")
     }
@@ -155,41 +218,67 @@ def _columns(observed: pl.DataFrame, plan: Plan) -> pl.DataFrame:
 
 def weights_text(chosen: Choice) -> str:
     """The members and their weights for readers."""
-    return ", ".join(f"{name} {weight:.0%}" for name, weight in chosen.recipe.weights.items())
+    return ", ".join(
+        f"{name} {weight:.0%}" for name, weight in chosen.recipe.weights.items()
+    )
 
 
-def parse_training_cutoffs(target: Store, study: Study, newest: str, listed: list[str]) -> list[date]:
-    """Training cutoffs from notebook parameters: an explicit list, else the study's series up to ``newest``."""
+def parse_training_cutoffs(
+    target: Store, study: Study, newest: str, listed: list[str]
+) -> list[date]:
+    """Training cutoffs from notebook parameters: an explicit list, else the study's
+    series up to ``newest``.
+    """
     if listed:
         return sorted({c for c in map(snapshots.parse_cutoff, listed) if c})
     return training_cutoffs(target, study, snapshots.parse_cutoff(newest))
 
 
 def choice_metrics(chosen: Choice) -> dict[str, float]:
-    """Log loss of each member and of the blend over the inner loop, weighted by their rows; empty without folds."""
+    """Log loss of each member and of the blend over the inner loop, weighted by their
+    rows; empty without folds.
+    """
     weighted = (pl.col("log_loss") * pl.col("n")).sum() / pl.col("n").sum()
     totals = chosen.folds.group_by("candidate", maintain_order=True).agg(weighted)
     return {f"log_loss {name}": loss for name, loss in totals.iter_rows()}
 
 
 def choice_table(chosen: Choice) -> pl.DataFrame:
-    """The inner loop for readers: one row per member and the blend, a column per judged cutoff, all, and the weight."""
+    """The inner loop for readers: one row per member and the blend, a column per judged
+    cutoff, all, and the weight.
+    """
     wide = chosen.folds.with_columns(pl.col("cutoff").cast(pl.String)).pivot(
         "cutoff", index="candidate", values="log_loss"
     )
-    total = {name.removeprefix("log_loss "): loss for name, loss in choice_metrics(chosen).items()}
-    together = pl.col("candidate").replace_strict(total, return_dtype=pl.Float64).alias("all")
-    weight = pl.col("candidate").replace_strict(chosen.recipe.weights, default=None, return_dtype=pl.Float64)
+    total = {
+        name.removeprefix("log_loss "): loss
+        for name, loss in choice_metrics(chosen).items()
+    }
+    together = (
+        pl.col("candidate").replace_strict(total, return_dtype=pl.Float64).alias("all")
+    )
+    weight = pl.col("candidate").replace_strict(
+        chosen.recipe.weights, default=None, return_dtype=pl.Float64
+    )
     return wide.with_columns(together, weight.alias("weight"))
 
 
 def feature_table(fitted: Model) -> pl.DataFrame:
     """Every feature the model sees and what it means."""
     meanings = catalogue(fitted.plan)
-    rows = [{"feature": n, "kind": meanings[n].kind, "meaning": meanings[n].meaning} for n in fitted.features]
+    rows = [
+        {"feature": n, "kind": meanings[n].kind, "meaning": meanings[n].meaning}
+        for n in fitted.features
+    ]
     return pl.DataFrame(rows)
 
 
 def choices_table(choices: pl.DataFrame) -> pl.DataFrame:
     """What each test cutoff was predicted with."""
-    return choices.select(pl.col("cutoff").cast(pl.String), "weights", "rounds", "correction", "n_train_rows")
+    return choices.select(
+        pl.col("cutoff").cast(pl.String),
+        "weights",
+        "rounds",
+        "correction",
+        "n_train_rows",
+    )

@@ -1,8 +1,9 @@
 """Extracts → event log: validate, quarantine, de-duplicate, store, count everything.
 
-Staged rows are merged bucket by bucket, so memory follows neither a file's size nor the log's. A file whose stamp or
-digest is known is passed over; a row whose event_id is known is a duplicate, and so is a second copy in one ingest, of
-which the one received first is kept.
+Staged rows are merged bucket by bucket, so memory follows neither a file's size nor the
+log's. A file whose stamp or digest is known is passed over; a row whose event_id is
+known is a duplicate, and so is a second copy in one ingest, of which the one received
+first is kept.
 """
 
 import logging
@@ -28,16 +29,21 @@ from churn.study import Study
 from churn.tables import Events, Tally, Volume, bucket_of
 
 log = logging.getLogger(__name__)
-TIMED = ("adjust", "appsflyer", "ga4")  # sources whose event ids are made of the event's time, among others
+TIMED = (
+    "adjust",
+    "appsflyer",
+    "ga4",
+)  # sources whose event ids are made of the event's time, among others
 
 
 @dataclass(frozen=True)
 class Ingest:
     """What one ingest did.
 
-    ``files`` has a row per extract file (see tables.Files) and ``new``; ``reasons`` counts quarantined rows by reason;
-    ``waiting`` names files whose hour is still being written; ``people`` counts users and unidentified people;
-    ``n_requests`` counts new rows by which somebody asked a vendor for erasure.
+    ``files`` has a row per extract file (see tables.Files) and ``new``; ``reasons``
+    counts quarantined rows by reason; ``waiting`` names files whose hour is still being
+    written; ``people`` counts users and unidentified people; ``n_requests`` counts new
+    rows by which somebody asked a vendor for erasure.
     """
 
     files: pl.DataFrame
@@ -60,28 +66,41 @@ class Ingest:
     @property
     def sentences(self) -> list[str]:
         """What happened, a line each."""
-        lines = [f"{self.n_new_files} new file(s), {self.files.height - self.n_new_files} already known"]
+        lines = [
+            f"{self.n_new_files} new file(s), {self.files.height - self.n_new_files} already known"
+        ]
         lines.append("  ".join(f"{name} {n:,}" for name, n in self.totals.items()))
-        lines += [f"  quarantined {reason}: {n:,}" for reason, n in self.reasons.iter_rows()]
+        lines += [
+            f"  quarantined {reason}: {n:,}" for reason, n in self.reasons.iter_rows()
+        ]
         if self.waiting:
-            lines.append(f"{len(self.waiting)} file(s) wait: their hour has no {find.MARKER} marker yet")
-        lines.append(f"{self.people['users']:,} users, {self.people['anonymous']:,} people without a user id")
+            lines.append(
+                f"{len(self.waiting)} file(s) wait: their hour has no {find.MARKER} marker yet"
+            )
+        lines.append(
+            f"{self.people['users']:,} users, {self.people['anonymous']:,} people without a user id"
+        )
         if self.n_requests:
-            lines.append(f"{self.n_requests} row(s) ask for a person's erasure: churn forget --requested")
+            lines.append(
+                f"{self.n_requests} row(s) ask for a person's erasure: churn forget --requested"
+            )
         return [*lines, f"complete until {self.covered_until or '(no events yet)'}"]
 
     @property
     def totals(self) -> dict[str, int]:
         """Rows read, kept, duplicate and quarantined in this ingest."""
         new = self.files.filter("new")
-        return {name: int(new[name].sum()) for name in ("rows", "kept", "duplicate", "quarantined")}
+        return {
+            name: int(new[name].sum())
+            for name in ("rows", "kept", "duplicate", "quarantined")
+        }
 
 
 def ingest(study: Study, now: datetime | None = None, progress: bool = True) -> Ingest:
     """Add every new extract file to the store.
 
-    ``now`` (default: the clock) only says what lies in the future. All or nothing: a file that can't be read raises
-    InputError before anything becomes visible.
+    ``now`` (default: the clock) only says what lies in the future. All or nothing: a
+    file that can't be read raises InputError before anything becomes visible.
     """
     with exclusively(study) as target:
         return _ingest(target, study, now or datetime.now(UTC), progress)
@@ -89,7 +108,8 @@ def ingest(study: Study, now: datetime | None = None, progress: bool = True) -> 
 
 @contextmanager
 def exclusively(study: Study) -> Iterator[Store]:
-    """The study's store while nobody else changes it, cleared of what others have left unfinished.
+    """The study's store while nobody else changes it, cleared of what others have left
+    unfinished.
 
     Raises StoreError if another has it.
     """
@@ -99,7 +119,9 @@ def exclusively(study: Study) -> Iterator[Store]:
     try:
         lock.acquire()
     except Timeout:
-        raise StoreError(f"another ingest into {root} is running; wait for it to end") from None
+        raise StoreError(
+            f"another ingest into {root} is running; wait for it to end"
+        ) from None
     try:
         target = store.create_or_open(study)
         store.sweep(target)
@@ -111,7 +133,9 @@ def exclusively(study: Study) -> Iterator[Store]:
 
 
 def parse_now(text: str) -> datetime | None:
-    """The present to pretend, from a notebook parameter; empty is null. Raises InputError for what is no time."""
+    """The present to pretend, from a notebook parameter; empty is null. Raises
+    InputError for what is no time.
+    """
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
     except ValueError:
@@ -126,73 +150,143 @@ def _ingest(target: Store, study: Study, now: datetime, progress: bool) -> Inges
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     folder = target.path(f"{store.STAGING}{batch_id}")
     try:
-        staged = staging.read(new, set(known["digest"]), folder, target, study, now, progress)
+        staged = staging.read(
+            new, set(known["digest"]), folder, target, study, now, progress
+        )
         if staged:
             target = _merge(staged, folder, target, study, batch_id, progress)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     mine = replace(target, batches=(batch_id,))
     again = known.join(_keys(found), on=["address", "stamp"], how="semi")
-    files = pl.concat([store.scan(mine, "files").collect().with_columns(new=True), again.with_columns(new=False)])
-    reasons = store.scan(mine, "quarantine").group_by("reason").agg(n=pl.len()).sort("reason").collect()
-    asked = store.scan(mine, "volume").filter(pl.col("kind") == "erasure").select(pl.col("n").sum()).collect().item()
+    files = pl.concat(
+        [
+            store.scan(mine, "files").collect().with_columns(new=True),
+            again.with_columns(new=False),
+        ]
+    )
+    reasons = (
+        store.scan(mine, "quarantine")
+        .group_by("reason")
+        .agg(n=pl.len())
+        .sort("reason")
+        .collect()
+    )
+    asked = (
+        store.scan(mine, "volume")
+        .filter(pl.col("kind") == "erasure")
+        .select(pl.col("n").sum())
+        .collect()
+        .item()
+    )
     addresses = [file.address for file in waiting]
-    done = Ingest(files, reasons, addresses, target.covered_until, identity.people(target), int(asked))
-    log.info("ingest: %d rows read, %d kept from %d new files", done.totals["rows"], done.n_added, len(staged))
+    done = Ingest(
+        files,
+        reasons,
+        addresses,
+        target.covered_until,
+        identity.people(target),
+        int(asked),
+    )
+    log.info(
+        "ingest: %d rows read, %d kept from %d new files",
+        done.totals["rows"],
+        done.n_added,
+        len(staged),
+    )
     return done
 
 
 def _keys(found: Iterable[Found]) -> pl.DataFrame:
     return pl.DataFrame(
-        [(f.address, f.stamp) for f in found], schema={"address": pl.String, "stamp": pl.String}, orient="row"
+        [(f.address, f.stamp) for f in found],
+        schema={"address": pl.String, "stamp": pl.String},
+        orient="row",
     )
 
 
-def _merge(staged: Sequence[Staged], folder: Path, target: Store, study: Study, batch_id: str, progress: bool) -> Store:
+def _merge(
+    staged: Sequence[Staged],
+    folder: Path,
+    target: Store,
+    study: Study,
+    batch_id: str,
+    progress: bool,
+) -> Store:
     """Store the staged rows as one batch and make it visible."""
-    n_rows = staging.rows(folder, range(target.n_buckets)).select(pl.len()).collect().item()
+    n_rows = (
+        staging.rows(folder, range(target.n_buckets)).select(pl.len()).collect().item()
+    )
     passes = store.passes(target, int(n_rows))
     dead = privacy.dead(target)
     counts, volumes, tallies, faulty = [], [], [], []
-    for number, buckets in enumerate(tqdm(passes, "storing", disable=not progress, leave=False)):
+    for number, buckets in enumerate(
+        tqdm(passes, "storing", disable=not progress, leave=False)
+    ):
         rows = staging.rows(folder, buckets)
-        damaged = rows.filter(pl.col("fault").is_not_null()).with_columns(privacy.subjects(target.salt))
-        faulty.append(damaged.select("source", "source_file", "source_row", "file", "fault", "subjects").collect())
+        damaged = rows.filter(pl.col("fault").is_not_null()).with_columns(
+            privacy.subjects(target.salt)
+        )
+        faulty.append(
+            damaged.select(
+                "source", "source_file", "source_row", "file", "fault", "subjects"
+            ).collect()
+        )
         good = rows.filter(pl.col("fault").is_null()).collect()
         unique = _unique(good)
         fresh = _fresh(unique, target, buckets)
         if dead.len():
             fresh = privacy.without_mentions(fresh, target.salt, dead)
         counts += _counts(good=good, unique=unique, kept=fresh, quarantined=faulty[-1])
-        store.write_batch(target, "events", batch_id, fresh.select("bucket", *Events.column_names()))
+        store.write_batch(
+            target, "events", batch_id, fresh.select("bucket", *Events.column_names())
+        )
         volumes.append(coverage.volume(fresh, study))
         tallies.append(coverage.tally(fresh, study))
-        _by_user(fresh, target).sink_parquet(pl.PartitionBy(folder / f"user-{number:06d}", key="bucket"), mkdir=True)
+        _by_user(fresh, target).sink_parquet(
+            pl.PartitionBy(folder / f"user-{number:06d}", key="bucket"), mkdir=True
+        )
     store.write_batch(target, "quarantine", batch_id, _quarantine(pl.concat(faulty)))
-    store.write_batch(target, "volume", batch_id, coverage.summed(volumes, Volume.column_names()))
-    store.write_batch(target, "tally", batch_id, coverage.summed(tallies, Tally.column_names()))
-    store.write_batch(target, "files", batch_id, _file_rows(staged, pl.concat(counts, how="diagonal")))
+    store.write_batch(
+        target, "volume", batch_id, coverage.summed(volumes, Volume.column_names())
+    )
+    store.write_batch(
+        target, "tally", batch_id, coverage.summed(tallies, Tally.column_names())
+    )
+    store.write_batch(
+        target, "files", batch_id, _file_rows(staged, pl.concat(counts, how="diagonal"))
+    )
     _store_people(folder, passes, target, study, batch_id)
     return _commit(target, study, batch_id)
 
 
 def _unique(good: pl.DataFrame) -> pl.DataFrame:
-    """One row per event, the copy that was received first; the order of files decides between equals."""
+    """One row per event, the copy that was received first; the order of files decides
+    between equals.
+    """
     key = ["source", "event_id"]
     repeated = good.select(pl.struct(key).is_duplicated()).to_series()
-    first = good.filter(repeated).sort("received_time", "source_file", "source_row", nulls_last=True)
-    return pl.concat([good.filter(~repeated), first.unique(key, keep="first", maintain_order=True)])
+    first = good.filter(repeated).sort(
+        "received_time", "source_file", "source_row", nulls_last=True
+    )
+    return pl.concat(
+        [good.filter(~repeated), first.unique(key, keep="first", maintain_order=True)]
+    )
 
 
 def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.DataFrame:
     """Rows that the log doesn't hold yet.
 
-    Where a source's id is made of the event's own time, a stored copy has that time: older files needn't be read.
+    Where a source's id is made of the event's own time, a stored copy has that time:
+    older files needn't be read.
     """
     if unique.is_empty():
         return unique
     key = ["source", "event_id"]
-    span = unique.select(pl.col("event_time").min().alias("first"), pl.col("event_time").max().alias("last")).row(0)
+    span = unique.select(
+        pl.col("event_time").min().alias("first"),
+        pl.col("event_time").max().alias("last"),
+    ).row(0)
     may_hold = ~pl.col("source").is_in(TIMED) | pl.col("event_time").is_between(*span)
     stored = store.scan(target, "events", buckets).filter(may_hold).select(key)
     known = stored.join(unique.lazy().select(key), on=key, how="semi").collect()
@@ -200,16 +294,34 @@ def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.Da
 
 
 def _counts(**frames: pl.DataFrame) -> list[pl.DataFrame]:
-    return [frame.group_by("file").agg(pl.len().cast(pl.Int64).alias(name)) for name, frame in frames.items()]
+    return [
+        frame.group_by("file").agg(pl.len().cast(pl.Int64).alias(name))
+        for name, frame in frames.items()
+    ]
 
 
 def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
     """A row per file; one whose content was known already has no rows of its own."""
-    columns = {"extract": [f.extract.path for f, _ in staged], "address": [f.address for f, _ in staged]}
-    columns |= {"stamp": [f.stamp for f, _ in staged], "digest": [digest for _, digest in staged]}
+    columns = {
+        "extract": [f.extract.path for f, _ in staged],
+        "address": [f.address for f, _ in staged],
+    }
+    columns |= {
+        "stamp": [f.stamp for f, _ in staged],
+        "digest": [digest for _, digest in staged],
+    }
     names = ("good", "unique", "kept", "quarantined")
-    files = pl.DataFrame(columns).with_row_index("file").with_columns(pl.col("file").cast(pl.Int64))
-    counted = files.join(counts.group_by("file").agg(pl.col(names).sum()), on="file", how="left", maintain_order="left")
+    files = (
+        pl.DataFrame(columns)
+        .with_row_index("file")
+        .with_columns(pl.col("file").cast(pl.Int64))
+    )
+    counted = files.join(
+        counts.group_by("file").agg(pl.col(names).sum()),
+        on="file",
+        how="left",
+        maintain_order="left",
+    )
     return counted.with_columns(pl.col(names).fill_null(0)).with_columns(
         ingested_at=pl.lit(datetime.now(UTC)).dt.cast_time_unit("us"),
         rows=pl.col("good") + pl.col("quarantined"),
@@ -221,45 +333,95 @@ def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
 def _quarantine(faulty: pl.DataFrame) -> pl.DataFrame:
     """Listed with reason; of the forgotten not even a hash is kept."""
     forgotten = pl.col("fault") == "forgotten"
-    listed = pl.when(forgotten).then(pl.lit([], pl.List(pl.String))).otherwise("subjects").alias("subjects")
+    listed = (
+        pl.when(forgotten)
+        .then(pl.lit([], pl.List(pl.String)))
+        .otherwise("subjects")
+        .alias("subjects")
+    )
     return faulty.with_columns(listed).rename({"fault": "reason"})
 
 
 def _by_user(fresh: pl.DataFrame, target: Store) -> pl.LazyFrame:
-    """Rows in the bucket of their user or, without one, of their ids: there one person's rows meet."""
+    """Rows in the bucket of their user or, without one, of their ids: there one
+    person's rows meet.
+    """
     whose = pl.coalesce("user_id", identity.KEY)
-    slim = ["event_time", "event_time_basis", "received_time", "event_kind", "event", "user_id", "ids", "source"]
+    slim = [
+        "event_time",
+        "event_time_basis",
+        "received_time",
+        "event_kind",
+        "event",
+        "user_id",
+        "ids",
+        "source",
+    ]
     columns = [*slim, "platform", "revenue", "currency", "revenue_usd"]
-    numbers, bucket = activity.numbers(pl.col("properties")), bucket_of(whose, target.n_buckets).alias("bucket")
+    numbers, bucket = (
+        activity.numbers(pl.col("properties")),
+        bucket_of(whose, target.n_buckets).alias("bucket"),
+    )
     return fresh.lazy().select(*columns, numbers, bucket)
 
 
-def _store_people(folder: Path, passes: list[Sequence[int]], target: Store, study: Study, batch_id: str) -> None:
-    """Activity, users, anonymous rows, edges and merges of the staged rows, by bucket of user or ids."""
+def _store_people(
+    folder: Path,
+    passes: list[Sequence[int]],
+    target: Store,
+    study: Study,
+    batch_id: str,
+) -> None:
+    """Activity, users, anonymous rows, edges and merges of the staged rows, by bucket
+    of user or ids.
+    """
     edges, merges = [], []
     zone, currency = study.timezone, study.activity.currency
-    names = activity.commonest_numbers(staging.rows(folder, range(target.n_buckets), "user"))
+    names = activity.commonest_numbers(
+        staging.rows(folder, range(target.n_buckets), "user")
+    )
     for buckets in passes:
         rows = staging.rows(folder, buckets, "user")
         tables = {
-            "activity": (activity.from_events(rows, zone, currency, names), pl.col("user_id")),
+            "activity": (
+                activity.from_events(rows, zone, currency, names),
+                pl.col("user_id"),
+            ),
             "users": (activity.users_from_events(rows, zone), pl.col("user_id")),
-            "anonymous": (activity.anonymous_from_events(rows, zone, currency, names), identity.KEY),
+            "anonymous": (
+                activity.anonymous_from_events(rows, zone, currency, names),
+                identity.KEY,
+            ),
         }
         for table, (frame, whose) in tables.items():
-            bucketed = frame.with_columns(bucket_of(whose, target.n_buckets).alias("bucket"))
+            bucketed = frame.with_columns(
+                bucket_of(whose, target.n_buckets).alias("bucket")
+            )
             store.write_batch(target, table, batch_id, bucketed.collect())
         edges.append(identity.edges_from_events(rows).collect())
         merges.append(identity.merges_from_events(rows).collect())
-    store.write_batch(target, "edges", batch_id, identity.news(pl.concat(edges), target))
+    store.write_batch(
+        target, "edges", batch_id, identity.news(pl.concat(edges), target)
+    )
     store.write_batch(target, "merges", batch_id, pl.concat(merges).unique())
 
 
 def _commit(target: Store, study: Study, batch_id: str) -> Store:
-    # Coverage and identity are judged on everything, this batch included, before the batch becomes visible.
+    # Coverage and identity are judged on everything, this batch included, before the
+    # batch becomes visible.
     seen = replace(target, batches=(*target.batches, batch_id))
     volume = store.scan(seen, "volume").collect()
-    covered, first = coverage.covered_until(volume, study), min(volume["date"], default=None)
-    done = replace(seen, covered_until=covered, first_date=first, adopted=identity.adopt(seen, study, batch_id))
-    store.commit(done)  # what it replaces stays until the next ingest: somebody may be reading it
+    covered, first = (
+        coverage.covered_until(volume, study),
+        min(volume["date"], default=None),
+    )
+    done = replace(
+        seen,
+        covered_until=covered,
+        first_date=first,
+        adopted=identity.adopt(seen, study, batch_id),
+    )
+    store.commit(
+        done
+    )  # what it replaces stays until the next ingest: somebody may be reading it
     return done

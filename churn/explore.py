@@ -1,4 +1,6 @@
-"""What an analyst looks at before saying what churn means: retention, and who comes back after silence."""
+"""What an analyst looks at before saying what churn means: retention, and who comes
+back after silence.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -13,21 +15,32 @@ from churn.study import Study
 
 
 def retention(target: Store, study: Study) -> pl.DataFrame:
-    """Share of each cohort active n months after first seen: cohort (first of month), period, share, n_users.
+    """Share of each cohort active n months after first seen: cohort (first of month),
+    period, share, n_users.
 
     The last month counts only if it is covered to its end.
     """
     rows, users = snapshots.tables(target, study)
-    first = users.group_by("user_id").agg(pl.col("first_date").min().dt.truncate("1mo").alias("cohort"))
+    first = users.group_by("user_id").agg(
+        pl.col("first_date").min().dt.truncate("1mo").alias("cohort")
+    )
     end = snapshots.covered_end(target)
     whole = pl.col("month").dt.offset_by("1mo") <= end
-    months = _active_days(rows, study).with_columns(pl.col("date").dt.truncate("1mo").alias("month")).filter(whole)
+    months = (
+        _active_days(rows, study)
+        .with_columns(pl.col("date").dt.truncate("1mo").alias("month"))
+        .filter(whole)
+    )
     period = (_months("month") - _months("cohort")).alias("period")
     active = (
-        months.join(first, on="user_id").group_by("cohort", period).agg(pl.col("user_id").n_unique().alias("active"))
+        months.join(first, on="user_id")
+        .group_by("cohort", period)
+        .agg(pl.col("user_id").n_unique().alias("active"))
     )
     sizes = first.group_by("cohort").agg(n_users=pl.len())
-    table = active.join(sizes, on="cohort").with_columns(share=pl.col("active") / pl.col("n_users"))
+    table = active.join(sizes, on="cohort").with_columns(
+        share=pl.col("active") / pl.col("n_users")
+    )
     return (
         table.filter(pl.col("period") >= 0)
         .select("cohort", "period", "share", "n_users")
@@ -41,32 +54,51 @@ def _months(name: str) -> pl.Expr:
 
 
 def _active_days(rows: pl.LazyFrame, study: Study) -> pl.LazyFrame:
-    return rows.filter(is_active(study.activity.counts_as_active)).select("user_id", "date").unique()
+    return (
+        rows.filter(is_active(study.activity.counts_as_active))
+        .select("user_id", "date")
+        .unique()
+    )
 
 
 def return_curve(target: Store, study: Study) -> pl.DataFrame:
-    """Share of silences of n days that still end with a return: silence_days, n_at_risk, return_rate.
+    """Share of silences of n days that still end with a return: silence_days,
+    n_at_risk, return_rate.
 
-    A silence starts after each active day and ends with the next one or is cut off by the end of the data, so returns
-    that are yet to come are not taken for losses (Kaplan-Meier). "Still" means within the longest silence that at least
-    50 silences reached.
+    A silence starts after each active day and ends with the next one or is cut off by
+    the end of the data, so returns that are yet to come are not taken for losses
+    (Kaplan-Meier). "Still" means within the longest silence that at least 50 silences
+    reached.
     """
     rows, _ = snapshots.tables(target, study)
     last = snapshots.covered_end(target) - timedelta(days=1)
-    days = _active_days(rows, study).filter(pl.col("date") <= last).sort("user_id", "date")
+    days = (
+        _active_days(rows, study).filter(pl.col("date") <= last).sort("user_id", "date")
+    )
     gap = (pl.col("date").shift(-1).over("user_id") - pl.col("date")).dt.total_days()
     waited = (pl.lit(last) - pl.col("date")).dt.total_days()
-    lengths = days.select(back=gap.is_not_null(), length=pl.coalesce(gap, waited)).group_by("length")
+    lengths = days.select(
+        back=gap.is_not_null(), length=pl.coalesce(gap, waited)
+    ).group_by("length")
     counts = lengths.agg(back=pl.col("back").mean(), n=pl.len()).collect()
     length, back, n = (counts[name].to_numpy() for name in ("length", "back", "n"))
     length, at_risk, away = definitions.kaplan_meier(length, back, n[None])
-    curve = pl.DataFrame({"silence_days": length, "n_at_risk": at_risk[0], "away": away[0]})
-    curve = curve.filter((pl.col("n_at_risk") >= definitions.MIN_AT_RISK) & (pl.col("silence_days") > 0))
-    return curve.select("silence_days", "n_at_risk", return_rate=1 - pl.col("away").last() / pl.col("away"))
+    curve = pl.DataFrame(
+        {"silence_days": length, "n_at_risk": at_risk[0], "away": away[0]}
+    )
+    curve = curve.filter(
+        (pl.col("n_at_risk") >= definitions.MIN_AT_RISK) & (pl.col("silence_days") > 0)
+    )
+    return curve.select(
+        "silence_days",
+        "n_at_risk",
+        return_rate=1 - pl.col("away").last() / pl.col("away"),
+    )
 
 
 def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:
-    """The shortest silence after which fewer than ``max_return_rate`` still return; null if none is that short.
+    """The shortest silence after which fewer than ``max_return_rate`` still return;
+    null if none is that short.
 
     >>> shortest_horizon(pl.DataFrame({"silence_days": [1, 2], "return_rate": [0.5, 0.05]}), 0.1)
     2
@@ -80,14 +112,19 @@ def advice(curve: pl.DataFrame, study: Study, max_return_rate: float) -> str:
     horizon = shortest_horizon(curve, max_return_rate)
     ours = study.windows.horizon_days
     rates = curve.filter(pl.col("silence_days") <= ours)["return_rate"]
-    now = f"After the study's {ours} days {rates[-1]:.0%} still return." if len(rates) else ""
+    now = (
+        f"After the study's {ours} days {rates[-1]:.0%} still return."
+        if len(rates)
+        else ""
+    )
     if horizon is None:
         return f"After no silence seen here do fewer than {max_return_rate:.0%} still return. {now}"
     return f"After {horizon} days of silence fewer than {max_return_rate:.0%} still return. {now}"
 
 
 def definition(table: pl.DataFrame, study: Study, rule: Rule) -> str:
-    """The chosen definition in a sentence with its lines for churn.toml, or that none fits and what the nearest misses.
+    """The chosen definition in a sentence with its lines for churn.toml, or that none
+    fits and what the nearest misses.
 
     ``table`` is that of ``definitions.compare``.
     """
@@ -103,7 +140,11 @@ def definition(table: pl.DataFrame, study: Study, rule: Rule) -> str:
 def _chosen(row: dict[str, Any], table: pl.DataFrame, study: Study) -> str:
     horizon, eligible = row["horizon_days"], row["eligible_days"]
     same = table.filter(pl.col("horizon_days") == horizon)["chosen_rate"].sum()
-    longer = {"observation_days": eligible} if eligible > study.windows.observation_days else {}
+    longer = (
+        {"observation_days": eligible}
+        if eligible > study.windows.observation_days
+        else {}
+    )
     lines = {**longer, "eligible_days": eligible, "horizon_days": horizon}
     return (
         f"Judge who was active in the last {eligible} days and call it churn if the next {horizon} bring no activity:"
@@ -111,12 +152,21 @@ def _chosen(row: dict[str, Any], table: pl.DataFrame, study: Study) -> str:
         f" an AUC of {row['auc']:.2f} and is {row['head_start_days']} days ahead of the silence. With the users drawn"
         f" anew the rule chooses this horizon in {same:.0%} of draws, this very definition in"
         f" {row['chosen_rate']:.0%}.\n\n"
-        + "\n".join(["```toml", "[windows]", *(f"{name} = {days}" for name, days in lines.items()), "```"])
+        + "\n".join(
+            [
+                "```toml",
+                "[windows]",
+                *(f"{name} = {days}" for name, days in lines.items()),
+                "```",
+            ]
+        )
     )
 
 
 def _nearest(table: pl.DataFrame, rule: Rule) -> str:
-    near = table.sort(pl.col("misses").str.count_matches(","), "return_rate", "horizon_days").row(0, named=True)
+    near = table.sort(
+        pl.col("misses").str.count_matches(","), "return_rate", "horizon_days"
+    ).row(0, named=True)
     wanted = {
         "return rate": f"{near['return_rate']:.1%} of the churned come back anyway (limit {rule.max_return_rate:.0%})",
         "churn rate": f"{near['churn_rate']:.1%} churn (not {rule.min_churn_rate:.0%} to {rule.max_churn_rate:.0%})",
@@ -125,7 +175,11 @@ def _nearest(table: pl.DataFrame, rule: Rule) -> str:
     }
     missed = " and ".join(wanted[what] for what in near["misses"].split(", "))
     judged = table["horizon_days"].to_list()
-    longer = " (this log can't judge longer ones)" if max(judged) < max(definitions.HORIZONS) else ""
+    longer = (
+        " (this log can't judge longer ones)"
+        if max(judged) < max(definitions.HORIZONS)
+        else ""
+    )
     return (
         f"No definition with a horizon of up to {max(judged)} days fits{longer}. The nearest, active in the last"
         f" {near['eligible_days']} and not in the next {near['horizon_days']}: {missed}. With the users drawn anew some"

@@ -1,9 +1,11 @@
-"""Erase people everywhere: event log, activity, scores, quarantine and ledger; only salted hashes stay, as tombstones.
+"""Erase people everywhere: event log, activity, scores, quarantine and ledger; only
+salted hashes stay, as tombstones.
 
-A person is their user ids and every id that is theirs alone. Tombstones become visible first and every file is then
-replaced on its own, so an erasure that was interrupted is finished by the next command that writes to the store; rows
-of the erased are dropped whenever old extracts are read again. What Braze was told is taken back by a null write with
-the next export.
+A person is their user ids and every id that is theirs alone. Tombstones become visible
+first and every file is then replaced on its own, so an erasure that was interrupted is
+finished by the next command that writes to the store; rows of the erased are dropped
+whenever old extracts are read again. What Braze was told is taken back by a null write
+with the next export.
 """
 
 import hashlib
@@ -34,18 +36,30 @@ TYPES = {
     "email": "email",
     "phone": "phone",
 }
-"""Identity types of an OpenDSR request by our id types; others are taken by their own name, such as appsflyer_id."""
+"""Identity types of an OpenDSR request by our id types; others are taken by their own
+name, such as appsflyer_id.
+"""
 
-HASHES: dict[str, Callable[[bytes], Any]] = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "md5": hashlib.md5}
-LOWER = ("idfa", "idfv", "gaid", "android_id", "email")  # stored in lower case, since vendors differ
+HASHES: dict[str, Callable[[bytes], Any]] = {
+    "sha256": hashlib.sha256,
+    "sha1": hashlib.sha1,
+    "md5": hashlib.md5,
+}
+LOWER = (
+    "idfa",
+    "idfv",
+    "gaid",
+    "android_id",
+    "email",
+)  # stored in lower case, since vendors differ
 
 
 @dataclass(frozen=True)
 class Forgotten:
     """What an erasure did.
 
-    People known to us, rows erased by table, null writes that wait for the next export, and named ids that were left
-    since others use them too.
+    People known to us, rows erased by table, null writes that wait for the next export,
+    and named ids that were left since others use them too.
     """
 
     n_people: int
@@ -57,15 +71,18 @@ class Forgotten:
 def forget(study: Study, who: Sequence[str], by_vendors: bool = False) -> Forgotten:
     """Erase everybody named, and the ids that are theirs alone.
 
-    ``who``: user ids, "type:value" of the id types in the log, or paths of OpenDSR requests; ``by_vendors`` adds those
-    whose erasure a vendor's rows report. Raises InputError where nobody is named.
+    ``who``: user ids, "type:value" of the id types in the log, or paths of OpenDSR
+    requests; ``by_vendors`` adds those whose erasure a vendor's rows report. Raises
+    InputError where nobody is named.
     """
     with exclusively(study) as target:
         kinds = {tag.split(":", 1)[0] for tag in _known_tags(target)}
         tags = [tag for name in who for tag in _named(name, kinds, target)]
         tags += requested(target) if by_vendors else []
         if not tags:
-            raise InputError("nobody is named: give user ids, an OpenDSR REQUEST.json, or --requested")
+            raise InputError(
+                "nobody is named: give user ids, an OpenDSR REQUEST.json, or --requested"
+            )
         users, ids, n_shared = _person(target, tags)
         # The ledger first, while the log still knows how Braze calls them.
         waiting = export.forget(study, lambda kind: _identifiers(target, kind, users))
@@ -82,31 +99,62 @@ def _named(name: str, kinds: set[str], target: Store) -> list[str]:
 
 
 def requested(target: Store) -> list[str]:
-    """Everybody whose erasure a vendor's own rows report: user ids, and ids of rows without a user."""
-    rows = store.scan(target, "events").filter(pl.col("event_kind") == "erasure").select("user_id", "ids").collect()
+    """Everybody whose erasure a vendor's own rows report: user ids, and ids of rows
+    without a user.
+    """
+    rows = (
+        store.scan(target, "events")
+        .filter(pl.col("event_kind") == "erasure")
+        .select("user_id", "ids")
+        .collect()
+    )
     users = [privacy.USER + user for user in rows["user_id"].drop_nulls()]
-    return sorted({*users, *rows.filter(pl.col("user_id").is_null())["ids"].explode().drop_nulls()})
+    return sorted(
+        {
+            *users,
+            *rows.filter(pl.col("user_id").is_null())["ids"].explode().drop_nulls(),
+        }
+    )
 
 
 def opted_out(target: Store, study: Study) -> list[str]:
-    """Identifiers of the users whose erasure a vendor reports and who aren't erased yet: Braze gets null for them."""
+    """Identifiers of the users whose erasure a vendor reports and who aren't erased
+    yet: Braze gets null for them.
+    """
     return _identifiers(target, study.braze.kind, _person(target, requested(target))[0])
 
 
 def read_request(file: Path, target: Store) -> list[str]:
-    """The people an OpenDSR request asks to erase, as "type:value"; hashed identities are looked up among known ids.
+    """The people an OpenDSR request asks to erase, as "type:value"; hashed identities
+    are looked up among known ids.
 
     Raises InputError for a file that is no erasure request.
     """
     try:
         request = json.loads(file.read_text("utf-8"))
-        kind, identities = request["subject_request_type"], request["subject_identities"]
-        asked = [(i["identity_type"], i["identity_value"], i.get("identity_format", "raw")) for i in identities]
+        kind, identities = (
+            request["subject_request_type"],
+            request["subject_identities"],
+        )
+        asked = [
+            (i["identity_type"], i["identity_value"], i.get("identity_format", "raw"))
+            for i in identities
+        ]
     except (OSError, UnicodeError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is no OpenDSR request ({type(error).__name__}: {error})") from None
+        raise InputError(
+            f"{file} is no OpenDSR request ({type(error).__name__}: {error})"
+        ) from None
     if kind != "erasure" or not asked:
-        raise InputError(f"{file} asks for {kind} of {len(asked)} identities; only erasure is done here")
-    return sorted({tag for kind, value, form in asked for tag in _tags(str(kind), str(value), str(form), file, target)})
+        raise InputError(
+            f"{file} asks for {kind} of {len(asked)} identities; only erasure is done here"
+        )
+    return sorted(
+        {
+            tag
+            for kind, value, form in asked
+            for tag in _tags(str(kind), str(value), str(form), file, target)
+        }
+    )
 
 
 def _tags(kind: str, value: str, form: str, file: Path, target: Store) -> list[str]:
@@ -114,25 +162,56 @@ def _tags(kind: str, value: str, form: str, file: Path, target: Store) -> list[s
     if form == "raw":
         return [f"{ours}:{value.lower() if ours in LOWER else value}"]
     if form not in HASHES:
-        raise InputError(f"{file}: identity_format {form!r} unknown; there are raw, {', '.join(HASHES)}")
-    known = {tag.split(":", 1)[1] for tag in _known_tags(target) if tag.startswith(f"{ours}:")}
-    return [f"{ours}:{v}" for v in known if HASHES[form](v.encode()).hexdigest() == value.lower()]
+        raise InputError(
+            f"{file}: identity_format {form!r} unknown; there are raw, {', '.join(HASHES)}"
+        )
+    known = {
+        tag.split(":", 1)[1]
+        for tag in _known_tags(target)
+        if tag.startswith(f"{ours}:")
+    }
+    return [
+        f"{ours}:{v}"
+        for v in known
+        if HASHES[form](v.encode()).hexdigest() == value.lower()
+    ]
 
 
 def _known_tags(target: Store) -> Iterable[str]:
-    users = store.scan(target, "users").select(privacy.USER + pl.col("user_id").unique()).collect().to_series()
-    ids = store.scan(target, "edges").select(pl.col("id").unique()).collect().to_series()
+    users = (
+        store.scan(target, "users")
+        .select(privacy.USER + pl.col("user_id").unique())
+        .collect()
+        .to_series()
+    )
+    ids = (
+        store.scan(target, "edges").select(pl.col("id").unique()).collect().to_series()
+    )
     return [
         *users,
         *ids,
-        *store.scan(target, "anonymous").select(pl.col("ids").explode().unique()).collect().to_series().drop_nulls(),
+        *store.scan(target, "anonymous")
+        .select(pl.col("ids").explode().unique())
+        .collect()
+        .to_series()
+        .drop_nulls(),
     ]
 
 
 def _person(target: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]:
-    """User ids and other ids of everybody named, and how many named ids are left, since somebody else uses them."""
-    edges = store.scan(target, "edges").filter(~identity.is_forgotten()).select("id", "user_id").unique().collect()
-    users = {tag.removeprefix(privacy.USER) for tag in tags if tag.startswith(privacy.USER)}
+    """User ids and other ids of everybody named, and how many named ids are left, since
+    somebody else uses them.
+    """
+    edges = (
+        store.scan(target, "edges")
+        .filter(~identity.is_forgotten())
+        .select("id", "user_id")
+        .unique()
+        .collect()
+    )
+    users = {
+        tag.removeprefix(privacy.USER) for tag in tags if tag.startswith(privacy.USER)
+    }
     named = {tag for tag in tags if not tag.startswith(privacy.USER)}
     alone = edges.filter(pl.col("user_id").n_unique().over("id") == 1)
     users |= set(alone.filter(pl.col("id").is_in(named))["user_id"])
@@ -145,11 +224,18 @@ def _person(target: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int
 
 
 def _with_devices(target: Store, ids: set[str], others: set[str]) -> set[str]:
-    """Ids that stand beside one of these in rows without a user, and so on, but nobody else's."""
+    """Ids that stand beside one of these in rows without a user, and so on, but nobody
+    else's.
+    """
     devices = store.scan(target, "anonymous").select("ids").unique().collect()
     while True:
         beside = (
-            set(devices.filter(pl.col("ids").list.set_intersection(list(ids)).list.len() > 0)["ids"].explode()) - others
+            set(
+                devices.filter(
+                    pl.col("ids").list.set_intersection(list(ids)).list.len() > 0
+                )["ids"].explode()
+            )
+            - others
         )
         if beside <= ids:
             return ids
@@ -164,13 +250,20 @@ def _identifiers(target: Store, kind: str, users: set[str]) -> list[str]:
     edges = store.scan(target, "edges").filter(
         pl.col("user_id").is_in(users) & pl.col("id").str.starts_with(f"{kind}:")
     )
-    return edges.select(pl.col("id").str.strip_prefix(f"{kind}:").unique()).collect().to_series().to_list()
+    return (
+        edges.select(pl.col("id").str.strip_prefix(f"{kind}:").unique())
+        .collect()
+        .to_series()
+        .to_list()
+    )
 
 
 def _remember(target: Store, tags: Sequence[str]) -> Store:
     """Make the tombstones visible, and that files are yet to be cleaned of them."""
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
-    store.write_batch(target, "tombstones", batch_id, privacy.tombstones(target.salt, tags))
+    store.write_batch(
+        target, "tombstones", batch_id, privacy.tombstones(target.salt, tags)
+    )
     erasing = replace(target, batches=(*target.batches, batch_id), erasing=True)
     store.commit(erasing)
     return erasing

@@ -1,4 +1,6 @@
-"""Gates: is this data, are these scores, fit to be sent? Each says what it saw as one finding."""
+"""Gates: is this data, are these scores, fit to be sent? Each says what it saw as one
+finding.
+"""
 
 from datetime import date
 from typing import Any
@@ -15,12 +17,19 @@ from churn.tables import Findings
 
 RECENT_WEEKS = 4  # before the newest ingest, whose files are looked at
 MIN_ROWS = 100  # of an ingest, below which its copies are not looked at
-REPORT_LIMITS = (200_000, 1_000_000)  # rows at which AppsFlyer cuts a raw-data report off
+REPORT_LIMITS = (
+    200_000,
+    1_000_000,
+)  # rows at which AppsFlyer cuts a raw-data report off
 
 
-def check(target: Store, study: Study, cutoff: date, scores: pl.DataFrame, model: Model) -> pl.DataFrame:
+def check(
+    target: Store, study: Study, cutoff: date, scores: pl.DataFrame, model: Model
+) -> pl.DataFrame:
     """Every gate's finding for one cutoff; see ``tables.Findings``."""
-    volume, tally, files = (store.scan(target, table).collect() for table in ("volume", "tally", "files"))
+    volume, tally, files = (
+        store.scan(target, table).collect() for table in ("volume", "tally", "files")
+    )
     found = [
         *data(volume, tally, files, study, cutoff),
         score_shift(study, cutoff, scores, model),
@@ -31,9 +40,15 @@ def check(target: Store, study: Study, cutoff: date, scores: pl.DataFrame, model
 
 
 def data(
-    volume: pl.DataFrame, tally: pl.DataFrame, files: pl.DataFrame, study: Study, cutoff: date
+    volume: pl.DataFrame,
+    tally: pl.DataFrame,
+    files: pl.DataFrame,
+    study: Study,
+    cutoff: date,
 ) -> list[dict[str, Any]]:
-    """The findings about the log alone: of events before the cutoff, and of those only what was known before it."""
+    """The findings about the log alone: of events before the cutoff, and of those only
+    what was known before it.
+    """
     known = volume.filter(known_before(pl.lit(cutoff)))
     counted = tally.filter(pl.col("date") < cutoff)
     days = daily_gates.day_ratios(known, study, cutoff)
@@ -52,34 +67,74 @@ def data(
 
 
 def truncated_report(files: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
-    """Fails if an AppsFlyer file of the last weeks has exactly as many rows as a report can have: the rest is lost."""
-    extracts = [extract.path for extract in study.extracts if extract.source == "appsflyer"]
-    recent = pl.col("ingested_at") >= pl.col("ingested_at").max() - pl.duration(weeks=RECENT_WEEKS)
-    cut = files.filter(recent & pl.col("extract").is_in(extracts) & pl.col("rows").is_in(REPORT_LIMITS))
+    """Fails if an AppsFlyer file of the last weeks has exactly as many rows as a report
+    can have: the rest is lost.
+    """
+    extracts = [
+        extract.path for extract in study.extracts if extract.source == "appsflyer"
+    ]
+    recent = pl.col("ingested_at") >= pl.col("ingested_at").max() - pl.duration(
+        weeks=RECENT_WEEKS
+    )
+    cut = files.filter(
+        recent & pl.col("extract").is_in(extracts) & pl.col("rows").is_in(REPORT_LIMITS)
+    )
     cases = [
         (address, str(at.date()), f"exactly {rows:,} rows")
-        for address, at, rows in cut.select("address", "ingested_at", "rows").sort("address").iter_rows()
+        for address, at, rows in cut.select("address", "ingested_at", "rows")
+        .sort("address")
+        .iter_rows()
     ]
     cure = "AppsFlyer cuts reports off there: fetch the period in shorter ones and ingest them"
-    return verdict(cutoff, "truncated_report", cases, "fewer rows than the limit", cure, "no report was cut off")
+    return verdict(
+        cutoff,
+        "truncated_report",
+        cases,
+        "fewer rows than the limit",
+        cure,
+        "no report was cut off",
+    )
 
 
 def duplicate_rows(files: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
-    """Fails if many rows of the newest ingest are copies of others in it: a report delivered twice."""
+    """Fails if many rows of the newest ingest are copies of others in it: a report
+    delivered twice.
+    """
     limit = study.gates.max_copy_rate
-    newest = files.filter(pl.col("ingested_at") == pl.col("ingested_at").max()).sort("copies", "address")
-    counts = newest.group_by("extract").agg(pl.col("ingested_at", "address").last(), pl.col("copies", "rows").sum())
-    copied = counts.filter(pl.col("rows") >= MIN_ROWS, pl.col("copies") > limit * pl.col("rows")).sort("extract")
+    newest = files.filter(pl.col("ingested_at") == pl.col("ingested_at").max()).sort(
+        "copies", "address"
+    )
+    counts = newest.group_by("extract").agg(
+        pl.col("ingested_at", "address").last(), pl.col("copies", "rows").sum()
+    )
+    copied = counts.filter(
+        pl.col("rows") >= MIN_ROWS, pl.col("copies") > limit * pl.col("rows")
+    ).sort("extract")
     cases = [
-        (extract, str(at.date()), f"{copies:,} of {rows:,} rows are copies, most of them in {address}")
+        (
+            extract,
+            str(at.date()),
+            f"{copies:,} of {rows:,} rows are copies, most of them in {address}",
+        )
         for extract, at, address, copies, rows in copied.iter_rows()
     ]
     cure = "Look for a report delivered twice; if reports overlap on purpose, raise max_copy_rate"
-    return verdict(cutoff, "duplicate_rows", cases, f"at most {limit:.0%} copies", cure, "few or no rows are copies")
+    return verdict(
+        cutoff,
+        "duplicate_rows",
+        cases,
+        f"at most {limit:.0%} copies",
+        cure,
+        "few or no rows are copies",
+    )
 
 
-def score_shift(study: Study, cutoff: date, scores: pl.DataFrame, model: Model) -> dict[str, Any]:
-    """Fails if the mean probability is far from the churn rate the model was trained on."""
+def score_shift(
+    study: Study, cutoff: date, scores: pl.DataFrame, model: Model
+) -> dict[str, Any]:
+    """Fails if the mean probability is far from the churn rate the model was trained
+    on.
+    """
     mean = float(scores["probability"].to_numpy().mean())
     shift = abs(mean - model.churn_rate)
     passed = shift <= study.gates.max_score_shift and not scores.is_empty()
@@ -90,25 +145,47 @@ def score_shift(study: Study, cutoff: date, scores: pl.DataFrame, model: Model) 
         "training: look for missing events, or train again"
     )
     limit = f"within {study.gates.max_score_shift:.0%} of {model.churn_rate:.1%}"
-    return finding(cutoff, "score_shift", passed, sentence, expected=limit, seen=f"{mean:.1%}")
+    return finding(
+        cutoff, "score_shift", passed, sentence, expected=limit, seen=f"{mean:.1%}"
+    )
 
 
 def calibrated(study: Study, cutoff: date, model: Model) -> dict[str, Any]:
-    """Fails if the newest outcomes known in training show the level of the probabilities to be off for sure."""
+    """Fails if the newest outcomes known in training show the level of the
+    probabilities to be off for sure.
+    """
     low, high = model.calibration or (float("nan"), float("nan"))
-    return finding(cutoff, **calibration.calibration_finding(low, high, study.gates.max_calibration_shift))
+    return finding(
+        cutoff,
+        **calibration.calibration_finding(low, high, study.gates.max_calibration_shift),
+    )
 
 
 def match_rate(target: Store, study: Study, scores: pl.DataFrame) -> dict[str, Any]:
-    """Fails if too few scored users have an identifier by which Braze knows them, and no other user."""
-    n, n_matched, n_shared = identity.match_report(target, study, scores).select("n", "n_matched", "n_shared").row(0)
+    """Fails if too few scored users have an identifier by which Braze knows them, and
+    no other user.
+    """
+    n, n_matched, n_shared = (
+        identity.match_report(target, study, scores)
+        .select("n", "n_matched", "n_shared")
+        .row(0)
+    )
     rate, limit = n_matched / n if n else 0.0, study.gates.min_match_rate
     sentence = (
         f"{n_matched} of {n} scored users ({rate:.1%}) have an identifier ({study.braze.kind}) that Braze knows; "
         f"{n_shared} share theirs with others"
     )
-    cure = "" if rate >= limit else "; is identifier the right one, and do the extracts carry it?"
+    cure = (
+        ""
+        if rate >= limit
+        else "; is identifier the right one, and do the extracts carry it?"
+    )
     expected = f"at least {limit:.0%}"
     return finding(
-        scores["cutoff"][0], "match_rate", rate >= limit, sentence + cure, expected=expected, seen=f"{rate:.1%}"
+        scores["cutoff"][0],
+        "match_rate",
+        rate >= limit,
+        sentence + cure,
+        expected=expected,
+        seen=f"{rate:.1%}",
     )

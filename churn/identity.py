@@ -1,9 +1,10 @@
 """One person per person: which user an id was known to be, and from when.
 
-Rows that carry both an id and a user make an edge, learned once the event has happened and was received. A row without
-a user counts for the user of its ids, from the moment the edge was known: history is adopted, never rewritten. A device
-on which a second user is seen stays the first one's until that day; from then on its anonymous rows are nobody's. So an
-edge learned later changes nothing that was known before.
+Rows that carry both an id and a user make an edge, learned once the event has happened
+and was received. A row without a user counts for the user of its ids, from the moment
+the edge was known: history is adopted, never rewritten. A device on which a second user
+is seen stays the first one's until that day; from then on its anonymous rows are
+nobody's. So an edge learned later changes nothing that was known before.
 """
 
 from collections.abc import Sequence
@@ -26,18 +27,32 @@ KEY = pl.col("ids").list.join("\x1f").alias("key")
 
 
 def edges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Every (source, id, user) that rows carry, with the earliest moment it was learned."""
-    both = events.filter(pl.col("user_id").is_not_null() & (pl.col("event_kind") != "merge"))
+    """Every (source, id, user) that rows carry, with the earliest moment it was
+    learned.
+    """
+    both = events.filter(
+        pl.col("user_id").is_not_null() & (pl.col("event_kind") != "merge")
+    )
     learned = pl.max_horizontal("event_time", "received_time").min().alias("learned_at")
     by_device = activity.usable(both).group_by("source", "ids", "user_id").agg(learned)
     single = by_device.explode("ids", empty_as_null=False).rename({"ids": "id"})
-    return single.group_by("source", "id", "user_id").agg(pl.col("learned_at").min()).select(Edges.column_names())
+    return (
+        single.group_by("source", "id", "user_id")
+        .agg(pl.col("learned_at").min())
+        .select(Edges.column_names())
+    )
 
 
 def merges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
     """Every id that a vendor declared to be another one."""
-    kept = pl.col("ids").list.eval(pl.element().filter(pl.element().str.split(":").list.first().is_in(MERGED)))
-    rows = events.filter(pl.col("event_kind") == "merge").with_columns(kept).filter(pl.col("ids").list.len() == 2)
+    kept = pl.col("ids").list.eval(
+        pl.element().filter(pl.element().str.split(":").list.first().is_in(MERGED))
+    )
+    rows = (
+        events.filter(pl.col("event_kind") == "merge")
+        .with_columns(kept)
+        .filter(pl.col("ids").list.len() == 2)
+    )
     return rows.select(
         pl.col("ids").list.first().alias("id"),
         pl.col("ids").list.last().alias("into"),
@@ -49,25 +64,42 @@ def merges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
 def news(edges: pl.DataFrame, target: Store) -> pl.DataFrame:
     """The edges that the store doesn't hold yet, or has learned later."""
     key = ["source", "id", "user_id"]
-    known = store.scan(target, "edges").join(edges.lazy().select(key), on=key, how="semi")
+    known = store.scan(target, "edges").join(
+        edges.lazy().select(key), on=key, how="semi"
+    )
     before = known.group_by(key).agg(before=pl.col("learned_at").min()).collect()
     joined = edges.join(before, on=key, how="left")
-    return joined.filter(pl.col("before").is_null() | (pl.col("learned_at") < pl.col("before"))).drop("before")
+    return joined.filter(
+        pl.col("before").is_null() | (pl.col("learned_at") < pl.col("before"))
+    ).drop("before")
 
 
 def known_users(target: Store) -> pl.DataFrame:
     """Whose each id is, merges applied: id, user_id, learned_at.
 
-    A merge makes an id the user's of the other one, unless it was somebody's already by then.
+    A merge makes an id the user's of the other one, unless it was somebody's already by
+    then.
     """
-    edges = store.scan(target, "edges").group_by("id", "user_id").agg(pl.col("learned_at").min()).collect()
+    edges = (
+        store.scan(target, "edges")
+        .group_by("id", "user_id")
+        .agg(pl.col("learned_at").min())
+        .collect()
+    )
     merges = store.scan(target, "merges").collect()
     ways = pl.concat(
-        [merges.select("id", "into", "learned_at"), merges.select(id="into", into="id", learned_at="learned_at")]
+        [
+            merges.select("id", "into", "learned_at"),
+            merges.select(id="into", into="id", learned_at="learned_at"),
+        ]
     )
     for _ in range(CHAIN if merges.height else 0):
-        through = ways.join(edges.rename({"id": "into", "learned_at": "edge_at"}), on="into")
-        through = through.with_columns(pl.max_horizontal("learned_at", "edge_at").alias("learned_at"))
+        through = ways.join(
+            edges.rename({"id": "into", "learned_at": "edge_at"}), on="into"
+        )
+        through = through.with_columns(
+            pl.max_horizontal("learned_at", "edge_at").alias("learned_at")
+        )
         first = edges.group_by("id").agg(pl.col("learned_at").min().alias("first_at"))
         free = through.join(first, on="id", how="left").filter(
             pl.col("first_at").is_null() | (pl.col("first_at") > pl.col("learned_at"))
@@ -78,31 +110,49 @@ def known_users(target: Store) -> pl.DataFrame:
 
 
 def owners(devices: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Whose each set of ids is: key, user_id, learned_at, and blocked_at, when a second user was learned (or null).
+    """Whose each set of ids is: key, user_id, learned_at, and blocked_at, when a second
+    user was learned (or null).
 
     ``devices`` has a column ``ids``; sets that belong to nobody yet have no row.
     """
-    single = devices.select("ids", KEY).unique("key").explode("ids", empty_as_null=False).rename({"ids": "id"})
-    users = single.join(known, on="id").group_by("key", "user_id").agg(pl.col("learned_at").min())
+    single = (
+        devices.select("ids", KEY)
+        .unique("key")
+        .explode("ids", empty_as_null=False)
+        .rename({"ids": "id"})
+    )
+    users = (
+        single.join(known, on="id")
+        .group_by("key", "user_id")
+        .agg(pl.col("learned_at").min())
+    )
     ordered = users.sort("learned_at", "user_id").group_by("key", maintain_order=True)
     second = pl.col("learned_at").get(1, null_on_oob=True).alias("blocked_at")
     return ordered.agg(pl.col("user_id").first(), pl.col("learned_at").first(), second)
 
 
 def adopt(target: Store, study: Study, batch_id: str) -> tuple[str, ...]:
-    """Write activity and users rows of all anonymous history that has found its user; returns the batch names.
+    """Write activity and users rows of all anonymous history that has found its user;
+    returns the batch names.
 
-    These are the old ones where the batch ``batch_id`` brought neither edges nor merges nor anonymous rows.
+    These are the old ones where the batch ``batch_id`` brought neither edges nor merges
+    nor anonymous rows.
     """
     new = replace(target, batches=(batch_id,))
-    nothing_new = all(_is_empty(new, table) for table in ("edges", "merges", "anonymous"))
+    nothing_new = all(
+        _is_empty(new, table) for table in ("edges", "merges", "anonymous")
+    )
     if nothing_new and _is_empty(target, "merges"):
         return target.adopted
     known = known_users(target)
     names = []
     for number, buckets in enumerate(store.passes(target, _n_anonymous(target))):
-        rows = _adopted(store.scan(target, "anonymous", buckets), known, study.timezone).collect()
-        rows = pl.concat([rows, _renamed(target, rows, known, study, buckets).collect()])
+        rows = _adopted(
+            store.scan(target, "anonymous", buckets), known, study.timezone
+        ).collect()
+        rows = pl.concat(
+            [rows, _renamed(target, rows, known, study, buckets).collect()]
+        )
         if rows.height:
             names.append(f"{batch_id}-adopted-{number:02d}")
             _write(target, rows, names[-1])
@@ -119,86 +169,141 @@ def _n_anonymous(target: Store) -> int:
 
 def _write(target: Store, rows: pl.DataFrame, name: str) -> None:
     bucketed = rows.with_columns(bucket_of("user_id", target.n_buckets).alias("bucket"))
-    store.write_batch(target, "activity", name, bucketed.select("bucket", *ActivityTable.column_names()))
-    seen = bucketed.group_by("bucket", "user_id", "source", "platform", "known_date").agg(
-        pl.col("first_at").min(), pl.col("last_at").max()
+    store.write_batch(
+        target,
+        "activity",
+        name,
+        bucketed.select("bucket", *ActivityTable.column_names()),
     )
-    store.write_batch(target, "users", name, seen.select("bucket", *Users.column_names()))
+    seen = bucketed.group_by(
+        "bucket", "user_id", "source", "platform", "known_date"
+    ).agg(pl.col("first_at").min(), pl.col("last_at").max())
+    store.write_batch(
+        target, "users", name, seen.select("bucket", *Users.column_names())
+    )
 
 
-def _adopted(anonymous: pl.LazyFrame, known: pl.DataFrame, timezone: str) -> pl.LazyFrame:
+def _adopted(
+    anonymous: pl.LazyFrame, known: pl.DataFrame, timezone: str
+) -> pl.LazyFrame:
     whose = (
         owners(anonymous.select("ids").unique().collect(), known)
         .lazy()
         .with_columns(
-            learned=activity.local_date("learned_at", timezone), blocked=activity.local_date("blocked_at", timezone)
+            learned=activity.local_date("learned_at", timezone),
+            blocked=activity.local_date("blocked_at", timezone),
         )
     )
     mine = anonymous.with_columns(KEY).join(whose, on="key").filter(~is_forgotten())
-    return _known_from(mine.filter(pl.col("blocked").is_null() | (pl.col("date") < pl.col("blocked"))))
+    return _known_from(
+        mine.filter(pl.col("blocked").is_null() | (pl.col("date") < pl.col("blocked")))
+    )
 
 
 def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows as known from the later of their own day and ``learned``; the merge itself is nobody else's event."""
+    """Rows as known from the later of their own day and ``learned``; the merge itself
+    is nobody else's event.
+    """
     later = pl.max_horizontal("known_date", "learned").alias("known_date")
     kept = rows.filter(pl.col("kind") != "merge").with_columns(later)
     return kept.select(*ActivityTable.column_names(), "platform")
 
 
 def _renamed(
-    target: Store, adopted: pl.DataFrame, known: pl.DataFrame, study: Study, buckets: Sequence[int]
+    target: Store,
+    adopted: pl.DataFrame,
+    known: pl.DataFrame,
+    study: Study,
+    buckets: Sequence[int],
 ) -> pl.LazyFrame:
-    """Rows of users whose profile was merged into another user's: they count for that one too, once that is known."""
-    renamed = renames(target, known).with_columns(learned=activity.local_date("learned_at", study.timezone))
+    """Rows of users whose profile was merged into another user's: they count for that
+    one too, once that is known.
+    """
+    renamed = renames(target, known).with_columns(
+        learned=activity.local_date("learned_at", study.timezone)
+    )
     own = store.scan(replace(target, adopted=()), "activity", buckets)
-    theirs = pl.concat([own.with_columns(platform=pl.lit(None, pl.String)).select(adopted.columns), adopted.lazy()])
-    rows = theirs.join(renamed.lazy(), left_on="user_id", right_on="was").with_columns(pl.col("now").alias("user_id"))
+    theirs = pl.concat(
+        [
+            own.with_columns(platform=pl.lit(None, pl.String)).select(adopted.columns),
+            adopted.lazy(),
+        ]
+    )
+    rows = theirs.join(renamed.lazy(), left_on="user_id", right_on="was").with_columns(
+        pl.col("now").alias("user_id")
+    )
     return _known_from(rows)
 
 
 def is_forgotten() -> pl.Expr:
-    """True for the stand-in of an erased user: an id that others use too must not become theirs from the start."""
+    """True for the stand-in of an erased user: an id that others use too must not
+    become theirs from the start.
+    """
     return pl.col("user_id").str.starts_with(privacy.FORGOTTEN)
 
 
 def renames(target: Store, known: pl.DataFrame) -> pl.DataFrame:
     """Users whose profile was merged into another user's: was, now, learned_at."""
-    merges = store.scan(target, "merges").filter(pl.col("user_id").is_not_null()).collect()
-    pairs = merges.join(known.rename({"id": "into", "user_id": "now", "learned_at": "edge_at"}), on="into")
+    merges = (
+        store.scan(target, "merges").filter(pl.col("user_id").is_not_null()).collect()
+    )
+    pairs = merges.join(
+        known.rename({"id": "into", "user_id": "now", "learned_at": "edge_at"}),
+        on="into",
+    )
     learned = pl.max_horizontal("learned_at", "edge_at").min().alias("learned_at")
     named = pairs.filter(pl.col("now") != pl.col("user_id")).rename({"user_id": "was"})
     return named.group_by("was", "now").agg(learned)
 
 
 def people(target: Store) -> dict[str, int]:
-    """How many people the log holds: users, and clusters of devices that share an id and have no user."""
-    users = store.scan(target, "users").select(pl.col("user_id").n_unique()).collect().item()
+    """How many people the log holds: users, and clusters of devices that share an id
+    and have no user.
+    """
+    users = (
+        store.scan(target, "users")
+        .select(pl.col("user_id").n_unique())
+        .collect()
+        .item()
+    )
     devices = store.scan(target, "anonymous").select("ids").unique().collect()
-    nobody = devices.with_columns(KEY).join(owners(devices, known_users(target)), on="key", how="anti")
+    nobody = devices.with_columns(KEY).join(
+        owners(devices, known_users(target)), on="key", how="anti"
+    )
     return {"users": int(users), "anonymous": n_clusters(nobody)}
 
 
 def n_clusters(devices: pl.DataFrame) -> int:
-    """Number of groups of devices that share at least one id, directly or through others.
+    """Number of groups of devices that share at least one id, directly or through
+    others.
 
     >>> n_clusters(pl.DataFrame({"ids": [["a:1", "g:7"], ["b:2", "g:7"], ["c:3"]]}))
     2
     """
-    pairs = devices.select("ids").with_row_index("device").explode("ids", empty_as_null=False)
+    pairs = (
+        devices.select("ids")
+        .with_row_index("device")
+        .explode("ids", empty_as_null=False)
+    )
     if pairs.is_empty():
         return 0
     ids = pairs["ids"].rank("dense").to_numpy().astype(np.int64) + devices.height
     n = int(ids.max()) + 1
-    graph = coo_array((np.ones(len(ids)), (pairs["device"].to_numpy(), ids)), shape=(n, n))
+    graph = coo_array(
+        (np.ones(len(ids)), (pairs["device"].to_numpy(), ids)), shape=(n, n)
+    )
     _, labels = connected_components(graph, directed=False)
     return len(np.unique(labels[: devices.height]))
 
 
-def identifiers(target: Store, study: Study, users: pl.Series, cutoff: date) -> pl.DataFrame:
+def identifiers(
+    target: Store, study: Study, users: pl.Series, cutoff: date
+) -> pl.DataFrame:
     """How Braze is to address each user at a cutoff: user_id, identifier, n_sharing.
 
-    The customer's own id is the external id; any other kind is the one learned last before the cutoff. ``identifier``
-    is null where there is none or where several users share it, which ``n_sharing`` tells.
+    The customer's own id is the external id; any other kind is the one learned last
+    before the cutoff. ``identifier`` is null where there is none or where several users
+    share it, which ``n_sharing`` tells.
     """
     asked = pl.DataFrame({"user_id": users}).unique(maintain_order=True)
     if study.braze.identifier == "external_id":
@@ -206,17 +311,34 @@ def identifiers(target: Store, study: Study, users: pl.Series, cutoff: date) -> 
     else:
         prefix = f"{study.braze.alias_label or study.braze.identifier}:"
         before = activity.local_date("learned_at", study.timezone) < cutoff
-        mine = store.scan(target, "edges").filter(pl.col("id").str.starts_with(prefix) & before)
-        newest = mine.sort("learned_at", "id").group_by("user_id").agg(pl.col("id").last()).collect()
+        mine = store.scan(target, "edges").filter(
+            pl.col("id").str.starts_with(prefix) & before
+        )
+        newest = (
+            mine.sort("learned_at", "id")
+            .group_by("user_id")
+            .agg(pl.col("id").last())
+            .collect()
+        )
         value = pl.col("id").str.strip_prefix(prefix).alias("identifier")
-        found = asked.join(newest, on="user_id", how="left", maintain_order="left").select("user_id", value)
-    shared = pl.when(pl.col("identifier").is_not_null()).then(pl.len().over("identifier")).otherwise(0)
+        found = asked.join(
+            newest, on="user_id", how="left", maintain_order="left"
+        ).select("user_id", value)
+    shared = (
+        pl.when(pl.col("identifier").is_not_null())
+        .then(pl.len().over("identifier"))
+        .otherwise(0)
+    )
     marked = found.with_columns(shared.cast(pl.Int64).alias("n_sharing"))
-    return marked.with_columns(pl.when(pl.col("n_sharing") == 1).then("identifier").alias("identifier"))
+    return marked.with_columns(
+        pl.when(pl.col("n_sharing") == 1).then("identifier").alias("identifier")
+    )
 
 
 def known_to_braze(target: Store, study: Study, cutoff: date) -> pl.Series | None:
-    """Users that Braze Currents has named before the cutoff; null where the study has no Currents extract."""
+    """Users that Braze Currents has named before the cutoff; null where the study has
+    no Currents extract.
+    """
     if "currents" not in study.sources:
         return None
     before = activity.local_date("learned_at", study.timezone) < cutoff
@@ -225,10 +347,11 @@ def known_to_braze(target: Store, study: Study, cutoff: date) -> pl.Series | Non
 
 
 def match_report(target: Store, study: Study, scores: pl.DataFrame) -> pl.DataFrame:
-    """Scored users by source and platform: n, n_matched, match_rate, n_shared; first the line over all.
+    """Scored users by source and platform: n, n_matched, match_rate, n_shared; first
+    the line over all.
 
-    A user is matched who has an identifier of the study's kind that no other user shares and, where Currents is among
-    the sources, is known there too.
+    A user is matched who has an identifier of the study's kind that no other user
+    shares and, where Currents is among the sources, is known there too.
     """
     cutoff = scores["cutoff"][0]
     found = identifiers(target, study, scores["user_id"], cutoff)
@@ -236,10 +359,17 @@ def match_report(target: Store, study: Study, scores: pl.DataFrame) -> pl.DataFr
     known = pl.lit(True) if there is None else pl.col("user_id").is_in(there.implode())
     marked = found.with_columns(matched=pl.col("identifier").is_not_null() & known)
     where = store.scan(target, "users").select("user_id", "source", "platform").unique()
-    by = marked.join(where.collect(), on="user_id").with_columns(pl.col("platform").fill_null("not stated"))
-    counts = {"n": pl.col("user_id").n_unique(), "n_matched": pl.col("user_id").filter("matched").n_unique()}
+    by = marked.join(where.collect(), on="user_id").with_columns(
+        pl.col("platform").fill_null("not stated")
+    )
+    counts = {
+        "n": pl.col("user_id").n_unique(),
+        "n_matched": pl.col("user_id").filter("matched").n_unique(),
+    }
     counts["n_shared"] = pl.col("user_id").filter(pl.col("n_sharing") > 1).n_unique()
     parts = by.group_by("source", "platform").agg(**counts).sort("source", "platform")
-    total = marked.select(pl.lit("all").alias("source"), pl.lit("all").alias("platform"), **counts)
+    total = marked.select(
+        pl.lit("all").alias("source"), pl.lit("all").alias("platform"), **counts
+    )
     table = pl.concat([total, parts.select(total.columns)])
     return table.with_columns((pl.col("n_matched") / pl.col("n")).alias("match_rate"))

@@ -13,15 +13,23 @@ from churn.tables import stable_hash
 
 USERS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 ENOUGH = 0.005  # of log loss: what more data must still gain to be worth waiting for
-SCHEMA = {"what": pl.String, "n": pl.Int64, "n_rows": pl.Int64, "auc": pl.Float64, "log_loss": pl.Float64}
+SCHEMA = {
+    "what": pl.String,
+    "n": pl.Int64,
+    "n_rows": pl.Int64,
+    "auc": pl.Float64,
+    "log_loss": pl.Float64,
+}
 EMPTY = pl.DataFrame(schema=SCHEMA)
 
 
 def curve(target: Store, study: Study, newest: date | None = None) -> pl.DataFrame:
-    """Figures at the newest test cutoff, all its users, of models trained on less: what, n, n_rows, auc, log_loss.
+    """Figures at the newest test cutoff, all its users, of models trained on less:
+    what, n, n_rows, auc, log_loss.
 
-    ``users``: nested subsets by the stable hash. ``days of history``: only the newest 1, 2, 4 … training cutoffs,
-    counted from the first day their features look at. Null figures where there is too little to learn from.
+    ``users``: nested subsets by the stable hash. ``days of history``: only the newest
+    1, 2, 4 … training cutoffs, counted from the first day their features look at. Null
+    figures where there is too little to learn from.
     """
     test = newest or snapshots.newest_mature(target, study)
     trains = evaluate.training_cutoffs(target, study, as_of=test)
@@ -49,24 +57,42 @@ def _rows(
     ranked = past.with_columns(stable_hash("user_id").rank("dense").alias("rank"))
     n_users, whole = ranked["user_id"].n_unique(), tested(past)
     counts = [2**k for k in range(len(trains).bit_length()) if 2**k < len(trains)]
-    users = [("users", n, *tested(ranked.filter(pl.col("rank") <= n).drop("rank"))) for n in USERS if n < n_users]
+    users = [
+        ("users", n, *tested(ranked.filter(pl.col("rank") <= n).drop("rank")))
+        for n in USERS
+        if n < n_users
+    ]
     history = [
-        ("days of history", days(trains[-n]), *tested(past.filter(pl.col("cutoff") >= trains[-n]))) for n in counts
+        (
+            "days of history",
+            days(trains[-n]),
+            *tested(past.filter(pl.col("cutoff") >= trains[-n])),
+        )
+        for n in counts
     ]
     full = [("users", n_users, *whole), ("days of history", days(trains[0]), *whole)]
-    return pl.DataFrame([*users, *history, *full], SCHEMA, orient="row").sort("what", "n", descending=[True, False])
+    return pl.DataFrame([*users, *history, *full], SCHEMA, orient="row").sort(
+        "what", "n", descending=[True, False]
+    )
 
 
 def _days(target: Store, study: Study, start: date, test: date) -> int:
-    first = max(start - timedelta(days=study.windows.observation_days), target.first_date or date.min)
+    first = max(
+        start - timedelta(days=study.windows.observation_days),
+        target.first_date or date.min,
+    )
     return (test - first).days
 
 
 def sentence(table: pl.DataFrame) -> str:
-    """From where on more gains less than 0.005 of log loss, or that more may still help."""
+    """From where on more gains less than 0.005 of log loss, or that more may still
+    help.
+    """
     if table.is_empty():
         return "Not run, since it trains a dozen models: `churn run evaluate -p learning_curve=true`."
-    return " ".join(_said(part) for part in table.partition_by("what", maintain_order=True))
+    return " ".join(
+        _said(part) for part in table.partition_by("what", maintain_order=True)
+    )
 
 
 def _said(part: pl.DataFrame) -> str:
@@ -74,7 +100,9 @@ def _said(part: pl.DataFrame) -> str:
     known = part.drop_nulls("log_loss")
     if known.height < 2:
         return f"Too few {what} to say how many are enough."
-    enough = known.filter(pl.col("log_loss") <= pl.col("log_loss").last() + ENOUGH)["n"][0]
+    enough = known.filter(pl.col("log_loss") <= pl.col("log_loss").last() + ENOUGH)[
+        "n"
+    ][0]
     if enough == known["n"][-1]:
         return f"More {what} than the {enough:,} there are may still help."
     return f"{enough:,} {what} are enough: all {known['n'][-1]:,} gain less than {ENOUGH} of log loss over them."

@@ -1,7 +1,8 @@
-"""Figures that say how good probabilities are: per test cutoff, together, with intervals, and against the truth.
+"""Figures that say how good probabilities are: per test cutoff, together, with
+intervals, and against the truth.
 
-``predictions`` everywhere is a frame with user_id, cutoff, churned, model (chosen, recency or another) and
-probability.
+``predictions`` everywhere is a frame with user_id, cutoff, churned, model (chosen,
+recency or another) and probability.
 """
 
 import itertools
@@ -10,7 +11,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    roc_auc_score,
+)
 
 from churn.tables import stable_hash
 
@@ -30,7 +36,8 @@ SHOWN_BY_CUTOFF = ("auc", "log_loss", "brier", "calibration_error", "lift_top_te
 
 
 def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """AUC, average precision, log loss, Brier, calibration error, lift and capture in the top tenth, lift quality.
+    """AUC, average precision, log loss, Brier, calibration error, lift and capture in
+    the top tenth, lift quality.
 
     With only one outcome AUC, average precision and lift quality are NaN.
     """
@@ -41,9 +48,13 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
         "n": len(y),
         "churn_rate": float(y.mean()),
         "auc": float(roc_auc_score(y, p)) if both else float("nan"),
-        "average_precision": float(average_precision_score(y, p)) if both else float("nan"),
+        "average_precision": float(average_precision_score(y, p))
+        if both
+        else float("nan"),
         "log_loss": float(log_loss(y, p, labels=[0, 1])),
-        "brier": float(brier_score_loss(y, p, pos_label=1)) if both else float(np.mean((y - p) ** 2)),
+        "brier": float(brier_score_loss(y, p, pos_label=1))
+        if both
+        else float(np.mean((y - p) ** 2)),
         "calibration_error": calibration_error(y, p),
         "lift_top_tenth": float(y[top].mean() / y.mean()) if y.any() else float("nan"),
         "capture_top_tenth": float(y[top].sum() / y.sum()) if y.any() else float("nan"),
@@ -52,10 +63,12 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
 
 
 def lift_quality(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """How far from random (0) to perfect (1) the model is, averaged over all depths, in two readings of "lift quality".
+    """How far from random (0) to perfect (1) the model is, averaged over all depths, in
+    two readings of "lift quality".
 
-    ``gains``: area under the share of churners found by depth; equals 2 · AUC − 1. ``lift``: the same with that share
-    divided by depth, which gives the small, riskiest groups more weight. Tied users are found at their average pace.
+    ``gains``: area under the share of churners found by depth; equals 2 · AUC − 1.
+    ``lift``: the same with that share divided by depth, which gives the small, riskiest
+    groups more weight. Tied users are found at their average pace.
 
     >>> lift_quality(np.array([1, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.2]))
     {'lift_quality_gains': 1.0, 'lift_quality_lift': 1.0}
@@ -67,33 +80,50 @@ def lift_quality(churned: np.ndarray, probability: np.ndarray) -> dict[str, floa
     model, perfect = _gains(y, np.asarray(probability)), np.minimum(depth / y.mean(), 1)
     area = [float(np.mean(gains) - np.mean(depth)) for gains in (model, perfect)]
     lift = [float(np.mean(gains / depth) - 1) for gains in (model, perfect)]
-    return {"lift_quality_gains": area[0] / area[1], "lift_quality_lift": lift[0] / lift[1]}
+    return {
+        "lift_quality_gains": area[0] / area[1],
+        "lift_quality_lift": lift[0] / lift[1],
+    }
 
 
 def _gains(y: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Share of churners found among the riskiest 1, 2, … n users; shape (n,)."""
     order = np.argsort(-probability, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(probability[order])) + 1, len(y))  # users down to the end of each tie
+    last = np.append(
+        np.flatnonzero(np.diff(probability[order])) + 1, len(y)
+    )  # users down to the end of each tie
     found = np.cumsum(y[order])[last - 1]
-    return np.asarray(np.interp(np.arange(1, len(y) + 1), np.append(0, last), np.append(0, found) / y.sum()))
+    return np.asarray(
+        np.interp(
+            np.arange(1, len(y) + 1), np.append(0, last), np.append(0, found) / y.sum()
+        )
+    )
 
 
 def calibration_error(churned: np.ndarray, probability: np.ndarray) -> float:
-    """Mean distance of predicted and actual churn rate over ten bins of equal size, weighted by size.
+    """Mean distance of predicted and actual churn rate over ten bins of equal size,
+    weighted by size.
 
     >>> round(calibration_error(np.array([0, 1] * 10), np.array([0.5] * 20)), 3)
     0.0
     """
     bins = np.array_split(np.argsort(probability, kind="stable"), N_BINS)
-    gaps = [abs(churned[b].mean() - probability[b].mean()) * len(b) for b in bins if len(b)]
+    gaps = [
+        abs(churned[b].mean() - probability[b].mean()) * len(b) for b in bins if len(b)
+    ]
     return float(sum(gaps) / len(probability))
 
 
 def by_cutoff(predictions: pl.DataFrame) -> pl.DataFrame:
-    """One row of metrics per model and test cutoff, then one per model over all (cutoff null)."""
+    """One row of metrics per model and test cutoff, then one per model over all (cutoff
+    null).
+    """
     groups = predictions.partition_by("model", "cutoff", maintain_order=True)
     pooled = predictions.partition_by("model", maintain_order=True)
-    rows = [{"model": g["model"][0], "cutoff": g["cutoff"][0], **_figures_of(g)} for g in groups]
+    rows = [
+        {"model": g["model"][0], "cutoff": g["cutoff"][0], **_figures_of(g)}
+        for g in groups
+    ]
     rows += [{"model": g["model"][0], "cutoff": None, **_figures_of(g)} for g in pooled]
     return pl.DataFrame(rows, schema_overrides={"cutoff": pl.Date})
 
@@ -102,32 +132,52 @@ def _figures_of(group: pl.DataFrame) -> dict[str, float]:
     return figures(group["churned"].to_numpy(), group["probability"].to_numpy())
 
 
-def intervals(predictions: pl.DataFrame, random_state: int, n_resamples: int = 1000) -> pl.DataFrame:
-    """AUC and log loss of each model over all test cutoffs, and of each less each later one, with 95 % intervals.
+def intervals(
+    predictions: pl.DataFrame, random_state: int, n_resamples: int = 1000
+) -> pl.DataFrame:
+    """AUC and log loss of each model over all test cutoffs, and of each less each later
+    one, with 95 % intervals.
 
-    Columns: figure, model, less (null: the model itself), value, low, high. Paired bootstrap by user: all models are
-    judged on the same drawn users, and a user's rows at several cutoffs go together, since they are not independent.
+    Columns: figure, model, less (null: the model itself), value, low, high. Paired
+    bootstrap by user: all models are judged on the same drawn users, and a user's rows
+    at several cutoffs go together, since they are not independent.
     """
     names = predictions["model"].unique(maintain_order=True).to_list()
-    wide = predictions.pivot("model", index=["user_id", "cutoff", "churned"], values="probability").sort("user_id")
-    user, y = wide["user_id"].rle_id().to_numpy(), wide["churned"].to_numpy().astype(float)
+    wide = predictions.pivot(
+        "model", index=["user_id", "cutoff", "churned"], values="probability"
+    ).sort("user_id")
+    user, y = (
+        wide["user_id"].rle_id().to_numpy(),
+        wide["churned"].to_numpy().astype(float),
+    )
     judges = [_judge(user, y, wide[name].to_numpy()) for name in names]
     rng, n = np.random.default_rng(random_state), int(user[-1]) + 1
     # The first draw is everybody once: the figure itself.
     draws = itertools.chain([np.ones(n)], (_counts(rng, n) for _ in range(n_resamples)))
     drawn = np.array([[judge(counts) for judge in judges] for counts in draws])
-    pairs = [(m, None) for m in range(len(names))] + list(itertools.combinations(range(len(names)), 2))
+    pairs = [(m, None) for m in range(len(names))] + list(
+        itertools.combinations(range(len(names)), 2)
+    )
     rows = [
-        (figure, names[m], None if less is None else names[less], *_span(drawn[:, :, k], m, less))
+        (
+            figure,
+            names[m],
+            None if less is None else names[less],
+            *_span(drawn[:, :, k], m, less),
+        )
         for k, figure in enumerate(("auc", "log_loss"))
         for m, less in pairs
     ]
-    return pl.DataFrame(rows, schema=["figure", "model", "less", "value", "low", "high"], orient="row")
+    return pl.DataFrame(
+        rows, schema=["figure", "model", "less", "value", "low", "high"], orient="row"
+    )
 
 
 def _counts(rng: np.random.Generator, n_users: int) -> np.ndarray:
     """How often each user is drawn: multinomial, in sum as many as there are."""
-    return np.bincount(rng.integers(0, n_users, n_users), minlength=n_users).astype(float)
+    return np.bincount(rng.integers(0, n_users, n_users), minlength=n_users).astype(
+        float
+    )
 
 
 def _span(drawn: np.ndarray, model: int, less: int | None) -> tuple[float, ...]:
@@ -135,11 +185,17 @@ def _span(drawn: np.ndarray, model: int, less: int | None) -> tuple[float, ...]:
     return float(values[0]), *map(float, np.nanquantile(values[1:], [0.025, 0.975]))
 
 
-def _judge(user: np.ndarray, y: np.ndarray, p: np.ndarray) -> Callable[[np.ndarray], tuple[float, float]]:
-    """AUC and log loss as a function of how often each user counts: sorting and logarithms are done once."""
+def _judge(
+    user: np.ndarray, y: np.ndarray, p: np.ndarray
+) -> Callable[[np.ndarray], tuple[float, float]]:
+    """AUC and log loss as a function of how often each user counts: sorting and
+    logarithms are done once.
+    """
     order = np.argsort(p, kind="stable")
     stayer, churner = order[y[order] == 0], order[y[order] == 1]
-    below, upto = (np.searchsorted(p[stayer], p[churner], side) for side in ("left", "right"))
+    below, upto = (
+        np.searchsorted(p[stayer], p[churner], side) for side in ("left", "right")
+    )
     lost, rows = np.bincount(user, _losses(y, p)), np.bincount(user)
     stayer, churner = user[stayer], user[churner]
 
@@ -147,45 +203,66 @@ def _judge(user: np.ndarray, y: np.ndarray, p: np.ndarray) -> Callable[[np.ndarr
         stayed, churned = np.append(0.0, np.cumsum(counts[stayer])), counts[churner]
         pairs = churned.sum() * stayed[-1]
         won = churned @ (stayed[below] + stayed[upto]) / 2  # a tie is half a win
-        return float(won / pairs) if pairs else float("nan"), float(counts @ lost / (counts @ rows))
+        return float(won / pairs) if pairs else float("nan"), float(
+            counts @ lost / (counts @ rows)
+        )
 
     return judged
 
 
 def _losses(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Log loss of each row, in expectation where ``outcome`` is itself a probability."""
+    """Log loss of each row, in expectation where ``outcome`` is itself a
+    probability.
+    """
     p = np.clip(probability, 1e-15, 1 - 1e-15)
     return np.asarray(-(outcome * np.log(p) + (1 - outcome) * np.log(1 - p)))
 
 
 def calibration_table(predictions: pl.DataFrame) -> pl.DataFrame:
     """Ten bins of equal size per model: model, bin, mean_probability, churn_rate, n."""
-    bins = (pl.col("probability").rank("ordinal") - 1).over("model") * N_BINS // pl.len().over("model")
+    bins = (
+        (pl.col("probability").rank("ordinal") - 1).over("model")
+        * N_BINS
+        // pl.len().over("model")
+    )
     return (
         predictions.with_columns(bins.alias("bin"))
         .group_by("model", "bin")
-        .agg(mean_probability=pl.col("probability").mean(), churn_rate=pl.col("churned").mean(), n=pl.len())
+        .agg(
+            mean_probability=pl.col("probability").mean(),
+            churn_rate=pl.col("churned").mean(),
+            n=pl.len(),
+        )
         .sort("model", "bin")
     )
 
 
 def lift_table(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Cumulative gains: model, depth (share of users, riskiest first), capture (share of all churners), at each 2 %."""
+    """Cumulative gains: model, depth (share of users, riskiest first), capture (share
+    of all churners), at each 2 %.
+    """
     ties = stable_hash("user_id")
-    ordered = predictions.sort("model", "probability", ties, "cutoff", descending=[False, True, False, False])
+    ordered = predictions.sort(
+        "model", "probability", ties, "cutoff", descending=[False, True, False, False]
+    )
     fiftieth = (pl.int_range(1, pl.len() + 1) * 50 + pl.len() - 1) // pl.len()
     gains = ordered.with_columns(
         depth=fiftieth.over("model") / 50,
         capture=(pl.col("churned").cum_sum() / pl.col("churned").sum()).over("model"),
     )
-    return gains.group_by("model", "depth").agg(pl.col("capture").last()).sort("model", "depth")
+    return (
+        gains.group_by("model", "depth")
+        .agg(pl.col("capture").last())
+        .sort("model", "depth")
+    )
 
 
 def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
-    """(L_base − L_model) / (L_base − L_truth), log losses in expectation under the true probabilities.
+    """(L_base − L_model) / (L_base − L_truth), log losses in expectation under the true
+    probabilities.
 
-    The base is the best constant, the mean of the true probabilities. 1 is all that could be known, 0 is no better than
-    the constant.
+    The base is the best constant, the mean of the true probabilities. 1 is all that
+    could be known, 0 is no better than the constant.
 
     >>> ceiling_skill(np.array([0.2, 0.8]), np.array([0.2, 0.8]))
     1.0
@@ -196,21 +273,35 @@ def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
 
 
 def expected_log_loss(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Mean log loss that ``probability`` would have over all outcomes that ``truth`` makes possible."""
+    """Mean log loss that ``probability`` would have over all outcomes that ``truth``
+    makes possible.
+    """
     return float(np.mean(_losses(truth, probability)))
 
 
 def summary_table(table: pl.DataFrame) -> pl.DataFrame:
     """The pooled figures for readers: one row per figure, a column per model."""
-    pooled = table.filter(pl.col("cutoff").is_null()).select("model", *FIGURES).rename(FIGURES)
-    return pooled.transpose(include_header=True, header_name="figure", column_names="model")
+    pooled = (
+        table.filter(pl.col("cutoff").is_null())
+        .select("model", *FIGURES)
+        .rename(FIGURES)
+    )
+    return pooled.transpose(
+        include_header=True, header_name="figure", column_names="model"
+    )
 
 
 def cutoff_table(table: pl.DataFrame) -> pl.DataFrame:
-    """The main figures at every test cutoff for readers, recency below the chosen model."""
+    """The main figures at every test cutoff for readers, recency below the chosen
+    model.
+    """
     rows = table.filter(pl.col("cutoff").is_not_null()).sort("model", "cutoff")
     return rows.select(
-        "model", pl.col("cutoff").cast(pl.String), pl.col("n").alias("users"), "churn_rate", *SHOWN_BY_CUTOFF
+        "model",
+        pl.col("cutoff").cast(pl.String),
+        pl.col("n").alias("users"),
+        "churn_rate",
+        *SHOWN_BY_CUTOFF,
     ).rename({name: FIGURES[name] for name in SHOWN_BY_CUTOFF})
 
 
@@ -219,7 +310,11 @@ def interval_table(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame
     less = pl.col("model") + (" less " + pl.col("less")).fill_null("")
     name = pl.col("figure").replace(FIGURES)
     return intervals(predictions, random_state).select(
-        name, less.alias("of"), "value", pl.col("low").alias("from"), pl.col("high").alias("to")
+        name,
+        less.alias("of"),
+        "value",
+        pl.col("low").alias("from"),
+        pl.col("high").alias("to"),
     )
 
 
@@ -227,7 +322,11 @@ def between(table: pl.DataFrame, name: str, form: str) -> pl.Series:
     """The columns ``<name>_low`` and ``<name>_high`` as one text, for readers."""
     bounds = table.select(f"{name}_low", f"{name}_high").iter_rows()
     return pl.Series(
-        name, ["–" if low is None or low != low else f"{low:{form}} to {high:{form}}" for low, high in bounds]
+        name,
+        [
+            "–" if low is None or low != low else f"{low:{form}} to {high:{form}}"
+            for low, high in bounds
+        ],
     )
 
 
@@ -239,7 +338,9 @@ def newest(predictions: pl.DataFrame, model: str = "chosen") -> pl.DataFrame:
 
 def answer(predictions: pl.DataFrame, horizon_days: int) -> str:
     """What the chosen model is good for, in two sentences, over all test cutoffs."""
-    chosen = predictions.filter(pl.col("model") == "chosen").sort("probability", descending=True)
+    chosen = predictions.filter(pl.col("model") == "chosen").sort(
+        "probability", descending=True
+    )
     y = chosen["churned"].to_numpy()
     fifth, tenth = (y[: max(1, len(y) // part)] for part in (5, 10))
     return (
@@ -250,23 +351,38 @@ def answer(predictions: pl.DataFrame, horizon_days: int) -> str:
 
 
 def headline(table: pl.DataFrame) -> dict[str, Any]:
-    """The pooled figures of the chosen model, and the recency baseline's AUC and log loss beside them."""
-    pooled = {row["model"]: row for row in table.filter(pl.col("cutoff").is_null()).drop("cutoff").to_dicts()}
+    """The pooled figures of the chosen model, and the recency baseline's AUC and log
+    loss beside them.
+    """
+    pooled = {
+        row["model"]: row
+        for row in table.filter(pl.col("cutoff").is_null()).drop("cutoff").to_dicts()
+    }
     chosen = {k: v for k, v in pooled["chosen"].items() if k != "model"}
-    return {**chosen, "recency_auc": pooled["recency"]["auc"], "recency_log_loss": pooled["recency"]["log_loss"]}
+    return {
+        **chosen,
+        "recency_auc": pooled["recency"]["auc"],
+        "recency_log_loss": pooled["recency"]["log_loss"],
+    }
 
 
 def against_truth(predictions: pl.DataFrame, truth: str) -> float | None:
-    """Ceiling skill of the chosen model over all test cutoffs; null without a file of true probabilities."""
+    """Ceiling skill of the chosen model over all test cutoffs; null without a file of
+    true probabilities.
+    """
     if not truth:
         return None
     known = pl.read_parquet(truth).rename({"probability": "truth"})
-    both = predictions.filter(pl.col("model") == "chosen").join(known, on=["user_id", "cutoff"])
+    both = predictions.filter(pl.col("model") == "chosen").join(
+        known, on=["user_id", "cutoff"]
+    )
     return ceiling_skill(both["probability"].to_numpy(), both["truth"].to_numpy())
 
 
 def ceiling_sentence(skill: float | None) -> str:
-    """What a ceiling skill means, in one sentence; nothing where the truth is unknown."""
+    """What a ceiling skill means, in one sentence; nothing where the truth is
+    unknown.
+    """
     if skill is None:
         return ""
     return f"This app is simulated: the model knows {skill:.0%} of what could be known (100 % is the true probability)."

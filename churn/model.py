@@ -1,4 +1,6 @@
-"""Fit, predict, save and load. A model is a scikit-learn pipeline, a correction of what it says, and its plan."""
+"""Fit, predict, save and load. A model is a scikit-learn pipeline, a correction of what
+it says, and its plan.
+"""
 
 import hashlib
 import itertools
@@ -40,7 +42,9 @@ TRUSTED_TYPES = (
 
 
 RECENCY = Recipe({"recency": 1.0})
-"""The simple rule that everything is measured against: the longer silent, the likelier gone."""
+"""The simple rule that everything is measured against: the longer silent, the likelier
+gone.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,15 @@ class Model:
 
     recipe: Recipe
     features: tuple[str, ...]
-    typical: tuple[float, ...]  # of each feature the median over the training rows, NaN where most have none
+    typical: tuple[
+        float, ...
+    ]  # of each feature the median over the training rows, NaN where most have none
     plan: Plan
     pipeline: Any
     correction: Correction
-    calibration: tuple[float, float] | None  # of the inner loop's newest fold: 95 % interval of its level, in log-odds
+    calibration: (
+        tuple[float, float] | None
+    )  # of the inner loop's newest fold: 95 % interval of its level, in log-odds
     cutoffs: tuple[date, ...]
     windows: dict[str, int]
     churn_rate: float  # over the training rows
@@ -64,26 +72,57 @@ class Model:
     @property
     def candidate(self) -> str:
         """The only member's name, or ``blend``."""
-        return next(iter(self.recipe.weights)) if len(self.recipe.weights) == 1 else "blend"
+        return (
+            next(iter(self.recipe.weights))
+            if len(self.recipe.weights) == 1
+            else "blend"
+        )
 
     @property
     def model_id(self) -> str:
-        """Newest training cutoff, candidate and what it learned from: the same training, the same id."""
-        facts = json.dumps([self.features, self.learned_from, asdict(self.recipe), asdict(self.correction)])
+        """Newest training cutoff, candidate and what it learned from: the same
+        training, the same id.
+        """
+        facts = json.dumps(
+            [
+                self.features,
+                self.learned_from,
+                asdict(self.recipe),
+                asdict(self.correction),
+            ]
+        )
         return f"{max(self.cutoffs)}-{self.candidate}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
 
-STORED = ("windows", "churn_rate", "n_rows", "n_churned", "learned_from")  # as they are, in model.json
+STORED = (
+    "windows",
+    "churn_rate",
+    "n_rows",
+    "n_churned",
+    "learned_from",
+)  # as they are, in model.json
 
 
 def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Model:
-    """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the pipeline."""
-    names = ("recency_days",) if set(recipe.weights) == {"recency"} else columns(snapshot, plan)
+    """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the
+    pipeline.
+    """
+    names = (
+        ("recency_days",)
+        if set(recipe.weights) == {"recency"}
+        else columns(snapshot, plan)
+    )
     x, y = matrix(snapshot, names), target(snapshot)
-    pipeline = candidates.blend(recipe, names, study.windows.horizon_days, study.random_state)
+    pipeline = candidates.blend(
+        recipe, names, study.windows.horizon_days, study.random_state
+    )
     with _one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the network stops after its rounds on purpose
-        warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)  # and takes all rows where they are few
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # the network stops after its rounds on purpose
+        warnings.filterwarnings(
+            "ignore", "Got `batch_size`", UserWarning
+        )  # and takes all rows where they are few
         pipeline.fit(x, y)
     return Model(
         recipe=recipe,
@@ -105,23 +144,36 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
 def _typical(x: np.ndarray) -> tuple[float, ...]:
     """Of each column the median; NaN where most have none."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a column may hold nothing at all
-        return tuple(np.where(np.isnan(x).mean(axis=0) > 0.5, np.nan, np.nanmedian(x, axis=0)).tolist())
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # a column may hold nothing at all
+        return tuple(
+            np.where(
+                np.isnan(x).mean(axis=0) > 0.5, np.nan, np.nanmedian(x, axis=0)
+            ).tolist()
+        )
 
 
 def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
     """The features that differ between the rows; recency always."""
     names = list(catalogue(plan))
     varies = snapshot.select(pl.col(names).drop_nulls().n_unique() > 1).row(0)
-    return tuple(name for name, v in zip(names, varies, strict=True) if v or name == "recency_days")
+    return tuple(
+        name
+        for name, v in zip(names, varies, strict=True)
+        if v or name == "recency_days"
+    )
 
 
 def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
     """Shape (n_rows, n_features) float64; null becomes NaN.
 
-    Rounded to nine digits: a parallel engine's sums differ beyond them, and a tree would split on the difference.
+    Rounded to nine digits: a parallel engine's sums differ beyond them, and a tree
+    would split on the difference.
     """
-    values: np.ndarray = snapshot.select(pl.col(names).cast(pl.Float64).round_sig_figs(9)).to_numpy()
+    values: np.ndarray = snapshot.select(
+        pl.col(names).cast(pl.Float64).round_sig_figs(9)
+    ).to_numpy()
     return values
 
 
@@ -132,7 +184,9 @@ def target(snapshot: pl.DataFrame) -> np.ndarray:
 
 
 def predict(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
-    """Corrected probability of churn of each row, shape (n_rows,). Raises ModelError where a feature is missing."""
+    """Corrected probability of churn of each row, shape (n_rows,). Raises ModelError
+    where a feature is missing.
+    """
     return model.correction.apply(raw(model, snapshot))
 
 
@@ -140,42 +194,65 @@ def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
     """The same as the pipeline says it, before the correction."""
     missing = [name for name in model.features if name not in snapshot.columns]
     if missing:
-        raise ModelError(f"model {model.model_id} needs feature(s) {', '.join(missing[:10])} that the snapshot lacks")
+        raise ModelError(
+            f"model {model.model_id} needs feature(s) {', '.join(missing[:10])} that the snapshot lacks"
+        )
     if snapshot.is_empty():
         return np.empty(0)
     with _one_thread():
-        return np.asarray(model.pipeline.predict_proba(matrix(snapshot, model.features))[:, 1])
+        return np.asarray(
+            model.pipeline.predict_proba(matrix(snapshot, model.features))[:, 1]
+        )
 
 
 def _one_thread() -> Any:
-    """For matrices so small more gain nothing, and beside other work they wait for each other ten times as long."""
+    """For matrices so small more gain nothing, and beside other work they wait for each
+    other ten times as long.
+    """
     return threadpool_limits(1, "blas")
 
 
 def stages(model: Model) -> Iterator[tuple[int, Callable[[pl.DataFrame], np.ndarray]]]:
-    """Number of rounds and a prediction with so many, for a model of boosting alone; else 0 and the prediction."""
+    """Number of rounds and a prediction with so many, for a model of boosting alone;
+    else 0 and the prediction.
+    """
     if model.candidate != "boosting":
         yield 0, partial(raw, model)
         return
     first, voting = model.pipeline[0], model.pipeline[-1]
     for rounds in (n for n in candidates.ROUNDS if n <= model.recipe.rounds):
-        yield rounds, partial(_staged, model.features, first, voting.estimators_[0], rounds)
+        yield (
+            rounds,
+            partial(_staged, model.features, first, voting.estimators_[0], rounds),
+        )
 
 
-def _staged(names: tuple[str, ...], first: Any, boosting: Any, rounds: int, snapshot: pl.DataFrame) -> np.ndarray:
+def _staged(
+    names: tuple[str, ...],
+    first: Any,
+    boosting: Any,
+    rounds: int,
+    snapshot: pl.DataFrame,
+) -> np.ndarray:
     at_each = boosting.staged_predict_proba(first.transform(matrix(snapshot, names)))
     return np.asarray(next(itertools.islice(at_each, rounds - 1, None))[:, 1])
 
 
 def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
-    """Write models/<model_id>/ with model.skops, model.json and card.md; returns the folder."""
+    """Write models/<model_id>/ with model.skops, model.json and card.md; returns the
+    folder.
+    """
     folder = store.path("models", model.model_id)
     fitted = skops.io.dumps({"pipeline": model.pipeline})
     write_atomically(folder / "model.skops", fitted)
     write_atomically(folder / "card.md", _card(model, metrics).encode())
     # Last, since a folder without it is no model.
-    write_atomically(folder / "model.json", json.dumps(_facts(model, metrics), indent=1).encode())
-    log.info("model %s: %d rows, %d churned", folder.name, model.n_rows, model.n_churned)
+    write_atomically(
+        folder / "model.json", json.dumps(_facts(model, metrics), indent=1).encode()
+    )
+    log.info(
+        "model %s: %d rows, %d churned", folder.name, model.n_rows, model.n_churned
+    )
     return folder
 
 
@@ -218,12 +295,15 @@ Windows in days: {model.windows}.
 def load(store: Store, study: Study, model_id: str = "") -> Model:
     """A stored model, by default the one created last.
 
-    Raises ModelError if there is none, if the file holds a type that isn't on the list above, if its features are no
-    longer in the catalogue, or if it was trained for another definition of churn.
+    Raises ModelError if there is none, if the file holds a type that isn't on the list
+    above, if its features are no longer in the catalogue, or if it was trained for
+    another definition of churn.
     """
     folder = store.path("models", model_id) if model_id else _newest(store)
     if not (folder / "model.json").exists():
-        raise ModelError(f"there is no model {folder.name} in {folder.parent}; run `churn run train`")
+        raise ModelError(
+            f"there is no model {folder.name} in {folder.parent}; run `churn run train`"
+        )
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     fitted = _open(folder / "model.skops")
     model = _from(facts, fitted)
@@ -233,9 +313,17 @@ def load(store: Store, study: Study, model_id: str = "") -> Model:
 
 def _from(facts: dict[str, Any], fitted: dict[str, Any]) -> Model:
     if "recipe" not in facts:
-        raise ModelError("the model was stored by an earlier version; run `churn run train`")
-    plan: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in facts["plan"].items()}
-    correction = {**facts["correction"], "knots": tuple(map(tuple, facts["correction"]["knots"]))}
+        raise ModelError(
+            "the model was stored by an earlier version; run `churn run train`"
+        )
+    plan: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v
+        for name, v in facts["plan"].items()
+    }
+    correction = {
+        **facts["correction"],
+        "knots": tuple(map(tuple, facts["correction"]["knots"])),
+    }
     return Model(
         recipe=Recipe(**facts["recipe"]),
         features=tuple(facts["features"]),
@@ -255,26 +343,36 @@ def _newest(store: Store) -> Path:
         for file in store.path("models").glob("*/model.json")
     }
     if not made:
-        raise ModelError(f"there is no model in {store.path('models')}; run `churn run train` first")
+        raise ModelError(
+            f"there is no model in {store.path('models')}; run `churn run train` first"
+        )
     return made[max(made)]
 
 
 def _open(file: Path) -> dict[str, Any]:
     try:
-        strange = sorted(set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED_TYPES))
+        strange = sorted(
+            set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED_TYPES)
+        )
         if strange:
-            raise ModelError(f"{file} holds {', '.join(strange)}, which no model of ours does; it is not opened")
+            raise ModelError(
+                f"{file} holds {', '.join(strange)}, which no model of ours does; it is not opened"
+            )
         return dict(skops.io.load(file, trusted=list(TRUSTED_TYPES)))
     except ModelError:
         raise
     except Exception as error:  # skops and zipfile raise many kinds for a damaged file
-        raise ModelError(f"{file} can't be read ({type(error).__name__}); train again") from error
+        raise ModelError(
+            f"{file} can't be read ({type(error).__name__}); train again"
+        ) from error
 
 
 def _check_fits(model: Model, study: Study) -> None:
     unknown = [name for name in model.features if name not in catalogue(model.plan)]
     if unknown:
-        raise ModelError(f"model {model.model_id} uses {', '.join(unknown[:5])}, no longer computed here; train again")
+        raise ModelError(
+            f"model {model.model_id} uses {', '.join(unknown[:5])}, no longer computed here; train again"
+        )
     ours = (study.windows.model_dump(), study.activity.counts_as_active)
     if (model.windows, model.plan.counts_as_active) != ours:
         raise ModelError(

@@ -28,14 +28,21 @@ from churn.study import Study, load
 
 INJECTED = "injected-parameters"
 SVG = "image/svg+xml"
-# The kernel is reached through a socket file, not a TCP port that others on the machine could connect to.
+# The kernel is reached through a socket file, not a TCP port that others on the machine
+# could connect to.
 KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 STYLE = Path(__file__).with_name("report.css")
 
 
 def folder_of(study: Study) -> Path:
-    """The folder ``notebooks`` beside the study file or above it, else beside the package."""
-    homes = [study.folder, *study.folder.parents, Path(churn.__file__).resolve().parents[1]]
+    """The folder ``notebooks`` beside the study file or above it, else beside the
+    package.
+    """
+    homes = [
+        study.folder,
+        *study.folder.parents,
+        Path(churn.__file__).resolve().parents[1],
+    ]
     for home in homes:
         if list((home / "notebooks").glob("[0-9]_*.ipynb")):
             return home / "notebooks"
@@ -43,63 +50,93 @@ def folder_of(study: Study) -> Path:
 
 
 def find(name: str, study: Study) -> Path:
-    """A notebook by name (score), file name (4_score) or path. Raises NotebookError listing those there are."""
+    """A notebook by name (score), file name (4_score) or path. Raises NotebookError
+    listing those there are.
+    """
     if name.endswith(".ipynb") and Path(name).is_file():
         return Path(name).resolve()
     there = sorted(folder_of(study).glob("[0-9]_*.ipynb"))
     for path in there:
         if name in {path.name, path.stem, path.stem.split("_", 1)[1]}:
             return path
-    raise NotebookError(f"there is no notebook {name!r}; there are {', '.join(p.stem.split('_', 1)[1] for p in there)}")
+    raise NotebookError(
+        f"there is no notebook {name!r}; there are {', '.join(p.stem.split('_', 1)[1] for p in there)}"
+    )
 
 
 def parameters(notebook: Path) -> dict[str, dict[str, Any]]:
-    """The notebook's parameters: name → papermill's inferred_type_name, default (source text) and help."""
+    """The notebook's parameters: name → papermill's inferred_type_name, default (source
+    text) and help.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # papermill warns of a notebook without a parameters cell
+        warnings.simplefilter(
+            "ignore"
+        )  # papermill warns of a notebook without a parameters cell
         return dict(papermill.inspect_notebook(str(notebook)))
 
 
 def check_parameters(notebook: Path, given: Sequence[str]) -> None:
-    """Raise ParameterError for any name the notebook doesn't have: papermill itself only warns."""
+    """Raise ParameterError for any name the notebook doesn't have: papermill itself
+    only warns.
+    """
     known = list(parameters(notebook))
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+            hint = (
+                f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+            )
             raise ParameterError(f"{notebook.name} has no parameter {name!r}; {hint}")
 
 
 def parse_assignments(notebook: Path, assignments: Sequence[str]) -> dict[str, Any]:
-    """``name=value`` texts of the command line as values of the types the parameters cell states."""
+    """``name=value`` texts of the command line as values of the types the parameters
+    cell states.
+    """
     pairs = [a.partition("=") for a in assignments]
     wrong = [a for a, (_, sign, _) in zip(assignments, pairs, strict=True) if not sign]
     if wrong:
         raise ParameterError(f"-p {wrong[0]!r} must be written name=value")
     check_parameters(notebook, [name for name, _, _ in pairs])
     known = parameters(notebook)
-    return {name: parse_value(name, text, known[name]["inferred_type_name"]) for name, _, text in pairs}
+    return {
+        name: parse_value(name, text, known[name]["inferred_type_name"])
+        for name, _, text in pairs
+    }
 
 
 def parse_value(name: str, text: str, kind: str) -> Any:
-    """One value by its annotation: bool, int, float, list (commas or a literal) or str."""
+    """One value by its annotation: bool, int, float, list (commas or a literal) or
+    str.
+    """
     try:
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
         if kind == "list":
-            return list(ast.literal_eval(text)) if text.startswith("[") else [v for v in text.split(",") if v]
+            return (
+                list(ast.literal_eval(text))
+                if text.startswith("[")
+                else [v for v in text.split(",") if v]
+            )
         return {"int": int, "float": float}.get(kind, str)(text)
     except (ValueError, KeyError, SyntaxError):
         raise ParameterError(f"{name}={text!r} is no {kind}") from None
 
 
 def run(
-    name: str, study_file: Path, given: dict[str, Any], *, progress: bool = True, run_id: str | None = None
+    name: str,
+    study_file: Path,
+    given: dict[str, Any],
+    *,
+    progress: bool = True,
+    run_id: str | None = None,
 ) -> Path:
-    """Execute a notebook and return its run folder: notebook.ipynb, report.html, metrics.json, manifest.json.
+    """Execute a notebook and return its run folder: notebook.ipynb, report.html,
+    metrics.json, manifest.json.
 
-    An unknown parameter is refused before anything starts. When a cell fails the folder is kept and NotebookError says
-    why, in the failing step's own words where it is an error of ours.
+    An unknown parameter is refused before anything starts. When a cell fails the folder
+    is kept and NotebookError says why, in the failing step's own words where it is an
+    error of ours.
     """
     study = load(study_file)
     notebook = find(name, study)
@@ -111,7 +148,9 @@ def run(
     started = datetime.now(UTC)
     error = _execute(notebook, folder / "notebook.ipynb", values, progress)
     report(folder / "notebook.ipynb")
-    facts = runs.manifest(run_id, notebook, study, values, started, str(error) if error else None)
+    facts = runs.manifest(
+        run_id, notebook, study, values, started, str(error) if error else None
+    )
     write_atomically(folder / "manifest.json", runs.dump(facts))
     if error:
         raise error
@@ -123,34 +162,55 @@ def _own_values(notebook: Path, study_file: Path, run_id: str) -> dict[str, str]
     return {name: value for name, value in own.items() if name in parameters(notebook)}
 
 
-def _execute(notebook: Path, out: Path, values: dict[str, Any], progress: bool) -> NotebookError | None:
+def _execute(
+    notebook: Path, out: Path, values: dict[str, Any], progress: bool
+) -> NotebookError | None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the debugger's warning about frozen modules
+    os.environ.setdefault(
+        "PYDEVD_DISABLE_FILE_VALIDATION", "1"
+    )  # the debugger's warning about frozen modules
     try:
         papermill.execute_notebook(
-            str(notebook), str(out), values, kernel_name="python3", progress_bar=progress, config=KERNEL
+            str(notebook),
+            str(out),
+            values,
+            kernel_name="python3",
+            progress_bar=progress,
+            config=KERNEL,
         )
     except PapermillExecutionError as failure:
         return _readable(failure, notebook, out)
     return None
 
 
-def _readable(failure: PapermillExecutionError, notebook: Path, out: Path) -> NotebookError:
+def _readable(
+    failure: PapermillExecutionError, notebook: Path, out: Path
+) -> NotebookError:
     kind = getattr(errors, failure.ename, None)
     if isinstance(kind, type) and issubclass(kind, ChurnError):
         return NotebookError(f"{failure.evalue} (executed copy: {out})")
     what = f"{failure.ename}: {failure.evalue}"
-    return NotebookError(f"{notebook.name} failed in cell {failure.cell_index}: {what} (executed copy: {out})")
+    return NotebookError(
+        f"{notebook.name} failed in cell {failure.cell_index}: {what} (executed copy: {out})"
+    )
 
 
 def report(executed: Path) -> dict[str, Path]:
-    """Write report.html and metrics.json beside an executed notebook; returns both paths."""
+    """Write report.html and metrics.json beside an executed notebook; returns both
+    paths.
+    """
     if not executed.is_file():
         raise NotebookError(f"there is no notebook {executed}")
     node = nbformat.read(executed, as_version=4)
-    beside = {"report": executed.with_name("report.html"), "metrics": executed.with_name("metrics.json")}
+    beside = {
+        "report": executed.with_name("report.html"),
+        "metrics": executed.with_name("metrics.json"),
+    }
     if executed.name != "notebook.ipynb":  # plain papermill's own output names
-        beside = {k: executed.with_name(f"{executed.stem}.{p.name}") for k, p in beside.items()}
+        beside = {
+            k: executed.with_name(f"{executed.stem}.{p.name}")
+            for k, p in beside.items()
+        }
     outputs = [o for cell in node.cells for o in cell.get("outputs", [])]
     write_atomically(beside["metrics"], runs.dump(runs.metrics_of(outputs)))
     write_atomically(beside["report"], _html(node, executed).encode())
@@ -158,11 +218,18 @@ def report(executed: Path) -> dict[str, Path]:
 
 
 def _html(node: Any, executed: Path) -> str:
-    """One file that needs no network: nbconvert's plain body in a shell of our own, which loads nothing."""
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True)
+    """One file that needs no network: nbconvert's plain body in a shell of our own,
+    which loads nothing.
+    """
+    exporter = HTMLExporter(
+        template_name="basic", exclude_input=True, exclude_input_prompt=True
+    )
     exporter.exclude_output_prompt = True
     body, _ = exporter.from_notebook_node(_for_readers(node))
-    title, style = html.escape(_title(node) or executed.stem), STYLE.read_text(encoding="utf-8")
+    title, style = (
+        html.escape(_title(node) or executed.stem),
+        STYLE.read_text(encoding="utf-8"),
+    )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{style}</style></head>\n'
@@ -172,14 +239,20 @@ def _html(node: Any, executed: Path) -> str:
 
 
 def _for_readers(node: Any) -> Any:
-    """A copy without what only machines read: progress bars, warnings on stderr, recorded metrics."""
+    """A copy without what only machines read: progress bars, warnings on stderr,
+    recorded metrics.
+    """
     readable = copy.deepcopy(node)
     readable.cells = [
-        cell for cell in readable.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
+        cell
+        for cell in readable.cells
+        if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
     ]
     for cell in readable.cells:
         if cell.cell_type == "code":
-            cell.outputs = [_for_eyes(o) for o in cell.outputs if not _machine_output(o)]
+            cell.outputs = [
+                _for_eyes(o) for o in cell.outputs if not _machine_output(o)
+            ]
     return readable
 
 
@@ -188,44 +261,75 @@ def _machine_output(output: Any) -> bool:
 
 
 def _for_eyes(output: Any) -> Any:
-    """A traceback as one line, since a reader can do nothing with more; a chart as an image with its title as text."""
+    """A traceback as one line, since a reader can do nothing with more; a chart as an
+    image with its title as text.
+    """
     if output.output_type == "error":
-        return nbformat.v4.new_output("stream", name="stdout", text=f"Stopped: {output.ename}: {output.evalue}\n")
+        return nbformat.v4.new_output(
+            "stream", name="stdout", text=f"Stopped: {output.ename}: {output.evalue}\n"
+        )
     if SVG in output.get("data", {}):
         image = base64.b64encode("".join(output.data[SVG]).encode()).decode()
         alt = html.escape(_chart_title(output.data), quote=True)
-        output.data = {"text/html": f'<img alt="{alt}" src="data:{SVG};base64,{image}">'}
+        output.data = {
+            "text/html": f'<img alt="{alt}" src="data:{SVG};base64,{image}">'
+        }
     return output
 
 
 def _chart_title(data: dict[str, Any]) -> str:
-    spec: dict[str, Any] = next((value for mime, value in data.items() if "vegalite" in mime), {})
+    spec: dict[str, Any] = next(
+        (value for mime, value in data.items() if "vegalite" in mime), {}
+    )
     titles = [part.get("title") for part in (spec, *spec.get("layer", []))]
-    return next((t if isinstance(t, str) else t.get("text", "chart") for t in titles if t), "chart")
+    return next(
+        (t if isinstance(t, str) else t.get("text", "chart") for t in titles if t),
+        "chart",
+    )
 
 
 def _title(node: Any) -> str | None:
-    headings = (re.match(r"#\s+(.+)", cell.source) for cell in node.cells if cell.cell_type == "markdown")
+    headings = (
+        re.match(r"#\s+(.+)", cell.source)
+        for cell in node.cells
+        if cell.cell_type == "markdown"
+    )
     return next((found[1] for found in headings if found), None)
 
 
 def _parameter_table(node: Any) -> str:
     given = node.metadata.get("papermill", {}).get("parameters", {})
-    rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(repr(v))}</td></tr>" for k, v in given.items())
+    rows = "".join(
+        f"<tr><td>{html.escape(k)}</td><td>{html.escape(repr(v))}</td></tr>"
+        for k, v in given.items()
+    )
     return f"<h2>Parameters</h2><table>{rows}</table>" if rows else ""
 
 
 def normal_form(notebook: Path) -> str:
-    """How a notebook is stored in git: no outputs, no counts, no volatile metadata, cell ids by position."""
+    """How a notebook is stored in git: no outputs, no counts, no volatile metadata,
+    cell ids by position.
+    """
     node = nbformat.read(notebook, as_version=4)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    cells = [_bare(cell, i) for i, cell in enumerate(node.cells) if INJECTED not in cell.metadata.get("tags", [])]
+    cells = [
+        _bare(cell, i)
+        for i, cell in enumerate(node.cells)
+        if INJECTED not in cell.metadata.get("tags", [])
+    ]
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     bare = nbformat.v4.new_notebook(cells=cells, metadata=metadata, nbformat_minor=5)
     return str(nbformat.writes(bare, indent=1)) + "\n"
 
 
 def _bare(cell: Any, position: int) -> Any:
-    make: Any = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}[cell.cell_type]
+    make: Any = {
+        "code": nbformat.v4.new_code_cell,
+        "markdown": nbformat.v4.new_markdown_cell,
+    }[cell.cell_type]
     tags = cell.metadata.get("tags")
-    return make(cell.source.strip(), id=f"cell-{position}", metadata={"tags": tags} if tags else {})
+    return make(
+        cell.source.strip(),
+        id=f"cell-{position}",
+        metadata={"tags": tags} if tags else {},
+    )

@@ -16,7 +16,9 @@ MODELS = alt.Scale(domain=["chosen", "recency"], range=[ACCENT, "#d98032"])
 
 
 def setup() -> None:
-    """First call of a notebook: charts that are live in JupyterLab and static in a report, and readable tables."""
+    """First call of a notebook: charts that are live in JupyterLab and static in a
+    report, and readable tables.
+    """
     alt.renderers.register("churn", _both)
     alt.renderers.enable("churn")
     alt.data_transformers.disable_max_rows()  # a long log has many days
@@ -27,7 +29,9 @@ def setup() -> None:
 
 
 def table(frame: pl.DataFrame) -> str:
-    """A frame as people read it, the first 200 rows: thousands, shares in percent, yes and no, null as a dash."""
+    """A frame as people read it, the first 200 rows: thousands, shares in percent, yes
+    and no, null as a dash.
+    """
     if frame.is_empty():
         return "<p>none</p>"
     shares = cs.ends_with("_rate", "share") | cs.starts_with("share_")
@@ -38,8 +42,14 @@ def table(frame: pl.DataFrame) -> str:
         .fmt_percent(columns=shares, decimals=1)
         .fmt_number(columns=cs.float() - shares, decimals=3)
         .sub_missing(missing_text="–")
-        .cols_label({name: name.removeprefix("n_").replace("_", " ") for name in frame.columns})
-        .tab_options(table_margin_left="0px", table_font_size="14px", column_labels_font_weight="600")
+        .cols_label(
+            {name: name.removeprefix("n_").replace("_", " ") for name in frame.columns}
+        )
+        .tab_options(
+            table_margin_left="0px",
+            table_font_size="14px",
+            column_labels_font_weight="600",
+        )
     )
     if frame.height > MAX_ROWS:
         shown = shown.tab_source_note(f"the first {MAX_ROWS} of {frame.height:,} rows")
@@ -47,9 +57,13 @@ def table(frame: pl.DataFrame) -> str:
 
 
 def _both(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
-    # A report shows the SVG, JupyterLab the live chart: each takes the richest form it knows. JupyterLab renders
-    # Vega-Lite 5 and no later one; what is drawn here means the same in both.
-    return {"application/vnd.vegalite.v5+json": spec, "image/svg+xml": vl_convert.vegalite_to_svg(spec)}
+    # A report shows the SVG, JupyterLab the live chart: each takes the richest form it
+    # knows. JupyterLab renders Vega-Lite 5 and no later one; what is drawn here means
+    # the same in both.
+    return {
+        "application/vnd.vegalite.v5+json": spec,
+        "image/svg+xml": vl_convert.vegalite_to_svg(spec),
+    }
 
 
 def _theme() -> alt.theme.ThemeConfig:
@@ -66,9 +80,22 @@ def _theme() -> alt.theme.ThemeConfig:
         "config": {
             "font": font,
             "axis": axis,
-            "view": {"stroke": None, "continuousWidth": WIDTH, "continuousHeight": HEIGHT},
+            "view": {
+                "stroke": None,
+                "continuousWidth": WIDTH,
+                "continuousHeight": HEIGHT,
+            },
             "title": {"anchor": "start", "color": INK, "fontSize": 14, "offset": 12},
-            "range": {"category": [ACCENT, "#d98032", "#5a9367", "#a45a8d", "#7a7a7a", "#c9b037"]},
+            "range": {
+                "category": [
+                    ACCENT,
+                    "#d98032",
+                    "#5a9367",
+                    "#a45a8d",
+                    "#7a7a7a",
+                    "#c9b037",
+                ]
+            },
         }
     }
 
@@ -84,43 +111,77 @@ def events_per_day(daily: pl.DataFrame) -> alt.Chart:
     return (
         alt.Chart(daily, title="Events per day")
         .mark_area()
-        .encode(alt.X("date:T", title=None), alt.Y("n:Q", title="events"), alt.Color("kind:N", title=None))
+        .encode(
+            alt.X("date:T", title=None),
+            alt.Y("n:Q", title="events"),
+            alt.Color("kind:N", title=None),
+        )
     )
 
 
 def retention(cohorts: pl.DataFrame) -> alt.LayerChart:
-    """Share of each cohort active by months since first seen. Columns: cohort, period, share, n_users."""
+    """Share of each cohort active by months since first seen. Columns: cohort, period,
+    share, n_users.
+    """
     frame = cohorts.with_columns(pl.col("cohort").dt.strftime("%Y-%m"))
-    base = alt.Chart(frame, title="Share of users active, by months since first seen").encode(
+    base = alt.Chart(
+        frame, title="Share of users active, by months since first seen"
+    ).encode(
         alt.X("period:O", title="months since first seen", axis=alt.Axis(labelAngle=0)),
         alt.Y("cohort:O", title="first seen in"),
     )
-    cells = base.mark_rect().encode(alt.Color("share:Q", legend=None, scale=alt.Scale(scheme="blues", domain=[0, 1])))
-    ink = alt.condition(alt.datum.share > 0.55, alt.value("white"), alt.value(INK))
-    return (cells + base.mark_text(fontSize=11).encode(alt.Text("share:Q", format=".0%"), color=ink)).properties(
-        width=alt.Step(56), height=alt.Step(28)
+    cells = base.mark_rect().encode(
+        alt.Color(
+            "share:Q", legend=None, scale=alt.Scale(scheme="blues", domain=[0, 1])
+        )
     )
+    ink = alt.condition(alt.datum.share > 0.55, alt.value("white"), alt.value(INK))
+    return (
+        cells
+        + base.mark_text(fontSize=11).encode(
+            alt.Text("share:Q", format=".0%"), color=ink
+        )
+    ).properties(width=alt.Step(56), height=alt.Step(28))
 
 
-def returns(curve: pl.DataFrame, max_return_rate: float, horizon_days: int | None) -> alt.LayerChart:
-    """Share that still returns after n days of silence. Columns: silence_days, return_rate, n_at_risk."""
+def returns(
+    curve: pl.DataFrame, max_return_rate: float, horizon_days: int | None
+) -> alt.LayerChart:
+    """Share that still returns after n days of silence. Columns: silence_days,
+    return_rate, n_at_risk.
+    """
     base = alt.Chart(curve, title="Share of users who still come back after a silence")
     line = base.mark_line(color=ACCENT).encode(
-        alt.X("silence_days:Q", title="days of silence so far"), _share("return_rate:Q", "still come back", axis="y")
+        alt.X("silence_days:Q", title="days of silence so far"),
+        _share("return_rate:Q", "still come back", axis="y"),
     )
-    limit = alt.Chart(pl.DataFrame({"y": [max_return_rate]})).mark_rule(strokeDash=[4, 4], color=SOFT).encode(y="y:Q")
+    limit = (
+        alt.Chart(pl.DataFrame({"y": [max_return_rate]}))
+        .mark_rule(strokeDash=[4, 4], color=SOFT)
+        .encode(y="y:Q")
+    )
     if horizon_days is None:
         return line + limit
-    mark = alt.Chart(pl.DataFrame({"x": [horizon_days], "label": [f"{horizon_days} days"]})).encode(x="x:Q")
-    label = mark.mark_text(align="left", dx=5, dy=-HEIGHT // 2 + 10).encode(text="label:N")
+    mark = alt.Chart(
+        pl.DataFrame({"x": [horizon_days], "label": [f"{horizon_days} days"]})
+    ).encode(x="x:Q")
+    label = mark.mark_text(align="left", dx=5, dy=-HEIGHT // 2 + 10).encode(
+        text="label:N"
+    )
     return line + limit + mark.mark_rule(color="#d98032") + label
 
 
 def calibration(table: pl.DataFrame) -> alt.LayerChart:
-    """Predicted against actual churn rate in ten groups. Columns: model, mean_probability, churn_rate, n."""
+    """Predicted against actual churn rate in ten groups. Columns: model,
+    mean_probability, churn_rate, n.
+    """
     top = max(0.05, *(table[c].max() for c in ("mean_probability", "churn_rate")))  # type: ignore[type-var]
     ends = pl.DataFrame({"p": [0.0, float(top)]})  # type: ignore[arg-type]
-    diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], color=SOFT).encode(x="p:Q", y="p:Q")
+    diagonal = (
+        alt.Chart(ends)
+        .mark_line(strokeDash=[4, 4], color=SOFT)
+        .encode(x="p:Q", y="p:Q")
+    )
     points = (
         alt.Chart(table, title="Of users given a probability, how many churned?")
         .mark_line(point=alt.OverlayMarkDef(size=60))
@@ -135,9 +196,13 @@ def calibration(table: pl.DataFrame) -> alt.LayerChart:
 
 def lift(table: pl.DataFrame) -> alt.LayerChart:
     """Cumulative gains. Columns: model, depth, capture."""
-    diagonal = alt.Chart(pl.DataFrame({"d": [0.0, 1.0]})).mark_line(strokeDash=[4, 4], color=SOFT)
+    diagonal = alt.Chart(pl.DataFrame({"d": [0.0, 1.0]})).mark_line(
+        strokeDash=[4, 4], color=SOFT
+    )
     lines = (
-        alt.Chart(table, title="Share of all churners found by contacting the riskiest users")
+        alt.Chart(
+            table, title="Share of all churners found by contacting the riskiest users"
+        )
         .mark_line()
         .encode(
             _share("depth:Q", "share of users contacted, riskiest first", axis="x"),
@@ -151,7 +216,12 @@ def lift(table: pl.DataFrame) -> alt.LayerChart:
 def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerChart:
     """Histogram of probabilities in twenty bins, with where each segment begins."""
     bins = (probability * 20).floor().clip(0, 19) / 20
-    counts = pl.DataFrame({"start": bins}).group_by("start").agg(n=pl.len()).with_columns(end=pl.col("start") + 0.05)
+    counts = (
+        pl.DataFrame({"start": bins})
+        .group_by("start")
+        .agg(n=pl.len())
+        .with_columns(end=pl.col("start") + 0.05)
+    )
     bars = (
         alt.Chart(counts, title="Users by probability of churn")
         .mark_bar(color=ACCENT)
@@ -161,9 +231,13 @@ def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerCha
             alt.Y("n:Q", title="users"),
         )
     )
-    starts = pl.DataFrame({"segment": list(thresholds), "at": list(thresholds.values())}).filter(pl.col("at") > 0)
+    starts = pl.DataFrame(
+        {"segment": list(thresholds), "at": list(thresholds.values())}
+    ).filter(pl.col("at") > 0)
     rule = alt.Chart(starts).encode(x="at:Q")
-    text = rule.mark_text(align="left", dx=4, dy=-HEIGHT // 2 + 8).encode(text="segment:N")
+    text = rule.mark_text(align="left", dx=4, dy=-HEIGHT // 2 + 8).encode(
+        text="segment:N"
+    )
     return bars + rule.mark_rule(color="#d98032") + text
 
 
@@ -179,16 +253,21 @@ def segments(counts: pl.DataFrame) -> alt.Chart:
 
 
 def transitions(frame: pl.DataFrame) -> alt.LayerChart:
-    """Users by segment last told and segment now. Columns: from, to, n. Without any: a chart that says so."""
+    """Users by segment last told and segment now. Columns: from, to, n. Without any: a
+    chart that says so.
+    """
     if frame.is_empty():
         frame = pl.DataFrame({"from": ["no user"], "to": ["no change"], "n": [0]})
-    base = alt.Chart(frame, title="Users by the segment last told and the one now").encode(
-        alt.X("to:N", title="now", axis=alt.Axis(labelAngle=0)), alt.Y("from:N", title="last told")
+    base = alt.Chart(
+        frame, title="Users by the segment last told and the one now"
+    ).encode(
+        alt.X("to:N", title="now", axis=alt.Axis(labelAngle=0)),
+        alt.Y("from:N", title="last told"),
     )
     cells = base.mark_rect(color="#c6d9ec", stroke="white")
-    return (cells + base.mark_text(fontSize=13).encode(text=alt.Text("n:Q", format=","))).properties(
-        width=alt.Step(120), height=alt.Step(40)
-    )
+    return (
+        cells + base.mark_text(fontSize=13).encode(text=alt.Text("n:Q", format=","))
+    ).properties(width=alt.Step(120), height=alt.Step(40))
 
 
 def metric_by_cutoff(table: pl.DataFrame, metric: str, title: str) -> alt.Chart:
@@ -197,7 +276,11 @@ def metric_by_cutoff(table: pl.DataFrame, metric: str, title: str) -> alt.Chart:
         alt.Chart(table.filter(pl.col("cutoff").is_not_null()), title=title)
         .mark_line(point=True)
         .encode(
-            alt.X("yearmonthdate(cutoff):O", title="test cutoff", axis=alt.Axis(format="%d %b %Y", labelAngle=0)),
+            alt.X(
+                "yearmonthdate(cutoff):O",
+                title="test cutoff",
+                axis=alt.Axis(format="%d %b %Y", labelAngle=0),
+            ),
             alt.Y(f"{metric}:Q", title=None, scale=alt.Scale(zero=False)),
             alt.Color("model:N", title=None, scale=MODELS),
         )
@@ -206,13 +289,16 @@ def metric_by_cutoff(table: pl.DataFrame, metric: str, title: str) -> alt.Chart:
 
 
 def profit(curve: pl.DataFrame, currency: str) -> alt.LayerChart | None:
-    """Profit by share of users contacted, and where it is expected to be highest; nothing without a curve.
+    """Profit by share of users contacted, and where it is expected to be highest;
+    nothing without a curve.
 
     Columns: depth, expected, realised.
     """
     if curve.is_empty():
         return None
-    long = curve.unpivot(["expected", "realised"], index="depth", variable_name="judged")
+    long = curve.unpivot(
+        ["expected", "realised"], index="depth", variable_name="judged"
+    )
     lines = (
         alt.Chart(long, title="Profit of contacting the riskiest users")
         .mark_line()
@@ -224,12 +310,17 @@ def profit(curve: pl.DataFrame, currency: str) -> alt.LayerChart | None:
     )
     best = curve.sort("expected", descending=True, maintain_order=True).head(1)
     mark = alt.Chart(best.with_columns(label=pl.lit("contacts pay up to here")))
-    text = mark.mark_text(align="left", dx=5, dy=HEIGHT // 2 - 10).encode(x="depth:Q", text="label:N")
-    return lines + mark.mark_rule(strokeDash=[4, 4], color=SOFT).encode(x="depth:Q") + text
+    text = mark.mark_text(align="left", dx=5, dy=HEIGHT // 2 - 10).encode(
+        x="depth:Q", text="label:N"
+    )
+    return (
+        lines + mark.mark_rule(strokeDash=[4, 4], color=SOFT).encode(x="depth:Q") + text
+    )
 
 
 def learning(curve: pl.DataFrame) -> alt.FacetChart | None:
-    """Log loss at the newest test cutoff by how much was learned from; nothing without a curve.
+    """Log loss at the newest test cutoff by how much was learned from; nothing without
+    a curve.
 
     Columns: what, n, log_loss.
     """
@@ -238,7 +329,12 @@ def learning(curve: pl.DataFrame) -> alt.FacetChart | None:
     line = alt.Chart(curve.drop_nulls("log_loss")).mark_line(point=True, color=ACCENT)
     return (
         line.encode(
-            alt.X("n:Q", title=None, scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format=",d", tickCount=5)),
+            alt.X(
+                "n:Q",
+                title=None,
+                scale=alt.Scale(type="log", nice=False),
+                axis=alt.Axis(format=",d", tickCount=5),
+            ),
             alt.Y("log_loss:Q", title=None, scale=alt.Scale(zero=False)),
         )
         .properties(width=WIDTH // 2 - 30, height=180)
@@ -249,15 +345,31 @@ def learning(curve: pl.DataFrame) -> alt.FacetChart | None:
 
 
 def definitions(table: pl.DataFrame) -> alt.LayerChart:
-    """Definitions of churn by their share of returns, framed where they miss nothing. Columns: definitions.SCHEMA's."""
-    frame = table.with_columns(fits=pl.col("misses") == "").sort("fits")  # frames are drawn last
-    text = "format(datum.return_rate, '.0%') + ' back\\nAUC ' + format(datum.auc, '.2f')"
+    """Definitions of churn by their share of returns, framed where they miss nothing.
+    Columns: definitions.SCHEMA's.
+    """
+    frame = table.with_columns(fits=pl.col("misses") == "").sort(
+        "fits"
+    )  # frames are drawn last
+    text = (
+        "format(datum.return_rate, '.0%') + ' back\\nAUC ' + format(datum.auc, '.2f')"
+    )
     base = (
-        alt.Chart(frame, title="Share of the churned who come back anyway; framed: fits")
+        alt.Chart(
+            frame, title="Share of the churned who come back anyway; framed: fits"
+        )
         .transform_calculate(text=text)
         .encode(
-            alt.X("horizon_days:O", title="silent for so many days (horizon)", axis=alt.Axis(labelAngle=0)),
-            alt.Y("eligible_days:O", title="active in the last (eligible)", sort="descending"),
+            alt.X(
+                "horizon_days:O",
+                title="silent for so many days (horizon)",
+                axis=alt.Axis(labelAngle=0),
+            ),
+            alt.Y(
+                "eligible_days:O",
+                title="active in the last (eligible)",
+                sort="descending",
+            ),
         )
     )
     scale = alt.Scale(scheme="oranges", domain=[0, 1])

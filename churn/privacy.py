@@ -1,4 +1,6 @@
-"""What may be kept of a row: consent, limited tracking, personal data inside properties, and who asked to be erased."""
+"""What may be kept of a row: consent, limited tracking, personal data inside
+properties, and who asked to be erased.
+"""
 
 import io
 import re
@@ -17,8 +19,14 @@ REMOVED = "[removed]"
 USER = "user_id:"
 ADVERTISING = ("idfa", "gaid")
 ADDRESSES = ("email", "phone")  # id types kept only where Braze is addressed by them
-WIDE, PART, GAP = r"[\w$ .-]*", r"(?:[\w$ .-]*[_ .-])?", "[_ .-]?"  # of a name: any more, whole words before, a gap
-WHOSE = "first|last|full|sur|given|family|user|customer|client|contact|member|nick|display"
+WIDE, PART, GAP = (
+    r"[\w$ .-]*",
+    r"(?:[\w$ .-]*[_ .-])?",
+    "[_ .-]?",
+)  # of a name: any more, whole words before, a gap
+WHOSE = (
+    "first|last|full|sur|given|family|user|customer|client|contact|member|nick|display"
+)
 KEYS = (
     rf"{WIDE}e-?mail{WIDE}",
     rf"{WIDE}phone{WIDE}",
@@ -41,15 +49,20 @@ PATTERNS = (
     r"\b(?:[0-9a-fA-F]{1,4}:){5,7}[0-9a-fA-F]{1,4}\b",  # IPv6
     r"\+\d[\d ().-]{7,16}\d",  # international telephone number
 )
-WORD, NO_WORD = r"[\w.@+-]{6,}", r"[^\w.@+-]"  # shorter ids would be found by chance in other people's properties
+WORD, NO_WORD = (
+    r"[\w.@+-]{6,}",
+    r"[^\w.@+-]",
+)  # shorter ids would be found by chance in other people's properties
 TEXT = r'"[^"\\]{6,}"'
 MENTION = "mention:"
-FORGOTTEN = "forgotten:"  # stands, with the salted hash, for an erased user of an id that others use too
+# stands, with the salted hash, for an erased user of an id that others use too
+FORGOTTEN = "forgotten:"
 VALUE = r'("(?:[^"\\]|\\.)*"|-?[\d.]+)'
 
 
 def scrubbed(properties: pl.Expr, study: Study) -> pl.Expr:
-    """Properties without personal data: values of telling names, and what looks like an e-mail, IP or phone number.
+    """Properties without personal data: values of telling names, and what looks like an
+    e-mail, IP or phone number.
 
     Names are matched whatever their case; GA4's list of key and value is read too.
     """
@@ -59,12 +72,16 @@ def scrubbed(properties: pl.Expr, study: Study) -> pl.Expr:
     by_key = rf'(?i)("key"\s*:\s*"(?:{names})"\s*,\s*"value"\s*:\s*\{{)[^}}]*\}}'
     clean = properties.str.replace_all(by_name, f'${{1}}"{REMOVED}"')
     clean = clean.str.replace_all(by_key, f'${{1}}"string_value":"{REMOVED}"}}')
-    return clean.str.replace_all("|".join([*PATTERNS, *study.privacy.scrub_patterns]), REMOVED)
+    return clean.str.replace_all(
+        "|".join([*PATTERNS, *study.privacy.scrub_patterns]), REMOVED
+    )
 
 
 def subjects(salt: str) -> pl.Expr:
     """Salted hash of each id of a row, its user's among them."""
-    tags = pl.concat_list(pl.lit(USER) + pl.col("user_id"), pl.col("ids")).list.drop_nulls()
+    tags = pl.concat_list(
+        pl.lit(USER) + pl.col("user_id"), pl.col("ids")
+    ).list.drop_nulls()
     return tags.list.eval(hashed(salt, pl.element())).alias("subjects")
 
 
@@ -73,13 +90,22 @@ def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
     return digest(pl.lit(salt) + tag)
 
 
-def apply(rows: pl.LazyFrame, study: Study, salt: str, tombstones: pl.Series) -> pl.LazyFrame:
-    """Rows with only what may be kept, and the fault of those that may not be kept at all."""
-    barred = [*study.identity.never_join, *(kind for kind in ADDRESSES if kind != study.braze.identifier)]
+def apply(
+    rows: pl.LazyFrame, study: Study, salt: str, tombstones: pl.Series
+) -> pl.LazyFrame:
+    """Rows with only what may be kept, and the fault of those that may not be kept at
+    all.
+    """
+    barred = [
+        *study.identity.never_join,
+        *(kind for kind in ADDRESSES if kind != study.braze.identifier),
+    ]
     unlinked = pl.when(pl.col("limited")).then(_without(ADVERTISING)).otherwise("ids")
     joining = unlinked if study.privacy.limited_tracking == "unlink" else pl.col("ids")
     nobody = list(study.identity.not_a_user)
-    return rows.with_columns(fault=_fault(study, salt, tombstones), ids=joining).with_columns(
+    return rows.with_columns(
+        fault=_fault(study, salt, tombstones), ids=joining
+    ).with_columns(
         ids=_without(barred),
         user_id=pl.when(~pl.col("user_id").is_in(nobody)).then("user_id"),
         properties=scrubbed(pl.col("properties"), study),
@@ -87,9 +113,16 @@ def apply(rows: pl.LazyFrame, study: Study, salt: str, tombstones: pl.Series) ->
 
 
 def _fault(study: Study, salt: str, tombstones: pl.Series) -> pl.Expr:
-    """Why a row can't be kept: first that its person was forgotten, last what the study says of consent."""
-    dead = subjects(salt).list.set_intersection(pl.lit(tombstones.implode())).list.len() > 0
-    faults: list[pl.Expr] = [pl.when(dead).then(pl.lit("forgotten"))] if tombstones.len() else []
+    """Why a row can't be kept: first that its person was forgotten, last what the study
+    says of consent.
+    """
+    dead = (
+        subjects(salt).list.set_intersection(pl.lit(tombstones.implode())).list.len()
+        > 0
+    )
+    faults: list[pl.Expr] = (
+        [pl.when(dead).then(pl.lit("forgotten"))] if tombstones.len() else []
+    )
     faults.append(pl.col("fault"))
     if study.privacy.refused_consent == "drop":
         faults.append(pl.when(~pl.col("consent")).then(pl.lit("consent_refused")))
@@ -100,7 +133,9 @@ def _fault(study: Study, salt: str, tombstones: pl.Series) -> pl.Expr:
 
 def _without(types: Sequence[str]) -> pl.Expr:
     pattern = f"^(?:{'|'.join(map(re.escape, types))}):"
-    return pl.col("ids").list.eval(pl.element().filter(~pl.element().str.contains(pattern)))
+    return pl.col("ids").list.eval(
+        pl.element().filter(~pl.element().str.contains(pattern))
+    )
 
 
 def without_mentions(rows: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataFrame:
@@ -109,19 +144,33 @@ def without_mentions(rows: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataF
     Told by the hash of each text value, and of each word in it, of six letters or more.
     """
     properties = pl.col("properties")
-    parts = pl.concat_list(properties.str.extract_all(WORD), properties.str.extract_all(TEXT))
-    words = rows.select(parts.explode().str.strip_chars('"').unique().alias("word")).drop_nulls()
-    marked = words.with_columns(who=hashed(salt, MENTION + pl.col("word").str.to_lowercase()))
-    for word in marked.filter(pl.col("who").is_in(dead.implode()))["word"].sort(descending=True):
+    parts = pl.concat_list(
+        properties.str.extract_all(WORD), properties.str.extract_all(TEXT)
+    )
+    words = rows.select(
+        parts.explode().str.strip_chars('"').unique().alias("word")
+    ).drop_nulls()
+    marked = words.with_columns(
+        who=hashed(salt, MENTION + pl.col("word").str.to_lowercase())
+    )
+    for word in marked.filter(pl.col("who").is_in(dead.implode()))["word"].sort(
+        descending=True
+    ):
         name = re.escape(word)
-        properties = properties.str.replace_all(rf"([:\[,]\s*){name}(\s*[,\]}}])", f'${{1}}"{REMOVED}"${{2}}')
-        properties = properties.str.replace_all(rf"(^|{NO_WORD}){name}($|{NO_WORD})", f"${{1}}{REMOVED}${{2}}")
+        properties = properties.str.replace_all(
+            rf"([:\[,]\s*){name}(\s*[,\]}}])", f'${{1}}"{REMOVED}"${{2}}'
+        )
+        properties = properties.str.replace_all(
+            rf"(^|{NO_WORD}){name}($|{NO_WORD})", f"${{1}}{REMOVED}${{2}}"
+        )
     return rows.with_columns(properties)
 
 
 def without_forgotten(rows: pl.DataFrame, target: Store) -> pl.DataFrame:
     """Rows with a user_id, but of those whose person was erased by now."""
-    return rows.filter(~hashed(target.salt, USER + pl.col("user_id")).is_in(dead(target).implode()))
+    return rows.filter(
+        ~hashed(target.salt, USER + pl.col("user_id")).is_in(dead(target).implode())
+    )
 
 
 def dead(target: Store) -> pl.Series:
@@ -130,7 +179,9 @@ def dead(target: Store) -> pl.Series:
 
 
 def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
-    """What is kept of "type:value" ids once their person is erased: see tables.Tombstones."""
+    """What is kept of "type:value" ids once their person is erased: see
+    tables.Tombstones.
+    """
     mentions = [MENTION + tag.split(":", 1)[1].lower() for tag in tags]
     tagged = pl.DataFrame({"tag": [*tags, *mentions]}, schema={"tag": pl.String})
     return tagged.select(hashed(salt, pl.col("tag")).alias("subject")).unique()
@@ -141,7 +192,10 @@ def erase(target: Store) -> dict[str, int]:
     erased = dead(target)
     counts: dict[str, int] = {}
     tables = [table for table in store.TABLES if table != "tombstones"]
-    for file in [*store.files(target, *tables), *target.path("scores").glob("*.parquet")]:
+    for file in [
+        *store.files(target, *tables),
+        *target.path("scores").glob("*.parquet"),
+    ]:
         table = file.relative_to(target.root).parts[0]
         counts[table] = counts.get(table, 0) + _clean(file, target.salt, erased)
     store.commit(replace(target, erasing=False))
@@ -157,8 +211,14 @@ def _clean(file: Path, salt: str, dead: pl.Series) -> int:
         kept = _unnamed(rows, salt, dead)
     else:
         who = hashed(salt, pl.element())
-        marked = pl.concat_list(tags).list.drop_nulls().list.eval(who) if "subjects" not in rows.columns else tags[0]
-        kept = rows.filter(marked.list.set_intersection(pl.lit(dead.implode())).list.len() == 0)
+        marked = (
+            pl.concat_list(tags).list.drop_nulls().list.eval(who)
+            if "subjects" not in rows.columns
+            else tags[0]
+        )
+        kept = rows.filter(
+            marked.list.set_intersection(pl.lit(dead.implode())).list.len() == 0
+        )
     if "properties" in rows.columns:
         kept = without_mentions(kept, salt, dead)
     if not kept.equals(rows):
@@ -169,10 +229,16 @@ def _clean(file: Path, salt: str, dead: pl.Series) -> int:
 
 
 def _unnamed(edges: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataFrame:
-    """Edges without the erased people's own ids; for an id that others use too a stand-in keeps its place in time."""
+    """Edges without the erased people's own ids; for an id that others use too a
+    stand-in keeps its place in time.
+    """
     user = hashed(salt, USER + pl.col("user_id"))
-    stand_in = pl.when(user.is_in(dead.implode())).then(FORGOTTEN + user).otherwise("user_id")
-    return edges.filter(~hashed(salt, pl.col("id")).is_in(dead.implode())).with_columns(user_id=stand_in)
+    stand_in = (
+        pl.when(user.is_in(dead.implode())).then(FORGOTTEN + user).otherwise("user_id")
+    )
+    return edges.filter(~hashed(salt, pl.col("id")).is_in(dead.implode())).with_columns(
+        user_id=stand_in
+    )
 
 
 def _whose(columns: Sequence[str]) -> list[pl.Expr]:

@@ -1,4 +1,6 @@
-"""Run ids, run folders, and what a run leaves beside its notebook: metrics.json and manifest.json."""
+"""Run ids, run folders, and what a run leaves beside its notebook: metrics.json and
+manifest.json.
+"""
 
 import hashlib
 import json
@@ -26,9 +28,11 @@ def new_run_id(name: str, now: datetime | None = None) -> str:
 
 
 def record(**metrics: Any) -> None:
-    """Put figures into the notebook's output, so that the executed notebook itself carries them.
+    """Put figures into the notebook's output, so that the executed notebook itself
+    carries them.
 
-    Values are numbers, texts, dates, lists and dicts; NaN becomes null. Outside a notebook nothing happens.
+    Values are numbers, texts, dates, lists and dicts; NaN becomes null. Outside a
+    notebook nothing happens.
     """
     if get_ipython() is None:
         return
@@ -37,7 +41,8 @@ def record(**metrics: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: dates as ISO text, numpy numbers as numbers, NaN and infinity as null.
+    """A value as JSON can hold it: dates as ISO text, numpy numbers as numbers, NaN and
+    infinity as null.
 
     >>> plain({"a": float("nan"), "b": date(2026, 1, 2), "c": (1, 2)})
     {'a': None, 'b': '2026-01-02', 'c': [1, 2]}
@@ -64,9 +69,16 @@ def metrics_of(outputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def manifest(
-    run_id: str, notebook: Path, study: Study, parameters: Mapping[str, Any], started_at: datetime, error: str | None
+    run_id: str,
+    notebook: Path,
+    study: Study,
+    parameters: Mapping[str, Any],
+    started_at: datetime,
+    error: str | None,
 ) -> dict[str, Any]:
-    """What produced a run: parameters, the whole study, digests and versions. Nothing from the environment."""
+    """What produced a run: parameters, the whole study, digests and versions. Nothing
+    from the environment.
+    """
     return {
         "run_id": run_id,
         "status": "failed" if error else "done",
@@ -95,5 +107,7 @@ def dump(content: Mapping[str, Any]) -> bytes:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The recorded figures of a run folder."""
-    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics: dict[str, Any] = json.loads(
+        (folder / "metrics.json").read_text(encoding="utf-8")
+    )
     return metrics

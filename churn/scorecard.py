@@ -1,6 +1,8 @@
-"""What the predictions mean for the business: by segment, platform and tenth; revenue at risk; profit of contacting.
+"""What the predictions mean for the business: by segment, platform and tenth; revenue
+at risk; profit of contacting.
 
-Every table is judged by what happened after the test cutoffs; ``predictions`` are those of ``churn.metrics``.
+Every table is judged by what happened after the test cutoffs; ``predictions`` are those
+of ``churn.metrics``.
 """
 
 from datetime import timedelta
@@ -21,37 +23,67 @@ DEPTHS = 50
 
 
 def by_segment(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
-    """``rates`` of the chosen model by segment, highest first, each test cutoff cut plainly, without hysteresis."""
+    """``rates`` of the chosen model by segment, highest first, each test cutoff cut
+    plainly, without hysteresis.
+    """
     known = _with_users(target, study, predictions)
-    parts = [part.with_columns(segments.assign(part, study)) for part in known.partition_by("cutoff")]
+    parts = [
+        part.with_columns(segments.assign(part, study))
+        for part in known.partition_by("cutoff")
+    ]
     order = pl.Enum(segments.names(study))
-    table = rates(pl.concat(parts).with_columns(pl.col("segment").cast(order)), "segment")
+    table = rates(
+        pl.concat(parts).with_columns(pl.col("segment").cast(order)), "segment"
+    )
     return table.with_columns(pl.col("segment").cast(pl.String))
 
 
 def by_platform(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
-    """``rates`` of the chosen model by the platform on which a user was known to be seen before the cutoff."""
+    """``rates`` of the chosen model by the platform on which a user was known to be
+    seen before the cutoff.
+    """
     return rates(_with_users(target, study, predictions), "platform")
 
 
 def _with_users(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
-    """The chosen predictions with ``platform`` (several: more than one) and ``tenure_days``, as known at the cutoff."""
+    """The chosen predictions with ``platform`` (several: more than one) and
+    ``tenure_days``, as known at the cutoff.
+    """
     chosen = predictions.filter(pl.col("model") == "chosen")
-    users = store.scan(target, "users").with_columns(local_date("first_at", study.timezone).alias("date"))
-    seen = chosen.lazy().select("user_id", "cutoff").join(users, on="user_id").filter(known_before(pl.col("cutoff")))
+    users = store.scan(target, "users").with_columns(
+        local_date("first_at", study.timezone).alias("date")
+    )
+    seen = (
+        chosen.lazy()
+        .select("user_id", "cutoff")
+        .join(users, on="user_id")
+        .filter(known_before(pl.col("cutoff")))
+    )
     platforms = pl.col("platform").drop_nulls().unique()
-    platform = pl.when(platforms.len() > 1).then(pl.lit("several")).otherwise(platforms.first())
+    platform = (
+        pl.when(platforms.len() > 1)
+        .then(pl.lit("several"))
+        .otherwise(platforms.first())
+    )
     tenure = (pl.col("cutoff").first() - pl.col("date").min()).dt.total_days()
-    facts = seen.group_by("user_id", "cutoff").agg(platform.alias("platform"), tenure.alias("tenure_days"))
-    joined = chosen.lazy().join(facts, on=["user_id", "cutoff"], how="left", maintain_order="left").collect()
+    facts = seen.group_by("user_id", "cutoff").agg(
+        platform.alias("platform"), tenure.alias("tenure_days")
+    )
+    joined = (
+        chosen.lazy()
+        .join(facts, on=["user_id", "cutoff"], how="left", maintain_order="left")
+        .collect()
+    )
     return joined.with_columns(pl.col("platform").fill_null("not stated"))
 
 
 def rates(rows: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Predicted and actual churn of each group: by, n, predicted_rate, churn_rate, its 95 % interval, found_share.
+    """Predicted and actual churn of each group: by, n, predicted_rate, churn_rate, its
+    95 % interval, found_share.
 
-    ``n`` counts a user once per test cutoff, the Wilson interval (churn_low, churn_high) once in all: the same user a
-    week later is hardly new evidence. ``found_share``: of all churners, those in this group.
+    ``n`` counts a user once per test cutoff, the Wilson interval (churn_low,
+    churn_high) once in all: the same user a week later is hardly new evidence.
+    ``found_share``: of all churners, those in this group.
     """
     found = rows.group_by(by).agg(
         n=pl.len(),
@@ -60,7 +92,10 @@ def rates(rows: pl.DataFrame, by: str) -> pl.DataFrame:
         churn_rate=pl.col("churned").mean(),
         found_share=pl.col("churned").sum() / rows["churned"].sum(),
     )
-    low, high = (_wilson(sign).alias(name) for sign, name in ((-1, "churn_low"), (1, "churn_high")))
+    low, high = (
+        _wilson(sign).alias(name)
+        for sign, name in ((-1, "churn_low"), (1, "churn_high"))
+    )
     return found.with_columns(low, high).sort(by)
 
 
@@ -72,21 +107,35 @@ def _wilson(sign: int) -> pl.Expr:
 
 
 def revenue(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Revenue of each user at one cutoff, of the 30 days before it as known then: user_id, revenue; in one currency.
+    """Revenue of each user at one cutoff, of the 30 days before it as known then:
+    user_id, revenue; in one currency.
 
-    Of refunds and the like too, as they are; where several sources report the same purchase it counts once.
+    Of refunds and the like too, as they are; where several sources report the same
+    purchase it counts once.
     """
     cutoff = predictions["cutoff"][0]
-    rows = store.scan(target, "activity").join(predictions.lazy().select("user_id").unique(), on="user_id", how="semi")
-    window = rows.filter(known_before(pl.lit(cutoff)), pl.col("date") >= cutoff - timedelta(days=REVENUE_DAYS))
-    return counted_once(window, study.sources).group_by("user_id").agg(pl.col("revenue").sum()).collect()
+    rows = store.scan(target, "activity").join(
+        predictions.lazy().select("user_id").unique(), on="user_id", how="semi"
+    )
+    window = rows.filter(
+        known_before(pl.lit(cutoff)),
+        pl.col("date") >= cutoff - timedelta(days=REVENUE_DAYS),
+    )
+    return (
+        counted_once(window, study.sources)
+        .group_by("user_id")
+        .agg(pl.col("revenue").sum())
+        .collect()
+    )
 
 
 def tenths(predictions: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
-    """Ten groups of one cutoff's users, 1 most likely to return … 10 least, ties by the stable hash.
+    """Ten groups of one cutoff's users, 1 most likely to return … 10 least, ties by the
+    stable hash.
 
-    Columns: group, n, predicted_rate, churn_rate (did not return within the horizon), revenue (of the 30 days before),
-    at_risk (that revenue times the group's churn rate).
+    Columns: group, n, predicted_rate, churn_rate (did not return within the horizon),
+    revenue (of the 30 days before), at_risk (that revenue times the group's churn
+    rate).
     """
     order = predictions.with_columns(pl.col("probability").round(segments.DIGITS)).sort(
         "probability", stable_hash("user_id")
@@ -106,12 +155,16 @@ def tenths(predictions: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def profit_threshold(value_per_saved: float, cost_per_contact: float, save_rate: float) -> float:
-    """The probability from which a contact pays: where p · save_rate · value_per_saved exceeds its cost.
+def profit_threshold(
+    value_per_saved: float, cost_per_contact: float, save_rate: float
+) -> float:
+    """The probability from which a contact pays: where p · save_rate · value_per_saved
+    exceeds its cost.
 
-    Above 1 none does, infinite without a value. Assumes that of those who would churn a share of ``save_rate`` stays
-    because of the message, whatever their probability, that stayers gain and lose nothing by it, and that a saved user
-    is worth the same whoever it is.
+    Above 1 none does, infinite without a value. Assumes that of those who would churn a
+    share of ``save_rate`` stays because of the message, whatever their probability,
+    that stayers gain and lose nothing by it, and that a saved user is worth the same
+    whoever it is.
 
     >>> round(profit_threshold(20.0, 0.5, 0.1), 3)
     0.25
@@ -121,37 +174,56 @@ def profit_threshold(value_per_saved: float, cost_per_contact: float, save_rate:
 
 
 def profit(
-    predictions: pl.DataFrame, value_per_saved: float, cost_per_contact: float, save_rate: float
+    predictions: pl.DataFrame,
+    value_per_saved: float,
+    cost_per_contact: float,
+    save_rate: float,
 ) -> pl.DataFrame:
-    """Profit of contacting the riskiest users of one cutoff: probability, n, depth (each fiftieth), and two sums.
+    """Profit of contacting the riskiest users of one cutoff: probability, n, depth
+    (each fiftieth), and two sums.
 
-    ``expected`` by the probabilities, ``realised`` by who then churned; ``probability`` is that of the last one
-    contacted. Assumptions: ``profit_threshold``. Empty without a value.
+    ``expected`` by the probabilities, ``realised`` by who then churned; ``probability``
+    is that of the last one contacted. Assumptions: ``profit_threshold``. Empty without
+    a value.
     """
     worth = save_rate * value_per_saved
-    ordered = predictions.sort("probability", stable_hash("user_id"), descending=[True, False]).select(
+    ordered = predictions.sort(
+        "probability", stable_hash("user_id"), descending=[True, False]
+    ).select(
         "probability",
         n=pl.int_range(1, pl.len() + 1),
         depth=pl.int_range(1, pl.len() + 1) / pl.len(),
         expected=(pl.col("probability") * worth - cost_per_contact).cum_sum(),
         realised=(pl.col("churned") * worth - cost_per_contact).cum_sum(),
     )
-    ends = pl.Series(np.unique(np.ceil(np.arange(1, DEPTHS + 1) * ordered.height / DEPTHS)), dtype=pl.Int64)
-    return ordered.filter(pl.col("n").is_in(ends.implode())) if worth > 0 else ordered.clear()
+    ends = pl.Series(
+        np.unique(np.ceil(np.arange(1, DEPTHS + 1) * ordered.height / DEPTHS)),
+        dtype=pl.Int64,
+    )
+    return (
+        ordered.filter(pl.col("n").is_in(ends.implode()))
+        if worth > 0
+        else ordered.clear()
+    )
 
 
 def profit_sentence(
-    predictions: pl.DataFrame, value_per_saved: float, cost_per_contact: float, save_rate: float, currency: str
+    predictions: pl.DataFrame,
+    value_per_saved: float,
+    cost_per_contact: float,
+    save_rate: float,
+    currency: str,
 ) -> str:
-    """Whom it would have paid to contact, what was expected of it and what it would have come to."""
+    """Whom it would have paid to contact, what was expected of it and what it would
+    have come to.
+    """
     if value_per_saved * save_rate <= 0:
-        return (
-            "Not shown: state what a saved user is worth with `-p value_per_saved=…` (and cost_per_contact, save_rate)."
-        )
+        return "Not shown: state what a saved user is worth with `-p value_per_saved=…` (and cost_per_contact, save_rate)."
     at = profit_threshold(value_per_saved, cost_per_contact, save_rate)
     who = predictions.filter(pl.col("probability") > at)
     expected, realised = (
-        float((who[name] * save_rate * value_per_saved - cost_per_contact).sum()) for name in ("probability", "churned")
+        float((who[name] * save_rate * value_per_saved - cost_per_contact).sum())
+        for name in ("probability", "churned")
     )
     return (
         f"A contact pays from a probability of {at:.1%}: {who.height:,} of {predictions.height:,} users. "
@@ -178,7 +250,10 @@ def tenths_readable(table: pl.DataFrame, currency: str) -> pl.DataFrame:
         pl.col("n").alias("users"),
         "predicted_rate",
         pl.col("churn_rate").alias("share_not_returning"),
-        pl.col("revenue").round().cast(pl.Int64).alias(f"revenue of 30 days, {currency}"),
+        pl.col("revenue")
+        .round()
+        .cast(pl.Int64)
+        .alias(f"revenue of 30 days, {currency}"),
         pl.col("at_risk").round().cast(pl.Int64).alias(f"of it at risk, {currency}"),
     )
 

@@ -1,4 +1,6 @@
-"""What all simulated worlds share: seeded, their true churn probability known, written by simulate_exports."""
+"""What all simulated worlds share: seeded, their true churn probability known, written
+by simulate_exports.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -42,30 +44,40 @@ class World(ABC):
 
     @abstractmethod
     def moments(self, rng: np.random.Generator) -> tuple[np.ndarray, pl.DataFrame]:
-        """Second of the day of each install; in-app events: user, day, second (of the day), name (index).
+        """Second of the day of each install; in-app events: user, day, second (of the
+        day), name (index).
 
         ``rng`` draws what the world leaves open.
         """
 
     @abstractmethod
     def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
-        """P(no event in the horizon | what is visible) at the cutoffs 0 … n_days, (n_days + 1, n_users).
+        """P(no event in the horizon | what is visible) at the cutoffs 0 … n_days,
+        (n_days + 1, n_users).
 
-        Visible are the first-seen date, the observation window's events, and that no uninstall came before the cutoff.
-        Means something for eligible users only.
+        Visible are the first-seen date, the observation window's events, and that no
+        uninstall came before the cutoff. Means something for eligible users only.
         """
 
 
 def arrivals(rng: np.random.Generator, n_users: int, n_days: int) -> np.ndarray:
-    """Days of the installs: many in the first month, the others evenly. Raises InputError for too small a world."""
+    """Days of the installs: many in the first month, the others evenly. Raises
+    InputError for too small a world.
+    """
     if n_users < 1 or n_days < 60:
-        raise InputError(f"a world needs at least 1 user and 60 days, not {n_users} and {n_days}")
+        raise InputError(
+            f"a world needs at least 1 user and 60 days, not {n_users} and {n_days}"
+        )
     first_wave = rng.random(n_users) < 0.4
-    return np.where(first_wave, rng.integers(0, 30, n_users), rng.integers(0, n_days, n_users))
+    return np.where(
+        first_wave, rng.integers(0, 30, n_users), rng.integers(0, n_days, n_users)
+    )
 
 
 def eligible(world: World, windows: Windows) -> np.ndarray:
-    """Who is eligible at the cutoffs 0 … n_days, (n_days + 1, n_users); nobody before a whole eligible window."""
+    """Who is eligible at the cutoffs 0 … n_days, (n_days + 1, n_users); nobody before a
+    whole eligible window.
+    """
     seen = np.zeros((world.n_days + 1, world.n_users), np.int32)
     np.cumsum(world.active, axis=0, out=seen[1:])
     cutoffs = np.arange(world.n_days + 1)[windows.eligible_days :, None]
@@ -75,10 +87,11 @@ def eligible(world: World, windows: Windows) -> np.ndarray:
 
 
 def truth(world: World, windows: Windows, progress: bool = False) -> pl.DataFrame:
-    """True churn probability of every eligible user at every cutoff: user (index), cutoff, probability.
+    """True churn probability of every eligible user at every cutoff: user (index),
+    cutoff, probability.
 
-    It knows what the study's windows let anyone see, see World.churn. Cutoffs start when the log holds a whole eligible
-    window and end the day after the last.
+    It knows what the study's windows let anyone see, see World.churn. Cutoffs start
+    when the log holds a whole eligible window and end the day after the last.
     """
     day, user = np.nonzero(eligible(world, windows))
     probability = world.churn(windows, progress)[day, user].clip(0, 1)

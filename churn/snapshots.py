@@ -17,39 +17,71 @@ from churn.tables import Snapshot, stable_hash
 log = logging.getLogger(__name__)
 
 
-def build(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date | None = None) -> pl.DataFrame:
-    """Snapshots of all cutoffs, sorted by cutoff and user: user_id, cutoff, the catalogue's columns, then the label's.
+def build(
+    target: Store,
+    study: Study,
+    cutoffs: Sequence[date],
+    plan: Plan,
+    as_of: date | None = None,
+) -> pl.DataFrame:
+    """Snapshots of all cutoffs, sorted by cutoff and user: user_id, cutoff, the
+    catalogue's columns, then the label's.
 
-    ``as_of``: what the labels may know, see ``label``. Raises CutoffError for a cutoff the log can't answer for.
+    ``as_of``: what the labels may know, see ``label``. Raises CutoffError for a cutoff
+    the log can't answer for.
     """
     return label(observe(target, study, cutoffs, plan), target, study, as_of)
 
 
-def training_rows(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date) -> pl.DataFrame:
-    """All that a training as of a day learns from: see ``with_open``, labelled as known then.
+def training_rows(
+    target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date
+) -> pl.DataFrame:
+    """All that a training as of a day learns from: see ``with_open``, labelled as known
+    then.
 
-    Where that would be far more than ``max_training_rows``, a share of the users is left out before anything is built.
+    Where that would be far more than ``max_training_rows``, a share of the users is
+    left out before anything is built.
     """
     needed = with_open(target, study, cutoffs, as_of)
     share = learned_share(target, study, needed, plan)
-    return label(observe(target, study, needed, plan, share=share), target, study, as_of)
+    return label(
+        observe(target, study, needed, plan, share=share), target, study, as_of
+    )
 
 
-def learned_share(target: Store, study: Study, cutoffs: Sequence[date], plan: Plan) -> float:
-    """Of the users, how many make up the training rows: a little more than needed, as the rest is cut off exactly."""
+def learned_share(
+    target: Store, study: Study, cutoffs: Sequence[date], plan: Plan
+) -> float:
+    """Of the users, how many make up the training rows: a little more than needed, as
+    the rest is cut off exactly.
+    """
     keys = ["user_id", "cutoff"]
-    n_rows = observe(target, study, [max(cutoffs)], replace(plan, vocabulary=(), properties=()), keys).height
-    return min(1.0, 1.2 * study.backtest.max_training_rows / max(n_rows * len(cutoffs), 1))
+    n_rows = observe(
+        target, study, [max(cutoffs)], replace(plan, vocabulary=(), properties=()), keys
+    ).height
+    return min(
+        1.0, 1.2 * study.backtest.max_training_rows / max(n_rows * len(cutoffs), 1)
+    )
 
 
-def with_open(target: Store, study: Study, cutoffs: Sequence[date], as_of: date) -> list[date]:
-    """The cutoffs and, if it is newer than all, the one whose horizon is open by ``as_of``."""
+def with_open(
+    target: Store, study: Study, cutoffs: Sequence[date], as_of: date
+) -> list[date]:
+    """The cutoffs and, if it is newer than all, the one whose horizon is open by
+    ``as_of``.
+    """
     found = open_cutoff(study, as_of)
-    return [*cutoffs, found] if found and found > max(cutoffs) and found >= earliest(target, study) else [*cutoffs]
+    return (
+        [*cutoffs, found]
+        if found and found > max(cutoffs) and found >= earliest(target, study)
+        else [*cutoffs]
+    )
 
 
 def open_cutoff(study: Study, as_of: date) -> date | None:
-    """The cutoff whose first days are over by ``as_of`` while its horizon is open; null if a step is too long."""
+    """The cutoff whose first days are over by ``as_of`` while its horizon is open; null
+    if a step is too long.
+    """
     days = early_days(study)
     if days >= study.windows.horizon_days:
         return None
@@ -57,9 +89,11 @@ def open_cutoff(study: Study, as_of: date) -> date | None:
 
 
 def early_days(study: Study) -> int:
-    """The first days of a horizon that are looked at while it is open: about half of it.
+    """The first days of a horizon that are looked at while it is open: about half of
+    it.
 
-    So many that the cutoff they belong to lies whole steps, lead time included, before the day it is looked at.
+    So many that the cutoff they belong to lies whole steps, lead time included, before
+    the day it is looked at.
     """
     step, lead = study.backtest.step_days, study.windows.lead_days
     steps = max(lead // step + 1, round((lead + study.windows.horizon_days / 2) / step))
@@ -67,19 +101,26 @@ def early_days(study: Study) -> int:
 
 
 def observe(
-    target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, columns: Sequence[str] = (), share: float = 1.0
+    target: Store,
+    study: Study,
+    cutoffs: Sequence[date],
+    plan: Plan,
+    columns: Sequence[str] = (),
+    share: float = 1.0,
 ) -> pl.DataFrame:
     """Snapshots without their label: features of the users eligible at each cutoff.
 
-    ``columns``: only these, for what needs no feature. ``share``: of the users only those who come first by the stable
-    hash.
+    ``columns``: only these, for what needs no feature. ``share``: of the users only
+    those who come first by the stable hash.
     """
     check_cutoffs(target, study, cutoffs)
     rows, _ = tables(target, study)
     level = features.app_level(rows, cutoffs, plan).collect().lazy()
     n_rows = rows.select(pl.len()).collect().item()
     parts = [
-        of_users(held_rows, held_users, [cutoff], plan, study.windows, level).select(columns or pl.all()).collect()
+        of_users(held_rows, held_users, [cutoff], plan, study.windows, level)
+        .select(columns or pl.all())
+        .collect()
         for buckets in store.passes(target, n_rows)
         for held_rows, held_users in [_in_memory(tables(target, study, buckets), share)]
         for cutoff in cutoffs
@@ -89,38 +130,76 @@ def observe(
     return snapshot
 
 
-def _in_memory(frames: tuple[pl.LazyFrame, pl.LazyFrame], share: float) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+def _in_memory(
+    frames: tuple[pl.LazyFrame, pl.LazyFrame], share: float
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Read once, not once per cutoff, and only that share of the users."""
-    mine = pl.lit(True) if share >= 1 else stable_hash("user_id") <= int(share * (2**64 - 1))
-    return frames[0].filter(mine).collect().lazy(), frames[1].filter(mine).collect().lazy()
+    mine = (
+        pl.lit(True)
+        if share >= 1
+        else stable_hash("user_id") <= int(share * (2**64 - 1))
+    )
+    return frames[0].filter(mine).collect().lazy(), frames[1].filter(
+        mine
+    ).collect().lazy()
 
 
-def label(snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | None = None) -> pl.DataFrame:
-    """Add ``churned``: true without activity in the horizon, null where the horizon isn't over by ``as_of``.
+def label(
+    snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | None = None
+) -> pl.DataFrame:
+    """Add ``churned``: true without activity in the horizon, null where the horizon
+    isn't over by ``as_of``.
 
-    And ``return_days``: from the horizon's first day to the first activity in it before ``as_of``; null without any.
+    And ``return_days``: from the horizon's first day to the first activity in it before
+    ``as_of``; null without any.
 
-    ``as_of`` (default, and at most: the day after the store's coverage) also hides what became known later than a
-    source takes to settle from then on: a model trained as of that day could not have seen it.
+    ``as_of`` (default, and at most: the day after the store's coverage) also hides what
+    became known later than a source takes to settle from then on: a model trained as of
+    that day could not have seen it.
     """
     end = min(as_of or date.max, covered_end(target))
     rows = tables(target, study)[0].filter(pl.col("date") < end)
-    cutoffs = snapshot["cutoff"].unique().to_list() or [end]  # an empty one gets its columns all the same
-    came = labels.returned(rows, cutoffs, study.windows, study.activity.counts_as_active, settled(study, end)).collect()
+    cutoffs = snapshot["cutoff"].unique().to_list() or [
+        end
+    ]  # an empty one gets its columns all the same
+    came = labels.returned(
+        rows,
+        cutoffs,
+        study.windows,
+        study.activity.counts_as_active,
+        settled(study, end),
+    ).collect()
     marked = snapshot.drop("churned", "return_days", strict=False).join(
         came, on=["user_id", "cutoff"], how="left", maintain_order="left"
     )
-    mature = pl.col("cutoff") + timedelta(days=study.windows.lead_days + study.windows.horizon_days) <= end
-    labelled = marked.with_columns(pl.when(mature).then(pl.col("return_days").is_null()).alias("churned"))
+    mature = (
+        pl.col("cutoff")
+        + timedelta(days=study.windows.lead_days + study.windows.horizon_days)
+        <= end
+    )
+    labelled = marked.with_columns(
+        pl.when(mature).then(pl.col("return_days").is_null()).alias("churned")
+    )
     Snapshot.validate(labelled.select(Snapshot.column_names()))
     return labelled
 
 
-def tables(target: Store, study: Study, buckets: Sequence[int] | None = None) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Daily activity and users (first_date in the study's time zone) of some buckets, or of all."""
+def tables(
+    target: Store, study: Study, buckets: Sequence[int] | None = None
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Daily activity and users (first_date in the study's time zone) of some buckets,
+    or of all.
+    """
     users = store.scan(target, "users", buckets)
-    first = pl.col("first_at").dt.convert_time_zone(study.timezone).dt.date().alias("first_date")
-    return store.scan(target, "activity", buckets), users.select("user_id", "known_date", first)
+    first = (
+        pl.col("first_at")
+        .dt.convert_time_zone(study.timezone)
+        .dt.date()
+        .alias("first_date")
+    )
+    return store.scan(target, "activity", buckets), users.select(
+        "user_id", "known_date", first
+    )
 
 
 def of_users(
@@ -131,7 +210,9 @@ def of_users(
     windows: Windows,
     level: pl.LazyFrame | None = None,
 ) -> pl.LazyFrame:
-    """Features of whole users; the one road from activity to features, for training, scoring and the poison check."""
+    """Features of whole users; the one road from activity to features, for training,
+    scoring and the poison check.
+    """
     return features.compute(rows, users, cutoffs, plan, windows.eligible_days, level)
 
 
@@ -149,15 +230,21 @@ def newest_mature(target: Store, study: Study) -> date:
 
 def settled(study: Study, day: date) -> date:
     """The day by which every source has settled what happened before ``day``."""
-    return day + timedelta(days=max(sources.settling_days(extract) for extract in study.extracts))
+    return day + timedelta(
+        days=max(sources.settling_days(extract) for extract in study.extracts)
+    )
 
 
 def parse_cutoff(text: str) -> date | None:
-    """A cutoff from a notebook parameter; empty is null. Raises CutoffError unless it is a date like 2026-03-01."""
+    """A cutoff from a notebook parameter; empty is null. Raises CutoffError unless it
+    is a date like 2026-03-01.
+    """
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise CutoffError(f"{text!r} is no cutoff; write a date like 2026-03-01") from None
+        raise CutoffError(
+            f"{text!r} is no cutoff; write a date like 2026-03-01"
+        ) from None
 
 
 def earliest(target: Store, study: Study) -> date:
@@ -167,15 +254,20 @@ def earliest(target: Store, study: Study) -> date:
 
 
 def check_cutoffs(target: Store, study: Study, cutoffs: Iterable[date]) -> None:
-    """Raise CutoffError for cutoffs before the log has an eligible window or after its last complete day."""
+    """Raise CutoffError for cutoffs before the log has an eligible window or after its
+    last complete day.
+    """
     low, high = earliest(target, study), covered_end(target)
     outside = [c.isoformat() for c in cutoffs if not low <= c <= high]
     if outside:
-        raise CutoffError(f"cutoff {', '.join(outside)} is outside the data: choose from {low} to {high}")
+        raise CutoffError(
+            f"cutoff {', '.join(outside)} is outside the data: choose from {low} to {high}"
+        )
 
 
 def series(newest: date, study: Study, n: int, not_before: date) -> list[date]:
-    """Up to ``n`` cutoffs, a step apart, the last one ``newest``, oldest first; none before ``not_before``.
+    """Up to ``n`` cutoffs, a step apart, the last one ``newest``, oldest first; none
+    before ``not_before``.
 
     >>> from churn.study import parse
     >>> from pathlib import Path
@@ -188,7 +280,9 @@ def series(newest: date, study: Study, n: int, not_before: date) -> list[date]:
 
 
 def plan(target: Store, study: Study, newest_cutoff: date) -> Plan:
-    """The feature plan as it could be made at ``newest_cutoff``. Raises StudyError for unknown active events."""
+    """The feature plan as it could be made at ``newest_cutoff``. Raises StudyError for
+    unknown active events.
+    """
     check_active_events(target, study)
     rows, _ = tables(target, study)
     window = (rows, newest_cutoff, study.windows.observation_days, study.sources)
@@ -202,11 +296,24 @@ def plan(target: Store, study: Study, newest_cutoff: date) -> Plan:
 
 
 def check_active_events(target: Store, study: Study) -> None:
-    """Raise StudyError if counts_as_active names an event or kind that the log has never seen."""
-    volume = store.scan(target, "volume").group_by("event", "kind").agg(pl.col("n").sum()).collect()
+    """Raise StudyError if counts_as_active names an event or kind that the log has
+    never seen.
+    """
+    volume = (
+        store.scan(target, "volume")
+        .group_by("event", "kind")
+        .agg(pl.col("n").sum())
+        .collect()
+    )
     seen = {*volume["event"], *("kind:" + volume["kind"])}
     missing = [name for name in study.activity.counts_as_active if name not in seen]
     if missing:
-        common = volume.group_by("event").agg(pl.col("n").sum()).sort("n", "event", descending=[True, False])
+        common = (
+            volume.group_by("event")
+            .agg(pl.col("n").sum())
+            .sort("n", "event", descending=[True, False])
+        )
         names = ", ".join(common["event"].head(20))
-        raise StudyError(f"activity.counts_as_active: {', '.join(missing)} not in the log; the commonest are {names}")
+        raise StudyError(
+            f"activity.counts_as_active: {', '.join(missing)} not in the log; the commonest are {names}"
+        )

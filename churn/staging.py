@@ -1,7 +1,8 @@
 """New extract files → canonical rows by event bucket in a staging folder.
 
-Files are read lazily, some at a time, so memory doesn't follow their size. A file that can't be read stops everything
-and is named; a row that can't be kept only gets its fault.
+Files are read lazily, some at a time, so memory doesn't follow their size. A file that
+can't be read stops everything and is named; a row that can't be kept only gets its
+fault.
 """
 
 import shutil
@@ -21,11 +22,18 @@ from churn.store import Store
 from churn.study import Study
 from churn.tables import bucket_of
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # an older event time is a clock that was never set
+EARLIEST = datetime(
+    1990, 1, 1, tzinfo=UTC
+)  # an older event time is a clock that was never set
 FUTURE_TOLERANCE = timedelta(days=1)  # device clocks and zones
 GROUP_BYTES, GROUP_FILES = 512 * 2**20, 256  # read together
 FILE_ROWS = 30_000
-LINEAGE = {"source": pl.String, "extract": pl.String, "source_file": pl.String, "file": pl.Int64}
+LINEAGE = {
+    "source": pl.String,
+    "extract": pl.String,
+    "source_file": pl.String,
+    "file": pl.Int64,
+}
 
 Staged = tuple[Found, str]  # a new file and its digest
 
@@ -34,17 +42,34 @@ def discover(study: Study) -> tuple[list[Found], list[Found]]:
     """Files of all extracts that are ready, each once, and those that wait."""
     pairs = [find.find(extract, study) for extract in study.extracts]
     found = [file for ready, _ in pairs for file in ready]
-    return list({(f.address, f.stamp): f for f in found}.values()), [file for _, waiting in pairs for file in waiting]
+    return list({(f.address, f.stamp): f for f in found}.values()), [
+        file for _, waiting in pairs for file in waiting
+    ]
 
 
 def read(
-    new: list[Found], digests: set[str], staging: Path, target: Store, study: Study, now: datetime, progress: bool
+    new: list[Found],
+    digests: set[str],
+    staging: Path,
+    target: Store,
+    study: Study,
+    now: datetime,
+    progress: bool,
 ) -> list[Staged]:
-    """Read every new file into ``staging``; returns the files with their digests, copies of known ones among them."""
+    """Read every new file into ``staging``; returns the files with their digests,
+    copies of known ones among them.
+    """
     staged: list[Staged] = []
     dead = privacy.dead(target)
     size = sum(f.size for f in new)
-    with tqdm(total=size, desc="reading", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=size,
+        desc="reading",
+        unit="B",
+        unit_scale=True,
+        disable=not progress,
+        leave=False,
+    ) as bar:
         for group in _groups(new):
             scratch, first = staging / f"scratch-{len(staged):06d}", len(staged)
             scratch.mkdir(parents=True)
@@ -53,7 +78,11 @@ def read(
             for found, path in zip(group, local, strict=True):
                 digest = file_digest(path)
                 if digest not in digests:
-                    frames.append(_prepared(len(staged), found, path, scratch, target, study, now, dead))
+                    frames.append(
+                        _prepared(
+                            len(staged), found, path, scratch, target, study, now, dead
+                        )
+                    )
                     files.append((found, path))
                 digests.add(digest)
                 staged.append((found, digest))
@@ -67,7 +96,10 @@ def read(
 def _groups(new: list[Found]) -> Iterator[list[Found]]:
     group: list[Found] = []
     for file in new:
-        if group and (len(group) >= GROUP_FILES or sum(f.size for f in group) + file.size > GROUP_BYTES):
+        if group and (
+            len(group) >= GROUP_FILES
+            or sum(f.size for f in group) + file.size > GROUP_BYTES
+        ):
             yield group
             group = []
         group.append(file)
@@ -76,19 +108,38 @@ def _groups(new: list[Found]) -> Iterator[list[Found]]:
 
 
 def _prepared(
-    number: int, found: Found, path: Path, scratch: Path, target: Store, study: Study, now: datetime, dead: pl.Series
+    number: int,
+    found: Found,
+    path: Path,
+    scratch: Path,
+    target: Store,
+    study: Study,
+    now: datetime,
+    dead: pl.Series,
 ) -> pl.LazyFrame:
-    """Canonical rows with their lineage, what may not be kept marked or taken out, and their bucket."""
+    """Canonical rows with their lineage, what may not be kept marked or taken out, and
+    their bucket.
+    """
     extract = found.extract
-    lineage = dict(zip(LINEAGE, (extract.source, extract.path, found.name or path.name, number), strict=True))
+    lineage = dict(
+        zip(
+            LINEAGE,
+            (extract.source, extract.path, found.name or path.name, number),
+            strict=True,
+        )
+    )
     try:
         raw = sources.read(path, extract, scratch)
     except InputError as error:
         raise _named(error, path, found) from error
-    frame = raw.with_columns(pl.lit(value, LINEAGE[name]).alias(name) for name, value in lineage.items())
+    frame = raw.with_columns(
+        pl.lit(value, LINEAGE[name]).alias(name) for name, value in lineage.items()
+    )
     frame = frame.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
     kept = privacy.apply(frame, study, target.salt, dead)
-    return kept.with_columns(bucket_of(pl.col("event_id").fill_null(""), target.n_buckets).alias("bucket"))
+    return kept.with_columns(
+        bucket_of(pl.col("event_id").fill_null(""), target.n_buckets).alias("bucket")
+    )
 
 
 def _time_fault(now: datetime) -> pl.Expr:
@@ -100,18 +151,25 @@ def _time_fault(now: datetime) -> pl.Expr:
     )
 
 
-def _sink(frames: list[pl.LazyFrame], files: list[tuple[Found, Path]], folder: Path) -> None:
+def _sink(
+    frames: list[pl.LazyFrame], files: list[tuple[Found, Path]], folder: Path
+) -> None:
     """Write the frames by bucket; a damaged file among them is found and named."""
     folder.mkdir()
     try:
         # Many small files, since what a partition has yet to write waits in memory.
-        pl.concat(frames).sink_parquet(pl.PartitionBy(folder, key="bucket", max_rows_per_file=FILE_ROWS), mkdir=True)
+        pl.concat(frames).sink_parquet(
+            pl.PartitionBy(folder, key="bucket", max_rows_per_file=FILE_ROWS),
+            mkdir=True,
+        )
     except sources.UNREADABLE:
         for frame, (found, path) in zip(frames, files, strict=True):
             try:
                 frame.sink_parquet(folder / "again.parquet")
             except sources.UNREADABLE as error:
-                raise _named(sources.unreadable(path, found.extract, error), path, found) from error
+                raise _named(
+                    sources.unreadable(path, found.extract, error), path, found
+                ) from error
         raise
 
 

@@ -1,12 +1,14 @@
-"""data/store: append-only Parquet batches by bucket, made visible by one atomic replacement of store.json.
+"""data/store: append-only Parquet batches by bucket, made visible by one atomic
+replacement of store.json.
 
     store.json                            version, number of buckets, live batches, coverage
     <table>/bucket=NN/<batch>.parquet     events (NN of the event), activity and users (of the user), anonymous (of ids)
     <table>/<batch>.parquet               edges, merges, files, quarantine, volume, tally
     models/<model_id>/…  scores/…         written later, by name
 
-A file counts only if store.json lists its batch, so an ingest that dies half-way leaves the old state. Batches are
-never touched again, but for erasure; only the adopted ones, anonymous history that has found its user, are made anew.
+A file counts only if store.json lists its batch, so an ingest that dies half-way leaves
+the old state. Batches are never touched again, but for erasure; only the adopted ones,
+anonymous history that has found its user, are made anew.
 """
 
 import json
@@ -62,7 +64,9 @@ ADOPTED = ("activity", "users")  # tables to which anonymous history is added
 
 @dataclass(frozen=True)
 class Store:
-    """What store.json says. ``bound`` holds the study's settings that the stored tables depend on."""
+    """What store.json says. ``bound`` holds the study's settings that the stored tables
+    depend on.
+    """
 
     root: Path
     bound: dict[str, Any]
@@ -81,7 +85,9 @@ class Store:
 
 
 def create_or_open(study: Study) -> Store:
-    """The study's store, an empty one if there is none yet. Raises StoreError if it was made for another study."""
+    """The study's store, an empty one if there is none yet. Raises StoreError if it was
+    made for another study.
+    """
     file = study.store_path / "store.json"
     store = _load(file) if file.exists() else Store(study.store_path, _bound(study))
     if store.bound != _bound(study):
@@ -121,21 +127,36 @@ def _load(file: Path) -> Store:
             f"{file} has schema version {data.get('schema_version')}, this program writes {SCHEMA_VERSION}: "
             "move data/store away and run `churn ingest` again"
         )
-    dates = {k: date.fromisoformat(data[k]) if data[k] else None for k in ("covered_until", "first_date")}
+    dates = {
+        k: date.fromisoformat(data[k]) if data[k] else None
+        for k in ("covered_until", "first_date")
+    }
     return Store(
-        **{**data, **dates, "batches": tuple(data["batches"]), "adopted": tuple(data["adopted"])}, root=file.parent
+        **{
+            **data,
+            **dates,
+            "batches": tuple(data["batches"]),
+            "adopted": tuple(data["adopted"]),
+        },
+        root=file.parent,
     )
 
 
 def commit(store: Store) -> None:
-    """Make a state visible: store.json is replaced in one step, after all files are on disk."""
+    """Make a state visible: store.json is replaced in one step, after all files are on
+    disk.
+    """
     os.sync()
     content = {k: v for k, v in vars(store).items() if k != "root"}
-    write_atomically(store.path("store.json"), json.dumps(content, indent=1, default=str).encode())
+    write_atomically(
+        store.path("store.json"), json.dumps(content, indent=1, default=str).encode()
+    )
 
 
 def sweep(store: Store) -> None:
-    """Remove what an ingest that died has left: its staging folder and files of batches that never became visible."""
+    """Remove what an ingest that died has left: its staging folder and files of batches
+    that never became visible.
+    """
     live = {*store.batches, *store.adopted}
     for folder in store.root.glob(f"{STAGING}*"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -179,7 +200,11 @@ def write_batch(store: Store, table: str, batch_id: str, frame: pl.DataFrame) ->
 
     Rows of a bucketed table come with a column ``bucket``.
     """
-    parts = frame.partition_by("bucket", as_dict=True, include_key=False) if table in BUCKETED else {(None,): frame}
+    parts = (
+        frame.partition_by("bucket", as_dict=True, include_key=False)
+        if table in BUCKETED
+        else {(None,): frame}
+    )
     for (bucket,), rows in parts.items():
         if rows.height:
             schema = BUCKETED.get(table) or FLAT[table]
@@ -188,28 +213,48 @@ def write_batch(store: Store, table: str, batch_id: str, frame: pl.DataFrame) ->
             schema.validate(rows.select(schema.column_names())).write_parquet(file)
 
 
-def scan(store: Store, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
-    """Every live row of a table, or of some of its buckets. Keys may repeat: sum on read.
+def scan(
+    store: Store, table: str, buckets: Sequence[int] | None = None
+) -> pl.LazyFrame:
+    """Every live row of a table, or of some of its buckets. Keys may repeat: sum on
+    read.
 
     A column that a file lacks, since an earlier version wrote it, is null.
     """
     schema = BUCKETED.get(table) or FLAT[table]
-    wanted = [None] if table in FLAT else (range(store.n_buckets) if buckets is None else buckets)
+    wanted = (
+        [None]
+        if table in FLAT
+        else (range(store.n_buckets) if buckets is None else buckets)
+    )
     batches = (*store.batches, *store.adopted) if table in ADOPTED else store.batches
-    candidates = [_file(store, table, batch, bucket) for batch in batches for bucket in wanted]
+    candidates = [
+        _file(store, table, batch, bucket) for batch in batches for bucket in wanted
+    ]
     present = [file for file in candidates if file.exists()]
     if not present:
         return schema.create_empty(lazy=True)
     columns = schema.create_empty().schema
-    return pl.scan_parquet(present, hive_partitioning=False, schema=columns, missing_columns="insert")
+    return pl.scan_parquet(
+        present, hive_partitioning=False, schema=columns, missing_columns="insert"
+    )
 
 
 def passes(store: Store, n_rows: int, at_once: int = 500_000) -> list[Sequence[int]]:
-    """Buckets to take together: as many as have ``at_once`` rows or, where one has more, one by one."""
+    """Buckets to take together: as many as have ``at_once`` rows or, where one has
+    more, one by one.
+    """
     n = max(1, min(store.n_buckets, at_once * store.n_buckets // max(n_rows, 1)))
-    return [range(first, min(first + n, store.n_buckets)) for first in range(0, store.n_buckets, n)]
+    return [
+        range(first, min(first + n, store.n_buckets))
+        for first in range(0, store.n_buckets, n)
+    ]
 
 
 def _file(store: Store, table: str, batch_id: str, bucket: Any) -> Path:
-    folder = store.path(table) if bucket is None else store.path(table, f"bucket={bucket:02d}")
+    folder = (
+        store.path(table)
+        if bucket is None
+        else store.path(table, f"bucket={bucket:02d}")
+    )
     return folder / f"{batch_id}.parquet"

@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from churn.errors import StudyError
 from churn.tables import EVENT_KINDS
@@ -20,7 +28,9 @@ from churn.tables import EVENT_KINDS
 
 def _known_zone(name: str) -> str:
     if name not in available_timezones():
-        raise ValueError(f"{name!r} is no time zone; write one like 'UTC' or 'Europe/Berlin'")
+        raise ValueError(
+            f"{name!r} is no time zone; write one like 'UTC' or 'Europe/Berlin'"
+        )
     return name
 
 
@@ -29,7 +39,9 @@ def _known_encoding(name: str) -> str:
         "".encode(name)
         return codecs.lookup(name).name
     except LookupError:
-        raise ValueError(f"{name!r} is no encoding; write one like 'utf-8' or 'latin-1'") from None
+        raise ValueError(
+            f"{name!r} is no encoding; write one like 'utf-8' or 'latin-1'"
+        ) from None
 
 
 def _known_pattern(pattern: str) -> str:
@@ -42,14 +54,18 @@ def _known_pattern(pattern: str) -> str:
 
 def _no_credentials(path: str) -> str:
     if "://" in path and "@" in urlsplit(path).netloc:
-        raise ValueError("holds credentials; leave them out and set them in the environment")
+        raise ValueError(
+            "holds credentials; leave them out and set them in the environment"
+        )
     return path
 
 
 def _no_password(url: str) -> str:
     parts = urlsplit(url)
     if parts.password or "password" in parts.query.lower():
-        raise ValueError("holds a password; leave it out and set CHURN_LEDGER_URL in the environment")
+        raise ValueError(
+            "holds a password; leave it out and set CHURN_LEDGER_URL in the environment"
+        )
     return url
 
 
@@ -61,7 +77,9 @@ def _endpoint(url: str) -> str:
             f"{url!r} must be an https address such as https://rest.fra-02.braze.eu (http only on loopback)"
         )
     if parts.path.strip("/"):
-        raise ValueError(f"{url!r} must end after the host name; the path is ours to add")
+        raise ValueError(
+            f"{url!r} must end after the host name; the path is ours to add"
+        )
     return url.rstrip("/")
 
 
@@ -80,29 +98,41 @@ class Part(BaseModel):
 class Extract(Part):
     """Files received from one analytics tool."""
 
-    source: Literal["adjust", "amplitude", "appsflyer", "branch", "currents", "ga4", "table"]
+    source: Literal[
+        "adjust", "amplitude", "appsflyer", "branch", "currents", "ga4", "table"
+    ]
     path: Annotated[
         str, Field(min_length=1), AfterValidator(_no_credentials)
     ]  # file, folder, glob, or an s3://, gs:// or az:// address
     timezone: Zone = "UTC"  # of times written without a zone
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
-    columns: dict[str, str] = {}  # ours = theirs, where a file's own names differ from the usual ones
+    columns: dict[
+        str, str
+    ] = {}  # ours = theirs, where a file's own names differ from the usual ones
     kinds: dict[str, str] = {}  # event name = kind, for names the reader can't know
-    settling_days: int | None = Field(default=None, ge=0, le=60)  # null: the source's usual one
+    settling_days: int | None = Field(
+        default=None, ge=0, le=60
+    )  # null: the source's usual one
     covered_until: date | None = None  # last complete day, where the data can't tell
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         unknown = sorted(set(self.kinds.values()) - set(EVENT_KINDS))
         if unknown:
-            raise ValueError(f"kinds: {', '.join(unknown)} unknown; there are {', '.join(EVENT_KINDS)}")
+            raise ValueError(
+                f"kinds: {', '.join(unknown)} unknown; there are {', '.join(EVENT_KINDS)}"
+            )
         return self
 
 
 class Activity(Part):
-    """Which events count as being active, and the one currency that revenue is summed in."""
+    """Which events count as being active, and the one currency that revenue is summed
+    in.
+    """
 
-    counts_as_active: tuple[str, ...] = ()  # event names or kind:<kind>; empty: all a person caused
+    counts_as_active: tuple[
+        str, ...
+    ] = ()  # event names or kind:<kind>; empty: all a person caused
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
 
 
@@ -127,23 +157,35 @@ class Backtest(Part):
     step_days: Days = 7
     n_train_cutoffs: int = Field(default=24, ge=1, le=500)
     n_test_cutoffs: int = Field(default=4, ge=1, le=100)
-    max_training_rows: int = Field(default=500_000, ge=1000)  # beyond, a share of the users is learned from
+    max_training_rows: int = Field(
+        default=500_000, ge=1000
+    )  # beyond, a share of the users is learned from
 
 
 class Segment(Part):
-    """A named risk band, from a probability up or a share of the judged users; it ends where the one before begins."""
+    """A named risk band, from a probability up or a share of the judged users; it ends
+    where the one before begins.
+    """
 
     name: SegmentName
     from_probability: float | None = Field(default=None, ge=0, le=1)
-    share: float | None = Field(default=None, gt=0, le=1)  # of the judged users, riskiest first; the last: the rest
-    capacity: int | None = Field(default=None, ge=1)  # most users it may hold; who doesn't fit goes to the next one
+    share: float | None = Field(
+        default=None, gt=0, le=1
+    )  # of the judged users, riskiest first; the last: the rest
+    capacity: int | None = Field(
+        default=None, ge=1
+    )  # most users it may hold; who doesn't fit goes to the next one
 
 
 class Policy(Part):
     """Who is judged, and how far a user's rank must move before the segment follows."""
 
-    band: float = Field(default=0.8, ge=0, le=1)  # share of the smaller side of a boundary, by rank; 0: a plain cut
-    min_tenure_days: int = Field(default=0, ge=0, le=3650)  # users seen for fewer days are not judged; 0: all are
+    band: float = Field(
+        default=0.8, ge=0, le=1
+    )  # share of the smaller side of a boundary, by rank; 0: a plain cut
+    min_tenure_days: int = Field(
+        default=0, ge=0, le=3650
+    )  # users seen for fewer days are not judged; 0: all are
     unknown_segment: SegmentName = "unknown"  # where those are
 
 
@@ -152,16 +194,25 @@ def _segment_faults(segments: tuple[Segment, ...], policy: Policy) -> list[str]:
     starts = [s.from_probability for s in segments if s.from_probability is not None]
     shares = [s.share for s in segments if s.share is not None]
     by_rank, total = bool(shares) and not starts, sum(shares)
-    falling = len(starts) == len(segments) and starts[-1:] == [0] and all(a > b for a, b in itertools.pairwise(starts))
+    falling = (
+        len(starts) == len(segments)
+        and starts[-1:] == [0]
+        and all(a > b for a, b in itertools.pairwise(starts))
+    )
     faults = {
         "cut all by from_probability or all by share": bool(starts and shares),
-        "list them highest first, each starting lower, the last at 0.0": not shares and not falling,
-        "each but the last needs a share": by_rank and any(s.share is None for s in segments[:-1]),
+        "list them highest first, each starting lower, the last at 0.0": not shares
+        and not falling,
+        "each but the last needs a share": by_rank
+        and any(s.share is None for s in segments[:-1]),
         f"the shares add up to {total:g}, not 1 (the last may be left out)": by_rank
         and (total > 1 + 1e-9 or (segments[-1].share is not None and total < 1 - 1e-9)),
-        "the last one takes whoever is left and can't have a capacity": any(s.capacity for s in segments[-1:]),
+        "the last one takes whoever is left and can't have a capacity": any(
+            s.capacity for s in segments[-1:]
+        ),
         "two share a name": len(set(names)) < len(names),
-        f"one has the name of policy.unknown_segment, {policy.unknown_segment!r}": policy.unknown_segment in names,
+        f"one has the name of policy.unknown_segment, {policy.unknown_segment!r}": policy.unknown_segment
+        in names,
     }
     return [sentence for sentence, is_wrong in faults.items() if is_wrong]
 
@@ -170,16 +221,34 @@ class Gates(Part):
     """Limits that data and scores must keep before anything is sent."""
 
     window_days: Days = 28  # how far back the days are judged
-    min_day_share: float = Field(default=0.6, ge=0, le=1)  # of the events usual for that weekday
+    min_day_share: float = Field(
+        default=0.6, ge=0, le=1
+    )  # of the events usual for that weekday
     max_day_share: float = Field(default=1.7, ge=1)
-    max_unknown_rise: float = Field(default=0.2, ge=0, le=1)  # of the share of events without a user
-    max_clock_shift_hours: int = Field(default=3, ge=1, le=12)  # from which a day's hours are moved too far
-    max_backfill_rate: float = Field(default=0.3, ge=0, le=1)  # of a day's receipts that are over seven days old
-    max_copy_rate: float = Field(default=0.3, ge=0, le=1)  # of an ingest's rows that are copies within it
-    max_other_currency_rate: float = Field(default=0.2, ge=0, le=1)  # of the window's amounts
-    min_match_rate: float = Field(default=0.5, ge=0, le=1)  # of scored users that have an identifier Braze knows
-    max_score_shift: float = Field(default=0.15, ge=0, le=1)  # mean probability against the churn rate in training
-    max_calibration_shift: float = Field(default=0.6, ge=0)  # log-odds; 0.6 is at most 15 points of probability
+    max_unknown_rise: float = Field(
+        default=0.2, ge=0, le=1
+    )  # of the share of events without a user
+    max_clock_shift_hours: int = Field(
+        default=3, ge=1, le=12
+    )  # from which a day's hours are moved too far
+    max_backfill_rate: float = Field(
+        default=0.3, ge=0, le=1
+    )  # of a day's receipts that are over seven days old
+    max_copy_rate: float = Field(
+        default=0.3, ge=0, le=1
+    )  # of an ingest's rows that are copies within it
+    max_other_currency_rate: float = Field(
+        default=0.2, ge=0, le=1
+    )  # of the window's amounts
+    min_match_rate: float = Field(
+        default=0.5, ge=0, le=1
+    )  # of scored users that have an identifier Braze knows
+    max_score_shift: float = Field(
+        default=0.15, ge=0, le=1
+    )  # mean probability against the churn rate in training
+    max_calibration_shift: float = Field(
+        default=0.6, ge=0
+    )  # log-odds; 0.6 is at most 15 points of probability
 
 
 class Identity(Part):
@@ -190,12 +259,22 @@ class Identity(Part):
 
 
 class Privacy(Part):
-    """What is done with rows of people who said no, and with personal data inside properties."""
+    """What is done with rows of people who said no, and with personal data inside
+    properties.
+    """
 
-    refused_consent: Literal["drop", "keep"] = "drop"  # rows whose analytics consent was refused
-    limited_tracking: Literal["unlink", "keep", "drop"] = "unlink"  # unlink: advertising ids join nothing
-    scrub_keys: tuple[str, ...] = ()  # property names whose values are removed, beside the usual ones
-    scrub_patterns: tuple[Annotated[str, AfterValidator(_known_pattern)], ...] = ()  # and what else is removed
+    refused_consent: Literal["drop", "keep"] = (
+        "drop"  # rows whose analytics consent was refused
+    )
+    limited_tracking: Literal["unlink", "keep", "drop"] = (
+        "unlink"  # unlink: advertising ids join nothing
+    )
+    scrub_keys: tuple[
+        str, ...
+    ] = ()  # property names whose values are removed, beside the usual ones
+    scrub_patterns: tuple[
+        Annotated[str, AfterValidator(_known_pattern)], ...
+    ] = ()  # and what else is removed
 
 
 class Braze(Part):
@@ -203,29 +282,53 @@ class Braze(Part):
 
     endpoint: Annotated[str, AfterValidator(_endpoint)] = "https://rest.fra-02.braze.eu"
     workspace: str = "default"  # our label; the ledger is kept apart by it
-    identifier: Literal["external_id", "user_alias", "braze_id", "email", "phone"] = "external_id"
+    identifier: Literal["external_id", "user_alias", "braze_id", "email", "phone"] = (
+        "external_id"
+    )
     alias_label: str | None = None  # of user_alias: an id type, such as "appsflyer_id"
     create_unknown_users: bool = False
     segment_attribute: AttributeName = "churn_segment"
-    score_attribute: AttributeName | None = "churn_score"  # null in code only; "" in the file switches it off
-    score_step: int = Field(default=10, ge=1, le=100)  # a score alone is sent once it moved this far
-    lapsed_value: str | None = None  # told once to users no longer scored; null removes the attributes
+    score_attribute: AttributeName | None = (
+        "churn_score"  # null in code only; "" in the file switches it off
+    )
+    score_step: int = Field(
+        default=10, ge=1, le=100
+    )  # a score alone is sent once it moved this far
+    lapsed_value: str | None = (
+        None  # told once to users no longer scored; null removes the attributes
+    )
     changed_attribute: AttributeName | None = None  # date of the last change of segment
-    reason_attribute: AttributeName | None = None  # the first reason; never sent by itself
-    ledger: Annotated[str, AfterValidator(_no_password)] = "sqlite:///data/store/ledger.db"
-    id_lists: str | None = None  # folder of one CSV of identifiers per segment, written with every export
+    reason_attribute: AttributeName | None = (
+        None  # the first reason; never sent by itself
+    )
+    ledger: Annotated[str, AfterValidator(_no_password)] = (
+        "sqlite:///data/store/ledger.db"
+    )
+    id_lists: str | None = (
+        None  # folder of one CSV of identifiers per segment, written with every export
+    )
     bulk: bool = False  # /users/track/bulk, for contracts that have it
     batch_size: int = Field(default=75, ge=1, le=1000)
     max_body_bytes: int = Field(default=1_800_000, ge=10_000, le=4_000_000)
     requests_per_second: float = Field(default=50, gt=0, le=1000)
     requests_per_hour: int | None = Field(default=None, ge=1)
-    leave_rate: float = Field(default=0.2, ge=0, lt=1)  # share of the server's own limit left to other senders
+    leave_rate: float = Field(
+        default=0.2, ge=0, lt=1
+    )  # share of the server's own limit left to other senders
     concurrency: int = Field(default=16, ge=1, le=256)
-    timeout_seconds: float = Field(default=30, gt=0, le=300)  # until an answer counts as lost
-    retry_seconds: float = Field(default=900, gt=0, le=86_400)  # until a batch that fails stops the run
-    quiet_seconds: float = Field(default=30, ge=0, le=3600)  # after lost requests, before another run sends
+    timeout_seconds: float = Field(
+        default=30, gt=0, le=300
+    )  # until an answer counts as lost
+    retry_seconds: float = Field(
+        default=900, gt=0, le=86_400
+    )  # until a batch that fails stops the run
+    quiet_seconds: float = Field(
+        default=30, ge=0, le=3600
+    )  # after lost requests, before another run sends
     max_run_minutes: float = Field(default=720, gt=0)
-    max_change_rate: float = Field(default=0.5, ge=0, le=1)  # of users told, whose segment one run may change
+    max_change_rate: float = Field(
+        default=0.5, ge=0, le=1
+    )  # of users told, whose segment one run may change
     max_users: int | None = Field(default=None, ge=1)  # that one run may write
 
     @property
@@ -235,15 +338,21 @@ class Braze(Part):
 
     @property
     def kind(self) -> str:
-        """What the ledger files identifiers under: aliases of another label are other people."""
+        """What the ledger files identifiers under: aliases of another label are other
+        people.
+        """
         return f"user_alias:{self.alias_label}" if self.alias_label else self.identifier
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.identifier == "user_alias") != (self.alias_label is not None):
-            raise ValueError('alias_label goes with identifier = "user_alias", and only with it')
+            raise ValueError(
+                'alias_label goes with identifier = "user_alias", and only with it'
+            )
         if self.batch_size > 75 and not self.bulk:
-            raise ValueError("batch_size is at most 75; only the bulk endpoint takes more")
+            raise ValueError(
+                "batch_size is at most 75; only the bulk endpoint takes more"
+            )
         return self
 
     @model_validator(mode="before")
@@ -294,7 +403,9 @@ class Study(Part):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The extracts' sources in the study's order, each once: where two report the same, the first one counts."""
+        """The extracts' sources in the study's order, each once: where two report the
+        same, the first one counts.
+        """
         return tuple(dict.fromkeys(extract.source for extract in self.extracts))
 
     @property
@@ -309,17 +420,24 @@ class Study(Part):
 
     @property
     def ledger_url(self) -> str:
-        """SQLAlchemy address of the ledger; CHURN_LEDGER_URL in the environment wins."""
+        """SQLAlchemy address of the ledger; CHURN_LEDGER_URL in the environment
+        wins.
+        """
         url = os.environ.get("CHURN_LEDGER_URL") or self.braze.ledger
         prefix = "sqlite:///"
-        return f"{prefix}{self.path(url.removeprefix(prefix))}" if url.startswith(prefix) else url
+        return (
+            f"{prefix}{self.path(url.removeprefix(prefix))}"
+            if url.startswith(prefix)
+            else url
+        )
 
 
 def load(path: str | Path | None = None) -> Study:
     """Read and check a study file.
 
-    ``path`` null: CHURN_STUDY from the environment, else the first churn.toml from the working folder upward.
-    Raises StudyError naming every fault at once, each with its path in the file.
+    ``path`` null: CHURN_STUDY from the environment, else the first churn.toml from the
+    working folder upward. Raises StudyError naming every fault at once, each with its
+    path in the file.
     """
     file = find(path)
     try:
@@ -330,17 +448,23 @@ def load(path: str | Path | None = None) -> Study:
 
 
 def find(path: str | Path | None = None) -> Path:
-    """The study file meant: ``path``, else CHURN_STUDY, else the first churn.toml upward from here."""
+    """The study file meant: ``path``, else CHURN_STUDY, else the first churn.toml
+    upward from here.
+    """
     if wanted := path or os.environ.get("CHURN_STUDY"):
         file = Path(wanted).expanduser().resolve()
         if not file.is_file():
-            raise StudyError(f"there is no study file {file}; give one with --study PATH")
+            raise StudyError(
+                f"there is no study file {file}; give one with --study PATH"
+            )
         return file
     package_home = Path(__file__).resolve().parents[1]
     for folder in (Path.cwd(), *Path.cwd().parents, package_home):
         if (folder / "churn.toml").is_file():
             return folder / "churn.toml"
-    raise StudyError(f"no churn.toml in {Path.cwd()} or above; give one with --study PATH")
+    raise StudyError(
+        f"no churn.toml in {Path.cwd()} or above; give one with --study PATH"
+    )
 
 
 def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Study:
@@ -349,8 +473,12 @@ def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Study
         study = Study.model_validate(data)
     except ValidationError as error:
         faults = [_fault(dict(e)) for e in error.errors(include_url=False)]
-        if len(faults) > 1:  # an extract that failed is also missing from the list; say it once
-            faults = [f for f in faults if not f.startswith("extracts: Tuple should have")]
+        if (
+            len(faults) > 1
+        ):  # an extract that failed is also missing from the list; say it once
+            faults = [
+                f for f in faults if not f.startswith("extracts: Tuple should have")
+            ]
         listed = "\n".join(f"  {f}" for f in faults)
         raise StudyError(f"{name} has {len(faults)} fault(s):\n{listed}") from None
     study._folder = folder.resolve()
@@ -370,7 +498,9 @@ def _did_you_mean(loc: tuple[Any, ...]) -> str:
         if isinstance(step, str) and step in fields:
             fields = dict(_part_of(fields[step].annotation).model_fields)
     close = difflib.get_close_matches(str(loc[-1]), fields, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(fields)}"
+    return (
+        f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(fields)}"
+    )
 
 
 def _part_of(annotation: Any) -> type[BaseModel]:

@@ -1,4 +1,6 @@
-"""Schema of every table that crosses a module border, the words they share, and the stable user hash."""
+"""Schema of every table that crosses a module border, the words they share, and the
+stable user hash.
+"""
 
 from collections.abc import Sequence
 
@@ -8,7 +10,14 @@ import polars_hash as plh
 
 from churn.errors import GateError
 
-ACTIVE_KINDS = ("session_start", "session_end", "in_app", "purchase", "refund", "message_engaged")
+ACTIVE_KINDS = (
+    "session_start",
+    "session_end",
+    "in_app",
+    "purchase",
+    "refund",
+    "message_engaged",
+)
 """Kinds that a person caused; what an empty ``counts_as_active`` means."""
 
 PASSIVE_KINDS = (
@@ -31,7 +40,8 @@ TIME_BASES = ("exact", "tz_assumed", "skew_corrected", "estimated", "detected")
 """How an event time came about; ``estimated`` times are never features."""
 
 LIMITS = ("change_rate", "max_users")
-"""What a single export may not pass unless it is accepted by name, as a failed gate is."""
+"""What a single export may not pass unless it is accepted by name, as a failed gate is.
+"""
 
 UTC_TIME = pl.Datetime("us", "UTC")
 
@@ -44,13 +54,17 @@ class Events(dy.Schema):
     source_file = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     event_time = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
-    event_time_basis = dy.String(nullable=False, regex="^(" + "|".join(TIME_BASES) + ")$")
+    event_time_basis = dy.String(
+        nullable=False, regex="^(" + "|".join(TIME_BASES) + ")$"
+    )
     received_time = dy.Datetime(time_unit="us", time_zone="UTC", nullable=True)
     event_kind = dy.String(nullable=False, regex="^(" + "|".join(EVENT_KINDS) + ")$")
     event = dy.String(nullable=False, min_length=1)
     user_id = dy.String(nullable=True, min_length=1)
     anonymous_id = dy.String(nullable=True)
-    ids = dy.List(dy.String(), nullable=False)  # every id that may join, as "type:value"
+    ids = dy.List(
+        dy.String(), nullable=False
+    )  # every id that may join, as "type:value"
     platform = dy.String(nullable=True)
     country = dy.String(nullable=True)
     app_version = dy.String(nullable=True)
@@ -62,32 +76,44 @@ class Events(dy.Schema):
 
 
 class Quarantine(dy.Schema):
-    """Rows kept out of the event log, each with its reason; holds no content of the row."""
+    """Rows kept out of the event log, each with its reason; holds no content of the
+    row.
+    """
 
     source = dy.String(nullable=False)
     source_file = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     reason = dy.String(nullable=False)
-    subjects = dy.List(dy.String(), nullable=False)  # salted hashes of the row's ids, so that it can be erased
+    subjects = dy.List(
+        dy.String(), nullable=False
+    )  # salted hashes of the row's ids, so that it can be erased
 
 
 class Files(dy.Schema):
-    """Every file ever read: where it was, how it is recognised, and what became of its rows."""
+    """Every file ever read: where it was, how it is recognised, and what became of its
+    rows.
+    """
 
     extract = dy.String(nullable=False)
     address = dy.String(nullable=False)  # path or URL
-    stamp = dy.String(nullable=False)  # size and time of change, or the object's entity tag
+    stamp = dy.String(
+        nullable=False
+    )  # size and time of change, or the object's entity tag
     digest = dy.String(nullable=False)  # SHA-256
     ingested_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
     rows = dy.Int64(nullable=False)
     kept = dy.Int64(nullable=False)
     duplicate = dy.Int64(nullable=False)
-    copies = dy.Int64(nullable=False)  # of the duplicates: those whose first copy came with the same ingest
+    copies = dy.Int64(
+        nullable=False
+    )  # of the duplicates: those whose first copy came with the same ingest
     quarantined = dy.Int64(nullable=False)
 
 
 class Volume(dy.Schema):
-    """Events per extract, platform, local day, day known, event and kind: what coverage and gates look at."""
+    """Events per extract, platform, local day, day known, event and kind: what coverage
+    and gates look at.
+    """
 
     extract = dy.String(nullable=False)
     platform = dy.String(nullable=False)  # "" where not stated
@@ -100,7 +126,9 @@ class Volume(dy.Schema):
 
 
 class Tally(dy.Schema):
-    """Events per extract and local day by one property: hour of the day, filled column, or currency of revenue."""
+    """Events per extract and local day by one property: hour of the day, filled column,
+    or currency of revenue.
+    """
 
     extract = dy.String(nullable=False)
     date = dy.Date(nullable=False)
@@ -110,7 +138,9 @@ class Tally(dy.Schema):
 
 
 class Daily(dy.Schema):
-    """What daily activity holds of one day, kind and event. Rows may repeat, since late ones append: sum on read."""
+    """What daily activity holds of one day, kind and event. Rows may repeat, since late
+    ones append: sum on read.
+    """
 
     source = dy.String(nullable=False)
     date = dy.Date(nullable=False)
@@ -123,24 +153,35 @@ class Daily(dy.Schema):
     first_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
     last_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
     # Sums of numeric properties by name; null in rows stored before there were any.
-    sums = dy.List(dy.Struct({"name": dy.String(nullable=False), "total": dy.Float64(nullable=False)}), nullable=True)
+    sums = dy.List(
+        dy.Struct(
+            {"name": dy.String(nullable=False), "total": dy.Float64(nullable=False)}
+        ),
+        nullable=True,
+    )
 
 
 class ActivityTable(Daily):
-    """Daily activity of users; ``known_date`` is the day from which a row was known to be this user's."""
+    """Daily activity of users; ``known_date`` is the day from which a row was known to
+    be this user's.
+    """
 
     user_id = dy.String(nullable=False)
 
 
 class Anonymous(Daily):
-    """Daily activity of rows without a user, waiting for the day on which one of their ids is."""
+    """Daily activity of rows without a user, waiting for the day on which one of their
+    ids is.
+    """
 
     ids = dy.List(dy.String(), nullable=False)
     platform = dy.String(nullable=True)
 
 
 class Users(dy.Schema):
-    """When a user was seen, by source, platform and the day on which that became known."""
+    """When a user was seen, by source, platform and the day on which that became
+    known.
+    """
 
     user_id = dy.String(nullable=False)
     source = dy.String(nullable=False)
@@ -151,16 +192,22 @@ class Users(dy.Schema):
 
 
 class Edges(dy.Schema):
-    """That an id was this user's: from rows that carry both. Rows may repeat; the earliest ``learned_at`` counts."""
+    """That an id was this user's: from rows that carry both. Rows may repeat; the
+    earliest ``learned_at`` counts.
+    """
 
     source = dy.String(nullable=False)
     id = dy.String(nullable=False)  # "type:value"
     user_id = dy.String(nullable=False)
-    learned_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)  # event and receipt both over
+    learned_at = dy.Datetime(
+        time_unit="us", time_zone="UTC", nullable=False
+    )  # event and receipt both over
 
 
 class Merges(dy.Schema):
-    """That a vendor declared two ids one: ``id`` became ``into``; ``user_id`` is the name ``id`` had, if any."""
+    """That a vendor declared two ids one: ``id`` became ``into``; ``user_id`` is the
+    name ``id`` had, if any.
+    """
 
     id = dy.String(nullable=False)
     into = dy.String(nullable=False)
@@ -169,13 +216,17 @@ class Merges(dy.Schema):
 
 
 class Tombstones(dy.Schema):
-    """Salted hash of every id of the people who were erased: all that is kept of them, so that they stay erased."""
+    """Salted hash of every id of the people who were erased: all that is kept of them,
+    so that they stay erased.
+    """
 
     subject = dy.String(nullable=False)
 
 
 class Snapshot(dy.Schema):
-    """One row per eligible user at one cutoff; the feature columns come from the catalogue."""
+    """One row per eligible user at one cutoff; the feature columns come from the
+    catalogue.
+    """
 
     user_id = dy.String(primary_key=True)
     cutoff = dy.Date(primary_key=True)
@@ -187,18 +238,24 @@ REASON = "^(risky|safe)_[a-z]+$"
 
 
 class Scores(dy.Schema):
-    """One row per eligible user: calibrated probability of churn, the segment it falls in, and why."""
+    """One row per eligible user: calibrated probability of churn, the segment it falls
+    in, and why.
+    """
 
     user_id = dy.String(primary_key=True)
     cutoff = dy.Date(primary_key=True)
     probability = dy.Float64(nullable=False, min=0.0, max=1.0)
     segment = dy.String(nullable=False)
     score = dy.Int64(nullable=False, min=0, max=100)
-    reason_1 = dy.String(nullable=True, regex=REASON)  # the first explains why the risk is high, or low
+    reason_1 = dy.String(
+        nullable=True, regex=REASON
+    )  # the first explains why the risk is high, or low
     reason_2 = dy.String(nullable=True, regex=REASON)
     reason_3 = dy.String(nullable=True, regex=REASON)
     model_id = dy.String(nullable=False)
-    identifier = dy.String(nullable=True)  # how Braze knows the user; null: it doesn't, or another user shares it
+    identifier = dy.String(
+        nullable=True
+    )  # how Braze knows the user; null: it doesn't, or another user shares it
 
 
 class Findings(dy.Schema):
@@ -214,10 +271,11 @@ class Findings(dy.Schema):
 
 
 def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
-    """Raise GateError for each failed gate that isn't accepted, and for an accepted name that is no gate or limit.
+    """Raise GateError for each failed gate that isn't accepted, and for an accepted
+    name that is no gate or limit.
 
-    ``accept`` names gates: ``missing_day``, or ``missing_day:2026-12-25`` for that day alone, so that a holiday doesn't
-    hide a day that goes missing later.
+    ``accept`` names gates: ``missing_day``, or ``missing_day:2026-12-25`` for that day
+    alone, so that a holiday doesn't hide a day that goes missing later.
     """
     named = {entry.partition(":")[0] for entry in accept}
     if strange := sorted(named - {*findings["gate"], *LIMITS}):
@@ -228,18 +286,26 @@ def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
         f"{finding['gate']}: {finding['sentence']}"
         for finding in failed.iter_rows(named=True)
         if finding["gate"] not in accept
-        and not set(finding.get("days", "").split(", ")) <= _accepted_days(finding["gate"], accept)
+        and not set(finding.get("days", "").split(", "))
+        <= _accepted_days(finding["gate"], accept)
     ]
     if said:
-        raise GateError(f"stopped, since a gate failed: {'; '.join(said)}. If it is as it should be, accept it by name")
+        raise GateError(
+            f"stopped, since a gate failed: {'; '.join(said)}. If it is as it should be, accept it by name"
+        )
 
 
 def _accepted_days(gate: str, accept: Sequence[str]) -> set[str]:
-    return {day for name, _, day in (entry.partition(":") for entry in accept) if name == gate and day}
+    return {
+        day
+        for name, _, day in (entry.partition(":") for entry in accept)
+        if name == gate and day
+    }
 
 
 def stable_hash(values: pl.Expr | str) -> pl.Expr:
-    """64-bit hash of text, equal in every version and on every machine (xxHash64, seed 0); null stays null.
+    """64-bit hash of text, equal in every version and on every machine (xxHash64, seed
+    0); null stays null.
 
     >>> pl.DataFrame({"id": ["a", "b"]}).select(stable_hash("id"))["id"].to_list()
     [15154266338359012955, 8666379929374662555]
@@ -254,5 +320,7 @@ def bucket_of(values: pl.Expr | str, n_buckets: int) -> pl.Expr:
 
 
 def digest(values: pl.Expr) -> pl.Expr:
-    """128-bit BLAKE3 of text as 32 hex digits: event ids, pseudonyms and tombstones; null stays null."""
+    """128-bit BLAKE3 of text as 32 hex digits: event ids, pseudonyms and tombstones;
+    null stays null.
+    """
     return plh.CryptographicHashingNameSpace(values).blake3().str.head(32)

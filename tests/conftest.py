@@ -1,4 +1,6 @@
-"""Builders that tests share: a study over a table written inline, and a store made from it."""
+"""Builders that tests share: a study over a table written inline, and a store made from
+it.
+"""
 
 import os
 import tempfile
@@ -26,7 +28,9 @@ def at(day: float) -> datetime:
 
 
 def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
-    """Event-log rows from short dicts: u (user), day, and where needed event, kind, revenue, currency, received."""
+    """Event-log rows from short dicts: u (user), day, and where needed event, kind,
+    revenue, currency, received.
+    """
     return pl.DataFrame(
         {
             "user_id": [r.get("u", "u1") for r in rows],
@@ -36,7 +40,9 @@ def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
             "event": [r.get("event", "open") for r in rows],
             "event_kind": [r.get("kind", "in_app") for r in rows],
             "event_time": [at(r["day"]) for r in rows],
-            "received_time": [None if r.get("received") is None else at(r["received"]) for r in rows],
+            "received_time": [
+                None if r.get("received") is None else at(r["received"]) for r in rows
+            ],
             "event_time_basis": [r.get("basis", "exact") for r in rows],
             "revenue": [r.get("revenue") for r in rows],
             "currency": [r.get("currency") for r in rows],
@@ -60,7 +66,9 @@ def event_log(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def read(path: Path, extract: Extract) -> pl.DataFrame:
-    """Canonical rows of one file; damage that only shows on collecting becomes an InputError, as ingest does it."""
+    """Canonical rows of one file; damage that only shows on collecting becomes an
+    InputError, as ingest does it.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         try:
             return sources.read(path, extract, Path(scratch)).collect()
@@ -69,7 +77,9 @@ def read(path: Path, extract: Extract) -> pl.DataFrame:
 
 
 def unavailable(what: str) -> NoReturn:
-    """Skip a test loudly because this machine lacks something; in CI, where nothing may be skipped, fail."""
+    """Skip a test loudly because this machine lacks something; in CI, where nothing may
+    be skipped, fail.
+    """
     if os.environ.get("CI"):
         pytest.fail(f"CI must run this test: {what}")
     pytest.skip(f"SKIPPED LOUDLY: {what}")
@@ -87,7 +97,9 @@ def make_study(tmp_path: Path) -> Callable[..., Study]:
 
 
 def random_log(n_users: int = 400, n_days: int = 120, seed: int = 7) -> pl.DataFrame:
-    """A small app: users with their own daily rate who may leave for good; columns user_id, event, time, revenue."""
+    """A small app: users with their own daily rate who may leave for good; columns
+    user_id, event, time, revenue.
+    """
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -99,8 +111,17 @@ def random_log(n_users: int = 400, n_days: int = 120, seed: int = 7) -> pl.DataF
             if day > end or rng.random() > rate:
                 continue
             name = str(rng.choice(["open", "search", "buy"], p=[0.6, 0.3, 0.1]))
-            rows.append((f"user-{i}", name, at(day + rng.random() * 0.99), 5.0 if name == "buy" else None))
-    return pl.DataFrame(rows, schema=["user_id", "event", "time", "revenue"], orient="row")
+            rows.append(
+                (
+                    f"user-{i}",
+                    name,
+                    at(day + rng.random() * 0.99),
+                    5.0 if name == "buy" else None,
+                )
+            )
+    return pl.DataFrame(
+        rows, schema=["user_id", "event", "time", "revenue"], orient="row"
+    )
 
 
 @pytest.fixture

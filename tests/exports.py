@@ -1,4 +1,6 @@
-"""Tiny exports in every vendor's shape, written from rows of one form, for laws that must hold for each source."""
+"""Tiny exports in every vendor's shape, written from rows of one form, for laws that
+must hold for each source.
+"""
 
 import gzip
 import json
@@ -17,7 +19,9 @@ from .conftest import at
 
 @dataclass(frozen=True)
 class Row:
-    """One event: who (null: not logged in), on which device, when it happened and when it was received, in days."""
+    """One event: who (null: not logged in), on which device, when it happened and when
+    it was received, in days.
+    """
 
     device: str
     day: float
@@ -34,7 +38,15 @@ def _by_day(rows: Sequence[Row]) -> dict[int, list[Row]]:
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    return "\n".join([",".join(header), *(",".join("" if c is None else str(c) for c in row) for row in rows)]) + "\n"
+    return (
+        "\n".join(
+            [
+                ",".join(header),
+                *(",".join("" if c is None else str(c) for c in row) for row in rows),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _text(day: float) -> str:
@@ -43,41 +55,83 @@ def _text(day: float) -> str:
 
 def appsflyer(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """Data Locker hours: received at the end of the last hour before the day."""
-    header = ["event_time", "event_name", "appsflyer_id", "customer_user_id", "event_value", "app_id"]
+    header = [
+        "event_time",
+        "event_name",
+        "appsflyer_id",
+        "customer_user_id",
+        "event_value",
+        "app_id",
+    ]
     for day, mine in _by_day(rows).items():
         hour = folder / f"t=inapps/dt={at(day - 1).date()}/h=23"
         hour.mkdir(parents=True, exist_ok=True)
         lines = [[_text(r.day), r.name, r.device, r.user, "{}", "app"] for r in mine]
-        (hour / f"part-{tag}.gz").write_bytes(gzip.compress(_csv(header, lines).encode()))
+        (hour / f"part-{tag}.gz").write_bytes(
+            gzip.compress(_csv(header, lines).encode())
+        )
 
 
 def adjust(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """Hourly uploads named by the hour before the day."""
-    header = ["{activity_kind}", "{created_at}", "{adid}", "{event_name}", "{event}", "[user_id]"]
+    header = [
+        "{activity_kind}",
+        "{created_at}",
+        "{adid}",
+        "{event_name}",
+        "{event}",
+        "[user_id]",
+    ]
     for day, mine in _by_day(rows).items():
-        lines = [["event", int(at(r.day).timestamp()), r.device, r.name, r.name, r.user] for r in mine]
+        lines = [
+            ["event", int(at(r.day).timestamp()), r.device, r.name, r.name, r.user]
+            for r in mine
+        ]
         stamp = (at(day) - timedelta(hours=1)).strftime("%Y-%m-%dT%H%M%S")
-        (folder / f"app_{stamp}_hash_{tag}.csv.gz").write_bytes(gzip.compress(_csv(header, lines).encode()))
+        (folder / f"app_{stamp}_hash_{tag}.csv.gz").write_bytes(
+            gzip.compress(_csv(header, lines).encode())
+        )
 
 
 def branch(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """Daily exports: the folder's day ends when the rows are received."""
-    header = ["id", "name", "timestamp", "user_data_developer_identity", "user_data_cross_platform_id"]
+    header = [
+        "id",
+        "name",
+        "timestamp",
+        "user_data_developer_identity",
+        "user_data_cross_platform_id",
+    ]
     for day, mine in _by_day(rows).items():
         there = folder / at(day - 1).strftime("y=%Y/m=%m/d=%d")
         there.mkdir(parents=True, exist_ok=True)
-        lines = [[f"{r.device}{r.day}", r.name, int(at(r.day).timestamp() * 1000), r.user, r.device] for r in mine]
+        lines = [
+            [
+                f"{r.device}{r.day}",
+                r.name,
+                int(at(r.day).timestamp() * 1000),
+                r.user,
+                r.device,
+            ]
+            for r in mine
+        ]
         (there / f"{tag}.csv").write_text(_csv(header, lines))
 
 
 def amplitude(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """JSON lines with the server's upload time."""
     lines = [
-        {"event_type": r.name, "event_time": _text(r.day), "server_upload_time": _text(r.received - 0.01)}
+        {
+            "event_type": r.name,
+            "event_time": _text(r.day),
+            "server_upload_time": _text(r.received - 0.01),
+        }
         | {"device_id": r.device, "user_id": r.user, "uuid": f"{r.device}{r.day}"}
         for r in rows
     ]
-    (folder / f"{tag}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / f"{tag}.json").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
 
 
 def ga4(folder: Path, rows: Sequence[Row], tag: str) -> None:
@@ -97,9 +151,16 @@ def ga4(folder: Path, rows: Sequence[Row], tag: str) -> None:
 def currents(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """Avro files in the folder of the hour before the day."""
     names = ["id", "user_id", "external_user_id", "name"]
-    fields: list[dict[str, Any]] = [{"name": n, "type": ["null", "string"]} for n in names]
+    fields: list[dict[str, Any]] = [
+        {"name": n, "type": ["null", "string"]} for n in names
+    ]
     fields.append({"name": "time", "type": "int"})
-    record = {"type": "record", "namespace": "x.users.behaviors", "name": "CustomEvent", "fields": fields}
+    record = {
+        "type": "record",
+        "namespace": "x.users.behaviors",
+        "name": "CustomEvent",
+        "fields": fields,
+    }
     for day, mine in _by_day(rows).items():
         there = folder / (at(day) - timedelta(hours=1)).strftime("date=%Y-%m-%d-%H")
         there.mkdir(exist_ok=True)
@@ -117,12 +178,21 @@ def table(folder: Path, rows: Sequence[Row], tag: str) -> None:
     lines = [(r.user, r.device, r.name, at(r.day), at(r.received - 0.01)) for r in rows]
     columns = ["user_id", "anonymous_id", "event", "time", "received_time"]
     types = {"user_id": pl.String}
-    pl.DataFrame(lines, schema=columns, schema_overrides=types, orient="row").write_parquet(folder / f"{tag}.parquet")
+    pl.DataFrame(
+        lines, schema=columns, schema_overrides=types, orient="row"
+    ).write_parquet(folder / f"{tag}.parquet")
 
 
 def appsflyer_pull(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """A Pull report, which states no receive time: a row is known when it happened."""
-    header = ["Event Time", "Event Name", "AppsFlyer ID", "Customer User ID", "Event Value", "App ID"]
+    header = [
+        "Event Time",
+        "Event Name",
+        "AppsFlyer ID",
+        "Customer User ID",
+        "Event Value",
+        "App ID",
+    ]
     lines = [[_text(r.day), r.name, r.device, r.user, "{}", "app"] for r in rows]
     (folder / f"{tag}.csv").write_text(_csv(header, lines))
 

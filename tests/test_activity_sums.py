@@ -1,4 +1,6 @@
-"""Sums of numeric properties in daily activity: what counts as one, and every road by which rows travel."""
+"""Sums of numeric properties in daily activity: what counts as one, and every road by
+which rows travel.
+"""
 
 import json
 import string
@@ -23,11 +25,18 @@ NOW = datetime(2026, 3, 20, tzinfo=UTC)
 
 def found(*texts: str | None) -> list[dict[str, float]]:
     """The numeric properties of each text."""
-    frame = pl.DataFrame({"p": texts}, schema={"p": pl.String}).select(activity.numbers(pl.col("p")))
-    return [{pair["name"]: pair["value"] for pair in row} for row in frame["numbers"].to_list()]
+    frame = pl.DataFrame({"p": texts}, schema={"p": pl.String}).select(
+        activity.numbers(pl.col("p"))
+    )
+    return [
+        {pair["name"]: pair["value"] for pair in row}
+        for row in frame["numbers"].to_list()
+    ]
 
 
-def daily(properties: list[str | None], names: pl.DataFrame | None = None, **row: Any) -> pl.DataFrame:
+def daily(
+    properties: list[str | None], names: pl.DataFrame | None = None, **row: Any
+) -> pl.DataFrame:
     """Daily activity of events of one user and day with these properties."""
     log = event_log(*[{"day": 1, **row} for _ in properties])
     numbers = pl.Series("p", properties, pl.String)
@@ -35,7 +44,11 @@ def daily(properties: list[str | None], names: pl.DataFrame | None = None, **row
     return activity.from_events(rows.lazy(), "UTC", "USD", names).collect()
 
 
-def ingest(tmp_path: Path, make_study: Callable[..., Study], *rows: tuple[str | None, str, str, str]) -> Study:
+def ingest(
+    tmp_path: Path,
+    make_study: Callable[..., Study],
+    *rows: tuple[str | None, str, str, str],
+) -> Study:
     """A store of rows: user, device, time, properties."""
     columns = ["user_id", "anonymous_id", "time", "properties"]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
@@ -51,7 +64,9 @@ def sums(target: Store, table: str = "activity") -> list[list[dict[str, Any]] | 
 
 
 def test_numeric_properties_are_summed_by_name_over_the_day() -> None:
-    """Numbers and text that is nothing but a number are added up; truth values, words and nested ones are not."""
+    """Numbers and text that is nothing but a number are added up; truth values, words
+    and nested ones are not.
+    """
     rows = daily(
         [
             '{"xp": 3, "price": "2.50", "won": true, "word": "five", "near": {"xp": 100}, "list": [100]}',
@@ -60,41 +75,77 @@ def test_numeric_properties_are_summed_by_name_over_the_day() -> None:
         ]
     )
     assert rows["n"].to_list() == [3]
-    assert rows["sums"].to_list() == [[{"name": "price", "total": 3.5}, {"name": "xp", "total": -7.0}]]
+    assert rows["sums"].to_list() == [
+        [{"name": "price", "total": 3.5}, {"name": "xp", "total": -7.0}]
+    ]
     totals = rows.select(xp=activity.total("xp"), other=activity.total("word"))
     assert totals.row(0) == (-7.0, 0.0)
 
 
 def test_ids_and_instants_are_no_amounts() -> None:
-    """Names with id at either end, or ts, timestamp, date at theirs, and values from a hundred million on: left out."""
+    """Names with id at either end, or ts, timestamp, date at theirs, and values from a
+    hundred million on: left out.
+    """
     text = '{"id": 1, "order_id": 2, "sessionId": 3, "userIDs": 4, "id_site": 5, "sent_ts": 5, "paid": 6, "grid": 7}'
     assert found(text) == [{"paid": 6.0, "grid": 7.0}]
-    assert found('{"at": 1767225600, "n": 99999999, "m": -100000000}') == [{"n": 99999999.0}]
-    assert found('{"zip": "01234", "a": "1,5", "b": "nan", "c": "1e400", "d": " 1"}') == [{}]
+    assert found('{"at": 1767225600, "n": 99999999, "m": -100000000}') == [
+        {"n": 99999999.0}
+    ]
+    assert found(
+        '{"zip": "01234", "a": "1,5", "b": "nan", "c": "1e400", "d": " 1"}'
+    ) == [{}]
 
 
 def test_what_stands_inside_text_is_no_property() -> None:
-    """Text that looks like JSON, escaped quotes and brackets in it: only the real property is found."""
-    hostile = {"a": '"x": 1', "b": '\\", "y": 2, "', "c": "[{", "d": '{"key":"k","value":{"int_value":1}}', "e": 5}
+    """Text that looks like JSON, escaped quotes and brackets in it: only the real
+    property is found.
+    """
+    hostile = {
+        "a": '"x": 1',
+        "b": '\\", "y": 2, "',
+        "c": "[{",
+        "d": '{"key":"k","value":{"int_value":1}}',
+        "e": 5,
+    }
     assert found(json.dumps(hostile)) == [{"e": 5.0}]
 
 
 def test_what_is_no_json_object_holds_no_properties() -> None:
-    """Null, blank, cut off, doubly encoded, too deep, a bare list: nothing, and no error."""
-    broken = ['{"a": 1', '{"a": 1}}', "{'a': 1}", '"{\\"a\\": 1}"', '{"a":NaN}', "[1, 2]", "7", "##"]
+    """Null, blank, cut off, doubly encoded, too deep, a bare list: nothing, and no
+    error.
+    """
+    broken = [
+        '{"a": 1',
+        '{"a": 1}}',
+        "{'a': 1}",
+        '"{\\"a\\": 1}"',
+        '{"a":NaN}',
+        "[1, 2]",
+        "7",
+        "##",
+    ]
     deep = '{"x":' * 200 + "1" + "}" * 200
     assert found(None, "", *broken, deep) == [{}] * 11
 
 
 def test_ga4_parameters_count_under_their_key() -> None:
-    """GA4's list, as JSON and as Parquet write it; an object of that form inside a property is nested."""
+    """GA4's list, as JSON and as Parquet write it; an object of that form inside a
+    property is nested.
+    """
     as_json = '[{"key":"level","value":{"int_value":"3"}},{"key":"page","value":{"string_value":"/5"}}]'
-    filled = '"string_value":null,"int_value":null,"float_value":null,"double_value":2.5'
-    assert found(as_json, '[{"key":"score","value":{' + filled + "}}]") == [{"level": 3.0}, {"score": 2.5}]
+    filled = (
+        '"string_value":null,"int_value":null,"float_value":null,"double_value":2.5'
+    )
+    assert found(as_json, '[{"key":"score","value":{' + filled + "}}]") == [
+        {"level": 3.0},
+        {"score": 2.5},
+    ]
     assert found('{"item": {"key":"level","value":{"int_value":"3"}}}') == [{}]
 
 
-names = st.text(alphabet=string.ascii_letters + string.digits + ' _.$-:,{}[]"\\é☃\n', max_size=6)
+names = st.text(
+    alphabet=string.ascii_letters + string.digits + ' _.$-:,{}[]"\\é☃\n', max_size=6
+)
 scalars = (
     st.none()
     | st.booleans()
@@ -103,11 +154,17 @@ scalars = (
     | names
     | st.integers(-99, 99).map(str)
 )
-values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(names, v, max_size=3), max_leaves=8)
+values = st.recursive(
+    scalars,
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(names, v, max_size=3),
+    max_leaves=8,
+)
 
 
 def expected(text: str) -> dict[str, float]:
-    """The rule, told with json.loads: top-level numbers and texts that JSON reads as a number."""
+    """The rule, told with json.loads: top-level numbers and texts that JSON reads as a
+    number.
+    """
     out = {}
     for name, value in json.loads(text).items():
         number = value
@@ -117,7 +174,11 @@ def expected(text: str) -> dict[str, float]:
             except ValueError:
                 continue
         plain = 0 < len(name) <= 40 and not set(name) & {'"', "\\", "\n"}
-        amount = isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < 1e8
+        amount = (
+            isinstance(number, int | float)
+            and not isinstance(number, bool)
+            and abs(number) < 1e8
+        )
         if plain and amount:
             out[name] = float(number)
     return out
@@ -125,14 +186,25 @@ def expected(text: str) -> dict[str, float]:
 
 def is_telling(name: str) -> bool:
     """Names that end like an id or an instant are judged by hand above."""
-    return not name.lower().startswith("id") and not name.lower().endswith(("id", "ids", "ts"))
+    return not name.lower().startswith("id") and not name.lower().endswith(
+        ("id", "ids", "ts")
+    )
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.dictionaries(names.filter(is_telling), values, max_size=5), max_size=5), st.booleans())
-def test_any_json_object_is_read_as_json_reads_it(objects: list[dict[str, Any]], raw: bool) -> None:
-    """For random objects, with and without escapes and blanks, the result is json.loads's by the same rule."""
-    texts = [json.dumps(o, ensure_ascii=not raw, indent=1 if raw else None) for o in objects]
+@given(
+    st.lists(st.dictionaries(names.filter(is_telling), values, max_size=5), max_size=5),
+    st.booleans(),
+)
+def test_any_json_object_is_read_as_json_reads_it(
+    objects: list[dict[str, Any]], raw: bool
+) -> None:
+    """For random objects, with and without escapes and blanks, the result is
+    json.loads's by the same rule.
+    """
+    texts = [
+        json.dumps(o, ensure_ascii=not raw, indent=1 if raw else None) for o in objects
+    ]
     for text, pairs in zip(texts, found(*texts), strict=True):
         assert pairs == pytest.approx(expected(text), rel=1e-12)
 
@@ -140,7 +212,9 @@ def test_any_json_object_is_read_as_json_reads_it(objects: list[dict[str, Any]],
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(alphabet='{}[]":,\\ 1a-e.', max_size=30)))
 def test_no_text_breaks_it(texts: list[str]) -> None:
-    """Whatever stands in the column, every row gets a list, and what json.loads refuses gets an empty one."""
+    """Whatever stands in the column, every row gets a list, and what json.loads refuses
+    gets an empty one.
+    """
     for text, pairs in zip(texts, found(*texts), strict=True):
         try:
             json.loads(text)
@@ -149,60 +223,121 @@ def test_no_text_breaks_it(texts: list[str]) -> None:
 
 
 def test_only_the_commonest_names_of_an_event_are_summed() -> None:
-    """Of thirty names that came once and one that came thirty times, the latter and the first nineteen are kept."""
+    """Of thirty names that came once and one that came thirty times, the latter and the
+    first nineteen are kept.
+    """
     texts = [json.dumps({f"made_up_{k:02d}": k, "xp": 1}) for k in range(30)]
     log = event_log(*[{"day": 1} for _ in texts]).with_columns(p=pl.Series(texts))
-    kept = activity.commonest_numbers(log.lazy().with_columns(activity.numbers(pl.col("p"))))
+    kept = activity.commonest_numbers(
+        log.lazy().with_columns(activity.numbers(pl.col("p")))
+    )
     assert kept["name"].to_list() == ["xp", *[f"made_up_{k:02d}" for k in range(19)]]
     (row,) = daily(texts, kept)["sums"].to_list()
     assert {pair["name"]: pair["total"] for pair in row}["xp"] == 30.0
     assert len(row) == activity.MAX_NAMES
 
 
-def test_sums_of_a_day_that_comes_in_two_files_add_up(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """A late file's row of the same day appends: the totals of both batches, summed on read, are the day's."""
-    study = ingest(tmp_path, make_study, ("a", "d1", "2026-03-01T10:00:00Z", '{"xp": 2}'))
-    late = {"user_id": ["a"], "time": ["2026-03-01T11:00:00Z"], "properties": ['{"xp": "5"}'], "event": ["play"]}
+def test_sums_of_a_day_that_comes_in_two_files_add_up(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """A late file's row of the same day appends: the totals of both batches, summed on
+    read, are the day's.
+    """
+    study = ingest(
+        tmp_path, make_study, ("a", "d1", "2026-03-01T10:00:00Z", '{"xp": 2}')
+    )
+    late = {
+        "user_id": ["a"],
+        "time": ["2026-03-01T11:00:00Z"],
+        "properties": ['{"xp": "5"}'],
+        "event": ["play"],
+    }
     pl.DataFrame(late).write_parquet(tmp_path / "late.parquet")
     events.ingest(study, NOW, progress=False)
     rows = store.scan(store.open_filled(study), "activity")
     assert rows.select(activity.total("xp").sum()).collect().item() == 7.0
 
 
-def test_sums_of_an_anonymous_user_arrive_after_the_log_in(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Points won before the log-in count for the user from the log-in's day on, once, and keep their own day."""
-    rows = [(None, "d1", "2026-03-01", '{"xp": 4}'), ("a", "d1", "2026-03-03", '{"xp": 1}')]
+def test_sums_of_an_anonymous_user_arrive_after_the_log_in(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Points won before the log-in count for the user from the log-in's day on, once,
+    and keep their own day.
+    """
+    rows = [
+        (None, "d1", "2026-03-01", '{"xp": 4}'),
+        ("a", "d1", "2026-03-03", '{"xp": 1}'),
+    ]
     target = store.open_filled(ingest(tmp_path, make_study, *rows))
     assert sums(target, "anonymous") == [[{"name": "xp", "total": 4.0}]]
-    assert sums(target) == [[{"name": "xp", "total": 4.0}], [{"name": "xp", "total": 1.0}]]
-    known = store.scan(target, "activity").sort("first_at").select("date", "known_date").collect()
+    assert sums(target) == [
+        [{"name": "xp", "total": 4.0}],
+        [{"name": "xp", "total": 1.0}],
+    ]
+    known = (
+        store.scan(target, "activity")
+        .sort("first_at")
+        .select("date", "known_date")
+        .collect()
+    )
     assert [str(day) for day in known.row(0)] == ["2026-03-01", "2026-03-03"]
 
 
-def test_erasing_somebody_leaves_the_sums_of_others(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+def test_erasing_somebody_leaves_the_sums_of_others(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
     """After one of two users is forgotten, the other's totals are what they were."""
-    study = ingest(tmp_path, make_study, ("a", "d1", "2026-03-01", '{"xp": 4}'), ("b", "d2", "2026-03-02", '{"xp": 1}'))
+    study = ingest(
+        tmp_path,
+        make_study,
+        ("a", "d1", "2026-03-01", '{"xp": 4}'),
+        ("b", "d2", "2026-03-02", '{"xp": 1}'),
+    )
     forget.forget(study, ["a"])
     assert sums(store.open_filled(study)) == [[{"name": "xp", "total": 1.0}]]
 
 
 def test_a_day_that_two_sources_report_is_summed_once() -> None:
-    """Of two sources that report the same event of a day only the first one's total counts."""
-    both = pl.concat([daily(['{"xp": 4}'], source=source) for source in ("amplitude", "appsflyer")])
+    """Of two sources that report the same event of a day only the first one's total
+    counts.
+    """
+    both = pl.concat(
+        [daily(['{"xp": 4}'], source=source) for source in ("amplitude", "appsflyer")]
+    )
     once = activity.counted_once(both.lazy(), ["appsflyer", "amplitude"])
     assert once.select(activity.total("xp").sum()).collect().item() == 4.0
 
 
-def test_a_store_of_an_earlier_version_has_no_sums(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Files without the column are read as null, beside new ones that have it; adoption writes them on as they are."""
-    rows = [(None, "d1", "2026-03-01", '{"xp": 4}'), ("b", "d2", "2026-03-02", '{"xp": 1}')]
+def test_a_store_of_an_earlier_version_has_no_sums(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Files without the column are read as null, beside new ones that have it; adoption
+    writes them on as they are.
+    """
+    rows = [
+        (None, "d1", "2026-03-01", '{"xp": 4}'),
+        ("b", "d2", "2026-03-02", '{"xp": 1}'),
+    ]
     study = ingest(tmp_path, make_study, *rows)
     for file in store.files(store.open_filled(study), "activity", "anonymous"):
         pl.read_parquet(file, hive_partitioning=False).drop("sums").write_parquet(file)
-    log_in = {"user_id": ["a"], "anonymous_id": ["d1"], "time": ["2026-03-03"], "event": ["play"]}
-    pl.DataFrame(log_in | {"properties": ['{"xp": 2}']}).write_parquet(tmp_path / "new.parquet")
+    log_in = {
+        "user_id": ["a"],
+        "anonymous_id": ["d1"],
+        "time": ["2026-03-03"],
+        "event": ["play"],
+    }
+    pl.DataFrame(log_in | {"properties": ['{"xp": 2}']}).write_parquet(
+        tmp_path / "new.parquet"
+    )
     events.ingest(study, NOW, progress=False)
     target = store.open_filled(study)
     assert sums(target) == [None, None, [{"name": "xp", "total": 2.0}]]
-    assert store.scan(target, "activity").select(activity.total("xp").sum()).collect().item() == 2.0
+    assert (
+        store.scan(target, "activity")
+        .select(activity.total("xp").sum())
+        .collect()
+        .item()
+        == 2.0
+    )
     assert identity.people(target)["users"] == 2

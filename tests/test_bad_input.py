@@ -1,4 +1,6 @@
-"""Bad input: whatever a file holds, each reader answers with one clear sentence or a counted, quarantined row."""
+"""Bad input: whatever a file holds, each reader answers with one clear sentence or a
+counted, quarantined row.
+"""
 
 import csv
 import gzip
@@ -30,19 +32,38 @@ NOW, NOON = datetime(2026, 3, 25, tzinfo=UTC), datetime(2026, 3, 8, 12, tzinfo=U
 
 def row(number: int = 1, **cells: Any) -> Cells:
     """One event in our own words; each form below writes it as its vendor does."""
-    usual = {"user": f"u{number}", "device": f"d{number}", "name": "open", "time": None, "revenue": "", "country": "US"}
+    usual = {
+        "user": f"u{number}",
+        "device": f"d{number}",
+        "name": "open",
+        "time": None,
+        "revenue": "",
+        "country": "US",
+    }
     return usual | {"number": number, "note": "x", "properties": "{}"} | cells
 
 
 def when(c: Cells, form: Callable[[datetime], Any]) -> Any:
-    """The row's time as written: what the test says, or noon and so many minutes in the vendor's form."""
-    return form(NOON + timedelta(minutes=c["number"])) if c["time"] is None else c["time"]
+    """The row's time as written: what the test says, or noon and so many minutes in the
+    vendor's form.
+    """
+    return (
+        form(NOON + timedelta(minutes=c["number"])) if c["time"] is None else c["time"]
+    )
 
 
 def pull(c: Cells) -> Cells:
     """A row of AppsFlyer's Pull report."""
-    known = {"Event Time": when(c, lambda t: f"{t:%F %T}"), "Event Name": c["name"], "Event Value": c["properties"]}
-    known |= {"Event Revenue": c["revenue"], "Customer User ID": c["user"], "AppsFlyer ID": c["device"]}
+    known = {
+        "Event Time": when(c, lambda t: f"{t:%F %T}"),
+        "Event Name": c["name"],
+        "Event Value": c["properties"],
+    }
+    known |= {
+        "Event Revenue": c["revenue"],
+        "Customer User ID": c["user"],
+        "AppsFlyer ID": c["device"],
+    }
     return known | {"Country Code": c["country"], "Campaign ID": c["note"]}
 
 
@@ -58,42 +79,92 @@ def adjust(c: Cells) -> Cells:
         "{created_at}": when(c, lambda t: f"{t.timestamp():.0f}"),
         "{adid}": c["device"],
     }
-    known |= {"{event_name}": c["name"], "{event}": "token", "{revenue}": c["revenue"], "[user_id]": c["user"]}
+    known |= {
+        "{event_name}": c["name"],
+        "{event}": "token",
+        "{revenue}": c["revenue"],
+        "[user_id]": c["user"],
+    }
     return known | {"{country}": c["country"], "{campaign_name}": c["note"]}
 
 
 def branch(c: Cells) -> Cells:
     """A row of a Branch export."""
-    known = {"id": f"id-{c['number']}", "name": c["name"], "timestamp": when(c, lambda t: f"{t.timestamp() * 1e3:.0f}")}
-    known |= {"user_data_developer_identity": c["user"], "event_data_revenue": c["revenue"]}
-    known |= {"user_data_cross_platform_id": c["device"], "user_data_geo_country_code": c["country"]}
-    return known | {"custom_data": c["properties"], "last_attributed_touch_data_tilde_campaign_id": c["note"]}
+    known = {
+        "id": f"id-{c['number']}",
+        "name": c["name"],
+        "timestamp": when(c, lambda t: f"{t.timestamp() * 1e3:.0f}"),
+    }
+    known |= {
+        "user_data_developer_identity": c["user"],
+        "event_data_revenue": c["revenue"],
+    }
+    known |= {
+        "user_data_cross_platform_id": c["device"],
+        "user_data_geo_country_code": c["country"],
+    }
+    return known | {
+        "custom_data": c["properties"],
+        "last_attributed_touch_data_tilde_campaign_id": c["note"],
+    }
 
 
 def amplitude(c: Cells) -> Cells:
     """An Amplitude event."""
-    known = {"uuid": f"id-{c['number']}", "event_type": c["name"], "event_time": when(c, lambda t: f"{t:%F %T.%f}")}
-    known |= {"user_id": c["user"], "device_id": c["device"], "event_properties": {"$revenue": c["revenue"]}}
+    known = {
+        "uuid": f"id-{c['number']}",
+        "event_type": c["name"],
+        "event_time": when(c, lambda t: f"{t:%F %T.%f}"),
+    }
+    known |= {
+        "user_id": c["user"],
+        "device_id": c["device"],
+        "event_properties": {"$revenue": c["revenue"]},
+    }
     return known | {"country": c["country"], "campaign": c["note"]}
 
 
 def ga4(c: Cells) -> Cells:
     """A row of GA4's daily table."""
-    known = {"event_timestamp": when(c, lambda t: f"{t.timestamp() * 1e6:.0f}"), "event_name": c["name"]}
-    known |= {"user_id": c["user"], "user_pseudo_id": c["device"], "ecommerce": {"purchase_revenue": c["revenue"]}}
-    return known | {"event_params": [{"key": "n", "value": {"int_value": str(c["number"])}}], "campaign": c["note"]}
+    known = {
+        "event_timestamp": when(c, lambda t: f"{t.timestamp() * 1e6:.0f}"),
+        "event_name": c["name"],
+    }
+    known |= {
+        "user_id": c["user"],
+        "user_pseudo_id": c["device"],
+        "ecommerce": {"purchase_revenue": c["revenue"]},
+    }
+    return known | {
+        "event_params": [{"key": "n", "value": {"int_value": str(c["number"])}}],
+        "campaign": c["note"],
+    }
 
 
 def table(c: Cells) -> Cells:
     """A row of a table with our own column names."""
-    known = {"user_id": c["user"], "event": c["name"], "time": when(c, lambda t: f"{t:%FT%T}"), "campaign": c["note"]}
-    known |= {"anonymous_id": c["device"], "revenue": c["revenue"], "country": c["country"]}
+    known = {
+        "user_id": c["user"],
+        "event": c["name"],
+        "time": when(c, lambda t: f"{t:%FT%T}"),
+        "campaign": c["note"],
+    }
+    known |= {
+        "anonymous_id": c["device"],
+        "revenue": c["revenue"],
+        "country": c["country"],
+    }
     return known | {"properties": c["properties"]}
 
 
 CSV = {"appsflyer": pull, "adjust": adjust, "branch": branch, "table": table}
 JSON = {"amplitude": amplitude, "ga4": ga4, "appsflyer": push, "table": table}
-JSON_SUFFIX = {"amplitude": ".json", "ga4": ".json", "appsflyer": ".json", "table": ".ndjson"}
+JSON_SUFFIX = {
+    "amplitude": ".json",
+    "ga4": ".json",
+    "appsflyer": ".json",
+    "table": ".ndjson",
+}
 each_csv = pytest.mark.parametrize("source", list(CSV))
 each_json = pytest.mark.parametrize("source", list(JSON))
 
@@ -114,26 +185,44 @@ def as_json(source: str, *rows: Cells) -> str:
 
 
 class Result:
-    """What ingest made of one file: kept rows, reasons of the quarantined ones; every row read is accounted for."""
+    """What ingest made of one file: kept rows, reasons of the quarantined ones; every
+    row read is accounted for.
+    """
 
-    def __init__(self, folder: Path, source: str, name: str, content: bytes | str, **extract: Any) -> None:
+    def __init__(
+        self, folder: Path, source: str, name: str, content: bytes | str, **extract: Any
+    ) -> None:
         folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        study = parse({"extracts": [{"source": source, "path": name, **extract}]}, folder)
+        (folder / name).write_bytes(
+            content.encode() if isinstance(content, str) else content
+        )
+        study = parse(
+            {"extracts": [{"source": source, "path": name, **extract}]}, folder
+        )
         done = events.ingest(study, NOW, progress=False)
         self.totals = done.totals
-        assert self.totals["rows"] == sum(self.totals[n] for n in ("kept", "duplicate", "quarantined"))
+        assert self.totals["rows"] == sum(
+            self.totals[n] for n in ("kept", "duplicate", "quarantined")
+        )
         self.reasons = dict(done.reasons.iter_rows())
         assert self.totals["quarantined"] == sum(self.reasons.values())
-        kept = store.scan(store.open_filled(study), "events") if self.totals["kept"] else None
-        self.kept = pl.DataFrame() if kept is None else kept.sort("source_row").collect()
+        kept = (
+            store.scan(store.open_filled(study), "events")
+            if self.totals["kept"]
+            else None
+        )
+        self.kept = (
+            pl.DataFrame() if kept is None else kept.sort("source_row").collect()
+        )
 
     def column(self, name: str) -> list[Any]:
         """A column of the kept rows in the file's order."""
         return self.kept[name].to_list()
 
 
-def refusal(folder: Path, source: str, name: str, content: bytes | str, **extract: Any) -> str:
+def refusal(
+    folder: Path, source: str, name: str, content: bytes | str, **extract: Any
+) -> str:
     """The one sentence with which ingest refuses the file."""
     with pytest.raises(InputError) as caught:
         Result(folder, source, name, content, **extract)
@@ -171,13 +260,27 @@ READABLE = {"amplitude": b"PK", ".parquet": b"PA"}
 
 
 @pytest.mark.parametrize("source", list(READERS))
-def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, source: str) -> None:
-    """A PNG, Parquet, ZIP or Avro file under every name a reader takes, also gzipped: one sentence each."""
+def test_a_file_that_is_not_what_its_name_says_is_refused(
+    tmp_path: Path, source: str
+) -> None:
+    """A PNG, Parquet, ZIP or Avro file under every name a reader takes, also gzipped:
+    one sentence each.
+    """
     for suffix in SUFFIXES[source]:
-        for content in (PNG, parquet(), zipped({"a": b"x" * 99}), b"Obj\x01" + b"\x02" * 30):
+        for content in (
+            PNG,
+            parquet(),
+            zipped({"a": b"x" * 99}),
+            b"Obj\x01" + b"\x02" * 30,
+        ):
             if content[:2] in {READABLE.get(source), READABLE.get(suffix)}:
                 continue
-            refusal(tmp_path, source, f"x{suffix}", gzip.compress(content) if suffix.endswith(".gz") else content)
+            refusal(
+                tmp_path,
+                source,
+                f"x{suffix}",
+                gzip.compress(content) if suffix.endswith(".gz") else content,
+            )
 
 
 @each_csv
@@ -185,29 +288,45 @@ def test_a_cut_off_download_is_refused(tmp_path: Path, source: str) -> None:
     """Gzip that ends early, and a plain file whose last row ends inside."""
     whole = as_csv(source, *(row(i) for i in range(2000)))
     packed = gzip.compress(whole.encode())
-    assert "cut off" in refusal(tmp_path, source, "x.csv.gz", packed[: len(packed) // 2])
-    assert "cut off" in refusal(tmp_path, source, "y.csv", whole.rpartition(",")[0].rpartition(",")[0])
+    assert "cut off" in refusal(
+        tmp_path, source, "x.csv.gz", packed[: len(packed) // 2]
+    )
+    assert "cut off" in refusal(
+        tmp_path, source, "y.csv", whole.rpartition(",")[0].rpartition(",")[0]
+    )
 
 
 @each_json
 def test_a_cut_off_download_of_json_is_refused(tmp_path: Path, source: str) -> None:
     """Gzip that ends early; whole, it is read."""
-    name, packed = f"x{JSON_SUFFIX[source]}.gz", gzip.compress(as_json(source, *(row(i) for i in range(2000))).encode())
+    name, packed = (
+        f"x{JSON_SUFFIX[source]}.gz",
+        gzip.compress(as_json(source, *(row(i) for i in range(2000))).encode()),
+    )
     assert "cut off" in refusal(tmp_path, source, name, packed[: len(packed) // 2])
     assert Result(tmp_path, source, name, packed).totals["kept"] == 2000
 
 
 @each_csv
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
-def test_other_encodings_are_named_and_can_be_stated(tmp_path: Path, source: str, name: str) -> None:
-    """Latin-1 and UTF-16 are refused with what to say in the study; said so, ü is read as ü."""
+def test_other_encodings_are_named_and_can_be_stated(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    """Latin-1 and UTF-16 are refused with what to say in the study; said so, ü is read
+    as ü.
+    """
     pack = gzip.compress if name.endswith("gz") else bytes
     text = as_csv(source, row(name="für", user="Jürgen"))
     for encoding in ("latin-1", "utf-16"):
         said = refusal(tmp_path, source, name, pack(text.encode(encoding)))
         assert f'encoding = "{encoding}"' in said
-        stated = Result(tmp_path, source, name, pack(text.encode(encoding)), encoding=encoding)
-        assert (stated.column("event"), stated.column("user_id")) == (["für"], ["Jürgen"])
+        stated = Result(
+            tmp_path, source, name, pack(text.encode(encoding)), encoding=encoding
+        )
+        assert (stated.column("event"), stated.column("user_id")) == (
+            ["für"],
+            ["Jürgen"],
+        )
         (tmp_path / "data/store/store.json").unlink()
 
 
@@ -217,8 +336,12 @@ def test_other_encodings_of_json_too(tmp_path: Path, source: str) -> None:
     text = json.dumps(JSON[source](row(name="für", user="Jürgen")), ensure_ascii=False)
     for encoding in ("latin-1", "utf-16"):
         name = f"{encoding}{JSON_SUFFIX[source]}"
-        assert f'encoding = "{encoding}"' in refusal(tmp_path, source, name, text.encode(encoding))
-        assert Result(tmp_path, source, name, text.encode(encoding), encoding=encoding).column("user_id") == ["Jürgen"]
+        assert f'encoding = "{encoding}"' in refusal(
+            tmp_path, source, name, text.encode(encoding)
+        )
+        assert Result(
+            tmp_path, source, name, text.encode(encoding), encoding=encoding
+        ).column("user_id") == ["Jürgen"]
         (tmp_path / "data/store/store.json").unlink()
 
 
@@ -226,12 +349,22 @@ SAME = ["event_time", "event", "user_id", "revenue", "country", "properties"]
 
 
 @each_csv
-def test_byte_order_mark_line_ends_and_quoted_newlines_change_nothing(tmp_path: Path, source: str) -> None:
-    """With a BOM, with CRLF, or with blank lines before the header: the same rows; a line break in a cell stays."""
-    text = as_csv(source, row(1, note="two\nlines", revenue="9.99"), row(2, name="na\nme"))
+def test_byte_order_mark_line_ends_and_quoted_newlines_change_nothing(
+    tmp_path: Path, source: str
+) -> None:
+    """With a BOM, with CRLF, or with blank lines before the header: the same rows; a
+    line break in a cell stays.
+    """
+    text = as_csv(
+        source, row(1, note="two\nlines", revenue="9.99"), row(2, name="na\nme")
+    )
     plain = Result(tmp_path, source, "a.csv", text).kept
     assert plain["event"].to_list() == ["open", "na_me"]
-    for name, other in {"b": "\ufeff" + text, "c": text.replace("\n", "\r\n"), "d": "\n\n" + text}.items():
+    for name, other in {
+        "b": "\ufeff" + text,
+        "c": text.replace("\n", "\r\n"),
+        "d": "\n\n" + text,
+    }.items():
         got = (
             read(tmp_path / f"{name}.csv", Extract(source=source, path="x"))
             # type: ignore[arg-type]
@@ -245,34 +378,60 @@ def test_byte_order_mark_line_ends_and_quoted_newlines_change_nothing(tmp_path: 
 def test_a_header_alone_is_no_rows(tmp_path: Path, source: str) -> None:
     """With or without a line end after it, plain or gzipped."""
     header = as_csv(source)
-    for name, content in {"a.csv": header, "b.csv": header.strip(), "c.csv.gz": gzip.compress(header.encode())}.items():
+    for name, content in {
+        "a.csv": header,
+        "b.csv": header.strip(),
+        "c.csv.gz": gzip.compress(header.encode()),
+    }.items():
         assert Result(tmp_path, source, name, content).totals["rows"] == 0
     assert "no header" in refusal(tmp_path, source, "d.csv", "\n\n")
 
 
 @each_csv
-def test_a_column_twice_is_refused_only_where_it_matters(tmp_path: Path, source: str) -> None:
-    """Two columns for the event's name: which one? Two campaign columns: nobody reads them."""
+def test_a_column_twice_is_refused_only_where_it_matters(
+    tmp_path: Path, source: str
+) -> None:
+    """Two columns for the event's name: which one? Two campaign columns: nobody reads
+    them.
+    """
     header, line = as_csv(source, row()).splitlines()
     names = header.split(",")
-    event = names[list(CSV[source](row())).index(next(k for k, v in CSV[source](row(name="§")).items() if v == "§"))]
+    event = names[
+        list(CSV[source](row())).index(
+            next(k for k, v in CSV[source](row(name="§")).items() if v == "§")
+        )
+    ]
     said = refusal(tmp_path, source, "x.csv", f"{header},{event}\n{line},open\n")
     assert "two columns called" in said
     unread = next(k for k, v in CSV[source](row(note="§")).items() if v == "§")
-    assert Result(tmp_path, source, "y.csv", f"{header},{unread}\n{line},z\n").totals["kept"] == 1
+    assert (
+        Result(tmp_path, source, "y.csv", f"{header},{unread}\n{line},z\n").totals[
+            "kept"
+        ]
+        == 1
+    )
 
 
 @each_csv
-def test_a_second_header_in_the_middle_is_set_aside(tmp_path: Path, source: str) -> None:
-    """Two files appended to each other: the second header is a quarantined row, the rows count."""
+def test_a_second_header_in_the_middle_is_set_aside(
+    tmp_path: Path, source: str
+) -> None:
+    """Two files appended to each other: the second header is a quarantined row, the
+    rows count.
+    """
     one, two = as_csv(source, row(1)), as_csv(source, row(2))
     got = Result(tmp_path, source, "x.csv", one + two)
-    assert (got.column("user_id"), got.reasons) == (["u1", "u2"], {"repeated_header": 1})
+    assert (got.column("user_id"), got.reasons) == (
+        ["u1", "u2"],
+        {"repeated_header": 1},
+    )
 
 
 @each_csv
 def test_rows_of_other_lengths(tmp_path: Path, source: str) -> None:
-    """More cells than columns: they may have shifted, so set aside. Fewer: the rest is empty, as scanners read it."""
+    """More cells than columns: they may have shifted, so set aside. Fewer: the rest is
+    empty, as scanners read it.
+    """
     header, first, second = as_csv(source, row(1), row(2)).splitlines()
     short = second.rpartition(",")[0]
     lines = [header, f"{first},more,and more", first, f"{first},more", short]
@@ -281,29 +440,43 @@ def test_rows_of_other_lengths(tmp_path: Path, source: str) -> None:
 
 
 @each_csv
-def test_a_stray_quote_refuses_the_file_without_quoting_it(tmp_path: Path, source: str) -> None:
-    """A quoted cell that never ends: one sentence, in which nothing of the row appears."""
-    text = as_csv(source, row(1), row(2, note="secret@example.com")).replace("secret", '"secret')
+def test_a_stray_quote_refuses_the_file_without_quoting_it(
+    tmp_path: Path, source: str
+) -> None:
+    """A quoted cell that never ends: one sentence, in which nothing of the row
+    appears.
+    """
+    text = as_csv(source, row(1), row(2, note="secret@example.com")).replace(
+        "secret", '"secret'
+    )
     said = refusal(tmp_path, source, "x.csv", text)
     assert "quote" in said
     assert "example.com" not in said
 
 
 def test_a_header_that_swallows_the_file_shows_no_rows(tmp_path: Path) -> None:
-    """A quote before the header makes one name of everything: the sentence shows only the header's own words."""
-    said = refusal(tmp_path, "table", "x.csv", '"' + as_csv("table", row(user="secret")))
+    """A quote before the header makes one name of everything: the sentence shows only
+    the header's own words.
+    """
+    said = refusal(
+        tmp_path, "table", "x.csv", '"' + as_csv("table", row(user="secret"))
+    )
     assert "lacks column" in said
     assert "secret" not in said
 
 
 def test_lines_that_end_in_cr_alone_are_refused(tmp_path: Path) -> None:
     """As old spreadsheets wrote them; they would be one long header."""
-    assert "LF or CRLF" in refusal(tmp_path, "table", "x.csv", as_csv("table", row()).replace("\n", "\r"))
+    assert "LF or CRLF" in refusal(
+        tmp_path, "table", "x.csv", as_csv("table", row()).replace("\n", "\r")
+    )
 
 
 MONEY = {"9.99": 9.99, "-1": -1.0, "0": 0.0, "": None, "$5.00": 5.0, "NaN": None}
 NO_MONEY = ("ten", "1,5", "inf", "-Infinity", "1e400")
-every_text = pytest.mark.parametrize(("source", "form"), [*((s, "csv") for s in CSV), *((s, "json") for s in JSON)])
+every_text = pytest.mark.parametrize(
+    ("source", "form"), [*((s, "csv") for s in CSV), *((s, "json") for s in JSON)]
+)
 
 
 def written(source: str, form: str, *rows: Cells) -> tuple[str, str]:
@@ -315,7 +488,9 @@ def written(source: str, form: str, *rows: Cells) -> tuple[str, str]:
 
 @every_text
 def test_amounts_are_read_or_set_aside(tmp_path: Path, source: str, form: str) -> None:
-    """A number, with or without a currency sign; NaN and nothing are no amount; anything else is a counted fault."""
+    """A number, with or without a currency sign; NaN and nothing are no amount;
+    anything else is a counted fault.
+    """
     rows = [row(i, revenue=text) for i, text in enumerate([*MONEY, *NO_MONEY])]
     got = Result(tmp_path, source, *written(source, form, *rows))
     assert got.column("revenue") == list(MONEY.values())
@@ -325,23 +500,43 @@ def test_amounts_are_read_or_set_aside(tmp_path: Path, source: str, form: str) -
 def test_converted_amounts_are_read_or_set_aside_too(tmp_path: Path) -> None:
     """The vendor's dollars, and Adjust's cents."""
     header = "user_id,event,time,revenue_usd\n"
-    got = read_bytes(tmp_path, "table", "x.csv", f"{header}u,a,2026-03-08,9.5\nu,a,2026-03-08,ten\nu,a,2026-03-08,\n")
+    got = read_bytes(
+        tmp_path,
+        "table",
+        "x.csv",
+        f"{header}u,a,2026-03-08,9.5\nu,a,2026-03-08,ten\nu,a,2026-03-08,\n",
+    )
     assert (got["revenue_usd"].to_list(), got["fault"].to_list()) == (
         [9.5, None, None],
         [None, "unreadable_revenue", None],
     )
     header = "{activity_kind},{created_at},{adid},{revenue_usd_cents}\n"
-    got = read_bytes(tmp_path, "adjust", "y.csv", f"{header}session,1772971200,d,950\nsession,1772971201,d,9x\n")
-    assert (got["revenue_usd"].to_list(), got["fault"].to_list()) == ([9.5, None], [None, "unreadable_revenue"])
+    got = read_bytes(
+        tmp_path,
+        "adjust",
+        "y.csv",
+        f"{header}session,1772971200,d,950\nsession,1772971201,d,9x\n",
+    )
+    assert (got["revenue_usd"].to_list(), got["fault"].to_list()) == (
+        [9.5, None],
+        [None, "unreadable_revenue"],
+    )
 
 
 @every_text
-def test_times_out_of_range_are_set_aside(tmp_path: Path, source: str, form: str) -> None:
-    """1970 is a clock that was never set, 2999 hasn't come, nonsense is unreadable: each counted, none kept."""
+def test_times_out_of_range_are_set_aside(
+    tmp_path: Path, source: str, form: str
+) -> None:
+    """1970 is a clock that was never set, 2999 hasn't come, nonsense is unreadable:
+    each counted, none kept.
+    """
     scale = {"adjust": 1, "branch": 1e3, "ga4": 1e6}.get(source)
     days = [datetime(1970, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC), NOON]
     texts = [f"{d.timestamp() * scale:.0f}" if scale else f"{d:%F %T}" for d in days]
-    rows = [row(i, time=text) for i, text in enumerate([*texts, "soon", "", "2026-02-30 00:00:00"])]
+    rows = [
+        row(i, time=text)
+        for i, text in enumerate([*texts, "soon", "", "2026-02-30 00:00:00"])
+    ]
     got = Result(tmp_path, source, *written(source, form, *rows))
     assert got.column("event_time") == [NOON]
     assert got.reasons == {"before_1990": 1, "in_the_future": 1, "unreadable_time": 3}
@@ -349,46 +544,96 @@ def test_times_out_of_range_are_set_aside(tmp_path: Path, source: str, form: str
 
 @pytest.mark.parametrize("source", ["appsflyer", "table"])
 def test_local_times_around_the_clock_change(tmp_path: Path, source: str) -> None:
-    """Half past two never was in spring: set aside. In autumn it was twice: read as the first."""
-    texts = ["2025-03-30 01:59:59", "2025-03-30 02:30:00", "2025-03-30 03:00:00", "2025-10-26 02:30:00"]
+    """Half past two never was in spring: set aside. In autumn it was twice: read as the
+    first.
+    """
+    texts = [
+        "2025-03-30 01:59:59",
+        "2025-03-30 02:30:00",
+        "2025-03-30 03:00:00",
+        "2025-10-26 02:30:00",
+    ]
     rows = [row(i, time=text) for i, text in enumerate(texts)]
-    got = Result(tmp_path, source, *written(source, "csv", *rows), timezone="Europe/Berlin")
+    got = Result(
+        tmp_path, source, *written(source, "csv", *rows), timezone="Europe/Berlin"
+    )
     read_as = [(3, 30, 0, 59, 59), (3, 30, 1, 0, 0), (10, 26, 0, 30, 0)]
-    assert [(t.month, t.day, t.hour, t.minute, t.second) for t in got.column("event_time")] == read_as
+    assert [
+        (t.month, t.day, t.hour, t.minute, t.second) for t in got.column("event_time")
+    ] == read_as
     assert got.reasons == {"unreadable_time": 1}
 
 
-IDS = ["0001007", "23847937048550586", "12345678901234567890", "1e10", "Ü-1", " padded "]
+IDS = [
+    "0001007",
+    "23847937048550586",
+    "12345678901234567890",
+    "1e10",
+    "Ü-1",
+    " padded ",
+]
 
 
 @every_text
 def test_ids_stay_as_they_are(tmp_path: Path, source: str, form: str) -> None:
-    """Leading zeros and 17 digits are text; NA is Namibia, nan is nobody; an id that lost digits is set aside."""
-    rows = [row(i, user=user, country="NA") for i, user in enumerate([*IDS, "nan", "1.23457E+16"])]
+    """Leading zeros and 17 digits are text; NA is Namibia, nan is nobody; an id that
+    lost digits is set aside.
+    """
+    rows = [
+        row(i, user=user, country="NA")
+        for i, user in enumerate([*IDS, "nan", "1.23457E+16"])
+    ]
     got = Result(tmp_path, source, *written(source, form, *rows))
     assert got.column("user_id") == [*(i.strip() for i in IDS), None]
-    assert set(got.column("country")) == ({None} if source in {"amplitude", "ga4"} else {"NA"})
+    assert set(got.column("country")) == (
+        {None} if source in {"amplitude", "ga4"} else {"NA"}
+    )
     assert got.reasons == {"inexact_id": 1}
 
 
 @each_json
 def test_ids_written_as_numbers_in_json(tmp_path: Path, source: str) -> None:
-    """17 digits are exact, 30 are not: the row is set aside, since another id would read the same."""
-    got = Result(tmp_path, source, *written(source, "json", row(1, user=23847937048550586), row(2, user=10**30 + 1)))
-    assert (got.column("user_id"), got.reasons) == (["23847937048550586"], {"inexact_id": 1})
+    """17 digits are exact, 30 are not: the row is set aside, since another id would
+    read the same.
+    """
+    got = Result(
+        tmp_path,
+        source,
+        *written(
+            source, "json", row(1, user=23847937048550586), row(2, user=10**30 + 1)
+        ),
+    )
+    assert (got.column("user_id"), got.reasons) == (
+        ["23847937048550586"],
+        {"inexact_id": 1},
+    )
 
 
 @each_json
-def test_lines_that_are_no_json_object_are_set_aside(tmp_path: Path, source: str) -> None:
-    """One bad line costs one row, not the file; blank lines are none; a BOM is none of the first line's business."""
+def test_lines_that_are_no_json_object_are_set_aside(
+    tmp_path: Path, source: str
+) -> None:
+    """One bad line costs one row, not the file; blank lines are none; a BOM is none of
+    the first line's business.
+    """
     bad = ["{broken", "[1]", '"text"', '{"a": NaN}', '{"a": "\\ud800"}', "{" * 500]
     lines = as_json(source, row(1), row(2)).replace("\n", "\r\n\r\n")
-    got = Result(tmp_path, source, f"x{JSON_SUFFIX[source]}", "\ufeff" + lines + "\n".join(bad) + "\n")
-    assert (got.column("user_id"), got.reasons) == (["u1", "u2"], {"not_json": len(bad)})
+    got = Result(
+        tmp_path,
+        source,
+        f"x{JSON_SUFFIX[source]}",
+        "\ufeff" + lines + "\n".join(bad) + "\n",
+    )
+    assert (got.column("user_id"), got.reasons) == (
+        ["u1", "u2"],
+        {"not_json": len(bad)},
+    )
 
 
 def test_zip_archives(tmp_path: Path) -> None:
-    """Empty ones, damaged members and members of other kinds refuse the file; empty members are passed over."""
+    """Empty ones, damaged members and members of other kinds refuse the file; empty
+    members are passed over.
+    """
     line = as_json("amplitude", row()).encode()
     whole = zipped({"1/a.json.gz": gzip.compress(line), "1/b.json": b"", "2/": b""})
     assert Result(tmp_path, "amplitude", "a.zip", whole).totals["kept"] == 1
@@ -397,7 +642,9 @@ def test_zip_archives(tmp_path: Path) -> None:
     damaged = zipped({"a.json": line}).replace(b"open", b"shut", 1)
     assert "Bad CRC-32" in refusal(tmp_path, "amplitude", "d.zip", damaged)
     assert "PNG" in refusal(tmp_path, "amplitude", "e.zip", zipped({"a.json": PNG}))
-    assert "ZIP" in refusal(tmp_path, "amplitude", "f.zip", zipped({"a.json": line})[:60])
+    assert "ZIP" in refusal(
+        tmp_path, "amplitude", "f.zip", zipped({"a.json": line})[:60]
+    )
     locked = bytearray(zipped({"a.json": line}))
     locked[6] |= 1  # encrypted, says the member's header
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
@@ -405,20 +652,45 @@ def test_zip_archives(tmp_path: Path) -> None:
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:
-    """Brackets, stars and # in a file's name stand for themselves, in every format; case doesn't matter."""
-    files = {"csv": as_csv("table", row()), "NDJSON": as_json("table", row()), "Parquet": parquet(table(row()))}
+    """Brackets, stars and # in a file's name stand for themselves, in every format;
+    case doesn't matter.
+    """
+    files = {
+        "csv": as_csv("table", row()),
+        "NDJSON": as_json("table", row()),
+        "Parquet": parquet(table(row())),
+    }
     for suffix, content in files.items():
-        assert Result(tmp_path / suffix, "table", f"x[1]*?#.{suffix}", content).totals["kept"] == 1
-    assert Result(tmp_path / "ga4", "ga4", "x[1]*.parquet", parquet(ga4(row()))).totals["kept"] == 1
+        assert (
+            Result(tmp_path / suffix, "table", f"x[1]*?#.{suffix}", content).totals[
+                "kept"
+            ]
+            == 1
+        )
+    assert (
+        Result(tmp_path / "ga4", "ga4", "x[1]*.parquet", parquet(ga4(row()))).totals[
+            "kept"
+        ]
+        == 1
+    )
 
 
 def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
-    """Archives and Push bodies called alike in two folders, read in one ingest: both are there."""
+    """Archives and Push bodies called alike in two folders, read in one ingest: both
+    are there.
+    """
     for number in (1, 2):
         (tmp_path / f"{number}").mkdir()
-        (tmp_path / f"{number}/a.zip").write_bytes(zipped({"a.json": as_json("amplitude", row(number)).encode()}))
-        (tmp_path / f"{number}/a.json").write_text(json.dumps(push(row(number + 2)), indent=1))
-    extracts = [{"source": "amplitude", "path": "*/a.zip"}, {"source": "appsflyer", "path": "*/a.json"}]
+        (tmp_path / f"{number}/a.zip").write_bytes(
+            zipped({"a.json": as_json("amplitude", row(number)).encode()})
+        )
+        (tmp_path / f"{number}/a.json").write_text(
+            json.dumps(push(row(number + 2)), indent=1)
+        )
+    extracts = [
+        {"source": "amplitude", "path": "*/a.zip"},
+        {"source": "appsflyer", "path": "*/a.json"},
+    ]
     study = parse({"extracts": extracts}, tmp_path)
     events.ingest(study, NOW, progress=False)
     kept = store.scan(store.open_filled(study), "events").collect()
@@ -426,9 +698,16 @@ def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_what_parquet_knows_is_used(tmp_path: Path) -> None:
-    """Typed times, whole numbers, floats, categories, bytes, booleans and nested values are read as what they mean."""
+    """Typed times, whole numbers, floats, categories, bytes, booleans and nested values
+    are read as what they mean.
+    """
     hour = pl.Series([NOON] * 2)
-    frame = pl.DataFrame({"event": pl.Series(["open", "buy"], dtype=pl.Categorical), "user_id": [23847937048550586, 7]})
+    frame = pl.DataFrame(
+        {
+            "event": pl.Series(["open", "buy"], dtype=pl.Categorical),
+            "user_id": [23847937048550586, 7],
+        }
+    )
     frame = frame.with_columns(
         pl.Series("platform", [b"iOS", b"iOS"]),
         pl.Series("consent", [True, False]),
@@ -448,104 +727,217 @@ def test_what_parquet_knows_is_used(tmp_path: Path) -> None:
         assert got["fault"].to_list() == [None, None], name
         assert got["event_time"].to_list() == [NOON, NOON]
         assert got["user_id"].to_list() == ["23847937048550586", "7"]
-        assert (got["consent"].to_list(), got["platform"].to_list()) == ([None, False], ["ios", "ios"])
-        assert (got["revenue"].to_list(), got["event_kind"].to_list()) == ([None, 9.99], ["in_app", "purchase"])
+        assert (got["consent"].to_list(), got["platform"].to_list()) == (
+            [None, False],
+            ["ios", "ios"],
+        )
+        assert (got["revenue"].to_list(), got["event_kind"].to_list()) == (
+            [None, 9.99],
+            ["in_app", "purchase"],
+        )
         assert got["properties"].to_list() == ['{"a":1,"b":[1,null]}', None]
 
 
 def test_ids_in_a_float_column(tmp_path: Path) -> None:
-    """1007.0 is 1007, as tools write it that lack whole numbers with gaps; above 2⁵³ digits are lost: set aside."""
+    """1007.0 is 1007, as tools write it that lack whole numbers with gaps; above 2⁵³
+    digits are lost: set aside.
+    """
     ids = [1007.0, None, float(2**53 - 1), 1.2345e16, 9007199254740994.0]
-    frame = pl.DataFrame({"user_id": ids, "event": "open", "time": [NOON + timedelta(minutes=i) for i in range(5)]})
+    frame = pl.DataFrame(
+        {
+            "user_id": ids,
+            "event": "open",
+            "time": [NOON + timedelta(minutes=i) for i in range(5)],
+        }
+    )
     got = Result(tmp_path, "table", "x.parquet", parquet(*frame.to_dicts()))
-    assert (got.column("user_id"), got.reasons) == (["1007", None, "9007199254740991"], {"inexact_id": 2})
+    assert (got.column("user_id"), got.reasons) == (
+        ["1007", None, "9007199254740991"],
+        {"inexact_id": 2},
+    )
 
 
 def test_columns_that_can_be_no_time_or_text(tmp_path: Path) -> None:
-    """Durations, lists and instants beyond the calendar as the time: refused or set aside, never a crash."""
+    """Durations, lists and instants beyond the calendar as the time: refused or set
+    aside, never a crash.
+    """
     good = {"user_id": ["a"], "event": ["open"]}
     far = pl.Series([2**62]).cast(pl.Datetime("ms"))
     for number, (time, reason) in enumerate(
-        [(pl.Series([[1]]), "unreadable_time"), (pl.Series([True]), "unreadable_time"), (far, "unreadable_time")]
+        [
+            (pl.Series([[1]]), "unreadable_time"),
+            (pl.Series([True]), "unreadable_time"),
+            (far, "unreadable_time"),
+        ]
     ):
         pl.DataFrame(good | {"time": time}).write_parquet(tmp_path / "x.parquet")
-        got = Result(tmp_path / f"{number}", "table", "x.parquet", (tmp_path / "x.parquet").read_bytes())
+        got = Result(
+            tmp_path / f"{number}",
+            "table",
+            "x.parquet",
+            (tmp_path / "x.parquet").read_bytes(),
+        )
         assert got.reasons == {reason: 1}
     pl.DataFrame(good | {"time": [timedelta(1)]}).write_parquet(tmp_path / "x.parquet")
-    assert "Duration" in refusal(tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes())
+    assert "Duration" in refusal(
+        tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes()
+    )
     pl.DataFrame(good).write_parquet(tmp_path / "x.parquet")
-    assert "lacks column(s) time" in refusal(tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes())
+    assert "lacks column(s) time" in refusal(
+        tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes()
+    )
 
 
 def avro(*rows: dict[str, Any], **types: Any) -> bytes:
     """A Currents file of purchases; types of single fields can be changed."""
-    usual = {"id": "string", "time": "long", "external_user_id": ["null", "string"], "price": ["null", "double"]}
+    usual = {
+        "id": "string",
+        "time": "long",
+        "external_user_id": ["null", "string"],
+        "price": ["null", "double"],
+    }
     fields = [{"name": name, "type": kind} for name, kind in {**usual, **types}.items()]
-    schema = {"type": "record", "name": "Purchase", "namespace": "x.users.behaviors", "fields": fields}
+    schema = {
+        "type": "record",
+        "name": "Purchase",
+        "namespace": "x.users.behaviors",
+        "fields": fields,
+    }
     out = io.BytesIO()
-    filler = {"id": "1", "time": int(NOON.timestamp()), "external_user_id": "u", "price": None}
-    fastavro.writer(out, fastavro.parse_schema(schema), [filler | {"id": f"{i}"} | r for i, r in enumerate(rows)])
+    filler = {
+        "id": "1",
+        "time": int(NOON.timestamp()),
+        "external_user_id": "u",
+        "price": None,
+    }
+    fastavro.writer(
+        out,
+        fastavro.parse_schema(schema),
+        [filler | {"id": f"{i}"} | r for i, r in enumerate(rows)],
+    )
     return out.getvalue()
 
 
 def test_hostile_avro(tmp_path: Path) -> None:
-    """Amounts and times that can't be meant are counted; wrapped and nested values are read; other files refused."""
+    """Amounts and times that can't be meant are counted; wrapped and nested values are
+    read; other files refused.
+    """
     prices = [{"price": p} for p in (9.989999771118164, float("nan"), float("inf"))]
     times = [{"time": t} for t in (0, 2**62, 32503680000)]
     got = Result(tmp_path, "currents", "a.avro", avro(*prices, *times))
     assert got.column("revenue") == [9.99, None]
-    assert got.reasons == {"unreadable_revenue": 1, "before_1990": 1, "unreadable_time": 1, "in_the_future": 1}
-    nested = avro({"properties": {"int": 1}}, {"properties": {"size": 1}}, properties={"type": "map", "values": "int"})
-    assert read_bytes(tmp_path, "currents", "b.avro", nested)["properties"].to_list() == ["1", '{"size": 1}']
+    assert got.reasons == {
+        "unreadable_revenue": 1,
+        "before_1990": 1,
+        "unreadable_time": 1,
+        "in_the_future": 1,
+    }
+    nested = avro(
+        {"properties": {"int": 1}},
+        {"properties": {"size": 1}},
+        properties={"type": "map", "values": "int"},
+    )
+    assert read_bytes(tmp_path, "currents", "b.avro", nested)[
+        "properties"
+    ].to_list() == ["1", '{"size": 1}']
     numbers = avro({"external_user_id": 23847937048550586}, external_user_id="long")
-    assert read_bytes(tmp_path, "currents", "c.avro", numbers)["user_id"].to_list() == ["23847937048550586"]
+    assert read_bytes(tmp_path, "currents", "c.avro", numbers)["user_id"].to_list() == [
+        "23847937048550586"
+    ]
     assert read_bytes(tmp_path, "currents", "d.avro", avro()).is_empty()
     whole, bare = avro(*prices), io.BytesIO()
     fastavro.writer(bare, {"type": "string"}, ["x"])
-    for content in (whole[: len(whole) - 20], whole.replace(b'"record"', b'"rexord"'), bare.getvalue()):
+    for content in (
+        whole[: len(whole) - 20],
+        whole.replace(b'"record"', b'"rexord"'),
+        bare.getvalue(),
+    ):
         assert "no whole Avro file" in refusal(tmp_path, "currents", "e.avro", content)
 
 
-def read_bytes(folder: Path, source: str, name: str, content: bytes | str, **extract: Any) -> pl.DataFrame:
+def read_bytes(
+    folder: Path, source: str, name: str, content: bytes | str, **extract: Any
+) -> pl.DataFrame:
     """The canonical rows of a file with that content."""
     folder.mkdir(exist_ok=True)
-    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    (folder / name).write_bytes(
+        content.encode() if isinstance(content, str) else content
+    )
     return read(folder / name, Extract(source=source, path="x", **extract))  # type: ignore[arg-type]
 
 
 def test_recorded_callbacks_count_line_by_line(tmp_path: Path) -> None:
-    """Each line that isn't blank is a row: what is no request, or lacks its time, is set aside."""
-    good = (
-        "GET /hook?key=secret&adid=d1&activity_kind=event&created_at=1772936045&event_token=t&event_name=buy%20it&a=1"
-    )
-    lines = [good, good.replace("d1", "{adid}").replace("1772936045", "soon"), "", "noise", "GET //[?x=%zz&adid=&=&&"]
+    """Each line that isn't blank is a row: what is no request, or lacks its time, is
+    set aside.
+    """
+    good = "GET /hook?key=secret&adid=d1&activity_kind=event&created_at=1772936045&event_token=t&event_name=buy%20it&a=1"
+    lines = [
+        good,
+        good.replace("d1", "{adid}").replace("1772936045", "soon"),
+        "",
+        "noise",
+        "GET //[?x=%zz&adid=&=&&",
+    ]
     got = Result(tmp_path, "adjust", "calls.txt", "\r\n".join(lines))
     assert (got.column("event"), got.reasons) == (["buy_it"], {"unreadable_time": 3})
-    assert "holds no recorded callback" in refusal(tmp_path, "adjust", "none.txt", "noise\n")
-    assert "lacks column(s) adid" in refusal(tmp_path, "adjust", "less.txt", good.replace("adid=d1&", ""))
+    assert "holds no recorded callback" in refusal(
+        tmp_path, "adjust", "none.txt", "noise\n"
+    )
+    assert "lacks column(s) adid" in refusal(
+        tmp_path, "adjust", "less.txt", good.replace("adid=d1&", "")
+    )
     assert "PNG" in refusal(tmp_path, "adjust", "png.txt", PNG)
 
 
 def test_a_name_that_the_study_maps_must_exist(tmp_path: Path) -> None:
     """On our side and on theirs, in CSV, Parquet and JSON; a JSONPath must be one."""
-    for name, content in {"a.csv": as_csv("table", row()), "b.ndjson": as_json("table", row())}.items():
-        assert "lacks column(s) who" in refusal(tmp_path, "table", name, content, columns={"user_id": "who"})
-        assert "userid unknown" in refusal(tmp_path, "table", name, content, columns={"userid": "user_id"})
-    assert "userid unknown" in refusal(tmp_path, "currents", "c.avro", avro(), columns={"userid": "x"})
-    assert "JSONPath" in refusal(tmp_path, "amplitude", "d.json", as_json("amplitude", row()), columns={"event": "$["})
-    mapped = read_bytes(tmp_path, "amplitude", "e.json", as_json("amplitude", row()), columns={"user_id": "device_id"})
+    for name, content in {
+        "a.csv": as_csv("table", row()),
+        "b.ndjson": as_json("table", row()),
+    }.items():
+        assert "lacks column(s) who" in refusal(
+            tmp_path, "table", name, content, columns={"user_id": "who"}
+        )
+        assert "userid unknown" in refusal(
+            tmp_path, "table", name, content, columns={"userid": "user_id"}
+        )
+    assert "userid unknown" in refusal(
+        tmp_path, "currents", "c.avro", avro(), columns={"userid": "x"}
+    )
+    assert "JSONPath" in refusal(
+        tmp_path,
+        "amplitude",
+        "d.json",
+        as_json("amplitude", row()),
+        columns={"event": "$["},
+    )
+    mapped = read_bytes(
+        tmp_path,
+        "amplitude",
+        "e.json",
+        as_json("amplitude", row()),
+        columns={"user_id": "device_id"},
+    )
     assert mapped["user_id"].to_list() == ["d1"]
     mapped = read_bytes(
-        tmp_path, "appsflyer", "f.json", as_json("appsflyer", row()), columns={"user_id": "campaign_id"}
+        tmp_path,
+        "appsflyer",
+        "f.json",
+        as_json("appsflyer", row()),
+        columns={"user_id": "campaign_id"},
     )
     assert mapped["user_id"].to_list() == ["x"]
 
 
-@pytest.mark.parametrize("case", ["appsflyer csv properties", "table csv note", "amplitude json note"])
+@pytest.mark.parametrize(
+    "case", ["appsflyer csv properties", "table csv note", "amplitude json note"]
+)
 def test_a_cell_of_100_megabytes_does_no_harm(tmp_path: Path, case: str) -> None:
     """It is read, whether anybody needs it or not, and the rows around it are there."""
     source, form, cell = case.split()
-    name, content = written(source, form, row(1), row(2, **{cell: "x" * 100_000_000}), row(3))
+    name, content = written(
+        source, form, row(1), row(2, **{cell: "x" * 100_000_000}), row(3)
+    )
     got = read_bytes(tmp_path, source, name, content)
     assert got["user_id"].to_list() == ["u1", "u2", "u3"]
     assert got["fault"].null_count() == 3
@@ -577,12 +969,32 @@ NASTY = [
         "NA",
         "[]",
     ),
-    *("0001007", "1.5E+16", "9" * 40, "2026-13-01", "2026-03-08 02:30:00", "1772971200", "{", '{"a":{"b":[1,null]}}'),
-    *("{adid}", "00000000-0000-0000-0000-000000000000", "\u2028", "ﷺ" * 9, "merge", "erasure", "false", "Event Name"),
+    *(
+        "0001007",
+        "1.5E+16",
+        "9" * 40,
+        "2026-13-01",
+        "2026-03-08 02:30:00",
+        "1772971200",
+        "{",
+        '{"a":{"b":[1,null]}}',
+    ),
+    *(
+        "{adid}",
+        "00000000-0000-0000-0000-000000000000",
+        "\u2028",
+        "ﷺ" * 9,
+        "merge",
+        "erasure",
+        "false",
+        "Event Name",
+    ),
 ]
 CELL = st.sampled_from(NASTY) | TEXT
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | CELL
-NESTED = st.lists(SCALAR, max_size=3) | st.dictionaries(CELL, SCALAR | st.lists(SCALAR, max_size=2), max_size=3)
+NESTED = st.lists(SCALAR, max_size=3) | st.dictionaries(
+    CELL, SCALAR | st.lists(SCALAR, max_size=2), max_size=3
+)
 VALUE = SCALAR | NESTED
 SLOTS = ("user", "device", "name", "time", "revenue", "country", "note", "properties")
 
@@ -590,22 +1002,32 @@ SLOTS = ("user", "device", "name", "time", "revenue", "country", "note", "proper
 def hostile(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Cells]]:
     """Rows of which some cells hold what nobody expects."""
     cells = st.dictionaries(st.sampled_from(SLOTS), values, max_size=len(SLOTS))
-    return st.lists(cells, max_size=20).map(lambda rows: [row(i, **c) for i, c in enumerate(rows)])
+    return st.lists(cells, max_size=20).map(
+        lambda rows: [row(i, **c) for i, c in enumerate(rows)]
+    )
 
 
 @fuzz
 @each_csv
 @given(rows=hostile(CELL))
-def test_no_cells_of_a_csv_get_lost(tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]) -> None:
+def test_no_cells_of_a_csv_get_lost(
+    tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]
+) -> None:
     """As many rows come out, kept or with a reason, as went in."""
-    assert Result(tmp_path_factory.mktemp("x"), source, "x.csv", as_csv(source, *rows)).totals["rows"] == len(rows)
+    assert Result(
+        tmp_path_factory.mktemp("x"), source, "x.csv", as_csv(source, *rows)
+    ).totals["rows"] == len(rows)
 
 
 @fuzz
 @each_json
 @given(rows=hostile(VALUE))
-def test_no_json_values_get_lost(tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]) -> None:
-    """As many rows come out, kept or with a reason, as went in, whatever type and nesting their values have."""
+def test_no_json_values_get_lost(
+    tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]
+) -> None:
+    """As many rows come out, kept or with a reason, as went in, whatever type and
+    nesting their values have.
+    """
     folder = tmp_path_factory.mktemp("x")
     try:
         got = Result(folder, source, *written(source, "json", row(99), *rows))
@@ -621,7 +1043,9 @@ def test_no_json_values_get_lost(tmp_path_factory: pytest.TempPathFactory, sourc
 def test_no_parquet_column_of_any_type_gets_lost(
     tmp_path_factory: pytest.TempPathFactory, source: str, data: st.DataObject
 ) -> None:
-    """Columns of any type: every row is accounted for, or the file is refused in a sentence."""
+    """Columns of any type: every row is accounted for, or the file is refused in a
+    sentence.
+    """
     names = {"table": table, "appsflyer": push, "ga4": ga4}[source](row())
     columns = [column(name, dtype=data.draw(st.sampled_from(TYPES))) for name in names]
     frame = data.draw(dataframes(columns, min_size=1, max_size=5, allow_infinity=True))
@@ -647,17 +1071,32 @@ TYPES = [
     pl.Categorical,
     pl.Null,
 ]
-TYPES += [pl.Date, pl.Time, pl.Duration, pl.Datetime("ns"), pl.Datetime("ms", "Asia/Tokyo"), pl.Decimal(38, 2)]
+TYPES += [
+    pl.Date,
+    pl.Time,
+    pl.Duration,
+    pl.Datetime("ns"),
+    pl.Datetime("ms", "Asia/Tokyo"),
+    pl.Decimal(38, 2),
+]
 TYPES += [pl.List(pl.String), pl.Struct({"a": pl.Int64, "b": pl.List(pl.Float64)})]
 
 
 def samples() -> dict[str, tuple[str, bytes]]:
     """A sound file of each kind: name → source, content."""
     rows = [row(i) for i in range(30)]
-    files = {f"{source}.csv": (source, as_csv(source, *rows).encode()) for source in CSV}
-    files |= {f"{source}{JSON_SUFFIX[source]}": (source, as_json(source, *rows).encode()) for source in JSON}
+    files = {
+        f"{source}.csv": (source, as_csv(source, *rows).encode()) for source in CSV
+    }
+    files |= {
+        f"{source}{JSON_SUFFIX[source]}": (source, as_json(source, *rows).encode())
+        for source in JSON
+    }
     files |= {f"{s}.csv.gz": (s, gzip.compress(files[f"{s}.csv"][1])) for s in CSV}
-    files["amplitude.zip"] = ("amplitude", zipped({"a.json": files["amplitude.json"][1]}))
+    files["amplitude.zip"] = (
+        "amplitude",
+        zipped({"a.json": files["amplitude.json"][1]}),
+    )
     files["currents.avro"] = ("currents", avro(*({} for _ in rows)))
     files["table.parquet"] = ("table", parquet(*(table(c) for c in rows)))
     return files
@@ -666,13 +1105,19 @@ def samples() -> dict[str, tuple[str, bytes]]:
 @settings(fuzz, max_examples=60)
 @pytest.mark.parametrize("name", list(samples()))
 @given(data=st.data())
-def test_damage_is_told_or_counted(tmp_path: Path, name: str, data: st.DataObject) -> None:
-    """A sound file with a piece cut out and other bytes in its place: canonical rows or an error of ours."""
+def test_damage_is_told_or_counted(
+    tmp_path: Path, name: str, data: st.DataObject
+) -> None:
+    """A sound file with a piece cut out and other bytes in its place: canonical rows or
+    an error of ours.
+    """
     source, content = samples()[name]
     start = data.draw(st.integers(0, len(content)))
     cut, put = data.draw(st.integers(0, 40)), data.draw(st.binary(max_size=8))
     try:
-        got = read_bytes(tmp_path, source, name, content[:start] + put + content[start + cut :])
+        got = read_bytes(
+            tmp_path, source, name, content[:start] + put + content[start + cut :]
+        )
     except InputError as error:
         check(error)
     else:
@@ -682,7 +1127,9 @@ def test_damage_is_told_or_counted(tmp_path: Path, name: str, data: st.DataObjec
 @pytest.mark.parametrize("source", list(READERS))
 @settings(fuzz, max_examples=40)
 @given(data=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
-def test_no_bytes_end_in_a_stack_trace(tmp_path: Path, source: str, data: bytes) -> None:
+def test_no_bytes_end_in_a_stack_trace(
+    tmp_path: Path, source: str, data: bytes
+) -> None:
     """Whatever a file holds, reading gives canonical rows or an error of ours."""
     for suffix in SUFFIXES[source]:
         try:

@@ -27,8 +27,12 @@ from churn.study import Study
 from .conftest import unavailable
 
 KEY = "secret-key-5f2a"
-PASSED = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": ["all days are there"]})
-FAILED = PASSED.with_columns(passed=pl.lit(False), sentence=pl.lit("2026-02-20 has no events"))
+PASSED = pl.DataFrame(
+    {"gate": ["missing_day"], "passed": [True], "sentence": ["all days are there"]}
+)
+FAILED = PASSED.with_columns(
+    passed=pl.lit(False), sentence=pl.lit("2026-02-20 has no events")
+)
 
 
 def scores(segments: dict[str, str], score: int = 50) -> pl.DataFrame:
@@ -36,7 +40,11 @@ def scores(segments: dict[str, str], score: int = 50) -> pl.DataFrame:
     return pl.DataFrame(
         {"user_id": list(segments), "segment": list(segments.values())},
         schema={"user_id": pl.String, "segment": pl.String},
-    ).with_columns(cutoff=pl.lit(date(2026, 3, 1)), score=pl.lit(score), identifier=pl.col("user_id"))
+    ).with_columns(
+        cutoff=pl.lit(date(2026, 3, 1)),
+        score=pl.lit(score),
+        identifier=pl.col("user_id"),
+    )
 
 
 @pytest.fixture
@@ -48,16 +56,29 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def deliver(sandbox: Sandbox, make_study: Callable[..., Study]) -> Callable[..., export.Export]:
+def deliver(
+    sandbox: Sandbox, make_study: Callable[..., Study]
+) -> Callable[..., export.Export]:
     """Export scores to the sandbox; ``braze`` overrides the study's table."""
     numbers = iter(range(1000))
 
     def run(
-        table: pl.DataFrame, send: bool = True, braze: dict[str, Any] | None = None, **kwargs: Any
+        table: pl.DataFrame,
+        send: bool = True,
+        braze: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> export.Export:
-        study = make_study(braze={"endpoint": sandbox.url, "requests_per_second": 1000, **(braze or {})})
+        study = make_study(
+            braze={
+                "endpoint": sandbox.url,
+                "requests_per_second": 1000,
+                **(braze or {}),
+            }
+        )
         kwargs.setdefault("run_id", f"run-{next(numbers)}")
-        return export.run(table, study, findings=PASSED, send=send, progress=False, **kwargs)
+        return export.run(
+            table, study, findings=PASSED, send=send, progress=False, **kwargs
+        )
 
     return run
 
@@ -65,13 +86,19 @@ def deliver(sandbox: Sandbox, make_study: Callable[..., Study]) -> Callable[...,
 def told(sandbox: Sandbox, attribute: str = "churn_segment") -> dict[str, Any]:
     """Attribute by user, as the sandbox holds it."""
     profiles = sandbox.state.profiles.values()
-    return {p.identifiers["external_id"]: p.attributes[attribute] for p in profiles if attribute in p.attributes}
+    return {
+        p.identifiers["external_id"]: p.attributes[attribute]
+        for p in profiles
+        if attribute in p.attributes
+    }
 
 
 def test_two_exports_in_a_row_send_once_and_flips_send_only_themselves(
     sandbox: Sandbox, deliver: Callable[..., export.Export]
 ) -> None:
-    """1,000 users take 14 requests of 75; again 0 requests and 0 data points; 150 flips take exactly 2."""
+    """1,000 users take 14 requests of 75; again 0 requests and 0 data points; 150 flips
+    take exactly 2.
+    """
     users = {f"u{i}": "low" for i in range(1000)}
     sandbox.state.add_users(list(users))
     assert deliver(scores(users)).summary["n_requests_sent"] == 14
@@ -84,55 +111,96 @@ def test_two_exports_in_a_row_send_once_and_flips_send_only_themselves(
 
 
 def test_a_dry_run_sends_and_records_nothing(
-    sandbox: Sandbox, deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The default needs no key, makes no request, and forecasts what sending then does."""
+    """The default needs no key, makes no request, and forecasts what sending then
+    does.
+    """
     sandbox.state.add_users(["a", "b"])
     monkeypatch.delenv(client.KEY_VARIABLE)
     dry = deliver(scores({"a": "high", "b": "low"}), send=False)
-    assert (dry.summary["n_requests"], dry.summary["n_data_points"], dry.summary["dry_run"]) == (1, 4, True)
+    assert (
+        dry.summary["n_requests"],
+        dry.summary["n_data_points"],
+        dry.summary["dry_run"],
+    ) == (1, 4, True)
     assert set(dry.outcomes["outcome"]) == {"planned"}
     assert sandbox.state.n_requests == 0
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
-    assert deliver(scores({"a": "high", "b": "low"})).summary["n_data_points"] == sandbox.state.n_data_points == 4
+    assert (
+        deliver(scores({"a": "high", "b": "low"})).summary["n_data_points"]
+        == sandbox.state.n_data_points
+        == 4
+    )
 
 
-def test_nobody_is_created_unless_the_study_says_so(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
-    """An unknown user is acknowledged and not created; with create_unknown_users the profile appears."""
+def test_nobody_is_created_unless_the_study_says_so(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """An unknown user is acknowledged and not created; with create_unknown_users the
+    profile appears.
+    """
     deliver(scores({"stranger": "high"}))
-    assert (sandbox.state.n_created, sandbox.state.silent) == (0, ["unknown user, update only"])
-    deliver(scores({"other": "high"}), braze={"create_unknown_users": True, "workspace": "w2"})
+    assert (sandbox.state.n_created, sandbox.state.silent) == (
+        0,
+        ["unknown user, update only"],
+    )
+    deliver(
+        scores({"other": "high"}),
+        braze={"create_unknown_users": True, "workspace": "w2"},
+    )
     assert told(sandbox) == {"other": "high"}
 
 
 def test_a_rejected_user_is_recorded_and_the_others_are_told(
-    sandbox: Sandbox, deliver: Callable[..., export.Export], make_study: Callable[..., Study]
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    make_study: Callable[..., Study],
 ) -> None:
-    """One identifier too long for Braze, two good ones: each gets its outcome, only the good are in the ledger."""
+    """One identifier too long for Braze, two good ones: each gets its outcome, only the
+    good are in the ledger.
+    """
     sandbox.state.add_users(["a", "b"])
     long = "x" * 988
     done = deliver(scores({"a": "high", long: "high", "b": "low"}))
     outcomes = dict(done.outcomes.select("identifier", "outcome").iter_rows())
     assert outcomes == {"a": "sent", "b": "sent", long: "rejected"}
-    assert done.outcomes.filter(pl.col("outcome") == "rejected")["reason"].to_list() == [export.UNDELIVERABLE]
+    assert done.outcomes.filter(pl.col("outcome") == "rejected")[
+        "reason"
+    ].to_list() == [export.UNDELIVERABLE]
     assert told(sandbox) == {"a": "high", "b": "low"}
 
 
 def test_braze_own_partial_errors_are_mapped_to_users(
-    sandbox: Sandbox, deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where Braze itself refuses one object of a batch, that user is rejected with its reason and retried next time."""
+    """Where Braze itself refuses one object of a batch, that user is rejected with its
+    reason and retried next time.
+    """
     sandbox.state.add_users(["a", "b"])
     monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
     done = deliver(scores({"a": "high", "x" * 988: "high", "b": "low"}))
     refused = done.outcomes.filter(pl.col("outcome") == "rejected")
     assert refused["reason"].to_list() == ["'external_id' must be fewer than 988 bytes"]
     assert done.summary["n_sent"] == 2
-    assert deliver(scores({"a": "high", "x" * 988: "high", "b": "low"})).summary["n_changed"] == 1
+    assert (
+        deliver(scores({"a": "high", "x" * 988: "high", "b": "low"})).summary[
+            "n_changed"
+        ]
+        == 1
+    )
 
 
-def test_users_who_leave_are_told_once(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
-    """A user no longer scored loses both attributes by null, once; coming back is told again."""
+def test_users_who_leave_are_told_once(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """A user no longer scored loses both attributes by null, once; coming back is told
+    again.
+    """
     sandbox.state.add_users(["a", "b"])
     deliver(scores({"a": "high", "b": "low"}))
     gone = deliver(scores({"a": "high"}))
@@ -143,7 +211,9 @@ def test_users_who_leave_are_told_once(sandbox: Sandbox, deliver: Callable[..., 
     assert deliver(scores({"a": "high", "b": "low"})).summary["n_changed"] == 1
 
 
-def test_a_lapsed_value_is_written_instead_of_removal(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+def test_a_lapsed_value_is_written_instead_of_removal(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
     """With lapsed_value the segment says so, and only the score is removed."""
     sandbox.state.add_users(["a", "b"])
     braze = {"lapsed_value": "lapsed"}
@@ -156,7 +226,9 @@ def test_a_lapsed_value_is_written_instead_of_removal(sandbox: Sandbox, deliver:
 def test_a_score_alone_is_sent_only_once_it_moved_by_a_step(
     sandbox: Sandbox, deliver: Callable[..., export.Export]
 ) -> None:
-    """Segment unchanged: nine points are kept back, ten are sent, and then only the score."""
+    """Segment unchanged: nine points are kept back, ten are sent, and then only the
+    score.
+    """
     sandbox.state.add_users(["a"])
     deliver(scores({"a": "high"}, 60))
     assert deliver(scores({"a": "high"}, 69)).summary["n_changed"] == 0
@@ -170,11 +242,16 @@ def test_ledgers_of_other_endpoints_and_workspaces_are_apart(
     """What one workspace was told says nothing about another."""
     sandbox.state.add_users(["a"])
     deliver(scores({"a": "high"}))
-    assert deliver(scores({"a": "high"}), braze={"workspace": "other"}).summary["n_sent"] == 1
+    assert (
+        deliver(scores({"a": "high"}), braze={"workspace": "other"}).summary["n_sent"]
+        == 1
+    )
 
 
 def test_a_missing_key_is_one_sentence(
-    deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+    deliver: Callable[..., export.Export],
+    monkeypatch: pytest.MonkeyPatch,
+    sandbox: Sandbox,
 ) -> None:
     """Sending without CHURN_BRAZE_KEY says which variable to set."""
     monkeypatch.delenv(client.KEY_VARIABLE)
@@ -188,12 +265,19 @@ def test_a_wrong_key_stops_the_run_and_is_shown_nowhere(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Even where the server repeats it, the key is in no message, log or repr; nothing is retried or recorded."""
+    """Even where the server repeats it, the key is in no message, log or repr; nothing
+    is retried or recorded.
+    """
     sandbox.echo_key = True
     monkeypatch.setenv(client.KEY_VARIABLE, "wrong-key-77")
-    with caplog.at_level(logging.DEBUG), pytest.raises(TerminalBrazeError, match="does not accept the key") as caught:
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(TerminalBrazeError, match="does not accept the key") as caught,
+    ):
         deliver(scores({"a": "high"}))
-    assert "wrong-key-77" not in "".join([str(caught.value), repr(caught.value), caplog.text])
+    assert "wrong-key-77" not in "".join(
+        [str(caught.value), repr(caught.value), caplog.text]
+    )
     assert sandbox.state.n_requests == 1
 
 
@@ -203,8 +287,18 @@ def test_a_sandbox_that_is_down_is_one_sentence(
     """Nobody listens: the error says what to start, and nothing counts as told."""
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
-    with pytest.raises(TerminalBrazeError, match=r"start the stand-in with `churn sandbox`.*0 of 1 users"):
-        export.run(scores({"a": "high"}), study, run_id="r", findings=PASSED, send=True, progress=False)
+    with pytest.raises(
+        TerminalBrazeError,
+        match=r"start the stand-in with `churn sandbox`.*0 of 1 users",
+    ):
+        export.run(
+            scores({"a": "high"}),
+            study,
+            run_id="r",
+            findings=PASSED,
+            send=True,
+            progress=False,
+        )
     with export.opened(study) as book:
         assert ledger.told(book).is_empty()
 
@@ -212,19 +306,38 @@ def test_a_sandbox_that_is_down_is_one_sentence(
 def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
     sandbox: Sandbox, make_study: Callable[..., Study]
 ) -> None:
-    """The gate's own sentence is in the error; accepting another name is an error too."""
+    """The gate's own sentence is in the error; accepting another name is an error
+    too.
+    """
     sandbox.state.add_users(["a"])
     study = make_study(braze={"endpoint": sandbox.url})
     table = scores({"a": "high"})
     with pytest.raises(GateError, match="2026-02-20 has no events"):
         export.run(table, study, run_id="r1", findings=FAILED, progress=False)
     with pytest.raises(GateError, match="mising_day is no gate"):
-        export.run(table, study, run_id="r2", findings=FAILED, accept=["mising_day"], progress=False)
-    done = export.run(table, study, run_id="r3", findings=FAILED, send=True, accept=["missing_day"], progress=False)
+        export.run(
+            table,
+            study,
+            run_id="r2",
+            findings=FAILED,
+            accept=["mising_day"],
+            progress=False,
+        )
+    done = export.run(
+        table,
+        study,
+        run_id="r3",
+        findings=FAILED,
+        send=True,
+        accept=["missing_day"],
+        progress=False,
+    )
     assert done.summary["n_sent"] == 1
 
 
-def test_export_works_where_an_event_loop_already_runs(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+def test_export_works_where_an_event_loop_already_runs(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
     """Called from inside a coroutine, as a Jupyter cell would, it sends as ever."""
     sandbox.state.add_users(["a"])
 
@@ -234,7 +347,9 @@ def test_export_works_where_an_event_loop_already_runs(sandbox: Sandbox, deliver
     assert asyncio.run(cell()).summary["n_sent"] == 1
 
 
-def test_sample_bodies_show_no_user_id(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+def test_sample_bodies_show_no_user_id(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
     """The body in the report is real but for its ids."""
     done = deliver(scores({"alice-17": "high"}), send=False)
     assert "alice-17" not in done.sample_bodies[0]
@@ -268,27 +383,46 @@ OK = (201, {}, b'{"message":"success"}')
     ],
 )
 def test_transient_answers_are_retried(
-    monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Study], first: tuple[int, dict[str, str], bytes]
+    monkeypatch: pytest.MonkeyPatch,
+    make_study: Callable[..., Study],
+    first: tuple[int, dict[str, str], bytes],
 ) -> None:
-    """429 by whatever header, 5xx and a success cut short are tried again after the hint, and then count once."""
+    """429 by whatever header, 5xx and a success cut short are tried again after the
+    hint, and then count once.
+    """
     monkeypatch.setattr(server, "application", lambda _: answering(first, OK))
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     with server.running() as bare:
         study = make_study(braze={"endpoint": bare.url})
-        done = export.run(scores({"a": "high"}), study, run_id="r", findings=PASSED, send=True, progress=False)
+        done = export.run(
+            scores({"a": "high"}),
+            study,
+            run_id="r",
+            findings=PASSED,
+            send=True,
+            progress=False,
+        )
     assert (done.summary["n_sent"], done.summary["n_requests_sent"]) == (1, 1)
 
 
 def test_errors_that_name_no_object_are_found_one_by_one(
     monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Study]
 ) -> None:
-    """A 201 whose error is a plain string: both users are sent singly, and each gets an outcome of its own."""
+    """A 201 whose error is a plain string: both users are sent singly, and each gets an
+    outcome of its own.
+    """
     vague = (201, {}, b'{"message":"success","errors":["something went wrong"]}')
     monkeypatch.setattr(server, "application", lambda _: answering(vague, OK, vague))
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     with server.running() as bare:
         study = make_study(braze={"endpoint": bare.url, "concurrency": 1})
-        done = export.run(scores({"a": "high", "b": "low"}), study, run_id="r", findings=PASSED, send=True)
+        done = export.run(
+            scores({"a": "high", "b": "low"}),
+            study,
+            run_id="r",
+            findings=PASSED,
+            send=True,
+        )
     assert sorted(done.outcomes.select("outcome", "reason").rows()) == [
         ("rejected", "something went wrong"),
         ("sent", ""),
@@ -296,16 +430,21 @@ def test_errors_that_name_no_object_are_found_one_by_one(
 
 
 def test_rate_limit_hints_come_as_epoch_or_seconds() -> None:
-    """A large reset is a point in time, a small one the seconds left; without a header there is no hint."""
+    """A large reset is a point in time, a small one the seconds left; without a header
+    there is no hint.
+    """
     assert pace.hint({"x-ratelimit-reset": "7"}, now=2e9) == 7
     assert pace.hint({"x-ratelimit-reset": "1000000001"}, now=2e9) == 0
     assert pace.hint({}, now=2e9) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(500, TransientBrazeError), (429, TransientBrazeError), (418, TerminalBrazeError)]
+    ("status", "kind"),
+    [(500, TransientBrazeError), (429, TransientBrazeError), (418, TerminalBrazeError)],
 )
-def test_statuses_decide_by_type_whether_to_try_again(status: int, kind: type[Exception]) -> None:
+def test_statuses_decide_by_type_whether_to_try_again(
+    status: int, kind: type[Exception]
+) -> None:
     """5xx and 429 are transient, a bad request is terminal."""
     with pytest.raises(kind):
         answers.read(status, b'{"message":"no"}', 2, KEY)
@@ -328,48 +467,91 @@ def test_values_that_braze_would_change_are_refused(text: str) -> None:
 def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
     """A ledger that can't be opened is named without its password."""
     url = "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x"
-    with pytest.raises(TerminalBrazeError) as caught, database.opened(url, "e", "w", "external_id"):
+    with (
+        pytest.raises(TerminalBrazeError) as caught,
+        database.opened(url, "e", "w", "external_id"),
+    ):
         pass
     assert "pass-word-1" not in str(caught.value)
 
 
 def test_a_ledger_on_postgresql_does_the_same(
-    sandbox: Sandbox, deliver: Callable[..., export.Export], make_study: Callable[..., Study]
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    make_study: Callable[..., Study],
 ) -> None:
-    """On a real PostgreSQL: told once, nothing again, a flip alone, a used run id refused, the forgotten told null."""
+    """On a real PostgreSQL: told once, nothing again, a flip alone, a used run id
+    refused, the forgotten told null.
+    """
     url = os.environ.get("CHURN_TEST_POSTGRES_URL")
     if not url:
-        unavailable("CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried")
+        unavailable(
+            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried"
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHURN_LEDGER_URL", url)
         a = f"a-{secrets.token_hex(4)}"
         sandbox.state.add_users([a, "b"])
         braze = {"workspace": secrets.token_hex(4)}  # a server may be used twice
         first, second, third = (f"pg-{secrets.token_hex(4)}" for _ in range(3))
-        assert deliver(scores({a: "high", "b": "low"}), braze=braze, run_id=first).summary["n_sent"] == 2
-        assert deliver(scores({a: "high", "b": "low"}), braze=braze, run_id=second).summary["n_sent"] == 0
-        assert deliver(scores({a: "low", "b": "low"}), braze=braze, run_id=third).summary["n_sent"] == 1
+        assert (
+            deliver(scores({a: "high", "b": "low"}), braze=braze, run_id=first).summary[
+                "n_sent"
+            ]
+            == 2
+        )
+        assert (
+            deliver(
+                scores({a: "high", "b": "low"}), braze=braze, run_id=second
+            ).summary["n_sent"]
+            == 0
+        )
+        assert (
+            deliver(scores({a: "low", "b": "low"}), braze=braze, run_id=third).summary[
+                "n_sent"
+            ]
+            == 1
+        )
         with pytest.raises(TerminalBrazeError, match="is in the ledger already"):
             deliver(scores({a: "high"}), braze=braze, run_id=third)
         study = make_study(braze={"endpoint": sandbox.url, **braze})
         assert export.forget(study, lambda _: [a, "never-told"]) == 1
         fourth, fifth = (f"pg-{secrets.token_hex(4)}" for _ in range(2))
-        assert deliver(scores({"b": "low"}), braze=braze, run_id=fourth).summary["n_sent"] == 1
+        assert (
+            deliver(scores({"b": "low"}), braze=braze, run_id=fourth).summary["n_sent"]
+            == 1
+        )
         assert told(sandbox) == {"b": "low"}
-        assert deliver(scores({"b": "low"}), braze=braze, run_id=fifth).summary["n_changed"] == 0
+        assert (
+            deliver(scores({"b": "low"}), braze=braze, run_id=fifth).summary[
+                "n_changed"
+            ]
+            == 0
+        )
         assert export.forget(study, lambda _: [a]) == 0
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["high", "low"])), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["high", "low"])),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_after_any_series_of_exports_braze_holds_the_last_scores(
     tmp_path_factory: pytest.TempPathFactory, nights: list[dict[str, str]]
 ) -> None:
-    """Whatever the nights before, profiles equal the last night's segments, and a repetition sends nothing."""
+    """Whatever the nights before, profiles equal the last night's segments, and a
+    repetition sends nothing.
+    """
     from churn.study import parse
 
     folder = tmp_path_factory.mktemp("nights")
-    with server.running(key=KEY, known_users=list("abcdef")) as running, pytest.MonkeyPatch.context() as patch:
+    with (
+        server.running(key=KEY, known_users=list("abcdef")) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv(client.KEY_VARIABLE, KEY)
         study = parse(
             {
@@ -380,7 +562,14 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
         )
         for i, night in enumerate([*nights, nights[-1]]):
             before = running.state.n_requests
-            export.run(scores(night), study, run_id=f"r{i}", findings=PASSED, send=True, progress=False)
+            export.run(
+                scores(night),
+                study,
+                run_id=f"r{i}",
+                findings=PASSED,
+                send=True,
+                progress=False,
+            )
         assert told(running) == nights[-1]
         assert running.state.n_requests == before
 
@@ -403,9 +592,13 @@ def test_any_identifier_can_be_how_users_are_addressed(
     key: tuple[str, str],
     sent_as: Any,
 ) -> None:
-    """By Braze id or alias the profile meant gets the segment; whoever has no identifier is not sent, and counted."""
+    """By Braze id or alias the profile meant gets the segment; whoever has no
+    identifier is not sent, and counted.
+    """
     sandbox.state.profiles[key] = Profile({key[0]: key[1]})
-    table = scores({"u1": "high", "u2": "low"}).with_columns(identifier=pl.Series(["who-1", None]))
+    table = scores({"u1": "high", "u2": "low"}).with_columns(
+        identifier=pl.Series(["who-1", None])
+    )
     planned = deliver(table, send=False, braze=braze)
     body = json.loads(planned.sample_bodies[0])["attributes"][0][braze["identifier"]]
     assert type(body) is type(sent_as)
@@ -424,23 +617,45 @@ def test_the_summary_tells_everything_a_reader_or_the_next_run_needs(
     sandbox.state.add_users(["a"])
     done = deliver(scores({"a": "high", "x" * 988: "low"}))
     counts = {
-        name: done.summary[name] for name in ("n_sent", "n_rejected", "n_unknown", "n_retries", "n_undeliverable")
+        name: done.summary[name]
+        for name in (
+            "n_sent",
+            "n_rejected",
+            "n_unknown",
+            "n_retries",
+            "n_undeliverable",
+        )
     }
-    assert counts == {"n_sent": 1, "n_rejected": 0, "n_unknown": 0, "n_retries": 0, "n_undeliverable": 1}
+    assert counts == {
+        "n_sent": 1,
+        "n_rejected": 0,
+        "n_unknown": 0,
+        "n_retries": 0,
+        "n_undeliverable": 1,
+    }
     assert 0 < done.summary["answer_seconds"] < 5
     assert 0 <= done.summary["minutes_taken"] < 0.5
     table = export.summary_table(done)
-    assert (table.columns, dict(table.iter_rows())["users told"]) == (["sent", "n"], "1")
+    assert (table.columns, dict(table.iter_rows())["users told"]) == (
+        ["sent", "n"],
+        "1",
+    )
     dry = export.summary_table(deliver(scores({"a": "low"}), send=False))
     assert dry.columns == ["dry run: nothing was sent", "n"]
     assert "users told" not in dict(dry.iter_rows())
 
 
-def test_opted_out_users_get_null_though_scored(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
+def test_opted_out_users_get_null_though_scored(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
     """With a lapsed value in the study, too; whoever was never told is left alone."""
     sandbox.state.add_users(["a", "b"])
     deliver(scores({"a": "high", "b": "low"}))
-    done = deliver(scores({"a": "high", "b": "low"}), braze={"lapsed_value": "lapsed"}, opted_out=["a", "never-told"])
+    done = deliver(
+        scores({"a": "high", "b": "low"}),
+        braze={"lapsed_value": "lapsed"},
+        opted_out=["a", "never-told"],
+    )
     assert (done.summary["n_gone"], done.summary["n_unchanged"]) == (1, 1)
     assert told(sandbox) == {"b": "low"}
 
@@ -448,7 +663,9 @@ def test_opted_out_users_get_null_though_scored(sandbox: Sandbox, deliver: Calla
 def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
     sandbox: Sandbox, deliver: Callable[..., export.Export]
 ) -> None:
-    """Renaming changes everybody: the limit speaks, in a dry run as a sentence; accepted, the old name is null."""
+    """Renaming changes everybody: the limit speaks, in a dry run as a sentence;
+    accepted, the old name is null.
+    """
     users = {f"u{i}": "high" for i in range(60)}
     sandbox.state.add_users(list(users))
     deliver(scores(users))
@@ -461,14 +678,22 @@ def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
         deliver(scores(users), braze=renamed)
     assert sandbox.state.n_requests == n_requests
     done = deliver(scores(users), braze=renamed, accept=["change_rate"])
-    assert (done.summary["n_sent"], told(sandbox), told(sandbox, "risk")) == (60, {}, users)
+    assert (done.summary["n_sent"], told(sandbox), told(sandbox, "risk")) == (
+        60,
+        {},
+        users,
+    )
     assert deliver(scores(users), braze=renamed).summary["n_requests_sent"] == 0
 
 
 def test_a_bad_run_is_taken_back(
-    sandbox: Sandbox, deliver: Callable[..., export.Export], make_study: Callable[..., Study]
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    make_study: Callable[..., Study],
 ) -> None:
-    """Everybody is told what they held before; the new one nothing; whoever was told again since stays."""
+    """Everybody is told what they held before; the new one nothing; whoever was told
+    again since stays.
+    """
     sandbox.state.add_users(["a", "b", "new"])
     deliver(scores({"a": "low", "b": "low"}, 10), run_id="good")
     deliver(scores({"a": "high", "b": "high", "new": "high"}, 90), run_id="bad")
@@ -479,8 +704,16 @@ def test_a_bad_run_is_taken_back(
     assert told(sandbox)["a"] == "high"
     done = export.restore(study, "bad", run_id="back", send=True, progress=False)
     assert done.transitions.rows() == [("high", "low", 1), ("high", "removed", 1)]
-    assert (told(sandbox), told(sandbox, "churn_score")) == ({"a": "low", "b": "low"}, {"a": 10, "b": 90})
-    assert export.restore(study, "bad", run_id="again", send=True, progress=False).summary["n_changed"] == 0
+    assert (told(sandbox), told(sandbox, "churn_score")) == (
+        {"a": "low", "b": "low"},
+        {"a": 10, "b": 90},
+    )
+    assert (
+        export.restore(study, "bad", run_id="again", send=True, progress=False).summary[
+            "n_changed"
+        ]
+        == 0
+    )
     with pytest.raises(TerminalBrazeError, match="knows no run nonsense"):
         export.restore(study, "nonsense", run_id="x")
 
@@ -492,7 +725,9 @@ def test_rejects_are_a_file_that_can_be_mended_and_sent(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Who was refused stands there with reason; under the right identifier the file is taken as it is."""
+    """Who was refused stands there with reason; under the right identifier the file is
+    taken as it is.
+    """
     sandbox.state.add_users(["a", "b"])
     monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
     deliver(scores({"a": "high", "b" * 988: "low"}), run_id="first")
@@ -501,17 +736,26 @@ def test_rejects_are_a_file_that_can_be_mended_and_sent(
         rejects = ledger.rejected(book, "first")
     assert rejects["reason"].to_list() == ["'external_id' must be fewer than 988 bytes"]
     rejects.with_columns(identifier=pl.lit("b")).write_csv(tmp_path / "mended.csv")
-    assert export.resend(study, tmp_path / "mended.csv", run_id="dry").summary["n_changed"] == 1
-    done = export.resend(study, tmp_path / "mended.csv", run_id="second", send=True, progress=False)
+    assert (
+        export.resend(study, tmp_path / "mended.csv", run_id="dry").summary["n_changed"]
+        == 1
+    )
+    done = export.resend(
+        study, tmp_path / "mended.csv", run_id="second", send=True, progress=False
+    )
     assert (done.summary["n_sent"], told(sandbox)) == (1, {"a": "high", "b": "low"})
     with pytest.raises(InputError, match=r"none.csv can't be read"):
         export.resend(study, tmp_path / "none.csv", run_id="third")
 
 
 def test_after_lost_requests_a_run_waits_before_it_sends(
-    sandbox: Sandbox, deliver: Callable[..., export.Export], monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox,
+    deliver: Callable[..., export.Export],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A request of yesterday's run might still be applied: newer values wait; a run without any needn't."""
+    """A request of yesterday's run might still be applied: newer values wait; a run
+    without any needn't.
+    """
     sandbox.state.add_users(["a"])
     waited: list[float] = []
     monkeypatch.setattr(export.time, "sleep", waited.append)
@@ -519,7 +763,9 @@ def test_after_lost_requests_a_run_waits_before_it_sends(
     deliver(scores({"a": "high"}))
     deliver(scores({"a": "low"}), braze={"quiet_seconds": 60})
     assert waited == []
-    with server.running(key=KEY, known_users=["a"], faults=Faults(script={1: "close_before"})) as failing:
+    with server.running(
+        key=KEY, known_users=["a"], faults=Faults(script={1: "close_before"})
+    ) as failing:
         lossy = {"endpoint": failing.url, "quiet_seconds": 60}
         deliver(scores({"a": "high"}), braze=lossy)
         assert waited == []
@@ -530,15 +776,21 @@ def test_after_lost_requests_a_run_waits_before_it_sends(
     assert 50 < waited[0] <= 61
 
 
-def test_forgetting_without_a_ledger_makes_none(make_study: Callable[..., Study]) -> None:
+def test_forgetting_without_a_ledger_makes_none(
+    make_study: Callable[..., Study],
+) -> None:
     """Nobody was ever told anything, so nothing waits, and no file appears."""
     study = make_study()
     assert export.forget(study, lambda _: ["a"]) == 0
     assert not study.path("data/store/ledger.db").exists()
 
 
-def test_id_lists_are_one_file_per_segment(make_study: Callable[..., Study], tmp_path: Path) -> None:
-    """Sorted identifiers under the kind's own header, without the opted-out; old files go; not asked for: none."""
+def test_id_lists_are_one_file_per_segment(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    """Sorted identifiers under the kind's own header, without the opted-out; old files
+    go; not asked for: none.
+    """
     study = make_study(braze={"id_lists": "lists"})
     table = scores({"b": "high", "a": "high", "c": "low", "d": "low", "": "low"})
     (tmp_path / "lists").mkdir()
@@ -549,7 +801,9 @@ def test_id_lists_are_one_file_per_segment(make_study: Callable[..., Study], tmp
         "churn_high.csv": "external_id\na\nb\n",
         "churn_low.csv": "external_id\nc\n",
     }
-    alias = make_study(braze={"id_lists": "lists", "identifier": "user_alias", "alias_label": "idfv"})
+    alias = make_study(
+        braze={"id_lists": "lists", "identifier": "user_alias", "alias_label": "idfv"}
+    )
     export.write_id_lists(table.filter(pl.col("segment") == "high"), alias)
     assert {f.name: f.read_text() for f in (tmp_path / "lists").iterdir()} == {
         "churn_high.csv": "user_alias_name,user_alias_label\na,idfv\nb,idfv\n"
@@ -559,24 +813,46 @@ def test_id_lists_are_one_file_per_segment(make_study: Callable[..., Study], tmp
     export.write_id_lists(table, make_study())
 
 
-def test_the_date_of_the_last_change_arrives_as_a_date(sandbox: Sandbox, deliver: Callable[..., export.Export]) -> None:
-    """Braze makes a datetime of it, which is what filters on dates need; a second run leaves it."""
+def test_the_date_of_the_last_change_arrives_as_a_date(
+    sandbox: Sandbox, deliver: Callable[..., export.Export]
+) -> None:
+    """Braze makes a datetime of it, which is what filters on dates need; a second run
+    leaves it.
+    """
     sandbox.state.add_users(["a"])
     deliver(scores({"a": "high"}), braze={"changed_attribute": "churn_since"})
     assert str(told(sandbox, "churn_since")["a"]).startswith("2026-03-01 00:00:00")
-    assert deliver(scores({"a": "high"}), braze={"changed_attribute": "churn_since"}).summary["n_changed"] == 0
+    assert (
+        deliver(
+            scores({"a": "high"}), braze={"changed_attribute": "churn_since"}
+        ).summary["n_changed"]
+        == 0
+    )
 
 
 def test_what_was_asked_is_exactly_what_the_forecast_said(
     sandbox: Sandbox, deliver: Callable[..., export.Export]
 ) -> None:
-    """Users, requests and data points of a dry run are those of the sending after it, at every change."""
+    """Users, requests and data points of a dry run are those of the sending after it,
+    at every change.
+    """
     users = {f"u{i}": "low" for i in range(500)}
     sandbox.state.add_users(list(users))
-    for night in (users, users | {f"u{i}": "high" for i in range(0, 200)}, dict(list(users.items())[100:])):
+    for night in (
+        users,
+        users | {f"u{i}": "high" for i in range(0, 200)},
+        dict(list(users.items())[100:]),
+    ):
         dry = deliver(scores(night), send=False).summary
         before = (sandbox.state.n_requests, sandbox.state.n_data_points)
         sent = deliver(scores(night)).summary
-        made = (sandbox.state.n_requests - before[0], sandbox.state.n_data_points - before[1])
-        assert made == (dry["n_requests"], dry["n_data_points"]) == (sent["n_requests_sent"], sent["n_data_points"])
+        made = (
+            sandbox.state.n_requests - before[0],
+            sandbox.state.n_data_points - before[1],
+        )
+        assert (
+            made
+            == (dry["n_requests"], dry["n_data_points"])
+            == (sent["n_requests_sent"], sent["n_data_points"])
+        )
         assert sent["n_sent"] == dry["n_changed"]

@@ -21,7 +21,9 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
 
 
-def lines(study: Study, findings: pl.DataFrame | None = None) -> dict[str, tuple[bool, str]]:
+def lines(
+    study: Study, findings: pl.DataFrame | None = None
+) -> dict[str, tuple[bool, str]]:
     """Whether each line is fine and what it says, by name."""
     return {line.name: (line.is_fine, line.said) for line in check.run(study, findings)}
 
@@ -31,7 +33,9 @@ def at(sandbox: Sandbox, make_study: Make, **braze: object) -> Study:
     return make_study(braze={"endpoint": sandbox.url, **braze})
 
 
-def test_a_good_set_up_is_fine_on_every_line_and_changes_nothing(make_study: Make) -> None:
+def test_a_good_set_up_is_fine_on_every_line_and_changes_nothing(
+    make_study: Make,
+) -> None:
     """Ten lines; the trial write is update-only, meets nobody, and creates nobody."""
     with server.running(key=KEY, known_users=["a"]) as sandbox:
         found = lines(at(sandbox, make_study))
@@ -54,7 +58,9 @@ def test_a_good_set_up_is_fine_on_every_line_and_changes_nothing(make_study: Mak
         {"identifier": "phone", "create_unknown_users": True},
     ],
 )
-def test_the_trial_write_meets_nobody_by_any_identifier(make_study: Make, braze: dict[str, object]) -> None:
+def test_the_trial_write_meets_nobody_by_any_identifier(
+    make_study: Make, braze: dict[str, object]
+) -> None:
     """Even where the study may create users, the check may not."""
     with server.running(key=KEY) as sandbox:
         found = lines(at(sandbox, make_study, **braze))
@@ -69,7 +75,9 @@ def test_the_trial_write_meets_nobody_by_any_identifier(make_study: Make, braze:
         (Options(inactive=True), "denies access (403)"),
     ],
 )
-def test_a_key_that_may_not_write_says_what_it_needs(make_study: Make, options: Options, sentence: str) -> None:
+def test_a_key_that_may_not_write_says_what_it_needs(
+    make_study: Make, options: Options, sentence: str
+) -> None:
     """Known, but without the permission, or of an inactive account."""
     with server.running(key=KEY, options=options) as sandbox:
         fine, said = lines(at(sandbox, make_study))["permission"]
@@ -77,7 +85,9 @@ def test_a_key_that_may_not_write_says_what_it_needs(make_study: Make, options: 
     assert sentence in said
 
 
-def test_a_wrong_key_is_not_shown(make_study: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_not_shown(
+    make_study: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Though the server repeats it."""
     monkeypatch.setenv(client.KEY_VARIABLE, "wrong-key-77")
     with server.running(key=KEY, options=Options(echo_key=True)) as sandbox:
@@ -115,7 +125,11 @@ def test_a_key_that_was_copied_wrongly_is_noticed(
     ],
 )
 def test_the_endpoint_must_be_that_for_rest(
-    make_study: Make, monkeypatch: pytest.MonkeyPatch, endpoint: str, fine: bool, sentence: str
+    make_study: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: str,
+    fine: bool,
+    sentence: str,
 ) -> None:
     """The dashboard's and the SDK's hosts are the usual mix-up."""
     monkeypatch.delenv(client.KEY_VARIABLE)
@@ -131,24 +145,44 @@ def test_nobody_listening_is_one_line_and_the_last(make_study: Make) -> None:
     assert "nobody answers" in found["connection"][1]
 
 
-def test_names_and_ledger_are_looked_at_too(make_study: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_and_ledger_are_looked_at_too(
+    make_study: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reserved name, and a ledger that can't be reached."""
-    monkeypatch.setenv("CHURN_LEDGER_URL", "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x")
-    found = lines(make_study(braze={"endpoint": "http://127.0.0.1:9", "segment_attribute": "email"}))
+    monkeypatch.setenv(
+        "CHURN_LEDGER_URL", "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x"
+    )
+    found = lines(
+        make_study(
+            braze={"endpoint": "http://127.0.0.1:9", "segment_attribute": "email"}
+        )
+    )
     assert (found["attributes"][0], found["ledger"][0]) == (False, False)
     assert "pass-word-1" not in str(found)
 
 
 @pytest.mark.parametrize("passed", [True, False])
-def test_the_match_rate_is_that_of_the_newest_scores(make_study: Make, passed: bool) -> None:
+def test_the_match_rate_is_that_of_the_newest_scores(
+    make_study: Make, passed: bool
+) -> None:
     """Its finding's own sentence; before anything was scored it isn't known."""
-    rows = {"gate": ["missing_day", "match_rate"], "passed": [True, passed], "sentence": ["x", "12 of 20 have one"]}
+    rows = {
+        "gate": ["missing_day", "match_rate"],
+        "passed": [True, passed],
+        "sentence": ["x", "12 of 20 have one"],
+    }
     study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
-    assert lines(study, pl.DataFrame(rows))["match rate"] == (passed, "12 of 20 have one")
+    assert lines(study, pl.DataFrame(rows))["match rate"] == (
+        passed,
+        "12 of 20 have one",
+    )
     assert "not known before" in lines(study)["match rate"][1]
 
 
-@pytest.mark.parametrize(("date", "fine"), [("Sat, 01 Jan 2000 00:00:00 GMT", False), ("nonsense", True), (None, True)])
+@pytest.mark.parametrize(
+    ("date", "fine"),
+    [("Sat, 01 Jan 2000 00:00:00 GMT", False), ("nonsense", True), (None, True)],
+)
 def test_a_clock_that_is_off_is_noticed(date: str | None, fine: bool) -> None:
     """Years apart: said in seconds; a server without a date can't tell."""
     line = check._clock({} if date is None else {"date": date}, sent_at=1_700_000_000.0)

@@ -27,10 +27,14 @@ KEY = "secret-key-5f2a"
 
 def read(status: int, body: Any, n: int = 3) -> Answer:
     """The meaning of an answer to ``n`` objects."""
-    return answers.read(status, body if isinstance(body, bytes) else json.dumps(body).encode(), n, KEY)
+    return answers.read(
+        status, body if isinstance(body, bytes) else json.dumps(body).encode(), n, KEY
+    )
 
 
-def error(index: Any = None, array: str | None = "attributes", text: str = "bad") -> dict[str, Any]:
+def error(
+    index: Any = None, array: str | None = "attributes", text: str = "bad"
+) -> dict[str, Any]:
     """One error as Braze writes it."""
     found = {"type": text, "index": index, "input_array": array}
     return {name: value for name, value in found.items() if value is not None}
@@ -43,29 +47,49 @@ def error(index: Any = None, array: str | None = "attributes", text: str = "bad"
         (200, {"message": "success", "errors": []}, Answer()),
         (201, {"message": "success", "errors": [error(2)]}, Answer({2: "bad"})),
         (201, {"message": "success", "errors": [error(0, None)]}, Answer({0: "bad"})),
-        (201, {"message": "success", "errors": [error(0), error(2, text="worse")]}, Answer({0: "bad", 2: "worse"})),
-        (201, {"message": "success", "errors": [error(0, "events")]}, Answer(again="singly")),
+        (
+            201,
+            {"message": "success", "errors": [error(0), error(2, text="worse")]},
+            Answer({0: "bad", 2: "worse"}),
+        ),
+        (
+            201,
+            {"message": "success", "errors": [error(0, "events")]},
+            Answer(again="singly"),
+        ),
         (201, {"message": "success", "errors": [error(3)]}, Answer(again="singly")),
         (201, {"message": "success", "errors": [error(-1)]}, Answer(again="singly")),
         (201, {"message": "success", "errors": [error(True)]}, Answer(again="singly")),
         (201, {"message": "success", "errors": [error()]}, Answer(again="singly")),
         (201, {"message": "success", "errors": ["text"]}, Answer(again="singly")),
         (201, {"message": "success", "errors": "text"}, Answer(again="singly")),
-        (201, {"message": "success", "errors": [error(1), "text"]}, Answer(again="singly")),
-        (400, {"message": "no", "errors": [error(0), error(1), error(2)]}, Answer({0: "bad", 1: "bad", 2: "bad"})),
+        (
+            201,
+            {"message": "success", "errors": [error(1), "text"]},
+            Answer(again="singly"),
+        ),
+        (
+            400,
+            {"message": "no", "errors": [error(0), error(1), error(2)]},
+            Answer({0: "bad", 1: "bad", 2: "bad"}),
+        ),
         (400, {"message": "no", "errors": [error(0)]}, Answer(again="halves")),
         (400, {"message": "Max Input Length Exceeded"}, Answer(again="halves")),
         (413, b"<html>too large</html>", Answer(again="halves")),
     ],
 )
 def test_an_answer_says_who_was_taken(status: int, body: Any, expected: Answer) -> None:
-    """Errors are placed by array and index; whatever can't be placed asks for smaller requests."""
+    """Errors are placed by array and index; whatever can't be placed asks for smaller
+    requests.
+    """
     assert read(status, body) == expected
 
 
 def test_two_objects_are_sent_singly_too() -> None:
     """One of them may be the one that is meant."""
-    assert read(201, {"message": "success", "errors": ["text"]}, 2) == Answer(again="singly")
+    assert read(201, {"message": "success", "errors": ["text"]}, 2) == Answer(
+        again="singly"
+    )
     assert read(413, {}, 2) == Answer(again="halves")
 
 
@@ -78,7 +102,9 @@ def test_two_objects_are_sent_singly_too() -> None:
         (413, b"", "413"),
     ],
 )
-def test_of_a_single_object_every_error_is_its_own(status: int, body: Any, reason: str) -> None:
+def test_of_a_single_object_every_error_is_its_own(
+    status: int, body: Any, reason: str
+) -> None:
     """Nobody else can be meant."""
     assert read(status, body, 1) == Answer({0: reason})
 
@@ -119,12 +145,24 @@ def test_what_can_not_succeed_stops_the_run(status: int, sentence: str) -> None:
     assert caught.value.status == status
 
 
-@given(st.sampled_from([200, 201, 400, 401, 403, 404, 413, 415, 429, 500]), st.text(max_size=20), st.integers(1, 3))
-def test_the_key_is_in_nothing_that_an_answer_becomes(status: int, around: str, n: int) -> None:
+@given(
+    st.sampled_from([200, 201, 400, 401, 403, 404, 413, 415, 429, 500]),
+    st.text(max_size=20),
+    st.integers(1, 3),
+)
+def test_the_key_is_in_nothing_that_an_answer_becomes(
+    status: int, around: str, n: int
+) -> None:
     """Wherever the server repeats it: not in a reason, not in an error."""
     errors = [error(0, text=f"{around} {KEY}"), f"{KEY} {around}", error(text=KEY)]
     try:
-        said = repr(read(status, {"message": "success" if n > 1 else f"no {KEY}", "errors": errors}, n))
+        said = repr(
+            read(
+                status,
+                {"message": "success" if n > 1 else f"no {KEY}", "errors": errors},
+                n,
+            )
+        )
     except (TransientBrazeError, TerminalBrazeError) as caught:
         said = f"{caught} {caught!r}"
     assert KEY not in said
@@ -133,7 +171,14 @@ def test_the_key_is_in_nothing_that_an_answer_becomes(status: int, around: str, 
 def test_a_long_message_is_cut_to_a_line() -> None:
     """200 characters of the server's text are enough, in reasons and in errors."""
     assert len(read(413, {"message": "x" * 999}, 1).rejected[0]) == len("413 ") + 200
-    assert len(read(201, {"message": "success", "errors": [error(0, text="x" * 999)]}).rejected[0]) == 200
+    assert (
+        len(
+            read(
+                201, {"message": "success", "errors": [error(0, text="x" * 999)]}
+            ).rejected[0]
+        )
+        == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +187,10 @@ def test_a_long_message_is_cut_to_a_line() -> None:
         ({}, None),
         ({"x-ratelimit-retry-after": "3"}, 3.0),
         ({"retry-after": "4"}, 4.0),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "x-ratelimit-reset": "5"}, 5.0),
+        (
+            {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "x-ratelimit-reset": "5"},
+            5.0,
+        ),
         ({"x-ratelimit-reset": "1700000007"}, 7.0),
         ({"x-ratelimit-reset": "1699999990"}, 0.0),
         ({"x-ratelimit-reset": "-3"}, 0.0),
@@ -152,8 +200,12 @@ def test_a_long_message_is_cut_to_a_line() -> None:
         ({"x-ratelimit-reset": "999999999"}, 3600.0),
     ],
 )
-def test_hints_come_by_whatever_header_as_epoch_or_seconds(headers: dict[str, str], expected: float | None) -> None:
-    """Above a thousand million it is a point in time; never is a pause longer than an hour."""
+def test_hints_come_by_whatever_header_as_epoch_or_seconds(
+    headers: dict[str, str], expected: float | None
+) -> None:
+    """Above a thousand million it is a point in time; never is a pause longer than an
+    hour.
+    """
     assert pace.hint(headers, now=1_700_000_000.0) == expected
 
 
@@ -173,7 +225,13 @@ class Time:
 
 def paced(time: Time, per_second: float, **more: Any) -> Pace:
     """A pace that lives by that clock."""
-    return Pace(per_second, clock=lambda: time.now, wall=lambda: time.now, sleep=time.sleep, **more)
+    return Pace(
+        per_second,
+        clock=lambda: time.now,
+        wall=lambda: time.now,
+        sleep=time.sleep,
+        **more,
+    )
 
 
 def turns(time: Time, kept: Pace, n: int) -> list[float]:
@@ -225,14 +283,26 @@ def test_a_pause_holds_everybody_and_the_longest_one_counts() -> None:
     assert time.now - began == pytest.approx(7)
 
 
-@pytest.mark.parametrize(("remaining", "waits"), [("21", False), ("20", True), ("0", True), ("many", False)])
-def test_a_share_of_the_servers_limit_is_left_to_others(remaining: str, waits: bool) -> None:
-    """A fifth of a hundred: with twenty left all wait for the reset, stated as a point in time or as seconds."""
+@pytest.mark.parametrize(
+    ("remaining", "waits"), [("21", False), ("20", True), ("0", True), ("many", False)]
+)
+def test_a_share_of_the_servers_limit_is_left_to_others(
+    remaining: str, waits: bool
+) -> None:
+    """A fifth of a hundred: with twenty left all wait for the reset, stated as a point
+    in time or as seconds.
+    """
     for reset in ("9", None):
         time = Time()
         kept = paced(time, 10, leave_rate=0.2)
         at = reset or str(int(time.now) + 9)
-        kept.note({"x-ratelimit-limit": "100", "x-ratelimit-remaining": remaining, "x-ratelimit-reset": at})
+        kept.note(
+            {
+                "x-ratelimit-limit": "100",
+                "x-ratelimit-remaining": remaining,
+                "x-ratelimit-reset": at,
+            }
+        )
         began = time.now
         turns(time, kept, 1)
         assert (time.now - began == pytest.approx(9)) is waits
@@ -257,12 +327,16 @@ def test_backoff_is_full_jitter_under_a_ceiling(attempt: int) -> None:
     assert 0 <= pace.full_jitter(attempt) <= min(60.0, 2.0 ** min(attempt, 10))
 
 
-@given(st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted), st.integers(1, 60))
+@given(
+    st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted), st.integers(1, 60)
+)
 def test_a_split_covers_the_range_once(ends: list[int], n_parts: int) -> None:
     """In order, without gap or overlap, in no more parts than asked for."""
     first, last = ends
     parts = payload.split((first, last), n_parts)
-    assert [p for f, t in parts for p in range(f, t + 1)] == list(range(first, last + 1))
+    assert [p for f, t in parts for p in range(f, t + 1)] == list(
+        range(first, last + 1)
+    )
     assert len(parts) <= n_parts
 
 
@@ -284,10 +358,14 @@ class Notes:
         """As a ledger does whose lock is gone."""
         raise TerminalBrazeError("the ledger is ours no more")
 
-    def answered(self, part: tuple[int, int], rejected: dict[int, str], *, unclear: bool) -> None:
+    def answered(
+        self, part: tuple[int, int], rejected: dict[int, str], *, unclear: bool
+    ) -> None:
         """Sent, but for the rejected."""
         self._set(part, "sent")
-        self.outcome |= {p: f"{why}, perhaps told" if unclear else why for p, why in rejected.items()}
+        self.outcome |= {
+            p: f"{why}, perhaps told" if unclear else why for p, why in rejected.items()
+        }
 
     def lost(self, part: tuple[int, int], reason: str, *, attempted: bool) -> None:
         """Unknown or not attempted."""
@@ -304,16 +382,26 @@ Answering = Callable[[int, list[str]], tuple[int, dict[str, str], Any]]
 
 
 def sent_to(
-    answer: Answering, n: int = 4, size: int = 4, n_trusted: int | None = None, **braze: Any
+    answer: Answering,
+    n: int = 4,
+    size: int = 4,
+    n_trusted: int | None = None,
+    **braze: Any,
 ) -> tuple[Sent, dict[int, str], list[list[str]]]:
-    """Send n users to a server that answers by ``answer(nth request, its ids)``: result, outcomes, requests seen."""
+    """Send n users to a server that answers by ``answer(nth request, its ids)``:
+    result, outcomes, requests seen.
+    """
     seen: list[list[str]] = []
 
     async def track(request: web.Request) -> web.Response:
         ids = [item["external_id"] for item in (await request.json())["attributes"]]
         seen.append(ids)
         status, headers, body = answer(len(seen), ids)
-        return web.Response(status=status, headers=headers, text=body if isinstance(body, str) else json.dumps(body))
+        return web.Response(
+            status=status,
+            headers=headers,
+            text=body if isinstance(body, str) else json.dumps(body),
+        )
 
     app = web.Application(client_max_size=10**9)
     app.router.add_post("/users/track", track)
@@ -321,13 +409,22 @@ def sent_to(
         patch.setattr(server, "application", lambda _: app)
         patch.setattr(pace, "BACKOFF_SECONDS", 0.001)
         with server.running() as bare:
-            settings = Braze(**{"endpoint": bare.url, "concurrency": 1, "requests_per_second": 1000, **braze})
+            settings = Braze(
+                **{
+                    "endpoint": bare.url,
+                    "concurrency": 1,
+                    "requests_per_second": 1000,
+                    **braze,
+                }
+            )
             book = Notes()
             ranges = payload.batches([1] * n, size, 10**6)
             body = lambda part: payload.body(  # noqa: E731
                 f'{{"external_id":"{i}"}}' for i in range(part[0], part[1] + 1)
             )
-            done = client.send(ranges, body, settings, KEY, book, progress=False, n_trusted=n_trusted)
+            done = client.send(
+                ranges, body, settings, KEY, book, progress=False, n_trusted=n_trusted
+            )
     return done, book.outcome, seen
 
 
@@ -340,16 +437,28 @@ def scripted(*script: tuple[int, dict[str, str], Any]) -> Answering:
 
 
 def test_a_request_that_is_too_large_is_halved_until_it_fits() -> None:
-    """At most one object a request: 4, 2, 1, 1, 2, 1, 1, in the order of the plan, and all are sent."""
+    """At most one object a request: 4, 2, 1, 1, 2, 1, 1, in the order of the plan, and
+    all are sent.
+    """
     too_large: Answering = lambda _, ids: OK if len(ids) == 1 else (413, {}, "")  # noqa: E731
     done, outcome, seen = sent_to(too_large)
-    assert seen == [["0", "1", "2", "3"], ["0", "1"], ["0"], ["1"], ["2", "3"], ["2"], ["3"]]
+    assert seen == [
+        ["0", "1", "2", "3"],
+        ["0", "1"],
+        ["0"],
+        ["1"],
+        ["2", "3"],
+        ["2"],
+        ["3"],
+    ]
     assert set(outcome.values()) == {"sent"}
     assert (done.error, done.n_requests) == (None, 7)
 
 
 def test_who_is_refused_without_being_named_is_found_one_by_one() -> None:
-    """User 2 makes every answer vague: the others are sent, that one is rejected with the text."""
+    """User 2 makes every answer vague: the others are sent, that one is rejected with
+    the text.
+    """
     vague = (201, {}, {"message": "success", "errors": ["2 is odd"]})
     done, outcome, seen = sent_to(lambda _, ids: vague if "2" in ids else OK)
     assert outcome == {0: "sent", 1: "sent", 2: "2 is odd, perhaps told", 3: "sent"}
@@ -358,7 +467,9 @@ def test_who_is_refused_without_being_named_is_found_one_by_one() -> None:
 
 
 def test_a_limit_makes_all_wait_and_is_no_failure() -> None:
-    """Forty 429 with next to no retry_seconds: still everybody is sent, and no request counts as lost."""
+    """Forty 429 with next to no retry_seconds: still everybody is sent, and no request
+    counts as lost.
+    """
     limited = (429, {"x-ratelimit-retry-after": "0"}, "")
     done, outcome, seen = sent_to(scripted(*[limited] * 40), retry_seconds=0.01)
     assert set(outcome.values()) == {"sent"}
@@ -366,7 +477,9 @@ def test_a_limit_makes_all_wait_and_is_no_failure() -> None:
 
 
 def test_failures_end_when_their_time_is_over_and_leave_the_batch_unknown() -> None:
-    """500 for ever: the run stops, nobody can say of the first batch, the second was never tried."""
+    """500 for ever: the run stops, nobody can say of the first batch, the second was
+    never tried.
+    """
     done, outcome, _ = sent_to(lambda *_: (500, {}, ""), n=8, retry_seconds=0.01)
     assert isinstance(done.error, TransientBrazeError)
     assert outcome == dict.fromkeys(range(4), "unknown")
@@ -375,7 +488,9 @@ def test_failures_end_when_their_time_is_over_and_leave_the_batch_unknown() -> N
 
 def test_a_refused_key_stops_the_run_with_nothing_attempted() -> None:
     """401 says that nothing was applied; the next batches aren't tried."""
-    done, outcome, seen = sent_to(lambda *_: (401, {}, {"message": f"Invalid API key: {KEY}"}), n=12)
+    done, outcome, seen = sent_to(
+        lambda *_: (401, {}, {"message": f"Invalid API key: {KEY}"}), n=12
+    )
     assert isinstance(done.error, TerminalBrazeError)
     assert KEY not in str(done.error)
     assert (outcome, len(seen)) == (dict.fromkeys(range(4), "not attempted"), 1)
@@ -388,29 +503,49 @@ def test_a_refusal_after_a_failure_leaves_the_batch_unknown() -> None:
 
 
 def test_who_is_refused_after_a_lost_answer_may_have_been_told() -> None:
-    """The first try of four was perhaps applied; the second refuses two of them: these two perhaps hold it."""
+    """The first try of four was perhaps applied; the second refuses two of them: these
+    two perhaps hold it.
+    """
     refused = (201, {}, {"message": "success", "errors": [error(2), error(0)]})
     _, outcome, _ = sent_to(scripted((503, {}, ""), refused))
-    assert outcome == {0: "bad, perhaps told", 1: "sent", 2: "bad, perhaps told", 3: "sent"}
+    assert outcome == {
+        0: "bad, perhaps told",
+        1: "sent",
+        2: "bad, perhaps told",
+        3: "sent",
+    }
     assert sent_to(scripted(refused))[1] == {0: "bad", 1: "sent", 2: "bad", 3: "sent"}
 
 
 def test_of_a_vague_answer_the_rest_is_unknown_when_the_run_stops() -> None:
-    """One by one: the first is sent, the second is refused by key; what the first answer took of the rest is open."""
+    """One by one: the first is sent, the second is refused by key; what the first
+    answer took of the rest is open.
+    """
     vague = (201, {}, {"message": "success", "errors": ["x"]})
     _, outcome, _ = sent_to(scripted(vague, OK, (403, {}, {})))
     assert outcome == {0: "sent", 1: "unknown", 2: "unknown", 3: "unknown"}
 
 
 def test_of_a_request_refused_whole_the_rest_was_not_attempted() -> None:
-    """Halved, the first half sent, then refused by key: nothing of the second half was applied."""
+    """Halved, the first half sent, then refused by key: nothing of the second half was
+    applied.
+    """
     _, outcome, _ = sent_to(scripted((413, {}, ""), OK, (403, {}, {})))
     assert outcome == {0: "sent", 1: "sent", 2: "not attempted", 3: "not attempted"}
 
 
 def test_a_run_of_which_nobody_is_taken_stops() -> None:
-    """After 150 rejections in a row with none in between: something is wrong with all of it."""
-    nobody: Answering = lambda _, ids: (400, {}, {"message": "no", "errors": [error(i) for i in range(len(ids))]})  # noqa: E731
+    """After 150 rejections in a row with none in between: something is wrong with all
+    of it.
+    """
+
+    def nobody(_, ids):
+        return (
+            400,
+            {},
+            {"message": "no", "errors": [error(i) for i in range(len(ids))]},
+        )
+
     done, outcome, seen = sent_to(nobody, n=400, size=75)
     assert "rejected 150 users in a row" in str(done.error)
     assert (len(seen), len(outcome)) == (2, 150)
@@ -420,29 +555,50 @@ def test_a_run_of_which_nobody_is_taken_stops() -> None:
 
 
 def test_users_refused_before_are_no_sign_that_all_is_wrong() -> None:
-    """The same 400 rejections, of whom all but the first hundred were refused before: the run goes on."""
-    nobody: Answering = lambda _, ids: (400, {}, {"message": "no", "errors": [error(i) for i in range(len(ids))]})  # noqa: E731
+    """The same 400 rejections, of whom all but the first hundred were refused before:
+    the run goes on.
+    """
+
+    def nobody(_, ids):
+        return (
+            400,
+            {},
+            {"message": "no", "errors": [error(i) for i in range(len(ids))]},
+        )
+
     done, outcome, _ = sent_to(nobody, n=400, size=75, n_trusted=100)
     assert (done.error, len(outcome)) == (None, 400)
 
 
 def test_a_failure_after_a_long_pause_is_tried_again() -> None:
-    """Pauses the server asks for take nothing from the time that may be spent failing."""
+    """Pauses the server asks for take nothing from the time that may be spent
+    failing.
+    """
     limited = (429, {"x-ratelimit-retry-after": "1"}, "")
-    done, outcome, _ = sent_to(scripted(limited, (503, {}, ""), (503, {}, "")), retry_seconds=0.5)
+    done, outcome, _ = sent_to(
+        scripted(limited, (503, {}, ""), (503, {}, "")), retry_seconds=0.5
+    )
     assert (done.error, set(outcome.values())) == (None, {"sent"})
 
 
 def test_the_reset_of_a_limit_is_no_hint_of_a_failing_server() -> None:
-    """A 503 with the usual headers, of which the limit resets in an hour, is tried again at once."""
-    usual = {"x-ratelimit-limit": "250000", "x-ratelimit-remaining": "249000", "x-ratelimit-reset": "2400"}
+    """A 503 with the usual headers, of which the limit resets in an hour, is tried
+    again at once.
+    """
+    usual = {
+        "x-ratelimit-limit": "250000",
+        "x-ratelimit-remaining": "249000",
+        "x-ratelimit-reset": "2400",
+    }
     done, outcome, _ = sent_to(scripted((503, usual, "")))
     assert (done.error, set(outcome.values())) == (None, {"sent"})
     assert done.seconds < 5
 
 
 def test_a_refused_key_ends_the_pause_of_all_others() -> None:
-    """One worker is told to wait an hour, the other then learns that the key is refused: the run ends at once."""
+    """One worker is told to wait an hour, the other then learns that the key is
+    refused: the run ends at once.
+    """
     hour = (429, {"x-ratelimit-retry-after": "3600"}, "")
 
     def answer(n: int, _: list[str]) -> tuple[int, dict[str, str], Any]:
@@ -457,8 +613,12 @@ def test_a_refused_key_ends_the_pause_of_all_others() -> None:
     assert set(outcome.values()) == {"not attempted"}
 
 
-def test_a_request_that_waited_long_makes_sure_of_the_ledger_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a pause of the server's, the book is asked before anything is sent; if it is lost, nothing is."""
+def test_a_request_that_waited_long_makes_sure_of_the_ledger_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a pause of the server's, the book is asked before anything is sent; if it
+    is lost, nothing is.
+    """
     monkeypatch.setattr(client, "CONFIRM_SECONDS", 0.5)
     monkeypatch.setattr(Notes, "confirm", Notes.refuse)
     done, outcome, seen = sent_to(scripted((429, {"x-ratelimit-retry-after": "1"}, "")))
@@ -466,7 +626,9 @@ def test_a_request_that_waited_long_makes_sure_of_the_ledger_first(monkeypatch: 
     assert (len(seen), set(outcome.values())) == (1, {"not attempted"})
 
 
-@pytest.mark.parametrize(("key", "fine"), [("abc-123", True), ("abc“", False), ("a\nb", False), (" ", False)])
+@pytest.mark.parametrize(
+    ("key", "fine"), [("abc-123", True), ("abc“", False), ("a\nb", False), (" ", False)]
+)
 def test_a_key_that_no_header_takes_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, key: str, fine: bool
 ) -> None:
@@ -488,17 +650,23 @@ def test_an_answer_that_cannot_be_unpacked_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["https://rest.no-such-host.invalid"])
-def test_an_endpoint_that_does_not_exist_stops_the_run_with_nobody_unknown(endpoint: str) -> None:
+def test_an_endpoint_that_does_not_exist_stops_the_run_with_nobody_unknown(
+    endpoint: str,
+) -> None:
     """No connection ever existed, so nothing was attempted."""
     book = Notes()
-    done = client.send([(0, 3)], lambda _: b"{}", Braze(endpoint=endpoint), KEY, book, progress=False)
+    done = client.send(
+        [(0, 3)], lambda _: b"{}", Braze(endpoint=endpoint), KEY, book, progress=False
+    )
     assert "can't be reached" in str(done.error)
     assert book.outcome == dict.fromkeys(range(4), "not attempted")
 
 
 def test_a_run_ends_when_its_minutes_are_over() -> None:
     """A limit without end can't carry a run into the next night."""
-    done, outcome, _ = sent_to(lambda *_: (429, {"retry-after": "0"}, ""), n=8, max_run_minutes=0.002)
+    done, outcome, _ = sent_to(
+        lambda *_: (429, {"retry-after": "0"}, ""), n=8, max_run_minutes=0.002
+    )
     assert "max_run_minutes (0.002) are over" in str(done.error)
     assert set(outcome.values()) == {"not attempted"}
 
@@ -526,29 +694,40 @@ def test_a_book_that_cannot_be_written_stops_the_run() -> None:
             raise TerminalBrazeError("the ledger can't be written")
 
     with server.running(key=KEY) as sandbox:
-        done = client.send([(0, 0)], lambda _: b"", Braze(endpoint=sandbox.url), KEY, Full(), progress=False)
+        done = client.send(
+            [(0, 0)],
+            lambda _: b"",
+            Braze(endpoint=sandbox.url),
+            KEY,
+            Full(),
+            progress=False,
+        )
         assert "can't be written" in str(done.error)
         assert sandbox.state.n_requests == 0
 
 
 def test_an_interrupt_stops_after_the_requests_under_way() -> None:
-    """Ctrl-C in the second of a hundred: what was sent has its outcome, the others were not attempted."""
+    """Ctrl-C in the second of a hundred: what was sent has its outcome, the others were
+    not attempted.
+    """
 
     def interrupting(n: int, _: list[str]) -> tuple[int, dict[str, str], Any]:
         if n == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return OK
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background ignores it
     try:
         done, outcome, seen = sent_to(interrupting, n=400, requests_per_second=100)
     finally:
         signal.signal(signal.SIGINT, before)
     assert "interrupted by hand" in str(done.error)
     assert 2 <= len(seen) < 50
-    assert {who: what for who, what in outcome.items() if what != "not attempted"} == dict.fromkeys(
-        range(4 * len(seen)), "sent"
-    )
+    assert {
+        who: what for who, what in outcome.items() if what != "not attempted"
+    } == dict.fromkeys(range(4 * len(seen)), "sent")
 
 
 def test_many_workers_send_each_batch_once() -> None:
@@ -570,8 +749,14 @@ def positions(ranges: Sequence[tuple[int, int]]) -> list[int]:
     return [p for first, last in ranges for p in range(first, last + 1)]
 
 
-@given(st.lists(st.integers(1, 100), max_size=60), st.integers(1, 20), st.integers(120, 400))
-def test_batches_cover_all_and_keep_both_limits(sizes: list[int], max_objects: int, max_bytes: int) -> None:
+@given(
+    st.lists(st.integers(1, 100), max_size=60),
+    st.integers(1, 20),
+    st.integers(120, 400),
+)
+def test_batches_cover_all_and_keep_both_limits(
+    sizes: list[int], max_objects: int, max_bytes: int
+) -> None:
     """Each position once, in order; a batch over the bytes holds a single object."""
     ranges = payload.batches(sizes, max_objects, max_bytes)
     assert positions(ranges) == list(range(len(sizes)))
@@ -584,13 +769,19 @@ def test_batches_cover_all_and_keep_both_limits(sizes: list[int], max_objects: i
 def test_the_pace_is_that_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second, an hour, and what is left to others."""
     kept: list[Any] = []
-    monkeypatch.setattr(client, "Pace", lambda *given: (kept.append(given), Pace(*given))[1])
-    sent_to(lambda *_: OK, requests_per_second=500, requests_per_hour=77, leave_rate=0.25)
+    monkeypatch.setattr(
+        client, "Pace", lambda *given: (kept.append(given), Pace(*given))[1]
+    )
+    sent_to(
+        lambda *_: OK, requests_per_second=500, requests_per_hour=77, leave_rate=0.25
+    )
     assert kept == [(500, 77, 0.25)]
 
 
 def test_the_mean_time_to_an_answer_is_measured() -> None:
-    """A server that takes a tenth of a second: about that, and not the time of the run."""
+    """A server that takes a tenth of a second: about that, and not the time of the
+    run.
+    """
 
     def slow(*_: Any) -> tuple[int, dict[str, str], Any]:
         time.sleep(0.1)

@@ -1,4 +1,6 @@
-"""The ledger on SQLite and, where there is one, on PostgreSQL: runs, crashes, the lock, taking back, forgetting."""
+"""The ledger on SQLite and, where there is one, on PostgreSQL: runs, crashes, the lock,
+taking back, forgetting.
+"""
 
 import json
 import os
@@ -35,7 +37,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     server = os.environ.get("CHURN_TEST_POSTGRES_URL")
     if not server:
-        unavailable("CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried")
+        unavailable(
+            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried"
+        )
     import psycopg
 
     name = f"churn_{secrets.token_hex(6)}"
@@ -51,7 +55,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def opened(url: str) -> Open:
     """Open the ledger at a place; by default always the same one."""
 
-    def open_at(workspace: str = "w", kind: str = "external_id", wait: float | None = 0.0) -> Any:
+    def open_at(
+        workspace: str = "w", kind: str = "external_id", wait: float | None = 0.0
+    ) -> Any:
         return database.opened(url, "https://rest.example.com", workspace, kind, wait)
 
     return open_at
@@ -67,7 +73,10 @@ def changes(*users: str, before: str = "{}", **values: Any) -> pl.DataFrame:
 
 def told(book: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
     """Attributes and whether they are unsure, by identifier."""
-    return {who: (json.loads(text), unsure) for who, text, unsure in ledger.told(book).iter_rows()}
+    return {
+        who: (json.loads(text), unsure)
+        for who, text, unsure in ledger.told(book).iter_rows()
+    }
 
 
 def tell(book: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -> None:
@@ -78,7 +87,9 @@ def tell(book: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -> Non
 
 
 def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
-    """Sent, unknown, rejected within a sent range, not attempted, and without any answer."""
+    """Sent, unknown, rejected within a sent range, not attempted, and without any
+    answer.
+    """
     with opened() as book:
         plan = changes(*"abcde")
         tell(
@@ -91,11 +102,25 @@ def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
         )
         assert told(book) == {"a": ({"x": 1}, False), "c": ({"x": 1}, True)}
         row = ledger.runs(book).row(0, named=True)
-        assert (row["n_users"], row["sent"], row["rejected"], row["unknown"]) == (5, 1, 1, 1)
+        assert (row["n_users"], row["sent"], row["rejected"], row["unknown"]) == (
+            5,
+            1,
+            1,
+            1,
+        )
         assert (row["not attempted"], row["pending"]) == (2, 0)
         assert ledger.rejected(book, "r1").rows() == [("b", '{"x":1}', "too long")]
-        outcomes = {who: ledger.history(book, who).row(0, named=True)["outcome"] for who in "abcde"}
-        assert outcomes == {"a": "sent", "b": "rejected", "c": "unknown", "d": "not attempted", "e": "not attempted"}
+        outcomes = {
+            who: ledger.history(book, who).row(0, named=True)["outcome"]
+            for who in "abcde"
+        }
+        assert outcomes == {
+            "a": "sent",
+            "b": "rejected",
+            "c": "unknown",
+            "d": "not attempted",
+            "e": "not attempted",
+        }
 
 
 def test_the_next_run_overwrites_what_was_told(opened: Open) -> None:
@@ -104,11 +129,15 @@ def test_the_next_run_overwrites_what_was_told(opened: Open) -> None:
         tell(book, "r1", changes("a", "b"), Result(0, 1, UNKNOWN, "?"))
         tell(book, "r2", changes("a", x=2))
         assert told(book) == {"a": ({"x": 2}, False), "b": ({"x": 1}, True)}
-        assert [h["run_id"] for h in ledger.history(book, "a").iter_rows(named=True)] == ["r2", "r1"]
+        assert [
+            h["run_id"] for h in ledger.history(book, "a").iter_rows(named=True)
+        ] == ["r2", "r1"]
 
 
 def test_places_are_apart(opened: Open) -> None:
-    """Another workspace or kind of identifier knows nothing; names are remembered for each place."""
+    """Another workspace or kind of identifier knows nothing; names are remembered for
+    each place.
+    """
     with opened() as book:
         tell(book, "r1", changes("a"))
         assert ledger.names(book) == ["x"]
@@ -131,7 +160,9 @@ def test_a_run_id_is_used_once(opened: Open) -> None:
 
 
 def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
-    """Answered: sent; reserved without an answer: unknown; beyond: not attempted. Settling again finds nothing."""
+    """Answered: sent; reserved without an answer: unknown; beyond: not attempted.
+    Settling again finds nothing.
+    """
     with opened() as book:
         run = ledger.start(book, "r1", "export", changes(*"abcdef"), ["x"])
         ledger.record(book, run, [Result(1, 2, SENT)], reserve=4)
@@ -146,11 +177,17 @@ def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
             "d": ({"x": 1}, True),
         }
         assert ledger.lost_at(book) >= time.time() - 60
-        assert ledger.runs(book).select("pending", "unknown", "not attempted").row(0) == (0, 2, 2)
-        assert ledger.history(book, "e").row(0, named=True)["reason"] == ledger.INTERRUPTED
+        assert ledger.runs(book).select("pending", "unknown", "not attempted").row(
+            0
+        ) == (0, 2, 2)
+        assert (
+            ledger.history(book, "e").row(0, named=True)["reason"] == ledger.INTERRUPTED
+        )
 
 
-def test_a_run_killed_before_it_sent_leaves_everybody_as_they_were(opened: Open) -> None:
+def test_a_run_killed_before_it_sent_leaves_everybody_as_they_were(
+    opened: Open,
+) -> None:
     """Nothing reserved: nobody is unknown, nothing was lost."""
     with opened() as book:
         ledger.start(book, "r1", "export", changes("a", "b"), ["x"])
@@ -172,18 +209,27 @@ def test_the_mean_answer_time_of_the_newest_run_is_known(opened: Open) -> None:
     """Runs without any answer are passed over."""
     with opened() as book:
         assert ledger.answer_seconds(book) is None
-        for run_id, summary in (("r1", {"answer_seconds": 0.2}), ("r2", {"answer_seconds": 0.0}), ("r3", {})):
+        for run_id, summary in (
+            ("r1", {"answer_seconds": 0.2}),
+            ("r2", {"answer_seconds": 0.0}),
+            ("r3", {}),
+        ):
             run = ledger.start(book, run_id, "export", changes("a"), ["x"])
             ledger.finish(book, run, 1, summary, lost=False)
         assert ledger.answer_seconds(book) == 0.2
 
 
 def test_one_run_at_a_time_and_a_reader_may_look_on(opened: Open) -> None:
-    """A second one is refused after its waiting time; one that needn't be alone can read and not start."""
+    """A second one is refused after its waiting time; one that needn't be alone can
+    read and not start.
+    """
     with opened() as book:
         tell(book, "r1", changes("a"))
         before = time.monotonic()
-        with pytest.raises(TerminalBrazeError, match="another export is running"), opened(wait=0.3):
+        with (
+            pytest.raises(TerminalBrazeError, match="another export is running"),
+            opened(wait=0.3),
+        ):
             pass
         assert time.monotonic() - before >= 0.3
         with opened(wait=None) as onlooker:
@@ -209,7 +255,11 @@ HOLD = """
 
 def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
     """A process that holds it is killed; the next run gets it and settles."""
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(HOLD), url], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLD), url],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
     with pytest.raises(TerminalBrazeError, match="another export is running"), opened():
@@ -219,28 +269,44 @@ def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
     child.stdout.close()
     with opened(wait=10) as book:
         ledger.settle(book)
-        assert ledger.runs(book).select("run_id", "not attempted").row(0) == ("killed", 1)
+        assert ledger.runs(book).select("run_id", "not attempted").row(0) == (
+            "killed",
+            1,
+        )
 
 
 def test_a_run_can_be_taken_back_but_for_users_told_since(opened: Open) -> None:
     """Of a, b and c the second run has told b something else: it stays."""
     with opened() as book:
-        tell(book, "r1", changes("a", "b", "c", before='{"x":0}'), Result(0, 2, SENT, rejected=((2, "no"),)))
+        tell(
+            book,
+            "r1",
+            changes("a", "b", "c", before='{"x":0}'),
+            Result(0, 2, SENT, rejected=((2, "no"),)),
+        )
         tell(book, "r2", changes("b", x=5))
-        assert ledger.restorable(book, "r1").rows() == [("a", '{"x":0}', '{"x":1}', '{"x":1}')]
+        assert ledger.restorable(book, "r1").rows() == [
+            ("a", '{"x":0}', '{"x":1}', '{"x":1}')
+        ]
 
 
-def test_a_run_whose_plan_is_gone_cannot_be_taken_back(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_plan_is_gone_cannot_be_taken_back(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It says so, where nothing to do would be misleading."""
     with opened() as book:
         tell(book, "r1", changes("a"))
-        monkeypatch.setattr(ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10)
+        monkeypatch.setattr(
+            ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10
+        )
         tell(book, "r2", changes("b"))
         with pytest.raises(TerminalBrazeError, match="no longer kept"):
             ledger.restorable(book, "r1")
 
 
-def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(opened: Open) -> None:
+def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(
+    opened: Open,
+) -> None:
     """A first try may still arrive though its retry was answered."""
     with opened() as book:
         run = ledger.start(book, "r1", "export", changes("a"), ["x"])
@@ -250,10 +316,18 @@ def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(o
 
 
 def test_who_was_rejected_after_a_lost_answer_is_unsure(opened: Open) -> None:
-    """Rejected in the report, and told everything again by the next export; without an earlier try never told."""
+    """Rejected in the report, and told everything again by the next export; without an
+    earlier try never told.
+    """
     with opened() as book:
         refused = Result(0, 1, SENT, rejected=((1, "no"),), unclear=True)
-        tell(book, "r1", changes("a", "b", "c"), refused, Result(2, 2, SENT, rejected=((2, "no"),)))
+        tell(
+            book,
+            "r1",
+            changes("a", "b", "c"),
+            refused,
+            Result(2, 2, SENT, rejected=((2, "no"),)),
+        )
         assert told(book) == {"a": ({"x": 1}, False), "b": ({"x": 1}, True)}
         assert ledger.runs(book).select("sent", "rejected").row(0) == (1, 2)
 
@@ -262,8 +336,16 @@ def test_refusals_are_counted_by_write(opened: Open) -> None:
     """The same write twice, another one once; of this place only."""
     with opened() as book:
         for run_id, x in (("r1", 1), ("r2", 1), ("r3", 2)):
-            tell(book, run_id, changes("a", "b", x=x), Result(0, 1, SENT, rejected=((0, "no"),)))
-        assert sorted(ledger.refusals(book).rows()) == [("a", '{"x":1}', 2), ("a", '{"x":2}', 1)]
+            tell(
+                book,
+                run_id,
+                changes("a", "b", x=x),
+                Result(0, 1, SENT, rejected=((0, "no"),)),
+            )
+        assert sorted(ledger.refusals(book).rows()) == [
+            ("a", '{"x":1}', 2),
+            ("a", '{"x":2}', 1),
+        ]
     with opened("w2") as book:
         assert ledger.refusals(book).is_empty()
 
@@ -271,7 +353,12 @@ def test_refusals_are_counted_by_write(opened: Open) -> None:
 def test_forgetting_keeps_the_counts_of_a_run(opened: Open) -> None:
     """Sent one and rejected one stay so, though the rejected is gone."""
     with opened() as book:
-        tell(book, "r1", changes("a", "b"), Result(0, 1, SENT, rejected=((1, "b is no id"),)))
+        tell(
+            book,
+            "r1",
+            changes("a", "b"),
+            Result(0, 1, SENT, rejected=((1, "b is no id"),)),
+        )
         ledger.forget(book, ["b"])
         assert ledger.runs(book).select("sent", "rejected").row(0) == (1, 1)
         assert ledger.kinds(book) == ["external_id"]
@@ -282,27 +369,45 @@ def test_an_error_of_the_database_names_nobody(opened: Open) -> None:
     with opened() as book:
         book.connection.exec_driver_sql("DROP TABLE churn_told")
         book.connection.commit()
-    with pytest.raises(TerminalBrazeError, match="failed; nothing more is sent") as caught, opened() as book:
+    with (
+        pytest.raises(
+            TerminalBrazeError, match="failed; nothing more is sent"
+        ) as caught,
+        opened() as book,
+    ):
         ledger.forget(book, ["secret-user@example.com"])
     assert "secret-user" not in f"{caught.value}"
     assert caught.value.__suppress_context__
 
 
-def test_old_plans_are_dropped_and_what_was_told_stays(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_plans_are_dropped_and_what_was_told_stays(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After ninety days a run can't be taken back any more."""
     with opened() as book:
         tell(book, "r1", changes("a"))
-        monkeypatch.setattr(ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10)
+        monkeypatch.setattr(
+            ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10
+        )
         tell(book, "r2", changes("b"))
         assert ledger.history(book, "a").is_empty()
         assert set(told(book)) == {"a", "b"}
         assert ledger.runs(book).height == 2
 
 
-def test_the_forgotten_leave_plans_at_once_and_the_rest_after_null(opened: Open) -> None:
-    """Told users wait for their null write; others are gone; afterwards nothing of either is anywhere."""
+def test_the_forgotten_leave_plans_at_once_and_the_rest_after_null(
+    opened: Open,
+) -> None:
+    """Told users wait for their null write; others are gone; afterwards nothing of
+    either is anywhere.
+    """
     with opened() as book:
-        tell(book, "r1", changes("a", "b", "c"), Result(0, 2, SENT, rejected=((1, "no"),)))
+        tell(
+            book,
+            "r1",
+            changes("a", "b", "c"),
+            Result(0, 2, SENT, rejected=((1, "no"),)),
+        )
         assert ledger.forget(book, ["a", "b", "never"]) == 1
         assert ledger.forgotten(book) == ["a"]
         assert ledger.history(book, "a").is_empty()
@@ -328,8 +433,14 @@ def test_a_null_that_may_not_have_arrived_buries_nobody(opened: Open) -> None:
 
 
 def test_forgetting_reaches_every_endpoint_of_the_same_kind(opened: Open) -> None:
-    """Each place keeps its own debt of a null; another kind of identifier is another person."""
-    for workspace, kind in (("w", "external_id"), ("w2", "external_id"), ("w3", "braze_id")):
+    """Each place keeps its own debt of a null; another kind of identifier is another
+    person.
+    """
+    for workspace, kind in (
+        ("w", "external_id"),
+        ("w2", "external_id"),
+        ("w3", "braze_id"),
+    ):
         with opened(workspace, kind) as book:
             tell(book, f"r-{workspace}", changes("a"))
     with opened() as book:
@@ -343,13 +454,17 @@ def test_forgetting_reaches_every_endpoint_of_the_same_kind(opened: Open) -> Non
             assert ledger.forgotten(book) == expected
 
 
-def test_a_recorder_keeps_everything_in_few_transactions(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recorder_keeps_everything_in_few_transactions(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two thousand answers: all are durable after the block, in far fewer commits."""
     import asyncio
 
     commits = []
     record = ledger.record
-    monkeypatch.setattr(ledger, "record", lambda *a: (commits.append(len(a[2])), record(*a)))
+    monkeypatch.setattr(
+        ledger, "record", lambda *a: (commits.append(len(a[2])), record(*a))
+    )
     with opened() as book:
         plan = changes(*[f"u{i}" for i in range(2000)])
         run = ledger.start(book, "r1", "export", plan, ["x"])
@@ -366,11 +481,17 @@ def test_a_recorder_keeps_everything_in_few_transactions(opened: Open, monkeypat
             asyncio.run(answer_all(recorder))
         assert sum(commits) == 2000
         assert len(commits) < 100
-        assert ledger.runs(book).select("sent", "unknown", "not attempted", "pending").row(0) == (1000, 500, 500, 0)
+        assert ledger.runs(book).select(
+            "sent", "unknown", "not attempted", "pending"
+        ).row(0) == (1000, 500, 500, 0)
 
 
-def test_a_ledger_that_breaks_while_sending_stops_the_run(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next reservation raises, and so does the end of the block; nobody waits for ever."""
+def test_a_ledger_that_breaks_while_sending_stops_the_run(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next reservation raises, and so does the end of the block; nobody waits for
+    ever.
+    """
     import asyncio
 
     def full(*_: Any) -> None:
@@ -394,7 +515,9 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
         connection.execute("INSERT INTO churn_schema VALUES (99)")
     connection.close()
     with (
-        pytest.raises(TerminalBrazeError, match="schema version 99, this program writes 2"),
+        pytest.raises(
+            TerminalBrazeError, match="schema version 99, this program writes 2"
+        ),
         database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
     ):
         pass
@@ -416,14 +539,19 @@ VERSION_1 = """
 
 
 def test_an_older_ledger_is_upgraded_and_a_copy_left(tmp_path: Path) -> None:
-    """What version 1 knew is known: values, names, who waits to be forgotten; the old file stands beside it."""
+    """What version 1 knew is known: values, names, who waits to be forgotten; the old
+    file stands beside it.
+    """
     file = tmp_path / "ledger.db"
     with sqlite3.connect(file) as connection:
         connection.executescript(VERSION_1)
     connection.close()
     for _ in range(2):
         with database.opened(f"sqlite:///{file}", "e", "w", "k") as book:
-            assert told(book) == {"a": ({"score": 7, "seg": "high"}, False), "b": ({"seg": None}, False)}
+            assert told(book) == {
+                "a": ({"score": 7, "seg": "high"}, False),
+                "b": ({"seg": None}, False),
+            }
             assert ledger.names(book) == ["score", "seg"]
             assert ledger.forgotten(book) == ["a"]
     with database.opened(f"sqlite:///{file}", "e", "other", "k") as book:
@@ -433,7 +561,9 @@ def test_an_older_ledger_is_upgraded_and_a_copy_left(tmp_path: Path) -> None:
     old.close()
 
 
-def test_an_upgrade_that_fails_leaves_the_old_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_that_fails_leaves_the_old_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed half-way, nothing is lost: the next one does it again."""
     file = tmp_path / "ledger.db"
     with sqlite3.connect(file) as connection:
@@ -441,14 +571,19 @@ def test_an_upgrade_that_fails_leaves_the_old_ledger(tmp_path: Path, monkeypatch
     connection.close()
     with monkeypatch.context() as patch:
         patch.setattr(database, "dumps", lambda _: 1 / 0)
-        with pytest.raises(ZeroDivisionError), database.opened(f"sqlite:///{file}", "e", "w", "k"):
+        with (
+            pytest.raises(ZeroDivisionError),
+            database.opened(f"sqlite:///{file}", "e", "w", "k"),
+        ):
             pass
     with database.opened(f"sqlite:///{file}", "e", "w", "k") as book:
         assert set(told(book)) == {"a", "b"}
 
 
 def test_a_backup_is_a_whole_ledger_and_overwrites_nothing(tmp_path: Path) -> None:
-    """The copy can be opened and knows the same; a second one to the same file is refused."""
+    """The copy can be opened and knows the same; a second one to the same file is
+    refused.
+    """
     with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as book:
         tell(book, "r1", changes("a"))
         database.backup(book.connection, tmp_path / "copy.db")
@@ -459,10 +594,16 @@ def test_a_backup_is_a_whole_ledger_and_overwrites_nothing(tmp_path: Path) -> No
 
 
 def test_a_ledger_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
-    """A text file in its place, or a folder that can't be: named without a traceback."""
-    (tmp_path / "ledger.db").write_text("not a database, but long enough to have a header of its own" * 20)
+    """A text file in its place, or a folder that can't be: named without a
+    traceback.
+    """
+    (tmp_path / "ledger.db").write_text(
+        "not a database, but long enough to have a header of its own" * 20
+    )
     with (
-        pytest.raises(TerminalBrazeError, match=r"ledger.db can't be opened \(DatabaseError\)"),
+        pytest.raises(
+            TerminalBrazeError, match=r"ledger.db can't be opened \(DatabaseError\)"
+        ),
         database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
     ):
         pass
@@ -475,18 +616,26 @@ def test_a_password_is_in_no_message() -> None:
         "postgresql+psycopg://127.0.0.1:9/x?user=me&password=pass-word-1",
         "postgres://me:pass-word-1@127.0.0.1:9/x",
     ):
-        with pytest.raises(TerminalBrazeError) as caught, database.opened(url, "e", "w", "external_id"):
+        with (
+            pytest.raises(TerminalBrazeError) as caught,
+            database.opened(url, "e", "w", "external_id"),
+        ):
             pass
         assert "pass-word-1" not in str(caught.value)
         assert "127.0.0.1:9" in str(caught.value)
     for url in ("postgresql://me:pass-word-1@127.0.0.1:port/x", "pass-word-1"):
-        with pytest.raises(TerminalBrazeError, match="address is none") as caught, database.opened(url, "e", "w", "k"):
+        with (
+            pytest.raises(TerminalBrazeError, match="address is none") as caught,
+            database.opened(url, "e", "w", "k"),
+        ):
             pass
         assert "pass-word-1" not in str(caught.value)
 
 
 def test_a_reservation_is_durable_before_anything_is_sent(opened: Open) -> None:
-    """Once reserve has returned, the ledger knows how far the run may have come, and not much further."""
+    """Once reserve has returned, the ledger knows how far the run may have come, and
+    not much further.
+    """
     import asyncio
 
     from sqlalchemy import select
@@ -508,7 +657,10 @@ def test_a_reservation_is_durable_before_anything_is_sent(opened: Open) -> None:
 def test_what_is_written_is_on_disk_and_what_is_deleted_is_gone(tmp_path: Path) -> None:
     """Every commit is synced, freed pages are overwritten."""
     with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as book:
-        pragma = {n: book.connection.exec_driver_sql(f"PRAGMA {n}").scalar() for n in ("synchronous", "secure_delete")}
+        pragma = {
+            n: book.connection.exec_driver_sql(f"PRAGMA {n}").scalar()
+            for n in ("synchronous", "secure_delete")
+        }
         assert pragma == {"synchronous": 2, "secure_delete": 1}
         assert book.connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
@@ -524,11 +676,26 @@ def test_of_two_forgotten_only_the_acknowledged_is_buried(opened: Open) -> None:
 
 
 def test_a_history_says_what_when_and_from_what(opened: Open) -> None:
-    """Before, written, outcome and time of each run that meant the user; pending while none is known."""
+    """Before, written, outcome and time of each run that meant the user; pending while
+    none is known.
+    """
     with opened() as book:
-        tell(book, "r1", changes("a", before='{"x":0}'), Result(0, 0, UNKNOWN, "no answer"))
+        tell(
+            book,
+            "r1",
+            changes("a", before='{"x":0}'),
+            Result(0, 0, UNKNOWN, "no answer"),
+        )
         ledger.start(book, "r2", "export", changes("a", before='{"x":1}', x=2), ["x"])
         newest, oldest = ledger.history(book, "a").iter_rows(named=True)
-        assert (newest["before"], newest["attributes"], newest["outcome"]) == ('{"x":1}', '{"x":2}', "pending")
-        assert (oldest["before"], oldest["outcome"], oldest["reason"]) == ('{"x":0}', "unknown", "no answer")
+        assert (newest["before"], newest["attributes"], newest["outcome"]) == (
+            '{"x":1}',
+            '{"x":2}',
+            "pending",
+        )
+        assert (oldest["before"], oldest["outcome"], oldest["reason"]) == (
+            '{"x":0}',
+            "unknown",
+            "no answer",
+        )
         assert abs(oldest["at"].timestamp() - time.time()) < 86_400

@@ -1,4 +1,6 @@
-"""What is to be told: the difference between scores and ledger, its cost, and its limits; all without a network."""
+"""What is to be told: the difference between scores and ledger, its cost, and its
+limits; all without a network.
+"""
 
 import json
 from datetime import date
@@ -21,13 +23,16 @@ REASONED = Braze(reason_attribute="churn_reason")
 def scored(*rows: tuple[str | None, str, int]) -> pl.DataFrame:
     """Scores of identifier, segment, score."""
     schema = {"identifier": pl.String, "segment": pl.String, "score": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(cutoff=pl.lit(date(2026, 3, 1)))
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        cutoff=pl.lit(date(2026, 3, 1))
+    )
 
 
 def told(unsure: bool = False, **users: dict[str, Any]) -> pl.DataFrame:
     """A ledger's content: attributes by identifier."""
     rows = [
-        (who, json.dumps(values, ensure_ascii=False, separators=(",", ":")), unsure) for who, values in users.items()
+        (who, json.dumps(values, ensure_ascii=False, separators=(",", ":")), unsure)
+        for who, values in users.items()
     ]
     schema = {"identifier": pl.String, "attributes": pl.String, "unsure": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -35,7 +40,10 @@ def told(unsure: bool = False, **users: dict[str, Any]) -> pl.DataFrame:
 
 def writes(made: plan.Plan, column: str = "attributes") -> dict[str, Any]:
     """Parsed JSON by identifier."""
-    return {who: json.loads(text) for who, text in made.changes.select("identifier", column).iter_rows()}
+    return {
+        who: json.loads(text)
+        for who, text in made.changes.select("identifier", column).iter_rows()
+    }
 
 
 HIGH = {"churn_segment": "high", "churn_score": 80}
@@ -58,15 +66,24 @@ def test_a_new_user_is_told_everything() -> None:
 
 def test_whoever_is_as_told_is_told_nothing() -> None:
     """The same segment and a score within the step: no write."""
-    made = plan.make(scored(("a", "high", 80), ("b", "high", 89)), told(a=HIGH, b=HIGH), BRAZE)
+    made = plan.make(
+        scored(("a", "high", 80), ("b", "high", 89)), told(a=HIGH, b=HIGH), BRAZE
+    )
     assert made.changes.is_empty()
     assert made.n_known == 2
 
 
 def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> None:
-    """Ten points up or down are a step; a flip takes along a score that moved by one; unmoved it stays home."""
+    """Ten points up or down are a step; a flip takes along a score that moved by one;
+    unmoved it stays home.
+    """
     made = plan.make(
-        scored(("up", "high", 90), ("down", "high", 70), ("flip", "low", 79), ("same", "low", 80)),
+        scored(
+            ("up", "high", 90),
+            ("down", "high", 70),
+            ("flip", "low", 79),
+            ("same", "low", 80),
+        ),
         told(up=HIGH, down=HIGH, flip=HIGH, same=HIGH),
         BRAZE,
     )
@@ -84,55 +101,98 @@ def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> N
 
 
 def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
-    """By silence: the lapsed value, and no score; opted out: null for both; told so before: nothing."""
+    """By silence: the lapsed value, and no score; opted out: null for both; told so
+    before: nothing.
+    """
     braze = Braze(lapsed_value="lapsed")
     before = told(
-        quiet=HIGH, out=HIGH, before={"churn_segment": "lapsed", "churn_score": None}, gone={"churn_segment": None}
+        quiet=HIGH,
+        out=HIGH,
+        before={"churn_segment": "lapsed", "churn_score": None},
+        gone={"churn_segment": None},
     )
-    made = plan.make(scored(("out", "high", 80)), before, braze, gone=["out", "never-told", "gone"])
+    made = plan.make(
+        scored(("out", "high", 80)), before, braze, gone=["out", "never-told", "gone"]
+    )
     assert writes(made) == {
         "quiet": {"churn_segment": "lapsed", "churn_score": None},
         "out": {"churn_segment": None, "churn_score": None},
     }
-    assert dict(made.changes.select("identifier", "why").iter_rows()) == {"quiet": "lapsed", "out": "gone"}
-    assert dict(made.changes.select("identifier", "becomes").iter_rows()) == {"quiet": "lapsed", "out": "removed"}
+    assert dict(made.changes.select("identifier", "why").iter_rows()) == {
+        "quiet": "lapsed",
+        "out": "gone",
+    }
+    assert dict(made.changes.select("identifier", "becomes").iter_rows()) == {
+        "quiet": "lapsed",
+        "out": "removed",
+    }
 
 
 def test_without_a_lapsed_value_leavers_lose_their_attributes() -> None:
     """Null removes both, once."""
     made = plan.make(scored(("b", "low", 1)), told(a=HIGH), BRAZE)
     assert writes(made)["a"] == {"churn_segment": None, "churn_score": None}
-    again = plan.make(scored(("b", "low", 1)), told(a=writes(made, "after")["a"], b=writes(made, "after")["b"]), BRAZE)
+    again = plan.make(
+        scored(("b", "low", 1)),
+        told(a=writes(made, "after")["a"], b=writes(made, "after")["b"]),
+        BRAZE,
+    )
     assert again.changes.is_empty()
     assert again.n_known == 1
 
 
 def test_renamed_attributes_are_removed_once() -> None:
-    """A name the study no longer has becomes null for whoever holds it, and counts as a move."""
+    """A name the study no longer has becomes null for whoever holds it, and counts as a
+    move.
+    """
     made = plan.make(
-        scored(("a", "high", 80)), told(a={"old": "high", **HIGH}), BRAZE, told_names=["old", "churn_segment"]
+        scored(("a", "high", 80)),
+        told(a={"old": "high", **HIGH}),
+        BRAZE,
+        told_names=["old", "churn_segment"],
     )
     assert writes(made) == {"a": {"old": None}}
     assert made.changes["moved"].to_list() == [True]
     assert made.names == ["churn_segment", "churn_score", "old"]
     after = told(a=writes(made, "after")["a"])
-    assert plan.make(scored(("a", "high", 80)), after, BRAZE, told_names=made.names).changes.is_empty()
+    assert plan.make(
+        scored(("a", "high", 80)), after, BRAZE, told_names=made.names
+    ).changes.is_empty()
 
 
 @pytest.mark.parametrize("gone", [[], ["a"]])
-def test_whoever_may_have_been_reached_is_told_everything_again(gone: list[str]) -> None:
-    """Equal to what was last sent, and yet sent: nobody knows whether it arrived; a removal too."""
+def test_whoever_may_have_been_reached_is_told_everything_again(
+    gone: list[str],
+) -> None:
+    """Equal to what was last sent, and yet sent: nobody knows whether it arrived; a
+    removal too.
+    """
     was = {"churn_segment": "high", "churn_score": 80, "old": None}
-    made = plan.make(scored(("a", "high", 80)), told(unsure=True, a=was), BRAZE, told_names=["old"], gone=gone)
+    made = plan.make(
+        scored(("a", "high", 80)),
+        told(unsure=True, a=was),
+        BRAZE,
+        told_names=["old"],
+        gone=gone,
+    )
     segment, score = (None, None) if gone else ("high", 80)
-    assert writes(made) == {"a": {"churn_segment": segment, "churn_score": score, "old": None}}
+    assert writes(made) == {
+        "a": {"churn_segment": segment, "churn_score": score, "old": None}
+    }
 
 
 def test_the_date_of_the_last_change_goes_along_with_a_change_alone() -> None:
-    """New and flipped users get the cutoff; a score by itself leaves the date; a leaver's date is removed."""
+    """New and flipped users get the cutoff; a score by itself leaves the date; a
+    leaver's date is removed.
+    """
     kept = {**HIGH, "churn_since": "2026-01-05"}
     made = plan.make(
-        scored(("new", "high", 80), ("flip", "low", 80), ("score", "high", 20), ("same", "high", 80)),
+        scored(
+            ("new", "high", 80),
+            ("flip", "low", 80),
+            ("score", "high", 20),
+            ("same", "high", 80),
+        ),
         told(flip=kept, score=kept, same=kept, quiet=kept),
         DATED,
     )
@@ -143,22 +203,34 @@ def test_the_date_of_the_last_change_goes_along_with_a_change_alone() -> None:
         "quiet": {"churn_segment": None, "churn_score": None, "churn_since": None},
     }
     lapsing = DATED.model_copy(update={"lapsed_value": "lapsed"})
-    assert writes(plan.make(scored(("x", "low", 1)), told(quiet=kept), lapsing))["quiet"] == {
+    assert writes(plan.make(scored(("x", "low", 1)), told(quiet=kept), lapsing))[
+        "quiet"
+    ] == {
         "churn_segment": "lapsed",
         "churn_score": None,
         "churn_since": "2026-03-01",
     }
 
 
-def test_an_attribute_switched_on_later_is_told_to_all_but_a_date_only_with_a_change() -> None:
-    """A score that was never told goes to everybody; when a segment last changed isn't known for them."""
-    made = plan.make(scored(("a", "high", 80)), told(a={"churn_segment": "high"}), DATED)
+def test_an_attribute_switched_on_later_is_told_to_all_but_a_date_only_with_a_change() -> (
+    None
+):
+    """A score that was never told goes to everybody; when a segment last changed isn't
+    known for them.
+    """
+    made = plan.make(
+        scored(("a", "high", 80)), told(a={"churn_segment": "high"}), DATED
+    )
     assert writes(made) == {"a": {"churn_score": 80}}
 
 
 def test_unsure_dates_are_sent_as_they_were() -> None:
     """The date that may not have arrived is sent again, not moved to today."""
-    made = plan.make(scored(("a", "high", 80)), told(unsure=True, a={**HIGH, "churn_since": "2026-01-05"}), DATED)
+    made = plan.make(
+        scored(("a", "high", 80)),
+        told(unsure=True, a={**HIGH, "churn_since": "2026-01-05"}),
+        DATED,
+    )
     assert writes(made) == {"a": {**HIGH, "churn_since": "2026-01-05"}}
 
 
@@ -168,20 +240,31 @@ def test_values_with_quotes_and_commas_are_read_back_as_they_are() -> None:
     made = plan.make(scored(("b", "low", 1)), told(a=HIGH), braze)
     after = writes(made, "after")["a"]
     assert after == {"churn_segment": 'gone, "for good" \\ ü}', "churn_score": None}
-    again = plan.make(scored(("b", "low", 1)), told(a=after, b={"churn_segment": "low", "churn_score": 1}), braze)
+    again = plan.make(
+        scored(("b", "low", 1)),
+        told(a=after, b={"churn_segment": "low", "churn_score": 1}),
+        braze,
+    )
     assert again.changes.is_empty()
 
 
 def test_identifiers_that_braze_cannot_take_are_kept_out() -> None:
     """Empty, or over 987 bytes (236 of an alias): outside the plan, and counted."""
-    rows = [("", "low", 1), ("x" * 987, "low", 1), ("ü" * 494, "low", 1), (None, "low", 1)]
+    rows = [
+        ("", "low", 1),
+        ("x" * 987, "low", 1),
+        ("ü" * 494, "low", 1),
+        (None, "low", 1),
+    ]
     made = plan.make(scored(*rows), told(), BRAZE)
     assert made.changes["identifier"].to_list() == ["x" * 987]
     assert sorted(made.undeliverable) == ["", "ü" * 494]
     alias = Braze(identifier="user_alias", alias_label="idfv")
-    assert sorted(plan.make(scored(("x" * 236, "low", 1), ("x" * 237, "low", 1)), told(), alias).undeliverable) == [
-        "x" * 237
-    ]
+    assert sorted(
+        plan.make(
+            scored(("x" * 236, "low", 1), ("x" * 237, "low", 1)), told(), alias
+        ).undeliverable
+    ) == ["x" * 237]
 
 
 SEGMENTS = st.sampled_from(["high", "low"])
@@ -202,24 +285,38 @@ VALUES = st.fixed_dictionaries(
     st.lists(st.sampled_from("abcd"), max_size=2),
 )
 def test_after_its_writes_nothing_is_left_to_write(
-    held: dict[str, dict[str, Any]], wanted: dict[str, tuple[str, int]], unsure: bool, gone: list[str]
+    held: dict[str, dict[str, Any]],
+    wanted: dict[str, tuple[str, int]],
+    unsure: bool,
+    gone: list[str],
 ) -> None:
-    """Whatever was told: the plan's writes on top of it are its ``after``, and a second plan is empty."""
+    """Whatever was told: the plan's writes on top of it are its ``after``, and a second
+    plan is empty.
+    """
     scores = scored(*[(who, *values) for who, values in wanted.items()])
-    first = plan.make(scores, told(unsure, **held), BRAZE, told_names=["old"], gone=gone)
+    first = plan.make(
+        scores, told(unsure, **held), BRAZE, told_names=["old"], gone=gone
+    )
     after = {**held}
     for who, values in writes(first).items():
         after[who] = {**held.get(who, {}), **values}
         mine = {k: v for k, v in writes(first, "after")[who].items() if v is not None}
         assert mine == {k: v for k, v in after[who].items() if v is not None}
-        assert len(values) == first.changes.filter(pl.col("identifier") == who)["n_points"].item()
+        assert (
+            len(values)
+            == first.changes.filter(pl.col("identifier") == who)["n_points"].item()
+        )
     for who, (segment, _) in wanted.items():
         assert (after.get(who, {}).get("churn_segment") == segment) or who in gone
-    assert plan.make(scores, told(False, **after), BRAZE, told_names=["old"], gone=gone).changes.is_empty()
+    assert plan.make(
+        scores, told(False, **after), BRAZE, told_names=["old"], gone=gone
+    ).changes.is_empty()
 
 
 def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
-    """Three users of whom one lapsed and one is gone; five requests at ten a second, or two an hour, take so long."""
+    """Three users of whom one lapsed and one is gone; five requests at ten a second, or
+    two an hour, take so long.
+    """
     made = plan.make(scored(("a", "high", 80)), told(b=HIGH, c=HIGH), BRAZE, gone=["c"])
     found = plan.forecast(made, 5, Braze(requests_per_second=10, concurrency=100), 0.1)
     assert found == {
@@ -233,22 +330,39 @@ def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
         "minutes": round(5 / 10 / 60, 3),
     }
     assert plan.forecast(made, 5, Braze(requests_per_hour=2), 0.1)["minutes"] == 120
-    assert plan.forecast(made, 600, Braze(requests_per_second=1000, concurrency=1), 0.1)["minutes"] == 1.0
+    assert (
+        plan.forecast(made, 600, Braze(requests_per_second=1000, concurrency=1), 0.1)[
+            "minutes"
+        ]
+        == 1.0
+    )
 
 
 def test_transitions_count_users_whose_segment_is_written() -> None:
     """From what was told to what is; a score alone is none."""
     made = plan.make(
-        scored(("a", "high", 80), ("b", "low", 80), ("c", "high", 10)), told(b=HIGH, c=HIGH, d=HIGH), BRAZE
+        scored(("a", "high", 80), ("b", "low", 80), ("c", "high", 10)),
+        told(b=HIGH, c=HIGH, d=HIGH),
+        BRAZE,
     )
-    assert plan.transitions(made).rows() == [("high", "low", 1), ("high", "removed", 1), ("none", "high", 1)]
+    assert plan.transitions(made).rows() == [
+        ("high", "low", 1),
+        ("high", "removed", 1),
+        ("none", "high", 1),
+    ]
 
 
 def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
-    """Over half of the 102 users told would flip: named with both figures; new users don't count; few never do."""
+    """Over half of the 102 users told would flip: named with both figures; new users
+    don't count; few never do.
+    """
     before = told(**{f"u{i}": HIGH for i in range(102)})
     flips = {
-        n: scored(*[(f"u{i}", "low" if i < n else "high", 80) for i in range(102)], ("new", "low", 1)) for n in (51, 52)
+        n: scored(
+            *[(f"u{i}", "low" if i < n else "high", 80) for i in range(102)],
+            ("new", "low", 1),
+        )
+        for n in (51, 52)
     }
     assert plan.beyond_limits(plan.make(flips[51], before, BRAZE), BRAZE) == {}
     beyond = plan.beyond_limits(plan.make(flips[52], before, BRAZE), BRAZE)
@@ -260,23 +374,37 @@ def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
         plan.check_limits(beyond, ["max_users"])
     plan.check_limits(beyond, ["change_rate"])
     few = told(**{f"u{i}": HIGH for i in range(50)})
-    assert plan.beyond_limits(plan.make(scored(("x", "low", 1)), few, BRAZE), BRAZE) == {}
+    assert (
+        plan.beyond_limits(plan.make(scored(("x", "low", 1)), few, BRAZE), BRAZE) == {}
+    )
 
 
 def test_a_run_that_writes_too_many_users_needs_to_be_accepted() -> None:
     """Two users where max_users is one; exactly one passes."""
     one = BRAZE.model_copy(update={"max_users": 1})
-    assert plan.beyond_limits(plan.make(scored(("a", "low", 1)), told(), one), one) == {}
-    beyond = plan.beyond_limits(plan.make(scored(("a", "low", 1), ("b", "low", 1)), told(), one), one)
+    assert (
+        plan.beyond_limits(plan.make(scored(("a", "low", 1)), told(), one), one) == {}
+    )
+    beyond = plan.beyond_limits(
+        plan.make(scored(("a", "low", 1), ("b", "low", 1)), told(), one), one
+    )
     assert beyond == {"max_users": "2 users would be written, more than max_users (1)"}
 
 
 def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
-    """Never more objects or bytes than the study says, and every body is what was reckoned or less."""
+    """Never more objects or bytes than the study says, and every body is what was
+    reckoned or less.
+    """
     braze = Braze(max_body_bytes=10_000, batch_size=75)
-    made = plan.make(scored(*[(f'user"\n{i}' + "x" * (i % 300), "high", 80) for i in range(400)]), told(), braze)
+    made = plan.make(
+        scored(*[(f'user"\n{i}' + "x" * (i % 300), "high", 80) for i in range(400)]),
+        told(),
+        braze,
+    )
     items = payload.items(made.changes, "external_id", False)
-    ranges = payload.batches(items.str.len_bytes().to_list(), braze.batch_size, braze.max_body_bytes)
+    ranges = payload.batches(
+        items.str.len_bytes().to_list(), braze.batch_size, braze.max_body_bytes
+    )
     assert [r[0] for r in ranges] == [0, *[r[1] + 1 for r in ranges[:-1]]]
     assert ranges[-1][1] == 399
     for first, last in ranges:
@@ -286,23 +414,38 @@ def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
 
 
 @given(st.text(min_size=1), st.text(max_size=5), st.booleans())
-def test_an_object_is_json_whatever_the_identifier(who: str, label: str, create: bool) -> None:
-    """Quotes, control characters, any script: read back it is the same, and its attributes are as planned."""
+def test_an_object_is_json_whatever_the_identifier(
+    who: str, label: str, create: bool
+) -> None:
+    """Quotes, control characters, any script: read back it is the same, and its
+    attributes are as planned.
+    """
     who, label = (text.encode("utf-8", "ignore").decode() for text in (who, label))
     writes = pl.DataFrame({"identifier": [who], "attributes": ['{"a":"x","b":null}']})
     kind = f"user_alias:{label}" if label else "external_id"
-    (item,) = json.loads(payload.body(payload.items(writes, kind, create)))["attributes"]
-    named = {"user_alias": {"alias_name": who, "alias_label": label}} if label else {"external_id": who}
+    (item,) = json.loads(payload.body(payload.items(writes, kind, create)))[
+        "attributes"
+    ]
+    named = (
+        {"user_alias": {"alias_name": who, "alias_label": label}}
+        if label
+        else {"external_id": who}
+    )
     assert item == named | {"_update_existing_only": not create, "a": "x", "b": None}
     assert next(iter(item)) in {"user_alias", "external_id"}
 
 
 def test_a_run_taken_back_writes_what_was_there_before() -> None:
-    """Old values of what the run wrote, null where there was nothing, and nothing of what it left alone."""
+    """Old values of what the run wrote, null where there was nothing, and nothing of
+    what it left alone.
+    """
     made = plan.make(scored(("a", "low", 80), ("b", "low", 5)), told(a=HIGH), BRAZE)
     after = told(**writes(made, "after"))
     back = plan.restored(made.changes, after, BRAZE)
-    assert writes(back) == {"a": {"churn_segment": "high"}, "b": {"churn_segment": None, "churn_score": None}}
+    assert writes(back) == {
+        "a": {"churn_segment": "high"},
+        "b": {"churn_segment": None, "churn_score": None},
+    }
     assert writes(back, "after")["a"] == HIGH
     assert writes(back, "before") == writes(made, "after")
     assert plan.transitions(back).rows() == [("low", "high", 1), ("low", "removed", 1)]
@@ -310,7 +453,13 @@ def test_a_run_taken_back_writes_what_was_there_before() -> None:
 
 def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
     """Its attributes on top of what the user holds; the reason is ignored."""
-    rows = pl.DataFrame({"identifier": ["a"], "attributes": ['{"churn_segment": "low"}'], "reason": ["too large"]})
+    rows = pl.DataFrame(
+        {
+            "identifier": ["a"],
+            "attributes": ['{"churn_segment": "low"}'],
+            "reason": ["too large"],
+        }
+    )
     made = plan.read_file(rows, told(a=HIGH), BRAZE, ["high", "low"])
     assert writes(made) == {"a": {"churn_segment": "low"}}
     assert writes(made, "after") == {"a": {"churn_segment": "low", "churn_score": 80}}
@@ -320,17 +469,33 @@ def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
 @pytest.mark.parametrize(
     ("identifiers", "texts", "sentence"),
     [
-        (["a"], ["high"], "row 2: attributes must be a JSON object of churn_segment, churn_score"),
+        (
+            ["a"],
+            ["high"],
+            "row 2: attributes must be a JSON object of churn_segment, churn_score",
+        ),
         (["a"], ["{}"], "row 2: attributes must be"),
         (["a"], ['["x"]'], "row 2: attributes must be"),
         (["a"], [None], "row 2: attributes must be"),
         (["a"], ['{"email":"x@y.z"}'], "row 2: attributes must be"),
-        (["a"], ['{"churn_score":true}'], "row 2: the study writes no such value of churn_score"),
+        (
+            ["a"],
+            ['{"churn_score":true}'],
+            "row 2: the study writes no such value of churn_score",
+        ),
         (["a"], ['{"churn_score":0.5}'], "row 2: the study writes no such value"),
         (["a"], ['{"churn_segment":{"x":1}}'], "row 2: the study writes no such value"),
-        (["a"], ['{"churn_score":"90"}'], "row 2: the study writes no such value of churn_score"),
+        (
+            ["a"],
+            ['{"churn_score":"90"}'],
+            "row 2: the study writes no such value of churn_score",
+        ),
         (["a"], ['{"churn_score":101}'], "row 2: the study writes no such value"),
-        (["a"], ['{"churn_segment":"2024-01-01"}'], "row 2: the study writes no such value of churn_segment"),
+        (
+            ["a"],
+            ['{"churn_segment":"2024-01-01"}'],
+            "row 2: the study writes no such value of churn_segment",
+        ),
         (["a"], ['{"churn_segment":55}'], "row 2: the study writes no such value"),
         (["a", None], ['{"churn_score":1}'] * 2, "row 3: no identifier"),
         (["a", "a"], ['{"churn_score":1}'] * 2, "row 3: an identifier comes twice"),
@@ -339,7 +504,9 @@ def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
 def test_a_file_that_could_do_harm_is_refused(
     identifiers: list[str | None], texts: list[str | None], sentence: str
 ) -> None:
-    """Other attributes, other types, nobody, twice the same: the row and the fault are named, no value is."""
+    """Other attributes, other types, nobody, twice the same: the row and the fault are
+    named, no value is.
+    """
     rows = pl.DataFrame({"identifier": identifiers, "attributes": texts})
     with pytest.raises(TerminalBrazeError, match=sentence):
         plan.read_file(rows, told(), BRAZE, ["high", "low"])
@@ -347,7 +514,9 @@ def test_a_file_that_could_do_harm_is_refused(
 
 def test_a_file_without_its_columns_is_refused() -> None:
     """Both are named."""
-    with pytest.raises(TerminalBrazeError, match="lacks the column attributes and identifier"):
+    with pytest.raises(
+        TerminalBrazeError, match="lacks the column attributes and identifier"
+    ):
         plan.read_file(pl.DataFrame({"x": ["a"]}), told(), BRAZE, [])
 
 
@@ -362,7 +531,9 @@ def test_a_file_without_its_columns_is_refused() -> None:
         (Braze(lapsed_value=""), "can't be a value"),
     ],
 )
-def test_names_and_values_that_would_do_harm_are_refused(braze: Braze, sentence: str) -> None:
+def test_names_and_values_that_would_do_harm_are_refused(
+    braze: Braze, sentence: str
+) -> None:
     """Before anything is compared."""
     with pytest.raises(TerminalBrazeError, match=sentence):
         plan.names(braze)
@@ -370,7 +541,9 @@ def test_names_and_values_that_would_do_harm_are_refused(braze: Braze, sentence:
 
 @pytest.mark.parametrize("value", [None, "lapsed"])
 def test_whoever_holds_nothing_does_not_lapse(value: str | None) -> None:
-    """Removed before, or told nothing but null: a lapsed value that the study got since isn't for them."""
+    """Removed before, or told nothing but null: a lapsed value that the study got since
+    isn't for them.
+    """
     before = told(removed={"churn_segment": None, "churn_score": None}, nothing={})
     made = plan.make(scored(("x", "low", 1)), before, Braze(lapsed_value=value))
     assert made.changes["identifier"].to_list() == ["x"]
@@ -380,33 +553,55 @@ def test_no_change_at_all_may_be_the_limit() -> None:
     """max_change_rate 0 allows no run that moves more than fifty."""
     before = told(**{f"u{i}": HIGH for i in range(60)})
     none = BRAZE.model_copy(update={"max_change_rate": 0.0})
-    flips = {n: scored(*[(f"u{i}", "low" if i < n else "high", 80) for i in range(60)]) for n in (50, 51)}
+    flips = {
+        n: scored(*[(f"u{i}", "low" if i < n else "high", 80) for i in range(60)])
+        for n in (50, 51)
+    }
     assert plan.beyond_limits(plan.make(flips[50], before, none), none) == {}
     assert "change_rate" in plan.beyond_limits(plan.make(flips[51], before, none), none)
 
 
 def test_taking_back_leaves_out_the_gone_and_what_is_already_so() -> None:
-    """The opted-out get nothing back; whoever holds the old value again isn't written; the unsure get everything."""
+    """The opted-out get nothing back; whoever holds the old value again isn't written;
+    the unsure get everything.
+    """
     made = plan.make(
-        scored(("a", "low", 80), ("b", "low", 80), ("c", "low", 80), ("out", "low", 80)),
+        scored(
+            ("a", "low", 80), ("b", "low", 80), ("c", "low", 80), ("out", "low", 80)
+        ),
         told(a=HIGH, b=HIGH, c=HIGH, out=HIGH),
         BRAZE,
     )
     now = pl.concat(
-        [told(a=HIGH, out={**HIGH, "churn_segment": "low"}), told(True, b={**HIGH, "churn_segment": "low"})]
+        [
+            told(a=HIGH, out={**HIGH, "churn_segment": "low"}),
+            told(True, b={**HIGH, "churn_segment": "low"}),
+        ]
     )
     back = plan.restored(made.changes, now, BRAZE, gone=["out"])
     assert writes(back) == {"b": HIGH, "c": {"churn_segment": "high"}}
 
 
 def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
-    """Refused once: at the end; five times: held back until the write changes; another write is as good as new."""
-    made = plan.make(scored(("a", "low", 1), ("b", "low", 1), ("c", "low", 1), ("d", "low", 1)), told(), BRAZE)
+    """Refused once: at the end; five times: held back until the write changes; another
+    write is as good as new.
+    """
+    made = plan.make(
+        scored(("a", "low", 1), ("b", "low", 1), ("c", "low", 1), ("d", "low", 1)),
+        told(),
+        BRAZE,
+    )
     text = '{"churn_segment":"low","churn_score":1}'
     rows = [("a", text, 1), ("b", text, 5), ("c", '{"churn_score":2}', 9)]
-    refusals = pl.DataFrame(rows, schema=["identifier", "attributes", "n"], orient="row")
+    refusals = pl.DataFrame(
+        rows, schema=["identifier", "attributes", "n"], orient="row"
+    )
     kept, n_trusted = plan.without_refused(made, refusals)
-    assert (kept.changes["identifier"].to_list()[-1], kept.held_back.to_list(), n_trusted) == ("a", ["b"], 2)
+    assert (
+        kept.changes["identifier"].to_list()[-1],
+        kept.held_back.to_list(),
+        n_trusted,
+    ) == ("a", ["b"], 2)
     assert sorted(kept.changes["identifier"]) == ["a", "c", "d"]
     assert kept.changes.columns == made.changes.columns
 
@@ -414,7 +609,10 @@ def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
 def test_a_nul_in_an_identifier_keeps_nobody_else_from_being_told() -> None:
     """No database takes it, so it is left out."""
     made = plan.make(scored(("a\x00", "low", 1), ("b", "low", 1)), told(), BRAZE)
-    assert (made.changes["identifier"].to_list(), made.undeliverable.to_list()) == (["b"], ["a\x00"])
+    assert (made.changes["identifier"].to_list(), made.undeliverable.to_list()) == (
+        ["b"],
+        ["a\x00"],
+    )
 
 
 def because(reason: str | None, *rows: tuple[str, str, int]) -> pl.DataFrame:
@@ -423,8 +621,16 @@ def because(reason: str | None, *rows: tuple[str, str, int]) -> pl.DataFrame:
 
 
 def test_a_reason_goes_along_with_a_segment_or_score_and_never_by_itself() -> None:
-    """New, with a new segment, with a score a step away: the reason too; a reason alone, known or not: no write."""
-    rows = [("new", "high", 80), ("flip", "low", 80), ("step", "high", 90), ("alone", "high", 80), ("none", "high", 80)]
+    """New, with a new segment, with a score a step away: the reason too; a reason
+    alone, known or not: no write.
+    """
+    rows = [
+        ("new", "high", 80),
+        ("flip", "low", 80),
+        ("step", "high", 90),
+        ("alone", "high", 80),
+        ("none", "high", 80),
+    ]
     before = told(flip=SILENT, step=SILENT, alone=SILENT, none=HIGH)
     made = plan.make(because("risky_trend", *rows), before, REASONED)
     trend = {"churn_reason": "risky_trend"}
@@ -434,12 +640,18 @@ def test_a_reason_goes_along_with_a_segment_or_score_and_never_by_itself() -> No
         "step": {"churn_score": 90} | trend,
     }
     assert writes(made, "after")["flip"] == {**HIGH, "churn_segment": "low"} | trend
-    assert dict(made.changes.select("identifier", "n_points").iter_rows()) == {"new": 3, "flip": 2, "step": 2}
+    assert dict(made.changes.select("identifier", "n_points").iter_rows()) == {
+        "new": 3,
+        "flip": 2,
+        "step": 2,
+    }
     assert dict(made.changes.select("identifier", "moved").iter_rows())["step"] is False
 
 
 def test_a_reason_that_stays_or_is_none_costs_nothing() -> None:
-    """With a new segment the same reason isn't written again; that there is none any more is, as null."""
+    """With a new segment the same reason isn't written again; that there is none any
+    more is, as null.
+    """
     rows = [("a", "low", 80)]
     same = plan.make(because("risky_silence", *rows), told(a=SILENT), REASONED)
     assert writes(same) == {"a": {"churn_segment": "low"}}
@@ -449,25 +661,53 @@ def test_a_reason_that_stays_or_is_none_costs_nothing() -> None:
 
 @pytest.mark.parametrize("value", [None, "lapsed"])
 def test_whoever_leaves_loses_the_reason(value: str | None) -> None:
-    """Lapsed with or without a value, or opted out: null; without the key in the study as well."""
+    """Lapsed with or without a value, or opted out: null; without the key in the study
+    as well.
+    """
     braze = REASONED.model_copy(update={"lapsed_value": value})
-    made = plan.make(because("risky_trend", ("out", "high", 80)), told(quiet=SILENT, out=SILENT), braze, gone=["out"])
-    assert {attributes["churn_reason"] for attributes in writes(made).values()} == {None}
+    made = plan.make(
+        because("risky_trend", ("out", "high", 80)),
+        told(quiet=SILENT, out=SILENT),
+        braze,
+        gone=["out"],
+    )
+    assert {attributes["churn_reason"] for attributes in writes(made).values()} == {
+        None
+    }
     assert set(writes(made)) == {"quiet", "out"}
-    dropped = plan.make(scored(("a", "high", 80)), told(a=SILENT), BRAZE, told_names=["churn_reason"])
+    dropped = plan.make(
+        scored(("a", "high", 80)), told(a=SILENT), BRAZE, told_names=["churn_reason"]
+    )
     assert writes(dropped) == {"a": {"churn_reason": None}}
 
 
-def test_scores_without_reasons_are_delivered_and_the_unsure_are_told_theirs_again() -> None:
-    """A table from before there were any writes none; whoever may not have been reached gets all, the reason too."""
+def test_scores_without_reasons_are_delivered_and_the_unsure_are_told_theirs_again() -> (
+    None
+):
+    """A table from before there were any writes none; whoever may not have been reached
+    gets all, the reason too.
+    """
     assert writes(plan.make(scored(("a", "high", 80)), told(), REASONED)) == {"a": HIGH}
-    made = plan.make(because("risky_silence", ("a", "high", 80)), told(unsure=True, a=SILENT), REASONED)
+    made = plan.make(
+        because("risky_silence", ("a", "high", 80)),
+        told(unsure=True, a=SILENT),
+        REASONED,
+    )
     assert writes(made) == {"a": SILENT}
 
 
 def test_a_mended_file_may_hold_reasons_and_nothing_like_them() -> None:
     """A reason as the study writes it passes; other text doesn't."""
-    rows = pl.DataFrame({"identifier": ["a"], "attributes": ['{"churn_reason":"safe_rhythm"}']})
-    assert writes(plan.read_file(rows, told(), REASONED, ["high"])) == {"a": {"churn_reason": "safe_rhythm"}}
+    rows = pl.DataFrame(
+        {"identifier": ["a"], "attributes": ['{"churn_reason":"safe_rhythm"}']}
+    )
+    assert writes(plan.read_file(rows, told(), REASONED, ["high"])) == {
+        "a": {"churn_reason": "safe_rhythm"}
+    }
     with pytest.raises(TerminalBrazeError, match="no such value of churn_reason"):
-        plan.read_file(rows.with_columns(attributes=pl.lit('{"churn_reason":"rhythm"}')), told(), REASONED, ["high"])
+        plan.read_file(
+            rows.with_columns(attributes=pl.lit('{"churn_reason":"rhythm"}')),
+            told(),
+            REASONED,
+            ["high"],
+        )

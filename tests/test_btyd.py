@@ -1,4 +1,6 @@
-"""The parametric forecast: an honest scikit-learn transformer, its parameters found again, its formula simulated."""
+"""The parametric forecast: an honest scikit-learn transformer, its parameters found
+again, its formula simulated.
+"""
 
 from typing import Any
 
@@ -13,16 +15,24 @@ TRUE = np.array([0.9, 3.0, 0.7, 4.0])  # r, alpha, a, b
 
 
 @parametrize_with_checks([BuyTillYouDie(), BuyTillYouDie(columns=(0, 0, 0))])
-def test_the_forecast_is_a_transformer_as_scikit_learn_wants_them(estimator: Any, check: Any) -> None:
+def test_the_forecast_is_a_transformer_as_scikit_learn_wants_them(
+    estimator: Any, check: Any
+) -> None:
     """Every check of scikit-learn's own passes, without columns and with some."""
     check(estimator)
 
 
 def watched(n: int, seed: int = 0) -> np.ndarray:
-    """Simulated users: active days, days since the last one, age of the first one, and something else."""
+    """Simulated users: active days, days since the last one, age of the first one, and
+    something else.
+    """
     rng = np.random.default_rng(seed)
     r, alpha, a, b = TRUE
-    rate, leaves, length = rng.gamma(r, 1 / alpha, n), rng.beta(a, b, n), rng.uniform(20, 150, n)
+    rate, leaves, length = (
+        rng.gamma(r, 1 / alpha, n),
+        rng.beta(a, b, n),
+        rng.uniform(20, 150, n),
+    )
     x, last, now, there = np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n, bool)
     while there.any():
         now += rng.exponential(1 / rate)
@@ -33,43 +43,72 @@ def watched(n: int, seed: int = 0) -> np.ndarray:
 
 
 def test_parameters_of_a_simulated_log_are_found_again() -> None:
-    """From 10,000 users: rate of the living and share that leave after a day within a tenth, each parameter a third."""
-    found = np.exp(BuyTillYouDie(columns=(1, 2, 3)).fit(watched(10_000)).log_parameters_)
+    """From 10,000 users: rate of the living and share that leave after a day within a
+    tenth, each parameter a third.
+    """
+    found = np.exp(
+        BuyTillYouDie(columns=(1, 2, 3)).fit(watched(10_000)).log_parameters_
+    )
     assert found == pytest.approx(TRUE, rel=0.33)
     assert found[0] / found[1] == pytest.approx(0.9 / 3.0, rel=0.1)
     assert found[2] / (found[2] + found[3]) == pytest.approx(0.7 / 4.7, rel=0.1)
 
 
 def test_at_most_so_many_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 1,500 users with room for 1,000 every other is taken: the rest may hold nonsense."""
+    """Of 1,500 users with room for 1,000 every other is taken: the rest may hold
+    nonsense.
+    """
     monkeypatch.setattr(btyd, "MAX_ROWS", 1000)
     rows = watched(1500)
     other = rows.copy()
     other[1::2] = 999
-    found, again = (BuyTillYouDie(columns=(1, 2, 3)).fit(values).log_parameters_ for values in (rows, other))
+    found, again = (
+        BuyTillYouDie(columns=(1, 2, 3)).fit(values).log_parameters_
+        for values in (rows, other)
+    )
     assert np.array_equal(found, again)
 
 
-@pytest.mark.parametrize(("x", "t_x", "t"), [(0, 0, 30), (1, 4, 30), (6, 25, 60), (12, 20, 60)])
-def test_silence_is_what_simulated_users_with_that_past_do(x: int, t_x: float, t: float) -> None:
-    """Of a million drawn rates and dropouts, each weighed by how likely it makes the past: the share that is silent."""
+@pytest.mark.parametrize(
+    ("x", "t_x", "t"), [(0, 0, 30), (1, 4, 30), (6, 25, 60), (12, 20, 60)]
+)
+def test_silence_is_what_simulated_users_with_that_past_do(
+    x: int, t_x: float, t: float
+) -> None:
+    """Of a million drawn rates and dropouts, each weighed by how likely it makes the
+    past: the share that is silent.
+    """
     rng = np.random.default_rng(1)
     r, alpha, a, b = TRUE
     rate, leaves = rng.gamma(r, 1 / alpha, 1_000_000), rng.beta(a, b, 1_000_000)
     here = rate**x * (1 - leaves) ** x * np.exp(-rate * t)
-    gone = rate**x * leaves * (1 - leaves) ** (x - 1) * np.exp(-rate * t_x) if x else np.zeros(1)
-    expected = (gone.sum() + (here * np.exp(-rate * 14)).sum()) / (gone.sum() + here.sum())
+    gone = (
+        rate**x * leaves * (1 - leaves) ** (x - 1) * np.exp(-rate * t_x)
+        if x
+        else np.zeros(1)
+    )
+    expected = (gone.sum() + (here * np.exp(-rate * 14)).sum()) / (
+        gone.sum() + here.sum()
+    )
     got = btyd.silence(TRUE, np.array([x]), np.array([t_x]), np.array([t]), 14)
     assert got == pytest.approx([expected], rel=0.02)
 
 
 def test_the_forecast_is_one_more_column_in_log_odds() -> None:
-    """Rows come back as they were, with the log-odds of silence behind them; the same for rows never fitted to."""
+    """Rows come back as they were, with the log-odds of silence behind them; the same
+    for rows never fitted to.
+    """
     rows, new = watched(500), watched(7, seed=5)
     fitted = BuyTillYouDie(horizon_days=14, columns=(1, 2, 3)).fit(rows)
     got = fitted.transform(new)
     assert np.array_equal(got[:, :4], new)
-    p = btyd.silence(np.exp(fitted.log_parameters_), new[:, 1] - 1, new[:, 3] - new[:, 2], new[:, 3], 14)
+    p = btyd.silence(
+        np.exp(fitted.log_parameters_),
+        new[:, 1] - 1,
+        new[:, 3] - new[:, 2],
+        new[:, 3],
+        14,
+    )
     assert got[:, 4] == pytest.approx(np.log(p / (1 - p)))
 
 

@@ -1,4 +1,6 @@
-"""The inner loop: what it learns from, weights, rounds, the correction, and how many rows are enough."""
+"""The inner loop: what it learns from, weights, rounds, the correction, and how many
+rows are enough.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,13 +23,18 @@ from .conftest import DAY0
 
 PLAN = Plan(28)
 WINDOWS = {"observation_days": 28, "eligible_days": 14, "horizon_days": 14}
-STUDY = parse({"extracts": [{"source": "table", "path": "x"}], "windows": WINDOWS}, Path())
+STUDY = parse(
+    {"extracts": [{"source": "table", "path": "x"}], "windows": WINDOWS}, Path()
+)
 CUTOFFS = [DAY0 + timedelta(weeks=w) for w in range(6)]
-OPEN = CUTOFFS[-1] + timedelta(weeks=1)  # of whose horizon the first seven days are over when the newest one's is
+OPEN = CUTOFFS[-1] + timedelta(
+    weeks=1
+)  # of whose horizon the first seven days are over when the newest one's is
 
 
 def rows(n_users: int = 300, later: float = 0.0, seed: int = 0) -> pl.DataFrame:
-    """A labelled snapshot at six cutoffs and an open one, at which the log-odds of churn are higher by ``later``.
+    """A labelled snapshot at six cutoffs and an open one, at which the log-odds of
+    churn are higher by ``later``.
 
     Only the silence, the active days and their first tell who churns; all else is 0.
     """
@@ -35,12 +42,20 @@ def rows(n_users: int = 300, later: float = 0.0, seed: int = 0) -> pl.DataFrame:
     n = n_users * 7
     cutoff = [c for c in (*CUTOFFS, OPEN) for _ in range(n_users)]
     recency, active = rng.integers(1, 15, n), rng.integers(1, 12, n)
-    odds = 0.4 * (recency - 7) - 0.2 * (active - 6) + later * (np.arange(n) >= n_users * 6)
+    odds = (
+        0.4 * (recency - 7) - 0.2 * (active - 6) + later * (np.arange(n) >= n_users * 6)
+    )
     back = np.where(rng.random(n) < expit(odds), None, rng.integers(0, 14, n))
-    known = {"recency_days": recency, "active_days_28d": active, "first_active_days": recency + active}
+    known = {
+        "recency_days": recency,
+        "active_days_28d": active,
+        "first_active_days": recency + active,
+    }
     table = pl.DataFrame(
         {"user_id": [f"u{i}" for i in range(n_users)] * 7, "cutoff": cutoff, **known},
-    ).with_columns([pl.lit(0.0).alias(name) for name in catalogue(PLAN) if name not in known])
+    ).with_columns(
+        [pl.lit(0.0).alias(name) for name in catalogue(PLAN) if name not in known]
+    )
     away = pl.Series("return_days", back.tolist(), pl.Int32)
     labelled = table.with_columns(away, away.is_null().alias("churned"))
     is_open, seen = pl.col("cutoff") == OPEN, pl.col("return_days") < 7
@@ -57,7 +72,8 @@ def chosen() -> Choice:
 
 
 def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one() -> None:
-    """In every fold the learned cutoffs' horizons end by the judged cutoff; few folds, the newest among them.
+    """In every fold the learned cutoffs' horizons end by the judged cutoff; few folds,
+    the newest among them.
 
     The early rows are those of the cutoff half of whose horizon is over on that day.
     """
@@ -66,15 +82,25 @@ def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one() -> N
     assert len(folds) == choice.MAX_FOLDS
     assert folds[-1][1] == many[-1]
     for learned, judge in folds:
-        assert learned == [c for c in many if labels.horizon(c, STUDY.windows)[1] <= judge]
+        assert learned == [
+            c for c in many if labels.horizon(c, STUDY.windows)[1] <= judge
+        ]
     for fold in choice._folds(rows(20), STUDY):
         assert fold.early is not None
-        assert fold.early["cutoff"].unique().to_list() == [fold.cutoff - timedelta(days=7)]
-        assert fold.newest["cutoff"].unique().to_list() == [fold.cutoff - timedelta(days=14)]
+        assert fold.early["cutoff"].unique().to_list() == [
+            fold.cutoff - timedelta(days=7)
+        ]
+        assert fold.newest["cutoff"].unique().to_list() == [
+            fold.cutoff - timedelta(days=14)
+        ]
 
 
-def test_without_a_mature_cutoff_before_another_there_is_no_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cutoffs a week apart, a horizon of two: the usual weights, uncorrected, and nothing is claimed."""
+def test_without_a_mature_cutoff_before_another_there_is_no_fold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two cutoffs a week apart, a horizon of two: the usual weights, uncorrected, and
+    nothing is claimed.
+    """
     assert choice.judged_cutoffs(CUTOFFS[:2], STUDY) == []
     monkeypatch.delattr(choice, "_predict")
     found = choice.choose(rows().filter(pl.col("cutoff") <= CUTOFFS[1]), PLAN, STUDY)
@@ -88,18 +114,29 @@ def test_without_a_mature_cutoff_before_another_there_is_no_fold(monkeypatch: py
 
 
 def test_what_is_chosen_is_among_what_was_tried(chosen: Choice) -> None:
-    """Weights of known members that sum to 1, rounds that so few rows allow, a table of all members and the blend."""
+    """Weights of known members that sum to 1, rounds that so few rows allow, a table of
+    all members and the blend.
+    """
     assert set(chosen.recipe.weights) <= set(candidates.MEMBERS)
     assert sum(chosen.recipe.weights.values()) == pytest.approx(1, abs=0.002)
-    assert chosen.recipe.rounds in [n for n in candidates.ROUNDS if n <= candidates.most_rounds(is_large=False)]
+    assert chosen.recipe.rounds in [
+        n for n in candidates.ROUNDS if n <= candidates.most_rounds(is_large=False)
+    ]
     assert chosen.folds.select("candidate", "cutoff").is_unique().all()
     assert set(chosen.folds["candidate"]) == {*candidates.MEMBERS, "blend"}
     judges = [str(judge) for _, judge in choice.judged_cutoffs(CUTOFFS, STUDY)]
-    assert evaluate.choice_table(chosen).columns == ["candidate", *judges, "all", "weight"]
+    assert evaluate.choice_table(chosen).columns == [
+        "candidate",
+        *judges,
+        "all",
+        "weight",
+    ]
 
 
 def test_the_blend_is_better_than_the_silence_alone(chosen: Choice) -> None:
-    """Where two features tell, a log loss below that of the recency rule, over all folds."""
+    """Where two features tell, a log loss below that of the recency rule, over all
+    folds.
+    """
     loss = evaluate.choice_metrics(chosen)
     assert loss["log_loss blend"] < loss["log_loss recency"] - 0.01
 
@@ -109,12 +146,16 @@ EQUAL = dict.fromkeys(("logistic", "boosting", "network"), 1 / 3)
 
 def judged(**members: np.ndarray) -> list[Any]:
     """One fold's predictions at the judged cutoff, 0.5 of all other members."""
-    other = dict.fromkeys(candidates.MEMBERS, np.full(len(next(iter(members.values()))), 0.5))
+    other = dict.fromkeys(
+        candidates.MEMBERS, np.full(len(next(iter(members.values()))), 0.5)
+    )
     return [{name: [p, None, None] for name, p in (other | members).items()}]
 
 
 def test_few_rows_hardly_move_the_usual_weights() -> None:
-    """Of two members one says what comes: after 30,000 rows it has all the weight, after 60 little more than usual."""
+    """Of two members one says what comes: after 30,000 rows it has all the weight,
+    after 60 little more than usual.
+    """
     rng = np.random.default_rng(1)
     usual = {"logistic": 0.5, "network": 0.5}
     found = {}
@@ -128,14 +169,18 @@ def test_few_rows_hardly_move_the_usual_weights() -> None:
 
 
 def test_an_odd_period_has_one_vote_however_large_it_is() -> None:
-    """Two periods where one member is right, a third ten times as large where another is: two thirds and one third."""
+    """Two periods where one member is right, a third ten times as large where another
+    is: two thirds and one third.
+    """
     rng = np.random.default_rng(2)
     folds: list[Any] = []
     members = []
     for right, n in (("boosting", 3000), ("boosting", 3000), ("recency", 30_000)):
         p = rng.uniform(0.05, 0.95, n)
         folds.append(SimpleNamespace(y=(rng.random(n) < p).astype(int)))
-        members += judged(boosting=1 - p) if right == "recency" else judged(recency=1 - p)
+        members += (
+            judged(boosting=1 - p) if right == "recency" else judged(recency=1 - p)
+        )
         members[-1][right][0] = p
     weights = choice._weights(folds, members, EQUAL)
     assert weights["boosting"] == pytest.approx(2 / 3, abs=0.05)
@@ -143,7 +188,9 @@ def test_an_odd_period_has_one_vote_however_large_it_is() -> None:
 
 
 def test_a_useless_member_gets_no_weight() -> None:
-    """Who says the opposite of what comes isn't heard, who says what comes most of all; two alike are heard alike."""
+    """Who says the opposite of what comes isn't heard, who says what comes most of all;
+    two alike are heard alike.
+    """
     rng = np.random.default_rng(0)
     p = rng.uniform(0.05, 0.95, 3000)
     fold: Any = SimpleNamespace(y=(rng.random(3000) < p).astype(int))
@@ -156,7 +203,9 @@ def test_a_useless_member_gets_no_weight() -> None:
 
 
 def test_members_are_compared_with_the_level_taken_out() -> None:
-    """A member whose level is off by a whole log-odd weighs as much as the same one at the right level."""
+    """A member whose level is off by a whole log-odd weighs as much as the same one at
+    the right level.
+    """
     rng = np.random.default_rng(0)
     p = rng.uniform(0.05, 0.95, 3000)
     off = expit(np.log(p / (1 - p)) + 1)
@@ -172,29 +221,44 @@ def test_rows_without_outcome_tell_of_the_level_only(chosen: Choice) -> None:
     again = choice.choose(without, PLAN, STUDY)
     assert again.recipe == chosen.recipe
     assert again.folds.equals(chosen.folds)
-    (one, _), (other, _) = (evaluate.learn(table, PLAN, STUDY) for table in (there, without))
+    (one, _), (other, _) = (
+        evaluate.learn(table, PLAN, STUDY) for table in (there, without)
+    )
     assert np.array_equal(model.raw(one, there), model.raw(other, there))
     assert one.n_rows == other.n_rows == without.height
 
 
 def test_the_early_correction_needs_rows_whose_horizon_is_open() -> None:
-    """With more people still away after the first days than usual the level rises; without such rows it stays."""
+    """With more people still away after the first days than usual the level rises;
+    without such rows it stays.
+    """
     there = rows(later=2.0)
-    fitted = model.fit(there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0}))
+    fitted = model.fit(
+        there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0})
+    )
     early = Choice(fitted.recipe, "early")
     found = choice.correct(fitted, there, early, STUDY)
     assert found.kind == "early"
     assert found.intercept > 0.3
     assert abs(choice.correct(fitted, rows(later=0.0), early, STUDY).intercept) < 0.15
-    assert choice.correct(fitted, there.drop_nulls("churned"), early, STUDY) == drift.Correction()
+    assert (
+        choice.correct(fitted, there.drop_nulls("churned"), early, STUDY)
+        == drift.Correction()
+    )
 
 
 @pytest.mark.parametrize("kind", ["none", "level", "platt", "isotonic"])
-def test_every_correction_can_be_made_when_all_is_fitted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shapes from forecasts of the folds, each by a model of what was known then; probabilities stay in (0, 1)."""
+def test_every_correction_can_be_made_when_all_is_fitted(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shapes from forecasts of the folds, each by a model of what was known then;
+    probabilities stay in (0, 1).
+    """
     monkeypatch.setattr(drift, "MANY", 100)
     there = rows()
-    fitted = model.fit(there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0}))
+    fitted = model.fit(
+        there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0})
+    )
     found = choice.correct(fitted, there, Choice(fitted.recipe, kind), STUDY)
     assert found.kind == kind
     p = model.predict(replace(fitted, correction=found), there)
@@ -202,9 +266,13 @@ def test_every_correction_can_be_made_when_all_is_fitted(kind: str, monkeypatch:
 
 
 def test_a_sample_is_of_whole_users_nested_and_never_too_large() -> None:
-    """Of users with one to seven rows: at most the rows asked for, all of a user's or none, smaller in larger."""
+    """Of users with one to seven rows: at most the rows asked for, all of a user's or
+    none, smaller in larger.
+    """
     number = pl.col("user_id").str.slice(1).cast(pl.Int32)
-    uneven = rows(100).filter((pl.col("cutoff") - DAY0).dt.total_days() // 7 <= number % 7)
+    uneven = rows(100).filter(
+        (pl.col("cutoff") - DAY0).dt.total_days() // 7 <= number % 7
+    )
     sizes = {n: choice.sample(uneven, n) for n in (10, 50, 51, 200)}
     whole = uneven.group_by("user_id").len().sort("user_id")
     for n, sampled in sizes.items():
@@ -215,13 +283,25 @@ def test_a_sample_is_of_whole_users_nested_and_never_too_large() -> None:
             .sort("user_id")
             .equals(whole.filter(pl.col("user_id").is_in(sampled["user_id"].implode())))
         )
-    assert set(sizes[10]["user_id"]) < set(sizes[50]["user_id"]) < set(sizes[200]["user_id"])
+    assert (
+        set(sizes[10]["user_id"])
+        < set(sizes[50]["user_id"])
+        < set(sizes[200]["user_id"])
+    )
     assert choice.sample(uneven, uneven.height).equals(uneven)
 
 
-def test_a_training_learns_from_at_most_max_training_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 1,800 rows with outcome and 300 without, 1,000 are taken: the choice and the fit see no others."""
-    few = STUDY.model_copy(update={"backtest": STUDY.backtest.model_copy(update={"max_training_rows": 1000})})
+def test_a_training_learns_from_at_most_max_training_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 1,800 rows with outcome and 300 without, 1,000 are taken: the choice and the
+    fit see no others.
+    """
+    few = STUDY.model_copy(
+        update={
+            "backtest": STUDY.backtest.model_copy(update={"max_training_rows": 1000})
+        }
+    )
     seen: list[int] = []
 
     def look(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:

@@ -21,7 +21,13 @@ TABLE = '[[extracts]]\nsource = "table"\npath = "events.csv"\n'
 def churn(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     """Run the command line as a process; exit code and all it printed."""
     command = [sys.executable, "-m", "churn.cli", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment})
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -39,9 +45,21 @@ def refused(folder: Path, *arguments: str) -> str:
         ({}, ["ingest", "--study", "none.toml"], "there is no study file"),
         ({"churn.toml": TABLE}, ["ingest"], "no file at"),
         ({"churn.toml": TABLE, "events.csv": ""}, ["ingest"], "is empty (0 bytes)"),
-        ({"churn.toml": TABLE, "events.csv": "user_id,event\na,b\n"}, ["ingest"], "lacks column(s) time"),
-        ({"churn.toml": TABLE + "timezoen = 'UTC'\n"}, ["ingest"], "did you mean timezone?"),
-        ({"churn.toml": TABLE}, ["run", "score", "-p", "cutof=2026-01-01"], "did you mean cutoff?"),
+        (
+            {"churn.toml": TABLE, "events.csv": "user_id,event\na,b\n"},
+            ["ingest"],
+            "lacks column(s) time",
+        ),
+        (
+            {"churn.toml": TABLE + "timezoen = 'UTC'\n"},
+            ["ingest"],
+            "did you mean timezone?",
+        ),
+        (
+            {"churn.toml": TABLE},
+            ["run", "score", "-p", "cutof=2026-01-01"],
+            "did you mean cutoff?",
+        ),
         ({"churn.toml": TABLE}, ["run", "scoer"], "there is no notebook"),
         ({"churn.toml": TABLE}, ["report", "none.ipynb"], "there is no notebook"),
         ({}, ["simulate", ".", "--days", "60", "--users", "3"], "exists already"),
@@ -85,7 +103,9 @@ def test_ingest_counts_every_row_and_again_adds_nothing(app: Path) -> None:
 def test_now_decides_what_lies_in_the_future(tmp_path: Path) -> None:
     """With --now an event after it is quarantined, by reason."""
     (tmp_path / "churn.toml").write_text(TABLE)
-    (tmp_path / "events.csv").write_text("user_id,event,time\na,x,2026-03-01\na,x,2026-05-01\n")
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time\na,x,2026-03-01\na,x,2026-05-01\n"
+    )
     code, text = churn(tmp_path, "ingest", "--now", "2026-03-20", "--no-progress")
     assert code == 0
     assert "quarantined in_the_future: 1" in text
@@ -96,13 +116,20 @@ def test_now_decides_what_lies_in_the_future(tmp_path: Path) -> None:
     [
         (["run", "score"], "run `churn run train` first"),
         (["run", "export"], "run `churn run score` first"),
-        (["run", "train", "-p", "cutoff=2031-01-01"], "no training cutoff|outside the data|no outcome yet"),
+        (
+            ["run", "train", "-p", "cutoff=2031-01-01"],
+            "no training cutoff|outside the data|no outcome yet",
+        ),
         (["run", "train", "-p", "cutoffs=2025-02-04"], "too little to learn from"),
         (["run", "train", "-p", "cutoff=soon"], "is no cutoff"),
     ],
 )
-def test_bad_parameters_are_one_sentence(app: Path, arguments: list[str], sentence: str) -> None:
-    """Steps out of order, cutoffs outside the data, too few churners: said in the step's own words."""
+def test_bad_parameters_are_one_sentence(
+    app: Path, arguments: list[str], sentence: str
+) -> None:
+    """Steps out of order, cutoffs outside the data, too few churners: said in the
+    step's own words.
+    """
     import re
 
     assert re.search(sentence, refused(app, *arguments, "--no-progress"))
@@ -111,39 +138,62 @@ def test_bad_parameters_are_one_sentence(app: Path, arguments: list[str], senten
 def test_an_active_event_that_is_not_in_the_log_is_refused(app: Path) -> None:
     """The commonest events are listed to choose from."""
     file = app / "wrong.toml"
-    file.write_text((app / "churn.toml").read_text() + '\n[activity]\ncounts_as_active = ["af_lgoin"]\n')
+    file.write_text(
+        (app / "churn.toml").read_text()
+        + '\n[activity]\ncounts_as_active = ["af_lgoin"]\n'
+    )
     message = refused(app, "run", "explore", "--study", str(file), "--no-progress")
     assert "af_lgoin not in the log; the commonest are" in message
     assert "af_login" in message
 
 
 def braze(*arguments: str, code: int = 0) -> str:
-    """Run ``churn braze`` in this process, where the study is churn.toml of the working folder; what it printed."""
+    """Run ``churn braze`` in this process, where the study is churn.toml of the working
+    folder; what it printed.
+    """
     done = CliRunner().invoke(cli.app, ["braze", *arguments])
     assert done.exit_code == code, (done.output, done.exception)
     return done.output
 
 
-def test_the_commands_for_braze_show_take_back_and_send_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check, runs, a user's history, rejects as CSV, back-up, restore and resend: dry unless --send."""
+def test_the_commands_for_braze_show_take_back_and_send_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check, runs, a user's history, rejects as CSV, back-up, restore and resend: dry
+    unless --send.
+    """
     with server.running(key="k", known_users=["a", "b"]) as sandbox:
-        (tmp_path / "churn.toml").write_text(TABLE + f'[braze]\nendpoint = "{sandbox.url}"\n')
-        table = pl.DataFrame({"user_id": ["a"], "identifier": ["a"], "segment": ["high"], "score": [80]})
-        passed = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": [""]})
+        (tmp_path / "churn.toml").write_text(
+            TABLE + f'[braze]\nendpoint = "{sandbox.url}"\n'
+        )
+        table = pl.DataFrame(
+            {"user_id": ["a"], "identifier": ["a"], "segment": ["high"], "score": [80]}
+        )
+        passed = pl.DataFrame(
+            {"gate": ["missing_day"], "passed": [True], "sentence": [""]}
+        )
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("CHURN_BRAZE_KEY", "k")
         dated = table.with_columns(cutoff=pl.lit(date(2026, 3, 1)))
-        export.run(dated, load(), run_id="night-1", findings=passed, send=True, progress=False)
+        export.run(
+            dated, load(), run_id="night-1", findings=passed, send=True, progress=False
+        )
         assert "ok   permission" in braze("check")
         monkeypatch.setenv("CHURN_BRAZE_KEY", "wrong")
         assert "FAIL permission" in braze("check", code=1)
         monkeypatch.setenv("CHURN_BRAZE_KEY", "k")
         assert "night-1" in braze("ledger")
-        assert '{"churn_segment":"high","churn_score":80}' in braze("ledger", "--user", "a")
-        assert braze("ledger", "--rejects", "night-1") == "identifier,attributes,reason\n"
+        assert '{"churn_segment":"high","churn_score":80}' in braze(
+            "ledger", "--user", "a"
+        )
+        assert (
+            braze("ledger", "--rejects", "night-1") == "identifier,attributes,reason\n"
+        )
         braze("ledger", "--backup", "copy.db")
         assert (tmp_path / "copy.db").stat().st_size > 0
-        (tmp_path / "mended.csv").write_text('identifier,attributes\nb,"{""churn_segment"":""low""}"\n')
+        (tmp_path / "mended.csv").write_text(
+            'identifier,attributes\nb,"{""churn_segment"":""low""}"\n'
+        )
         told = sandbox.state.attribute_values
         for arguments in (["resend", "mended.csv"], ["restore", "night-1"]):
             before = told("churn_segment")
@@ -151,7 +201,9 @@ def test_the_commands_for_braze_show_take_back_and_send_again(tmp_path: Path, mo
             assert told("churn_segment") == before
             braze(*arguments, "--send", "--no-progress")
         assert told("churn_segment") == {"low": 1}
-        assert "knows no run night-9" in refused(tmp_path, "braze", "restore", "night-9")
+        assert "knows no run night-9" in refused(
+            tmp_path, "braze", "restore", "night-9"
+        )
 
 
 def test_the_sandbox_refuses_switches_it_does_not_have(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Delivery while everything goes wrong: kills, faults by script and by chance, and a key that must not leak."""
+"""Delivery while everything goes wrong: kills, faults by script and by chance, and a
+key that must not leak.
+"""
 
 import logging
 import os
@@ -30,7 +32,12 @@ from .test_braze import KEY, PASSED, scores
 
 VARIABLE = "CHURN_TEST_FAULT_SCRIPTS"
 N_SCRIPTS = int(os.environ.get(VARIABLE, "40"))
-FAST = {"timeout_seconds": 0.2, "quiet_seconds": 0.5, "requests_per_second": 1000, "max_change_rate": 1.0}
+FAST = {
+    "timeout_seconds": 0.2,
+    "quiet_seconds": 0.5,
+    "requests_per_second": 1000,
+    "max_change_rate": 1.0,
+}
 HANG_SECONDS = 0.3  # longer than the timeout, over before another run sends
 MAX_RUNS = 60  # more than any script needs
 
@@ -38,18 +45,27 @@ MAX_RUNS = 60  # more than any script needs
 def study_of(folder: Path, sandbox: Sandbox, **braze: Any) -> Study:
     """A study that sends to the sandbox and whose ledger is in ``folder``."""
     table = {"endpoint": sandbox.url, "ledger": "sqlite:///ledger.db", **FAST, **braze}
-    return parse({"extracts": [{"source": "table", "path": "x"}], "braze": table}, folder)
+    return parse(
+        {"extracts": [{"source": "table", "path": "x"}], "braze": table}, folder
+    )
 
 
 def held(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
     """Attributes by user, of those who have any."""
-    return {key[1]: p.attributes for key, p in sandbox.state.profiles.items() if p.attributes}
+    return {
+        key[1]: p.attributes
+        for key, p in sandbox.state.profiles.items()
+        if p.attributes
+    }
 
 
 def wanted(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """The same as the scores want it."""
     rows = table.select("identifier", "segment", "score").iter_rows()
-    return {who: {"churn_segment": segment, "churn_score": score} for who, segment, score in rows}
+    return {
+        who: {"churn_segment": segment, "churn_score": score}
+        for who, segment, score in rows
+    }
 
 
 def check_outcomes(study: Study) -> None:
@@ -62,7 +78,9 @@ def check_outcomes(study: Study) -> None:
 def one_run(table: pl.DataFrame, study: Study, run_id: str) -> int | None:
     """How many users an export wrote or tried to; null where it stopped."""
     try:
-        done = export.run(table, study, run_id=run_id, findings=PASSED, send=True, progress=False)
+        done = export.run(
+            table, study, run_id=run_id, findings=PASSED, send=True, progress=False
+        )
     except BrazeError:
         return None
     return int(done.summary["n_changed"])
@@ -89,7 +107,10 @@ def script() -> st.SearchStrategy[Faults]:
 
 
 USERS = [f"u{i}" for i in range(40)]
-FIRST, SECOND = scores(dict.fromkeys(USERS, "low"), 20), scores(dict.fromkeys(USERS[10:], "high"), 80)
+FIRST, SECOND = (
+    scores(dict.fromkeys(USERS, "low"), 20),
+    scores(dict.fromkeys(USERS[10:], "high"), 80),
+)
 
 
 @settings(
@@ -103,7 +124,8 @@ FIRST, SECOND = scores(dict.fromkeys(USERS, "low"), 20), scores(dict.fromkeys(US
 def test_whatever_goes_wrong_everybody_is_told_in_the_end_and_has_an_outcome(
     tmp_path_factory: pytest.TempPathFactory, faults: Faults, answer_429: str
 ) -> None:
-    """Under any faults, repeated runs leave every profile as planned, lapsed ones bare, and nobody created or lost.
+    """Under any faults, repeated runs leave every profile as planned, lapsed ones bare,
+    and nobody created or lost.
 
     Even where the scores return to what they were before a run that went wrong.
     """
@@ -111,7 +133,9 @@ def test_whatever_goes_wrong_everybody_is_told_in_the_end_and_has_an_outcome(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(client.KEY_VARIABLE, KEY)
         patch.setattr(pace, "BACKOFF_SECONDS", 0.001)
-        with server.running(key=KEY, known_users=USERS, options=options, faults=faults) as sandbox:
+        with server.running(
+            key=KEY, known_users=USERS, options=options, faults=faults
+        ) as sandbox:
             study = study_of(tmp_path_factory.mktemp("faults"), sandbox, batch_size=5)
             for number, table in enumerate((FIRST, SECOND)):
                 until_told(table, study, f"night-{number}")
@@ -126,22 +150,46 @@ def test_whatever_goes_wrong_everybody_is_told_in_the_end_and_has_an_outcome(
 def test_an_export_killed_at_any_moment_is_made_good_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After each of three SIGKILLs, the next exports leave all 2,000 profiles as planned, and everybody an outcome.
+    """After each of three SIGKILLs, the next exports leave all 2,000 profiles as
+    planned, and everybody an outcome.
 
     The third time the plan is the one from before the killed export.
     """
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     monkeypatch.setattr(pace, "BACKOFF_SECONDS", 0.01)
     users, draw = [f"u{i}" for i in range(2000)], random.Random(5)
-    rates = dict.fromkeys(("429_mau", "429_bare", "500", "close_before", "close_after", "truncated", "partial"), 0.01)
+    rates = dict.fromkeys(
+        (
+            "429_mau",
+            "429_bare",
+            "500",
+            "close_before",
+            "close_after",
+            "truncated",
+            "partial",
+        ),
+        0.01,
+    )
     faults = Faults(rates=rates, retry_seconds=0)
-    with server.running(key=KEY, known_users=users, options=Options(burst_limit=None), faults=faults) as sandbox:
-        study, slow = study_of(tmp_path, sandbox), {"batch_size": 10, "requests_per_second": 200}
-        low, high, medium = (scores(dict.fromkeys(users, s), n) for s, n in (("low", 10), ("high", 90), ("medium", 50)))
-        for number, (killed, table) in enumerate(((low, low), (high, high), (medium, high))):
+    with server.running(
+        key=KEY, known_users=users, options=Options(burst_limit=None), faults=faults
+    ) as sandbox:
+        study, slow = (
+            study_of(tmp_path, sandbox),
+            {"batch_size": 10, "requests_per_second": 200},
+        )
+        low, high, medium = (
+            scores(dict.fromkeys(users, s), n)
+            for s, n in (("low", 10), ("high", 90), ("medium", 50))
+        )
+        for number, (killed, table) in enumerate(
+            ((low, low), (high, high), (medium, high))
+        ):
             killed.write_parquet(tmp_path / "scores.parquet")
             given = {**study.braze.model_dump(exclude_unset=True), **slow}
-            with crash.start(tmp_path / "scores.parquet", f"killed-{number}", given) as running:
+            with crash.start(
+                tmp_path / "scores.parquet", f"killed-{number}", given
+            ) as running:
                 with pytest.raises(subprocess.TimeoutExpired):
                     running.wait(draw.uniform(0.1, 0.9))
                 running.kill()
@@ -158,14 +206,24 @@ def exportable(folder: Path, sandbox: Sandbox) -> Path:
     """A study file with a store and scores, ready to be exported to the sandbox."""
     simulate_exports.write(simulate.markov(60, 60, seed=3), folder, "table")
     file = folder / "churn.toml"
-    file.write_text(file.read_text().replace("[braze]", f'[braze]\nendpoint = "{sandbox.url}"'))
+    file.write_text(
+        file.read_text().replace("[braze]", f'[braze]\nendpoint = "{sandbox.url}"')
+    )
     assert load(file).braze.endpoint == sandbox.url
     events.ingest(load(file), progress=False)
-    made = scores({f"u{i}": "high" for i in range(20)}).with_columns(probability=pl.lit(0.7), model_id=pl.lit("m"))
-    made = made.with_columns(reason_1=pl.lit("risky_silence"), reason_2=None, reason_3=None)
-    said = PASSED.with_columns(cutoff=made["cutoff"][:1], days=pl.lit(""), expected=pl.lit(""), seen=pl.lit(""))
+    made = scores({f"u{i}": "high" for i in range(20)}).with_columns(
+        probability=pl.lit(0.7), model_id=pl.lit("m")
+    )
+    made = made.with_columns(
+        reason_1=pl.lit("risky_silence"), reason_2=None, reason_3=None
+    )
+    said = PASSED.with_columns(
+        cutoff=made["cutoff"][:1], days=pl.lit(""), expected=pl.lit(""), seen=pl.lit("")
+    )
     target = store.open_filled(load(file))
-    scoring.write(target, Scores.validate(made, cast=True), Findings.validate(said, cast=True))
+    scoring.write(
+        target, Scores.validate(made, cast=True), Findings.validate(said, cast=True)
+    )
     return file
 
 
@@ -175,17 +233,29 @@ def test_a_refused_key_is_in_no_file_log_or_traceback(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Though Braze repeats a wrong key, a failed export leaves it in nothing that is written, shown or raised."""
+    """Though Braze repeats a wrong key, a failed export leaves it in nothing that is
+    written, shown or raised.
+    """
     monkeypatch.setenv(client.KEY_VARIABLE, WRONG_KEY)
     caplog.set_level(logging.DEBUG)
     with server.running(key=KEY, options=Options(echo_key=True)) as sandbox:
         file = exportable(tmp_path, sandbox)
         with pytest.raises(NotebookError, match="does not accept the key") as caught:
-            notebooks.run("export", file, {"send": True}, progress=False, run_id="refused")
+            notebooks.run(
+                "export", file, {"send": True}, progress=False, run_id="refused"
+            )
     assert sandbox.state.n_refused == 1
     written = [f for f in tmp_path.rglob("*") if f.is_file()]
     names = {f.name for f in written}
-    assert {"notebook.ipynb", "report.html", "metrics.json", "manifest.json", "ledger.db"} <= names
+    assert {
+        "notebook.ipynb",
+        "report.html",
+        "metrics.json",
+        "manifest.json",
+        "ledger.db",
+    } <= names
     assert [f for f in written if WRONG_KEY.encode() in f.read_bytes()] == []
-    shown = "".join([*traceback.format_exception(caught.value), caplog.text, *capfd.readouterr()])
+    shown = "".join(
+        [*traceback.format_exception(caught.value), caplog.text, *capfd.readouterr()]
+    )
     assert WRONG_KEY not in shown

@@ -1,4 +1,5 @@
-"""The README can't drift: commands, keys, features, errors and examples named there exist, and the other way round.
+"""The README can't drift: commands, keys, features, errors and examples named there
+exist, and the other way round.
 
 python tests/test_docs.py     rewrites the README's generated blocks
 """
@@ -30,12 +31,18 @@ def text() -> str:
 
 
 def feature_table() -> str:
-    """The catalogue, its windows folded together where one meaning has several: n_events_{w}d."""
+    """The catalogue, its windows folded together where one meaning has several:
+    n_events_{w}d.
+    """
     rows: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
-    for name, feature in catalogue(Plan(90, vocabulary=("NAME",), properties=("PROPERTY",))).items():
+    for name, feature in catalogue(
+        Plan(90, vocabulary=("NAME",), properties=("PROPERTY",))
+    ).items():
         stem, days = re.fullmatch(r"(.*?)(?:_(\d+)d)?", name).groups()  # type: ignore[union-attr]
         meaning = re.sub(rf"\b{days}\b", "w", feature.meaning, count=1)
-        rows.setdefault((f"{stem}_{{w}}d", feature.kind, meaning), []).append((days, name, feature.meaning))
+        rows.setdefault((f"{stem}_{{w}}d", feature.kind, meaning), []).append(
+            (days, name, feature.meaning)
+        )
     lines = [
         f"| `{pattern}` | {', '.join(days for days, *_ in found)} | {kind} | {meaning} |"
         if len(found) > 1
@@ -47,8 +54,15 @@ def feature_table() -> str:
 
 def error_table() -> str:
     """Every exception with the first line of its docstring."""
-    kinds = [k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, errors.ChurnError)]
-    lines = [f"| `{k.__name__}` | {inspect.getdoc(k).splitlines()[0]} |" for k in sorted(kinds, key=_line)]  # type: ignore[union-attr]
+    kinds = [
+        k
+        for _, k in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(k, errors.ChurnError)
+    ]
+    lines = [
+        f"| `{k.__name__}` | {inspect.getdoc(k).splitlines()[0]} |"
+        for k in sorted(kinds, key=_line)
+    ]  # type: ignore[union-attr]
     return "\n".join(["| error | means |", "|---|---|", *lines])
 
 
@@ -71,13 +85,17 @@ def block(name: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("name", list(GENERATED))
 def test_generated_blocks_are_up_to_date(name: str) -> None:
-    """Feature table, error table and study equal what the code says now; rewrite with python tests/test_docs.py."""
+    """Feature table, error table and study equal what the code says now; rewrite with
+    python tests/test_docs.py.
+    """
     start, end = block(name)
     assert start + GENERATED[name]() + end in text()
 
 
 def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
-    """Uncommented, churn.toml knows every key there is; as it stands, it is the default study."""
+    """Uncommented, churn.toml knows every key there is; as it stands, it is the default
+    study.
+    """
     raw = (HOME / "churn.toml").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?(\w+) = ", raw, re.MULTILINE))
     tables = {
@@ -94,25 +112,40 @@ def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
     }
     assert named == set(_keys(Study)) - tables
     shown = parse(tomllib.loads(raw), HOME)
-    assert shown == parse({"extracts": [{"source": "appsflyer", "path": "data/raw/appsflyer"}]}, HOME)
+    assert shown == parse(
+        {"extracts": [{"source": "appsflyer", "path": "data/raw/appsflyer"}]}, HOME
+    )
 
 
 def _keys(part: type[BaseModel]) -> list[str]:
     keys = []
     for name, field in part.model_fields.items():
         inner = getattr(field.annotation, "__args__", (field.annotation,))[0]
-        keys += [name, *(_keys(inner) if inspect.isclass(inner) and issubclass(inner, BaseModel) else [])]
+        keys += [
+            name,
+            *(
+                _keys(inner)
+                if inspect.isclass(inner) and issubclass(inner, BaseModel)
+                else []
+            ),
+        ]
     return keys
 
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
     """`churn NAME` in the README, in both directions."""
     groups = {str(group.name): group.typer_instance for group in app.registered_groups}
-    there = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback} | set(groups)
+    there = {
+        c.name or c.callback.__name__ for c in app.registered_commands if c.callback
+    } | set(groups)
     assert set(re.findall(r"(?:`|uv run )churn ([a-z]+)", text())) == there
     for name, group in groups.items():
         assert group is not None
-        commands = {c.name or c.callback.__name__ for c in group.registered_commands if c.callback}
+        commands = {
+            c.name or c.callback.__name__
+            for c in group.registered_commands
+            if c.callback
+        }
         assert set(re.findall(rf"`churn {name} ([a-z]+)", text())) == commands
 
 
@@ -121,18 +154,28 @@ def test_notebooks_and_their_parameters_are_documented() -> None:
     from churn import notebooks
 
     for path in sorted((HOME / "notebooks").glob("*.ipynb")):
-        row = next(line for line in text().splitlines() if line.startswith(f"| `{path.stem}`"))
+        row = next(
+            line for line in text().splitlines() if line.startswith(f"| `{path.stem}`")
+        )
         named = set(re.findall(r"`(\w+)`", row)) - {path.stem}
         assert named == set(notebooks.parameters(path)) - {"study", "run_id"}, path.stem
 
 
 def test_the_tree_names_every_module_and_nothing_else() -> None:
-    """Each module of the package stands in the annotated tree, and each name there exists."""
+    """Each module of the package stands in the annotated tree, and each name there
+    exists.
+    """
     tree = text().split("<!-- tree -->")[1].split("<!-- end tree -->")[0]
-    modules = {f.name for f in (HOME / "churn").glob("[a-z]*.py")} | {"sources/", "braze/", "sandbox/"}
+    modules = {f.name for f in (HOME / "churn").glob("[a-z]*.py")} | {
+        "sources/",
+        "braze/",
+        "sandbox/",
+    }
     assert modules <= set(re.findall(r"[\w.]+(?:\.py|/)", tree))
     for name in re.findall(r"^\s{2}(\w+\.py|\w+/)", tree, re.MULTILINE):
-        assert (HOME / "churn" / name).exists() or (HOME / "tests" / name).exists(), name
+        assert (HOME / "churn" / name).exists() or (HOME / "tests" / name).exists(), (
+            name
+        )
 
 
 def test_links_and_pictures_lead_somewhere() -> None:
@@ -147,9 +190,13 @@ def fenced(language: str) -> list[str]:
 
 
 def test_scheduler_examples_parse() -> None:
-    """The cron line has five fields and a command, the systemd unit its sections, the Airflow file is Python."""
+    """The cron line has five fields and a command, the systemd unit its sections, the
+    Airflow file is Python.
+    """
     (cron,) = fenced("cron")
-    lines = [line for line in cron.splitlines() if line and not re.match(r"#|\w+=", line)]
+    lines = [
+        line for line in cron.splitlines() if line and not re.match(r"#|\w+=", line)
+    ]
     assert all(re.match(r"([\d*/,-]+\s+){5}\S+", line) for line in lines)
     units = configparser.ConfigParser(strict=False)
     units.optionxform = str  # type: ignore[assignment]
@@ -160,12 +207,20 @@ def test_scheduler_examples_parse() -> None:
 
 
 def test_environment_yml_agrees_with_pyproject() -> None:
-    """The same packages with the same bounds on both roads, and the same least Python."""
+    """The same packages with the same bounds on both roads, and the same least
+    Python.
+    """
     project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     bounds = dict(re.match(r"([\w-]+)(?:\[\w+\])?(.*)", d).groups() for d in wanted)  # type: ignore[union-attr]
-    listed = yaml.safe_load((HOME / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-    conda = dict(entry.split(" ", 1) for entry in listed if isinstance(entry, str) and " " in entry)
+    listed = yaml.safe_load((HOME / "environment.yml").read_text(encoding="utf-8"))[
+        "dependencies"
+    ]
+    conda = dict(
+        entry.split(" ", 1)
+        for entry in listed
+        if isinstance(entry, str) and " " in entry
+    )
     assert conda.pop("python") == project["project"]["requires-python"]
     assert conda == {name: bounds[name] for name in conda}
     assert {"pip": ["-e ."]} in listed
@@ -173,7 +228,9 @@ def test_environment_yml_agrees_with_pyproject() -> None:
 
 def test_the_dependency_table_names_every_dependency() -> None:
     """Each direct dependency has its reason in the README."""
-    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     section = text().split("## Dependencies")[1].split("\n## ")[0]
     for entry in project["dependencies"]:
         name = re.split(r"[^\w-]", entry)[0]
@@ -183,7 +240,9 @@ def test_the_dependency_table_names_every_dependency() -> None:
 def test_every_module_says_what_it_is() -> None:
     """Each module of the package has a docstring."""
     for file in (HOME / "churn").rglob("*.py"):
-        name = ".".join(file.relative_to(HOME).with_suffix("").parts).removesuffix(".__init__")
+        name = ".".join(file.relative_to(HOME).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
         assert importlib.import_module(name).__doc__, name
 
 

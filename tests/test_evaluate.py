@@ -18,48 +18,75 @@ from .conftest import DAY0, random_log
 
 
 def test_metrics_of_a_perfect_and_a_useless_ranking() -> None:
-    """Perfect: AUC 1, lift 1 / churn rate. One constant: AUC a half, log loss that of the rate."""
+    """Perfect: AUC 1, lift 1 / churn rate. One constant: AUC a half, log loss that of
+    the rate.
+    """
     y = np.array([1] * 20 + [0] * 80)
     perfect = metrics.figures(y, np.where(y == 1, 0.99, 0.01))
-    assert (perfect["auc"], perfect["lift_top_tenth"], perfect["capture_top_tenth"]) == (1.0, 5.0, 0.5)
+    assert (
+        perfect["auc"],
+        perfect["lift_top_tenth"],
+        perfect["capture_top_tenth"],
+    ) == (1.0, 5.0, 0.5)
     constant = metrics.figures(y, np.full(100, 0.2))
     assert constant["auc"] == 0.5
-    assert constant["log_loss"] == pytest.approx(-(0.2 * np.log(0.2) + 0.8 * np.log(0.8)))
+    assert constant["log_loss"] == pytest.approx(
+        -(0.2 * np.log(0.2) + 0.8 * np.log(0.8))
+    )
     assert constant["brier"] == pytest.approx(0.16)
 
 
 def test_calibration_error_is_the_weighted_distance_over_equal_bins() -> None:
-    """A group predicted 0.9 of which half churn is 0.4 away; over half the users that makes 0.2."""
+    """A group predicted 0.9 of which half churn is 0.4 away; over half the users that
+    makes 0.2.
+    """
     y = np.array([0, 1] * 50 + [0] * 100)
     p = np.array([0.9] * 100 + [0.0] * 100)
     assert metrics.calibration_error(y, p) == pytest.approx(0.2)
 
 
 def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
-    """In expectation under the true probabilities: nothing beats the truth, the mean of it scores 0."""
+    """In expectation under the true probabilities: nothing beats the truth, the mean of
+    it scores 0.
+    """
     truth = np.random.default_rng(0).beta(1, 2, 500)
     assert metrics.ceiling_skill(truth, truth) == 1
     assert metrics.ceiling_skill(np.full(500, truth.mean()), truth) == pytest.approx(0)
     assert metrics.ceiling_skill(np.clip(truth + 0.1, 0, 1), truth) < 1
 
 
-def test_plans_computed_together_give_what_each_gives_alone(filled: tuple[Study, Store]) -> None:
-    """Event names that another plan counts change neither the shares nor the number of names in use."""
+def test_plans_computed_together_give_what_each_gives_alone(
+    filled: tuple[Study, Store],
+) -> None:
+    """Event names that another plan counts change neither the shares nor the number of
+    names in use.
+    """
     study, target = filled
     cutoffs = [DAY0 + timedelta(days=60)]
-    names = {cutoffs[0]: ("open", "buy"), cutoffs[0] + timedelta(days=7): ("search", "open", "rare")}
-    plans = {cutoff: Plan(28, vocabulary=vocabulary) for cutoff, vocabulary in names.items()}
+    names = {
+        cutoffs[0]: ("open", "buy"),
+        cutoffs[0] + timedelta(days=7): ("search", "open", "rare"),
+    }
+    plans = {
+        cutoff: Plan(28, vocabulary=vocabulary) for cutoff, vocabulary in names.items()
+    }
     together = evaluate._union(plans)
     assert together.vocabulary == ("open", "buy", "search", "rare")
     observed = snapshots.observe(target, study, cutoffs, together)
     for plan in plans.values():
-        poison.compare(evaluate._columns(observed, plan), snapshots.observe(target, study, cutoffs, plan), DAY0)
+        poison.compare(
+            evaluate._columns(observed, plan),
+            snapshots.observe(target, study, cutoffs, plan),
+            DAY0,
+        )
 
 
 def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
     filled: tuple[Study, Store], make_study: Callable[..., Study], tmp_path: Path
 ) -> None:
-    """Everything after the test cutoff replaced by another world: predictions at the test cutoff are unchanged."""
+    """Everything after the test cutoff replaced by another world: predictions at the
+    test cutoff are unchanged.
+    """
     study, target = filled
     honest = evaluate.backtest(target, study, progress=False)
     first = honest.predictions["cutoff"].min()
@@ -67,7 +94,8 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
     start = pl.lit(first).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     past = rows.filter(pl.col("time") < start)
     future = rows.filter(pl.col("time") >= start).with_columns(
-        ("user-" + (pl.int_range(pl.len()) % 40).cast(pl.String)).alias("user_id"), event=pl.lit("boom")
+        ("user-" + (pl.int_range(pl.len()) % 40).cast(pl.String)).alias("user_id"),
+        event=pl.lit("boom"),
     )
     pl.concat([past, future]).write_parquet(tmp_path / "other.parquet")
     other_study = make_study(
@@ -77,32 +105,57 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
         backtest=study.backtest.model_dump(),
     )
     events.ingest(other_study, progress=False)
-    other = evaluate.backtest(store.open_filled(other_study), other_study, honest.predictions["cutoff"].max(), False)
+    other = evaluate.backtest(
+        store.open_filled(other_study),
+        other_study,
+        honest.predictions["cutoff"].max(),
+        False,
+    )
     columns = ["user_id", "model", "probability"]
-    a, b = (x.predictions.filter(pl.col("cutoff") == first).select(columns).sort(columns) for x in (honest, other))
+    a, b = (
+        x.predictions.filter(pl.col("cutoff") == first).select(columns).sort(columns)
+        for x in (honest, other)
+    )
     assert a.height > 50
     assert a.drop("probability").equals(b.drop("probability"))
     assert np.allclose(a["probability"], b["probability"], rtol=1e-9)
 
 
-def test_a_backtest_reports_each_cutoff_and_all_against_recency(filled: tuple[Study, Store]) -> None:
-    """Two models, two cutoffs and the pool: six rows; intervals hold the pooled figure; what was used is said."""
+def test_a_backtest_reports_each_cutoff_and_all_against_recency(
+    filled: tuple[Study, Store],
+) -> None:
+    """Two models, two cutoffs and the pool: six rows; intervals hold the pooled figure;
+    what was used is said.
+    """
     study, target = filled
     done = evaluate.backtest(target, study, progress=False)
-    assert set(done.choices["correction"]) <= {"none", "level", "early", "platt", "isotonic"}
+    assert set(done.choices["correction"]) <= {
+        "none",
+        "level",
+        "early",
+        "platt",
+        "isotonic",
+    }
     assert evaluate.choices_table(done.choices)["cutoff"].to_list() == sorted(
         map(str, done.predictions["cutoff"].unique())
     )
     table = metrics.by_cutoff(done.predictions)
     assert table.height == 6
-    pooled = table.filter((pl.col("model") == "chosen") & pl.col("cutoff").is_null()).row(0, named=True)
+    pooled = table.filter(
+        (pl.col("model") == "chosen") & pl.col("cutoff").is_null()
+    ).row(0, named=True)
     assert pooled["n"] == done.predictions.height // 2
-    span = metrics.intervals(done.predictions, 0, 50).row(0, named=True)  # AUC of chosen
+    span = metrics.intervals(done.predictions, 0, 50).row(
+        0, named=True
+    )  # AUC of chosen
     assert span["low"] <= pooled["auc"] <= span["high"]
     gains = metrics.lift_table(done.predictions)
     assert gains.filter(pl.col("depth") == 1)["capture"].to_list() == [1, 1]
     bins = metrics.calibration_table(done.predictions)
-    assert bins.group_by("model").agg(pl.col("n").max() - pl.col("n").min())["n"].max() <= 1
+    assert (
+        bins.group_by("model").agg(pl.col("n").max() - pl.col("n").min())["n"].max()
+        <= 1
+    )
 
 
 def test_too_few_churners_are_refused(filled: tuple[Study, Store]) -> None:
@@ -112,17 +165,26 @@ def test_too_few_churners_are_refused(filled: tuple[Study, Store]) -> None:
         evaluate.train(target, study, [DAY0 + timedelta(days=20)])
 
 
-def test_training_on_a_cutoff_without_outcome_is_refused(filled: tuple[Study, Store]) -> None:
-    """A cutoff inside the data whose horizon isn't over names the newest that can be trained on."""
+def test_training_on_a_cutoff_without_outcome_is_refused(
+    filled: tuple[Study, Store],
+) -> None:
+    """A cutoff inside the data whose horizon isn't over names the newest that can be
+    trained on.
+    """
     study, target = filled
     with pytest.raises(CutoffError, match="has no outcome yet: train on cutoffs up to"):
         evaluate.train(target, study, [snapshots.covered_end(target)])
 
 
-def test_a_log_shorter_than_the_windows_is_refused(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Ten days of events for a 28-day horizon: an error that says more history is needed."""
+def test_a_log_shorter_than_the_windows_is_refused(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Ten days of events for a 28-day horizon: an error that says more history is
+    needed.
+    """
     (tmp_path / "events.csv").write_text(
-        "user_id,event,time\n" + "".join(f"a,open,2026-01-{d:02d}\n" for d in range(1, 11))
+        "user_id,event,time\n"
+        + "".join(f"a,open,2026-01-{d:02d}\n" for d in range(1, 11))
     )
     study = make_study()
     events.ingest(study, progress=False)

@@ -29,22 +29,39 @@ def write(path: Path, *rows: str) -> None:
     path.write_text("user_id,event,time\n" + "\n".join(rows) + "\n")
 
 
-def test_every_row_is_kept_duplicate_or_quarantined(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Rows read = kept + duplicate + quarantined, and each quarantined row is listed with file, row and reason."""
+def test_every_row_is_kept_duplicate_or_quarantined(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Rows read = kept + duplicate + quarantined, and each quarantined row is listed
+    with file, row and reason.
+    """
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,event_id\na,open,2026-03-01,1\na,open,2026-03-01,1\na,open,2099-01-01,2\na,open,soon,3\n"
     )
     study = make_study()
     result = events.ingest(study, NOW, progress=False)
     row = result.files.row(0, named=True)
-    assert (row["rows"], row["kept"], row["duplicate"], row["quarantined"]) == (4, 1, 1, 2)
-    listed = store.scan(store.create_or_open(study), "quarantine").sort("source_row").collect()
+    assert (row["rows"], row["kept"], row["duplicate"], row["quarantined"]) == (
+        4,
+        1,
+        1,
+        2,
+    )
+    listed = (
+        store.scan(store.create_or_open(study), "quarantine")
+        .sort("source_row")
+        .collect()
+    )
     assert listed["reason"].to_list() == ["in_the_future", "unreadable_time"]
     assert listed["source_row"].to_list() == [3, 4]
 
 
-def test_ingesting_again_adds_nothing(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """The same file under the same or another name adds no event; a new file adds its own."""
+def test_ingesting_again_adds_nothing(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """The same file under the same or another name adds no event; a new file adds its
+    own.
+    """
     write(tmp_path / "events.csv", "a,open,2026-03-01", "b,open,2026-03-02")
     study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
     assert events.ingest(study, NOW, progress=False).n_added == 2
@@ -52,13 +69,18 @@ def test_ingesting_again_adds_nothing(tmp_path: Path, make_study: Callable[..., 
     assert events.ingest(study, NOW, progress=False).n_added == 0
     write(tmp_path / "later.csv", "a,open,2026-03-03")
     assert events.ingest(study, NOW, progress=False).n_added == 1
-    assert store.scan(store.open_filled(study), "events").select(pl.len()).collect().item() == 3
+    assert (
+        store.scan(store.open_filled(study), "events").select(pl.len()).collect().item()
+        == 3
+    )
 
 
 def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
     tmp_path: Path, make_study: Callable[..., Study]
 ) -> None:
-    """One bad file among good ones: an error, and nothing of the good ones becomes visible either."""
+    """One bad file among good ones: an error, and nothing of the good ones becomes
+    visible either.
+    """
     write(tmp_path / "a.csv", "a,open,2026-03-01")
     (tmp_path / "b.csv").write_text("user_id,event\na,open\n")
     study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
@@ -80,8 +102,12 @@ def test_rows_without_a_user_stay_in_the_log_and_out_of_activity(
     assert store.scan(target, "activity").collect()["user_id"].to_list() == ["a"]
 
 
-def test_late_rows_append_and_sum_on_read(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """A second file with rows of the same user and day leaves the first batch's files alone; the sums are right."""
+def test_late_rows_append_and_sum_on_read(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """A second file with rows of the same user and day leaves the first batch's files
+    alone; the sums are right.
+    """
     write(tmp_path / "1.csv", "a,open,2026-03-01")
     study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
     events.ingest(study, NOW, progress=False)
@@ -89,43 +115,74 @@ def test_late_rows_append_and_sum_on_read(tmp_path: Path, make_study: Callable[.
     write(tmp_path / "2.csv", "a,open,2026-03-01T05:00:00Z")
     events.ingest(study, NOW, progress=False)
     assert all(f.stat().st_mtime_ns == mtime for f, mtime in before.items())
-    daily = store.scan(store.open_filled(study), "activity").group_by("user_id", "date", "event").agg(pl.col("n").sum())
+    daily = (
+        store.scan(store.open_filled(study), "activity")
+        .group_by("user_id", "date", "event")
+        .agg(pl.col("n").sum())
+    )
     assert daily.collect()["n"].to_list() == [2]
 
 
-def test_a_single_row_far_ahead_moves_no_coverage(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Thirty full days and one stray row a year later: complete until the thirtieth day."""
+def test_a_single_row_far_ahead_moves_no_coverage(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Thirty full days and one stray row a year later: complete until the thirtieth
+    day.
+    """
     rows = [f"u{i},open,2024-01-{d:02d}" for d in range(1, 31) for i in range(300)]
     write(tmp_path / "events.csv", *rows, "u1,open,2025-02-01")
-    assert events.ingest(make_study(), NOW, progress=False).covered_until == date(2024, 1, 30)
+    assert events.ingest(make_study(), NOW, progress=False).covered_until == date(
+        2024, 1, 30
+    )
 
 
-def test_a_last_day_cut_off_half_way_is_not_covered(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """The last day has a quarter of its weekday's usual events: coverage ends the day before, less settling time."""
-    rows = [f"u{i},open,2024-01-{d:02d}" for d in range(1, 31) for i in range(40 if d < 30 else 10)]
+def test_a_last_day_cut_off_half_way_is_not_covered(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """The last day has a quarter of its weekday's usual events: coverage ends the day
+    before, less settling time.
+    """
+    rows = [
+        f"u{i},open,2024-01-{d:02d}"
+        for d in range(1, 31)
+        for i in range(40 if d < 30 else 10)
+    ]
     write(tmp_path / "events.csv", *rows)
-    study = make_study(extracts=[{"source": "table", "path": "events.csv", "settling_days": 2}])
+    study = make_study(
+        extracts=[{"source": "table", "path": "events.csv", "settling_days": 2}]
+    )
     assert events.ingest(study, NOW, progress=False).covered_until == date(2024, 1, 27)
 
 
-def test_a_store_of_another_time_zone_or_version_is_refused(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Days depend on the study's zone, so a store made for another zone, or by another version, isn't mixed."""
+def test_a_store_of_another_time_zone_or_version_is_refused(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Days depend on the study's zone, so a store made for another zone, or by another
+    version, isn't mixed.
+    """
     write(tmp_path / "events.csv", "a,open,2026-03-01")
     events.ingest(make_study(), NOW, progress=False)
     with pytest.raises(StoreError, match="another timezone"):
         events.ingest(make_study(timezone="Asia/Tokyo"), NOW, progress=False)
     file = make_study().store_path / "store.json"
-    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    file.write_text(
+        file.read_text().replace('"schema_version": 2', '"schema_version": 1')
+    )
     with pytest.raises(StoreError, match="schema version 1"):
         events.ingest(make_study(), NOW, progress=False)
 
 
-def test_a_second_ingest_at_the_same_time_is_refused(tmp_path: Path, make_study: Callable[..., Study]) -> None:
+def test_a_second_ingest_at_the_same_time_is_refused(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
     """While one holds the store, another says so and changes nothing."""
     write(tmp_path / "events.csv", "a,open,2026-03-01")
     study = make_study()
     study.store_path.mkdir(parents=True)
-    with FileLock(study.store_path / ".ingest.lock"), pytest.raises(StoreError, match="another ingest"):
+    with (
+        FileLock(study.store_path / ".ingest.lock"),
+        pytest.raises(StoreError, match="another ingest"),
+    ):
         events.ingest(study, NOW, progress=False)
     assert events.ingest(study, NOW, progress=False).n_added == 1
 
@@ -143,18 +200,29 @@ events.ingest(study.load(sys.argv[1]), datetime(2026, 3, 20, tzinfo=UTC), progre
 MOMENTS = 20
 
 
-def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
-    """Killed -9 at twenty random moments of a second ingest: old or new state, and the next run completes it.
+def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
+    tmp_path: Path,
+) -> None:
+    """Killed -9 at twenty random moments of a second ingest: old or new state, and the
+    next run completes it.
 
-    Whatever was interrupted, the log ends equal to that of an undisturbed run: events, activity and adopted history.
+    Whatever was interrupted, the log ends equal to that of an undisturbed run: events,
+    activity and adopted history.
     """
     who = ["" if i % 3 else f"u{i % 500}" for i in range(6_000)]
-    first = "".join(f"{user},d{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i, user in enumerate(who))
+    first = "".join(
+        f"{user},d{i % 500},open,2026-02-{1 + i % 28:02d}\n"
+        for i, user in enumerate(who)
+    )
     (tmp_path / "1.csv").write_text("user_id,anonymous_id,event,time\n" + first)
-    (tmp_path / "churn.toml").write_text('[[extracts]]\nsource = "table"\npath = "*.csv"\n')
+    (tmp_path / "churn.toml").write_text(
+        '[[extracts]]\nsource = "table"\npath = "*.csv"\n'
+    )
     study = load(tmp_path / "churn.toml")
     events.ingest(study, NOW, progress=False)
-    (tmp_path / "2.csv").write_text("user_id,anonymous_id,event,time\n" + first.replace("open", "buy"))
+    (tmp_path / "2.csv").write_text(
+        "user_id,anonymous_id,event,time\n" + first.replace("open", "buy")
+    )
     backup = tmp_path / "backup"
     shutil.copytree(study.store_path, backup)
     start = time.monotonic()
@@ -179,7 +247,9 @@ def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(tmp_path: Pa
 
 
 def waiting_child(study_file: Path) -> "subprocess.Popen[bytes]":
-    """A process that has imported everything and ingests once it is told to: a drawn moment is one of the ingest."""
+    """A process that has imported everything and ingests once it is told to: a drawn
+    moment is one of the ingest.
+    """
     command = [sys.executable, "-c", INGEST, str(study_file)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout
@@ -195,20 +265,42 @@ def start_work(process: "subprocess.Popen[bytes]") -> None:
 
 
 def content(study: Study) -> tuple[list[str], list[tuple[object, ...]]]:
-    """Event ids, and daily activity summed by its key: what a log says, however it is spread over files."""
+    """Event ids, and daily activity summed by its key: what a log says, however it is
+    spread over files.
+    """
     target = store.open_filled(study)
-    ids = store.scan(target, "events").select(pl.col("event_id").sort()).collect()["event_id"].to_list()
+    ids = (
+        store.scan(target, "events")
+        .select(pl.col("event_id").sort())
+        .collect()["event_id"]
+        .to_list()
+    )
     key = ["user_id", "date", "event", "known_date"]
-    daily = store.scan(target, "activity").group_by(key).agg(pl.col("n").sum()).sort(key).collect()
+    daily = (
+        store.scan(target, "activity")
+        .group_by(key)
+        .agg(pl.col("n").sum())
+        .sort(key)
+        .collect()
+    )
     return ids, daily.rows()
 
 
 def test_two_ingests_at_once_leave_one_whole_log(tmp_path: Path) -> None:
-    """Two processes start together: one does the work, the other says so or finds nothing new."""
-    lines = "".join(f"u{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i in range(20_000))
+    """Two processes start together: one does the work, the other says so or finds
+    nothing new.
+    """
+    lines = "".join(
+        f"u{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i in range(20_000)
+    )
     (tmp_path / "1.csv").write_text("user_id,event,time\n" + lines)
-    (tmp_path / "churn.toml").write_text('[[extracts]]\nsource = "table"\npath = "*.csv"\n')
-    with waiting_child(tmp_path / "churn.toml") as one, waiting_child(tmp_path / "churn.toml") as two:
+    (tmp_path / "churn.toml").write_text(
+        '[[extracts]]\nsource = "table"\npath = "*.csv"\n'
+    )
+    with (
+        waiting_child(tmp_path / "churn.toml") as one,
+        waiting_child(tmp_path / "churn.toml") as two,
+    ):
         start_work(one)
         start_work(two)
         codes = [one.wait(60), two.wait(60)]
@@ -218,18 +310,32 @@ def test_two_ingests_at_once_leave_one_whole_log(tmp_path: Path) -> None:
 
 def n_events(study: Study) -> int:
     """Events in the log, none of them twice."""
-    ids = store.scan(store.open_filled(study), "events").select("event_id").collect()["event_id"]
+    ids = (
+        store.scan(store.open_filled(study), "events")
+        .select("event_id")
+        .collect()["event_id"]
+    )
     assert ids.is_unique().all()
     return len(ids)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")
+@pytest.mark.skipif(
+    not SHARED.exists(),
+    reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
+)
 def test_the_appsflyer_sample_keeps_18_of_21(make_study: Callable[..., Study]) -> None:
-    """As the samples' README says: one copy, one second attribution, one future row; a second time nothing is added."""
+    """As the samples' README says: one copy, one second attribution, one future row; a
+    second time nothing is added.
+    """
     path = SHARED / "samples/appsflyer/pull_api/in_app_events_report_utc.csv"
     study = make_study(extracts=[{"source": "appsflyer", "path": str(path)}])
     result = events.ingest(study, NOW, progress=False)
-    assert result.files.select("rows", "kept", "duplicate", "quarantined").row(0) == (21, 18, 1, 2)
+    assert result.files.select("rows", "kept", "duplicate", "quarantined").row(0) == (
+        21,
+        18,
+        1,
+        2,
+    )
     assert dict(result.reasons.iter_rows()) == {"in_the_future": 1, "not_primary": 1}
     local = str(path).replace("_utc", "_app_tz")
     both = [
@@ -241,8 +347,12 @@ def test_the_appsflyer_sample_keeps_18_of_21(make_study: Callable[..., Study]) -
     assert again.totals["duplicate"] == 19
 
 
-def test_the_copy_received_first_is_kept(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """The same event in two files: the receive time that counts is the earlier one, whichever file comes first."""
+def test_the_copy_received_first_is_kept(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """The same event in two files: the receive time that counts is the earlier one,
+    whichever file comes first.
+    """
     header = "user_id,event,time,event_id,received_time\n"
     (tmp_path / "a.csv").write_text(header + "a,open,2026-03-01,1,2026-03-09\n")
     (tmp_path / "b.csv").write_text(header + "a,open,2026-03-01,1,2026-03-02\n")
@@ -253,17 +363,31 @@ def test_the_copy_received_first_is_kept(tmp_path: Path, make_study: Callable[..
     assert result.files.sort("address")["copies"].to_list() == [1, 0]
 
 
-def test_every_count_adds_up_by_day_and_event(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Volume and tallies hold each kept event once: by day and event, by hour, by filled column, by currency."""
+def test_every_count_adds_up_by_day_and_event(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Volume and tallies hold each kept event once: by day and event, by hour, by
+    filled column, by currency.
+    """
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,revenue,currency\na,open,2026-03-01T05:00:00,,\n,buy,2026-03-01T05:30:00,3,EUR\n"
     )
     study = make_study()
     events.ingest(study, NOW, progress=False)
     target = store.open_filled(study)
-    volume = store.scan(target, "volume").sort("event").select("event", "kind", "n", "n_without_user").collect()
+    volume = (
+        store.scan(target, "volume")
+        .sort("event")
+        .select("event", "kind", "n", "n_without_user")
+        .collect()
+    )
     assert volume.rows() == [("buy", "purchase", 1, 1), ("open", "in_app", 1, 0)]
-    tally = store.scan(target, "tally").filter(pl.col("n") > 0).sort("measure", "value").collect()
+    tally = (
+        store.scan(target, "tally")
+        .filter(pl.col("n") > 0)
+        .sort("measure", "value")
+        .collect()
+    )
     assert tally.select("measure", "value", "n").rows() == [
         ("column", "currency", 1),
         ("column", "revenue", 1),
@@ -276,9 +400,16 @@ def test_every_count_adds_up_by_day_and_event(tmp_path: Path, make_study: Callab
 def test_a_large_ingest_bucket_by_bucket_is_the_same(
     tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is too much for one pass is merged a bucket at a time: the same events and activity come out."""
-    lines = [f"{'' if i % 4 else f'u{i % 50}'},d{i % 50},open,2026-02-{1 + i % 28:02d}" for i in range(2_000)]
-    (tmp_path / "events.csv").write_text("user_id,anonymous_id,event,time\n" + "\n".join(lines) + "\n")
+    """What is too much for one pass is merged a bucket at a time: the same events and
+    activity come out.
+    """
+    lines = [
+        f"{'' if i % 4 else f'u{i % 50}'},d{i % 50},open,2026-02-{1 + i % 28:02d}"
+        for i in range(2_000)
+    ]
+    (tmp_path / "events.csv").write_text(
+        "user_id,anonymous_id,event,time\n" + "\n".join(lines) + "\n"
+    )
     study = make_study()
     events.ingest(study, NOW, progress=False)
     whole = content(study)
@@ -288,20 +419,40 @@ def test_a_large_ingest_bucket_by_bucket_is_the_same(
     assert content(study) == whole
 
 
-def test_a_copy_with_another_time_is_still_a_copy(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """An event delivered again a second later under its own id is one event, in one ingest or in two."""
-    (tmp_path / "a.csv").write_text("user_id,event,time,event_id\na,open,2026-03-01T10:00:00,1\n")
+def test_a_copy_with_another_time_is_still_a_copy(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """An event delivered again a second later under its own id is one event, in one
+    ingest or in two.
+    """
+    (tmp_path / "a.csv").write_text(
+        "user_id,event,time,event_id\na,open,2026-03-01T10:00:00,1\n"
+    )
     study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
     events.ingest(study, NOW, progress=False)
-    (tmp_path / "b.csv").write_text("user_id,event,time,event_id\na,open,2026-03-01T10:00:01,1\na,open,2026-03-02,2\n")
-    assert events.ingest(study, NOW, progress=False).totals == {"rows": 2, "kept": 1, "duplicate": 1, "quarantined": 0}
+    (tmp_path / "b.csv").write_text(
+        "user_id,event,time,event_id\na,open,2026-03-01T10:00:01,1\na,open,2026-03-02,2\n"
+    )
+    assert events.ingest(study, NOW, progress=False).totals == {
+        "rows": 2,
+        "kept": 1,
+        "duplicate": 1,
+        "quarantined": 0,
+    }
 
 
-def test_unfinished_files_of_dead_processes_are_swept(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """What a killed write left half-way is removed by the next ingest; that of a process alive is not."""
+def test_unfinished_files_of_dead_processes_are_swept(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """What a killed write left half-way is removed by the next ingest; that of a
+    process alive is not.
+    """
     write(tmp_path / "events.csv", "a,open,2026-03-01")
     study = make_study()
-    left = [study.store_path / "scores" / f".cutoff=2026-03-01.parquet.{pid}.tmp" for pid in (2**22 + 1, os.getpid())]
+    left = [
+        study.store_path / "scores" / f".cutoff=2026-03-01.parquet.{pid}.tmp"
+        for pid in (2**22 + 1, os.getpid())
+    ]
     left[0].parent.mkdir(parents=True)
     for file in left:
         file.write_bytes(b"half")

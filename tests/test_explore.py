@@ -11,11 +11,20 @@ from churn import definitions, events, explore, store
 from churn.study import Study
 
 
-def test_retention_counts_users_by_months_since_first_seen(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Two users of January, one back in February: shares 1 and 0.5; the unfinished March isn't shown."""
-    filler = "".join(f"z,open,2026-0{m}-{d:02d}\n" for m in (1, 2, 3) for d in range(1, 29 if m < 3 else 10))
+def test_retention_counts_users_by_months_since_first_seen(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Two users of January, one back in February: shares 1 and 0.5; the unfinished
+    March isn't shown.
+    """
+    filler = "".join(
+        f"z,open,2026-0{m}-{d:02d}\n"
+        for m in (1, 2, 3)
+        for d in range(1, 29 if m < 3 else 10)
+    )
     (tmp_path / "events.csv").write_text(
-        "user_id,event,time\na,open,2026-01-05\na,open,2026-02-07\nb,open,2026-01-09\n" + filler
+        "user_id,event,time\na,open,2026-01-05\na,open,2026-02-07\nb,open,2026-01-09\n"
+        + filler
     )
     study = make_study()
     events.ingest(study, progress=False)
@@ -28,9 +37,15 @@ def test_retention_counts_users_by_months_since_first_seen(tmp_path: Path, make_
 def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
     tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everybody comes every third day: no silence lasts longer, and the last ones, cut off, are no losses."""
+    """Everybody comes every third day: no silence lasts longer, and the last ones, cut
+    off, are no losses.
+    """
     monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
-    days = [f"u{i},open,2026-01-{d:02d}\n" for i in range(20) for d in range(1 + i % 3, 31, 3)]
+    days = [
+        f"u{i},open,2026-01-{d:02d}\n"
+        for i in range(20)
+        for d in range(1 + i % 3, 31, 3)
+    ]
     (tmp_path / "events.csv").write_text("user_id,event,time\n" + "".join(days))
     study = make_study()
     events.ingest(study, progress=False)

@@ -17,31 +17,58 @@ PLAN = Plan(observation_days=28, vocabulary=("buy",))
 
 def daily(*rows: dict[str, Any]) -> pl.LazyFrame:
     """Daily activity of a log whose rows may have a property xp."""
-    held = [[] if r.get("xp") is None else [{"name": "xp", "value": float(r["xp"])}] for r in rows]
+    held = [
+        [] if r.get("xp") is None else [{"name": "xp", "value": float(r["xp"])}]
+        for r in rows
+    ]
     log = event_log(*rows).with_columns(pl.Series("numbers", held, activity.NUMBERS))
     return activity.from_events(log.lazy(), "UTC", "USD")
 
 
-def table(*rows: dict[str, Any], cutoffs: list[date], plan: Plan = PLAN, eligible_days: int = 14) -> pl.DataFrame:
+def table(
+    *rows: dict[str, Any],
+    cutoffs: list[date],
+    plan: Plan = PLAN,
+    eligible_days: int = 14,
+) -> pl.DataFrame:
     """Features of everybody eligible, by cutoff and user."""
     users = activity.users_from_events(event_log(*rows).lazy(), "UTC")
-    first = users.select("user_id", "known_date", pl.col("first_at").dt.date().alias("first_date"))
-    return features.compute(daily(*rows), first, cutoffs, plan, eligible_days).sort("cutoff", "user_id").collect()
+    first = users.select(
+        "user_id", "known_date", pl.col("first_at").dt.date().alias("first_date")
+    )
+    return (
+        features.compute(daily(*rows), first, cutoffs, plan, eligible_days)
+        .sort("cutoff", "user_id")
+        .collect()
+    )
 
 
 def compute(
-    *rows: dict[str, Any], cutoff: date = DAY0 + timedelta(days=20), plan: Plan = PLAN, eligible_days: int = 14
+    *rows: dict[str, Any],
+    cutoff: date = DAY0 + timedelta(days=20),
+    plan: Plan = PLAN,
+    eligible_days: int = 14,
 ) -> dict[str, Any]:
-    """Features of the only user at one cutoff; empty if the user isn't eligible (14 days)."""
+    """Features of the only user at one cutoff; empty if the user isn't eligible (14
+    days).
+    """
     got = table(*rows, cutoffs=[cutoff], plan=plan, eligible_days=eligible_days)
     return got.row(0, named=True) if got.height else {}
 
 
-# One user by whom every feature is computed by hand, at Thursday 26 February, day 56; ``age`` counts days back from it.
+# One user by whom every feature is computed by hand, at Thursday 26 February, day 56;
+# ``age`` counts days back from it.
 EVERY = Plan(observation_days=56, vocabulary=("open", "buy"), properties=("xp",))
 USER = [
     {"age": 36, "hour": 10, "event": "install", "kind": "install"},
-    {"age": 35, "hour": 10, "event": "buy", "kind": "purchase", "revenue": 6.0, "xp": 5},  # a Thursday
+    {
+        "age": 35,
+        "hour": 10,
+        "event": "buy",
+        "kind": "purchase",
+        "revenue": 6.0,
+        "xp": 5,
+    },  # a Thursday
     {"age": 20, "hour": 10, "event": "push", "kind": "message_sent"},
     {"age": 14, "hour": 8, "event": "open"},
     {"age": 14, "hour": 9, "event": "buy", "kind": "purchase", "revenue": 10.0},
@@ -53,16 +80,31 @@ USER = [
     {"age": 4, "hour": 10.5, "event": "click", "kind": "message_engaged"},
     {"age": 4, "hour": 11.5, "event": "buy", "kind": "purchase", "revenue": 20.0},
 ]
-COUNTS = {35: 1, 14: 2, 13: 1, 12: 1, 5: 1, 4: 3}  # active events by age; gaps, newest first: 1, 7, 1, 1, 21
+COUNTS = {
+    35: 1,
+    14: 2,
+    13: 1,
+    12: 1,
+    5: 1,
+    4: 3,
+}  # active events by age; gaps, newest first: 1, 7, 1, 1, 21
 GAP = (1 + 7 + 1 + 1 + 21) / 5
 
 
 def halved(half_life: float, since: int = 0, days: bool = False) -> float:
-    """Active events, or days, each worth half per half-life of its age at ``since`` days before the cutoff."""
-    return sum((1 if days else n) * 0.5 ** ((age - since) / half_life) for age, n in COUNTS.items())
+    """Active events, or days, each worth half per half-life of its age at ``since``
+    days before the cutoff.
+    """
+    return sum(
+        (1 if days else n) * 0.5 ** ((age - since) / half_life)
+        for age, n in COUNTS.items()
+    )
 
 
-SINE, COSINE = (sum(f(h * math.tau / 24) for h in (10, 9, 20, 10, 10, 11)) / 6 for f in (math.sin, math.cos))
+SINE, COSINE = (
+    sum(f(h * math.tau / 24) for h in (10, 9, 20, 10, 10, 11)) / 6
+    for f in (math.sin, math.cos)
+)
 
 EXPECTED: dict[str, dict[str, float]] = {
     "silence": {
@@ -70,13 +112,26 @@ EXPECTED: dict[str, dict[str, float]] = {
         "recency_per_gap": 4 / GAP,
         "recency_per_gap_max": 4 / 21,
         "gap_survival": (2 + 0.5) / (5 + 1),  # 7 and 21 are at least 4
-        "missed_weekdays": 0,  # silent from Monday to Wednesday, on which the user never was active
+        # silent from Monday to Wednesday, on which the user never was active
+        "missed_weekdays": 0,
         "missed_days_7d": 4 * halved(7, since=4, days=True) * math.log(2) / 7,
         "missed_days_30d": 4 * halved(30, since=4, days=True) * math.log(2) / 30,
     },
     "activity": {
-        **{"n_events_1d": 0, "n_events_3d": 0, "n_events_7d": 4, "n_events_14d": 8, "n_events_28d": 8},
-        **{"n_events_56d": 9, "active_days_3d": 0, "active_days_7d": 2, "active_days_14d": 5, "active_days_28d": 5},
+        **{
+            "n_events_1d": 0,
+            "n_events_3d": 0,
+            "n_events_7d": 4,
+            "n_events_14d": 8,
+            "n_events_28d": 8,
+        },
+        **{
+            "n_events_56d": 9,
+            "active_days_3d": 0,
+            "active_days_7d": 2,
+            "active_days_14d": 5,
+            "active_days_28d": 5,
+        },
         **{"active_days_56d": 6, "active_day_rate": 6 / 36, "event_rate": 9 / 36},
         **{f"decayed_events_{h}d": halved(h) for h in (3, 7, 14, 30, 60)},
         **{f"decayed_days_{h}d": halved(h, days=True) for h in (3, 7, 14, 30, 60)},
@@ -84,7 +139,8 @@ EXPECTED: dict[str, dict[str, float]] = {
     "trend": {
         "trend_7d_28d": math.log((5 / 7) / (9 / 28)),
         "trend_28d_56d": math.log((9 / 28) / (10 / 56)),
-        "trend_7d_28d_vs_app": math.log((5 / 7) / (9 / 28)) - math.log((3 / 7) / (6 / 28)),  # the app is this user
+        "trend_7d_28d_vs_app": math.log((5 / 7) / (9 / 28))
+        - math.log((3 / 7) / (6 / 28)),  # the app is this user
         "active_days_change_7d": 2 - 3,
         "active_days_change_14d": 5 - 0,
         "active_days_acceleration_7d": (2 - 3) - (3 - 0),
@@ -92,7 +148,9 @@ EXPECTED: dict[str, dict[str, float]] = {
     "rhythm": {
         "gap_mean_days": GAP,
         "gap_max_days": 21,
-        "gap_std_days": math.sqrt((3 * (1 - GAP) ** 2 + (7 - GAP) ** 2 + (21 - GAP) ** 2) / 4),
+        "gap_std_days": math.sqrt(
+            (3 * (1 - GAP) ** 2 + (7 - GAP) ** 2 + (21 - GAP) ** 2) / 4
+        ),
         "gap_last_days": 1,
         "streak_last_days": 2,
         "streak_max_days": 3,
@@ -109,7 +167,14 @@ EXPECTED: dict[str, dict[str, float]] = {
         "minutes_per_active_day": (60 + 90) / 6,
     },
     "variety": {
-        **{"n_open_7d": 2, "n_open_28d": 5, "n_open_56d": 5, "n_buy_7d": 1, "n_buy_28d": 2, "n_buy_56d": 3},
+        **{
+            "n_open_7d": 2,
+            "n_open_28d": 5,
+            "n_open_56d": 5,
+            "n_buy_7d": 1,
+            "n_buy_28d": 2,
+            "n_buy_56d": 3,
+        },
         **{
             "share_open": (5 + 1) / (9 + 3 + 10),
             "share_buy": (3 + 1) / (9 + 3 + 10),
@@ -119,7 +184,12 @@ EXPECTED: dict[str, dict[str, float]] = {
         **{"n_names_7d": 2, "n_names_28d": 2, "n_names_56d": 2},
     },
     "purchases": {
-        **{"revenue_28d": 30, "revenue_56d": 36, "n_purchases_28d": 2, "n_purchases_56d": 3},
+        **{
+            "revenue_28d": 30,
+            "revenue_56d": 36,
+            "n_purchases_28d": 2,
+            "n_purchases_56d": 3,
+        },
         **{"days_since_purchase": 4, "revenue_per_purchase": (6 + 10 + 20) / 3},
     },
     "messages": {
@@ -132,7 +202,9 @@ EXPECTED: dict[str, dict[str, float]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_feature_is_what_the_hand_computes(kind: str) -> None:
-    """For one user whose days are written out above, each feature of the kind has the value worked out there."""
+    """For one user whose days are written out above, each feature of the kind has the
+    value worked out there.
+    """
     rows = [{**row, "day": 56 - row["age"] + row["hour"] / 24} for row in USER]
     got = compute(*rows, cutoff=DAY0 + timedelta(days=56), plan=EVERY)
     assert {name: got[name] for name in EXPECTED[kind]} == pytest.approx(EXPECTED[kind])
@@ -146,7 +218,9 @@ def test_no_feature_is_without_a_value_computed_by_hand() -> None:
 
 
 def test_windows_end_just_before_the_cutoff() -> None:
-    """Day 19 has age 1 and is in every window, day 13 has age 7 and is in 7d, day 12 is not; day 20 is unseen."""
+    """Day 19 has age 1 and is in every window, day 13 has age 7 and is in 7d, day 12 is
+    not; day 20 is unseen.
+    """
     got = compute({"day": 12.9}, {"day": 13}, {"day": 19}, {"day": 19.999}, {"day": 20})
     assert (got["n_events_1d"], got["n_events_7d"], got["n_events_14d"]) == (2, 3, 4)
     assert (got["active_days_7d"], got["active_days_14d"]) == (2, 3)
@@ -154,9 +228,15 @@ def test_windows_end_just_before_the_cutoff() -> None:
 
 
 def test_gaps_are_between_active_days() -> None:
-    """Active on days 4, 6 and 12, asked on day 20: gaps 2 and 6, silence 8 is two mean gaps."""
+    """Active on days 4, 6 and 12, asked on day 20: gaps 2 and 6, silence 8 is two mean
+    gaps.
+    """
     got = compute({"day": 4}, {"day": 6}, {"day": 12})
-    assert (got["gap_mean_days"], got["gap_max_days"], got["gap_last_days"]) == (4, 6, 6)
+    assert (got["gap_mean_days"], got["gap_max_days"], got["gap_last_days"]) == (
+        4,
+        6,
+        6,
+    )
     assert got["recency_per_gap"] == 2
     assert got["first_active_days"] == 16
 
@@ -169,13 +249,17 @@ def test_one_active_day_has_no_gap() -> None:
 
 
 def test_decayed_counts_halve_per_half_life() -> None:
-    """Events aged 7 and 14 days are worth a half and a quarter at a half-life of seven days."""
+    """Events aged 7 and 14 days are worth a half and a quarter at a half-life of seven
+    days.
+    """
     got = compute({"day": 13}, {"day": 6})
     assert got["decayed_events_7d"] == pytest.approx(0.75)
 
 
 def test_passive_events_are_counted_apart() -> None:
-    """A message is no activity: it moves neither recency nor counts, only the passive count."""
+    """A message is no activity: it moves neither recency nor counts, only the passive
+    count.
+    """
     got = compute({"day": 10}, {"day": 19, "kind": "message_sent"})
     assert (got["recency_days"], got["n_events_28d"], got["n_passive_7d"]) == (10, 1, 1)
 
@@ -192,27 +276,39 @@ def test_revenue_is_summed_in_one_currency() -> None:
 
 def test_named_events_get_their_own_counts() -> None:
     """Only the vocabulary's names have columns, by window."""
-    got = compute({"day": 19, "event": "buy"}, {"day": 2, "event": "buy"}, {"day": 19, "event": "open"})
+    got = compute(
+        {"day": 19, "event": "buy"},
+        {"day": 2, "event": "buy"},
+        {"day": 19, "event": "open"},
+    )
     assert (got["n_buy_7d"], got["n_buy_28d"]) == (1, 2)
     assert "n_open_7d" not in got
 
 
 def test_what_became_known_later_is_not_seen() -> None:
-    """An event of day 19 received on day 25 does not exist at day 20, and does at day 26."""
+    """An event of day 19 received on day 25 does not exist at day 20, and does at day
+    26.
+    """
     rows = ({"day": 10}, {"day": 19, "received": 25})
     assert compute(*rows)["recency_days"] == 10
-    assert compute(*rows, cutoff=DAY0 + timedelta(days=26), plan=PLAN)["n_events_28d"] == 2
+    assert (
+        compute(*rows, cutoff=DAY0 + timedelta(days=26), plan=PLAN)["n_events_28d"] == 2
+    )
 
 
 def test_tenure_reaches_beyond_the_window_by_both_clocks() -> None:
-    """Tenure counts from the earliest event known by then, even outside the observation window."""
+    """Tenure counts from the earliest event known by then, even outside the observation
+    window.
+    """
     rows = ({"day": -100}, {"day": -300, "received": 30}, {"day": 18})
     assert compute(*rows)["tenure_days"] == 120
     assert compute({"day": 18}, {"day": -300, "received": 30})["tenure_days"] == 2
 
 
 def test_only_the_eligible_get_a_row() -> None:
-    """Silent for more than 14 days: no row. Uninstalled since the last activity: no row. Back after it: a row."""
+    """Silent for more than 14 days: no row. Uninstalled since the last activity: no
+    row. Back after it: a row.
+    """
     assert compute({"day": 5.9}) == {}
     assert compute({"day": 6}) != {}
     assert compute({"day": 18}, {"day": 19, "kind": "uninstall"}) == {}
@@ -240,70 +336,118 @@ def test_estimated_times_are_never_features() -> None:
 
 
 def test_vocabulary_is_what_was_common_before_the_cutoff() -> None:
-    """An event name that explodes after the cutoff, or is learned of later, can't enter the vocabulary."""
-    late = [{"day": 25, "event": "new"}] * 50 + [{"day": 5, "event": "late", "received": 30}] * 50
-    log = event_log({"day": 5, "event": "a"}, {"day": 6, "event": "b"}, {"day": 7, "event": "b"}, *late)
+    """An event name that explodes after the cutoff, or is learned of later, can't enter
+    the vocabulary.
+    """
+    late = [{"day": 25, "event": "new"}] * 50 + [
+        {"day": 5, "event": "late", "received": 30}
+    ] * 50
+    log = event_log(
+        {"day": 5, "event": "a"},
+        {"day": 6, "event": "b"},
+        {"day": 7, "event": "b"},
+        *late,
+    )
     rows = activity.from_events(log.lazy(), "UTC", "USD")
     assert features.vocabulary(rows, DAY0 + timedelta(days=20), 28) == ("b", "a")
 
 
 def test_properties_are_those_on_most_days_known_before_the_cutoff() -> None:
-    """B was on two days, a and c on one; what was learned later, or came later, is not there, however common."""
-    days = [(1, "b"), (2, "b"), (3, "c"), (4, "a"), *[(30 + d, "new") for d in range(9)]]
-    rows = [{"day": day} for day, _ in days] + [{"day": d, "received": 40} for d in range(9)]
+    """B was on two days, a and c on one; what was learned later, or came later, is not
+    there, however common.
+    """
+    days = [
+        (1, "b"),
+        (2, "b"),
+        (3, "c"),
+        (4, "a"),
+        *[(30 + d, "new") for d in range(9)],
+    ]
+    rows = [{"day": day} for day, _ in days] + [
+        {"day": d, "received": 40} for d in range(9)
+    ]
     names = [name for _, name in days] + ["late"] * 9
-    held = pl.Series("numbers", [[{"name": name, "value": 1.0}] for name in names], activity.NUMBERS)
+    held = pl.Series(
+        "numbers", [[{"name": name, "value": 1.0}] for name in names], activity.NUMBERS
+    )
     log = activity.from_events(event_log(*rows).with_columns(held).lazy(), "UTC", "USD")
     assert features.properties(log, DAY0 + timedelta(days=20), 28) == ("b", "a", "c")
     assert features.properties(log, DAY0 + timedelta(days=20), 28, size=2) == ("b", "a")
 
 
 def test_missed_weekdays_follow_the_habit_of_each_weekday() -> None:
-    """Mondays aged 24, 17 and 10 and the Tuesday aged 16, over three weeks: 1 and 1/3 of those weekdays.
+    """Mondays aged 24, 17 and 10 and the Tuesday aged 16, over three weeks: 1 and 1/3
+    of those weekdays.
 
-    The silence, ages 1 to 9 before a Thursday, holds one Monday and two Tuesdays: 1 × 1 + 2 × 1/3.
+    The silence, ages 1 to 9 before a Thursday, holds one Monday and two Tuesdays: 1 × 1
+    + 2 × 1/3.
     """
-    got = compute(*[{"day": 28 - age} for age in (24, 17, 16, 10)], cutoff=DAY0 + timedelta(days=28))
+    got = compute(
+        *[{"day": 28 - age} for age in (24, 17, 16, 10)],
+        cutoff=DAY0 + timedelta(days=28),
+    )
     assert got["missed_weekdays"] == pytest.approx(5 / 3)
-    always = compute(*[{"day": 28 - age} for age in range(10, 24)], cutoff=DAY0 + timedelta(days=28))
-    assert always["missed_weekdays"] == pytest.approx(9 * 2 / (13 / 7 + 1))  # twice each in 2 6/7 weeks
+    always = compute(
+        *[{"day": 28 - age} for age in range(10, 24)], cutoff=DAY0 + timedelta(days=28)
+    )
+    assert always["missed_weekdays"] == pytest.approx(
+        9 * 2 / (13 / 7 + 1)
+    )  # twice each in 2 6/7 weeks
 
 
 def test_rates_of_the_young_are_over_the_days_they_were_known() -> None:
-    """Two of four days, not of 28; for who is older than the window, or of unknown age, it is the window."""
+    """Two of four days, not of 28; for who is older than the window, or of unknown age,
+    it is the window.
+    """
     days = ({"day": 16}, {"day": 19}, {"day": 19.5})
     young, old = compute(*days), compute({"day": -50}, *days)
     assert (young["active_day_rate"], young["event_rate"]) == (2 / 4, 3 / 4)
     assert (old["active_day_rate"], old["event_rate"]) == (2 / 28, 3 / 28)
-    nobody = pl.LazyFrame(schema={"user_id": pl.String, "known_date": pl.Date, "first_date": pl.Date})
-    got = features.compute(daily(*days), nobody, [DAY0 + timedelta(days=20)], PLAN, 14).collect()
+    nobody = pl.LazyFrame(
+        schema={"user_id": pl.String, "known_date": pl.Date, "first_date": pl.Date}
+    )
+    got = features.compute(
+        daily(*days), nobody, [DAY0 + timedelta(days=20)], PLAN, 14
+    ).collect()
     assert got.select("active_day_rate", "tenure_days").row(0) == (2 / 28, None)
 
 
 def test_streaks_are_each_users_own() -> None:
-    """Days on which something only happened to a user make no row of active days and break none.
+    """Days on which something only happened to a user make no row of active days and
+    break none.
 
-    U1 is active on days 14 to 16, u2 on 10, 11 and 13, so that u1's row would go on in u2's; u2 is sent a message on
-    days 11, 12, 14 and 18.
+    U1 is active on days 14 to 16, u2 on 10, 11 and 13, so that u1's row would go on in
+    u2's; u2 is sent a message on days 11, 12, 14 and 18.
     """
     mine = [{"day": d} for d in (14, 15, 16)]
     other = [{"u": "u2", "day": d} for d in (10, 11, 13)]
-    sent = [{"u": "u2", "day": d + 0.5, "kind": "message_sent"} for d in (11, 12, 14, 18)]
+    sent = [
+        {"u": "u2", "day": d + 0.5, "kind": "message_sent"} for d in (11, 12, 14, 18)
+    ]
     got = table(*mine, *other, *sent, cutoffs=[DAY0 + timedelta(days=20)])
-    assert got.select("user_id", "streak_last_days", "streak_max_days").rows() == [("u1", 3, 3), ("u2", 1, 2)]
+    assert got.select("user_id", "streak_last_days", "streak_max_days").rows() == [
+        ("u1", 3, 3),
+        ("u2", 1, 2),
+    ]
     assert got["gap_last_days"].to_list() == [1, 2]
 
 
 def test_cutoffs_computed_together_are_computed_alone() -> None:
     """Gaps and streaks of one cutoff know nothing of another's."""
-    log = [{"u": u, "day": d} for u, days in {"u1": (8, 9, 12), "u2": (9, 12, 13)}.items() for d in days]
+    log = [
+        {"u": u, "day": d}
+        for u, days in {"u1": (8, 9, 12), "u2": (9, 12, 13)}.items()
+        for d in days
+    ]
     cutoffs = [DAY0 + timedelta(days=d) for d in (13, 14, 20)]
     alone = pl.concat([table(*log, cutoffs=[cutoff]) for cutoff in cutoffs])
     assert table(*log, cutoffs=cutoffs).equals(alone)
 
 
 def test_the_last_and_the_busiest_day_are_told_apart() -> None:
-    """Three events on day 15, one on day 18; of the two names one was used in the last week."""
+    """Three events on day 15, one on day 18; of the two names one was used in the last
+    week.
+    """
     plan = Plan(28, vocabulary=("open", "buy"))
     rows = ({"day": 12}, {"day": 12, "event": "buy"}, {"day": 12}, {"day": 18})
     got = compute(*rows, plan=plan)
@@ -312,22 +456,47 @@ def test_the_last_and_the_busiest_day_are_told_apart() -> None:
 
 
 def test_depth_of_a_month_without_activity_is_null() -> None:
-    """Where users stay eligible longer than 28 days, there may be no active day in them."""
-    got = compute({"day": 0}, cutoff=DAY0 + timedelta(days=40), plan=EVERY, eligible_days=60)
+    """Where users stay eligible longer than 28 days, there may be no active day in
+    them.
+    """
+    got = compute(
+        {"day": 0}, cutoff=DAY0 + timedelta(days=40), plan=EVERY, eligible_days=60
+    )
     assert (got["events_per_active_day"], got["events_per_active_day_28d"]) == (1, None)
 
 
 def test_the_app_level_is_read_by_both_clocks() -> None:
-    """Of three users' days before day 20 one lies in the last week; day 20 and what is learned then are unseen."""
-    log = [{"day": 19}, {"u": "u2", "day": 10}, {"u": "u3", "day": 10}, {"u": "u3", "day": 10.5}]
-    unseen = [{"u": "u4", "day": 20}, {"u": "u5", "day": 19, "received": 20}, {"u": "u6", "day": -9}]
+    """Of three users' days before day 20 one lies in the last week; day 20 and what is
+    learned then are unseen.
+    """
+    log = [
+        {"day": 19},
+        {"u": "u2", "day": 10},
+        {"u": "u3", "day": 10},
+        {"u": "u3", "day": 10.5},
+    ]
+    unseen = [
+        {"u": "u4", "day": 20},
+        {"u": "u5", "day": 19, "received": 20},
+        {"u": "u6", "day": -9},
+    ]
     passive = [{"u": "u7", "day": 19, "kind": "message_sent"}]
-    got = features.app_level(daily(*log, *unseen, *passive), [DAY0 + timedelta(days=20)], PLAN).collect()
-    assert got["app_trend"].item() == pytest.approx(math.log(((1 + 1) / 7) / ((3 + 1) / 28)))
+    got = features.app_level(
+        daily(*log, *unseen, *passive), [DAY0 + timedelta(days=20)], PLAN
+    ).collect()
+    assert got["app_trend"].item() == pytest.approx(
+        math.log(((1 + 1) / 7) / ((3 + 1) / 28))
+    )
 
 
 def test_every_feature_says_what_it_means() -> None:
-    """Each name in the catalogue has a one-line meaning, and windows never exceed the observation window."""
+    """Each name in the catalogue has a one-line meaning, and windows never exceed the
+    observation window.
+    """
     found = catalogue(Plan(observation_days=14, vocabulary=("buy",)))
     assert all(f.meaning and "\n" not in f.meaning for f in found.values())
-    assert not [name for name in found if name.startswith(("n_events_", "active_days_2")) and "28d" in name]
+    assert not [
+        name
+        for name in found
+        if name.startswith(("n_events_", "active_days_2")) and "28d" in name
+    ]

@@ -1,4 +1,6 @@
-"""Finding an extract's files, here and in an object store, and reading each of them once."""
+"""Finding an extract's files, here and in an object store, and reading each of them
+once.
+"""
 
 import gzip
 import json
@@ -31,7 +33,9 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).write_text("x")
 
 
-def names(folder: Path, path: str, source: str = "table") -> tuple[list[str], list[str]]:
+def names(
+    folder: Path, path: str, source: str = "table"
+) -> tuple[list[str], list[str]]:
     """Names of the files that are ready and that wait."""
     extract = Extract(source=source, path=path)  # type: ignore[arg-type]
     ready, waiting = find.find(extract, parse({"extracts": [extract]}, folder))
@@ -39,12 +43,26 @@ def names(folder: Path, path: str, source: str = "table") -> tuple[list[str], li
 
 
 def test_files_folders_and_patterns(tmp_path: Path) -> None:
-    """A file is itself, a folder all below it, * one level, ** any; names are relative to what was written out."""
+    """A file is itself, a folder all below it, * one level, ** any; names are relative
+    to what was written out.
+    """
     touch(
-        tmp_path, "raw/b.csv", "raw/a.csv", "raw/2026/c.csv", "raw/2026/03/d.CSV", "raw/e.txt", "[x]/f.csv", "g h#1.csv"
+        tmp_path,
+        "raw/b.csv",
+        "raw/a.csv",
+        "raw/2026/c.csv",
+        "raw/2026/03/d.CSV",
+        "raw/e.txt",
+        "[x]/f.csv",
+        "g h#1.csv",
     )
     assert names(tmp_path, "raw/e.txt") == ([""], [])  # whoever names a file means it
-    assert names(tmp_path, "raw")[0] == ["2026/03/d.CSV", "2026/c.csv", "a.csv", "b.csv"]
+    assert names(tmp_path, "raw")[0] == [
+        "2026/03/d.CSV",
+        "2026/c.csv",
+        "a.csv",
+        "b.csv",
+    ]
     assert names(tmp_path, "raw/*.csv")[0] == ["a.csv", "b.csv"]
     assert names(tmp_path, "raw/**/[cd].*")[0] == ["2026/03/d.CSV", "2026/c.csv"]
     assert names(tmp_path, "raw/20*/*.csv")[0] == ["2026/c.csv"]
@@ -55,7 +73,9 @@ def test_files_folders_and_patterns(tmp_path: Path) -> None:
 
 
 def test_hidden_files_markers_and_foreign_names_are_passed_over(tmp_path: Path) -> None:
-    """Nor is a folder read that is hidden, as notebooks and Spark leave them behind; nothing left is an error."""
+    """Nor is a folder read that is hidden, as notebooks and Spark leave them behind;
+    nothing left is an error.
+    """
     touch(
         tmp_path,
         "raw/a.csv",
@@ -67,7 +87,10 @@ def test_hidden_files_markers_and_foreign_names_are_passed_over(tmp_path: Path) 
     )
     assert names(tmp_path, "raw") == names(tmp_path, "raw/**") == (["a.csv"], [])
     for path in ("raw/_tmp/*.xlsx", "raw/.none", "nothing", "raw/*.zip"):
-        with pytest.raises(InputError, match=r"no file at .*expected names that end in \.parquet, \.csv"):
+        with pytest.raises(
+            InputError,
+            match=r"no file at .*expected names that end in \.parquet, \.csv",
+        ):
             names(tmp_path, path)
 
 
@@ -75,16 +98,23 @@ LOCKER = "home/data-locker-hourly/t=inapps/dt=2026-03-08"
 
 
 def test_an_hour_waits_for_its_marker(tmp_path: Path) -> None:
-    """Of a report with markers, hours after the last marked one wait, earlier ones don't; other reports don't care."""
+    """Of a report with markers, hours after the last marked one wait, earlier ones
+    don't; other reports don't care.
+    """
     hours = [f"{LOCKER}/h={h}/part-00000.gz" for h in (2, 9, 10, 11)]
     other = [f.replace("inapps", "uninstalls") for f in hours[:1]]
     touch(tmp_path, *hours, *other)
-    assert names(tmp_path, "home", "appsflyer") == ([f.removeprefix("home/") for f in hours + other], [])
+    assert names(tmp_path, "home", "appsflyer") == (
+        [f.removeprefix("home/") for f in hours + other],
+        [],
+    )
     touch(tmp_path, f"{LOCKER}/h=9/_SUCCESS")
     for path in ("home", "home/**/*.gz", f"{LOCKER}/*/*.gz"):
         ready, waiting = names(tmp_path, path, "appsflyer")
         assert [name.split("h=")[1][:2] for name in waiting] == ["10", "11"], path
-        assert [name.split("h=")[1][:2] for name in ready if "uninstalls" not in name] == ["2/", "9/"]
+        assert [
+            name.split("h=")[1][:2] for name in ready if "uninstalls" not in name
+        ] == ["2/", "9/"]
     touch(tmp_path, f"{LOCKER}/h=11/app_id=x/_SUCCESS")
     assert names(tmp_path, "home", "appsflyer")[1] == []
 
@@ -100,7 +130,10 @@ def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
     touch(tmp_path, f"{LOCKER}/h=2/_SUCCESS")
     study = parse({"extracts": [{"source": "appsflyer", "path": "home"}]}, tmp_path)
     first = events.ingest(study, NOW, progress=False)
-    assert (first.n_added, [Path(name).parent.name for name in first.waiting]) == (1, ["h=10"])
+    assert (first.n_added, [Path(name).parent.name for name in first.waiting]) == (
+        1,
+        ["h=10"],
+    )
     assert "1 file(s) wait" in " ".join(first.sentences)
     touch(tmp_path, f"{LOCKER}/h=10/_SUCCESS")
     second = events.ingest(study, NOW, progress=False)
@@ -108,20 +141,35 @@ def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_running_day_gives_way_to_the_whole_one(tmp_path: Path) -> None:
-    """GA4's intraday table is read until the day's own is there, in the same folder, whatever its format or shards."""
-    touch(tmp_path, "a/events_intraday_20260308.json", "a/events_20260307.parquet", "b/events_20260308.json")
+    """GA4's intraday table is read until the day's own is there, in the same folder,
+    whatever its format or shards.
+    """
+    touch(
+        tmp_path,
+        "a/events_intraday_20260308.json",
+        "a/events_20260307.parquet",
+        "b/events_20260308.json",
+    )
     assert "a/events_intraday_20260308.json" in names(tmp_path, ".", "ga4")[0]
     touch(tmp_path, "a/events_20260308-000000000001.parquet")
     assert "a/events_intraday_20260308.json" not in names(tmp_path, ".", "ga4")[0]
 
 
-def test_only_what_changed_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A known file isn't opened again; one that was written anew is read again, and its old rows are duplicates."""
+def test_only_what_changed_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A known file isn't opened again; one that was written anew is read again, and its
+    old rows are duplicates.
+    """
     opened = []
     digest = staging.file_digest
-    monkeypatch.setattr(staging, "file_digest", lambda path: opened.append(path.name) or digest(path))
+    monkeypatch.setattr(
+        staging, "file_digest", lambda path: opened.append(path.name) or digest(path)
+    )
     for name in "ab":
-        (tmp_path / f"{name}.csv").write_text(f"event_id,user_id,event,time\n{name}1,u,open,2026-03-08\n")
+        (tmp_path / f"{name}.csv").write_text(
+            f"event_id,user_id,event,time\n{name}1,u,open,2026-03-08\n"
+        )
     study = parse({"extracts": [{"source": "table", "path": "*.csv"}]}, tmp_path)
     assert events.ingest(study, NOW, progress=False).n_added == 2
     assert events.ingest(study, NOW, progress=False).n_new_files == 0
@@ -135,9 +183,15 @@ def test_only_what_changed_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_addresses_are_split_at_the_bucket() -> None:
     """Bucket, or for Azure container, and key; # and ? belong to the key."""
-    assert find._split("s3://bucket/a/b#0.json?.gz") == ("s3://bucket", "a/b#0.json?.gz")
+    assert find._split("s3://bucket/a/b#0.json?.gz") == (
+        "s3://bucket",
+        "a/b#0.json?.gz",
+    )
     assert find._split("gs://bucket/") == ("gs://bucket", "")
-    assert find._split("az://container/folder/x.csv") == ("az://container", "folder/x.csv")
+    assert find._split("az://container/folder/x.csv") == (
+        "az://container",
+        "folder/x.csv",
+    )
 
 
 @pytest.fixture
@@ -148,7 +202,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
     server.start()
     assert server._server is not None
     address = "http://{}:{}".format(*server.get_host_and_port())
-    for name, value in {"ENDPOINT_URL": address, "ALLOW_HTTP": "true", "REGION": "us-east-1"}.items():
+    for name, value in {
+        "ENDPOINT_URL": address,
+        "ALLOW_HTTP": "true",
+        "REGION": "us-east-1",
+    }.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDVERYSECRET")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
@@ -165,11 +223,16 @@ class Bucket:
     def __init__(self, server: ThreadedMotoServer, address: str) -> None:
         self.fetched: list[str] = []
         urllib.request.urlopen(f"{address}/moto-api/reset", data=b"").close()
-        urllib.request.urlopen(urllib.request.Request(f"{address}/exports", method="PUT")).close()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{address}/exports", method="PUT")
+        ).close()
         application = server._server.app
 
         def counted(environ: dict[str, Any], start_response: Any) -> Any:
-            if environ["REQUEST_METHOD"] == "GET" and "list-type" not in environ["QUERY_STRING"]:
+            if (
+                environ["REQUEST_METHOD"] == "GET"
+                and "list-type" not in environ["QUERY_STRING"]
+            ):
                 self.fetched.append(environ["PATH_INFO"].removeprefix("/exports/"))
             return application(environ, start_response)
 
@@ -195,35 +258,60 @@ def everything(folder: Path) -> dict[str, bytes]:
     frame = pl.DataFrame({"user_id": ["u"], "event": ["open"], "time": [NOW]})
     frame.write_parquet(folder / "x.parquet")
     lines = gzip.compress(b"user_id,event,time\nu,buy it,2026-03-08\n")
-    return files | {"tables/x.parquet": (folder / "x.parquet").read_bytes(), "tables/2026/y #1+ü%20.csv.gz": lines}
+    return files | {
+        "tables/x.parquet": (folder / "x.parquet").read_bytes(),
+        "tables/2026/y #1+ü%20.csv.gz": lines,
+    }
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")
+@pytest.mark.skipif(
+    not SHARED.exists(),
+    reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
+)
 def test_an_object_store_is_read_like_a_folder(tmp_path: Path, bucket: Bucket) -> None:
-    """Data Locker, Avro, Parquet and gzipped CSV over s3:// give the log that local copies give; hours wait alike."""
+    """Data Locker, Avro, Parquet and gzipped CSV over s3:// give the log that local
+    copies give; hours wait alike.
+    """
     for key, content in everything(tmp_path).items():
         bucket.put(key, content)
         (tmp_path / "local" / key).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "local" / key).write_bytes(content)
-    sources = {"appsflyer/data_locker": "appsflyer", "braze_currents": "currents", "tables/**": "table"}
+    sources = {
+        "appsflyer/data_locker": "appsflyer",
+        "braze_currents": "currents",
+        "tables/**": "table",
+    }
     done, logs = {}, {}
     for folder, root in {"a": "s3://exports", "b": str(tmp_path / "local")}.items():
         (tmp_path / folder).mkdir()
-        extracts = [{"source": source, "path": f"{root}/{path}"} for path, source in sources.items()]
+        extracts = [
+            {"source": source, "path": f"{root}/{path}"}
+            for path, source in sources.items()
+        ]
         study = parse({"extracts": extracts}, tmp_path / folder)
         done[root] = events.ingest(study, NOW, progress=False)
         logs[root] = log(study)
     remote, local = done
-    assert done[remote].totals == done[local].totals == {"rows": 36, "kept": 33, "duplicate": 2, "quarantined": 1}
+    assert (
+        done[remote].totals
+        == done[local].totals
+        == {"rows": 36, "kept": 33, "duplicate": 2, "quarantined": 1}
+    )
     assert logs[remote].equals(logs[local])
     assert [Path(name).parent.name for name in done[remote].waiting] == ["h=10"]
 
 
-def test_an_unchanged_object_is_not_fetched_again(tmp_path: Path, bucket: Bucket) -> None:
+def test_an_unchanged_object_is_not_fetched_again(
+    tmp_path: Path, bucket: Bucket
+) -> None:
     """The server sees one GET an object; a second only of the one that changed."""
     for key in ("a/1.csv", "a/b/2.csv", "a/b/c/3.csv", "a/_tmp/4.csv", "ab/5.csv"):
-        bucket.put(key, f"event_id,user_id,event,time\n{key},u,open,2026-03-08\n".encode())
-    study = parse({"extracts": [{"source": "table", "path": "s3://exports/a"}]}, tmp_path)
+        bucket.put(
+            key, f"event_id,user_id,event,time\n{key},u,open,2026-03-08\n".encode()
+        )
+    study = parse(
+        {"extracts": [{"source": "table", "path": "s3://exports/a"}]}, tmp_path
+    )
     assert events.ingest(study, NOW, progress=False).n_added == 3
     assert events.ingest(study, NOW, progress=False).n_new_files == 0
     assert bucket.fetched == ["a/1.csv", "a/b/2.csv", "a/b/c/3.csv"]
@@ -233,28 +321,57 @@ def test_an_unchanged_object_is_not_fetched_again(tmp_path: Path, bucket: Bucket
 
 
 def test_patterns_mean_the_same_in_a_bucket(tmp_path: Path, bucket: Bucket) -> None:
-    """* stays within a folder, ** crosses them; one object is found by its whole key; its neighbours aren't."""
-    keys = ["raw/a.csv", "raw/2026/c.csv", "raw/2026/03/d.csv", "raw/a.csv.bak", "rawer/e.csv"]
+    """* stays within a folder, ** crosses them; one object is found by its whole key;
+    its neighbours aren't.
+    """
+    keys = [
+        "raw/a.csv",
+        "raw/2026/c.csv",
+        "raw/2026/03/d.csv",
+        "raw/a.csv.bak",
+        "rawer/e.csv",
+    ]
     for key in keys:
         bucket.put(key, b"x")
         touch(tmp_path, key)
-    for path in ("raw", "raw/*.csv", "raw/*/*.csv", "raw/**/*.csv", "raw/**", "*/*.csv", "**/[cd].csv", "raw/a.csv"):
+    for path in (
+        "raw",
+        "raw/*.csv",
+        "raw/*/*.csv",
+        "raw/**/*.csv",
+        "raw/**",
+        "*/*.csv",
+        "**/[cd].csv",
+        "raw/a.csv",
+    ):
         assert names(tmp_path, f"s3://exports/{path}") == names(tmp_path, path), path
 
 
-@pytest.mark.parametrize("path", ["s3://no-such-bucket/x", "s3://exports/no.csv", "s3://exports/no/*.csv", "s3://"])
-def test_what_is_not_there_is_one_sentence(tmp_path: Path, bucket: Bucket, path: str) -> None:
-    """A missing bucket, object or folder: what was looked for, and nothing that was secret."""
+@pytest.mark.parametrize(
+    "path",
+    ["s3://no-such-bucket/x", "s3://exports/no.csv", "s3://exports/no/*.csv", "s3://"],
+)
+def test_what_is_not_there_is_one_sentence(
+    tmp_path: Path, bucket: Bucket, path: str
+) -> None:
+    """A missing bucket, object or folder: what was looked for, and nothing that was
+    secret.
+    """
     with pytest.raises(InputError) as caught:
         names(tmp_path, path)
     check(caught.value, path)
 
 
-@pytest.mark.parametrize("path", ["s3://exports/x.csv", "gs://exports/x.csv", "az://exports/x.csv", "ftp://x/y.csv"])
+@pytest.mark.parametrize(
+    "path",
+    ["s3://exports/x.csv", "gs://exports/x.csv", "az://exports/x.csv", "ftp://x/y.csv"],
+)
 def test_a_store_that_does_not_answer_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Nobody at the address, or an address of no known kind: said within seconds, without what the library says."""
+    """Nobody at the address, or an address of no known kind: said within seconds,
+    without what the library says.
+    """
     for name, value in NOBODY.items():
         monkeypatch.setenv(name, value)
     find._store.cache_clear()
@@ -281,9 +398,13 @@ NOBODY = {
 }
 
 
-def test_an_object_that_vanishes_is_one_sentence(tmp_path: Path, bucket: Bucket) -> None:
+def test_an_object_that_vanishes_is_one_sentence(
+    tmp_path: Path, bucket: Bucket
+) -> None:
     """Listed, and gone when it is fetched."""
-    gone = find.Found(Extract(source="table", path="x"), "s3://exports/gone.csv", "gone.csv", "1", 1)
+    gone = find.Found(
+        Extract(source="table", path="x"), "s3://exports/gone.csv", "gone.csv", "1", 1
+    )
     with pytest.raises(InputError) as caught:
         find.fetch(gone, tmp_path)
     check(caught.value, "s3://exports/gone.csv")
@@ -295,4 +416,7 @@ def check(error: InputError, path: str) -> None:
     assert path in said
     assert "\n" not in said
     assert len(said) < 300
-    assert not any(secret in said for secret in ("SECRET", "secret", "Signature", "127.0.0.1", "private_key"))
+    assert not any(
+        secret in said
+        for secret in ("SECRET", "secret", "Signature", "127.0.0.1", "private_key")
+    )

@@ -1,4 +1,6 @@
-"""Gates on the log: each says which day, event, column or file is wrong, and is silent on clean data."""
+"""Gates on the log: each says which day, event, column or file is wrong, and is silent
+on clean data.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -17,8 +19,41 @@ CUTOFF = date(2026, 3, 2)
 DAY = date(2026, 2, 20)
 LAST = date(2026, 3, 1)
 DAYS = [CUTOFF - timedelta(days=k) for k in range(60, 0, -1)]
-STUDY = parse({"extracts": [{"source": "appsflyer", "path": "af"}, {"source": "table", "path": "own"}]}, Path())
-HOURS = [10, 5, 2, 2, 2, 5, 20, 40, 60, 60, 55, 50, 55, 60, 50, 45, 45, 50, 60, 70, 70, 60, 40, 20]  # 936 events
+STUDY = parse(
+    {
+        "extracts": [
+            {"source": "appsflyer", "path": "af"},
+            {"source": "table", "path": "own"},
+        ]
+    },
+    Path(),
+)
+HOURS = [
+    10,
+    5,
+    2,
+    2,
+    2,
+    5,
+    20,
+    40,
+    60,
+    60,
+    55,
+    50,
+    55,
+    60,
+    50,
+    45,
+    45,
+    50,
+    60,
+    70,
+    70,
+    60,
+    40,
+    20,
+]  # 936 events
 
 
 def since(day: date) -> list[date]:
@@ -35,7 +70,9 @@ def volume(
     without_user: dict[date, int] | None = None,
     days: Sequence[date] = DAYS,
 ) -> pl.DataFrame:
-    """``n`` events a day of one name, but for the days in ``on``; known so many days later, if stated."""
+    """``n`` events a day of one name, but for the days in ``on``; known so many days
+    later, if stated.
+    """
     counts = [(day, (on or {}).get(day, n)) for day in days]
     return pl.DataFrame(
         [
@@ -43,7 +80,9 @@ def volume(
                 "extract": "af",
                 "platform": platform,
                 "date": day,
-                "known_date": None if known_after is None else day + timedelta(days=known_after),
+                "known_date": None
+                if known_after is None
+                else day + timedelta(days=known_after),
                 "event": event,
                 "kind": "in_app",
                 "n": k,
@@ -56,9 +95,16 @@ def volume(
     )
 
 
-def tally(measure: str, usual: dict[str, int], on: dict[date, dict[str, int]] | None = None) -> pl.DataFrame:
+def tally(
+    measure: str, usual: dict[str, int], on: dict[date, dict[str, int]] | None = None
+) -> pl.DataFrame:
     """Every day's counts by value, but for the days in ``on``."""
-    rows = [("af", day, measure, k, n) for day in DAYS for k, n in {**usual, **(on or {}).get(day, {})}.items() if n]
+    rows = [
+        ("af", day, measure, k, n)
+        for day in DAYS
+        for k, n in {**usual, **(on or {}).get(day, {})}.items()
+        if n
+    ]
     return pl.DataFrame(rows, schema=Tally.create_empty().schema, orient="row")
 
 
@@ -68,13 +114,22 @@ def clock(hours: Sequence[int]) -> dict[str, int]:
 
 
 def moved(by: int, first_day: bool = False) -> dict[str, int]:
-    """The usual hours moved; on the first day of a shift the hours moved out are gone and none have moved in."""
-    turned = [HOURS[(hour - by) % 24] if 0 <= hour - by < 24 or not first_day else 0 for hour in range(24)]
+    """The usual hours moved; on the first day of a shift the hours moved out are gone
+    and none have moved in.
+    """
+    turned = [
+        HOURS[(hour - by) % 24] if 0 <= hour - by < 24 or not first_day else 0
+        for hour in range(24)
+    ]
     return clock(turned)
 
 
 def file(
-    address: str = "af/a.csv", rows: int = 5000, copies: int = 0, duplicate: int = 0, **other: Any
+    address: str = "af/a.csv",
+    rows: int = 5000,
+    copies: int = 0,
+    duplicate: int = 0,
+    **other: Any,
 ) -> pl.DataFrame:
     """One file of the newest ingest."""
     row = {
@@ -94,12 +149,18 @@ def file(
 
 CLEAN_VOLUME = pl.concat([volume(550, platform="android"), volume(450, platform="ios")])
 CLEAN_TALLY = pl.concat(
-    [tally("hour", clock(HOURS)), tally("column", {"user_id": 936, "country": 900}), tally("currency", {"USD": 40})]
+    [
+        tally("hour", clock(HOURS)),
+        tally("column", {"user_id": 936, "country": 900}),
+        tally("currency", {"USD": 40}),
+    ]
 )
 
 
 def judged(
-    volume: pl.DataFrame = CLEAN_VOLUME, tally: pl.DataFrame = CLEAN_TALLY, files: pl.DataFrame | None = None
+    volume: pl.DataFrame = CLEAN_VOLUME,
+    tally: pl.DataFrame = CLEAN_TALLY,
+    files: pl.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """All findings on the log."""
     return health.data(volume, tally, file() if files is None else files, STUDY, CUTOFF)
@@ -111,7 +172,9 @@ def failed(**tables: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def test_clean_data_passes_every_gate() -> None:
-    """Whole days, usual hours, filled columns, one currency, fresh rows, no copies: ten gates, nothing to say."""
+    """Whole days, usual hours, filled columns, one currency, fresh rows, no copies: ten
+    gates, nothing to say.
+    """
     findings = Findings.validate(pl.DataFrame(judged()).select(Findings.column_names()))
     assert findings.filter(~pl.col("passed")).is_empty()
     assert findings["gate"].to_list() == [
@@ -130,18 +193,27 @@ def test_clean_data_passes_every_gate() -> None:
 
 def test_nothing_read_fails_no_gate() -> None:
     """Empty tables are nobody's fault here; other commands refuse an empty store."""
-    empty = {"volume": Volume.create_empty(), "tally": Tally.create_empty(), "files": Files.create_empty()}
+    empty = {
+        "volume": Volume.create_empty(),
+        "tally": Tally.create_empty(),
+        "files": Files.create_empty(),
+    }
     assert failed(**empty) == {}
 
 
 def test_growth_and_weekends_are_nobodys_fault() -> None:
     """An app that grows by a tenth a week and rests on weekends passes."""
-    on = {d: int((400 if d.weekday() > 4 else 1000) * 1.1 ** (k / 7)) for k, d in enumerate(DAYS)}
+    on = {
+        d: int((400 if d.weekday() > 4 else 1000) * 1.1 ** (k / 7))
+        for k, d in enumerate(DAYS)
+    }
     assert failed(volume=volume(on=on)) == {}
 
 
 def test_a_missing_day_fails_its_gate_and_is_named() -> None:
-    """A day without events among busy ones fails, one that lies outside the judged days doesn't."""
+    """A day without events among busy ones fails, one that lies outside the judged days
+    doesn't.
+    """
     found = failed(volume=volume(on={DAY: 0, date(2026, 1, 10): 0}))
     assert list(found) == ["missing_day"]
     assert found["missing_day"]["days"] == "2026-02-20"
@@ -159,59 +231,100 @@ def test_half_a_day_and_a_doubled_day_fail_their_gate(n: int, gate: str) -> None
 
 def test_a_lost_platform_is_named_with_its_extract() -> None:
     """No iOS events on a day: the total stays above its limit, the platform doesn't."""
-    found = failed(volume=pl.concat([volume(800, platform="android"), volume(400, {DAY: 0}, platform="ios")]))
+    found = failed(
+        volume=pl.concat(
+            [volume(800, platform="android"), volume(400, {DAY: 0}, platform="ios")]
+        )
+    )
     assert list(found) == ["missing_day"]
     assert found["missing_day"]["seen"] == "af ios: 0 events, 0% of the usual 400"
 
 
 def test_a_day_that_every_platform_misses_is_said_once() -> None:
     """All platforms are half gone: the extract is named, not each platform."""
-    found = failed(volume=pl.concat([volume(800, {DAY: 400}, platform=p) for p in ("android", "ios")]))
+    found = failed(
+        volume=pl.concat(
+            [volume(800, {DAY: 400}, platform=p) for p in ("android", "ios")]
+        )
+    )
     assert found["missing_day"]["seen"] == "af: 800 events, 50% of the usual 1,600"
 
 
 def test_a_lost_platform_column_is_no_missing_day() -> None:
-    """All of a day's rows have come, without their platform: the volume gates are silent."""
+    """All of a day's rows have come, without their platform: the volume gates are
+    silent.
+    """
     there = [volume(500, {DAY: 0}, platform=p) for p in ("android", "ios")]
-    assert failed(volume=pl.concat([*there, volume(1000, platform="", days=[DAY])])) == {}
+    assert (
+        failed(volume=pl.concat([*there, volume(1000, platform="", days=[DAY])])) == {}
+    )
 
 
 def test_a_small_platform_raises_no_alarm() -> None:
     """Twenty events a day can be none by chance."""
-    assert failed(volume=pl.concat([volume(800, platform="android"), volume(20, {DAY: 0}, platform="web")])) == {}
+    assert (
+        failed(
+            volume=pl.concat(
+                [volume(800, platform="android"), volume(20, {DAY: 0}, platform="web")]
+            )
+        )
+        == {}
+    )
 
 
 def test_days_that_always_differ_much_raise_no_alarm() -> None:
-    """Where every other day of the same weekday has a third of the events, a third is nothing unusual."""
+    """Where every other day of the same weekday has a third of the events, a third is
+    nothing unusual.
+    """
     on = {d: 900 if k % 14 < 7 else 300 for k, d in enumerate(DAYS)}
     assert failed(volume=volume(on=on)) == {}
 
 
 def test_more_cases_than_can_be_read_are_counted() -> None:
-    """Eight missing days: the sentence spells out five, the column of days holds all."""
-    finding = failed(volume=volume(on={DAY - timedelta(days=k): 0 for k in range(8)}))["missing_day"]
+    """Eight missing days: the sentence spells out five, the column of days holds
+    all.
+    """
+    finding = failed(volume=volume(on={DAY - timedelta(days=k): 0 for k in range(8)}))[
+        "missing_day"
+    ]
     assert "; and 3 more" in finding["sentence"]
     assert len(finding["days"].split(", ")) == 8
 
 
 def test_a_renamed_event_fails_on_the_last_day() -> None:
     """The old name came every day and is gone, though other events have come."""
-    found = failed(volume=pl.concat([volume(), volume(50, {LAST: 0}, event="buy"), volume(9, {LAST: 0}, event="rate")]))
+    found = failed(
+        volume=pl.concat(
+            [
+                volume(),
+                volume(50, {LAST: 0}, event="buy"),
+                volume(9, {LAST: 0}, event="rate"),
+            ]
+        )
+    )
     assert list(found) == ["vanished_event"]
-    assert found["vanished_event"]["sentence"].startswith("af buy, 2026-03-01: none of the usual 50. If it was renamed")
+    assert found["vanished_event"]["sentence"].startswith(
+        "af buy, 2026-03-01: none of the usual 50. If it was renamed"
+    )
 
 
 def test_an_event_that_skips_days_may_skip_the_last() -> None:
-    """A name that never comes on a Sunday, the last day, isn't missed on it; nor is one that skipped other days."""
+    """A name that never comes on a Sunday, the last day, isn't missed on it; nor is one
+    that skipped other days.
+    """
     sundays = {d: 0 for d in DAYS if d.weekday() == 6}
     others = dict.fromkeys([DAY, DAY - timedelta(days=1), LAST], 0)
     for skipped in (sundays, others):
-        assert failed(volume=pl.concat([volume(), volume(200, skipped, event="report")])) == {}
+        assert (
+            failed(volume=pl.concat([volume(), volume(200, skipped, event="report")]))
+            == {}
+        )
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_rows_that_always_come_late_are_not_missing(days: int) -> None:
-    """Where a day's rows are known so many days later, the days before the cutoff are judged as they were at that age.
+    """Where a day's rows are known so many days later, the days before the cutoff are
+    judged as they were at that age.
 
     What is lost is missed once it should have been known.
     """
@@ -219,32 +332,47 @@ def test_rows_that_always_come_late_are_not_missing(days: int) -> None:
     assert failed(volume=pl.concat(late)) == {}
     last = CUTOFF - timedelta(days=days + 1)
     found = failed(
-        volume=pl.concat([volume(700, {last: 70}, known_after=days), volume(50, {last: 0}, "buy", "", days)])
+        volume=pl.concat(
+            [
+                volume(700, {last: 70}, known_after=days),
+                volume(50, {last: 0}, "buy", "", days),
+            ]
+        )
     )
-    assert {g: f["days"] for g, f in found.items()} == {"missing_day": str(last), "vanished_event": str(last)}
+    assert {g: f["days"] for g, f in found.items()} == {
+        "missing_day": str(last),
+        "vanished_event": str(last),
+    }
 
 
 def test_a_missing_last_day_is_not_every_event_vanished() -> None:
     """Nothing at all on the last day: only the missing day is said."""
-    found = failed(volume=pl.concat([volume(on={LAST: 0}), volume(50, {LAST: 0}, event="buy")]))
+    found = failed(
+        volume=pl.concat([volume(on={LAST: 0}), volume(50, {LAST: 0}, event="buy")])
+    )
     assert list(found) == ["missing_day"]
 
 
 def test_users_who_lose_their_id_fail_the_gate() -> None:
-    """In the last week half the events carry no user any more; a tenth always did not."""
+    """In the last week half the events carry no user any more; a tenth always did
+    not.
+    """
     without = {d: 500 if d in since(date(2026, 2, 23)) else 100 for d in DAYS}
     found = failed(volume=volume(without_user=without))
     assert list(found) == ["unknown_users"]
     assert found["unknown_users"]["days"] == "2026-02-23 to 2026-03-01"
-    assert "af, 2026-02-23 to 2026-03-01: 50.0% of events have no user, 10.0% in" in found["unknown_users"]["sentence"]
+    assert (
+        "af, 2026-02-23 to 2026-03-01: 50.0% of events have no user, 10.0% in"
+        in found["unknown_users"]["sentence"]
+    )
 
 
 def test_an_extract_that_never_knows_users_passes() -> None:
     """Events without a user, this week as ever, and those of an extract that is new."""
     always = volume(without_user=dict.fromkeys(DAYS, 1000))
-    new = volume(days=since(date(2026, 2, 27)), without_user=dict.fromkeys(DAYS, 900)).with_columns(
-        extract=pl.lit("own")
-    )
+    new = volume(
+        days=since(date(2026, 2, 27)), without_user=dict.fromkeys(DAYS, 900)
+    ).with_columns(extract=pl.lit("own"))
     assert failed(volume=pl.concat([always, new])) == {}
 
 
@@ -254,7 +382,10 @@ def test_a_clock_that_is_off_for_a_day_is_caught(by: int) -> None:
     found = failed(tally=tally("hour", clock(HOURS), {DAY: moved(by, first_day=True)}))
     assert list(found) == ["clock_shift"]
     assert found["clock_shift"]["days"] == "2026-02-20"
-    assert f"af, 2026-02-20: the usual hours moved by {by:+d}. Check" in found["clock_shift"]["sentence"]
+    assert (
+        f"af, 2026-02-20: the usual hours moved by {by:+d}. Check"
+        in found["clock_shift"]["sentence"]
+    )
 
 
 def test_a_clock_that_is_off_from_a_day_on_is_caught() -> None:
@@ -269,23 +400,42 @@ def test_a_clock_that_is_off_from_a_day_on_is_caught() -> None:
     "hours",
     [
         moved(2),  # less than the limit
-        clock([n if hour < 13 else 0 for hour, n in enumerate(HOURS)]),  # the second half is lost
-        clock([n if hour >= 11 else 0 for hour, n in enumerate(HOURS)]),  # the first half is lost
-        clock([n + 800 * (hour == 19) for hour, n in enumerate(HOURS)]),  # a campaign in the evening
-        clock([n + 800 * (hour == 3) for hour, n in enumerate(HOURS)]),  # and one at night
-        clock([2 * n if hour < 8 else n for hour, n in enumerate(HOURS)]),  # late events of a day whose clock was off
-        clock([0, 0, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),  # ten events
+        clock(
+            [n if hour < 13 else 0 for hour, n in enumerate(HOURS)]
+        ),  # the second half is lost
+        clock(
+            [n if hour >= 11 else 0 for hour, n in enumerate(HOURS)]
+        ),  # the first half is lost
+        clock(
+            [n + 800 * (hour == 19) for hour, n in enumerate(HOURS)]
+        ),  # a campaign in the evening
+        clock(
+            [n + 800 * (hour == 3) for hour, n in enumerate(HOURS)]
+        ),  # and one at night
+        clock(
+            [2 * n if hour < 8 else n for hour, n in enumerate(HOURS)]
+        ),  # late events of a day whose clock was off
+        clock(
+            [0, 0, 0, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        ),  # ten events
     ],
 )
 def test_other_unusual_hours_are_no_wrong_clock(hours: dict[str, int]) -> None:
-    """A day that is short, busy at one hour, or tiny, is not explained by moving its hours."""
+    """A day that is short, busy at one hour, or tiny, is not explained by moving its
+    hours.
+    """
     assert failed(tally=tally("hour", clock(HOURS), {DAY: hours})) == {}
 
 
 def test_a_lost_half_that_resembles_the_other_is_no_wrong_clock() -> None:
-    """Morning and evening have the same shape; without the morning a day has only its evening."""
+    """Morning and evening have the same shape; without the morning a day has only its
+    evening.
+    """
     halves = [10, 20, 40, 60, 80, 100, 80, 60, 40, 20, 10, 5] * 2
-    assert failed(tally=tally("hour", clock(halves), {DAY: clock([0] * 12 + halves[12:])})) == {}
+    assert (
+        failed(tally=tally("hour", clock(halves), {DAY: clock([0] * 12 + halves[12:])}))
+        == {}
+    )
 
 
 def test_a_bulk_backfill_names_the_day_it_came() -> None:
@@ -293,13 +443,27 @@ def test_a_bulk_backfill_names_the_day_it_came() -> None:
     history = volume(40, days=DAYS[:25]).with_columns(known_date=pl.lit(DAY))
     found = failed(volume=pl.concat([volume(known_after=0), history]))
     assert list(found) == ["bulk_backfill"]
-    assert "af, 2026-02-20: 50% of 2,000 events received were over 7 days old" in found["bulk_backfill"]["sentence"]
+    assert (
+        "af, 2026-02-20: 50% of 2,000 events received were over 7 days old"
+        in found["bulk_backfill"]["sentence"]
+    )
 
 
 def test_stragglers_are_no_backfill() -> None:
-    """A tenth comes ten days late, always; and few old rows alone on a day say nothing."""
-    few = volume(60, days=DAYS[:1]).with_columns(known_date=pl.lit(DAY), extract=pl.lit("own"))
-    assert failed(volume=pl.concat([volume(900, known_after=0), volume(100, known_after=10), few])) == {}
+    """A tenth comes ten days late, always; and few old rows alone on a day say
+    nothing.
+    """
+    few = volume(60, days=DAYS[:1]).with_columns(
+        known_date=pl.lit(DAY), extract=pl.lit("own")
+    )
+    assert (
+        failed(
+            volume=pl.concat(
+                [volume(900, known_after=0), volume(100, known_after=10), few]
+            )
+        )
+        == {}
+    )
 
 
 def test_a_lost_column_is_named_with_its_day() -> None:
@@ -307,15 +471,25 @@ def test_a_lost_column_is_named_with_its_day() -> None:
     columns = tally("column", {"user_id": 936, "country": 800}, {LAST: {"country": 0}})
     found = failed(tally=pl.concat([tally("hour", clock(HOURS)), columns]))
     assert list(found) == ["schema_change"]
-    assert found["schema_change"]["seen"] == "af column country: filled in 0 of 936 rows, usually in 85%"
+    assert (
+        found["schema_change"]["seen"]
+        == "af column country: filled in 0 of 936 rows, usually in 85%"
+    )
     assert found["schema_change"]["days"] == "2026-03-01"
 
 
 @pytest.mark.parametrize(("usual", "last"), [(300, 0), (8000, 2000), (8000, 9360)])
 def test_rare_and_thinner_columns_are_not_lost(usual: int, last: int) -> None:
-    """One filled in three per cent of rows may be empty; one filled in a quarter of the rows it was is still there."""
+    """One filled in three per cent of rows may be empty; one filled in a quarter of the
+    rows it was is still there.
+    """
     columns = tally("column", {"revenue": usual}, {LAST: {"revenue": last}})
-    assert failed(tally=pl.concat([tally("hour", clock([10 * n for n in HOURS])), columns])) == {}
+    assert (
+        failed(
+            tally=pl.concat([tally("hour", clock([10 * n for n in HOURS])), columns])
+        )
+        == {}
+    )
 
 
 def test_a_small_extract_may_lack_a_column_by_chance() -> None:
@@ -328,7 +502,10 @@ def test_amounts_in_other_currencies_are_named() -> None:
     """Three in ten amounts are not in the study's currency, most of those in euros."""
     found = failed(tally=tally("currency", {"USD": 70, "EUR": 20, "GBP": 10}))
     assert list(found) == ["mixed_currencies"]
-    assert found["mixed_currencies"]["seen"] == "amounts: 840 of 2,800 are not in USD, most of them in EUR"
+    assert (
+        found["mixed_currencies"]["seen"]
+        == "amounts: 840 of 2,800 are not in USD, most of them in EUR"
+    )
     assert found["mixed_currencies"]["days"] == "2026-02-02 to 2026-03-01"
 
 
@@ -340,15 +517,22 @@ def test_few_other_amounts_pass() -> None:
 
 @pytest.mark.parametrize("rows", [200_000, 1_000_000])
 def test_a_report_cut_off_at_its_limit_is_named(rows: int) -> None:
-    """An AppsFlyer file with exactly as many rows as a report can have, though newer files have come since."""
+    """An AppsFlyer file with exactly as many rows as a report can have, though newer
+    files have come since.
+    """
     cut = file("af/in_app.csv", rows, ingested_at=datetime(2026, 2, 20, tzinfo=UTC))
     found = failed(files=pl.concat([cut, file("af/b.csv")]))
     assert list(found) == ["truncated_report"]
-    assert f"af/in_app.csv, 2026-02-20: exactly {rows:,} rows. AppsFlyer cuts" in found["truncated_report"]["sentence"]
+    assert (
+        f"af/in_app.csv, 2026-02-20: exactly {rows:,} rows. AppsFlyer cuts"
+        in found["truncated_report"]["sentence"]
+    )
 
 
 def test_round_numbers_elsewhere_are_no_truncation() -> None:
-    """Another source's file, one row less, and a file read more than four weeks before the newest."""
+    """Another source's file, one row less, and a file read more than four weeks before
+    the newest.
+    """
     files = [
         file("own/a.csv", 200_000, extract="own"),
         file("af/b.csv", 199_999),
@@ -358,8 +542,12 @@ def test_round_numbers_elsewhere_are_no_truncation() -> None:
 
 
 def test_a_report_delivered_twice_is_named() -> None:
-    """Half the rows of the newest ingest are copies: the extract and the file with most of them are named."""
-    found = failed(files=pl.concat([file("af/a.csv"), file("af/a (1).csv", copies=5000)]))
+    """Half the rows of the newest ingest are copies: the extract and the file with most
+    of them are named.
+    """
+    found = failed(
+        files=pl.concat([file("af/a.csv"), file("af/a (1).csv", copies=5000)])
+    )
     assert list(found) == ["duplicate_rows"]
     assert (
         "af, 2026-03-02: 5,000 of 10,000 rows are copies, most of them in af/a (1).csv"
@@ -368,7 +556,9 @@ def test_a_report_delivered_twice_is_named() -> None:
 
 
 def test_rows_delivered_again_later_and_small_files_pass() -> None:
-    """Re-delivered rows are normal, and so are copies in an older ingest or in a file of ninety-nine rows."""
+    """Re-delivered rows are normal, and so are copies in an older ingest or in a file
+    of ninety-nine rows.
+    """
     files = [
         file("af/a.csv", duplicate=4900),
         file("af/old.csv", copies=4900, ingested_at=datetime(2026, 3, 1, tzinfo=UTC)),
@@ -378,29 +568,63 @@ def test_rows_delivered_again_later_and_small_files_pass() -> None:
 
 
 @pytest.mark.parametrize("clean", [True, False])
-def test_what_is_known_only_at_the_cutoff_or_later_moves_no_finding(clean: bool) -> None:
-    """Rows received at or after the cutoff, and rows of days from it on, leave every finding as it is."""
-    base = volume(known_after=0) if clean else volume(on={DAY: 0, LAST: 100}, known_after=0)
+def test_what_is_known_only_at_the_cutoff_or_later_moves_no_finding(
+    clean: bool,
+) -> None:
+    """Rows received at or after the cutoff, and rows of days from it on, leave every
+    finding as it is.
+    """
+    base = (
+        volume(known_after=0)
+        if clean
+        else volume(on={DAY: 0, LAST: 100}, known_after=0)
+    )
     late = [
-        volume(5000, event=event, platform="ios", without_user=dict.fromkeys(DAYS, 5000)).with_columns(known_date=day)
-        for event, day in (("open", pl.lit(CUTOFF)), ("other", pl.lit(CUTOFF + timedelta(days=9))))
+        volume(
+            5000, event=event, platform="ios", without_user=dict.fromkeys(DAYS, 5000)
+        ).with_columns(known_date=day)
+        for event, day in (
+            ("open", pl.lit(CUTOFF)),
+            ("other", pl.lit(CUTOFF + timedelta(days=9))),
+        )
     ]
     ahead = volume(9000, days=[CUTOFF, CUTOFF + timedelta(days=400)])
-    hours = tally("hour", clock(HOURS[::-1])).filter(pl.col("date") == LAST).with_columns(date=pl.lit(CUTOFF))
-    amounts = tally("currency", {"EUR": 999}).filter(pl.col("date") == LAST).with_columns(date=pl.lit(CUTOFF))
-    with_late = judged(volume=pl.concat([base, *late, ahead]), tally=pl.concat([CLEAN_TALLY, hours, amounts]))
+    hours = (
+        tally("hour", clock(HOURS[::-1]))
+        .filter(pl.col("date") == LAST)
+        .with_columns(date=pl.lit(CUTOFF))
+    )
+    amounts = (
+        tally("currency", {"EUR": 999})
+        .filter(pl.col("date") == LAST)
+        .with_columns(date=pl.lit(CUTOFF))
+    )
+    with_late = judged(
+        volume=pl.concat([base, *late, ahead]),
+        tally=pl.concat([CLEAN_TALLY, hours, amounts]),
+    )
     assert with_late == judged(volume=base)
 
 
 def test_a_holiday_is_accepted_by_its_day_alone() -> None:
-    """missing_day:2026-12-25 accepts that day; another missing day still stops, and so does another gate."""
-    finding = {"gate": ["missing_day"], "passed": [False], "days": ["2026-12-25"], "sentence": ["few events"]}
+    """missing_day:2026-12-25 accepts that day; another missing day still stops, and so
+    does another gate.
+    """
+    finding = {
+        "gate": ["missing_day"],
+        "passed": [False],
+        "days": ["2026-12-25"],
+        "sentence": ["few events"],
+    }
     holiday = pl.DataFrame(finding)
     check_gates(holiday, ["missing_day:2026-12-25"])
     check_gates(holiday, ["missing_day"])
     with pytest.raises(GateError, match="few events"):
         check_gates(holiday, ["missing_day:2026-12-24"])
     with pytest.raises(GateError, match="few events"):
-        check_gates(holiday.with_columns(days=pl.lit("2026-12-25, 2026-12-28")), ["missing_day:2026-12-25"])
+        check_gates(
+            holiday.with_columns(days=pl.lit("2026-12-25, 2026-12-28")),
+            ["missing_day:2026-12-25"],
+        )
     with pytest.raises(GateError, match="mising_day is no gate"):
         check_gates(holiday, ["mising_day:2026-12-25"])

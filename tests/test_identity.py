@@ -1,4 +1,6 @@
-"""One person per person: ids become users, at a moment, and nothing that was known before changes."""
+"""One person per person: ids become users, at a moment, and nothing that was known
+before changes.
+"""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,13 +29,19 @@ CUTOFF = 10  # days after DAY0
 
 def edges(*rows: tuple[str, str, float]) -> pl.DataFrame:
     """Whose each id is: id, user and the day on which it was learned."""
-    columns = {"id": [r[0] for r in rows], "user_id": [r[1] for r in rows], "learned_at": [at(r[2]) for r in rows]}
+    columns = {
+        "id": [r[0] for r in rows],
+        "user_id": [r[1] for r in rows],
+        "learned_at": [at(r[2]) for r in rows],
+    }
     return pl.DataFrame(columns)
 
 
 def owner(ids: Sequence[str], known: pl.DataFrame) -> tuple[Any, ...] | None:
     """User, day learned and day blocked of one set of ids; null if it is nobody's."""
-    found = identity.owners(pl.DataFrame({"ids": [ids]}, schema={"ids": pl.List(pl.String)}), known)
+    found = identity.owners(
+        pl.DataFrame({"ids": [ids]}, schema={"ids": pl.List(pl.String)}), known
+    )
     if found.is_empty():
         return None
     user, learned, blocked = found.select("user_id", "learned_at", "blocked_at").row(0)
@@ -41,24 +49,37 @@ def owner(ids: Sequence[str], known: pl.DataFrame) -> tuple[Any, ...] | None:
 
 
 def test_a_device_belongs_to_the_user_it_was_first_known_of() -> None:
-    """One edge: that user, from then on; none: nobody; the earliest of several ids decides."""
+    """One edge: that user, from then on; none: nobody; the earliest of several ids
+    decides.
+    """
     assert owner(["d:1"], edges(("d:1", "anna", 3))) == ("anna", 3, None)
     assert owner(["d:2"], edges(("d:1", "anna", 3))) is None
-    assert owner(["d:1", "gaid:9"], edges(("gaid:9", "anna", 2), ("d:1", "anna", 5))) == ("anna", 2, None)
+    assert owner(
+        ["d:1", "gaid:9"], edges(("gaid:9", "anna", 2), ("d:1", "anna", 5))
+    ) == ("anna", 2, None)
 
 
 def test_a_shared_device_is_blocked_from_its_second_user_on() -> None:
-    """Two users on one id, or by two ids of one device: the first keeps what came before the second was learned."""
+    """Two users on one id, or by two ids of one device: the first keeps what came
+    before the second was learned.
+    """
     assert owner(["d:1"], edges(("d:1", "anna", 7), ("d:1", "zoe", 3))) == ("zoe", 3, 7)
-    assert owner(["d:1", "gaid:9"], edges(("d:1", "anna", 3), ("gaid:9", "ben", 8))) == ("anna", 3, 8)
+    assert owner(
+        ["d:1", "gaid:9"], edges(("d:1", "anna", 3), ("gaid:9", "ben", 8))
+    ) == ("anna", 3, 8)
 
 
 def make(folder: Path, source: str, **parts: Any) -> Study:
     """A study over one folder of a source."""
-    return parse({"extracts": [{"source": source, "path": "raw", "settling_days": 0}], **parts}, folder)
+    return parse(
+        {"extracts": [{"source": source, "path": "raw", "settling_days": 0}], **parts},
+        folder,
+    )
 
 
-def ingested(folder: Path, shape: str, *batches: Sequence[Row], **parts: Any) -> tuple[Study, Store]:
+def ingested(
+    folder: Path, shape: str, *batches: Sequence[Row], **parts: Any
+) -> tuple[Study, Store]:
     """A store after one ingest per batch."""
     source, write = WRITERS[shape]
     study = make(folder, source, **parts)
@@ -74,20 +95,38 @@ def observed(study: Study, target: Store, cutoff: int = CUTOFF) -> pl.DataFrame:
     """Features of all users at a cutoff, whatever the log's coverage."""
     plan = Plan(28, vocabulary=("level_up",), sources=study.sources)
     tables = snapshots.tables(target, study)
-    return snapshots.of_users(*tables, [DAY0 + timedelta(days=cutoff)], plan, study.windows).sort("user_id").collect()
+    return (
+        snapshots.of_users(
+            *tables, [DAY0 + timedelta(days=cutoff)], plan, study.windows
+        )
+        .sort("user_id")
+        .collect()
+    )
 
 
-def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(tmp_path: Path) -> None:
-    """Three anonymous days, a log-in on day 6: at cutoff 6 nobody is seen, at cutoff 7 one user with four days."""
-    rows = [Row("d1", day + 0.5, day + 1) for day in (2, 3, 4)] + [Row("d1", 6.2, 7, user="anna")]
+def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(
+    tmp_path: Path,
+) -> None:
+    """Three anonymous days, a log-in on day 6: at cutoff 6 nobody is seen, at cutoff 7
+    one user with four days.
+    """
+    rows = [Row("d1", day + 0.5, day + 1) for day in (2, 3, 4)] + [
+        Row("d1", 6.2, 7, user="anna")
+    ]
     study, target = ingested(tmp_path, "table", rows)
     assert observed(study, target, 6).is_empty()
     found = observed(study, target, 7)
-    assert found.select("user_id", "active_days_28d", "tenure_days").row(0) == ("anna", 4, 5)
+    assert found.select("user_id", "active_days_28d", "tenure_days").row(0) == (
+        "anna",
+        4,
+        5,
+    )
 
 
 def test_a_family_tablet_is_not_one_person(tmp_path: Path) -> None:
-    """Anna on days 1–2, Ben from day 4: anonymous rows of day 3 are hers, of day 5 nobody's, his own are his."""
+    """Anna on days 1–2, Ben from day 4: anonymous rows of day 3 are hers, of day 5
+    nobody's, his own are his.
+    """
     rows = [
         Row("d", 1.1, 2, "anna"),
         Row("d", 3.1, 4),
@@ -96,12 +135,16 @@ def test_a_family_tablet_is_not_one_person(tmp_path: Path) -> None:
         Row("d", 6.1, 7, "ben"),
     ]
     study, target = ingested(tmp_path, "table", rows)
-    days = dict(observed(study, target, 9).select("user_id", "active_days_28d").iter_rows())
+    days = dict(
+        observed(study, target, 9).select("user_id", "active_days_28d").iter_rows()
+    )
     assert days == {"anna": 2, "ben": 2}
 
 
 def test_stand_ins_for_no_user_join_nobody(tmp_path: Path) -> None:
-    """User ids null, guest, 0 and those the study names are nobody: their devices stay apart."""
+    """User ids null, guest, 0 and those the study names are nobody: their devices stay
+    apart.
+    """
     names = ["null", "guest", "0", "00000000-0000-0000-0000-000000000000", "demo"]
     rows = [Row(f"d{i}", 1 + i / 10, 3, user) for i, user in enumerate(names)]
     _, target = ingested(tmp_path, "table", rows, identity={"not_a_user": ["demo"]})
@@ -111,14 +154,19 @@ def test_stand_ins_for_no_user_join_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", list(WRITERS))
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_what_is_received_or_learned_later_changes_no_feature(shape: str, data: st.DataObject) -> None:
-    """Rows received at or after the cutoff, log-ins and second users among them, leave every feature as it was.
+def test_what_is_received_or_learned_later_changes_no_feature(
+    shape: str, data: st.DataObject
+) -> None:
+    """Rows received at or after the cutoff, log-ins and second users among them, leave
+    every feature as it was.
 
     And it doesn't matter whether they come in the same ingest or in a later one.
     """
     early = data.draw(rows(range(1, CUTOFF), 3, 12))
     late = data.draw(rows(range(CUTOFF + 1, 14), 1, 8))
-    if shape == "appsflyer pull":  # states no receive time: what happened later is what was learned later
+    if (
+        shape == "appsflyer pull"
+    ):  # states no receive time: what happened later is what was learned later
         late = [Row(r.device, CUTOFF + r.day % 3, r.received, r.user) for r in late]
     with tempfile.TemporaryDirectory() as folder:
         homes = [Path(folder) / name for name in ("early", "later", "at_once")]
@@ -128,11 +176,15 @@ def test_what_is_received_or_learned_later_changes_no_feature(shape: str, data: 
         study, after = ingested(homes[1], shape, early, late)
         assert_frame_equal(observed(study, after), before, rel_tol=1e-9)
         _, at_once = ingested(homes[2], shape, [*early, *late])
-        assert_frame_equal(observed(study, at_once, 20), observed(study, after, 20), rel_tol=1e-9)
+        assert_frame_equal(
+            observed(study, at_once, 20), observed(study, after, 20), rel_tol=1e-9
+        )
 
 
 def rows(received: range, least: int, most: int) -> st.SearchStrategy[list[Row]]:
-    """Events on three devices, by two users or nobody, received within some days; no two of a device at one time."""
+    """Events on three devices, by two users or nobody, received within some days; no
+    two of a device at one time.
+    """
     hour = st.integers(0, 23)
 
     def build(device: str, user: str | None, day: int, lag: int, h: int) -> Row:
@@ -140,17 +192,26 @@ def rows(received: range, least: int, most: int) -> st.SearchStrategy[list[Row]]
 
     users = st.sampled_from([None, None, "anna", "ben"])
     devices = st.sampled_from(["d1", "d2", "d3"])
-    one = st.builds(build, devices, users, st.sampled_from(received), st.integers(0, 4), hour)
-    return st.lists(one, min_size=least, max_size=most, unique_by=lambda r: (r.device, r.day))
+    one = st.builds(
+        build, devices, users, st.sampled_from(received), st.integers(0, 4), hour
+    )
+    return st.lists(
+        one, min_size=least, max_size=most, unique_by=lambda r: (r.device, r.day)
+    )
 
 
-def test_an_orphaned_profile_counts_for_the_one_it_was_merged_into(tmp_path: Path) -> None:
-    """Old id with its own name, merged on day 6: both count until then, afterwards only the one that is left."""
+def test_an_orphaned_profile_counts_for_the_one_it_was_merged_into(
+    tmp_path: Path,
+) -> None:
+    """Old id with its own name, merged on day 6: both count until then, afterwards only
+    the one that is left.
+    """
     rows = [("old", "braze-1", 2.0), ("old", "braze-1", 3.0), ("new", "braze-2", 4.0)]
     log = pl.DataFrame(
         {
             "user_id": [u for u, _, _ in rows] + ["old"],
-            "ids": [[f"braze_id:{b}"] for _, b, _ in rows] + [["braze_id:braze-1", "braze_id:braze-2"]],
+            "ids": [[f"braze_id:{b}"] for _, b, _ in rows]
+            + [["braze_id:braze-1", "braze_id:braze-2"]],
             "event_time": [at(d) for *_, d in rows] + [at(6)],
             "received_time": [at(d) for *_, d in rows] + [at(6)],
             "event_kind": ["in_app"] * 3 + ["merge"],
@@ -159,47 +220,104 @@ def test_an_orphaned_profile_counts_for_the_one_it_was_merged_into(tmp_path: Pat
         }
     ).lazy()
     merges = identity.merges_from_events(log).collect()
-    assert merges.select("id", "into", "user_id").row(0) == ("braze_id:braze-1", "braze_id:braze-2", "old")
-    assert set(identity.edges_from_events(log).select("id", "user_id").collect().iter_rows()) == {
+    assert merges.select("id", "into", "user_id").row(0) == (
+        "braze_id:braze-1",
+        "braze_id:braze-2",
+        "old",
+    )
+    assert set(
+        identity.edges_from_events(log).select("id", "user_id").collect().iter_rows()
+    ) == {
         ("braze_id:braze-1", "old"),
         ("braze_id:braze-2", "new"),
     }
 
 
-def test_two_sources_count_one_session_once(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Both report the session and the purchase of a day under other names; each counts once, custom events apart."""
-    for name, purchase, own in (("a", "af_purchase", "af_rate"), ("b", "purchase", "rate")):
+def test_two_sources_count_one_session_once(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Both report the session and the purchase of a day under other names; each counts
+    once, custom events apart.
+    """
+    for name, purchase, own in (
+        ("a", "af_purchase", "af_rate"),
+        ("b", "purchase", "rate"),
+    ):
         session = "anna,session_start,2026-01-05,session_start,"
-        lines = [session, f"anna,{purchase},2026-01-05,purchase,5", f"anna,{own},2026-01-05,in_app,"]
-        (tmp_path / f"{name}.csv").write_text("user_id,event,time,kind,revenue\n" + "\n".join(lines) + "\n")
-    extracts = [{"source": "table", "path": "a.csv"}, {"source": "table", "path": "b.csv"}]
+        lines = [
+            session,
+            f"anna,{purchase},2026-01-05,purchase,5",
+            f"anna,{own},2026-01-05,in_app,",
+        ]
+        (tmp_path / f"{name}.csv").write_text(
+            "user_id,event,time,kind,revenue\n" + "\n".join(lines) + "\n"
+        )
+    extracts = [
+        {"source": "table", "path": "a.csv"},
+        {"source": "table", "path": "b.csv"},
+    ]
     study = make_study(extracts=extracts)
     events.ingest(study, NOW, progress=False)
     daily = store.scan(store.open_filled(study), "activity").with_columns(
-        source=pl.when(pl.col("event").is_in(["rate", "purchase"])).then(pl.lit("ga4")).otherwise(pl.lit("table"))
+        source=pl.when(pl.col("event").is_in(["rate", "purchase"]))
+        .then(pl.lit("ga4"))
+        .otherwise(pl.lit("table"))
     )
-    both = pl.concat([daily, daily.filter(pl.col("kind") == "session_start").with_columns(source=pl.lit("ga4"))])
+    both = pl.concat(
+        [
+            daily,
+            daily.filter(pl.col("kind") == "session_start").with_columns(
+                source=pl.lit("ga4")
+            ),
+        ]
+    )
     first = pl.col("first_at").dt.date().alias("first_date")
-    users = store.scan(store.open_filled(study), "users").select("user_id", "known_date", first)
+    users = store.scan(store.open_filled(study), "users").select(
+        "user_id", "known_date", first
+    )
     plan = Plan(28, sources=("table", "ga4"))
-    got = features.compute(both, users, [date(2026, 1, 8)], plan, 28).collect().row(0, named=True)
+    got = (
+        features.compute(both, users, [date(2026, 1, 8)], plan, 28)
+        .collect()
+        .row(0, named=True)
+    )
     assert got["n_purchases_28d"] == 1
     assert got["revenue_28d"] == 5.0
-    assert got["n_events_7d"] == 2 + 1 + 2  # the two sessions of one source, one purchase, two names of their own
+    assert (
+        got["n_events_7d"] == 2 + 1 + 2
+    )  # the two sessions of one source, one purchase, two names of their own
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")
+@pytest.mark.skipif(
+    not SHARED.exists(),
+    reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
+)
 def test_three_sources_count_nine_people_once(tmp_path: Path) -> None:
-    """AppsFlyer, Adjust and GA4 hold the same nine people, on ten devices; one of them never logged in."""
-    paths = {"appsflyer": "appsflyer/pull_api/in_app_events_report_utc.csv", "adjust": "adjust", "ga4": "ga4/json"}
+    """AppsFlyer, Adjust and GA4 hold the same nine people, on ten devices; one of them
+    never logged in.
+    """
+    paths = {
+        "appsflyer": "appsflyer/pull_api/in_app_events_report_utc.csv",
+        "adjust": "adjust",
+        "ga4": "ga4/json",
+    }
     for names in (["appsflyer"], ["adjust"], list(paths)):
-        extracts = [{"source": n, "path": str(SHARED / "samples" / paths[n])} for n in names]
-        study = parse({"extracts": extracts, "store": f"store-{len(names)}-{names[0]}"}, tmp_path)
-        assert events.ingest(study, NOW, progress=False).people == {"users": 8, "anonymous": 1}
+        extracts = [
+            {"source": n, "path": str(SHARED / "samples" / paths[n])} for n in names
+        ]
+        study = parse(
+            {"extracts": extracts, "store": f"store-{len(names)}-{names[0]}"}, tmp_path
+        )
+        assert events.ingest(study, NOW, progress=False).people == {
+            "users": 8,
+            "anonymous": 1,
+        }
 
 
 def test_identifiers_are_the_newest_known_and_nobody_elses(tmp_path: Path) -> None:
-    """Anna's device is hers, Ben has a new one, Cem and Dora share one: only the first two can be addressed."""
+    """Anna's device is hers, Ben has a new one, Cem and Dora share one: only the first
+    two can be addressed.
+    """
     rows = [
         Row("d1", 1, 2, "anna"),
         Row("d2", 1, 2, "ben"),
@@ -219,22 +337,37 @@ def test_identifiers_are_the_newest_known_and_nobody_elses(tmp_path: Path) -> No
 
 def table_of(*users: str) -> pl.DataFrame:
     """As much of a scores table as matching looks at."""
-    return pl.DataFrame({"user_id": users}).with_columns(cutoff=pl.lit(DAY0 + timedelta(days=9)))
+    return pl.DataFrame({"user_id": users}).with_columns(
+        cutoff=pl.lit(DAY0 + timedelta(days=9))
+    )
 
 
 def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
-    """With Currents among the sources, a user it has not named lowers the match rate, and the gate speaks."""
+    """With Currents among the sources, a user it has not named lowers the match rate,
+    and the gate speaks.
+    """
     write, braze = WRITERS["table"][1], WRITERS["currents"][1]
     for folder in ("own", "currents"):
         (tmp_path / folder).mkdir()
-    write(tmp_path / "own", [Row("d1", 1, 2, "anna"), Row("d2", 1, 2, "ben"), Row("d3", 1, 2, "CEM")], "x")
+    write(
+        tmp_path / "own",
+        [Row("d1", 1, 2, "anna"), Row("d2", 1, 2, "ben"), Row("d3", 1, 2, "CEM")],
+        "x",
+    )
     braze(tmp_path / "currents", [Row("b1", 1, 2, "anna"), Row("b3", 1, 2, "cem")], "x")
-    extracts = [{"source": "table", "path": "own"}, {"source": "currents", "path": "currents"}]
+    extracts = [
+        {"source": "table", "path": "own"},
+        {"source": "currents", "path": "currents"},
+    ]
     study = parse({"extracts": extracts}, tmp_path)
     events.ingest(study, NOW, progress=False)
     target = store.open_filled(study)
     report = identity.match_report(target, study, table_of("anna", "ben", "CEM"))
-    assert report.select("source", "n", "n_matched").rows() == [("all", 3, 1), ("currents", 1, 1), ("table", 3, 1)]
+    assert report.select("source", "n", "n_matched").rows() == [
+        ("all", 3, 1),
+        ("currents", 1, 1),
+        ("table", 3, 1),
+    ]
     finding = health.match_rate(target, study, table_of("anna", "ben", "CEM"))
     assert not finding["passed"]
     assert "1 of 3" in finding["sentence"]
@@ -243,26 +376,45 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
 def test_scores_carry_the_identifier(filled: tuple[Study, Store]) -> None:
     """By default the customer's own id is how Braze knows a user."""
     study, target = filled
-    found = identity.identifiers(target, study, pl.Series(["user-1", "user-2"]), date(2026, 4, 1))
+    found = identity.identifiers(
+        target, study, pl.Series(["user-1", "user-2"]), date(2026, 4, 1)
+    )
     assert found["identifier"].to_list() == ["user-1", "user-2"]
     assert scores.Scores.column_names()[-1] == "identifier"
 
 
 def merged_log(orphan: str | None) -> list[dict[str, Any]]:
-    """Currents rows: profile b1 (named or not) on days 1–2, b2 is new's on days 3 and 9, b1 merged into b2 on day 6."""
+    """Currents rows: profile b1 (named or not) on days 1–2, b2 is new's on days 3 and
+    9, b1 merged into b2 on day 6.
+    """
     rows = [{"user_id": "b1", "external_user_id": orphan, "day": d} for d in (1, 2)]
     rows += [{"user_id": "b2", "external_user_id": "new", "day": d} for d in (3, 9)]
     rows.append({"user_id": "b2", "external_user_id": None, "day": 8})
-    return [r | {"id": f"e{i}", "time": int(at(r.pop("day")).timestamp())} for i, r in enumerate(rows)]
+    return [
+        r | {"id": f"e{i}", "time": int(at(r.pop("day")).timestamp())}
+        for i, r in enumerate(rows)
+    ]
 
 
 @pytest.mark.parametrize("orphan", ["old", None])
-def test_who_survives_a_merge_has_the_history_and_is_scored(tmp_path: Path, orphan: str | None) -> None:
-    """After the merge the survivor counts all days, its own anonymous ones too, and the orphan is scored no longer."""
+def test_who_survives_a_merge_has_the_history_and_is_scored(
+    tmp_path: Path, orphan: str | None
+) -> None:
+    """After the merge the survivor counts all days, its own anonymous ones too, and the
+    orphan is scored no longer.
+    """
     text: Any = ["null", "string"]
-    fields = [{"name": n, "type": text} for n in ("id", "user_id", "external_user_id", "orphaned_by_id")]
+    fields = [
+        {"name": n, "type": text}
+        for n in ("id", "user_id", "external_user_id", "orphaned_by_id")
+    ]
     fields.append({"name": "time", "type": "int"})
-    orphaned = {"id": "m", "user_id": "b1", "external_user_id": orphan, "orphaned_by_id": "b2"}
+    orphaned = {
+        "id": "m",
+        "user_id": "b1",
+        "external_user_id": orphan,
+        "orphaned_by_id": "b2",
+    }
     orphaned |= {"time": int(at(6).timestamp())}
     files = {"behaviors.app.SessionStart": merged_log(orphan), "UserOrphan": [orphaned]}
     for name, rows in files.items():
@@ -272,11 +424,17 @@ def test_who_survives_a_merge_has_the_history_and_is_scored(tmp_path: Path, orph
         schema = {"type": "record", "namespace": space, "name": short, "fields": fields}
         with (folder / "1.avro").open("wb") as out:
             blank = dict.fromkeys(["external_user_id", "orphaned_by_id"])
-            fastavro.writer(out, fastavro.parse_schema(schema), [blank | r for r in rows])
+            fastavro.writer(
+                out, fastavro.parse_schema(schema), [blank | r for r in rows]
+            )
     study = make(tmp_path, "currents")
     events.ingest(study, NOW, progress=False)
     target = store.open_filled(study)
-    before = dict(observed(study, target, 5).select("user_id", "active_days_28d").iter_rows())
+    before = dict(
+        observed(study, target, 5).select("user_id", "active_days_28d").iter_rows()
+    )
     assert before == ({"old": 2, "new": 1} if orphan else {"new": 1})
-    after = dict(observed(study, target, 12).select("user_id", "active_days_28d").iter_rows())
+    after = dict(
+        observed(study, target, 12).select("user_id", "active_days_28d").iter_rows()
+    )
     assert after == {"new": 5}

@@ -19,12 +19,20 @@ def came_back(*rows: dict, as_of: date = date(2030, 1, 1)) -> bool:
 
 def test_the_horizon_is_half_open_and_starts_after_the_lead() -> None:
     """Days 12 to 18 count; day 11 is lead time and day 19 is over."""
-    assert [came_back({"day": d}) for d in (10, 11.99, 12, 18.99, 19)] == [False, False, True, True, False]
+    assert [came_back({"day": d}) for d in (10, 11.99, 12, 18.99, 19)] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_passive_events_are_no_return() -> None:
     """An uninstall or a message in the horizon does not make a user active."""
-    assert not came_back({"day": 13, "kind": "uninstall"}, {"day": 14, "kind": "message_sent"})
+    assert not came_back(
+        {"day": 13, "kind": "uninstall"}, {"day": 14, "kind": "message_sent"}
+    )
 
 
 def test_a_return_that_was_not_known_yet_does_not_count() -> None:
@@ -35,11 +43,17 @@ def test_a_return_that_was_not_known_yet_does_not_count() -> None:
 
 
 def test_a_return_is_dated_by_its_first_day_in_the_horizon() -> None:
-    """U1 first on day 14, u2 on the horizon's first day, u3 on its last, u4 only before and after: 2, 0, 6, no row."""
+    """U1 first on day 14, u2 on the horizon's first day, u3 on its last, u4 only before
+    and after: 2, 0, 6, no row.
+    """
     days = {"u1": (11, 14.2, 14.8, 16), "u2": (12,), "u3": (18,), "u4": (11, 19)}
     rows = [{"u": user, "day": day} for user, mine in days.items() for day in mine]
     daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
-    got = labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1)).sort("user_id").collect()
+    got = (
+        labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1))
+        .sort("user_id")
+        .collect()
+    )
     assert got.rows() == [("u1", CUTOFF, 2), ("u2", CUTOFF, 0), ("u3", CUTOFF, 6)]
 
 

@@ -1,4 +1,6 @@
-"""House rules that no linter knows: who imports what, sizes, secrets, the stable hash."""
+"""House rules that no linter knows: who imports what, sizes, secrets, the stable
+hash.
+"""
 
 import ast
 import os
@@ -39,7 +41,14 @@ ONLY_IN = {
     "cramjam": {"sources/unpack.py"},
     "obstore": {"sources/find.py"},
     "polars_hash": {"tables.py"},
-    "scipy": {"identity.py", "btyd.py", "choice.py", "drift.py", "outlook.py", "simulate_bgnbd.py"},
+    "scipy": {
+        "identity.py",
+        "btyd.py",
+        "choice.py",
+        "drift.py",
+        "outlook.py",
+        "simulate_bgnbd.py",
+    },
     "filelock": {"events.py", "braze/database.py"},
     "aiohttp": {"sandbox/server.py", "braze/client.py"},
     "pydantic": {"study.py"},
@@ -53,17 +62,27 @@ ONLY_IN = {
 def imports(file: Path) -> set[str]:
     """Top-level names of all that a module imports."""
     nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
-    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    names = {
+        alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names
+    }
     names |= {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
     return {name.split(".")[0] for name in names}
 
 
 def test_openmp_is_told_not_to_spin_before_it_is_loaded() -> None:
-    """Importing the package says so, scikit-learn is not there yet; who has set it otherwise keeps that."""
+    """Importing the package says so, scikit-learn is not there yet; who has set it
+    otherwise keeps that.
+    """
     code = "import sys, os, churn; print(os.environ['GOMP_SPINCOUNT'], 'sklearn' in sys.modules)"
     bare = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
     said = [
-        subprocess.run([sys.executable, "-c", code], env=bare | more, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=bare | more,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for more in ({}, {"GOMP_SPINCOUNT": "7"})
     ]
     assert said == ["3000 False\n", "7 False\n"]
@@ -72,7 +91,9 @@ def test_openmp_is_told_not_to_spin_before_it_is_loaded() -> None:
 @pytest.mark.parametrize("library", list(ONLY_IN))
 def test_each_outside_library_has_one_door(library: str) -> None:
     """A library is imported in its own module only."""
-    users = {str(f.relative_to(HOME / "churn")) for f in MODULES if library in imports(f)}
+    users = {
+        str(f.relative_to(HOME / "churn")) for f in MODULES if library in imports(f)
+    }
     assert users <= ONLY_IN[library]
 
 
@@ -86,10 +107,15 @@ def test_the_sandbox_knows_nothing_of_the_rest() -> None:
 def test_functions_are_short() -> None:
     """Median function at most 8 lines, nine in ten at most 30; no module over 400."""
     lengths = [
-        n.end_lineno - n.body[0].lineno + 1 - bool(ast.get_docstring(n)) * (n.body[0].end_lineno - n.body[0].lineno + 1)
+        n.end_lineno
+        - n.body[0].lineno
+        + 1
+        - bool(ast.get_docstring(n)) * (n.body[0].end_lineno - n.body[0].lineno + 1)
         for f in MODULES
         for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))
-        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.end_lineno and n.body[0].end_lineno
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+        and n.end_lineno
+        and n.body[0].end_lineno
     ]
     assert statistics.median(lengths) <= 8
     assert statistics.quantiles(lengths, n=10)[-1] <= 30
@@ -98,17 +124,27 @@ def test_functions_are_short() -> None:
 
 def test_committed_files_name_no_registry_and_no_machine() -> None:
     """No index address, wheel address or home folder in any tracked file."""
-    listed = subprocess.run(["git", "ls-files"], cwd=HOME, capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=HOME, capture_output=True, text=True, check=True
+    ).stdout.split()
     pattern = re.compile(r"index-url|/simple/|\.whl\b|/root/|/home/\w+/|registry = ")
     for name in listed:
         file = HOME / name
-        if file.suffix not in {".png"} and file.exists() and name != "tests/test_layout.py":
+        if (
+            file.suffix not in {".png"}
+            and file.exists()
+            and name != "tests/test_layout.py"
+        ):
             assert not pattern.search(file.read_text(encoding="utf-8")), name
 
 
 def test_the_stable_hash_never_changes() -> None:
-    """Golden values: the bucket of a user is the same in every version and on every machine."""
+    """Golden values: the bucket of a user is the same in every version and on every
+    machine.
+    """
     ids = pl.DataFrame({"id": ["cust-100000", "0001007", "ü", None]})
     assert ids.select(stable_hash("id"))["id"].to_list() == GOLDEN
-    assert ids.select(bucket_of("id", 16))["id"].to_list() == [g % 16 if g is not None else None for g in GOLDEN]
+    assert ids.select(bucket_of("id", 16))["id"].to_list() == [
+        g % 16 if g is not None else None for g in GOLDEN
+    ]
     assert ids.select(digest(pl.col("id")))["id"].to_list() == DIGESTS

@@ -1,4 +1,6 @@
-"""Twenty ways to see the future, and two by early returns, each planted in the package, each found by a check."""
+"""Twenty ways to see the future, and two by early returns, each planted in the package,
+each found by a check.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +15,19 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from churn import activity, candidates, choice, drift, evaluate, features, identity, labels, model, poison, snapshots
+from churn import (
+    activity,
+    candidates,
+    choice,
+    drift,
+    evaluate,
+    features,
+    identity,
+    labels,
+    model,
+    poison,
+    snapshots,
+)
 from churn.errors import LeakError
 from churn.store import Store
 from churn.study import Study
@@ -29,28 +43,38 @@ Patch = pytest.MonkeyPatch
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """An app with two sources, late reports, late log-ins, uninstalls, erasures and refunds."""
+    """An app with two sources, late reports, late log-ins, uninstalls, erasures and
+    refunds.
+    """
     return app(tmp_path_factory.mktemp("app"), seed=1, n_users=500)
 
 
 def in_training(world: World, see: Callable[[Any], None]) -> int:
-    """The check that every training makes; ``see`` is shown the plan and the rows that a training would learn from."""
+    """The check that every training makes; ``see`` is shown the plan and the rows that
+    a training would learn from.
+    """
     study, target = world
     plan = snapshots.plan(target, study, CUTOFFS[-1])
     everybody = poison._sample(target, date.min, date.max, target.n_buckets)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(poison, "_sample", lambda *_: everybody)  # once read, so that the honest copy can be looked at
+        patch.setattr(
+            poison, "_sample", lambda *_: everybody
+        )  # once read, so that the honest copy can be looked at
         patch.setattr(poison, "_consumed", seeing(poison._consumed, see))
         return poison.check(target, study, CUTOFFS, plan, AS_OF)
 
 
 def of_predictions(world: World, see: Callable[[Any], None]) -> int:
-    """The test-suite's check of a whole backtest: what is predicted at the first of two cutoffs."""
+    """The test-suite's check of a whole backtest: what is predicted at the first of two
+    cutoffs.
+    """
     study, target = world
 
     def predict(copy: Store) -> pl.DataFrame:
         with quick_members():
-            done = evaluate.backtest(copy, study, TEST + timedelta(days=7), False).predictions
+            done = evaluate.backtest(
+                copy, study, TEST + timedelta(days=7), False
+            ).predictions
         mine = (pl.col("model") == "chosen") & (pl.col("cutoff") == TEST)
         return done.filter(mine).select("user_id", "cutoff", "probability")
 
@@ -58,7 +82,9 @@ def of_predictions(world: World, see: Callable[[Any], None]) -> int:
 
 
 def of_folds(world: World, see: Callable[[Any], None]) -> int:
-    """The test-suite's check of the inner loop: what each member forecasts in its first fold, and the early level."""
+    """The test-suite's check of the inner loop: what each member forecasts in its first
+    fold, and the early level.
+    """
     study, target = world
     plan = snapshots.plan(target, study, CUTOFFS[-1])
     cutoffs = snapshots.series(CUTOFFS[-1], study, 5, DAY0)
@@ -66,8 +92,15 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
 
     def judge(rows: pl.DataFrame) -> pl.DataFrame:
         with quick_members():
-            each = [(fold, choice._predict(fold, plan, study, is_large=False)) for fold in choice._folds(rows, study)]
-        found = [(name, fold.cutoff, *figures(fold, p, study)) for fold, made in each for name, p in made.items()]
+            each = [
+                (fold, choice._predict(fold, plan, study, is_large=False))
+                for fold in choice._folds(rows, study)
+            ]
+        found = [
+            (name, fold.cutoff, *figures(fold, p, study))
+            for fold, made in each
+            for name, p in made.items()
+        ]
         return pl.DataFrame(found, FOLDS, orient="row")
 
     return poison.check_folds(seeing(judge, see), snapshot, study)
@@ -77,19 +110,37 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
 def quick_members() -> Iterator[None]:
     """The quickest member in the place of the network, and boosting of 40 rounds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "MEMBERS", candidates.MEMBERS | {"network": candidates.MEMBERS["recency"]})
+        patch.setattr(
+            candidates,
+            "MEMBERS",
+            candidates.MEMBERS | {"network": candidates.MEMBERS["recency"]},
+        )
         patch.setattr(candidates, "most_rounds", lambda is_large: 40)
         yield
 
 
-FOLDS = {"candidate": pl.String, "cutoff": pl.Date, "n": pl.UInt32, "log_loss": pl.Float64, "level": pl.Float64}
+FOLDS = {
+    "candidate": pl.String,
+    "cutoff": pl.Date,
+    "n": pl.UInt32,
+    "log_loss": pl.Float64,
+    "level": pl.Float64,
+}
 
 
-def figures(fold: choice.Fold, predicted: list[Any], study: Study) -> tuple[int, float, float]:
-    """Rows, log loss at the judged cutoff, and the level that the early returns before it speak for."""
+def figures(
+    fold: choice.Fold, predicted: list[Any], study: Study
+) -> tuple[int, float, float]:
+    """Rows, log loss at the judged cutoff, and the level that the early returns before
+    it speak for.
+    """
     judged, *said = predicted
     made = drift.corrections(choice._known(fold.newest, fold.early, said, study, []))
-    return len(fold.y), log_loss(fold.y, judged, labels=[0, 1]), made.get("early", drift.Correction()).intercept
+    return (
+        len(fold.y),
+        log_loss(fold.y, judged, labels=[0, 1]),
+        made.get("early", drift.Correction()).intercept,
+    )
 
 
 def seeing(run: Callable[..., Any], see: Callable[[Any], None]) -> Callable[..., Any]:
@@ -108,7 +159,9 @@ CHECKS = {"training": in_training, "predictions": of_predictions, "folds": of_fo
 
 @pytest.fixture(scope="module")
 def clean(world: World) -> dict[str, Any]:
-    """What each check sees of the honest world while nothing leaks; that none of them speaks is asserted here."""
+    """What each check sees of the honest world while nothing leaks; that none of them
+    speaks is asserted here.
+    """
     seen: dict[str, list[Any]] = {name: [] for name in CHECKS}
     assert all(check(world, seen[name].append) > 0 for name, check in CHECKS.items())
     return {name: values[0] for name, values in seen.items()}
@@ -119,11 +172,14 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple):
         return a[0] == b[0] and same(a[1], b[1])
     key = [name for name in ("candidate", "user_id", "cutoff") if name in a.columns]
-    a, b = (f.sort(key).with_columns(pl.col(pl.Float64).round_sig_figs(8)) for f in (a, b))
+    a, b = (
+        f.sort(key).with_columns(pl.col(pl.Float64).round_sig_figs(8)) for f in (a, b)
+    )
     return bool(a.equals(b))
 
 
-# --- the plants -----------------------------------------------------------------------------------------------------
+# --- the plants
+# -----------------------------------------------------------------------------------------------------
 
 LIT = Callable[[pl.Expr], pl.Expr]
 
@@ -144,10 +200,20 @@ def leaving(kind: str) -> Callable[[Patch], None]:
     def plant(patch: Patch) -> None:
         honest = snapshots.of_users
 
-        def wrong(rows: pl.LazyFrame, users: pl.LazyFrame, cutoffs: list[date], *rest: Any) -> pl.LazyFrame:
-            left = rows.filter(pl.col("kind") == kind).group_by("user_id").agg(gone=pl.col("date").min())
-            both = honest(rows, users, cutoffs, *rest).join(left, on="user_id", how="left")
-            return both.filter(pl.col("gone").is_null() | (pl.col("gone") >= pl.col("cutoff"))).drop("gone")
+        def wrong(
+            rows: pl.LazyFrame, users: pl.LazyFrame, cutoffs: list[date], *rest: Any
+        ) -> pl.LazyFrame:
+            left = (
+                rows.filter(pl.col("kind") == kind)
+                .group_by("user_id")
+                .agg(gone=pl.col("date").min())
+            )
+            both = honest(rows, users, cutoffs, *rest).join(
+                left, on="user_id", how="left"
+            )
+            return both.filter(
+                pl.col("gone").is_null() | (pl.col("gone") >= pl.col("cutoff"))
+            ).drop("gone")
 
         patch.setattr(snapshots, "of_users", wrong)
 
@@ -157,7 +223,11 @@ def leaving(kind: str) -> Callable[[Patch], None]:
 def logins_learned_later(patch: Patch) -> None:
     """Adopted history counts from its own day on, not from the log-in."""
     columns = [*activity.ActivityTable.column_names(), "platform"]
-    patch.setattr(identity, "_known_from", lambda rows: rows.filter(pl.col("kind") != "merge").select(columns))
+    patch.setattr(
+        identity,
+        "_known_from",
+        lambda rows: rows.filter(pl.col("kind") != "merge").select(columns),
+    )
 
 
 def users_table(**columns: pl.Expr) -> Callable[[Patch], None]:
@@ -165,7 +235,11 @@ def users_table(**columns: pl.Expr) -> Callable[[Patch], None]:
 
     def plant(patch: Patch) -> None:
         honest = features._tenure
-        patch.setattr(features, "_tenure", lambda users, cutoff: honest(users.with_columns(**columns), cutoff))
+        patch.setattr(
+            features,
+            "_tenure",
+            lambda users, cutoff: honest(users.with_columns(**columns), cutoff),
+        )
 
     return plant
 
@@ -174,9 +248,15 @@ def last_seen(patch: Patch) -> None:
     """The users table's last instant instead of its first."""
     honest = snapshots.tables
 
-    def wrong(target: Store, study: Study, *rest: Any) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        last = activity.local_date("last_at", study.timezone) - pl.duration(days=1000)  # all of them before any cutoff
-        users = snapshots.store.scan(target, "users", *rest).select("user_id", "known_date", last.alias("first_date"))
+    def wrong(
+        target: Store, study: Study, *rest: Any
+    ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        last = activity.local_date("last_at", study.timezone) - pl.duration(
+            days=1000
+        )  # all of them before any cutoff
+        users = snapshots.store.scan(target, "users", *rest).select(
+            "user_id", "known_date", last.alias("first_date")
+        )
         return honest(target, study, *rest)[0], users
 
     patch.setattr(snapshots, "tables", wrong)
@@ -185,9 +265,13 @@ def last_seen(patch: Patch) -> None:
 def later_source(patch: Patch) -> None:
     """Which source counts is decided before the late reports are left out."""
 
-    def wrong(rows: pl.LazyFrame, cutoff: date, observation_days: int, sources: Any) -> pl.LazyFrame:
+    def wrong(
+        rows: pl.LazyFrame, cutoff: date, observation_days: int, sources: Any
+    ) -> pl.LazyFrame:
         start = pl.col("date") >= cutoff - timedelta(days=observation_days)
-        return activity.counted_once(rows, sources).filter(activity.known_before(pl.lit(cutoff)) & start)
+        return activity.counted_once(rows, sources).filter(
+            activity.known_before(pl.lit(cutoff)) & start
+        )
 
     patch.setattr(features, "_observed", wrong)
 
@@ -195,15 +279,26 @@ def later_source(patch: Patch) -> None:
 def later_vocabulary(patch: Patch) -> None:
     """Event names chosen from the whole log."""
     honest = features.vocabulary
-    patch.setattr(features, "vocabulary", lambda rows, _, days, *rest: honest(rows, date(2026, 12, 1), 9 * days, *rest))
+    patch.setattr(
+        features,
+        "vocabulary",
+        lambda rows, _, days, *rest: honest(rows, date(2026, 12, 1), 9 * days, *rest),
+    )
 
 
 def app_wide(days: int) -> Callable[[Patch], None]:
     """Everybody's activity is counted up to so many days after the cutoff's eve."""
 
     def plant(patch: Patch) -> None:
-        honest, earlier = features.app_level, pl.col("date", "known_date") - pl.duration(days=days)
-        patch.setattr(features, "app_level", lambda rows, *rest: honest(rows.with_columns(earlier), *rest))
+        honest, earlier = (
+            features.app_level,
+            pl.col("date", "known_date") - pl.duration(days=days),
+        )
+        patch.setattr(
+            features,
+            "app_level",
+            lambda rows, *rest: honest(rows.with_columns(earlier), *rest),
+        )
 
     return plant
 
@@ -211,17 +306,27 @@ def app_wide(days: int) -> Callable[[Patch], None]:
 def labels_of_all_time(patch: Patch) -> None:
     """Labels use what became known at any time."""
     honest = labels.returned
-    patch.setattr(labels, "returned", lambda *args: honest(*args[:-1], date(2100, 1, 1)))
+    patch.setattr(
+        labels, "returned", lambda *args: honest(*args[:-1], date(2100, 1, 1))
+    )
 
 
 def target_encoded(patch: Patch) -> None:
     """A feature says how often this user churned, over all rows."""
     honest, rate = snapshots.label, pl.col("churned").mean().over("user_id")
-    patch.setattr(snapshots, "label", lambda *args, **kw: honest(*args, **kw).with_columns(tenure_days=rate))
+    patch.setattr(
+        snapshots,
+        "label",
+        lambda *args, **kw: honest(*args, **kw).with_columns(tenure_days=rate),
+    )
 
 
-def matrix_over_all(encode: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl.DataFrame]) -> Callable[[Patch], None]:
-    """The matrix is prepared with statistics over every cutoff that was observed, not those learned from."""
+def matrix_over_all(
+    encode: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl.DataFrame],
+) -> Callable[[Patch], None]:
+    """The matrix is prepared with statistics over every cutoff that was observed, not
+    those learned from.
+    """
 
     def plant(patch: Patch) -> None:
         observe, matrix, everything = snapshots.observe, model.matrix, []
@@ -239,16 +344,24 @@ def matrix_over_all(encode: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl
     return plant
 
 
-def scaled(snapshot: pl.DataFrame, everything: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+def scaled(
+    snapshot: pl.DataFrame, everything: pl.DataFrame, names: list[str]
+) -> pl.DataFrame:
     """Mean 0 and spread 1 over all cutoffs."""
     return snapshot.with_columns(
-        (pl.col(n).cast(pl.Float64) - (everything[n].mean() or 0)) / ((everything[n].std() or 0) + 1) for n in names
+        (pl.col(n).cast(pl.Float64) - (everything[n].mean() or 0))
+        / ((everything[n].std() or 0) + 1)
+        for n in names
     )
 
 
-def filled(snapshot: pl.DataFrame, everything: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+def filled(
+    snapshot: pl.DataFrame, everything: pl.DataFrame, names: list[str]
+) -> pl.DataFrame:
     """What is missing replaced by the median over all cutoffs."""
-    return snapshot.with_columns(pl.col(n).cast(pl.Float64).fill_null(everything[n].median() or 0) for n in names)
+    return snapshot.with_columns(
+        pl.col(n).cast(pl.Float64).fill_null(everything[n].median() or 0) for n in names
+    )
 
 
 def calibrated_on_the_judged(patch: Patch) -> None:
@@ -256,12 +369,17 @@ def calibrated_on_the_judged(patch: Patch) -> None:
     honest = model.predict
 
     def wrong(fitted: model.Model, snapshot: pl.DataFrame) -> np.ndarray:
-        p, known = honest(fitted, snapshot), snapshot["churned"].is_not_null().to_numpy()
+        p, known = (
+            honest(fitted, snapshot),
+            snapshot["churned"].is_not_null().to_numpy(),
+        )
         if snapshot["churned"].n_unique() < 2:
             return p
         y = snapshot["churned"].fill_null(False).cast(pl.Int8).to_numpy()
         odds = drift.log_odds(p).reshape(-1, 1)
-        mended: np.ndarray = LogisticRegression().fit(odds[known], y[known]).predict_proba(odds)[:, 1]
+        mended: np.ndarray = (
+            LogisticRegression().fit(odds[known], y[known]).predict_proba(odds)[:, 1]
+        )
         return mended
 
     patch.setattr(model, "predict", wrong)
@@ -271,25 +389,44 @@ def overlapping(patch: Patch) -> None:
     """Trained on cutoffs up to the tested one, whose label windows reach beyond it."""
     honest, label = evaluate.training_cutoffs, snapshots.label
 
-    def wrong(target: Store, study: Study, newest: date | None = None, as_of: date | None = None) -> list[date]:
-        return honest(target, study, newest, as_of + timedelta(days=14) if as_of else None)
+    def wrong(
+        target: Store,
+        study: Study,
+        newest: date | None = None,
+        as_of: date | None = None,
+    ) -> list[date]:
+        return honest(
+            target, study, newest, as_of + timedelta(days=14) if as_of else None
+        )
 
     patch.setattr(evaluate, "training_cutoffs", wrong)
-    patch.setattr(snapshots, "label", lambda rows, target, study, as_of=None: label(rows, target, study))
+    patch.setattr(
+        snapshots,
+        "label",
+        lambda rows, target, study, as_of=None: label(rows, target, study),
+    )
 
 
 def random_folds(patch: Patch) -> None:
     """Every cutoff is judged by a model of all the others."""
-    patch.setattr(choice, "judged_cutoffs", lambda cutoffs, _: [([c for c in cutoffs if c != j], j) for j in cutoffs])
+    patch.setattr(
+        choice,
+        "judged_cutoffs",
+        lambda cutoffs, _: [([c for c in cutoffs if c != j], j) for j in cutoffs],
+    )
 
 
 def early_returns(days: int) -> Callable[[Patch], None]:
-    """First returns of an open horizon are read so many days beyond the one on which they are looked at."""
+    """First returns of an open horizon are read so many days beyond the one on which
+    they are looked at.
+    """
 
     def plant(patch: Patch) -> None:
         honest = snapshots.label
 
-        def wrong(rows: pl.DataFrame, target: Store, study: Study, as_of: date | None = None) -> pl.DataFrame:
+        def wrong(
+            rows: pl.DataFrame, target: Store, study: Study, as_of: date | None = None
+        ) -> pl.DataFrame:
             later = honest(rows, target, study, as_of and as_of + timedelta(days=days))
             return honest(rows, target, study, as_of).with_columns(later["return_days"])
 
@@ -301,12 +438,16 @@ def early_returns(days: int) -> Callable[[Patch], None]:
 def early_days(days: int) -> Callable[[Patch], None]:
     """Who is still away early is asked so many days too late."""
     honest = choice._still_away
-    return lambda patch: patch.setattr(choice, "_still_away", lambda rows, usual: honest(rows, usual + days))
+    return lambda patch: patch.setattr(
+        choice, "_still_away", lambda rows, usual: honest(rows, usual + days)
+    )
 
 
 @dataclass(frozen=True)
 class Leak:
-    """What sees the future: how it is planted, what the error has to name, and the check that has to speak."""
+    """What sees the future: how it is planted, what the error has to name, and the
+    check that has to speak.
+    """
 
     plant: Callable[[Patch], None]
     says: str
@@ -315,46 +456,79 @@ class Leak:
 
 USERS = "the set of eligible users"
 LEAKS = {
-    "feature windows reach one day too far": Leak(known_before(a_day_wide), "n_open_7d"),
-    "the cutoff is read inclusively": Leak(known_before(lambda cutoff: pl.col("date") <= cutoff), "n_open_7d"),
-    "events received later count": Leak(known_before(lambda cutoff: pl.col("date") < cutoff), "n_open_7d"),
+    "feature windows reach one day too far": Leak(
+        known_before(a_day_wide), "n_open_7d"
+    ),
+    "the cutoff is read inclusively": Leak(
+        known_before(lambda cutoff: pl.col("date") <= cutoff), "n_open_7d"
+    ),
+    "events received later count": Leak(
+        known_before(lambda cutoff: pl.col("date") < cutoff), "n_open_7d"
+    ),
     "events received on the cutoff's day count": Leak(
-        known_before(lambda c: (pl.col("date") < c) & (pl.col("known_date").is_null() | (pl.col("known_date") <= c))),
+        known_before(
+            lambda c: (
+                (pl.col("date") < c)
+                & (pl.col("known_date").is_null() | (pl.col("known_date") <= c))
+            )
+        ),
         "n_open_7d",
     ),
     "uninstalls received later end eligibility": Leak(leaving("uninstall"), USERS),
     "erasures asked for later end eligibility": Leak(leaving("erasure"), USERS),
     "log-ins learned later bring their history": Leak(logins_learned_later, "at .*: "),
-    "first seen as learned later": Leak(users_table(known_date=pl.lit(None, pl.Date)), "tenure_days"),
+    "first seen as learned later": Leak(
+        users_table(known_date=pl.lit(None, pl.Date)), "tenure_days"
+    ),
     "last seen, from the users table": Leak(last_seen, "tenure_days"),
     "later reports decide which source counts": Leak(later_source, "n_open"),
-    "vocabulary chosen from the whole log": Leak(later_vocabulary, "the plan's vocabulary"),
+    "vocabulary chosen from the whole log": Leak(
+        later_vocabulary, "the plan's vocabulary"
+    ),
     "app-wide totals include the cutoff's day": Leak(app_wide(1), "vs_app"),
     "app-wide totals of the horizon": Leak(app_wide(14), "vs_app"),
-    "labels from what became known after training": Leak(labels_of_all_time, "the label churned"),
+    "labels from what became known after training": Leak(
+        labels_of_all_time, "the label churned"
+    ),
     "target-encoded user id": Leak(target_encoded, "tenure_days"),
-    "scaling fitted over all cutoffs": Leak(matrix_over_all(scaled), "probability", "predictions"),
-    "medians for missing values taken over all cutoffs": Leak(matrix_over_all(filled), "probability", "predictions"),
-    "calibrator fitted on what it is judged by": Leak(calibrated_on_the_judged, "probability", "predictions"),
-    "label windows of training overlap the tested cutoff": Leak(overlapping, "probability", "predictions"),
+    "scaling fitted over all cutoffs": Leak(
+        matrix_over_all(scaled), "probability", "predictions"
+    ),
+    "medians for missing values taken over all cutoffs": Leak(
+        matrix_over_all(filled), "probability", "predictions"
+    ),
+    "calibrator fitted on what it is judged by": Leak(
+        calibrated_on_the_judged, "probability", "predictions"
+    ),
+    "label windows of training overlap the tested cutoff": Leak(
+        overlapping, "probability", "predictions"
+    ),
     "folds split at random instead of by time": Leak(random_folds, "log_loss", "folds"),
 }
 
 EARLY = {
-    "returns in an open horizon seen before they came": Leak(early_returns(3), "the label return_days"),
+    "returns in an open horizon seen before they came": Leak(
+        early_returns(3), "the label return_days"
+    ),
     "the early level of a fold knows later days": Leak(early_days(3), "level", "folds"),
 }
 
 
 @pytest.mark.parametrize("name", [*LEAKS, *EARLY])
-def test_a_planted_leak_is_found(name: str, world: World, clean: dict[str, Any], monkeypatch: Patch) -> None:
-    """The plant changes what a training takes or gives from an honest world, and the check stops the run by name."""
+def test_a_planted_leak_is_found(
+    name: str, world: World, clean: dict[str, Any], monkeypatch: Patch
+) -> None:
+    """The plant changes what a training takes or gives from an honest world, and the
+    check stops the run by name.
+    """
     seen: list[Any] = []
     leak = (LEAKS | EARLY)[name]
     leak.plant(monkeypatch)
     with pytest.raises(LeakError, match=f"{leak.says}.* sees the future"):
         CHECKS[leak.check](world, seen.append)
-    assert not same(seen[0], clean[leak.check]), "this plant is none: it changes nothing"
+    assert not same(seen[0], clean[leak.check]), (
+        "this plant is none: it changes nothing"
+    )
 
 
 def test_there_are_twenty_leaks() -> None:
@@ -363,17 +537,25 @@ def test_there_are_twenty_leaks() -> None:
     assert sum(leak.check == "training" for leak in LEAKS.values()) >= 15
 
 
-def test_a_training_that_sees_the_future_is_stopped(world: World, monkeypatch: Patch) -> None:
-    """The run fails before anything is fitted, with a sentence that names the day and the features."""
+def test_a_training_that_sees_the_future_is_stopped(
+    world: World, monkeypatch: Patch
+) -> None:
+    """The run fails before anything is fitted, with a sentence that names the day and
+    the features.
+    """
     study, target = world
     known_before(a_day_wide)(monkeypatch)
     monkeypatch.delattr(model, "fit")
-    with pytest.raises(LeakError, match=rf"poison check at {CUTOFFS[0]}: .*n_open_7d.* must be mended"):
+    with pytest.raises(
+        LeakError, match=rf"poison check at {CUTOFFS[0]}: .*n_open_7d.* must be mended"
+    ):
         evaluate.train(target, study, CUTOFFS)
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Pacific/Auckland"])
 def test_clean_code_raises_no_alarm(tmp_path: Path, timezone: str) -> None:
-    """Another app, in another time zone: the check passes, and rows were really compared."""
+    """Another app, in another time zone: the check passes, and rows were really
+    compared.
+    """
     study, target = app(tmp_path, seed=2, n_users=250, timezone=timezone)
     assert checked(target, study) > 50

@@ -15,7 +15,9 @@ from churn.study import Study
 
 
 def predicted(n_users: int = 300, seed: int = 0, cutoffs: int = 2) -> pl.DataFrame:
-    """Users at several cutoffs whose outcome follows ``chosen``; ``recency`` is the same blurred and rounded."""
+    """Users at several cutoffs whose outcome follows ``chosen``; ``recency`` is the
+    same blurred and rounded.
+    """
     rng = np.random.default_rng(seed)
     n = n_users * cutoffs
     p = rng.beta(1, 2, n)
@@ -28,11 +30,16 @@ def predicted(n_users: int = 300, seed: int = 0, cutoffs: int = 2) -> pl.DataFra
     )
     blurred = np.clip((p + rng.normal(0, 0.15, n)).round(1), 0.05, 0.95)
     parts = {"chosen": p, "recency": blurred}
-    return pl.concat(key.with_columns(pl.lit(m).alias("model"), pl.Series("probability", v)) for m, v in parts.items())
+    return pl.concat(
+        key.with_columns(pl.lit(m).alias("model"), pl.Series("probability", v))
+        for m, v in parts.items()
+    )
 
 
 def test_lift_quality_by_gains_is_twice_auc_less_one_ties_and_all() -> None:
-    """Continuous or rounded to a tenth, the ratio of areas is 2 · AUC − 1 to rounding."""
+    """Continuous or rounded to a tenth, the ratio of areas is 2 · AUC − 1 to
+    rounding.
+    """
     rng = np.random.default_rng(1)
     y = rng.random(500) < 0.3
     for p in (rng.random(500) + 0.3 * y, (rng.random(500) + 0.3 * y).round(1)):
@@ -43,15 +50,24 @@ def test_lift_quality_by_gains_is_twice_auc_less_one_ties_and_all() -> None:
 def test_lift_quality_is_one_when_perfect_and_zero_when_random() -> None:
     """In both readings; the random model gives everybody the same score."""
     y = np.array([1, 0, 0, 1, 0])
-    assert metrics.lift_quality(y, y.astype(float)) == {"lift_quality_gains": 1, "lift_quality_lift": 1}
+    assert metrics.lift_quality(y, y.astype(float)) == {
+        "lift_quality_gains": 1,
+        "lift_quality_lift": 1,
+    }
     flat = metrics.lift_quality(y, np.full(5, 0.4))
-    assert (flat["lift_quality_gains"], flat["lift_quality_lift"]) == pytest.approx((0, 0))
+    assert (flat["lift_quality_gains"], flat["lift_quality_lift"]) == pytest.approx(
+        (0, 0)
+    )
 
 
 def test_lift_quality_by_lift_gives_the_riskiest_more_weight() -> None:
-    """Churner first of four, then ranked second: lifts 4, 2, 4/3, 1 mean 25/12; 0, 2, 4/3, 1 mean 13/12."""
+    """Churner first of four, then ranked second: lifts 4, 2, 4/3, 1 mean 25/12; 0, 2,
+    4/3, 1 mean 13/12.
+    """
     first = metrics.lift_quality(np.array([1, 0, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
-    second = metrics.lift_quality(np.array([0, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
+    second = metrics.lift_quality(
+        np.array([0, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6])
+    )
     assert first["lift_quality_lift"] == 1
     assert second["lift_quality_lift"] == pytest.approx((13 / 12 - 1) / (25 / 12 - 1))
     assert second["lift_quality_gains"] == pytest.approx(1 / 3)
@@ -59,36 +75,56 @@ def test_lift_quality_by_lift_gives_the_riskiest_more_weight() -> None:
 
 def test_with_one_outcome_only_there_is_no_lift_quality() -> None:
     """Nobody churned: NaN in both readings."""
-    assert np.isnan(list(metrics.lift_quality(np.zeros(3), np.array([0.1, 0.2, 0.3])).values())).all()
+    assert np.isnan(
+        list(metrics.lift_quality(np.zeros(3), np.array([0.1, 0.2, 0.3])).values())
+    ).all()
 
 
 def test_intervals_hold_every_model_and_every_pair() -> None:
-    """Values are scikit-learn's own over all rows, differences theirs; every value lies in its interval."""
+    """Values are scikit-learn's own over all rows, differences theirs; every value lies
+    in its interval.
+    """
     frame = predicted()
     table = metrics.intervals(frame, 0, 200)
     rows = {(r["figure"], r["model"], r["less"]): r for r in table.to_dicts()}
     assert len(rows) == 6
     for model, part in frame.group_by("model"):
         y, p = part["churned"].to_numpy(), part["probability"].to_numpy()
-        assert rows["auc", model[0], None]["value"] == pytest.approx(roc_auc_score(y, p))
-        assert rows["log_loss", model[0], None]["value"] == pytest.approx(log_loss(y, p))
+        assert rows["auc", model[0], None]["value"] == pytest.approx(
+            roc_auc_score(y, p)
+        )
+        assert rows["log_loss", model[0], None]["value"] == pytest.approx(
+            log_loss(y, p)
+        )
     gain = rows["auc", "chosen", "recency"]
-    assert gain["value"] == pytest.approx(rows["auc", "chosen", None]["value"] - rows["auc", "recency", None]["value"])
+    assert gain["value"] == pytest.approx(
+        rows["auc", "chosen", None]["value"] - rows["auc", "recency", None]["value"]
+    )
     assert all(r["low"] <= r["value"] <= r["high"] for r in rows.values())
     width = {k: r["high"] - r["low"] for k, r in rows.items()}
-    assert width["auc", "chosen", "recency"] < width["auc", "chosen", None]  # drawn together, they move together
+    assert (
+        width["auc", "chosen", "recency"] < width["auc", "chosen", None]
+    )  # drawn together, they move together
 
 
 def test_users_are_drawn_whole() -> None:
-    """Every row four times, under other cutoffs of the same users: the intervals stay as wide as before."""
+    """Every row four times, under other cutoffs of the same users: the intervals stay
+    as wide as before.
+    """
     once = predicted(cutoffs=1)
-    again = pl.concat(once.with_columns(pl.col("cutoff") + pl.duration(days=k)) for k in range(4))
+    again = pl.concat(
+        once.with_columns(pl.col("cutoff") + pl.duration(days=k)) for k in range(4)
+    )
     a, b = metrics.intervals(once, 0, 100), metrics.intervals(again, 0, 100)
-    assert np.allclose(a.select("value", "low", "high"), b.select("value", "low", "high"))
+    assert np.allclose(
+        a.select("value", "low", "high"), b.select("value", "low", "high")
+    )
 
 
 def test_the_noise_floor_is_what_right_probabilities_show_by_chance() -> None:
-    """Over 200 draws from the probabilities themselves the error averages the floor, so what is left is about 0."""
+    """Over 200 draws from the probabilities themselves the error averages the floor, so
+    what is left is about 0.
+    """
     rng = np.random.default_rng(0)
     p = rng.beta(1, 3, 2000)
     errors = [metrics.calibration_error(rng.random(2000) < p, p) for _ in range(200)]
@@ -98,7 +134,9 @@ def test_the_noise_floor_is_what_right_probabilities_show_by_chance() -> None:
 
 
 def test_a_shift_in_level_is_found_in_log_odds() -> None:
-    """True log-odds half a unit above the forecast's: the intercept's interval holds 0.5, the slope's 1."""
+    """True log-odds half a unit above the forecast's: the intercept's interval holds
+    0.5, the slope's 1.
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(-1, 1, 20_000)
     truth = 1 / (1 + np.exp(-(x + 0.5)))
@@ -109,7 +147,9 @@ def test_a_shift_in_level_is_found_in_log_odds() -> None:
 
 
 def test_slope_agrees_with_an_unpenalised_logistic_regression() -> None:
-    """Forecasts twice too extreme: slope a half, the same as scikit-learn's to four digits."""
+    """Forecasts twice too extreme: slope a half, the same as scikit-learn's to four
+    digits.
+    """
     rng = np.random.default_rng(1)
     x = rng.normal(0, 1, 5000)
     y = rng.random(5000) < 1 / (1 + np.exp(-x / 2))
@@ -120,77 +160,143 @@ def test_slope_agrees_with_an_unpenalised_logistic_regression() -> None:
 
 
 def test_a_closed_form_case_of_level() -> None:
-    """Everybody given 0.5, 75 of 100 churned: intercept ln 3, standard error 1/√(100 · 3/16), no slope."""
+    """Everybody given 0.5, 75 of 100 churned: intercept ln 3, standard error 1/√(100 ·
+    3/16), no slope.
+    """
     got = calibration.figures(np.array([1] * 75 + [0] * 25), np.full(100, 0.5))
     assert got["intercept"] == pytest.approx(np.log(3))
-    assert got["intercept_high"] - got["intercept"] == pytest.approx(1.96 / np.sqrt(100 * 3 / 16), rel=1e-4)
+    assert got["intercept_high"] - got["intercept"] == pytest.approx(
+        1.96 / np.sqrt(100 * 3 / 16), rel=1e-4
+    )
     assert np.isnan(got["slope"])
 
 
 @pytest.mark.parametrize(
     ("low", "high", "passed"),
-    [(-0.1, 0.1, True), (0.1, 0.9, True), (0.21, 0.4, False), (-0.9, -0.3, False), (np.nan, np.nan, True)],
+    [
+        (-0.1, 0.1, True),
+        (0.1, 0.9, True),
+        (0.21, 0.4, False),
+        (-0.9, -0.3, False),
+        (np.nan, np.nan, True),
+    ],
 )
-def test_the_gate_fails_only_if_the_whole_interval_is_beyond(low: float, high: float, passed: bool) -> None:
-    """Inside, overlapping the limit or unknown passes; wholly above or below the limit fails and says which way."""
+def test_the_gate_fails_only_if_the_whole_interval_is_beyond(
+    low: float, high: float, passed: bool
+) -> None:
+    """Inside, overlapping the limit or unknown passes; wholly above or below the limit
+    fails and says which way.
+    """
     said = calibration.calibration_finding(low, high, 0.2)
     assert said["passed"] is passed
-    assert passed or ("more users churned" if low > 0 else "fewer users churned") in said["sentence"]
+    assert (
+        passed
+        or ("more users churned" if low > 0 else "fewer users churned")
+        in said["sentence"]
+    )
 
 
 def test_the_newest_cutoff_out_of_bounds_is_said_and_an_older_one_is_not() -> None:
-    """One cutoff is forecast rightly, one shifted by a unit: the sentence warns if that is the newer one."""
-    good, rest = predicted(4000).filter(pl.col("cutoff") == date(2026, 1, 1)), predicted(4000, 5)
+    """One cutoff is forecast rightly, one shifted by a unit: the sentence warns if that
+    is the newer one.
+    """
+    good, rest = (
+        predicted(4000).filter(pl.col("cutoff") == date(2026, 1, 1)),
+        predicted(4000, 5),
+    )
     odds = pl.col("probability") / (1 - pl.col("probability")) * np.e
-    late = rest.filter(pl.col("cutoff") == date(2026, 1, 2)).with_columns(probability=odds / (1 + odds))
+    late = rest.filter(pl.col("cutoff") == date(2026, 1, 2)).with_columns(
+        probability=odds / (1 + odds)
+    )
     assert "OUT OF BOUNDS: the level" in calibration.newest_sentence(
         calibration.by_cutoff(pl.concat([good, late])), 0.2
     )
     early = late.with_columns(cutoff=pl.lit(date(2025, 12, 1)))
-    assert "nothing speaks against" in calibration.newest_sentence(calibration.by_cutoff(pl.concat([early, good])), 0.2)
+    assert "nothing speaks against" in calibration.newest_sentence(
+        calibration.by_cutoff(pl.concat([early, good])), 0.2
+    )
 
 
 def test_what_is_off_but_tolerated_and_what_is_too_extreme_are_said() -> None:
-    """Level off for sure, though not surely by 0.2: said without a warning. Slope surely below 0.8: a warning."""
-    level = {"intercept_low": 0.05, "intercept_high": 0.7, "slope": 1.0, "slope_low": 0.7, "slope_high": 1.3}
-    row = {"cutoff": date(2026, 1, 1), "forecast_churn_rate": 0.65, "churn_rate": 0.71, **level}
+    """Level off for sure, though not surely by 0.2: said without a warning. Slope
+    surely below 0.8: a warning.
+    """
+    level = {
+        "intercept_low": 0.05,
+        "intercept_high": 0.7,
+        "slope": 1.0,
+        "slope_low": 0.7,
+        "slope_high": 1.3,
+    }
+    row = {
+        "cutoff": date(2026, 1, 1),
+        "forecast_churn_rate": 0.65,
+        "churn_rate": 0.71,
+        **level,
+    }
     assert calibration.newest_sentence(pl.DataFrame([row]), 0.2).endswith(
         "too low by more than chance, but not by enough to warn of."
     )
     steep = row | {"intercept_low": -0.1, "slope": 0.6, "slope_high": 0.75}
-    assert "OUT OF BOUNDS: high and low probabilities are too extreme" in calibration.newest_sentence(
-        pl.DataFrame([steep]), 0.2
+    assert (
+        "OUT OF BOUNDS: high and low probabilities are too extreme"
+        in calibration.newest_sentence(pl.DataFrame([steep]), 0.2)
     )
 
 
 def test_calibration_and_intervals_read_as_people_do() -> None:
-    """Models by name, differences as 'chosen less recency'; intervals as 'a to b', a dash where there is none."""
+    """Models by name, differences as 'chosen less recency'; intervals as 'a to b', a
+    dash where there is none.
+    """
     frame = predicted()
-    assert metrics.interval_table(frame, 0)["of"].to_list() == ["chosen", "recency", "chosen less recency"] * 2
+    assert (
+        metrics.interval_table(frame, 0)["of"].to_list()
+        == ["chosen", "recency", "chosen less recency"] * 2
+    )
     table = calibration.readable(calibration.by_cutoff(frame))
     assert table.height == 2
     assert " to " in table["slope (1 is right)"][0]
-    unknown = pl.DataFrame({"x_low": [float("nan"), 0.1], "x_high": [float("nan"), 0.2]})
+    unknown = pl.DataFrame(
+        {"x_low": [float("nan"), 0.1], "x_high": [float("nan"), 0.2]}
+    )
     assert metrics.between(unknown, "x", ".0%").to_list() == ["–", "10% to 20%"]
 
 
 def test_the_answer_counts_churners_from_the_top() -> None:
-    """Ten users, two churn and are ranked first: 100 % of the riskiest tenth, 20 % of all, the fifth reaches both."""
+    """Ten users, two churn and are ranked first: 100 % of the riskiest tenth, 20 % of
+    all, the fifth reaches both.
+    """
     y = [True, True] + [False] * 8
-    frame = pl.DataFrame({"model": ["chosen"] * 10, "probability": [1 - i / 10 for i in range(10)], "churned": y})
+    frame = pl.DataFrame(
+        {
+            "model": ["chosen"] * 10,
+            "probability": [1 - i / 10 for i in range(10)],
+            "churned": y,
+        }
+    )
     said = metrics.answer(frame, 28)
     assert "tenth 100% did not come back within 28 days, of all users 20%" in said
     assert "reached 100%" in said
 
 
 @pytest.mark.parametrize(
-    ("level", "limit", "passed"), [((0.3, 0.5), 0.2, False), ((0.3, 0.5), 0.4, True), (None, 0.2, True)]
+    ("level", "limit", "passed"),
+    [((0.3, 0.5), 0.2, False), ((0.3, 0.5), 0.4, True), (None, 0.2, True)],
 )
 def test_the_gate_judges_the_level_the_model_was_trained_with(
-    make_study: Callable[..., Study], level: tuple[float, float] | None, limit: float, passed: bool
+    make_study: Callable[..., Study],
+    level: tuple[float, float] | None,
+    limit: float,
+    passed: bool,
 ) -> None:
-    """Off by 0.3 to 0.5 in log-odds: fails a limit of 0.2, passes one of 0.4; a model judged nowhere passes."""
+    """Off by 0.3 to 0.5 in log-odds: fails a limit of 0.2, passes one of 0.4; a model
+    judged nowhere passes.
+    """
     study = make_study(gates={"max_calibration_shift": limit})
     model = SimpleNamespace(calibration=level)
     said = health.calibrated(study, date(2026, 3, 1), model)
-    assert (said["gate"], said["passed"], said["cutoff"]) == ("calibration", passed, date(2026, 3, 1))
+    assert (said["gate"], said["passed"], said["cutoff"]) == (
+        "calibration",
+        passed,
+        date(2026, 3, 1),
+    )

@@ -38,9 +38,15 @@ def fitted(make_study: Callable[..., Study]) -> tuple[Study, Store, Model]:
     return study, store.create_or_open(study), learned(study)
 
 
-@pytest.mark.parametrize("weights", [*({name: 1.0} for name in candidates.MEMBERS), USUAL, ALL])
-def test_a_stored_model_predicts_the_same(fitted: tuple[Study, Store, Model], weights: dict[str, float]) -> None:
-    """Every member and blend, saved and loaded, gives bit-equal probabilities within [0, 1], and is the same model."""
+@pytest.mark.parametrize(
+    "weights", [*({name: 1.0} for name in candidates.MEMBERS), USUAL, ALL]
+)
+def test_a_stored_model_predicts_the_same(
+    fitted: tuple[Study, Store, Model], weights: dict[str, float]
+) -> None:
+    """Every member and blend, saved and loaded, gives bit-equal probabilities within
+    [0, 1], and is the same model.
+    """
     study, target, _ = fitted
     one = learned(study, weights)
     model.save(one, target, {"log_loss": 0.5})
@@ -63,20 +69,30 @@ def test_a_stored_model_predicts_the_same(fitted: tuple[Study, Store, Model], we
     ],
     ids=lambda correction: correction.kind,
 )
-def test_a_stored_correction_is_the_same(fitted: tuple[Study, Store, Model], correction: Correction) -> None:
-    """Of every kind, knots included; it moves the probabilities, and makes a model of another id."""
+def test_a_stored_correction_is_the_same(
+    fitted: tuple[Study, Store, Model], correction: Correction
+) -> None:
+    """Of every kind, knots included; it moves the probabilities, and makes a model of
+    another id.
+    """
     study, target, plain = fitted
     one = replace(plain, correction=correction, calibration=(-0.1, 0.2))
     model.save(one, target, {})
     loaded = model.load(target, study)
     assert (loaded.correction, loaded.calibration) == (correction, (-0.1, 0.2))
     assert loaded.model_id == one.model_id != plain.model_id
-    assert np.array_equal(model.predict(loaded, rows()), correction.apply(model.predict(plain, rows())))
+    assert np.array_equal(
+        model.predict(loaded, rows()), correction.apply(model.predict(plain, rows()))
+    )
     assert not np.allclose(model.predict(loaded, rows()), model.raw(loaded, rows()))
 
 
-def test_the_card_and_facts_say_what_the_model_is(fitted: tuple[Study, Store, Model]) -> None:
-    """card.md names members, correction, cutoffs and figures; model.json lists the features."""
+def test_the_card_and_facts_say_what_the_model_is(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """card.md names members, correction, cutoffs and figures; model.json lists the
+    features.
+    """
     study, target, blend = fitted
     folder = model.save(blend, target, {"log_loss": 0.5})
     card = (folder / "card.md").read_text()
@@ -84,12 +100,18 @@ def test_the_card_and_facts_say_what_the_model_is(fitted: tuple[Study, Store, Mo
     assert "**none**" in card
     assert str(max(blend.cutoffs)) in card
     assert "| log_loss | 0.5 |" in card
-    assert json.loads((folder / "model.json").read_text())["features"] == list(blend.features)
+    assert json.loads((folder / "model.json").read_text())["features"] == list(
+        blend.features
+    )
     assert model.load(target, study).model_id == blend.model_id
 
 
-def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(fitted: tuple[Study, Store, Model]) -> None:
-    """A pipeline that carries a function of somebody's own is refused by name, before anything of it runs."""
+def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """A pipeline that carries a function of somebody's own is refused by name, before
+    anything of it runs.
+    """
     study, target, blend = fitted
     folder = model.save(blend, target, {})
     evil = {"pipeline": FunctionTransformer(func=timedelta)}
@@ -98,14 +120,20 @@ def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(fitted: tuple[
         model.load(target, study)
 
 
-def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(fitted: tuple[Study, Store, Model]) -> None:
+def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(
+    fitted: tuple[Study, Store, Model],
+) -> None:
     """A blend of all members needs every type on the list."""
     study, target, _ = fitted
     folder = model.save(learned(study, ALL), target, {})
-    assert set(skops.io.get_untrusted_types(file=folder / "model.skops")) == set(model.TRUSTED_TYPES)
+    assert set(skops.io.get_untrusted_types(file=folder / "model.skops")) == set(
+        model.TRUSTED_TYPES
+    )
 
 
-def test_a_damaged_or_missing_file_is_one_sentence(fitted: tuple[Study, Store, Model]) -> None:
+def test_a_damaged_or_missing_file_is_one_sentence(
+    fitted: tuple[Study, Store, Model],
+) -> None:
     """Bytes that are no model, an unknown model id, and a store without any model."""
     study, target, blend = fitted
     with pytest.raises(ModelError, match="run `churn run train` first"):
@@ -118,22 +146,38 @@ def test_a_damaged_or_missing_file_is_one_sentence(fitted: tuple[Study, Store, M
         model.load(target, study, "nope")
 
 
-def test_a_model_of_an_earlier_version_is_refused(fitted: tuple[Study, Store, Model]) -> None:
-    """Its facts hold a candidate's name instead of a recipe: a sentence says to train again."""
+def test_a_model_of_an_earlier_version_is_refused(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """Its facts hold a candidate's name instead of a recipe: a sentence says to train
+    again.
+    """
     study, target, blend = fitted
     folder = model.save(blend, target, {})
     facts = json.loads((folder / "model.json").read_text())
-    old = {name: value for name, value in facts.items() if name not in ("recipe", "correction", "typical")}
+    old = {
+        name: value
+        for name, value in facts.items()
+        if name not in ("recipe", "correction", "typical")
+    }
     (folder / "model.json").write_text(json.dumps(old | {"candidate": "blend"}))
-    with pytest.raises(ModelError, match="stored by an earlier version; run `churn run train`"):
+    with pytest.raises(
+        ModelError, match="stored by an earlier version; run `churn run train`"
+    ):
         model.load(target, study)
 
 
-def test_a_model_with_other_features_or_windows_is_refused(fitted: tuple[Study, Store, Model]) -> None:
-    """A feature that is no longer computed, and a study that now means something else by churn."""
+def test_a_model_with_other_features_or_windows_is_refused(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """A feature that is no longer computed, and a study that now means something else
+    by churn.
+    """
     study, target, blend = fitted
     folder = model.save(blend, target, {})
-    other = study.model_copy(update={"windows": study.windows.model_copy(update={"horizon_days": 7})})
+    other = study.model_copy(
+        update={"windows": study.windows.model_copy(update={"horizon_days": 7})}
+    )
     with pytest.raises(ModelError, match="trained for windows"):
         model.load(target, other)
     text = (folder / "model.json").read_text()
@@ -142,7 +186,9 @@ def test_a_model_with_other_features_or_windows_is_refused(fitted: tuple[Study, 
         model.load(target, study)
 
 
-def test_a_snapshot_without_a_needed_feature_is_refused(fitted: tuple[Study, Store, Model]) -> None:
+def test_a_snapshot_without_a_needed_feature_is_refused(
+    fitted: tuple[Study, Store, Model],
+) -> None:
     """Predicting never fills a missing column silently; nobody to predict is nobody."""
     _, _, blend = fitted
     with pytest.raises(ModelError, match="recency_days"):
@@ -150,8 +196,11 @@ def test_a_snapshot_without_a_needed_feature_is_refused(fitted: tuple[Study, Sto
     assert model.predict(blend, rows().clear()).shape == (0,)
 
 
-def test_a_feature_without_a_value_in_training_is_not_seen(fitted: tuple[Study, Store, Model]) -> None:
-    """Null, or the same, in every training row: not among the features, but the silence always is.
+def test_a_feature_without_a_value_in_training_is_not_seen(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """Null, or the same, in every training row: not among the features, but the silence
+    always is.
 
     Null in some rows, or in all that are predicted, is no fault.
     """
@@ -159,26 +208,47 @@ def test_a_feature_without_a_value_in_training_is_not_seen(fitted: tuple[Study, 
     table = rows().with_columns(
         pl.lit(None, pl.Float64).alias("gap_mean_days"),
         pl.lit(3).alias("recency_days"),
-        tenure_days=pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.int_range(pl.len())),
+        tenure_days=pl.when(pl.int_range(pl.len()) % 3 == 0).then(
+            pl.int_range(pl.len())
+        ),
     )
     one = model.fit(table.drop_nulls("churned"), PLAN, study, Recipe(ALL))
-    assert set(one.features) == {"recency_days", "active_days_28d", "first_active_days", "tenure_days"}
-    nothing = table.with_columns(pl.lit(None, pl.Float64).alias(name) for name in one.features)
+    assert set(one.features) == {
+        "recency_days",
+        "active_days_28d",
+        "first_active_days",
+        "tenure_days",
+    }
+    nothing = table.with_columns(
+        pl.lit(None, pl.Float64).alias(name) for name in one.features
+    )
     assert np.isfinite(model.predict(one, nothing)).all()
 
 
-def test_typical_is_the_median_of_the_training_rows(fitted: tuple[Study, Store, Model]) -> None:
+def test_typical_is_the_median_of_the_training_rows(
+    fitted: tuple[Study, Store, Model],
+) -> None:
     """Of each feature, in their order, nulls left out."""
     study, _, _ = fitted
-    table = rows().drop_nulls("churned").with_columns(tenure_days=pl.int_range(pl.len()).cast(pl.Float64))
-    table = table.with_columns(pl.when(pl.col("tenure_days") < 900).then("tenure_days").alias("tenure_days"))
+    table = (
+        rows()
+        .drop_nulls("churned")
+        .with_columns(tenure_days=pl.int_range(pl.len()).cast(pl.Float64))
+    )
+    table = table.with_columns(
+        pl.when(pl.col("tenure_days") < 900).then("tenure_days").alias("tenure_days")
+    )
     one = model.fit(table, PLAN, study, Recipe({"logistic": 1.0}))
-    assert dict(zip(one.features, one.typical, strict=True)) == table.select(one.features).median().row(0, named=True)
+    assert dict(zip(one.features, one.typical, strict=True)) == table.select(
+        one.features
+    ).median().row(0, named=True)
     assert dict(zip(one.features, one.typical, strict=True))["tenure_days"] == 449.5
 
 
 def test_fewer_rounds_are_a_stage_of_more(fitted: tuple[Study, Store, Model]) -> None:
-    """Boosting of 80 rounds as it was after 40 is boosting of 40; what isn't boosting has one stage."""
+    """Boosting of 80 rounds as it was after 40 is boosting of 40; what isn't boosting
+    has one stage.
+    """
     study, _, blend = fitted
     staged = dict(model.stages(learned(study, {"boosting": 1.0}, 80)))
     assert list(staged) == [40, 80]
@@ -196,12 +266,23 @@ def test_what_a_parallel_sum_leaves_in_the_last_digits_is_not_seen() -> None:
     assert np.isnan(got[2, 0])
 
 
-def test_training_twice_gives_the_same_model(filled: tuple[Study, Store], tmp_path: Path) -> None:
+def test_training_twice_gives_the_same_model(
+    filled: tuple[Study, Store], tmp_path: Path
+) -> None:
     """The same study and store: the same id, choice and probabilities."""
     study, target = filled
     cutoffs = evaluate.training_cutoffs(target, study)
-    (first, chosen), (second, again) = (evaluate.train(target, study, cutoffs) for _ in range(2))
-    snapshot = snapshots.observe(target, study, [labels.newest_mature(study.windows, target.covered_until)], first.plan)
+    (first, chosen), (second, again) = (
+        evaluate.train(target, study, cutoffs) for _ in range(2)
+    )
+    snapshot = snapshots.observe(
+        target,
+        study,
+        [labels.newest_mature(study.windows, target.covered_until)],
+        first.plan,
+    )
     assert first.model_id == second.model_id
     assert (chosen.recipe, chosen.correction) == (again.recipe, again.correction)
-    assert np.array_equal(model.predict(first, snapshot), model.predict(second, snapshot))
+    assert np.array_equal(
+        model.predict(first, snapshot), model.predict(second, snapshot)
+    )

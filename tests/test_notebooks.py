@@ -1,4 +1,6 @@
-"""Notebooks: strict runs, the stored form, reports, and the six of the project on a small app."""
+"""Notebooks: strict runs, the stored form, reports, and the six of the project on a
+small app.
+"""
 
 import json
 import os
@@ -27,10 +29,18 @@ STORED = sorted((HOME / "notebooks").glob("*.ipynb"))
 def notebook(folder: Path, *cells: str, name: str = "1_small") -> Path:
     """A notebook whose first cell holds the parameters."""
     tagged = {"tags": ["parameters"]}
-    made = [nbformat.v4.new_code_cell(c, metadata=tagged if i == 0 else {}) for i, c in enumerate(cells)]
+    made = [
+        nbformat.v4.new_code_cell(c, metadata=tagged if i == 0 else {})
+        for i, c in enumerate(cells)
+    ]
     path = folder / "notebooks" / f"{name}.ipynb"
     path.parent.mkdir(exist_ok=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A <small> one"), *made]), path)
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_markdown_cell("# A <small> one"), *made]
+        ),
+        path,
+    )
     path.write_text(notebooks.normal_form(path), encoding="utf-8")
     return path
 
@@ -43,18 +53,27 @@ def study_file(tmp_path: Path) -> Path:
     return file
 
 
-PARAMETERS = (
-    'study: str = ""  # study file\nn: int = 1  # a number\nflag: bool = False  # a switch\nnames: list = []  # some'
-)
+PARAMETERS = 'study: str = ""  # study file\nn: int = 1  # a number\nflag: bool = False  # a switch\nnames: list = []  # some'
 
 
-def test_a_run_leaves_notebook_report_metrics_and_manifest(tmp_path: Path, study_file: Path) -> None:
-    """All four files, with the recorded figures, the parameters and the digests in them."""
+def test_a_run_leaves_notebook_report_metrics_and_manifest(
+    tmp_path: Path, study_file: Path
+) -> None:
+    """All four files, with the recorded figures, the parameters and the digests in
+    them.
+    """
     notebook(
-        tmp_path, PARAMETERS, "from churn import runs\nruns.record(n=n, flag=flag, bad=float('nan'))\nprint('done')"
+        tmp_path,
+        PARAMETERS,
+        "from churn import runs\nruns.record(n=n, flag=flag, bad=float('nan'))\nprint('done')",
     )
     folder = notebooks.run("small", study_file, {"n": 7}, progress=False)
-    assert {f.name for f in folder.iterdir()} == {"notebook.ipynb", "report.html", "metrics.json", "manifest.json"}
+    assert {f.name for f in folder.iterdir()} == {
+        "notebook.ipynb",
+        "report.html",
+        "metrics.json",
+        "manifest.json",
+    }
     assert runs.read_metrics(folder) == {"n": 7, "flag": False, "bad": None}
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["status"] == "done"
@@ -62,10 +81,14 @@ def test_a_run_leaves_notebook_report_metrics_and_manifest(tmp_path: Path, study
     assert manifest["study"]["windows"]["horizon_days"] == 28
 
 
-def test_a_misspelt_parameter_is_refused_before_anything_runs(tmp_path: Path, study_file: Path) -> None:
+def test_a_misspelt_parameter_is_refused_before_anything_runs(
+    tmp_path: Path, study_file: Path
+) -> None:
     """The error suggests the name that was meant; no run folder appears."""
     path = notebook(tmp_path, PARAMETERS, "x = 1")
-    with pytest.raises(ParameterError, match=r"no parameter 'nams'; did you mean names\?"):
+    with pytest.raises(
+        ParameterError, match=r"no parameter 'nams'; did you mean names\?"
+    ):
         notebooks.run("small", study_file, {"nams": []}, progress=False)
     with pytest.raises(ParameterError, match="must be written name=value"):
         notebooks.parse_assignments(path, ["n"])
@@ -73,43 +96,74 @@ def test_a_misspelt_parameter_is_refused_before_anything_runs(tmp_path: Path, st
 
 
 def test_values_take_the_type_the_parameter_cell_states(tmp_path: Path) -> None:
-    """int, bool, list and str are read by their annotation; what can't be read is refused."""
+    """int, bool, list and str are read by their annotation; what can't be read is
+    refused.
+    """
     path = notebook(tmp_path, PARAMETERS)
-    got = notebooks.parse_assignments(path, ["n=3", "flag=true", "names=a,b", "study=7"])
+    got = notebooks.parse_assignments(
+        path, ["n=3", "flag=true", "names=a,b", "study=7"]
+    )
     assert got == {"n": 3, "flag": True, "names": ["a", "b"], "study": "7"}
     assert notebooks.parse_assignments(path, ["names=['a']"]) == {"names": ["a"]}
     with pytest.raises(ParameterError, match="n='x' is no int"):
         notebooks.parse_assignments(path, ["n=x"])
 
 
-def test_a_failing_cell_keeps_the_executed_notebook(tmp_path: Path, study_file: Path) -> None:
-    """An error of ours passes with its own words, another with its kind; the run folder stays, marked failed."""
-    raise_ours = "from churn.errors import InputError\nraise InputError('the file x is empty')"
+def test_a_failing_cell_keeps_the_executed_notebook(
+    tmp_path: Path, study_file: Path
+) -> None:
+    """An error of ours passes with its own words, another with its kind; the run folder
+    stays, marked failed.
+    """
+    raise_ours = (
+        "from churn.errors import InputError\nraise InputError('the file x is empty')"
+    )
     notebook(tmp_path, PARAMETERS, raise_ours, name="1_ours")
     with pytest.raises(NotebookError, match=r"^the file x is empty"):
         notebooks.run("ours", study_file, {}, progress=False, run_id="r1")
     notebook(tmp_path, PARAMETERS, "1 / 0", name="2_other")
-    with pytest.raises(NotebookError, match=r"2_other\.ipynb failed in cell \d: ZeroDivisionError"):
+    with pytest.raises(
+        NotebookError, match=r"2_other\.ipynb failed in cell \d: ZeroDivisionError"
+    ):
         notebooks.run("other", study_file, {}, progress=False, run_id="r2")
     manifest = json.loads((tmp_path / "reports/r1/manifest.json").read_text())
     assert manifest["status"] == "failed"
-    assert "Stopped: InputError: the file x is empty" in (tmp_path / "reports/r1/report.html").read_text()
+    assert (
+        "Stopped: InputError: the file x is empty"
+        in (tmp_path / "reports/r1/report.html").read_text()
+    )
 
 
-def test_it_runs_with_an_empty_home_and_a_bare_path(tmp_path: Path, study_file: Path) -> None:
-    """No kernel registered anywhere, the environment's folder not on PATH: the kernel is this very interpreter."""
-    notebook(tmp_path, PARAMETERS, "import sys\nfrom churn import runs\nruns.record(python=sys.prefix)")
+def test_it_runs_with_an_empty_home_and_a_bare_path(
+    tmp_path: Path, study_file: Path
+) -> None:
+    """No kernel registered anywhere, the environment's folder not on PATH: the kernel
+    is this very interpreter.
+    """
+    notebook(
+        tmp_path,
+        PARAMETERS,
+        "import sys\nfrom churn import runs\nruns.record(python=sys.prefix)",
+    )
     code = (
         "from churn import notebooks, runs; from pathlib import Path\n"
         f"folder = notebooks.run('small', Path({str(study_file)!r}), {{}}, progress=False)\n"
         "print(runs.read_metrics(folder)['python'])"
     )
     environment = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert done.stdout.strip() == sys.prefix, done.stderr
 
 
-def test_an_unknown_notebook_lists_those_there_are(tmp_path: Path, study_file: Path) -> None:
+def test_an_unknown_notebook_lists_those_there_are(
+    tmp_path: Path, study_file: Path
+) -> None:
     """The names to choose from are in the message."""
     notebook(tmp_path, PARAMETERS)
     with pytest.raises(NotebookError, match="no notebook 'smal'; there are small"):
@@ -118,7 +172,8 @@ def test_an_unknown_notebook_lists_those_there_are(tmp_path: Path, study_file: P
 
 @pytest.mark.parametrize("path", STORED, ids=[p.stem for p in STORED])
 def test_notebooks_are_stored_in_normal_form_and_thin(path: Path) -> None:
-    """No outputs or volatile metadata; one parameters cell of annotated, commented literals; at most 80 code lines.
+    """No outputs or volatile metadata; one parameters cell of annotated, commented
+    literals; at most 80 code lines.
 
     No functions, classes, loops, HTTP or path arithmetic.
     """
@@ -131,7 +186,16 @@ def test_notebooks_are_stored_in_normal_form_and_thin(path: Path) -> None:
         assert re.fullmatch(r"\w+: (str|int|float|bool|list) = \S+  # .+", line), line
     lines = [line for c in code for line in c.source.splitlines() if line.strip()]
     assert len(lines) <= 80
-    for word in ("def ", "class ", "for ", "while ", "httpx", "requests", "Path(", "os."):
+    for word in (
+        "def ",
+        "class ",
+        "for ",
+        "while ",
+        "httpx",
+        "requests",
+        "Path(",
+        "os.",
+    ):
         assert not any(line.strip().startswith(word) for line in lines), word
 
 
@@ -143,13 +207,17 @@ def small_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("app")
     simulate_exports.write(simulate.markov(1500, 200, seed=11), folder, "table")
     file = folder / "churn.toml"
-    file.write_text(file.read_text() + "\n[backtest]\nn_train_cutoffs = 6\nn_test_cutoffs = 2\n")
+    file.write_text(
+        file.read_text() + "\n[backtest]\nn_train_cutoffs = 6\nn_test_cutoffs = 2\n"
+    )
     events.ingest(load(file), progress=False)
     return file
 
 
 def test_the_five_notebooks_run_in_order(small_app: Path) -> None:
-    """explore, train, evaluate, score, export (dry): each leaves its figures; the model beats recency on log loss."""
+    """explore, train, evaluate, score, export (dry): each leaves its figures; the model
+    beats recency on log loss.
+    """
     truth = str(small_app.parent / "truth.parquet")
     given: dict[str, dict[str, Any]] = {
         "explore": {},
@@ -158,7 +226,10 @@ def test_the_five_notebooks_run_in_order(small_app: Path) -> None:
         "score": {},
         "export": {},
     }
-    metrics = {n: runs.read_metrics(notebooks.run(n, small_app, p, progress=False)) for n, p in given.items()}
+    metrics = {
+        n: runs.read_metrics(notebooks.run(n, small_app, p, progress=False))
+        for n, p in given.items()
+    }
     assert metrics["explore"]["n_events"] > 50_000
     assert metrics["train"]["n_churned"] > 50
     assert metrics["evaluate"]["log_loss"] < metrics["evaluate"]["recency_log_loss"]
@@ -169,12 +240,19 @@ def test_the_five_notebooks_run_in_order(small_app: Path) -> None:
 
 
 def test_plain_papermill_does_the_same_from_any_folder(
-    small_app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Study]
+    small_app: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_study: Callable[..., Study],
 ) -> None:
-    """Executed elsewhere by papermill alone, explore gives the same figures, and `report` makes its HTML."""
+    """Executed elsewhere by papermill alone, explore gives the same figures, and
+    `report` makes its HTML.
+    """
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out.ipynb"
-    papermill.execute_notebook(str(STORED[1]), str(out), {"study": str(small_app)}, progress_bar=False)
+    papermill.execute_notebook(
+        str(STORED[1]), str(out), {"study": str(small_app)}, progress_bar=False
+    )
     written = notebooks.report(out)
     assert {p.name for p in written.values()} == {"out.report.html", "out.metrics.json"}
     ours = notebooks.run("explore", small_app, {}, progress=False)
@@ -182,12 +260,15 @@ def test_plain_papermill_does_the_same_from_any_folder(
 
 
 LOADS = re.compile(
-    r"""(?:src|href|action)\s*=\s*["']?(?!["']?(?:data:|\#))|url\((?!["']?data:)|@import|<script|<link""", re.IGNORECASE
+    r"""(?:src|href|action)\s*=\s*["']?(?!["']?(?:data:|\#))|url\((?!["']?data:)|@import|<script|<link""",
+    re.IGNORECASE,
 )
 
 
 def test_a_report_needs_no_network_and_shows_no_user(small_app: Path) -> None:
-    """Nothing in the HTML is fetched from anywhere, no user id is in it, every picture has a text."""
+    """Nothing in the HTML is fetched from anywhere, no user id is in it, every picture
+    has a text.
+    """
     folder = notebooks.run("explore", small_app, {}, progress=False)
     text = (folder / "report.html").read_text()
     assert LOADS.findall(text) == []
@@ -198,21 +279,38 @@ def test_a_report_needs_no_network_and_shows_no_user(small_app: Path) -> None:
     assert os.environ["PATH"] not in (folder / "manifest.json").read_text()
 
 
-def test_a_report_opens_in_a_browser_with_the_network_off(small_app: Path, tmp_path: Path) -> None:
-    """Headless Chromium without any name resolution paints the page: the picture is not blank."""
+def test_a_report_opens_in_a_browser_with_the_network_off(
+    small_app: Path, tmp_path: Path
+) -> None:
+    """Headless Chromium without any name resolution paints the page: the picture is not
+    blank.
+    """
     import shutil
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if not chromium:
-        unavailable("no Chromium on this machine, the report was not looked at in a browser")
+        unavailable(
+            "no Chromium on this machine, the report was not looked at in a browser"
+        )
     folder = notebooks.run("explore", small_app, {}, progress=False)
     picture = tmp_path / "report.png"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
     flags += [
         "--host-resolver-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={tmp_path / 'profile'}",
         "--window-size=1100,2200",
     ]
-    command = [chromium, *flags, f"--screenshot={picture}", (folder / "report.html").as_uri()]
+    command = [
+        chromium,
+        *flags,
+        f"--screenshot={picture}",
+        (folder / "report.html").as_uri(),
+    ]
     subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert picture.stat().st_size > 50_000

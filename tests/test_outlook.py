@@ -15,24 +15,38 @@ from churn.study import Study
 D0 = date(2026, 1, 1)
 
 
-def period(week: int, shift: float = 0.0, slope: float = 1.0, n: int = 4000) -> pl.DataFrame:
-    """A test cutoff whose outcomes follow σ(shift + slope · x), x the log-odds of what was predicted."""
+def period(
+    week: int, shift: float = 0.0, slope: float = 1.0, n: int = 4000
+) -> pl.DataFrame:
+    """A test cutoff whose outcomes follow σ(shift + slope · x), x the log-odds of what
+    was predicted.
+    """
     rng = np.random.default_rng(week)
     x = rng.normal(0, 1.2, n)
     churned = rng.random(n) < expit(shift + slope * x)
-    return pl.DataFrame({"cutoff": [D0 + timedelta(days=7 * week)] * n, "churned": churned, "probability": expit(x)})
+    return pl.DataFrame(
+        {
+            "cutoff": [D0 + timedelta(days=7 * week)] * n,
+            "churned": churned,
+            "probability": expit(x),
+        }
+    )
 
 
 def rates(*levels: float) -> pl.DataFrame:
     """Churn rates a week apart."""
     return pl.DataFrame(
-        {"cutoff": [D0 + timedelta(days=7 * k) for k in range(len(levels))], "churn_rate": list(levels)},
+        {
+            "cutoff": [D0 + timedelta(days=7 * k) for k in range(len(levels))],
+            "churn_rate": list(levels),
+        },
         schema={"cutoff": pl.Date, "churn_rate": pl.Float64},
     )
 
 
 def expected_auc(p: np.ndarray) -> float:
-    """The share of pairs of a churner and a stayer ranked right, if probabilities are; of 0.8 and 0.4, 0.48 / 0.56.
+    """The share of pairs of a churner and a stayer ranked right, if probabilities are;
+    of 0.8 and 0.4, 0.48 / 0.56.
 
     >>> round(expected_auc(np.array([0.8, 0.4])), 3)
     0.857
@@ -43,7 +57,9 @@ def expected_auc(p: np.ndarray) -> float:
 
 
 def test_a_misfit_finds_the_shift_and_the_tilt_that_made_the_outcomes() -> None:
-    """Shift 0.5 and slope 1.3, from 4,000 users, to within their noise; a right forecast has none of either."""
+    """Shift 0.5 and slope 1.3, from 4,000 users, to within their noise; a right
+    forecast has none of either.
+    """
     found = outlook.misfits(pl.concat([period(0), period(1, shift=0.5, slope=1.3)]))
     assert found["shift"].to_list() == pytest.approx([0, 0.5], abs=0.12)
     assert found["tilt"].to_list() == pytest.approx([0, np.log(1.3)], abs=0.1)
@@ -58,23 +74,35 @@ def test_a_cutoff_with_one_outcome_tells_nothing_of_misfit() -> None:
 
 
 def test_a_move_is_the_log_odds_of_the_rate_against_the_newest_old_enough() -> None:
-    """0.2, 0.2, 0.5 a week apart: over seven days the moves are none and ln 4; over ten, ln 4 alone."""
+    """0.2, 0.2, 0.5 a week apart: over seven days the moves are none and ln 4; over
+    ten, ln 4 alone.
+    """
     levels = rates(0.2, 0.2, 0.5)
-    assert outlook.level_moves(levels, 7)["move"].to_list() == pytest.approx([0, np.log(4)])
-    assert outlook.level_moves(levels, 10)["move"].to_list() == pytest.approx([np.log(4)])
+    assert outlook.level_moves(levels, 7)["move"].to_list() == pytest.approx(
+        [0, np.log(4)]
+    )
+    assert outlook.level_moves(levels, 10)["move"].to_list() == pytest.approx(
+        [np.log(4)]
+    )
 
 
 def test_overlapping_periods_count_by_the_time_they_span() -> None:
-    """Four cutoffs over 21 days of a 28-day horizon are worth 1.75 periods, none are worth nothing."""
+    """Four cutoffs over 21 days of a 28-day horizon are worth 1.75 periods, none are
+    worth nothing.
+    """
     weeks = pl.Series([D0 + timedelta(days=7 * k) for k in range(4)])
     assert outlook._n_periods(weeks, 28) == 1.75
     assert outlook._n_periods(weeks.clear(), 28) == 0
 
 
 def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> None:
-    """Of equal probabilities: log loss is stated less exactly after a moving churn rate, and after shifted outcomes."""
+    """Of equal probabilities: log loss is stated less exactly after a moving churn
+    rate, and after shifted outcomes.
+    """
     p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
-    good, bad = (pl.concat([period(k, shift) for k in range(4)]) for shift in (0.0, 1.0))
+    good, bad = (
+        pl.concat([period(k, shift) for k in range(4)]) for shift in (0.0, 1.0)
+    )
     calm, moving = rates(*[0.4] * 20), rates(*[0.2, 0.2, 0.7, 0.7] * 5)
 
     def width(past: pl.DataFrame, levels: pl.DataFrame) -> float:
@@ -85,33 +113,48 @@ def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> No
     assert width(bad, calm) > 1.2 * width(good, calm)
 
 
-def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_estimate() -> None:
-    """95 % holds 80 % inside; the estimate is near what right probabilities would have; a seed repeats it."""
+def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_estimate() -> (
+    None
+):
+    """95 % holds 80 % inside; the estimate is near what right probabilities would have;
+    a seed repeats it.
+    """
     p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
     given = (period(0), p, rates(0.4, 0.4), 28, 0)
-    narrow, wide = outlook.next_period(*given), outlook.next_period(*given, coverage=0.95)
+    narrow, wide = (
+        outlook.next_period(*given),
+        outlook.next_period(*given, coverage=0.95),
+    )
     assert narrow.equals(outlook.next_period(*given))
     assert narrow["estimate"].equals(wide["estimate"])
     assert ((wide["low"] < narrow["low"]) & (narrow["high"] < wide["high"])).all()
-    assert narrow["estimate"].to_list() == pytest.approx([expected_auc(p), metrics.expected_log_loss(p, p)], abs=0.02)
+    assert narrow["estimate"].to_list() == pytest.approx(
+        [expected_auc(p), metrics.expected_log_loss(p, p)], abs=0.02
+    )
 
 
 def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     filled: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The newest test and churn rate have their horizon closed on the day scored; everybody eligible then is scored."""
+    """The newest test and churn rate have their horizon closed on the day scored;
+    everybody eligible then is scored.
+    """
     study, target = filled
     cutoff = snapshots.covered_end(target) - timedelta(days=7)
     latest = cutoff - timedelta(days=study.windows.horizon_days)
     tested = evaluate.backtest(target, study, latest, progress=False).predictions
     given: list[Any] = []
     honest = outlook.next_period
-    monkeypatch.setattr(outlook, "next_period", lambda *args: given.extend(args) or honest(*args))
+    monkeypatch.setattr(
+        outlook, "next_period", lambda *args: given.extend(args) or honest(*args)
+    )
     stated = outlook.stated(target, study, tested)
     predictions, probability, churn_rates, days, _ = given
     assert predictions["cutoff"].max() == churn_rates["cutoff"].max() == latest
     assert predictions["model"].unique().to_list() == ["chosen"]
-    eligible = snapshots.observe(target, study, [cutoff], snapshots.plan(target, study, latest)).height
+    eligible = snapshots.observe(
+        target, study, [cutoff], snapshots.plan(target, study, latest)
+    ).height
     assert len(probability) == eligible > 50
     assert days == study.windows.horizon_days
     assert outlook.sentence(stated).endswith("80% of such intervals are meant to hold.")

@@ -14,31 +14,68 @@ from churn.study import Study
 
 MODELS = {"model": ["chosen", "recency"]}
 CHARTS = {
-    "events_per_day": plots.events_per_day(pl.DataFrame({"date": [date(2026, 1, 1)], "kind": ["in_app"], "n": [3]})),
+    "events_per_day": plots.events_per_day(
+        pl.DataFrame({"date": [date(2026, 1, 1)], "kind": ["in_app"], "n": [3]})
+    ),
     "retention": plots.retention(
-        pl.DataFrame({"cohort": [date(2026, 1, 1)], "period": [0], "share": [1.0], "n_users": [5]})
+        pl.DataFrame(
+            {
+                "cohort": [date(2026, 1, 1)],
+                "period": [0],
+                "share": [1.0],
+                "n_users": [5],
+            }
+        )
     ),
     "returns": plots.returns(
-        pl.DataFrame({"silence_days": [1, 2], "return_rate": [0.5, 0.1], "n_at_risk": [9, 9]}), 0.2, 2
+        pl.DataFrame(
+            {"silence_days": [1, 2], "return_rate": [0.5, 0.1], "n_at_risk": [9, 9]}
+        ),
+        0.2,
+        2,
     ),
     "returns without horizon": plots.returns(
-        pl.DataFrame({"silence_days": [1], "return_rate": [0.5], "n_at_risk": [9]}), 0.2, None
+        pl.DataFrame({"silence_days": [1], "return_rate": [0.5], "n_at_risk": [9]}),
+        0.2,
+        None,
     ),
     "calibration": plots.calibration(
-        pl.DataFrame({**MODELS, "mean_probability": [0.1, 0.2], "churn_rate": [0.1, 0.3], "n": [5, 5]})
+        pl.DataFrame(
+            {
+                **MODELS,
+                "mean_probability": [0.1, 0.2],
+                "churn_rate": [0.1, 0.3],
+                "n": [5, 5],
+            }
+        )
     ),
-    "lift": plots.lift(pl.DataFrame({**MODELS, "depth": [0.5, 0.5], "capture": [0.7, 0.6]})),
+    "lift": plots.lift(
+        pl.DataFrame({**MODELS, "depth": [0.5, 0.5], "capture": [0.7, 0.6]})
+    ),
     "scores": plots.scores(pl.Series([0.0, 0.5, 1.0]), {"high": 0.6, "low": 0.0}),
     "segments": plots.segments(pl.DataFrame({"segment": ["high", "low"], "n": [1, 2]})),
-    "transitions": plots.transitions(pl.DataFrame({"from": ["low"], "to": ["high"], "n": [4]})),
+    "transitions": plots.transitions(
+        pl.DataFrame({"from": ["low"], "to": ["high"], "n": [4]})
+    ),
     "no transitions": plots.transitions(pl.DataFrame({"from": [], "to": [], "n": []})),
     "metric_by_cutoff": plots.metric_by_cutoff(
-        pl.DataFrame({**MODELS, "cutoff": [date(2026, 1, 1)] * 2, "auc": [0.8, 0.7]}), "auc", "AUC"
+        pl.DataFrame({**MODELS, "cutoff": [date(2026, 1, 1)] * 2, "auc": [0.8, 0.7]}),
+        "auc",
+        "AUC",
     ),
-    "profit": plots.profit(pl.DataFrame({"depth": [0.5, 1.0], "expected": [3.0, 1.0], "realised": [2.0, 1.5]}), "EUR"),
+    "profit": plots.profit(
+        pl.DataFrame(
+            {"depth": [0.5, 1.0], "expected": [3.0, 1.0], "realised": [2.0, 1.5]}
+        ),
+        "EUR",
+    ),
     "learning": plots.learning(
         pl.DataFrame(
-            {"what": ["users", "users", "days of history"], "n": [500, 1000, 90], "log_loss": [0.5, 0.4, None]}
+            {
+                "what": ["users", "users", "days of history"],
+                "n": [500, 1000, 90],
+                "log_loss": [0.5, 0.4, None],
+            }
         )
     ),
 }
@@ -49,7 +86,11 @@ def test_every_chart_renders_to_a_picture(name: str) -> None:
     """Valid Vega-Lite whose static picture holds the chart's title."""
     chart = CHARTS[name]
     spec = chart.to_dict()
-    title = spec.get("title") or spec["layer"][0].get("title") or spec["layer"][1].get("title")
+    title = (
+        spec.get("title")
+        or spec["layer"][0].get("title")
+        or spec["layer"][1].get("title")
+    )
     assert str(title) in vl_convert.vegalite_to_svg(spec)
     assert isinstance(chart, alt.Chart | alt.LayerChart | alt.FacetChart)
 
@@ -61,36 +102,66 @@ def test_without_a_curve_there_is_no_chart() -> None:
 
 
 def test_tables_are_shown_as_people_read_them() -> None:
-    """Thousands, shares in percent, three digits, a dash for null; no quotes, no type row."""
+    """Thousands, shares in percent, three digits, a dash for null; no quotes, no type
+    row.
+    """
     text = plots.table(
-        pl.DataFrame({"n": [1234567], "churn_rate": [0.256], "auc": [0.81234], "who": [None], "x": ["a"]})
+        pl.DataFrame(
+            {
+                "n": [1234567],
+                "churn_rate": [0.256],
+                "auc": [0.81234],
+                "who": [None],
+                "x": ["a"],
+            }
+        )
     )
     for shown in ("1,234,567", "25.6%", "0.812", "–", "churn rate"):
         assert shown in text
     assert "&quot;a&quot;" not in text
     assert "f64" not in text
-    assert "the first 200 of 1,000 rows" in plots.table(pl.DataFrame({"n": range(1000)}))
+    assert "the first 200 of 1,000 rows" in plots.table(
+        pl.DataFrame({"n": range(1000)})
+    )
 
 
 def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
-    """Each chart carries the form that JupyterLab's own renderer knows, and a picture."""
+    """Each chart carries the form that JupyterLab's own renderer knows, and a
+    picture.
+    """
     import json
     from importlib.metadata import files
 
     bundle = plots._both(CHARTS["lift"].to_dict())
     live = next(mime for mime in bundle if "vegalite" in mime)
-    lab = [f for f in files("jupyterlab") or [] if str(f).endswith(".js") and "/static/" in str(f)]
+    lab = [
+        f
+        for f in files("jupyterlab") or []
+        if str(f).endswith(".js") and "/static/" in str(f)
+    ]
     assert any(live.removesuffix("+json") in f.read_text() for f in lab)
     assert bundle["image/svg+xml"].startswith("<svg")
     json.dumps(bundle)
 
 
-def test_days_without_events_are_zero(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """An app use on the first and fourth of March, a purchase on the first: no ramp between, but two empty days."""
+def test_days_without_events_are_zero(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """An app use on the first and fourth of March, a purchase on the first: no ramp
+    between, but two empty days.
+    """
     (tmp_path / "events.csv").write_text(
         "user_id,event,time\na,open,2026-03-01\na,purchase,2026-03-01\na,open,2026-03-04\n"
     )
-    study = make_study(extracts=[{"source": "table", "path": "events.csv", "kinds": {"purchase": "purchase"}}])
+    study = make_study(
+        extracts=[
+            {"source": "table", "path": "events.csv", "kinds": {"purchase": "purchase"}}
+        ]
+    )
     events.ingest(study, progress=False)
-    days = intake.events_per_day(store.open_filled(study)).pivot("kind", index="date", values="n").drop("date")
+    days = (
+        intake.events_per_day(store.open_filled(study))
+        .pivot("kind", index="date", values="n")
+        .drop("date")
+    )
     assert [sorted(row) for row in days.iter_rows()] == [[1, 1], [0, 0], [0, 0], [0, 1]]

@@ -1,4 +1,6 @@
-"""What may be kept: consent, limited tracking, personal data in properties, and people who are forgotten."""
+"""What may be kept: consent, limited tracking, personal data in properties, and people
+who are forgotten.
+"""
 
 import hashlib
 import json
@@ -50,9 +52,15 @@ def cleaned(text: str, study: Study) -> str:
         ('{"x": "member KD-123456"}', "123456"),
     ],
 )
-def test_personal_data_inside_properties_is_removed(text: str, secret: str, make_study: Callable[..., Study]) -> None:
-    """By the name of the property, by what it looks like, and by the study's own words; the text stays JSON."""
-    study = make_study(privacy={"scrub_keys": ["loyalty card"], "scrub_patterns": [r"KD-\d+"]})
+def test_personal_data_inside_properties_is_removed(
+    text: str, secret: str, make_study: Callable[..., Study]
+) -> None:
+    """By the name of the property, by what it looks like, and by the study's own words;
+    the text stays JSON.
+    """
+    study = make_study(
+        privacy={"scrub_keys": ["loyalty card"], "scrub_patterns": [r"KD-\d+"]}
+    )
     got = cleaned(text, study)
     assert secret not in got
     assert privacy.REMOVED in got
@@ -66,7 +74,10 @@ def test_what_is_not_personal_stays(make_study: Callable[..., Study]) -> None:
 
 
 TABLE = "user_id,event,time,consent,limited,idfa,idfv\n"
-IDFA, IDFV = "0c28c9f5-bb8f-41e4-a548-ba950ee593c7", "e7af8f3a-41ba-452a-abce-86d848575233"
+IDFA, IDFV = (
+    "0c28c9f5-bb8f-41e4-a548-ba950ee593c7",
+    "e7af8f3a-41ba-452a-abce-86d848575233",
+)
 
 
 @pytest.mark.parametrize(
@@ -74,15 +85,28 @@ IDFA, IDFV = "0c28c9f5-bb8f-41e4-a548-ba950ee593c7", "e7af8f3a-41ba-452a-abce-86
     [
         ({}, ["b", "c"], {"consent_refused": 1}),
         ({"refused_consent": "keep"}, ["a", "b", "c"], {}),
-        ({"limited_tracking": "drop"}, ["c"], {"consent_refused": 1, "tracking_limited": 1}),
+        (
+            {"limited_tracking": "drop"},
+            ["c"],
+            {"consent_refused": 1, "tracking_limited": 1},
+        ),
     ],
 )
 def test_consent_is_honoured_as_the_study_says(
-    tmp_path: Path, make_study: Callable[..., Study], setting: dict[str, str], kept: list[str], reasons: dict[str, int]
+    tmp_path: Path,
+    make_study: Callable[..., Study],
+    setting: dict[str, str],
+    kept: list[str],
+    reasons: dict[str, int],
 ) -> None:
-    """Refused consent drops a row by default, limited tracking only where the study says so; both are counted."""
+    """Refused consent drops a row by default, limited tracking only where the study
+    says so; both are counted.
+    """
     (tmp_path / "events.csv").write_text(
-        TABLE + "a,open,2026-03-01,no,,,\n" + f"b,open,2026-03-01,yes,1,{IDFA},{IDFV}\n" + "c,open,2026-03-01,,,,\n"
+        TABLE
+        + "a,open,2026-03-01,no,,,\n"
+        + f"b,open,2026-03-01,yes,1,{IDFA},{IDFV}\n"
+        + "c,open,2026-03-01,,,,\n"
     )
     study = make_study(privacy=setting)
     result = events.ingest(study, NOW, progress=False)
@@ -91,19 +115,31 @@ def test_consent_is_honoured_as_the_study_says(
     assert log["user_id"].to_list() == kept
 
 
-def test_limited_tracking_unlinks_the_advertising_id(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """By default the row stays and its own vendor id joins, but the advertising id doesn't."""
-    (tmp_path / "events.csv").write_text(TABLE + f"b,open,2026-03-01,,1,{IDFA},{IDFV}\n")
+def test_limited_tracking_unlinks_the_advertising_id(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """By default the row stays and its own vendor id joins, but the advertising id
+    doesn't.
+    """
+    (tmp_path / "events.csv").write_text(
+        TABLE + f"b,open,2026-03-01,,1,{IDFA},{IDFV}\n"
+    )
     study = make_study()
     events.ingest(study, NOW, progress=False)
-    assert store.scan(store.open_filled(study), "edges").collect()["id"].to_list() == [f"idfv:{IDFV}"]
+    assert store.scan(store.open_filled(study), "edges").collect()["id"].to_list() == [
+        f"idfv:{IDFV}"
+    ]
 
 
 def test_addresses_are_kept_only_where_braze_is_addressed_by_them(
     tmp_path: Path, make_study: Callable[..., Study]
 ) -> None:
-    """An e-mail column becomes an edge for identifier = email, and is not stored otherwise."""
-    (tmp_path / "events.csv").write_text("user_id,event,time,email\na,open,2026-03-01,Ann@Example.org\n")
+    """An e-mail column becomes an edge for identifier = email, and is not stored
+    otherwise.
+    """
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time,email\na,open,2026-03-01,Ann@Example.org\n"
+    )
     study = make_study()
     events.ingest(study, NOW, progress=False)
     assert found_in(study.store_path, "ann@example.org") == []
@@ -115,7 +151,9 @@ def test_addresses_are_kept_only_where_braze_is_addressed_by_them(
 
 
 def found_in(folder: Path, *texts: str) -> list[str]:
-    """Files that hold any of the texts, as bytes or inside a Parquet column or SQLite table."""
+    """Files that hold any of the texts, as bytes or inside a Parquet column or SQLite
+    table.
+    """
     hits = []
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         content = file.read_bytes()
@@ -143,14 +181,19 @@ ANN = ("cust-1001", "dev-ann-1", "dev-ann-2", "2e32ab6c-c3f2-42ff-aa13-1181941f1
 
 
 @pytest.fixture
-def told(tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Ann and Ben in the log, in a scores file and in the ledger; Braze has been told of both."""
+def told(
+    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Ann and Ben in the log, in a scores file and in the ledger; Braze has been told
+    of both.
+    """
     monkeypatch.setenv(client.KEY_VARIABLE, "key-1")
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/events.csv").write_text(ROWS)
     with server.running(key="key-1", known_users=["cust-1001", "cust-2002"]) as sandbox:
         study = make_study(
-            extracts=[{"source": "table", "path": "raw"}], braze={"endpoint": sandbox.url, "lapsed_value": "lapsed"}
+            extracts=[{"source": "table", "path": "raw"}],
+            braze={"endpoint": sandbox.url, "lapsed_value": "lapsed"},
         )
         events.ingest(study, NOW, progress=False)
         deliver(study, "run-1")
@@ -160,27 +203,38 @@ def told(tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.M
 def deliver(study: Study, run_id: str) -> export.Export:
     """Write a scores file of whoever of the two is in the log, and export it."""
     target = store.open_filled(study)
-    users = store.scan(target, "users").select(pl.col("user_id").unique().sort()).collect()
+    users = (
+        store.scan(target, "users").select(pl.col("user_id").unique().sort()).collect()
+    )
     made = users.with_columns(
-        segment=pl.lit("high"), score=pl.lit(80), identifier=pl.col("user_id"), cutoff=pl.lit(date(2026, 3, 5))
+        segment=pl.lit("high"),
+        score=pl.lit(80),
+        identifier=pl.col("user_id"),
+        cutoff=pl.lit(date(2026, 3, 5)),
     )
     file = target.path("scores", "cutoff=2026-03-05.parquet")
     file.parent.mkdir(exist_ok=True)
     made.write_parquet(file)
     passed = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": [""]})
-    return export.run(made, study, run_id=run_id, findings=passed, send=True, progress=False)
+    return export.run(
+        made, study, run_id=run_id, findings=passed, send=True, progress=False
+    )
 
 
 def test_a_forgotten_person_is_nowhere_but_in_raw(told: Any, tmp_path: Path) -> None:
-    """Log, activity, edges, scores, quarantine and others' properties hold Ann no longer; Ben is untouched.
+    """Log, activity, edges, scores, quarantine and others' properties hold Ann no
+    longer; Ben is untouched.
 
-    Braze gets one null write with the next export, not the lapsed value, and then the ledger forgets her too.
+    Braze gets one null write with the next export, not the lapsed value, and then the
+    ledger forgets her too.
     """
     study, sandbox = told
     assert len(found_in(study.store_path, *ANN)) > 5
     done = forget.forget(study, ["cust-1001"])
     assert (done.n_people, done.n_waiting) == (1, 1)
-    assert found_in(study.store_path, *ANN) == ["ledger.db"]  # until Braze has been told
+    assert found_in(study.store_path, *ANN) == [
+        "ledger.db"
+    ]  # until Braze has been told
     target = store.open_filled(study)
     assert store.scan(target, "quarantine").collect().is_empty()
     log = store.scan(target, "events").sort("event_time").collect()
@@ -196,12 +250,16 @@ def attributes(sandbox: Any) -> dict[str, Any]:
     """Segment by user, as the sandbox holds it."""
     profiles = sandbox.state.profiles.values()
     return {
-        p.identifiers["external_id"]: p.attributes["churn_segment"] for p in profiles if "churn_segment" in p.attributes
+        p.identifiers["external_id"]: p.attributes["churn_segment"]
+        for p in profiles
+        if "churn_segment" in p.attributes
     }
 
 
 def test_old_extracts_bring_nobody_back(told: Any, tmp_path: Path) -> None:
-    """The same rows in a file written anew are dropped and counted, and leave no trace; Ben's are kept."""
+    """The same rows in a file written anew are dropped and counted, and leave no trace;
+    Ben's are kept.
+    """
     study, _ = told
     forget.forget(study, ["cust-1001"])
     (tmp_path / "raw/again.csv").write_text(ROWS.replace("open", "seen"))
@@ -215,7 +273,9 @@ def test_old_extracts_bring_nobody_back(told: Any, tmp_path: Path) -> None:
 def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
     told: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Killed after the tombstones are written: the next command that writes cleans every file by their hashes."""
+    """Killed after the tombstones are written: the next command that writes cleans
+    every file by their hashes.
+    """
     study, _ = told
 
     def killed(*_: Any) -> None:
@@ -229,18 +289,25 @@ def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
     events.ingest(study, NOW, progress=False)
     assert not store.open_filled(study).erasing
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
-    assert store.scan(store.open_filled(study), "events").collect()["user_id"].to_list() == ["cust-2002"] * 2
+    assert (
+        store.scan(store.open_filled(study), "events").collect()["user_id"].to_list()
+        == ["cust-2002"] * 2
+    )
 
 
 def test_a_shared_device_stays_the_others(told: Any, tmp_path: Path) -> None:
-    """Named by the tablet that Ben uses too, only Ann goes: Ben's rows stay, and the tablet's past is not made his."""
+    """Named by the tablet that Ben uses too, only Ann goes: Ben's rows stay, and the
+    tablet's past is not made his.
+    """
     study, _ = told
     rows = "user_id,anonymous_id,event,time\n,tablet-1,secret,2026-02-20\n,tablet-1,secret,2026-02-21\n"
     (tmp_path / "raw/early.csv").write_text(rows)
     events.ingest(study, NOW, progress=False)
     done = forget.forget(study, ["cust-1001", "device:tablet-1"])
     assert (done.n_people, done.n_shared) == (1, 1)
-    (tmp_path / "raw/late.csv").write_text("user_id,anonymous_id,event,time\ncust-2002,tablet-1,open,2026-03-06\n")
+    (tmp_path / "raw/late.csv").write_text(
+        "user_id,anonymous_id,event,time\ncust-2002,tablet-1,open,2026-03-06\n"
+    )
     assert events.ingest(study, NOW, progress=False).n_added == 1
     daily = store.scan(store.open_filled(study), "activity").collect()
     assert daily["user_id"].unique().to_list() == ["cust-2002"]
@@ -248,8 +315,12 @@ def test_a_shared_device_stays_the_others(told: Any, tmp_path: Path) -> None:
     assert daily["n"].sum() == 3
 
 
-def test_an_erasure_that_cannot_reach_the_ledger_erases_nothing_yet(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ledger is told first, while the log still knows her: the same command again does it all."""
+def test_an_erasure_that_cannot_reach_the_ledger_erases_nothing_yet(
+    told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is told first, while the log still knows her: the same command again
+    does it all.
+    """
     study, _ = told
 
     def down(*_: Any) -> None:
@@ -264,24 +335,47 @@ def test_an_erasure_that_cannot_reach_the_ledger_erases_nothing_yet(told: Any, m
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
 
 
-def test_attributes_of_an_older_study_are_taken_back_too(told: Any, make_study: Callable[..., Study]) -> None:
-    """Told a score that the study no longer sends: it is removed as well, and the ledger lets go of her."""
+def test_attributes_of_an_older_study_are_taken_back_too(
+    told: Any, make_study: Callable[..., Study]
+) -> None:
+    """Told a score that the study no longer sends: it is removed as well, and the
+    ledger lets go of her.
+    """
     study, sandbox = told
-    now = study.model_copy(update={"braze": study.braze.model_copy(update={"score_attribute": None})})
+    now = study.model_copy(
+        update={"braze": study.braze.model_copy(update={"score_attribute": None})}
+    )
     forget.forget(now, ["cust-1001"])
     deliver(now, "run-2")
-    profiles = {p.identifiers["external_id"]: p.attributes for p in sandbox.state.profiles.values()}
+    profiles = {
+        p.identifiers["external_id"]: p.attributes
+        for p in sandbox.state.profiles.values()
+    }
     assert profiles["cust-1001"] == {}
     assert found_in(study.store_path, *ANN) == []
 
 
-def test_others_properties_forget_whole_values_and_numbers(make_study: Callable[..., Study]) -> None:
-    """Ids with any characters, bare numbers and parts of addresses go, longer words stay, and it is still JSON."""
+def test_others_properties_forget_whole_values_and_numbers(
+    make_study: Callable[..., Study],
+) -> None:
+    """Ids with any characters, bare numbers and parts of addresses go, longer words
+    stay, and it is still JSON.
+    """
     text = '{"friend":"auth0|5f7c8ec7","n":7654321,"m":76543210,"u":"x?id=7654321&p=1","l":["7654321"]}'
-    dead = privacy.tombstones("salt", ["user_id:auth0|5f7c8ec7", "user_id:7654321"])["subject"]
-    got = privacy.without_mentions(pl.DataFrame({"properties": [text]}), "salt", dead)["properties"][0]
+    dead = privacy.tombstones("salt", ["user_id:auth0|5f7c8ec7", "user_id:7654321"])[
+        "subject"
+    ]
+    got = privacy.without_mentions(pl.DataFrame({"properties": [text]}), "salt", dead)[
+        "properties"
+    ][0]
     gone = privacy.REMOVED
-    assert json.loads(got) == {"friend": gone, "n": gone, "m": 76543210, "u": f"x?id={gone}&p=1", "l": [gone]}
+    assert json.loads(got) == {
+        "friend": gone,
+        "n": gone,
+        "m": 76543210,
+        "u": f"x?id={gone}&p=1",
+        "l": [gone],
+    }
 
 
 def request(tmp_path: Path, **changes: Any) -> Path:
@@ -291,7 +385,11 @@ def request(tmp_path: Path, **changes: Any) -> Path:
         "subject_request_type": "erasure",
         "submitted_time": "2026-03-10T15:00:00Z",
         "subject_identities": [
-            {"identity_type": "controller_customer_id", "identity_value": "cust-1001", "identity_format": "raw"}
+            {
+                "identity_type": "controller_customer_id",
+                "identity_value": "cust-1001",
+                "identity_format": "raw",
+            }
         ],
         "api_version": "2.0",
     } | changes
@@ -306,13 +404,21 @@ def request(tmp_path: Path, **changes: Any) -> Path:
         ("controller_customer_id", "cust-1001", "raw"),
         ("controller_customer_id", hashlib.sha256(b"cust-1001").hexdigest(), "sha256"),
         ("android_advertising_id", "2E32AB6C-C3F2-42FF-AA13-1181941F1EA2", "raw"),
-        ("android_advertising_id", hashlib.md5(b"2e32ab6c-c3f2-42ff-aa13-1181941f1ea2").hexdigest(), "md5"),
+        (
+            "android_advertising_id",
+            hashlib.md5(b"2e32ab6c-c3f2-42ff-aa13-1181941f1ea2").hexdigest(),
+            "md5",
+        ),
     ],
 )
-def test_opendsr_requests_are_carried_out(told: Any, tmp_path: Path, kind: str, value: str, form: str) -> None:
+def test_opendsr_requests_are_carried_out(
+    told: Any, tmp_path: Path, kind: str, value: str, form: str
+) -> None:
     """By customer id or advertising id, raw or hashed, the same person is erased."""
     study, _ = told
-    identities = [{"identity_type": kind, "identity_value": value, "identity_format": form}]
+    identities = [
+        {"identity_type": kind, "identity_value": value, "identity_format": form}
+    ]
     done = forget.forget(study, [str(request(tmp_path, subject_identities=identities))])
     assert done.n_people == 1
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
@@ -325,13 +431,25 @@ def test_opendsr_requests_are_carried_out(told: Any, tmp_path: Path, kind: str, 
         ({"subject_identities": []}, "of 0 identities"),
         ({"subject_identities": [{"identity_type": "email"}]}, "no OpenDSR request"),
         (
-            {"subject_identities": [{"identity_type": "email", "identity_value": "x", "identity_format": "rot13"}]},
+            {
+                "subject_identities": [
+                    {
+                        "identity_type": "email",
+                        "identity_value": "x",
+                        "identity_format": "rot13",
+                    }
+                ]
+            },
             "rot13",
         ),
     ],
 )
-def test_other_requests_are_refused(told: Any, tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
-    """Access requests, empty and broken ones, unknown formats: one sentence, nothing erased."""
+def test_other_requests_are_refused(
+    told: Any, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    """Access requests, empty and broken ones, unknown formats: one sentence, nothing
+    erased.
+    """
     study, _ = told
     with pytest.raises(InputError, match=sentence):
         forget.forget(study, [str(request(tmp_path, **changes))])
@@ -339,12 +457,16 @@ def test_other_requests_are_refused(told: Any, tmp_path: Path, changes: dict[str
 
 
 def test_the_command_says_what_it_did(told: Any, tmp_path: Path) -> None:
-    """`churn forget` names counts, never the person; without anybody named it is refused."""
+    """`churn forget` names counts, never the person; without anybody named it is
+    refused.
+    """
     study, _ = told
     (tmp_path / "churn.toml").write_text(
         f'[[extracts]]\nsource = "table"\npath = "raw"\n[braze]\nendpoint = "{study.braze.endpoint}"\n'
     )
-    done = CliRunner().invoke(app, ["forget", "cust-1001", "--study", str(tmp_path / "churn.toml")])
+    done = CliRunner().invoke(
+        app, ["forget", "cust-1001", "--study", str(tmp_path / "churn.toml")]
+    )
     assert done.exit_code == 0, done.output
     assert "1 known people forgotten" in done.output
     assert "1 null write(s)" in done.output
@@ -353,11 +475,23 @@ def test_the_command_says_what_it_did(told: Any, tmp_path: Path) -> None:
         forget.forget(study, [])
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent")
-def test_people_who_asked_a_vendor_can_be_forgotten_in_one_go(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """Adjust's gdpr_forget_device row names cust-1008's device: not scored at once, erased with --requested."""
-    study = make_study(extracts=[{"source": "adjust", "path": str(SHARED / "samples/adjust")}])
+@pytest.mark.skipif(
+    not SHARED.exists(),
+    reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
+)
+def test_people_who_asked_a_vendor_can_be_forgotten_in_one_go(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """Adjust's gdpr_forget_device row names cust-1008's device: not scored at once,
+    erased with --requested.
+    """
+    study = make_study(
+        extracts=[{"source": "adjust", "path": str(SHARED / "samples/adjust")}]
+    )
     assert events.ingest(study, NOW, progress=False).n_requests == 1
     done = forget.forget(study, [], by_vendors=True)
     assert done.n_people == 1
-    assert found_in(study.store_path, "cust-1008", "e5f3f45dd61d8317e2391f906171ff90") == []
+    assert (
+        found_in(study.store_path, "cust-1008", "e5f3f45dd61d8317e2391f906171ff90")
+        == []
+    )

@@ -16,8 +16,18 @@ def test_run_ids_sort_by_time_and_name_their_notebook() -> None:
 
 def test_figures_become_plain_json() -> None:
     """Numpy numbers, dates, NaN and nested values all become what JSON can hold."""
-    value = {"a": np.float64(0.5), "b": [date(2026, 1, 1), np.int64(3)], "c": float("inf"), "d": {"e": True}}
-    assert runs.plain(value) == {"a": 0.5, "b": ["2026-01-01", 3], "c": None, "d": {"e": True}}
+    value = {
+        "a": np.float64(0.5),
+        "b": [date(2026, 1, 1), np.int64(3)],
+        "c": float("inf"),
+        "d": {"e": True},
+    }
+    assert runs.plain(value) == {
+        "a": 0.5,
+        "b": ["2026-01-01", 3],
+        "c": None,
+        "d": {"e": True},
+    }
 
 
 def test_recording_outside_a_notebook_does_nothing() -> None:

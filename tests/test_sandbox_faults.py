@@ -25,9 +25,14 @@ def post(
     sandbox: Sandbox, body: Any = TWO, path: str = "/users/track", timeout: float = 5
 ) -> tuple[int, dict[str, str], str]:
     """Status, headers and text of an answer."""
-    connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"), timeout=timeout)
+    connection = http.client.HTTPConnection(
+        sandbox.url.removeprefix("http://"), timeout=timeout
+    )
     try:
-        headers = {"Authorization": f"Bearer {sandbox.key}", "Content-Type": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {sandbox.key}",
+            "Content-Type": "application/json",
+        }
         connection.request("POST", path, json.dumps(body), headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read().decode()
@@ -38,7 +43,9 @@ def post(
 def faulty(name: str, **options: Any) -> Any:
     """A sandbox whose second request meets a fault."""
     injected = Faults(script={2: name}, hang_seconds=0.3, retry_seconds=0)
-    return server.running(known_users=["a", "b"], options=Options(**options), faults=injected)
+    return server.running(
+        known_users=["a", "b"], options=Options(**options), faults=injected
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,14 +67,20 @@ def faulty(name: str, **options: Any) -> Any:
     ],
 )
 def test_point_29_answers_that_apply_nothing(name: str, status: int) -> None:
-    """Point 29: the second request is answered so and changes nothing; those around it pass."""
+    """Point 29: the second request is answered so and changes nothing; those around it
+    pass.
+    """
     with faulty(name) as sandbox:
         assert post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})[0] == 201
         told, _, text = post(sandbox)
         assert (told, json.loads(text)["message"] != "success") == (status, True)
         assert sandbox.state.attribute_values("x") == {}
         assert post(sandbox)[0] == 201
-        assert (sandbox.state.n_requests, sandbox.state.n_refused, sandbox.state.faults) == (3, status > 201, {name: 1})
+        assert (
+            sandbox.state.n_requests,
+            sandbox.state.n_refused,
+            sandbox.state.faults,
+        ) == (3, status > 201, {name: 1})
 
 
 @pytest.mark.parametrize(
@@ -79,11 +92,15 @@ def test_point_29_answers_that_apply_nothing(name: str, status: int) -> None:
         ("429_bare", "epoch", {}),
     ],
 )
-def test_point_29_what_an_injected_429_tells(name: str, reset: str, told: dict[str, str]) -> None:
+def test_point_29_what_an_injected_429_tells(
+    name: str, reset: str, told: dict[str, str]
+) -> None:
     """Point 29: each kind has its own headers; the hint is what the script sets."""
     with faulty(name, reset_mode=reset, clock=lambda: 1000.0) as sandbox:
         post(sandbox)
-        headers = {k: v for k, v in post(sandbox)[1].items() if "rate" in k or "retry" in k}
+        headers = {
+            k: v for k, v in post(sandbox)[1].items() if "rate" in k or "retry" in k
+        }
     assert headers == {f"x-ratelimit-{k}": v for k, v in told.items()}
 
 
@@ -99,7 +116,9 @@ def test_point_29_closed_before_and_after() -> None:
 
 
 def test_point_29_hanging_with_and_without_effect() -> None:
-    """Point 29: the client gives up first; one write is there all the same; a hanging request holds up no shutdown."""
+    """Point 29: the client gives up first; one write is there all the same; a hanging
+    request holds up no shutdown.
+    """
     for name, applied in (("hang", {}), ("hang_after", {"1": 2})):
         injected = Faults(script={1: name}, hang_seconds=60)
         started = time.monotonic()
@@ -111,7 +130,9 @@ def test_point_29_hanging_with_and_without_effect() -> None:
 
 
 def test_point_29_broken_success() -> None:
-    """Point 29: a body cut off and one that is no JSON come with 201 and are applied."""
+    """Point 29: a body cut off and one that is no JSON come with 201 and are
+    applied.
+    """
     with faulty("truncated") as sandbox:
         post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})
         with pytest.raises(http.client.IncompleteRead):
@@ -120,13 +141,19 @@ def test_point_29_broken_success() -> None:
     with faulty("not_json") as sandbox:
         post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})
         status, _, text = post(sandbox)
-        assert (status, text[:6], sandbox.state.attribute_values("x")) == (201, "<html>", {"1": 2})
+        assert (status, text[:6], sandbox.state.attribute_values("x")) == (
+            201,
+            "<html>",
+            {"1": 2},
+        )
         assert post(sandbox, {})[0] == 400
 
 
 @pytest.mark.parametrize("name", list(faults.PARTIAL))
 def test_point_29_one_object_is_refused(name: str) -> None:
-    """Point 29: one object chosen by the seed isn't applied, the other is; how much is told is the fault's."""
+    """Point 29: one object chosen by the seed isn't applied, the other is; how much is
+    told is the fault's.
+    """
     with faulty(name) as sandbox:
         post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]}, BULK)
         status, _, text = post(sandbox, path=BULK)
@@ -136,13 +163,18 @@ def test_point_29_one_object_is_refused(name: str) -> None:
         assert (answer["attributes_processed"], others) == (1, [])
         if name == "partial":
             refused = sandbox.state.profiles["external_id", "ab"[error["index"]]]
-            assert (error["input_array"], refused.attributes.get("x")) == ("attributes", None)
+            assert (error["input_array"], refused.attributes.get("x")) == (
+                "attributes",
+                None,
+            )
         assert (name == "partial_strings") == isinstance(error, str)
         assert ("index" in error) == (name == "partial")
 
 
 def test_point_29_faults_by_seed() -> None:
-    """Point 29: rates give about their share, the same for the same seed; the script goes first."""
+    """Point 29: rates give about their share, the same for the same seed; the script
+    goes first.
+    """
     drawn = Faults(rates={"500": 0.2, "hang": 0.1}, seed=1, script={1: "partial"})
     met = [drawn.of(n) for n in range(1, 2001)]
     assert (met[0], met[1:]) == (
@@ -151,25 +183,39 @@ def test_point_29_faults_by_seed() -> None:
     )
     assert 340 < met.count("500") < 460
     assert 150 < met.count("hang") < 250
-    assert met[1:] != [Faults(rates={"500": 0.2, "hang": 0.1}, seed=2).of(n) for n in range(2, 2001)]
+    assert met[1:] != [
+        Faults(rates={"500": 0.2, "hang": 0.1}, seed=2).of(n) for n in range(2, 2001)
+    ]
 
 
 @pytest.mark.parametrize("given", [{"script": {1: "509"}}, {"rates": {"509": 0.1}}])
 def test_point_29_an_unknown_fault_lists_those_known(given: dict[str, Any]) -> None:
-    """Point 29: the error names every fault there is; rates that are no shares are refused too."""
-    with pytest.raises(ValueError, match=r"unknown fault '509'.*429_mau.*close_after.*partial_strings"):
+    """Point 29: the error names every fault there is; rates that are no shares are
+    refused too.
+    """
+    with pytest.raises(
+        ValueError, match=r"unknown fault '509'.*429_mau.*close_after.*partial_strings"
+    ):
         Faults(**given)
     with pytest.raises(ValueError, match="shares"):
         Faults(rates={"500": 0.6, "502": 0.6})
     assert len(set(NAMES)) == len(NAMES) == 21
 
 
-def test_delayed_writes_land_without_a_further_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delayed_writes_land_without_a_further_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The server applies what is due by itself."""
     landed = threading.Event()
     settle = State.settle
-    monkeypatch.setattr(State, "settle", lambda self: (settle(self), self.n_applied == 2 and landed.set()))
-    with server.running(known_users=["a", "b"], options=Options(apply_delay=0.05)) as sandbox:
+    monkeypatch.setattr(
+        State,
+        "settle",
+        lambda self: (settle(self), self.n_applied == 2 and landed.set()),
+    )
+    with server.running(
+        known_users=["a", "b"], options=Options(apply_delay=0.05)
+    ) as sandbox:
         post(sandbox)
         assert landed.wait(5)
         assert sandbox.state.attribute_values("x") == {"1": 2}
@@ -177,16 +223,32 @@ def test_delayed_writes_land_without_a_further_request(monkeypatch: pytest.Monke
 
 @pytest.fixture
 def state() -> State:
-    """Five profiles: two scored, one without a score, one with nothing, one put in by hand."""
+    """Five profiles: two scored, one without a score, one with nothing, one put in by
+    hand.
+    """
     told = State()
     told.add_users(list("abcd"))
     items = [
-        {"external_id": "a", "churn_segment": "high", "churn_score": 90, "vip": True, "tags": ["x", "y"]},
+        {
+            "external_id": "a",
+            "churn_segment": "high",
+            "churn_score": 90,
+            "vip": True,
+            "tags": ["x", "y"],
+        },
         {"external_id": "b", "churn_segment": "High", "churn_score": 0},
-        {"external_id": "c", "churn_segment": "low", "wave": "2024-01-01", "vip": False, "nest": {"a": 1}},
+        {
+            "external_id": "c",
+            "churn_segment": "low",
+            "wave": "2024-01-01",
+            "vip": False,
+            "nest": {"a": 1},
+        },
     ]
     track.track(told, {"attributes": items})
-    told.profiles["external_id", "e"] = Profile({"external_id": "e"}, {}, {"by_hand": "yes"})
+    told.profiles["external_id", "e"] = Profile(
+        {"external_id": "e"}, {}, {"by_hand": "yes"}
+    )
     return told
 
 
@@ -207,7 +269,10 @@ def state() -> State:
         ([("churn_score", "is any of", "90,1")], "a"),
         ([("churn_score", "more than", "10")], "a"),
         ([("churn_score", "less than", "10")], "bcde"),
-        ([("churn_score", "less than", "10"), ("churn_score", "is not blank", "")], "b"),
+        (
+            [("churn_score", "less than", "10"), ("churn_score", "is not blank", "")],
+            "b",
+        ),
         ([("churn_score", "less than", "ten")], ""),
         ([("vip", "is", "true")], "a"),
         ([("vip", "is", "False")], "c"),
@@ -220,8 +285,12 @@ def state() -> State:
         ([("Churn_segment", "is", "high")], ""),
     ],
 )
-def test_an_audience_is_what_braze_would_find(state: State, rows: list[tuple[str, str, str]], found: str) -> None:
-    """Rows are joined by AND; blanks are below any number and exactly 0; text is compared as Braze does."""
+def test_an_audience_is_what_braze_would_find(
+    state: State, rows: list[tuple[str, str, str]], found: str
+) -> None:
+    """Rows are joined by AND; blanks are below any number and exactly 0; text is
+    compared as Braze does.
+    """
     matching = audience.matching(state, [Filter(*row) for row in rows])
     assert "".join(p.identifiers["external_id"] for p in matching) == found
 
@@ -229,7 +298,10 @@ def test_an_audience_is_what_braze_would_find(state: State, rows: list[tuple[str
 @pytest.mark.parametrize(
     ("row", "note"),
     [
-        (("churn_score", "less than", "10"), "lets in all 3 profiles without any churn_score"),
+        (
+            ("churn_score", "less than", "10"),
+            "lets in all 3 profiles without any churn_score",
+        ),
         (("churn_score", "is", "0"), "lets in all 3 profiles"),
         (("churn_score", "more than", "x"), "give a number"),
         (
@@ -238,14 +310,19 @@ def test_an_audience_is_what_braze_would_find(state: State, rows: list[tuple[str
         ),
         (("churn_segment", "is not", "high"), "ignores letter case"),
         (("churn_segment", "less than", "1"), "never more or less"),
-        (("churn_segment", "is any of", ",".join(map(str, range(300)))), "up to 256 values"),
+        (
+            ("churn_segment", "is any of", ",".join(map(str, range(300)))),
+            "up to 256 values",
+        ),
         (("wave", "is", "2024-01-01"), "turned them into such"),
         (("vip", "is", "false"), "false or not set"),
         (("nest", "is", "a"), "nested filter"),
         (("Churn_segment", "is", "high"), "Names are case-sensitive"),
     ],
 )
-def test_traps_are_told_beside_the_result(state: State, row: tuple[str, str, str], note: str) -> None:
+def test_traps_are_told_beside_the_result(
+    state: State, row: tuple[str, str, str], note: str
+) -> None:
     """What surprises in Braze's filters stands on the page, escaped."""
     keys = dict(zip(("attribute", "operator", "value"), row, strict=True))
     assert any(note in told for told in audience.notes(state, Filter(*row)))
@@ -253,14 +330,38 @@ def test_traps_are_told_beside_the_result(state: State, row: tuple[str, str, str
 
 
 def test_the_page_shows_all_there_is_and_loads_nothing(state: State) -> None:
-    """Figures, types, values, triggers, points, what had no effect; no script, no address, no style but its own."""
+    """Figures, types, values, triggers, points, what had no effect; no script, no
+    address, no style but its own.
+    """
     items = [{"external_id": "a", "churn_score": i} for i in [0, *range(20)]]
-    track.track(state, {"attributes": [*items, {"external_id": "<script>x</script>", "t": "<b>&", "n": 20}]})
     track.track(
-        state, {"attributes": [{"external_id": f"u{i}", "n": i, "_update_existing_only": False} for i in range(20)]}
+        state,
+        {
+            "attributes": [
+                *items,
+                {"external_id": "<script>x</script>", "t": "<b>&", "n": 20},
+            ]
+        },
+    )
+    track.track(
+        state,
+        {
+            "attributes": [
+                {"external_id": f"u{i}", "n": i, "_update_existing_only": False}
+                for i in range(20)
+            ]
+        },
     )
     state.silent.append("<i>")
-    text = page.render(state, {"attribute": "t", "operator": "<u>", "value": '"><script>', "attribute2": "<s>"})
+    text = page.render(
+        state,
+        {
+            "attribute": "t",
+            "operator": "<u>",
+            "value": '"><script>',
+            "attribute2": "<s>",
+        },
+    )
     for shown in (
         "NOT Braze",
         "median 10",
@@ -272,15 +373,30 @@ def test_the_page_shows_all_there_is_and_loads_nothing(state: State) -> None:
         "datetime",
     ):
         assert shown in text, shown
-    bad = ("<script", "<b>&", "<i>&", "<u>", "<s>", "http", "style=", "src=", "@import", "url(")
+    bad = (
+        "<script",
+        "<b>&",
+        "<i>&",
+        "<u>",
+        "<s>",
+        "http",
+        "style=",
+        "src=",
+        "@import",
+        "url(",
+    )
     assert not [b for b in bad if b in text]
     assert "http" not in STYLE
     assert "None yet" in page.render(State(), {})
 
 
 def test_the_page_over_http() -> None:
-    """It is HTML on the sandbox's own port; filters come in the query; what waits is told."""
-    with server.running(known_users=["a", "b"], options=Options(apply_delay=5, clock=lambda: 0.0)) as sandbox:
+    """It is HTML on the sandbox's own port; filters come in the query; what waits is
+    told.
+    """
+    with server.running(
+        known_users=["a", "b"], options=Options(apply_delay=5, clock=lambda: 0.0)
+    ) as sandbox:
         post(sandbox)
         query = urllib.parse.urlencode({"attribute": "x", "operator": "is blank"})
         with urllib.request.urlopen(f"{sandbox.url}/?{query}") as answer:

@@ -1,4 +1,6 @@
-"""Which objects the sandbox refuses, whom it creates and whom it finds: points 12 to 17 of the checklist."""
+"""Which objects the sandbox refuses, whom it creates and whom it finds: points 12 to 17
+of the checklist.
+"""
 
 from typing import Any
 
@@ -28,19 +30,34 @@ def many(n: int, who: str = "a") -> list[dict[str, Any]]:
 
 
 def test_point_12_what_is_no_array_of_objects(state: State) -> None:
-    """Point 12: a field that is no array refuses the request, an element that is no object only itself."""
+    """Point 12: a field that is no array refuses the request, an element that is no
+    object only itself.
+    """
     assert track.track(state, {"attributes": {"external_id": "a"}})[0] == 400
     assert track.track(state, {"attributes": [], "events": None})[0] == 400
     status, answer = track.track(state, {"attributes": ["a", *many(1)]})
-    assert (status, answer["attributes_processed"], answer["errors"][0]["index"]) == (201, 1, 0)
+    assert (status, answer["attributes_processed"], answer["errors"][0]["index"]) == (
+        201,
+        1,
+        0,
+    )
 
 
 def test_point_13_partial_errors_name_array_and_index(state: State) -> None:
-    """Point 13: processed and errors add up to what was sent; indices count inside their own array."""
+    """Point 13: processed and errors add up to what was sent; indices count inside
+    their own array.
+    """
     objects = [*many(1), {"x": 2}, {"external_id": "a", "braze_id": "z"}, *many(1, "b")]
-    events = [{"external_id": "a", "name": "e", "time": "2026-01-01"}, {"external_id": "a", "name": "e"}]
+    events = [
+        {"external_id": "a", "name": "e", "time": "2026-01-01"},
+        {"external_id": "a", "name": "e"},
+    ]
     status, answer = track.track(state, {"attributes": objects, "events": events})
-    assert (status, answer["attributes_processed"], answer["events_processed"]) == (201, 2, 1)
+    assert (status, answer["attributes_processed"], answer["events_processed"]) == (
+        201,
+        2,
+        1,
+    )
     places = [(e["input_array"], e["index"]) for e in answer["errors"]]
     assert places == [("attributes", 1), ("attributes", 2), ("events", 1)]
     assert answer["errors"][0]["type"] == rules.NO_IDENTIFIER
@@ -49,8 +66,22 @@ def test_point_13_partial_errors_name_array_and_index(state: State) -> None:
 @pytest.mark.parametrize(
     ("form", "error"),
     [
-        ("sentence", {"type": "'external_id' must be fewer than 988 bytes", "input_array": "attributes", "index": 1}),
-        ("enum", {"type": "EXTERNAL_USER_ID_TOO_LARGE", "input_array": "attributes", "index": 1}),
+        (
+            "sentence",
+            {
+                "type": "'external_id' must be fewer than 988 bytes",
+                "input_array": "attributes",
+                "index": 1,
+            },
+        ),
+        (
+            "enum",
+            {
+                "type": "EXTERNAL_USER_ID_TOO_LARGE",
+                "input_array": "attributes",
+                "index": 1,
+            },
+        ),
         ("no_index", {"type": "'external_id' must be fewer than 988 bytes"}),
         ("strings", "'external_id' must be fewer than 988 bytes"),
     ],
@@ -58,7 +89,9 @@ def test_point_13_partial_errors_name_array_and_index(state: State) -> None:
 def test_point_13_forms_of_errors(form: str, error: Any) -> None:
     """Point 13: the switch chooses how an object's error is told."""
     body = {"attributes": [*many(1), {"external_id": "ü" * 494, "x": 1}]}
-    assert track.track(State(options=Options(error_form=form)), body)[1]["errors"] == [error]
+    assert track.track(State(options=Options(error_form=form)), body)[1]["errors"] == [
+        error
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,55 +101,134 @@ def test_point_13_forms_of_errors(form: str, error: Any) -> None:
         ("attributes", {"external_id": ""}, rules.NO_IDENTIFIER),
         ("attributes", {"external_id": None}, rules.NO_IDENTIFIER),
         ("attributes", {"external_id": 7}, "'external_id' must be a string"),
-        ("attributes", {"external_id": "a", "user_alias": {"alias_name": "n", "alias_label": "l"}}, rules.SEVERAL),
-        ("attributes", {"user_alias": {"alias_name": "n" * 237, "alias_label": "l"}}, rules.BAD_ALIAS),
+        (
+            "attributes",
+            {"external_id": "a", "user_alias": {"alias_name": "n", "alias_label": "l"}},
+            rules.SEVERAL,
+        ),
+        (
+            "attributes",
+            {"user_alias": {"alias_name": "n" * 237, "alias_label": "l"}},
+            rules.BAD_ALIAS,
+        ),
         ("attributes", {"user_alias": {"alias_name": "n"}}, rules.BAD_ALIAS),
         ("attributes", {"user_alias": "n"}, rules.BAD_ALIAS),
         ("attributes", {"email": "nobody"}, "EMAIL_BAD_FORMAT"),
         ("attributes", {"external_id": "spam"}, "BLACKLISTED_EXTERNAL_USER_ID"),
-        ("attributes", {"external_id": "a", "email_subscribe": "yes"}, "BAD_EMAIL_SUBSCRIPTION_STATE"),
-        ("attributes", {"external_id": "a", "push_subscribe": "yes"}, "BAD_PUSH_SUBSCRIPTION_STATE"),
-        ("attributes", {"external_id": "a", "current_location": {"latitude": 1}}, "BAD_LOCATION_UPDATE"),
+        (
+            "attributes",
+            {"external_id": "a", "email_subscribe": "yes"},
+            "BAD_EMAIL_SUBSCRIPTION_STATE",
+        ),
+        (
+            "attributes",
+            {"external_id": "a", "push_subscribe": "yes"},
+            "BAD_PUSH_SUBSCRIPTION_STATE",
+        ),
+        (
+            "attributes",
+            {"external_id": "a", "current_location": {"latitude": 1}},
+            "BAD_LOCATION_UPDATE",
+        ),
         (
             "attributes",
             {"external_id": "a", "email_subscription_info": {}},
             "INVALID_ATTRIBUTE_EMAIL_SUBSCRIPTION_INFO",
         ),
-        ("attributes", {"external_id": "a", "push_token_import": True}, "BAD_PUSH_TOKEN_IMPORT"),
-        ("attributes", {"external_id": "a", "push_tokens": "t"}, "BAD_PUSH_TOKEN_VALUE"),
-        ("attributes", {"external_id": "a", "push_tokens": [{"token": "t"}]}, "BAD_PUSH_TOKEN_APP_ID"),
-        ("attributes", {"external_id": "a", "push_tokens": [{"app_id": "p"}]}, "BAD_PUSH_TOKEN_STRING"),
         (
             "attributes",
-            {"external_id": "a", "push_tokens": [{"app_id": "p", "token": "t", "device_id": "d"}]},
-            "BAD_DEVICE_ID",
+            {"external_id": "a", "push_token_import": True},
+            "BAD_PUSH_TOKEN_IMPORT",
         ),
-        ("attributes", {"external_id": "a", "subscription_groups": {}}, "BAD_SUBSCRIPTION_GROUP_ARRAY"),
-        ("attributes", {"external_id": "a", "subscription_groups": ["g"]}, "BAD_SUBSCRIPTION_GROUP_HASH"),
-        ("attributes", {"external_id": "a", "subscription_groups": [{}]}, "BAD_SUBSCRIPTION_GROUP_ID"),
+        (
+            "attributes",
+            {"external_id": "a", "push_tokens": "t"},
+            "BAD_PUSH_TOKEN_VALUE",
+        ),
+        (
+            "attributes",
+            {"external_id": "a", "push_tokens": [{"token": "t"}]},
+            "BAD_PUSH_TOKEN_APP_ID",
+        ),
+        (
+            "attributes",
+            {"external_id": "a", "push_tokens": [{"app_id": "p"}]},
+            "BAD_PUSH_TOKEN_STRING",
+        ),
         (
             "attributes",
             {
                 "external_id": "a",
-                "subscription_groups": [{"subscription_group_id": "g", "subscription_state": "maybe"}],
+                "push_tokens": [{"app_id": "p", "token": "t", "device_id": "d"}],
+            },
+            "BAD_DEVICE_ID",
+        ),
+        (
+            "attributes",
+            {"external_id": "a", "subscription_groups": {}},
+            "BAD_SUBSCRIPTION_GROUP_ARRAY",
+        ),
+        (
+            "attributes",
+            {"external_id": "a", "subscription_groups": ["g"]},
+            "BAD_SUBSCRIPTION_GROUP_HASH",
+        ),
+        (
+            "attributes",
+            {"external_id": "a", "subscription_groups": [{}]},
+            "BAD_SUBSCRIPTION_GROUP_ID",
+        ),
+        (
+            "attributes",
+            {
+                "external_id": "a",
+                "subscription_groups": [
+                    {"subscription_group_id": "g", "subscription_state": "maybe"}
+                ],
             },
             "BAD_SUBSCRIPTION_GROUP_STATE",
         ),
         ("events", {"external_id": "a", "time": "2026-01-01"}, "'name' is required"),
-        ("events", {"external_id": "a", "name": "e", "time": "soon"}, "'time' is required, in ISO 8601"),
-        ("events", {"external_id": "a", "name": "e", "properties": {"time": 1}}, "'time' is no valid property name"),
+        (
+            "events",
+            {"external_id": "a", "name": "e", "time": "soon"},
+            "'time' is required, in ISO 8601",
+        ),
+        (
+            "events",
+            {"external_id": "a", "name": "e", "properties": {"time": 1}},
+            "'time' is no valid property name",
+        ),
         ("purchases", {"external_id": "a"}, "'product_id' is not valid"),
-        ("purchases", {"external_id": "a", "product_id": "p", "currency": "euro"}, "'currency' is not valid"),
-        ("purchases", {"external_id": "a", "product_id": "p", "currency": "EUR"}, "'price' is not valid"),
         (
             "purchases",
-            {"external_id": "a", "product_id": "p", "currency": "EUR", "price": 1, "quantity": 101},
+            {"external_id": "a", "product_id": "p", "currency": "euro"},
+            "'currency' is not valid",
+        ),
+        (
+            "purchases",
+            {"external_id": "a", "product_id": "p", "currency": "EUR"},
+            "'price' is not valid",
+        ),
+        (
+            "purchases",
+            {
+                "external_id": "a",
+                "product_id": "p",
+                "currency": "EUR",
+                "price": 1,
+                "quantity": 101,
+            },
             "'quantity' is not valid",
         ),
     ],
 )
-def test_points_13_14_and_16_why_an_object_is_refused(array: str, item: dict[str, Any], fault: str) -> None:
-    """Points 13, 14, 16: each fault has its name or sentence, and who is refused alone is a 400 that creates nobody."""
+def test_points_13_14_and_16_why_an_object_is_refused(
+    array: str, item: dict[str, Any], fault: str
+) -> None:
+    """Points 13, 14, 16: each fault has its name or sentence, and who is refused alone
+    is a 400 that creates nobody.
+    """
     state = State(options=Options(error_form="enum", spam_blocked=frozenset({"spam"})))
     status, answer = track.track(state, {array: [item]})
     assert (status, answer["message"]) == (400, rules.NOTHING_VALID)
@@ -125,8 +237,14 @@ def test_points_13_14_and_16_why_an_object_is_refused(array: str, item: dict[str
 
 
 def test_point_14_nothing_sent_is_400_and_creates_nobody(state: State) -> None:
-    """Point 14: no arrays or empty ones get the same sentence as all invalid, without errors."""
-    for body in ({}, {"attributes": []}, {"attributes": [], "events": [], "purchases": []}):
+    """Point 14: no arrays or empty ones get the same sentence as all invalid, without
+    errors.
+    """
+    for body in (
+        {},
+        {"attributes": []},
+        {"attributes": [], "events": [], "purchases": []},
+    ):
         assert track.track(state, body) == (400, {"message": rules.NOTHING_VALID})
     assert len(state.profiles) == 2
 
@@ -144,8 +262,12 @@ ALIAS = {"alias_name": "n", "alias_label": "l"}
         ({"phone": "+49"}, 1, 0, 1),
     ],
 )
-def test_point_15_unknown_users(identifier: dict[str, Any], by_default: int, if_true: int, if_false: int) -> None:
-    """Point 15: whom a write creates, by identifier; otherwise it counts as processed, and the silent list says so."""
+def test_point_15_unknown_users(
+    identifier: dict[str, Any], by_default: int, if_true: int, if_false: int
+) -> None:
+    """Point 15: whom a write creates, by identifier; otherwise it counts as processed,
+    and the silent list says so.
+    """
     for only, created in (
         ({}, by_default),
         ({"_update_existing_only": True}, if_true),
@@ -157,26 +279,40 @@ def test_point_15_unknown_users(identifier: dict[str, Any], by_default: int, if_
         assert (state.n_created, len(state.profiles)) == (created, created)
         assert state.silent == ["unknown user, update only"] * (1 - created)
         if created:
-            assert track.track(state, one(**identifier, _update_existing_only=True, x=2))[0] == 201
+            assert (
+                track.track(state, one(**identifier, _update_existing_only=True, x=2))[
+                    0
+                ]
+                == 201
+            )
             assert state.attribute_values("x") == {"2": 1}
 
 
 def test_point_16_a_refused_object_changes_nothing(state: State) -> None:
     """Point 16: beside a valid object, the refused one neither creates nor writes."""
     bad = {"external_id": "a", "x": 9, "email_subscribe": "yes"}
-    assert track.track(state, {"attributes": [bad, *many(1, "b")]})[1]["attributes_processed"] == 1
+    assert (
+        track.track(state, {"attributes": [bad, *many(1, "b")]})[1][
+            "attributes_processed"
+        ]
+        == 1
+    )
     assert state.attribute_values("x") == {"0": 1}
 
 
 def test_point_17_whose_email_it_is() -> None:
-    """Point 17: of those who share an email the last updated with an external_id is meant; email beats phone."""
+    """Point 17: of those who share an email the last updated with an external_id is
+    meant; email beats phone.
+    """
     state = State()
     track.track(state, one(email="s@x.de", y=0))
     for who in ("old", "new", "old"):
         track.track(state, one(external_id=who, email="s@x.de", phone=f"+{who}"))
     track.track(state, one(email="s@x.de", phone="+new", x=1))
     assert state.profiles["external_id", "old"].attributes == {"x": 1}
-    track.track(state, one(phone="+new", x=2))  # the one before took this number too, and was updated later
+    track.track(
+        state, one(phone="+new", x=2)
+    )  # the one before took this number too, and was updated later
     assert state.profiles["external_id", "old"].attributes == {"x": 2}
     track.track(state, one(external_id="old", email=None, phone="+other"))
     track.track(state, one(email="s@x.de", x=3))
@@ -185,18 +321,24 @@ def test_point_17_whose_email_it_is() -> None:
 
 
 def test_point_17_a_new_id_with_a_known_email_makes_a_second_profile() -> None:
-    """Point 17: the email of a write with a primary id is a value, not a key; the trap is a warning."""
+    """Point 17: the email of a write with a primary id is a value, not a key; the trap
+    is a warning.
+    """
     state = State()
     track.track(state, one(external_id="a", email="s@x.de"))
     track.track(state, one(external_id="b", email="s@x.de"))
     assert len(state.profiles) == 2
-    assert list(state.warnings) == ["an unknown primary id with a known email or phone made a second profile"]
+    assert list(state.warnings) == [
+        "an unknown primary id with a known email or phone made a second profile"
+    ]
 
 
 def test_point_17_profiles_put_in_by_hand_are_found() -> None:
     """Point 17: by any identifier, and by the email in their fields."""
     state = State()
-    state.profiles["braze_id", "z"] = Profile({"braze_id": "z", "external_id": "e"}, {"email": "s@x.de"})
+    state.profiles["braze_id", "z"] = Profile(
+        {"braze_id": "z", "external_id": "e"}, {"email": "s@x.de"}
+    )
     for key in ({"braze_id": "z"}, {"external_id": "e"}, {"email": "s@x.de"}):
         track.track(state, one(**key, x=str(key)))
         assert state.attribute_values("x") == {str(key): 1}

@@ -1,4 +1,6 @@
-"""What becomes of values, what they cost and when they land: points 19 to 28 of the checklist. No HTTP."""
+"""What becomes of values, what they cost and when they land: points 19 to 28 of the
+checklist. No HTTP.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +15,9 @@ from churn.sandbox.values import as_datetime, points
 
 
 def wrote(*objects: dict[str, Any], together: bool = False, **options: Any) -> State:
-    """A state that knows u and took these objects about u, each in a request of its own or all in one."""
+    """A state that knows u and took these objects about u, each in a request of its own
+    or all in one.
+    """
     state = State(options=Options(**options))
     state.add_users(["u"])
     items = [{"external_id": "u", **o} for o in objects]
@@ -33,18 +37,36 @@ def user(state: State) -> Profile:
 
 
 def test_point_19_names() -> None:
-    """Point 19: case counts; reserved names are fields; bio, $-names and overlong names are dropped, with a note."""
-    sent = {"X": 1, "x": 2, "country": "DE", "bio": "b", "$x": 3, "n" * 256: 4, "dob": None}
+    """Point 19: case counts; reserved names are fields; bio, $-names and overlong names
+    are dropped, with a note.
+    """
+    sent = {
+        "X": 1,
+        "x": 2,
+        "country": "DE",
+        "bio": "b",
+        "$x": 3,
+        "n" * 256: 4,
+        "dob": None,
+    }
     state = wrote(sent, {"country": None, "first_name": "F"})
     assert user(state).attributes == {"X": 1, "x": 2}
     assert user(state).fields == {"first_name": "F"}
-    assert state.silent[:2] == ["bio: a name that is dropped", "$x: a name that is dropped"]
+    assert state.silent[:2] == [
+        "bio: a name that is dropped",
+        "$x: a name that is dropped",
+    ]
     assert state.n_data_points == 2
 
 
-@pytest.mark.parametrize(("first", "then"), [(1, "a"), ("a", 1), (True, 1), (1, True), ("a", ["a"]), ([1], {"a": 1})])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(1, "a"), ("a", 1), (True, 1), (1, True), ("a", ["a"]), ([1], {"a": 1})],
+)
 def test_point_20_the_first_value_fixes_the_type(first: Any, then: Any) -> None:
-    """Point 20: a later value of another type is acknowledged and not taken, even after a removal."""
+    """Point 20: a later value of another type is acknowledged and not taken, even after
+    a removal.
+    """
     state = wrote({"x": first}, {"x": None}, {"x": then})
     assert held(state) is None
     assert "where the attribute is" in state.silent[0]
@@ -88,8 +110,14 @@ def test_point_20_forced_types(forced: str, sent: Any, expected: Any) -> None:
         ("2024-01-01", datetime(2024, 1, 1, tzinfo=UTC)),
         ("2024-01-01T10:20:30", datetime(2024, 1, 1, 10, 20, 30, tzinfo=UTC)),
         ("2024-01-01 10:20:30", datetime(2024, 1, 1, 10, 20, 30, tzinfo=UTC)),
-        ("2024-01-01T10:20:30:123Z", datetime(2024, 1, 1, 10, 20, 30, 123000, tzinfo=UTC)),
-        ("2024-01-01T10:20:30.5+02:00", datetime(2024, 1, 1, 8, 20, 30, 500000, tzinfo=UTC)),
+        (
+            "2024-01-01T10:20:30:123Z",
+            datetime(2024, 1, 1, 10, 20, 30, 123000, tzinfo=UTC),
+        ),
+        (
+            "2024-01-01T10:20:30.5+02:00",
+            datetime(2024, 1, 1, 8, 20, 30, 500000, tzinfo=UTC),
+        ),
         ("12/31/2021", datetime(2021, 12, 31, tzinfo=UTC)),
         ("12-1-2021", datetime(2021, 12, 1, tzinfo=UTC)),
         ("Mon 01 02 10:20:30.Z 2024", datetime(2024, 1, 2, 10, 20, 30, tzinfo=UTC)),
@@ -103,23 +131,36 @@ def test_point_20_forced_types(forced: str, sent: Any, expected: Any) -> None:
         ("", None),
     ],
 )
-def test_point_21_texts_that_look_like_dates(text: str, expected: datetime | None) -> None:
+def test_point_21_texts_that_look_like_dates(
+    text: str, expected: datetime | None
+) -> None:
     """Point 21: these become datetimes, those stay text."""
     assert as_datetime(text) == expected
     assert held(wrote({"x": text})) == (expected or text)
 
 
 def test_point_21_a_date_for_a_label_breaks_the_segment() -> None:
-    """Point 21: an audience that asks for the very label written finds nobody, and is told why."""
+    """Point 21: an audience that asks for the very label written finds nobody, and is
+    told why.
+    """
     state = wrote({"x": "2024-01-01"})
     label = Filter("x", "is", "2024-01-01")
     assert audience.matching(state, [label]) == []
     assert "holds datetimes" in audience.notes(state, label)[0]
-    assert len(audience.matching(wrote({"x": "wave 2024-01-01"}), [Filter("x", "is", "wave 2024-01-01")])) == 1
+    assert (
+        len(
+            audience.matching(
+                wrote({"x": "wave 2024-01-01"}), [Filter("x", "is", "wave 2024-01-01")]
+            )
+        )
+        == 1
+    )
 
 
 def test_point_22_long_text() -> None:
-    """Point 22: 256 characters are not taken, or cut by switch; either way 255 are fine and each write is a point."""
+    """Point 22: 256 characters are not taken, or cut by switch; either way 255 are fine
+    and each write is a point.
+    """
     dropped, cut = wrote({"x": "y" * 256}), wrote({"x": "y" * 256}, long_text="cut")
     assert (held(dropped), dropped.silent) == (None, ["x: text over 255 characters"])
     assert (held(cut), cut.silent) == ("y" * 255, ["x: text cut to 255 characters"])
@@ -128,9 +169,15 @@ def test_point_22_long_text() -> None:
 
 
 def test_point_23_null_removes_and_ids_stay() -> None:
-    """Point 23: null removes an attribute, even one that isn't there; a null id counts as not given."""
+    """Point 23: null removes an attribute, even one that isn't there; a null id counts
+    as not given.
+    """
     state = wrote({"x": 1}, {"x": None}, {"x": None, "user_alias": None})
-    assert (held(state), user(state).identifiers, state.silent) == (None, {"external_id": "u"}, [])
+    assert (held(state), user(state).identifiers, state.silent) == (
+        None,
+        {"external_id": "u"},
+        [],
+    )
 
 
 ARRAYS = [
@@ -157,13 +204,17 @@ ARRAYS = [
 
 @pytest.mark.parametrize(("sent", "expected"), ARRAYS)
 def test_point_23_arrays_and_increments(sent: list[Any], expected: Any) -> None:
-    """Point 23: sets keep the last place of a repeated item and lose the oldest; bad updates change nothing."""
+    """Point 23: sets keep the last place of a repeated item and lose the oldest; bad
+    updates change nothing.
+    """
     assert held(wrote(*({"x": value} for value in sent))) == expected
 
 
 def test_point_23_array_limit_by_switch() -> None:
     """Point 23: the older limit of 25 drops the oldest too."""
-    assert held(wrote({"x": list(range(25))}, {"x": {"add": [99]}}, array_limit=25)) == [*range(1, 25), 99]
+    assert held(
+        wrote({"x": list(range(25))}, {"x": {"add": [99]}}, array_limit=25)
+    ) == [*range(1, 25), 99]
 
 
 PET = {"id": 1, "name": "Rex"}
@@ -173,37 +224,67 @@ PET = {"id": 1, "name": "Rex"}
     ("sent", "expected"),
     [
         ([{"x": {"a": 1}}, {"x": {"b": 2}}], {"b": 2}),
-        ([{"x": {"a": {"b": 1}}}, {"x": {"a": {"c": 2}}, "_merge_objects": True}], {"a": {"b": 1, "c": 2}}),
-        ([{"x": {"at": {"$time": "2024-01-01"}}}], {"at": datetime(2024, 1, 1, tzinfo=UTC)}),
+        (
+            [{"x": {"a": {"b": 1}}}, {"x": {"a": {"c": 2}}, "_merge_objects": True}],
+            {"a": {"b": 1, "c": 2}},
+        ),
+        (
+            [{"x": {"at": {"$time": "2024-01-01"}}}],
+            {"at": datetime(2024, 1, 1, tzinfo=UTC)},
+        ),
         ([{"x": {"a": 1}}, {"x": {"a": 2, "b": None}}], {"a": 1}),
         ([{"x": {"a": 1}}, {"x": {"a": {"b c": 2}}}], {"a": 1}),
         ([{"x": {"a": 1}}, {"x": {"a": {"$time": "soon"}}}], {"a": 1}),
         ([{"x": {"a": 1}}, {"x": {"a": "y" * 103_000}}], {"a": 1}),
         ([{"x": [PET]}, {"x": {"$add": [{"id": 2}]}}], [PET, {"id": 2}]),
-        ([{"x": [PET]}, {"x": {"$remove": [{"$identifier_key": "id", "$identifier_value": 1}]}}], []),
+        (
+            [
+                {"x": [PET]},
+                {"x": {"$remove": [{"$identifier_key": "id", "$identifier_value": 1}]}},
+            ],
+            [],
+        ),
         ([{"x": [PET]}, {"x": {"$add": "y"}}], [PET]),
     ],
 )
 def test_point_23_nested_objects(sent: list[dict[str, Any]], expected: Any) -> None:
-    """Point 23: overwritten or deep-merged; null, bad keys, bad dates and over 100 KB leave the value as it was."""
+    """Point 23: overwritten or deep-merged; null, bad keys, bad dates and over 100 KB
+    leave the value as it was.
+    """
     assert held(wrote(*sent)) == expected
 
 
-@pytest.mark.parametrize(("merge", "expected"), [(True, {"id": 2, "name": "Max", "age": 3}), (False, {"age": 3})])
-def test_point_23_objects_are_added_then_removed_then_updated(merge: bool, expected: Any) -> None:
-    """Point 23: in one request that order holds, however it is written; merging is by the object's switch."""
+@pytest.mark.parametrize(
+    ("merge", "expected"),
+    [(True, {"id": 2, "name": "Max", "age": 3}), (False, {"age": 3})],
+)
+def test_point_23_objects_are_added_then_removed_then_updated(
+    merge: bool, expected: Any
+) -> None:
+    """Point 23: in one request that order holds, however it is written; merging is by
+    the object's switch.
+    """
     chosen = {"$identifier_key": "id", "$identifier_value": 2}
     update = {
         "$update": [{**chosen, "$new_object": {"age": 3}}],
         "$remove": [{"$identifier_key": "id", "$identifier_value": 1}],
         "$add": [{"id": 2, "name": "Max"}],
     }
-    assert held(wrote({"x": [PET]}, {"x": update, "_merge_objects": merge})) == [expected]
+    assert held(wrote({"x": [PET]}, {"x": update, "_merge_objects": merge})) == [
+        expected
+    ]
 
 
 def test_point_23_one_bad_nested_value_spoils_the_attribute_in_the_request() -> None:
-    """Point 23: all nested updates of that attribute in the request are lost, others and other requests are not."""
-    state = wrote({"x": {"a": 1}, "y": {"a": 1}}, {"x": {"a": None}}, {"x": {"b": 2}}, together=True)
+    """Point 23: all nested updates of that attribute in the request are lost, others
+    and other requests are not.
+    """
+    state = wrote(
+        {"x": {"a": 1}, "y": {"a": 1}},
+        {"x": {"a": None}},
+        {"x": {"b": 2}},
+        together=True,
+    )
     assert user(state).attributes == {"y": {"a": 1}}
     assert state.silent == ["x: null inside a nested value"] * 3
 
@@ -229,7 +310,18 @@ def test_point_24_blocklist() -> None:
         ({"a": 1, "b": {"c": 2, "d": {"$time": "2024-01-01"}}}, 3),
         ([{"a": 1}, {"a": 2, "b": [1, 2]}], 3),
         ({"$add": [{"a": 1, "b": 2}]}, 2),
-        ({"$update": [{"$identifier_key": "id", "$identifier_value": 1, "$new_object": {"a": 1}}]}, 1),
+        (
+            {
+                "$update": [
+                    {
+                        "$identifier_key": "id",
+                        "$identifier_value": 1,
+                        "$new_object": {"a": 1},
+                    }
+                ]
+            },
+            1,
+        ),
         ({"$remove": [{"$identifier_key": "id", "$identifier_value": 1}]}, 1),
     ],
 )
@@ -239,9 +331,18 @@ def test_point_25_what_a_write_costs(value: Any, cost: int) -> None:
 
 
 def test_point_25_the_ledger_by_attribute_and_run() -> None:
-    """Point 25: unchanged, null and lost writes count; ids and fields don't; a run that sends nothing costs nothing."""
+    """Point 25: unchanged, null and lost writes count; ids and fields don't; a run that
+    sends nothing costs nothing.
+    """
     state = wrote({"x": 1, "country": "DE"}, {"x": 1}, {"x": None, "y": "z" * 300})
-    track.track(state, {"attributes": [{"external_id": "nobody", "_update_existing_only": True, "x": 1}]})
+    track.track(
+        state,
+        {
+            "attributes": [
+                {"external_id": "nobody", "_update_existing_only": True, "x": 1}
+            ]
+        },
+    )
     state.start_run("second")
     assert (state.n_data_points, state.points_by_attribute()) == (5, {"x": 4, "y": 1})
     assert state.points.get("second") is None
@@ -250,10 +351,30 @@ def test_point_25_the_ledger_by_attribute_and_run() -> None:
 
 
 def test_point_26_which_changes_fire_a_trigger() -> None:
-    """Point 26: a new value does, for new users too; the same, null, arrays, objects and decimals don't."""
-    sent = [{"x": 1}, {"x": 1}, {"x": 2}, {"x": None}, {"y": [1]}, {"z": {"a": 1}}, {"w": 1.5}, {"d": "2024-01-01"}]
+    """Point 26: a new value does, for new users too; the same, null, arrays, objects
+    and decimals don't.
+    """
+    sent = [
+        {"x": 1},
+        {"x": 1},
+        {"x": 2},
+        {"x": None},
+        {"y": [1]},
+        {"z": {"a": 1}},
+        {"w": 1.5},
+        {"d": "2024-01-01"},
+    ]
     state = wrote(*sent)
-    assert [c.fired for c in state.changes] == [True, False, True, False, False, False, False, True]
+    assert [c.fired for c in state.changes] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
     assert [(c.old, c.new) for c in state.changes][1:4] == [(1, 1), (1, 2), (2, None)]
     assert state.fired["x"] == {"": 2, "same value": 1, "removed": 1}
     track.track(state, {"attributes": [{"external_id": "new", "x": 1}]})
@@ -269,11 +390,15 @@ def test_point_26_the_log_is_bounded_and_the_totals_are_not() -> None:
 
 def exported(state: State) -> Any:
     """What an export tells of u."""
-    return track.export(state, {"external_ids": ["u"]})[1]["users"][0].get("custom_attributes")
+    return track.export(state, {"external_ids": ["u"]})[1]["users"][0].get(
+        "custom_attributes"
+    )
 
 
 def test_point_27_acknowledged_first_applied_later() -> None:
-    """Point 27: an export shows the old value until the drawn delay is over; points are booked at once."""
+    """Point 27: an export shows the old value until the drawn delay is over; points are
+    booked at once.
+    """
     now = [0.0]
     state = wrote({"x": 1}, apply_delay=5.0, clock=lambda: now[0])
     assert (exported(state), state.n_data_points) == (None, 1)
@@ -282,14 +407,21 @@ def test_point_27_acknowledged_first_applied_later() -> None:
     assert exported(state) == {"x": 1}
     assert exported(wrote({"x": 1})) == {"x": 1}
     late = State(options=Options(apply_delay=5.0, clock=lambda: now[0]))
-    assert track.track(late, {"attributes": [{"external_id": "u", "x": 1}]}, SYNC)[1]["users"] != []
+    assert (
+        track.track(late, {"attributes": [{"external_id": "u", "x": 1}]}, SYNC)[1][
+            "users"
+        ]
+        != []
+    )
     with pytest.raises(ValueError, match="negative"):
         Options(apply_delay=-1)
 
 
 @pytest.mark.parametrize("reorder", [False, True])
 def test_point_28_order_between_requests(reorder: bool) -> None:
-    """Point 28: requests in flight together land in sent order, or in any by switch; inside one, by index."""
+    """Point 28: requests in flight together land in sent order, or in any by switch;
+    inside one, by index.
+    """
     now = [0.0]
     sent = ({"x": i} for i in range(10))
     state = wrote(*sent, apply_delay=5.0, reorder=reorder, clock=lambda: now[0])
@@ -306,7 +438,9 @@ def test_one_user_twice_in_a_request_is_a_warning() -> None:
 
 
 def test_events_are_counted_each_time_and_never_in_the_future() -> None:
-    """Repeated events add up; a time to come becomes now; a purchase counts its quantity."""
+    """Repeated events add up; a time to come becomes now; a purchase counts its
+    quantity.
+    """
     state = State(options=Options(clock=lambda: 0.0))
     event = {"external_id": "u", "name": "e", "time": "2999-01-01"}
     bought = {
@@ -318,9 +452,18 @@ def test_events_are_counted_each_time_and_never_in_the_future() -> None:
         "time": "1969-01-01",
     }
     for _ in range(2):
-        assert track.track(state, {"events": [event], "purchases": [bought]})[1]["purchases_processed"] == 1
+        assert (
+            track.track(state, {"events": [event], "purchases": [bought]})[1][
+                "purchases_processed"
+            ]
+            == 1
+        )
     told = track.export(state, {"external_ids": ["u"]})[1]["users"][0]
     assert told["custom_events"] == [
-        {"name": "e", **dict.fromkeys(("first", "last"), datetime(1970, 1, 1, tzinfo=UTC)), "count": 2}
+        {
+            "name": "e",
+            **dict.fromkeys(("first", "last"), datetime(1970, 1, 1, tzinfo=UTC)),
+            "count": 2,
+        }
     ]
     assert (told["purchases"][0]["count"], state.n_data_points) == (6, 0)

@@ -1,4 +1,6 @@
-"""Business tables: segments, platforms, tenths, revenue at risk, profit; and the learning curve."""
+"""Business tables: segments, platforms, tenths, revenue at risk, profit; and the
+learning curve.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +19,9 @@ from .conftest import DAY0
 CUT = DAY0 + timedelta(days=40)  # 10 February 2026
 
 
-def chosen(probability: list[float], churned: list[int], users: list[str] | None = None) -> pl.DataFrame:
+def chosen(
+    probability: list[float], churned: list[int], users: list[str] | None = None
+) -> pl.DataFrame:
     """Predictions of the chosen model at one cutoff."""
     n = len(probability)
     return pl.DataFrame(
@@ -33,16 +37,23 @@ def chosen(probability: list[float], churned: list[int], users: list[str] | None
 
 @pytest.fixture
 def shop(make_study: Callable[..., Study], tmp_path: Path) -> tuple[Study, Store]:
-    """Four users around 10 February; the table states platform, revenue, currency and when a row was received."""
+    """Four users around 10 February; the table states platform, revenue, currency and
+    when a row was received.
+    """
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,platform,revenue,currency,received_time\n"
-        "a,buy,2026-01-10T12:00:00Z,ios,100,USD,2026-01-10T12:00:00Z\n"  # 31 days before: too old
-        "a,buy,2026-01-11T12:00:00Z,ios,7,USD,2026-01-11T12:00:00Z\n"  # the first day of the thirty
+        # 31 days before: too old
+        "a,buy,2026-01-10T12:00:00Z,ios,100,USD,2026-01-10T12:00:00Z\n"
+        # the first day of the thirty
+        "a,buy,2026-01-11T12:00:00Z,ios,7,USD,2026-01-11T12:00:00Z\n"
         "a,buy,2026-02-09T12:00:00Z,ios,3,USD,2026-02-09T12:00:00Z\n"  # the last
-        "a,buy,2026-02-10T12:00:00Z,android,50,USD,2026-02-10T12:00:00Z\n"  # at the cutoff
+        # at the cutoff
+        "a,buy,2026-02-10T12:00:00Z,android,50,USD,2026-02-10T12:00:00Z\n"
         "b,buy,2026-02-01T12:00:00Z,android,4,USD,2026-02-01T12:00:00Z\n"
-        "b,buy,2026-02-02T12:00:00Z,ios,9,USD,2026-02-12T12:00:00Z\n"  # received after it
-        "c,buy,2026-02-03T12:00:00Z,android,6,JPY,2026-02-03T12:00:00Z\n"  # another currency
+        # received after it
+        "b,buy,2026-02-02T12:00:00Z,ios,9,USD,2026-02-12T12:00:00Z\n"
+        # another currency
+        "c,buy,2026-02-03T12:00:00Z,android,6,JPY,2026-02-03T12:00:00Z\n"
         "c,open,2026-02-03T12:00:00Z,ios,,,2026-02-03T12:00:00Z\n"
         "d,open,2026-02-04T12:00:00Z,,,,2026-02-04T12:00:00Z\n"
     )
@@ -51,18 +62,30 @@ def shop(make_study: Callable[..., Study], tmp_path: Path) -> tuple[Study, Store
     return study, store.open_filled(study)
 
 
-def test_revenue_is_that_of_thirty_days_as_known_at_the_cutoff(shop: tuple[Study, Store]) -> None:
-    """7 + 3 of a: not the day before, nor the cutoff's own; 4 of b without what came late; none of another currency."""
+def test_revenue_is_that_of_thirty_days_as_known_at_the_cutoff(
+    shop: tuple[Study, Store],
+) -> None:
+    """7 + 3 of a: not the day before, nor the cutoff's own; 4 of b without what came
+    late; none of another currency.
+    """
     study, target = shop
-    rows = scorecard.revenue(target, study, chosen([0.5] * 4, [0] * 4, ["a", "b", "c", "d"]))
+    rows = scorecard.revenue(
+        target, study, chosen([0.5] * 4, [0] * 4, ["a", "b", "c", "d"])
+    )
     assert dict(rows.iter_rows()) == {"a": 10, "b": 4, "c": 0, "d": 0}
-    assert dict(scorecard.revenue(target, study, chosen([0.5], [0], ["b"])).iter_rows()) == {"b": 4}
+    assert dict(
+        scorecard.revenue(target, study, chosen([0.5], [0], ["b"])).iter_rows()
+    ) == {"b": 4}
 
 
 def test_platforms_are_those_known_before_the_cutoff(shop: tuple[Study, Store]) -> None:
-    """A on ios only, its android day is the cutoff's; b on android, its ios row came late; c on two; d on none."""
+    """A on ios only, its android day is the cutoff's; b on android, its ios row came
+    late; c on two; d on none.
+    """
     study, target = shop
-    table = scorecard.by_platform(target, study, chosen([0.5] * 4, [1, 0, 0, 1], ["a", "b", "c", "d"]))
+    table = scorecard.by_platform(
+        target, study, chosen([0.5] * 4, [1, 0, 0, 1], ["a", "b", "c", "d"])
+    )
     assert dict(table.select("platform", "churn_rate").iter_rows()) == {
         "android": 0,
         "ios": 1,
@@ -72,10 +95,16 @@ def test_platforms_are_those_known_before_the_cutoff(shop: tuple[Study, Store]) 
     assert table["found_share"].to_list() == [0, 0.5, 0.5, 0]
 
 
-def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(shop: tuple[Study, Store]) -> None:
-    """Thresholds 0.6 and 0.3: two, one and one user; predicted and actual are means of the group."""
+def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(
+    shop: tuple[Study, Store],
+) -> None:
+    """Thresholds 0.6 and 0.3: two, one and one user; predicted and actual are means of
+    the group.
+    """
     study, target = shop
-    table = scorecard.by_segment(target, study, chosen([0.9, 0.7, 0.4, 0.1], [1, 0, 1, 0], ["a", "b", "c", "d"]))
+    table = scorecard.by_segment(
+        target, study, chosen([0.9, 0.7, 0.4, 0.1], [1, 0, 1, 0], ["a", "b", "c", "d"])
+    )
     assert table["segment"].to_list() == ["high", "medium", "low"]
     assert table["n"].to_list() == [2, 1, 1]
     assert table["predicted_rate"].to_list() == pytest.approx([0.8, 0.4, 0.1])
@@ -85,28 +114,44 @@ def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(shop: tuple
 def test_users_too_new_to_judge_are_a_segment_of_their_own(
     shop: tuple[Study, Store],
 ) -> None:
-    """Eight days of tenure asked for: d, seen six days before, and c, seen seven, are unknown; a and b are not."""
+    """Eight days of tenure asked for: d, seen six days before, and c, seen seven, are
+    unknown; a and b are not.
+    """
     study, target = shop
-    strict = study.model_copy(update={"policy": study.policy.model_copy(update={"min_tenure_days": 8})})
-    table = scorecard.by_segment(target, strict, chosen([0.9, 0.9, 0.9, 0.9], [1, 0, 1, 0], ["a", "b", "c", "d"]))
+    strict = study.model_copy(
+        update={"policy": study.policy.model_copy(update={"min_tenure_days": 8})}
+    )
+    table = scorecard.by_segment(
+        target, strict, chosen([0.9, 0.9, 0.9, 0.9], [1, 0, 1, 0], ["a", "b", "c", "d"])
+    )
     assert dict(table.select("segment", "n").iter_rows()) == {"high": 2, "unknown": 2}
 
 
 def test_the_interval_is_wilsons_and_counts_a_user_once() -> None:
-    """1 of 10: 1.8 to 40.4 %, as in the textbooks; the same users at a second cutoff add no certainty."""
+    """1 of 10: 1.8 to 40.4 %, as in the textbooks; the same users at a second cutoff
+    add no certainty.
+    """
     one = chosen([0.2] * 10, [1] + [0] * 9)
     two = pl.concat([one, one.with_columns(cutoff=CUT + timedelta(days=7))])
     for rows in (one, two):
         got = scorecard.rates(rows, "model").row(0, named=True)
-        assert (got["churn_low"], got["churn_high"]) == pytest.approx((0.0179, 0.4042), abs=1e-4)
+        assert (got["churn_low"], got["churn_high"]) == pytest.approx(
+            (0.0179, 0.4042), abs=1e-4
+        )
         assert got["n"] == rows.height
 
 
-def test_tenths_go_from_most_to_least_likely_to_return_and_carry_their_revenue() -> None:
-    """Twenty users, two a group; group 10 holds the two riskiest: one of them left, so half its revenue is at risk."""
+def test_tenths_go_from_most_to_least_likely_to_return_and_carry_their_revenue() -> (
+    None
+):
+    """Twenty users, two a group; group 10 holds the two riskiest: one of them left, so
+    half its revenue is at risk.
+    """
     p = [i / 20 for i in range(20)]
     rows = chosen(p, [0] * 19 + [1])
-    money = pl.DataFrame({"user_id": ["u0", "u18", "u19"], "revenue": [100.0, 30.0, 10.0]})
+    money = pl.DataFrame(
+        {"user_id": ["u0", "u18", "u19"], "revenue": [100.0, 30.0, 10.0]}
+    )
     table = scorecard.tenths(rows, money)
     assert table["group"].to_list() == list(range(1, 11))
     assert table["n"].to_list() == [2] * 10
@@ -117,11 +162,15 @@ def test_tenths_go_from_most_to_least_likely_to_return_and_carry_their_revenue()
     assert scorecard.risk_sentence(table, "EUR") == (
         "20 of 140 EUR (14%) were at risk, most of it in group 10 (20 EUR)."
     )
-    assert "no revenue" in scorecard.risk_sentence(scorecard.tenths(rows, money.clear()), "EUR")
+    assert "no revenue" in scorecard.risk_sentence(
+        scorecard.tenths(rows, money.clear()), "EUR"
+    )
 
 
 def test_a_contact_pays_from_cost_over_what_a_churner_brings() -> None:
-    """0.5 a contact, a tenth saved, 20 each: from 0.25. Free ones always, worthless ones never."""
+    """0.5 a contact, a tenth saved, 20 each: from 0.25. Free ones always, worthless
+    ones never.
+    """
     assert scorecard.profit_threshold(20, 0.5, 0.1) == pytest.approx(0.25)
     assert scorecard.profit_threshold(20, 0, 0.1) == 0
     assert scorecard.profit_threshold(0, 0.5, 0.1) == np.inf
@@ -129,7 +178,9 @@ def test_a_contact_pays_from_cost_over_what_a_churner_brings() -> None:
 
 
 def test_profit_adds_up_from_the_riskiest_down() -> None:
-    """Worth 2 a churner, cost 0.5: expected 1.3, 1.8, 1.5; realised 1.5, 1.0, 2.5; highest down to the threshold."""
+    """Worth 2 a churner, cost 0.5: expected 1.3, 1.8, 1.5; realised 1.5, 1.0, 2.5;
+    highest down to the threshold.
+    """
     rows = chosen([0.1, 0.9, 0.5], [1, 1, 0])
     curve = scorecard.profit(rows, 20, 0.5, 0.1)
     assert curve["depth"].to_list() == pytest.approx([1 / 3, 2 / 3, 1])
@@ -138,7 +189,10 @@ def test_profit_adds_up_from_the_riskiest_down() -> None:
     best = curve.sort("expected").row(-1, named=True)
     assert best["probability"] > scorecard.profit_threshold(20, 0.5, 0.1)
     said = scorecard.profit_sentence(rows, 20, 0.5, 0.1, "USD")
-    assert "from a probability of 25.0%: 2 of 3 users. Expected profit 2 USD; by who then churned, 1 USD" in said
+    assert (
+        "from a probability of 25.0%: 2 of 3 users. Expected profit 2 USD; by who then churned, 1 USD"
+        in said
+    )
 
 
 def test_without_a_value_no_profit_is_shown() -> None:
@@ -152,16 +206,21 @@ def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
     """Revenue in whole units under its currency; the interval as one text."""
     rows = chosen([0.9, 0.1], [1, 0])
     shown = scorecard.tenths_readable(
-        scorecard.tenths(rows, pl.DataFrame({"user_id": ["u0"], "revenue": [1.6]})), "EUR"
+        scorecard.tenths(rows, pl.DataFrame({"user_id": ["u0"], "revenue": [1.6]})),
+        "EUR",
     )
     assert shown["revenue of 30 days, EUR"].sum() == 2
-    assert scorecard.readable(scorecard.rates(rows, "model")).columns[4] == "95 % interval"
+    assert (
+        scorecard.readable(scorecard.rates(rows, "model")).columns[4] == "95 % interval"
+    )
 
 
 def test_the_learning_curve_ends_with_all_there_is(
     filled: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nested users, then 1, 2, 4 and all five training cutoffs; both end with the same model on the same users."""
+    """Nested users, then 1, 2, 4 and all five training cutoffs; both end with the same
+    model on the same users.
+    """
     study, target = filled
     monkeypatch.setattr(learning, "USERS", (5, 200, 10_000))
     table = learning.curve(target, study)
@@ -169,12 +228,19 @@ def test_the_learning_curve_ends_with_all_there_is(
     assert users["n"].to_list()[:2] == [5, 200]
     assert users["log_loss"][0] is None  # too few to learn from
     assert users["n_rows"].is_sorted()
-    assert history["n"].to_list() == [42, 49, 63, 70]  # 14 to the newest training cutoff, 28 observed before the oldest
+    assert history["n"].to_list() == [
+        42,
+        49,
+        63,
+        70,
+    ]  # 14 to the newest training cutoff, 28 observed before the oldest
     assert users.row(-1)[2:] == history.row(-1)[2:]
 
 
 def test_the_learning_curve_says_where_more_stops_helping() -> None:
-    """Within 0.005 of all from 1,000 on; of days only the last will do; none run, how to run it."""
+    """Within 0.005 of all from 1,000 on; of days only the last will do; none run, how
+    to run it.
+    """
     rows = [
         ("users", 500, 1, 0.8, 0.43),
         ("users", 1000, 1, 0.8, 0.404),
@@ -186,4 +252,6 @@ def test_the_learning_curve_says_where_more_stops_helping() -> None:
     assert said.startswith("1,000 users are enough: all 2,000 gain less than 0.005")
     assert said.endswith("More days of history than the 200 there are may still help.")
     assert "learning_curve=true" in learning.sentence(learning.EMPTY)
-    assert "Too few users" in learning.sentence(pl.DataFrame(rows[:1], learning.SCHEMA, orient="row"))
+    assert "Too few users" in learning.sentence(
+        pl.DataFrame(rows[:1], learning.SCHEMA, orient="row")
+    )

@@ -23,11 +23,17 @@ def fitted(filled: tuple[Study, Store]) -> tuple[Study, Store, Model]:
     cutoffs = evaluate.training_cutoffs(target, study)[-3:]
     plan = snapshots.plan(target, study, cutoffs[-1])
     recipe = Recipe({"logistic": 0.5, "boosting": 0.5})
-    return study, target, model.fit(snapshots.build(target, study, cutoffs, plan), plan, study, recipe)
+    return (
+        study,
+        target,
+        model.fit(snapshots.build(target, study, cutoffs, plan), plan, study, recipe),
+    )
 
 
 def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) -> None:
-    """Scores of the newest cutoff: one row per eligible user, the same bytes when run again."""
+    """Scores of the newest cutoff: one row per eligible user, the same bytes when run
+    again.
+    """
     study, target, one = fitted
     cutoff = snapshots.covered_end(target)
     table = scores.make(target, study, one, cutoff)
@@ -42,17 +48,28 @@ def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) 
     assert findings["passed"].all()
 
 
-def test_an_export_addresses_users_as_the_study_says_now(fitted: tuple[Study, Store, Model]) -> None:
-    """Scored for external ids, exported by e-mail: whose address isn't known isn't addressed at all."""
+def test_an_export_addresses_users_as_the_study_says_now(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """Scored for external ids, exported by e-mail: whose address isn't known isn't
+    addressed at all.
+    """
     study, target, one = fitted
     table = scores.make(target, study, one, snapshots.covered_end(target))
     assert table["identifier"].equals(table["user_id"].alias("identifier"))
-    by_mail = study.model_copy(update={"braze": study.braze.model_copy(update={"identifier": "email"})})
-    assert scores.addressed(target, by_mail, table)["identifier"].null_count() == table.height
+    by_mail = study.model_copy(
+        update={"braze": study.braze.model_copy(update={"identifier": "email"})}
+    )
+    assert (
+        scores.addressed(target, by_mail, table)["identifier"].null_count()
+        == table.height
+    )
     assert scores.addressed(target, study, table).equals(table)
 
 
-def test_who_is_forgotten_while_scores_are_made_is_not_written(fitted: tuple[Study, Store, Model]) -> None:
+def test_who_is_forgotten_while_scores_are_made_is_not_written(
+    fitted: tuple[Study, Store, Model],
+) -> None:
     """Erased between scoring and writing: the scores file holds everybody else."""
     study, target, one = fitted
     table = scores.make(target, study, one, snapshots.covered_end(target))
@@ -60,7 +77,10 @@ def test_who_is_forgotten_while_scores_are_made_is_not_written(fitted: tuple[Stu
     gone = table["user_id"][0]
     forget.forget(study, [gone])
     file = scores.write(target, table, findings)
-    assert pl.read_parquet(file, hive_partitioning=False)["user_id"].to_list() == table["user_id"].to_list()[1:]
+    assert (
+        pl.read_parquet(file, hive_partitioning=False)["user_id"].to_list()
+        == table["user_id"].to_list()[1:]
+    )
 
 
 def test_scores_that_do_not_exist_are_refused(filled: tuple[Study, Store]) -> None:
@@ -69,20 +89,32 @@ def test_scores_that_do_not_exist_are_refused(filled: tuple[Study, Store]) -> No
         scores.read(filled[1])
 
 
-def test_scores_far_from_the_trained_churn_rate_fail(fitted: tuple[Study, Store, Model]) -> None:
-    """Everybody at 0.95 though far fewer churned in training: the gate fails and says both figures."""
+def test_scores_far_from_the_trained_churn_rate_fail(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """Everybody at 0.95 though far fewer churned in training: the gate fails and says
+    both figures.
+    """
     study, target, one = fitted
-    table = scores.make(target, study, one, snapshots.covered_end(target)).with_columns(probability=pl.lit(0.95))
+    table = scores.make(target, study, one, snapshots.covered_end(target)).with_columns(
+        probability=pl.lit(0.95)
+    )
     finding = health.score_shift(study, table["cutoff"][0], table, one)
     assert not finding["passed"]
     assert "95.0%" in finding["sentence"]
     assert f"{one.churn_rate:.1%}" in finding["sentence"]
 
 
-def test_a_model_scores_only_its_own_features(fitted: tuple[Study, Store, Model]) -> None:
-    """The stored plan decides the columns: predictions come from the model's vocabulary, not from today's log."""
+def test_a_model_scores_only_its_own_features(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """The stored plan decides the columns: predictions come from the model's
+    vocabulary, not from today's log.
+    """
     study, target, one = fitted
-    snapshot = snapshots.observe(target, study, [snapshots.covered_end(target)], one.plan)
+    snapshot = snapshots.observe(
+        target, study, [snapshots.covered_end(target)], one.plan
+    )
     assert set(one.features) <= set(snapshot.columns)
     assert len(model.predict(one, snapshot)) == snapshot.height
 
@@ -90,7 +122,9 @@ def test_a_model_scores_only_its_own_features(fitted: tuple[Study, Store, Model]
 def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(
     fitted: tuple[Study, Store, Model],
 ) -> None:
-    """Most users have a first reason, of the known ones; an old file has none, and doesn't keep the new from theirs."""
+    """Most users have a first reason, of the known ones; an old file has none, and
+    doesn't keep the new from theirs.
+    """
     study, target, one = fitted
     cutoff = snapshots.covered_end(target)
     table = scores.make(target, study, one, cutoff)
@@ -100,14 +134,18 @@ def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(
     assert counts["n"].sum() == table.height
     assert counts["share"].sum() == pytest.approx(1)
     file = scores.write(target, table, scores.check(target, study, table, one))
-    pl.read_parquet(file, hive_partitioning=False).drop(reasons.COLUMNS).write_parquet(file)
+    pl.read_parquet(file, hive_partitioning=False).drop(reasons.COLUMNS).write_parquet(
+        file
+    )
     old, _ = scores.read(target)
     assert old.columns == table.columns
     assert old["reason_1"].null_count() == old.height
     assert scores.make(target, study, one, cutoff).equals(table)
 
 
-def test_examples_of_reasons_show_numbers_and_no_user(fitted: tuple[Study, Store, Model]) -> None:
+def test_examples_of_reasons_show_numbers_and_no_user(
+    fitted: tuple[Study, Store, Model],
+) -> None:
     """One user per first reason, under a pseudonym, with the reason in words."""
     study, target, one = fitted
     table = scores.make(target, study, one, snapshots.covered_end(target))
@@ -119,7 +157,9 @@ def test_examples_of_reasons_show_numbers_and_no_user(fitted: tuple[Study, Store
 
 
 def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
-    """A scores table of 1 January plus ``day``: probability and segment of each user; Braze knows all but ``x``."""
+    """A scores table of 1 January plus ``day``: probability and segment of each user;
+    Braze knows all but ``x``.
+    """
     table = pl.DataFrame(
         {
             "user_id": list(people),
@@ -127,7 +167,9 @@ def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
             "probability": [p for p, _ in people.values()],
             "segment": [segment for _, segment in people.values()],
             "score": [50] * len(people),
-            **dict.fromkeys(reasons.COLUMNS, pl.Series([None] * len(people), dtype=pl.String)),
+            **dict.fromkeys(
+                reasons.COLUMNS, pl.Series([None] * len(people), dtype=pl.String)
+            ),
             "model_id": ["m"] * len(people),
             "identifier": [None if user == "x" else user for user in people],
         }
@@ -138,11 +180,22 @@ def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
 def halves(**policy: Any) -> Study:
     """A study whose riskier half is high."""
     cut = [{"name": "high", "share": 0.5}, {"name": "low"}]
-    return parse({"extracts": [{"source": "table", "path": "x"}], "segments": cut, "policy": policy}, Path())
+    return parse(
+        {
+            "extracts": [{"source": "table", "path": "x"}],
+            "segments": cut,
+            "policy": policy,
+        },
+        Path(),
+    )
 
 
-def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(fitted: tuple[Study, Store, Model]) -> None:
-    """Three cutoffs scored, the last one twice: its past is the second both times, so it stays as it was."""
+def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """Three cutoffs scored, the last one twice: its past is the second both times, so
+    it stays as it was.
+    """
     study, target, one = fitted
     cutoffs = [snapshots.covered_end(target) - timedelta(weeks=k) for k in (2, 1, 0)]
     assert scores.previous(target, cutoffs[0]) is None
@@ -157,21 +210,34 @@ def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(fitted: tuple[S
 
 
 def test_a_wide_band_moves_fewer_users(fitted: tuple[Study, Store, Model]) -> None:
-    """Against the same past, as many users are high with a band as without, and fewer of them are newly so."""
+    """Against the same past, as many users are high with a band as without, and fewer
+    of them are newly so.
+    """
     study, target, one = fitted
     cutoff = snapshots.covered_end(target)
-    calm, plain = (study.model_copy(update={"policy": Policy(band=band)}) for band in (0.8, 0.0))
+    calm, plain = (
+        study.model_copy(update={"policy": Policy(band=band)}) for band in (0.8, 0.0)
+    )
     before = scores.make(target, plain, one, cutoff - timedelta(weeks=1))
     scores.write(target, before, scores.check(target, plain, before, one))
-    with_band, without = (scores.make(target, study, one, cutoff) for study in (calm, plain))
+    with_band, without = (
+        scores.make(target, study, one, cutoff) for study in (calm, plain)
+    )
     frame = scores.stability(with_band, before, calm)
     assert frame["n_top"].n_unique() == 1
     assert frame["n_changed"][0] < frame["n_changed"][1]
-    assert frame.rows()[1] == ("without", *scores.stability(without, before, plain).rows()[0][1:])
+    assert frame.rows()[1] == (
+        "without",
+        *scores.stability(without, before, plain).rows()[0][1:],
+    )
 
 
-def test_users_too_new_to_judge_are_written_as_unknown(fitted: tuple[Study, Store, Model]) -> None:
-    """With a least tenure the newest are unknown and counted so; recut, they still are; judged, nobody is."""
+def test_users_too_new_to_judge_are_written_as_unknown(
+    fitted: tuple[Study, Store, Model],
+) -> None:
+    """With a least tenure the newest are unknown and counted so; recut, they still are;
+    judged, nobody is.
+    """
     study, target, one = fitted
     careful = study.model_copy(update={"policy": Policy(min_tenure_days=100)})
     table = scores.make(target, careful, one, snapshots.covered_end(target))
@@ -183,31 +249,59 @@ def test_users_too_new_to_judge_are_written_as_unknown(fitted: tuple[Study, Stor
 
 
 def test_stability_counts_moves_writes_and_expected_churners() -> None:
-    """Of four users a and b pass each other by one rank, x comes without an identifier and e goes.
+    """Of four users a and b pass each other by one rank, x comes without an identifier
+    and e goes.
 
-    Without a band a and b change, so with e three are written; with one two ranks wide only e is. High then holds 0.6 +
-    0.9 of 2.4 expected churners instead of 0.7 + 0.9.
+    Without a band a and b change, so with e three are written; with one two ranks wide
+    only e is. High then holds 0.6 + 0.9 of 2.4 expected churners instead of 0.7 + 0.9.
     """
     before = scored(0, a=(0.7, "high"), b=(0.6, "low"), d=(0.9, "high"), e=(0.1, "low"))
     now = scored(7, a=(0.6, "high"), b=(0.7, "low"), d=(0.9, "high"), x=(0.2, "low"))
     assert scores.recut(now, halves(band=1.0), before).equals(now)
     frame = scores.stability(now, before, halves(band=1.0))
     assert frame.drop("expected_recall_rate").to_dicts() == [
-        {"hysteresis": "with", "n_known": 3, "n_changed": 0, "changed_rate": 0.0, "n_data_points": 1, "n_top": 2},
-        {"hysteresis": "without", "n_known": 3, "n_changed": 2, "changed_rate": 2 / 3, "n_data_points": 3, "n_top": 2},
+        {
+            "hysteresis": "with",
+            "n_known": 3,
+            "n_changed": 0,
+            "changed_rate": 0.0,
+            "n_data_points": 1,
+            "n_top": 2,
+        },
+        {
+            "hysteresis": "without",
+            "n_known": 3,
+            "n_changed": 2,
+            "changed_rate": 2 / 3,
+            "n_data_points": 3,
+            "n_top": 2,
+        },
     ]
-    assert frame["expected_recall_rate"].to_list() == pytest.approx([1.5 / 2.4, 1.6 / 2.4])
+    assert frame["expected_recall_rate"].to_list() == pytest.approx(
+        [1.5 / 2.4, 1.6 / 2.4]
+    )
 
 
 def test_on_a_first_run_nobody_is_known() -> None:
-    """Without previous scores every user with an identifier is written, and no rate of change is claimed."""
+    """Without previous scores every user with an identifier is written, and no rate of
+    change is claimed.
+    """
     frame = scores.stability(scored(0, a=(0.7, "high"), x=(0.6, "low")), None, halves())
-    assert frame.select("n_known", "n_changed", "changed_rate", "n_data_points").rows() == [(0, 0, None, 1)] * 2
+    assert (
+        frame.select("n_known", "n_changed", "changed_rate", "n_data_points").rows()
+        == [(0, 0, None, 1)] * 2
+    )
 
 
 def test_the_histogram_shows_where_segments_begin() -> None:
-    """Cut by rank the lowest probability in each segment, by probability the study's figure; the last begins at 0."""
+    """Cut by rank the lowest probability in each segment, by probability the study's
+    figure; the last begins at 0.
+    """
     table = scored(0, a=(0.8, "high"), b=(0.7, "high"), c=(0.2, "low"), d=(0.1, "low"))
     assert scores.thresholds(table, halves()) == {"high": 0.7, "low": 0.0}
     by_probability = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
-    assert scores.thresholds(table, by_probability) == {"high": 0.6, "medium": 0.3, "low": 0.0}
+    assert scores.thresholds(table, by_probability) == {
+        "high": 0.6,
+        "medium": 0.3,
+        "low": 0.0,
+    }

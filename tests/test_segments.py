@@ -17,55 +17,107 @@ BY_PROBABILITY = [
     {"name": "medium", "from_probability": 0.3},
     {"name": "low", "from_probability": 0.0},
 ]
-BY_RANK = [{"name": "high", "share": 0.2}, {"name": "medium", "share": 0.3}, {"name": "low"}]
+BY_RANK = [
+    {"name": "high", "share": 0.2},
+    {"name": "medium", "share": 0.3},
+    {"name": "low"},
+]
 
 
 def study(cut: list[dict[str, Any]], **policy: Any) -> Study:
     """A study that cuts so, without a band unless told."""
     extracts = [{"source": "table", "path": "x"}]
-    return parse({"extracts": extracts, "segments": cut, "policy": {"band": 0.0, **policy}}, Path())
+    return parse(
+        {"extracts": extracts, "segments": cut, "policy": {"band": 0.0, **policy}},
+        Path(),
+    )
 
 
 def people(*probability: float, prefix: str = "u") -> pl.DataFrame:
     """Users u0, u1, … with these probabilities."""
-    return pl.DataFrame({"user_id": [f"{prefix}{i}" for i in range(len(probability))], "probability": probability})
+    return pl.DataFrame(
+        {
+            "user_id": [f"{prefix}{i}" for i in range(len(probability))],
+            "probability": probability,
+        }
+    )
 
 
 def told(*segment: str) -> pl.DataFrame:
     """What u0, u1, … were told before."""
-    return pl.DataFrame({"user_id": [f"u{i}" for i in range(len(segment))], "segment": segment})
+    return pl.DataFrame(
+        {"user_id": [f"u{i}" for i in range(len(segment))], "segment": segment}
+    )
 
 
 def test_a_threshold_belongs_to_the_segment_it_starts() -> None:
-    """0.6 is high, just below is medium, 0 is the last one; scores are whole numbers of a hundred."""
+    """0.6 is high, just below is medium, 0 is the last one; scores are whole numbers of
+    a hundred.
+    """
     users = people(0.6, 0.5999, 0.3, 0.0, 1.0)
-    assert segments.assign(users, study(BY_PROBABILITY)).to_list() == ["high", "medium", "medium", "low", "high"]
-    assert users.select(segments.score(pl.col("probability"))).to_series().to_list() == [60, 60, 30, 0, 100]
+    assert segments.assign(users, study(BY_PROBABILITY)).to_list() == [
+        "high",
+        "medium",
+        "medium",
+        "low",
+        "high",
+    ]
+    assert users.select(
+        segments.score(pl.col("probability"))
+    ).to_series().to_list() == [60, 60, 30, 0, 100]
 
 
 def test_a_share_is_of_the_users_by_rank() -> None:
-    """A fifth of five users is the riskiest one, three tenths more are the next two (rounded), the rest is last."""
+    """A fifth of five users is the riskiest one, three tenths more are the next two
+    (rounded), the rest is last.
+    """
     users = people(0.1, 0.5, 0.3, 0.2, 0.4)
-    assert segments.assign(users, study(BY_RANK)).to_list() == ["low", "high", "low", "low", "medium"]
+    assert segments.assign(users, study(BY_RANK)).to_list() == [
+        "low",
+        "high",
+        "low",
+        "low",
+        "medium",
+    ]
 
 
 def test_what_does_not_fit_goes_to_the_next_segment() -> None:
-    """Three reach high but two fit, and of the three then in medium one does: the riskiest keep their places."""
-    cut = [BY_PROBABILITY[0] | {"capacity": 2}, BY_PROBABILITY[1] | {"capacity": 1}, BY_PROBABILITY[2]]
+    """Three reach high but two fit, and of the three then in medium one does: the
+    riskiest keep their places.
+    """
+    cut = [
+        BY_PROBABILITY[0] | {"capacity": 2},
+        BY_PROBABILITY[1] | {"capacity": 1},
+        BY_PROBABILITY[2],
+    ]
     users = people(0.9, 0.8, 0.7, 0.5, 0.1)
-    assert segments.assign(users, study(cut)).to_list() == ["high", "high", "medium", "low", "low"]
+    assert segments.assign(users, study(cut)).to_list() == [
+        "high",
+        "high",
+        "medium",
+        "low",
+        "low",
+    ]
 
 
 def test_users_too_new_are_unknown_and_take_no_place() -> None:
-    """Younger than the least tenure, or of unknown tenure: unknown however risky; the share is of the others."""
-    users = people(0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3).with_columns(tenure_days=pl.Series([6, None, 7, 8, 9, 10, 11]))
-    got = segments.assign(users, study(BY_RANK, min_tenure_days=7, unknown_segment="new")).to_list()
+    """Younger than the least tenure, or of unknown tenure: unknown however risky; the
+    share is of the others.
+    """
+    users = people(0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3).with_columns(
+        tenure_days=pl.Series([6, None, 7, 8, 9, 10, 11])
+    )
+    got = segments.assign(
+        users, study(BY_RANK, min_tenure_days=7, unknown_segment="new")
+    ).to_list()
     assert got == ["new", "new", "high", "medium", "low", "low", "low"]
     assert segments.assign(users, study(BY_RANK)).to_list()[:2] == ["high", "medium"]
 
 
 def test_equal_probabilities_are_told_apart_by_the_stable_hash() -> None:
-    """Users who differ only past the ninth digit rank by their hash, whichever comes first: b's is the lower one."""
+    """Users who differ only past the ninth digit rank by their hash, whichever comes
+    first: b's is the lower one.
+    """
     cut = study([{"name": "high", "share": 0.5}, {"name": "low"}])
     users = pl.DataFrame({"user_id": ["a", "b"], "probability": [0.5 + 1e-12, 0.5]})
     assert segments.assign(users, cut).to_list() == ["low", "high"]
@@ -73,9 +125,11 @@ def test_equal_probabilities_are_told_apart_by_the_stable_hash() -> None:
 
 
 def test_inside_the_band_the_previous_segment_counts() -> None:
-    """Of ten users a half is high. With a band of two ranks u5, just below, keeps its place before u4, just above.
+    """Of ten users a half is high. With a band of two ranks u5, just below, keeps its
+    place before u4, just above.
 
-    Beyond the band, at rank 8, it would not; nor without a band. A band of 0.4 of five users is two ranks wide.
+    Beyond the band, at rank 8, it would not; nor without a band. A band of 0.4 of five
+    users is two ranks wide.
     """
     halves = [{"name": "high", "share": 0.5}, {"name": "low"}]
     users = people(*(1 - i / 10 for i in range(10)))
@@ -89,16 +143,25 @@ def test_inside_the_band_the_previous_segment_counts() -> None:
 
 
 @pytest.mark.parametrize("before", ["unknown", "gone", None])
-def test_without_a_usable_previous_segment_one_stands_between(before: str | None) -> None:
-    """New, unknown before, or in a segment no more: u3 passes u2, who was low, and u5, who was high, passes u4."""
+def test_without_a_usable_previous_segment_one_stands_between(
+    before: str | None,
+) -> None:
+    """New, unknown before, or in a segment no more: u3 passes u2, who was low, and u5,
+    who was high, passes u4.
+    """
     halves = study([{"name": "high", "share": 0.5}, {"name": "low"}], band=1.0)
     previous = told("low", "low", "low", "?", "?", "high", "low", "low")
-    previous = previous.with_columns(pl.col("segment").replace("?", before)).drop_nulls()
-    got = segments.assign(people(*(1 - i / 10 for i in range(8))), halves, previous).to_list()
+    previous = previous.with_columns(
+        pl.col("segment").replace("?", before)
+    ).drop_nulls()
+    got = segments.assign(
+        people(*(1 - i / 10 for i in range(8))), halves, previous
+    ).to_list()
     assert got == ["high", "high", "low", "high", "low", "high", "low", "low"]
 
 
-# Few distinct probabilities, so that ties are common; some users are new, some were in a segment that is no more.
+# Few distinct probabilities, so that ties are common; some users are new, some were in
+# a segment that is no more.
 CUTS = st.sampled_from(
     [
         BY_PROBABILITY,
@@ -112,7 +175,9 @@ USERS = st.lists(st.tuples(st.integers(0, 20), BEFORE, st.booleans()), max_size=
 BAND = st.floats(0, 1)
 
 
-def drawn(users: list[tuple[int, str | None, bool]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def drawn(
+    users: list[tuple[int, str | None, bool]],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scored users, a few of them too new to judge, and what they were told before."""
     scored = pl.DataFrame(
         {
@@ -120,7 +185,11 @@ def drawn(users: list[tuple[int, str | None, bool]]) -> tuple[pl.DataFrame, pl.D
             "probability": [p / 20 for p, _, _ in users],
             "tenure_days": [30 if is_old else 1 for _, _, is_old in users],
         },
-        schema={"user_id": pl.String, "probability": pl.Float64, "tenure_days": pl.Int32},
+        schema={
+            "user_id": pl.String,
+            "probability": pl.Float64,
+            "tenure_days": pl.Int32,
+        },
     )
     segment = pl.Series("segment", [before for _, before, _ in users], dtype=pl.String)
     return scored, scored.select("user_id", segment).drop_nulls()
@@ -128,32 +197,48 @@ def drawn(users: list[tuple[int, str | None, bool]]) -> tuple[pl.DataFrame, pl.D
 
 def ranked(scored: pl.DataFrame, segment: pl.Series) -> pl.DataFrame:
     """The judged users by rank: rank (from 0) and place of the segment."""
-    place = segment.replace_strict({"high": 0, "medium": 1, "low": 2}, default=None, return_dtype=pl.Int64)
+    place = segment.replace_strict(
+        {"high": 0, "medium": 1, "low": 2}, default=None, return_dtype=pl.Int64
+    )
     order = ["probability", stable_hash("user_id")]
-    judged = scored.with_columns(place=place).drop_nulls("place").sort(order, descending=[True, False])
+    judged = (
+        scored.with_columns(place=place)
+        .drop_nulls("place")
+        .sort(order, descending=[True, False])
+    )
     return judged.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int64))
 
 
 @given(USERS, CUTS, BAND)
 def test_sizes_are_those_of_the_plain_cut(users: list, cut: list, band: float) -> None:
-    """Whatever the previous segments and the band, each segment holds as many users as without them."""
+    """Whatever the previous segments and the band, each segment holds as many users as
+    without them.
+    """
     scored, before = drawn(users)
     kept = segments.assign(scored, study(cut, band=band, min_tenure_days=7), before)
     plain = segments.assign(scored, study(cut, min_tenure_days=7))
-    assert kept.value_counts().sort("segment").equals(plain.value_counts().sort("segment"))
+    assert (
+        kept.value_counts().sort("segment").equals(plain.value_counts().sort("segment"))
+    )
 
 
 @given(USERS, CUTS)
 def test_without_a_band_or_a_past_it_is_the_plain_cut(users: list, cut: list) -> None:
-    """Band 0 with previous segments equals any band without: ranks alone decide, none above a riskier one."""
+    """Band 0 with previous segments equals any band without: ranks alone decide, none
+    above a riskier one.
+    """
     scored, before = drawn(users)
     plain = segments.assign(scored, study(cut, min_tenure_days=7), before)
-    assert plain.equals(segments.assign(scored, study(cut, band=0.5, min_tenure_days=7)))
+    assert plain.equals(
+        segments.assign(scored, study(cut, band=0.5, min_tenure_days=7))
+    )
     assert ranked(scored, plain)["place"].is_sorted()
 
 
 @given(USERS, CUTS, BAND, st.randoms())
-def test_the_order_of_rows_does_not_matter(users: list, cut: list, band: float, random: Any) -> None:
+def test_the_order_of_rows_does_not_matter(
+    users: list, cut: list, band: float, random: Any
+) -> None:
     """Rows shuffled, in both tables: every user gets the same segment."""
     scored, before = drawn(users)
     the_study = study(cut, band=band, min_tenure_days=7)
@@ -165,18 +250,28 @@ def test_the_order_of_rows_does_not_matter(users: list, cut: list, band: float, 
 
 
 @given(USERS, CUTS, BAND)
-def test_beyond_the_band_the_plain_cut_holds(users: list, cut: list, band: float) -> None:
-    """No user passes another by more than the band of a boundary they end up on two sides of, or of one above it.
+def test_beyond_the_band_the_plain_cut_holds(
+    users: list, cut: list, band: float
+) -> None:
+    """No user passes another by more than the band of a boundary they end up on two
+    sides of, or of one above it.
 
-    So who is inside by more than that is never put out, and who is outside by more never let in.
+    So who is inside by more than that is never put out, and who is outside by more
+    never let in.
     """
     scored, before = drawn(users)
-    judged = ranked(scored, segments.assign(scored, study(cut, band=band, min_tenure_days=7), before))
+    judged = ranked(
+        scored,
+        segments.assign(scored, study(cut, band=band, min_tenure_days=7), before),
+    )
     ends = [judged.filter(pl.col("place") <= i).height for i in (0, 1)]
     widths = [segments.band_width(end, judged.height, band) for end in ends]
     for i, end in enumerate(ends):
         width = max(widths[: i + 1])
-        inside, outside = judged.filter(pl.col("place") <= i), judged.filter(pl.col("place") > i)
+        inside, outside = (
+            judged.filter(pl.col("place") <= i),
+            judged.filter(pl.col("place") > i),
+        )
         pairs = inside.join(outside, how="cross", suffix="_out")
         assert (pairs["rank"] - pairs["rank_out"] <= width).all()
         assert (judged.filter(pl.col("rank") < end - width)["place"] <= i).all()
@@ -184,15 +279,27 @@ def test_beyond_the_band_the_plain_cut_holds(users: list, cut: list, band: float
 
 
 @given(USERS, BAND)
-def test_the_riskiest_user_is_always_in_the_highest_segment(users: list, band: float) -> None:
-    """However wide the band and small the segment, the first by rank gets in if anybody does."""
+def test_the_riskiest_user_is_always_in_the_highest_segment(
+    users: list, band: float
+) -> None:
+    """However wide the band and small the segment, the first by rank gets in if anybody
+    does.
+    """
     scored, before = drawn(users)
-    judged = ranked(scored, segments.assign(scored, study(BY_RANK, band=band, min_tenure_days=7), before))
-    assert judged["place"].head(1).to_list() in ([], [0]) or not (judged["place"] == 0).any()
+    judged = ranked(
+        scored,
+        segments.assign(scored, study(BY_RANK, band=band, min_tenure_days=7), before),
+    )
+    assert (
+        judged["place"].head(1).to_list() in ([], [0])
+        or not (judged["place"] == 0).any()
+    )
 
 
 @given(USERS, CUTS, BAND)
-def test_unchanged_probabilities_change_nobody(users: list, cut: list, band: float) -> None:
+def test_unchanged_probabilities_change_nobody(
+    users: list, cut: list, band: float
+) -> None:
     """Cut again with its own outcome as the past, everybody stays where they are."""
     scored, before = drawn(users)
     the_study = study(cut, band=band, min_tenure_days=7)

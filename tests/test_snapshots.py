@@ -25,7 +25,9 @@ KINDS = st.sampled_from(["in_app", "purchase", "message_sent", "uninstall", "ins
 
 
 @st.composite
-def rows(draw: st.DrawFn, low: float, high: float, received: st.SearchStrategy[Any]) -> dict[str, Any]:
+def rows(
+    draw: st.DrawFn, low: float, high: float, received: st.SearchStrategy[Any]
+) -> dict[str, Any]:
     """One event between two days."""
     return {
         "u": draw(st.sampled_from(["u1", "u2", "u3"])),
@@ -38,19 +40,34 @@ def rows(draw: st.DrawFn, low: float, high: float, received: st.SearchStrategy[A
 
 
 NEVER_STATED = st.none()
-PAST = st.lists(rows(-30, 20, NEVER_STATED | st.floats(-30, 19.9)), min_size=1, max_size=12)
+PAST = st.lists(
+    rows(-30, 20, NEVER_STATED | st.floats(-30, 19.9)), min_size=1, max_size=12
+)
 FUTURE = st.lists(rows(20, 60, NEVER_STATED | st.floats(-30, 60)), max_size=8)
 LATE = st.lists(rows(-30, 20, st.floats(20, 60)), max_size=8)
 
 
-def observe(log: list[dict[str, Any]], everybody: list[dict[str, Any]] | None = None) -> pl.DataFrame:
-    """Features at day 20 of a log, by the same road that training and scoring take; the app may have more users."""
+def observe(
+    log: list[dict[str, Any]], everybody: list[dict[str, Any]] | None = None
+) -> pl.DataFrame:
+    """Features at day 20 of a log, by the same road that training and scoring take; the
+    app may have more users.
+    """
     frame = event_log(*log).lazy()
     first = pl.col("first_at").dt.date().alias("first_date")
-    users = activity.users_from_events(frame, "UTC").select("user_id", "known_date", first)
-    daily, all_days = (activity.from_events(event_log(*rows).lazy(), "UTC", "USD") for rows in (log, everybody or log))
+    users = activity.users_from_events(frame, "UTC").select(
+        "user_id", "known_date", first
+    )
+    daily, all_days = (
+        activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
+        for rows in (log, everybody or log)
+    )
     level = features.app_level(all_days, [CUTOFF], PLAN)
-    return snapshots.of_users(daily, users, [CUTOFF], PLAN, WINDOWS, level).sort("user_id").collect()
+    return (
+        snapshots.of_users(daily, users, [CUTOFF], PLAN, WINDOWS, level)
+        .sort("user_id")
+        .collect()
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -58,7 +75,9 @@ def observe(log: list[dict[str, Any]], everybody: list[dict[str, Any]] | None = 
 def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
     past: list[dict[str, Any]], future: list[dict[str, Any]], late: list[dict[str, Any]]
 ) -> None:
-    """Adding events dated at or after the cutoff, or received at or after it, changes no feature or eligibility."""
+    """Adding events dated at or after the cutoff, or received at or after it, changes
+    no feature or eligibility.
+    """
     poison.compare(observe(past), observe(past + future + late), CUTOFF)
 
 
@@ -69,13 +88,23 @@ def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
     after=st.lists(rows(28, 60, NEVER_STATED), max_size=5),
 )
 def test_no_event_outside_the_horizon_changes_a_label(
-    horizon: list[dict[str, Any]], past: list[dict[str, Any]], after: list[dict[str, Any]]
+    horizon: list[dict[str, Any]],
+    past: list[dict[str, Any]],
+    after: list[dict[str, Any]],
 ) -> None:
-    """Who returned depends on the horizon alone: events before it (lead time included) and after it change nothing."""
+    """Who returned depends on the horizon alone: events before it (lead time included)
+    and after it change nothing.
+    """
 
     def came(log: list[dict[str, Any]]) -> list[str]:
-        daily = activity.from_events(event_log(*log, {"u": "nobody", "day": 0}).lazy(), "UTC", "USD")
-        return sorted(labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1)).collect()["user_id"])
+        daily = activity.from_events(
+            event_log(*log, {"u": "nobody", "day": 0}).lazy(), "UTC", "USD"
+        )
+        return sorted(
+            labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1)).collect()[
+                "user_id"
+            ]
+        )
 
     lead = [{"u": "u1", "day": 20.5}]
     assert came(horizon) == came(past + lead + horizon + after)
@@ -83,14 +112,23 @@ def test_no_event_outside_the_horizon_changes_a_label(
 
 @settings(max_examples=15, deadline=None)
 @given(log=PAST)
-def test_features_do_not_depend_on_how_users_are_bucketed(log: list[dict[str, Any]]) -> None:
+def test_features_do_not_depend_on_how_users_are_bucketed(
+    log: list[dict[str, Any]],
+) -> None:
     """Each user computed alone gives the same numbers as all together."""
-    alone = [observe([r for r in log if r["u"] == user], log) for user in sorted({r["u"] for r in log})]
+    alone = [
+        observe([r for r in log if r["u"] == user], log)
+        for user in sorted({r["u"] for r in log})
+    ]
     poison.compare(observe(log), pl.concat(alone), CUTOFF)
 
 
-def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(filled: tuple[Study, Store]) -> None:
-    """Built from the store: unique keys, every feature present, labels null exactly where the horizon isn't over."""
+def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(
+    filled: tuple[Study, Store],
+) -> None:
+    """Built from the store: unique keys, every feature present, labels null exactly
+    where the horizon isn't over.
+    """
     study, target = filled
     end = snapshots.covered_end(target)
     plan = snapshots.plan(target, study, end - timedelta(days=21))
@@ -98,50 +136,84 @@ def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(filled: tuple[Study
     snapshot = snapshots.build(target, study, cutoffs, plan)
     assert snapshot.select("user_id", "cutoff").is_unique().all()
     assert [*catalogue(plan), "return_days", "churned"] == snapshot.columns[2:]
-    known = snapshot.group_by("cutoff").agg(pl.col("churned").is_not_null().all()).sort("cutoff")
+    known = (
+        snapshot.group_by("cutoff")
+        .agg(pl.col("churned").is_not_null().all())
+        .sort("cutoff")
+    )
     assert known["churned"].to_list() == [True, False, False]
 
 
-def test_labels_as_of_an_earlier_day_are_those_known_then(filled: tuple[Study, Store]) -> None:
+def test_labels_as_of_an_earlier_day_are_those_known_then(
+    filled: tuple[Study, Store],
+) -> None:
     """As of its own horizon's end a label is known; a day earlier it is not."""
     study, target = filled
     cutoff = DAY0 + timedelta(days=60)
     plan = snapshots.plan(target, study, cutoff)
     end = labels.horizon(cutoff, study.windows)[1]
-    assert snapshots.build(target, study, [cutoff], plan, end)["churned"].null_count() == 0
+    assert (
+        snapshots.build(target, study, [cutoff], plan, end)["churned"].null_count() == 0
+    )
     early = snapshots.build(target, study, [cutoff], plan, end - timedelta(days=1))
     assert early["churned"].null_count() == early.height
 
 
-def test_a_return_is_known_as_soon_as_it_came_and_churn_when_the_horizon_is_over(filled: tuple[Study, Store]) -> None:
-    """Half-way through a horizon of 14 days: churned is null, return_days as at its end but for days still to come."""
+def test_a_return_is_known_as_soon_as_it_came_and_churn_when_the_horizon_is_over(
+    filled: tuple[Study, Store],
+) -> None:
+    """Half-way through a horizon of 14 days: churned is null, return_days as at its end
+    but for days still to come.
+    """
     study, target = filled
     cutoff = DAY0 + timedelta(days=60)
     plan = snapshots.plan(target, study, cutoff)
     end, half = (
-        snapshots.build(target, study, [cutoff], plan, cutoff + timedelta(days=d)).with_columns(
-            pl.col("return_days").fill_null(99)
-        )
+        snapshots.build(
+            target, study, [cutoff], plan, cutoff + timedelta(days=d)
+        ).with_columns(pl.col("return_days").fill_null(99))
         for d in (14, 7)
     )
     assert end["churned"].equals((end["return_days"] == 99).alias("churned"))
-    assert 0 < end.filter(pl.col("return_days") < 7).height < end.filter(pl.col("return_days") < 14).height
+    assert (
+        0
+        < end.filter(pl.col("return_days") < 7).height
+        < end.filter(pl.col("return_days") < 14).height
+    )
     assert half["churned"].null_count() == half.height
     came = pl.when(pl.col("return_days") < 7).then("return_days").otherwise(99)
-    assert half["return_days"].equals(end.select(came.alias("return_days"))["return_days"])
+    assert half["return_days"].equals(
+        end.select(came.alias("return_days"))["return_days"]
+    )
 
 
-def test_training_also_reads_the_cutoff_whose_horizon_is_half_over(filled: tuple[Study, Store]) -> None:
-    """Days 40 and 54, as of day 68: day 61 comes with them, without outcome; not where a step is the whole horizon."""
+def test_training_also_reads_the_cutoff_whose_horizon_is_half_over(
+    filled: tuple[Study, Store],
+) -> None:
+    """Days 40 and 54, as of day 68: day 61 comes with them, without outcome; not where
+    a step is the whole horizon.
+    """
     study, target = filled
-    cutoffs, as_of = [DAY0 + timedelta(days=d) for d in (40, 54)], DAY0 + timedelta(days=68)
-    rows = snapshots.training_rows(target, study, cutoffs, snapshots.plan(target, study, cutoffs[-1]), as_of)
+    cutoffs, as_of = (
+        [DAY0 + timedelta(days=d) for d in (40, 54)],
+        DAY0 + timedelta(days=68),
+    )
+    rows = snapshots.training_rows(
+        target, study, cutoffs, snapshots.plan(target, study, cutoffs[-1]), as_of
+    )
     open_one = DAY0 + timedelta(days=61)
     assert sorted(rows["cutoff"].unique()) == [*cutoffs, open_one]
-    assert rows.filter(pl.col("churned").is_null())["cutoff"].unique().to_list() == [open_one]
-    slow = study.model_copy(update={"backtest": study.backtest.model_copy(update={"step_days": 14})})
+    assert rows.filter(pl.col("churned").is_null())["cutoff"].unique().to_list() == [
+        open_one
+    ]
+    slow = study.model_copy(
+        update={"backtest": study.backtest.model_copy(update={"step_days": 14})}
+    )
     assert snapshots.with_open(target, slow, cutoffs, as_of) == cutoffs
-    assert snapshots.with_open(target, study, [*cutoffs, open_one], as_of) == [*cutoffs, open_one]
+    assert snapshots.with_open(target, study, [*cutoffs, open_one], as_of) == [
+        *cutoffs,
+        open_one,
+    ]
 
 
 def test_a_snapshot_of_nobody_is_labelled_too(filled: tuple[Study, Store]) -> None:
@@ -154,28 +226,45 @@ def test_a_snapshot_of_nobody_is_labelled_too(filled: tuple[Study, Store]) -> No
 
 
 def test_cutoffs_outside_the_data_are_refused(filled: tuple[Study, Store]) -> None:
-    """Before the first eligible window and after the last complete day: an error that names the range."""
+    """Before the first eligible window and after the last complete day: an error that
+    names the range.
+    """
     study, target = filled
     for cutoff in (DAY0, DAY0 + timedelta(days=500)):
         with pytest.raises(CutoffError, match=r"choose from 2026-01-15 to 2026-0"):
             snapshots.observe(target, study, [cutoff], PLAN)
 
 
-def test_an_active_event_that_is_not_in_the_log_is_refused(filled: tuple[Study, Store]) -> None:
+def test_an_active_event_that_is_not_in_the_log_is_refused(
+    filled: tuple[Study, Store],
+) -> None:
     """A misspelt active event names the commonest events there are."""
     study, target = filled
-    wrong = study.model_copy(update={"activity": study.activity.model_copy(update={"counts_as_active": ("oepn",)})})
-    with pytest.raises(StudyError, match="oepn not in the log; the commonest are open, search, buy"):
+    wrong = study.model_copy(
+        update={
+            "activity": study.activity.model_copy(
+                update={"counts_as_active": ("oepn",)}
+            )
+        }
+    )
+    with pytest.raises(
+        StudyError, match="oepn not in the log; the commonest are open, search, buy"
+    ):
         snapshots.plan(target, wrong, DAY0 + timedelta(days=60))
 
 
-def test_days_are_those_of_the_study_time_zone(tmp_path: Path, make_study: Callable[..., Study]) -> None:
-    """23:30 UTC on 9 January is 10 January in Berlin: seen at cutoff 11 January as yesterday."""
+def test_days_are_those_of_the_study_time_zone(
+    tmp_path: Path, make_study: Callable[..., Study]
+) -> None:
+    """23:30 UTC on 9 January is 10 January in Berlin: seen at cutoff 11 January as
+    yesterday.
+    """
     (tmp_path / "events.csv").write_text(
         "user_id,event,time\na,open,2026-01-09T23:30:00Z\na,open,2026-01-01\nb,open,2026-01-12T12:00:00Z\n"
     )
     study = make_study(
-        timezone="Europe/Berlin", windows={"observation_days": 28, "eligible_days": 7, "horizon_days": 1}
+        timezone="Europe/Berlin",
+        windows={"observation_days": 28, "eligible_days": 7, "horizon_days": 1},
     )
     events.ingest(study, progress=False)
     target = store.open_filled(study)

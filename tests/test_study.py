@@ -11,14 +11,18 @@ MINIMAL = {"extracts": [{"source": "appsflyer", "path": "raw"}]}
 
 
 def test_everything_but_the_extracts_has_a_default(tmp_path: Path) -> None:
-    """A study that holds only extracts works, and its paths start at the study file's folder."""
+    """A study that holds only extracts works, and its paths start at the study file's
+    folder.
+    """
     study = parse(MINIMAL, tmp_path)
     assert (study.windows.horizon_days, study.braze.create_unknown_users) == (28, False)
     assert study.store_path == tmp_path.resolve() / "data" / "store"
 
 
 def test_every_fault_is_named_at_once_with_its_path(tmp_path: Path) -> None:
-    """Several faults in one file are all listed, each where it stands, misspelt keys with a suggestion."""
+    """Several faults in one file are all listed, each where it stands, misspelt keys
+    with a suggestion.
+    """
     data = {
         "extracts": [{"source": "appsflyer", "path": "x", "timezone": "Mars"}],
         "windows": {"horizon_day": 3},
@@ -42,8 +46,12 @@ def test_every_fault_is_named_at_once_with_its_path(tmp_path: Path) -> None:
         ({"extracts": []}, "extracts"),
     ],
 )
-def test_rules_between_values_are_checked(tmp_path: Path, part: dict, word: str) -> None:
-    """Segments that don't reach down to 0, a password in the file, too wide a window, no extracts: each refused."""
+def test_rules_between_values_are_checked(
+    tmp_path: Path, part: dict, word: str
+) -> None:
+    """Segments that don't reach down to 0, a password in the file, too wide a window,
+    no extracts: each refused.
+    """
     with pytest.raises(StudyError, match=word) as caught:
         parse(MINIMAL | part, tmp_path)
     assert "secret" not in str(caught.value)
@@ -53,17 +61,44 @@ def test_rules_between_values_are_checked(tmp_path: Path, part: dict, word: str)
     ("cut", "sentence"),
     [
         ([], "list them highest first"),
-        ([{"name": "high"}, {"name": "low", "from_probability": 0.0}], "list them highest first"),
-        ([{"name": "high", "from_probability": 0.5}, {"name": "low", "share": 0.5}], "cut all by from_probability or"),
-        ([{"name": "high", "share": 0.5}, {"name": "mid"}, {"name": "low"}], "each but the last needs a share"),
-        ([{"name": "high", "share": 0.5}, {"name": "low", "share": 0.4}], "the shares add up to 0.9, not 1"),
-        ([{"name": "high", "share": 0.8}, {"name": "mid", "share": 0.8}, {"name": "low"}], "add up to 1.6, not 1"),
-        ([{"name": "high", "share": 0.5}, {"name": "low", "capacity": 3}], "the last one takes whoever is left"),
+        (
+            [{"name": "high"}, {"name": "low", "from_probability": 0.0}],
+            "list them highest first",
+        ),
+        (
+            [{"name": "high", "from_probability": 0.5}, {"name": "low", "share": 0.5}],
+            "cut all by from_probability or",
+        ),
+        (
+            [{"name": "high", "share": 0.5}, {"name": "mid"}, {"name": "low"}],
+            "each but the last needs a share",
+        ),
+        (
+            [{"name": "high", "share": 0.5}, {"name": "low", "share": 0.4}],
+            "the shares add up to 0.9, not 1",
+        ),
+        (
+            [
+                {"name": "high", "share": 0.8},
+                {"name": "mid", "share": 0.8},
+                {"name": "low"},
+            ],
+            "add up to 1.6, not 1",
+        ),
+        (
+            [{"name": "high", "share": 0.5}, {"name": "low", "capacity": 3}],
+            "the last one takes whoever is left",
+        ),
         ([{"name": "high", "share": 0.5}, {"name": "high"}], "two share a name"),
-        ([{"name": "unknown", "share": 0.5}, {"name": "low"}], "one has the name of policy.unknown_segment"),
+        (
+            [{"name": "unknown", "share": 0.5}, {"name": "low"}],
+            "one has the name of policy.unknown_segment",
+        ),
     ],
 )
-def test_segments_that_make_no_sense_are_refused(tmp_path: Path, cut: list, sentence: str) -> None:
+def test_segments_that_make_no_sense_are_refused(
+    tmp_path: Path, cut: list, sentence: str
+) -> None:
     """Each fault has its sentence, and only its own."""
     with pytest.raises(StudyError, match=sentence) as caught:
         parse(MINIMAL | {"segments": cut}, tmp_path)
@@ -73,15 +108,26 @@ def test_segments_that_make_no_sense_are_refused(tmp_path: Path, cut: list, sent
 def test_every_fault_of_the_segments_is_named_at_once(tmp_path: Path) -> None:
     """A double name and a capacity on the last one: both are said."""
     cut = [{"name": "high", "share": 0.5}, {"name": "high", "capacity": 3}]
-    with pytest.raises(StudyError, match="whoever is left and can't have a capacity; two share a name"):
+    with pytest.raises(
+        StudyError, match="whoever is left and can't have a capacity; two share a name"
+    ):
         parse(MINIMAL | {"segments": cut}, tmp_path)
 
 
 def test_the_last_share_may_be_left_out_or_complete_the_others(tmp_path: Path) -> None:
     """Shares of 0.1, 0.2 and 0.7 are one whole, however floats add up."""
-    cut = [{"name": "high", "share": 0.1}, {"name": "mid", "share": 0.2}, {"name": "low", "share": 0.7}]
+    cut = [
+        {"name": "high", "share": 0.1},
+        {"name": "mid", "share": 0.2},
+        {"name": "low", "share": 0.7},
+    ]
     assert parse(MINIMAL | {"segments": cut}, tmp_path).segments[2].share == 0.7
-    assert parse(MINIMAL | {"segments": [*cut[:2], {"name": "low"}]}, tmp_path).segments[2].share is None
+    assert (
+        parse(MINIMAL | {"segments": [*cut[:2], {"name": "low"}]}, tmp_path)
+        .segments[2]
+        .share
+        is None
+    )
 
 
 def test_the_study_is_frozen(tmp_path: Path) -> None:
@@ -91,7 +137,9 @@ def test_the_study_is_frozen(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_broken_toml_are_said_plainly(tmp_path: Path) -> None:
-    """A path that isn't there and a file that isn't TOML each give one sentence naming the file."""
+    """A path that isn't there and a file that isn't TOML each give one sentence naming
+    the file.
+    """
     with pytest.raises(StudyError, match="there is no study file"):
         load(tmp_path / "none.toml")
     (tmp_path / "churn.toml").write_text("[[extracts]\n")
@@ -99,8 +147,12 @@ def test_a_missing_file_and_broken_toml_are_said_plainly(tmp_path: Path) -> None
         load(tmp_path / "churn.toml")
 
 
-def test_the_ledger_address_comes_from_the_environment_if_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CHURN_LEDGER_URL wins over the study, so that a password never stands in a file."""
+def test_the_ledger_address_comes_from_the_environment_if_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CHURN_LEDGER_URL wins over the study, so that a password never stands in a
+    file.
+    """
     study = parse(MINIMAL, tmp_path)
     monkeypatch.delenv("CHURN_LEDGER_URL", raising=False)
     assert study.ledger_url == f"sqlite:///{tmp_path.resolve()}/data/store/ledger.db"

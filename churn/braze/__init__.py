@@ -1,1 +1,3 @@
-"""Delivery: scores and findings in, attribute updates out. Knows no model, feature or event."""
+"""Delivery: scores and findings in, attribute updates out. Knows no model, feature or
+event.
+"""

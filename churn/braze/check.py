@@ -1,4 +1,6 @@
-"""Is everything set up to tell Braze? Each line is fine or says what to do. Writes nothing that anybody could see."""
+"""Is everything set up to tell Braze? Each line is fine or says what to do. Writes
+nothing that anybody could see.
+"""
 
 import re
 import secrets
@@ -21,7 +23,9 @@ NOBODY = "churn-set-up-check"
 
 @dataclass(frozen=True)
 class Line:
-    """One thing looked at: its name, whether it is fine, what was seen or what to do."""
+    """One thing looked at: its name, whether it is fine, what was seen or what to
+    do.
+    """
 
     name: str
     is_fine: bool
@@ -50,9 +54,15 @@ def run(study: Study, findings: pl.DataFrame | None = None) -> Iterator[Line]:
 def _endpoint(braze: Braze) -> Line:
     host = urlsplit(braze.endpoint).hostname or ""
     if host.startswith(("dashboard", "sdk.")):
-        return Line("endpoint", False, f"{host} is not the REST endpoint; that of your instance begins with rest.")
+        return Line(
+            "endpoint",
+            False,
+            f"{host} is not the REST endpoint; that of your instance begins with rest.",
+        )
     kind = (
-        "a REST endpoint of Braze" if REST_HOST.match(host) else "no host of Braze's: a stand-in or a proxy of yours?"
+        "a REST endpoint of Braze"
+        if REST_HOST.match(host)
+        else "no host of Braze's: a stand-in or a proxy of yours?"
     )
     return Line("endpoint", True, f"{braze.endpoint}, {kind}")
 
@@ -67,7 +77,11 @@ def _names(braze: Braze) -> Line:
 def _ledger(study: Study) -> Line:
     try:
         with export.opened(study, None) as book:
-            return Line("ledger", True, f"schema version {database.SCHEMA_VERSION}, {_running(book.is_alone)}")
+            return Line(
+                "ledger",
+                True,
+                f"schema version {database.SCHEMA_VERSION}, {_running(book.is_alone)}",
+            )
     except BrazeError as error:
         return Line("ledger", False, str(error))
 
@@ -77,7 +91,9 @@ def _running(is_alone: bool) -> str:
 
 
 def _match_rate(findings: pl.DataFrame | None) -> Line:
-    found = None if findings is None else findings.filter(pl.col("gate") == "match_rate")
+    found = (
+        None if findings is None else findings.filter(pl.col("gate") == "match_rate")
+    )
     if found is None or found.is_empty():
         return Line("match rate", True, "not known before `churn run score`")
     return Line("match rate", bool(found["passed"].all()), str(found["sentence"][0]))
@@ -85,15 +101,25 @@ def _match_rate(findings: pl.DataFrame | None) -> Line:
 
 def _key(key: str) -> Line:
     if re.search(r"[\s\"']|^Bearer", key):
-        return Line("key", False, f"{client.KEY_VARIABLE} holds quotes, spaces or the word Bearer: give the key alone")
+        return Line(
+            "key",
+            False,
+            f"{client.KEY_VARIABLE} holds quotes, spaces or the word Bearer: give the key alone",
+        )
     return Line("key", True, f"{client.KEY_VARIABLE} is set")
 
 
 def _answer(braze: Braze, key: str) -> Iterator[Line]:
-    """Write to a user who can't exist: update-only, and only a removal, so nothing can come of it."""
+    """Write to a user who can't exist: update-only, and only a removal, so nothing can
+    come of it.
+    """
     kind = braze.kind
-    who = f"{NOBODY}-{secrets.token_hex(16)}" + ("@example.invalid" if kind == "email" else "")
-    write = pl.DataFrame({"identifier": [who], "attributes": [f'{{"{braze.segment_attribute}":null}}']})
+    who = f"{NOBODY}-{secrets.token_hex(16)}" + (
+        "@example.invalid" if kind == "email" else ""
+    )
+    write = pl.DataFrame(
+        {"identifier": [who], "attributes": [f'{{"{braze.segment_attribute}":null}}']}
+    )
     body = payload.body(payload.items(write, kind, create_unknown_users=False))
     sent_at = time.time()
     try:
@@ -101,7 +127,11 @@ def _answer(braze: Braze, key: str) -> Iterator[Line]:
     except BrazeError as error:
         yield Line("connection", False, f"{error}: name, firewall or certificate")
         return
-    yield Line("connection", True, "https" if braze.endpoint.startswith("https:") else "http, on loopback only")
+    yield Line(
+        "connection",
+        True,
+        "https" if braze.endpoint.startswith("https:") else "http, on loopback only",
+    )
     yield _permission(status, content, key)
     yield _clock(headers, sent_at)
     yield _limits(headers)
@@ -113,8 +143,16 @@ def _permission(status: int, content: bytes, key: str) -> Line:
     except BrazeError as error:
         return Line("permission", False, str(error))
     if answer.rejected:
-        return Line("permission", True, f"the key may write; the trial write was refused: {answer.rejected[0]}")
-    return Line("permission", True, "the key may write; an update-only write for nobody was accepted")
+        return Line(
+            "permission",
+            True,
+            f"the key may write; the trial write was refused: {answer.rejected[0]}",
+        )
+    return Line(
+        "permission",
+        True,
+        "the key may write; an update-only write for nobody was accepted",
+    )
 
 
 def _clock(headers: Mapping[str, str], sent_at: float) -> Line:
@@ -123,7 +161,11 @@ def _clock(headers: Mapping[str, str], sent_at: float) -> Line:
     except (KeyError, ValueError):
         return Line("clock", True, "the server states no time")
     apart = abs(theirs - sent_at)
-    cure = "" if apart <= MAX_CLOCK_SECONDS else ": set this machine's clock, or rate-limit resets are misread"
+    cure = (
+        ""
+        if apart <= MAX_CLOCK_SECONDS
+        else ": set this machine's clock, or rate-limit resets are misread"
+    )
     return Line("clock", not cure, f"{apart:.0f} seconds apart{cure}")
 
 
@@ -133,4 +175,8 @@ def _limits(headers: Mapping[str, str]) -> Line:
         for name in ("limit", "remaining", "reset")
         if f"x-ratelimit-{name}" in headers
     }
-    return Line("limits", True, ", ".join(f"{k} {v}" for k, v in found.items()) or "the server states none")
+    return Line(
+        "limits",
+        True,
+        ", ".join(f"{k} {v}" for k, v in found.items()) or "the server states none",
+    )

@@ -1,4 +1,6 @@
-"""Where the ledger is kept: its tables, on SQLite or PostgreSQL, its lock, its versions, its back-up."""
+"""Where the ledger is kept: its tables, on SQLite or PostgreSQL, its lock, its
+versions, its back-up.
+"""
 
 import json
 import time
@@ -36,7 +38,9 @@ from churn.errors import TerminalBrazeError
 
 SCHEMA_VERSION = 2
 ADDRESSES = "write sqlite:///FILE or postgresql+psycopg://HOST/DATABASE, which needs `pip install 'churn[postgres]'`"
-ADVISORY_LOCK = 7_246_113_095  # of PostgreSQL, per database: any number nobody else uses
+ADVISORY_LOCK = (
+    7_246_113_095  # of PostgreSQL, per database: any number nobody else uses
+)
 
 _metadata = MetaData()
 
@@ -54,16 +58,25 @@ PLACES = Table(
     "churn_places",
     _metadata,
     Column("place", Integer, primary_key=True),
-    *[Column(name, String, nullable=False) for name in ("endpoint", "workspace", "kind")],
-    Column("names", String, nullable=False),  # JSON: every attribute that was ever told here
+    *[
+        Column(name, String, nullable=False)
+        for name in ("endpoint", "workspace", "kind")
+    ],
+    Column(
+        "names", String, nullable=False
+    ),  # JSON: every attribute that was ever told here
     UniqueConstraint("endpoint", "workspace", "kind"),
 )
 TOLD = _table(
     "churn_told",
     _key("place"),
     _key("identifier", String),
-    Column("attributes", String, nullable=False),  # JSON; null once an attribute was removed
-    Column("unsure", Integer, nullable=False),  # 1: sent, and nobody knows whether it arrived
+    Column(
+        "attributes", String, nullable=False
+    ),  # JSON; null once an attribute was removed
+    Column(
+        "unsure", Integer, nullable=False
+    ),  # 1: sent, and nobody knows whether it arrived
     Column("run", Integer, nullable=False),
 )
 RUNS = Table(
@@ -73,9 +86,13 @@ RUNS = Table(
     Column("run_id", String, nullable=False, unique=True),
     Column("place", Integer, nullable=False),
     Column("what", String, nullable=False),
-    Column("started_at", BigInteger, nullable=False),  # epoch seconds, as all times here
+    Column(
+        "started_at", BigInteger, nullable=False
+    ),  # epoch seconds, as all times here
     Column("finished_at", BigInteger),
-    Column("reserved", Integer, nullable=False),  # positions before this one may have been sent
+    Column(
+        "reserved", Integer, nullable=False
+    ),  # positions before this one may have been sent
     Column("lost_at", BigInteger),  # when a request was last left without an answer
     Column("n_users", Integer, nullable=False),
     Column("summary", String),
@@ -84,7 +101,10 @@ PLAN = _table(
     "churn_plan",
     _key("run"),
     _key("position"),
-    *[Column(name, String, nullable=False) for name in ("identifier", "before", "after", "attributes")],
+    *[
+        Column(name, String, nullable=False)
+        for name in ("identifier", "before", "after", "attributes")
+    ],
 )
 ANSWERS = _table(
     "churn_answers",
@@ -100,17 +120,20 @@ REJECTS = _table(
     _key("run"),
     _key("position"),
     Column("reason", String, nullable=False),
-    Column("unclear", Integer, nullable=False),  # 1: an earlier try may have been applied
+    Column(
+        "unclear", Integer, nullable=False
+    ),  # 1: an earlier try may have been applied
 )
 FORGOTTEN = _table("churn_forgotten", _key("place"), _key("identifier", String))
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """One place of delivery in one database: what a sandbox was told says nothing about production.
+    """One place of delivery in one database: what a sandbox was told says nothing about
+    production.
 
-    All work goes through the one connection, which on PostgreSQL also holds the lock: if it breaks, nothing more can be
-    recorded, and so nothing more is sent.
+    All work goes through the one connection, which on PostgreSQL also holds the lock:
+    if it breaks, nothing more can be recorded, and so nothing more is sent.
     """
 
     connection: Connection
@@ -120,11 +143,19 @@ class Ledger:
 
 
 @contextmanager
-def opened(url: str, endpoint: str, workspace: str, kind: str, wait_seconds: float | None = 60.0) -> Iterator[Ledger]:
-    """Connect, make or upgrade the tables, and keep every other run out until the end; a crash releases the lock too.
+def opened(
+    url: str,
+    endpoint: str,
+    workspace: str,
+    kind: str,
+    wait_seconds: float | None = 60.0,
+) -> Iterator[Ledger]:
+    """Connect, make or upgrade the tables, and keep every other run out until the end;
+    a crash releases the lock too.
 
-    ``wait_seconds``: how long to wait for another run to end before TerminalBrazeError is raised; null: don't wait, and
-    go on with ``is_alone`` false, which is enough for reading. No message shows the URL's password.
+    ``wait_seconds``: how long to wait for another run to end before TerminalBrazeError
+    is raised; null: don't wait, and go on with ``is_alone`` false, which is enough for
+    reading. No message shows the URL's password.
     """
     name = _shown(url)
     engine = _engine(url)
@@ -136,7 +167,9 @@ def opened(url: str, endpoint: str, workspace: str, kind: str, wait_seconds: flo
                 _prepare(connection, url, is_alone)
                 place = _place(connection, endpoint, workspace, kind)
                 connection.commit()
-            with guarded(f"the ledger {name} failed; nothing more is sent, and the next export works it out"):
+            with guarded(
+                f"the ledger {name} failed; nothing more is sent, and the next export works it out"
+            ):
                 yield Ledger(connection, place, kind, is_alone)
     finally:
         engine.dispose()
@@ -145,7 +178,9 @@ def opened(url: str, endpoint: str, workspace: str, kind: str, wait_seconds: flo
 def exists_at(url: str) -> bool:
     """Whether there is a ledger to open: a file of SQLite's, or any other database."""
     address = make_url(url)
-    return address.get_backend_name() != "sqlite" or Path(address.database or "").exists()
+    return (
+        address.get_backend_name() != "sqlite" or Path(address.database or "").exists()
+    )
 
 
 @contextmanager
@@ -194,10 +229,14 @@ def _durable(connection: Any, _: Any) -> None:
 
 
 @contextmanager
-def _lock(url: str, connection: Connection, wait_seconds: float | None) -> Iterator[bool]:
+def _lock(
+    url: str, connection: Connection, wait_seconds: float | None
+) -> Iterator[bool]:
     if connection.dialect.name == "sqlite":
         try:
-            held = FileLock(f"{make_url(url).database}.lock").acquire(timeout=wait_seconds or 0)
+            held = FileLock(f"{make_url(url).database}.lock").acquire(
+                timeout=wait_seconds or 0
+            )
         except Timeout:
             yield _not_alone(wait_seconds)
         else:
@@ -222,14 +261,18 @@ def _advisory(connection: Connection, wait_seconds: float | None) -> bool:
 def _not_alone(wait_seconds: float | None) -> bool:
     if wait_seconds is None:
         return False
-    raise TerminalBrazeError("another export is running with this ledger; one run at a time, try again when it ended")
+    raise TerminalBrazeError(
+        "another export is running with this ledger; one run at a time, try again when it ended"
+    )
 
 
 def _prepare(connection: Connection, url: str, is_alone: bool) -> None:
     there = inspect(connection).has_table("churn_schema")
     version = connection.scalar(select(func.max(SCHEMA.c.version))) if there else None
     if version != SCHEMA_VERSION and not is_alone:
-        raise TerminalBrazeError("another export is making the ledger's tables; try again when it ended")
+        raise TerminalBrazeError(
+            "another export is making the ledger's tables; try again when it ended"
+        )
     if version == 1:
         _upgrade_from_1(connection, url)
     elif version is None:
@@ -242,16 +285,24 @@ def _prepare(connection: Connection, url: str, is_alone: bool) -> None:
 
 
 def _upgrade_from_1(connection: Connection, url: str) -> None:
-    """Version 1 had a row per attribute and no plans: what was told is taken over, a copy is left beside it."""
+    """Version 1 had a row per attribute and no plans: what was told is taken over, a
+    copy is left beside it.
+    """
     if connection.dialect.name == "sqlite":
         copy = _old_copy(url)
         if not copy.exists():
             backup(connection, copy)
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # else each DROP would be final by itself
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE"
+        )  # else each DROP would be final by itself
     rows = connection.execute(
-        text("SELECT endpoint, workspace, kind, identifier, attribute, value FROM churn_told ORDER BY 1, 2, 3, 4")
+        text(
+            "SELECT endpoint, workspace, kind, identifier, attribute, value FROM churn_told ORDER BY 1, 2, 3, 4"
+        )
     ).all()
-    waiting = connection.execute(text("SELECT endpoint, workspace, kind, identifier FROM churn_forgotten")).all()
+    waiting = connection.execute(
+        text("SELECT endpoint, workspace, kind, identifier FROM churn_forgotten")
+    ).all()
     for name in ("told", "runs", "rejects", "forgotten", "schema"):
         connection.execute(text(f"DROP TABLE churn_{name}"))
     _metadata.create_all(connection)
@@ -261,15 +312,28 @@ def _upgrade_from_1(connection: Connection, url: str) -> None:
         place = _place(connection, endpoint, workspace, kind)
         users.setdefault((place, who), {})[name] = json.loads(value)
     told = [
-        {"place": place, "identifier": who, "attributes": dumps(values), "unsure": 0, "run": 0}
+        {
+            "place": place,
+            "identifier": who,
+            "attributes": dumps(values),
+            "unsure": 0,
+            "run": 0,
+        }
         for (place, who), values in users.items()
     ]
     if told:
         connection.execute(insert(TOLD), told)
     for place in {place for place, _ in users}:
-        add_names(connection, place, {name for (p, _), values in users.items() if p == place for name in values})
+        add_names(
+            connection,
+            place,
+            {name for (p, _), values in users.items() if p == place for name in values},
+        )
     for *where, who in waiting:
-        connection.execute(insert(FORGOTTEN), [{"place": _place(connection, *where), "identifier": who}])
+        connection.execute(
+            insert(FORGOTTEN),
+            [{"place": _place(connection, *where), "identifier": who}],
+        )
 
 
 def dumps(values: dict[str, Any]) -> str:
@@ -282,7 +346,9 @@ def _old_copy(url: str) -> Path:
 
 
 def drop_old_copy(url: str) -> None:
-    """Remove what an upgrade left beside the ledger: people who are to be forgotten may stand there."""
+    """Remove what an upgrade left beside the ledger: people who are to be forgotten may
+    stand there.
+    """
     if make_url(url).get_backend_name() == "sqlite":
         _old_copy(url).unlink(missing_ok=True)
 
@@ -291,15 +357,21 @@ def add_names(connection: Connection, place: int, names: Iterable[str]) -> None:
     """Remember that these attributes were told here."""
     here = PLACES.c.place == place
     known = json.loads(connection.scalar(select(PLACES.c.names).where(here)) or "[]")
-    connection.execute(update(PLACES).where(here).values(names=json.dumps(sorted({*known, *names}))))
+    connection.execute(
+        update(PLACES).where(here).values(names=json.dumps(sorted({*known, *names})))
+    )
 
 
 def backup(connection: Connection, target: Path) -> None:
     """Copy the whole database to a new file, while it may be in use; SQLite only."""
     if connection.dialect.name != "sqlite":
-        raise TerminalBrazeError("a ledger on PostgreSQL is backed up with pg_dump -t 'churn_*'")
+        raise TerminalBrazeError(
+            "a ledger on PostgreSQL is backed up with pg_dump -t 'churn_*'"
+        )
     if target.exists():
-        raise TerminalBrazeError(f"{target} is there already; a back-up overwrites nothing")
+        raise TerminalBrazeError(
+            f"{target} is there already; a back-up overwrites nothing"
+        )
     connection.commit()
     raw: Any = connection.connection.driver_connection
     raw.execute("VACUUM INTO ?", (str(target),))

@@ -1,4 +1,6 @@
-"""Writes down what becomes of a run while it goes on: a thread of its own commits whatever has come in meanwhile."""
+"""Writes down what becomes of a run while it goes on: a thread of its own commits
+whatever has come in meanwhile.
+"""
 
 import asyncio
 import threading
@@ -25,10 +27,11 @@ class _Reserve:
 
 
 class Recorder:
-    """A client.Book over the ledger. Sending never waits for a commit, but for a reservation further ahead.
+    """A client.Book over the ledger. Sending never waits for a commit, but for a
+    reservation further ahead.
 
-    ``ahead``: by how many positions a reservation reaches beyond what is needed now. After the block everything is
-    durable, or BrazeError was raised.
+    ``ahead``: by how many positions a reservation reaches beyond what is needed now.
+    After the block everything is durable, or BrazeError was raised.
     """
 
     def __init__(self, book: Ledger, run: Run, ahead: int) -> None:
@@ -43,7 +46,12 @@ class Recorder:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
         self._queue.put(None)
         self._thread.join()
         if self._error and error is None:
@@ -57,7 +65,9 @@ class Recorder:
             raise self._error
 
     async def confirm(self) -> None:
-        """Return once something was written: then the lock that came with the connection is still ours."""
+        """Return once something was written: then the lock that came with the
+        connection is still ours.
+        """
         await self._ask(self._reserved)
         if self._error:
             raise self._error
@@ -70,7 +80,9 @@ class Recorder:
 
     def answered(self, part: Range, rejected: dict[int, str], *, unclear: bool) -> None:
         """Braze took these but for the rejected, who were perhaps reached before."""
-        self._note(Result(*part, SENT, rejected=tuple(rejected.items()), unclear=unclear))
+        self._note(
+            Result(*part, SENT, rejected=tuple(rejected.items()), unclear=unclear)
+        )
 
     def lost(self, part: Range, reason: str, *, attempted: bool) -> None:
         """Nobody can tell what became of these, or they were refused whole."""
@@ -87,13 +99,19 @@ class Recorder:
             going_on = None not in group
             asked = [entry for entry in group if isinstance(entry, _Reserve)]
             try:
-                self._write([entry for entry in group if isinstance(entry, Result)], asked)
+                self._write(
+                    [entry for entry in group if isinstance(entry, Result)], asked
+                )
             except BrazeError as error:
                 self._error = error
             except Exception as error:  # whatever it is, workers must not wait for ever
-                self._error = TerminalBrazeError(f"the ledger can't be written ({type(error).__name__})")
+                self._error = TerminalBrazeError(
+                    f"the ledger can't be written ({type(error).__name__})"
+                )
             for entry in asked:
-                with suppress(RuntimeError):  # the loop may have ended with an error of its own
+                with suppress(
+                    RuntimeError
+                ):  # the loop may have ended with an error of its own
                     entry.loop.call_soon_threadsafe(_resolve, entry.done)
 
     def _write(self, results: list[Result], asked: list[_Reserve]) -> None:

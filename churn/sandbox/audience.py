@@ -1,4 +1,6 @@
-"""An audience as a marketer builds it: attribute, operator, value; and what Braze's filters do that surprises."""
+"""An audience as a marketer builds it: attribute, operator, value; and what Braze's
+filters do that surprises.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,7 +9,15 @@ from churn.sandbox.profiles import Profile
 from churn.sandbox.state import State
 from churn.sandbox.values import shown, type_of
 
-OPERATORS = ("is", "is not", "is any of", "more than", "less than", "is blank", "is not blank")
+OPERATORS = (
+    "is",
+    "is not",
+    "is any of",
+    "more than",
+    "less than",
+    "is blank",
+    "is not blank",
+)
 MAX_ANY_OF = 256
 Test = Callable[[Any], bool]  # of the value held, None for none
 
@@ -22,14 +32,26 @@ class Filter(NamedTuple):
 
 def kind_of(state: State, name: str) -> str | None:
     """The type of an attribute; None where nobody ever held it."""
-    held = (type_of(p.attributes[name]) for p in state.profiles.values() if name in p.attributes)
-    return state.options.forced_types.get(name) or state.types.get(name) or next(held, None)
+    held = (
+        type_of(p.attributes[name])
+        for p in state.profiles.values()
+        if name in p.attributes
+    )
+    return (
+        state.options.forced_types.get(name)
+        or state.types.get(name)
+        or next(held, None)
+    )
 
 
 def matching(state: State, filters: list[Filter]) -> list[Profile]:
     """The profiles that pass every filter."""
     tests = [(f.name, _test(kind_of(state, f.name), f)) for f in filters]
-    return [p for p in state.profiles.values() if all(test(p.attributes.get(name)) for name, test in tests)]
+    return [
+        p
+        for p in state.profiles.values()
+        if all(test(p.attributes.get(name)) for name, test in tests)
+    ]
 
 
 def number(text: str) -> float | None:
@@ -67,7 +89,9 @@ def _compared(kind: str | None, operator: str, limit: float | None) -> Test:
 
 
 def _equal(kind: str, held: Any, text: str, loosely: bool = False) -> bool:
-    """EQUALS on text heeds letter case, DOES NOT EQUAL doesn't; exactly 0 also finds those without a number."""
+    """EQUALS on text heeds letter case, DOES NOT EQUAL doesn't; exactly 0 also finds
+    those without a number.
+    """
     if kind == "number":
         return number(text) == (held if held is not None else 0.0)
     if kind == "array":
@@ -79,12 +103,17 @@ def _equal(kind: str, held: Any, text: str, loosely: bool = False) -> bool:
 
 def notes(state: State, f: Filter) -> list[str]:
     """What to know about this filter, beside its result."""
-    kind, blank = kind_of(state, f.name), sum(f.name not in p.attributes for p in state.profiles.values())
+    kind, blank = (
+        kind_of(state, f.name),
+        sum(f.name not in p.attributes for p in state.profiles.values()),
+    )
     if f.operator in ("is blank", "is not blank"):
         return []
     if kind is None:
         return [f"No profile has ever held {f.name}. Names are case-sensitive."]
-    told = {"datetime": _on_datetime, "number": _on_number, "string": _on_text}.get(kind, _on_others)
+    told = {"datetime": _on_datetime, "number": _on_number, "string": _on_text}.get(
+        kind, _on_others
+    )
     return told(state, f, kind, blank)
 
 
@@ -98,7 +127,9 @@ def _on_datetime(state: State, f: Filter, kind: str, blank: int) -> list[str]:
 def _on_number(state: State, f: Filter, kind: str, blank: int) -> list[str]:
     if f.operator != "is any of" and number(f.value) is None:
         return [f"{f.name} is a number: give a number to compare with."]
-    if f.operator == "less than" or (f.operator in ("is", "is any of") and any(number(v) == 0 for v in _listed(f))):
+    if f.operator == "less than" or (
+        f.operator in ("is", "is any of") and any(number(v) == 0 for v in _listed(f))
+    ):
         return [
             f"This row lets in all {blank:,} profiles without any {f.name}: Braze's “less than” and “exactly 0” match "
             "them. Add a row “is not blank” to leave them out."
@@ -108,22 +139,47 @@ def _on_number(state: State, f: Filter, kind: str, blank: int) -> list[str]:
 
 def _on_text(state: State, f: Filter, kind: str, blank: int) -> list[str]:
     if f.operator in ("more than", "less than"):
-        return [f"{f.name} is text: it is never more or less than anything, so this finds nobody."]
+        return [
+            f"{f.name} is text: it is never more or less than anything, so this finds nobody."
+        ]
     if f.operator == "is not":
-        return ["“Is not” ignores letter case, unlike “is”. Spaces count.", *_on_others(state, f, kind, blank)]
-    wanted = {text.casefold() for text in ([f.value] if f.operator == "is" else _listed(f))}
+        return [
+            "“Is not” ignores letter case, unlike “is”. Spaces count.",
+            *_on_others(state, f, kind, blank),
+        ]
+    wanted = {
+        text.casefold() for text in ([f.value] if f.operator == "is" else _listed(f))
+    }
     held = (p.attributes.get(f.name) for p in state.profiles.values())
-    missed = sum(isinstance(v, str) and v.casefold() in wanted and v not in (f.value, *_listed(f)) for v in held)
+    missed = sum(
+        isinstance(v, str)
+        and v.casefold() in wanted
+        and v not in (f.value, *_listed(f))
+        for v in held
+    )
     near = f" Not found for holding it in other letters: {missed:,}." if missed else ""
-    many = [f"“Is any of” takes up to {MAX_ANY_OF} values."] if len(_listed(f)) > MAX_ANY_OF else []
-    return [f"“{f.operator.capitalize()}” on text is case-sensitive, and spaces count.{near}", *many]
+    many = (
+        [f"“Is any of” takes up to {MAX_ANY_OF} values."]
+        if len(_listed(f)) > MAX_ANY_OF
+        else []
+    )
+    return [
+        f"“{f.operator.capitalize()}” on text is case-sensitive, and spaces count.{near}",
+        *many,
+    ]
 
 
 def _on_others(state: State, f: Filter, kind: str, blank: int) -> list[str]:
     if kind in ("object", "objects"):
-        return [f"{f.name} is nested: in Braze this needs a nested filter, which this page doesn't have."]
+        return [
+            f"{f.name} is nested: in Braze this needs a nested filter, which this page doesn't have."
+        ]
     if f.operator == "is not" and blank:
-        return [f"Counts those without a value too ({blank:,} here); Braze's documents don't say whether it does."]
+        return [
+            f"Counts those without a value too ({blank:,} here); Braze's documents don't say whether it does."
+        ]
     if kind == "boolean" and f.operator == "is" and f.value.casefold() == "false":
-        return [f"{blank:,} profiles have no value; for those Braze offers the filter “false or not set”."]
+        return [
+            f"{blank:,} profiles have no value; for those Braze offers the filter “false or not set”."
+        ]
     return []

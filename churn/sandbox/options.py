@@ -1,4 +1,6 @@
-"""Every switch of the sandbox. Where Braze's documents disagree or depend on the contract, there is one here."""
+"""Every switch of the sandbox. Where Braze's documents disagree or depend on the
+contract, there is one here.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,10 +37,12 @@ def _other_limits() -> dict[str, tuple[int, float]]:
 class Options:
     """How this Braze behaves.
 
-    ``CHOICES`` lists what a switch may be; an unknown choice is a ValueError. Sizes are bytes, times seconds.
-    ``burst_limit`` and ``hourly_limit`` are requests to /users/track (the hour also takes /bulk); None is no limit.
-    ``apply_delay`` is the longest wait between the answer and its effect, drawn per request from ``seed``; with
-    ``reorder`` the draws also decide the order. ``more_keys`` gives further keys with their permissions.
+    ``CHOICES`` lists what a switch may be; an unknown choice is a ValueError. Sizes are
+    bytes, times seconds. ``burst_limit`` and ``hourly_limit`` are requests to
+    /users/track (the hour also takes /bulk); None is no limit. ``apply_delay`` is the
+    longest wait between the answer and its effect, drawn per request from ``seed``;
+    with ``reorder`` the draws also decide the order. ``more_keys`` gives further keys
+    with their permissions.
     """
 
     count_mode: str = "combined75"
@@ -81,27 +85,42 @@ class Options:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in CHOICES and value not in CHOICES[f.name]:
-                raise ValueError(f"{f.name} is {value!r}, must be one of {', '.join(map(str, CHOICES[f.name]))}")
+                raise ValueError(
+                    f"{f.name} is {value!r}, must be one of {', '.join(map(str, CHOICES[f.name]))}"
+                )
         if wrong := set(self.forced_types.values()) - set(FORCED_TYPES):
-            raise ValueError(f"forced type {sorted(wrong)[0]!r}, must be one of {', '.join(FORCED_TYPES)}")
+            raise ValueError(
+                f"forced type {sorted(wrong)[0]!r}, must be one of {', '.join(FORCED_TYPES)}"
+            )
         if self.apply_delay < 0:
             raise ValueError(f"apply_delay is {self.apply_delay}, must not be negative")
 
 
 def parse(assignments: Sequence[str]) -> dict[str, Any]:
-    """Switches written as ``name=value``, by the type of the default; ``none`` is no limit. ValueError names the fault.
+    """Switches written as ``name=value``, by the type of the default; ``none`` is no
+    limit. ValueError names the fault.
 
     >>> parse(["count_mode=combined5", "burst_limit=none", "echo_key=true"])
     {'count_mode': 'combined5', 'burst_limit': None, 'echo_key': True}
     """
-    defaults = {f.name: f.default for f in fields(Options) if isinstance(f.default, bool | int | float | str | None)}
+    defaults = {
+        f.name: f.default
+        for f in fields(Options)
+        if isinstance(f.default, bool | int | float | str | None)
+    }
     found: dict[str, Any] = {}
     for name, _, text in (assignment.partition("=") for assignment in assignments):
         if name not in defaults:
-            raise ValueError(f"there is no option {name!r}; there are {', '.join(defaults)}")
+            raise ValueError(
+                f"there is no option {name!r}; there are {', '.join(defaults)}"
+            )
         kind = type(defaults[name])
         try:
-            found[name] = None if text == "none" else _typed(text, int if kind is type(None) else kind)
+            found[name] = (
+                None
+                if text == "none"
+                else _typed(text, int if kind is type(None) else kind)
+            )
         except (KeyError, ValueError):
             raise ValueError(f"{name}={text!r} is no {kind.__name__}") from None
     return found

@@ -1,4 +1,6 @@
-"""What one profile is and what a write does to it: identifiers, fields, triggers, spoilt nested values, histories."""
+"""What one profile is and what a write does to it: identifiers, fields, triggers,
+spoilt nested values, histories.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -23,7 +25,9 @@ Object = tuple[str, int, Any]  # array, place in it, what was sent
 
 @dataclass
 class Profile:
-    """One user: identifiers, standard fields, custom attributes; first, last and count of events and purchases."""
+    """One user: identifiers, standard fields, custom attributes; first, last and count
+    of events and purchases.
+    """
 
     identifiers: dict[str, str]
     fields: dict[str, Any] = field(default_factory=dict)
@@ -35,12 +39,19 @@ class Profile:
     @property
     def braze_id(self) -> str:
         """The id Braze would have given: the one it is known by, else a digest."""
-        known = "\0".join(f"{k}\0{v}" for k, v in self.identifiers.items()).encode("utf-8", "surrogatepass")
-        return self.identifiers.get("braze_id") or hashlib.blake2b(known, digest_size=12).hexdigest()
+        known = "\0".join(f"{k}\0{v}" for k, v in self.identifiers.items()).encode(
+            "utf-8", "surrogatepass"
+        )
+        return (
+            self.identifiers.get("braze_id")
+            or hashlib.blake2b(known, digest_size=12).hexdigest()
+        )
 
 
 class Change(NamedTuple):
-    """One write to an attribute, and whether an "attribute changed" trigger would have fired."""
+    """One write to an attribute, and whether an "attribute changed" trigger would have
+    fired.
+    """
 
     at: float
     who: str
@@ -62,7 +73,9 @@ class Group:
 
 
 def identity(item: dict[str, Any]) -> Key:
-    """Kind and text of the identifier that a valid object is looked up by; an alias is label:name."""
+    """Kind and text of the identifier that a valid object is looked up by; an alias is
+    label:name.
+    """
     if isinstance(alias := item.get("user_alias"), dict):
         return "user_alias", f"{alias['alias_label']}:{alias['alias_name']}"
     kind = next(name for name in (*PRIMARY, *SECONDARY) if item.get(name))
@@ -70,9 +83,13 @@ def identity(item: dict[str, Any]) -> Key:
 
 
 def updates_only(item: dict[str, Any], kind: str) -> bool:
-    """Whether an unknown user stays unknown: never created by Braze's own id, by alias only on demand."""
+    """Whether an unknown user stays unknown: never created by Braze's own id, by alias
+    only on demand.
+    """
     said = item.get("_update_existing_only")
-    return kind == "braze_id" or (said if isinstance(said, bool) else kind == "user_alias")
+    return kind == "braze_id" or (
+        said if isinstance(said, bool) else kind == "user_alias"
+    )
 
 
 def trigger(old: Any, new: Any) -> tuple[bool, str]:
@@ -92,25 +109,39 @@ def trigger(old: Any, new: Any) -> tuple[bool, str]:
 
 
 def spoilt_in(objects: list[Object]) -> dict[str, str]:
-    """Attributes of which one nested value is bad: all nested updates to them in the request are lost."""
+    """Attributes of which one nested value is bad: all nested updates to them in the
+    request are lost.
+    """
     return {
         name: fault
         for array, _, item in objects
         if array == "attributes"
         for name, value in item.items()
-        if isinstance(value, list | dict) and name not in NOT_CUSTOM and (fault := _nested(value))
+        if isinstance(value, list | dict)
+        and name not in NOT_CUSTOM
+        and (fault := _nested(value))
     }
 
 
 def _nested(value: Any) -> str | None:
     scalars = values.ADD | {"inc"}
-    plain = set(value) <= scalars if isinstance(value, dict) and value else values.type_of(value) == "array"
+    plain = (
+        set(value) <= scalars
+        if isinstance(value, dict) and value
+        else values.type_of(value) == "array"
+    )
     return None if plain else values.nested_fault(value)
 
 
-def happened(book: dict[str, list[Any]], name: str, time: Any, now: float, times: int) -> None:
+def happened(
+    book: dict[str, list[Any]], name: str, time: Any, now: float, times: int
+) -> None:
     """Events are never de-duplicated; times to come become now."""
     at = values.as_datetime(time)
     at = min(at, datetime.fromtimestamp(now, at.tzinfo)) if at else None
     first, last, n = book.get(name, [at, at, 0])
-    book[name] = [min(filter(None, (first, at)), default=None), max(filter(None, (last, at)), default=None), n + times]
+    book[name] = [
+        min(filter(None, (first, at)), default=None),
+        max(filter(None, (last, at)), default=None),
+        n + times,
+    ]

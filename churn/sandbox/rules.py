@@ -1,4 +1,6 @@
-"""Which requests and objects Braze refuses: counts, arrays, identifiers, reserved fields; and how it says so."""
+"""Which requests and objects Braze refuses: counts, arrays, identifiers, reserved
+fields; and how it says so.
+"""
 
 import re
 from collections import Counter
@@ -15,14 +17,19 @@ __all__ = ["Profile", "State", "fault_of", "malformed", "objects_of", "told"]
 ARRAYS = ("attributes", "events", "purchases")
 COUNTED = {"combined75": 75, "per_array75": 75, "combined50": 50, "combined5": 5}
 MAX_EXTERNAL_ID_BYTES, MAX_ALIAS_BYTES, MAX_PRODUCT, MAX_QUANTITY = 987, 236, 255, 100
-NO_IDENTIFIER = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
+NO_IDENTIFIER = (
+    "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
+)
 SEVERAL = "You must specify only one of 'external_id', 'user_alias' or 'braze_id'"
 BAD_ALIAS = f"'user_alias' must have an alias_name and an alias_label of 1 to {MAX_ALIAS_BYTES} bytes"
 UNKNOWN_SYNTAX = "Error while parsing request body. Please check your syntax."
-NOTHING_VALID = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
+NOTHING_VALID = (
+    "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
+)
 TOO_MANY = "Max Input Length Exceeded"
 STATES = "must be 'subscribed', 'unsubscribed', or 'opted_in'"
-# The sentence that Braze answers for each name that its documents list; other errors have a sentence only.
+# The sentence that Braze answers for each name that its documents list; other errors
+# have a sentence only.
 SENTENCES = {
     "BAD_DEVICE_ID": "'device_id' of a push token must have 8 to 255 bytes",
     "BAD_EMAIL_SUBSCRIPTION_STATE": f"'email_subscribe' {STATES}",
@@ -50,15 +57,24 @@ def malformed(body: Any, endpoint: str, options: Options) -> Answer | None:
         return 400, {"message": "Bad Request", "error": UNKNOWN_SYNTAX}
     for name in ARRAYS:
         if not isinstance(body.get(name, []), list):
-            return 400, {"message": "Bad Request", "error": f"'{name}' must be an array"}
-    if options.status_endpoint and "group_id" in body and not valid_group(body["group_id"]):
+            return 400, {
+                "message": "Bad Request",
+                "error": f"'{name}' must be an array",
+            }
+    if (
+        options.status_endpoint
+        and "group_id" in body
+        and not valid_group(body["group_id"])
+    ):
         return 400, {"message": "Invalid group_id"}
     return (400, {"message": TOO_MANY}) if _too_many(body, endpoint, options) else None
 
 
 def valid_group(group: Any) -> bool:
     """1 to 128 letters, digits and ._~-."""
-    return isinstance(group, str) and bool(re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", group))
+    return isinstance(group, str) and bool(
+        re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", group)
+    )
 
 
 def _too_many(body: dict[str, Any], endpoint: str, options: Options) -> bool:
@@ -66,33 +82,52 @@ def _too_many(body: dict[str, Any], endpoint: str, options: Options) -> bool:
     if endpoint == SYNC:
         return sum(sizes) > 1
     if endpoint == BULK:
-        return sum(sizes) > options.bulk_objects or _for_one_user(body) > options.bulk_objects_per_user
+        return (
+            sum(sizes) > options.bulk_objects
+            or _for_one_user(body) > options.bulk_objects_per_user
+        )
     most = max(sizes) if options.count_mode == "per_array75" else sum(sizes)
     return most > COUNTED[options.count_mode]
 
 
 def _for_one_user(body: dict[str, Any]) -> int:
-    users = Counter(identity(item) for _, _, item in objects_of(body) if not identifier_fault(item))
+    users = Counter(
+        identity(item) for _, _, item in objects_of(body) if not identifier_fault(item)
+    )
     return max(users.values(), default=0)
 
 
 def objects_of(body: dict[str, Any]) -> list[Object]:
-    """Every object with its array and its place in it, in the order Braze begins them."""
-    return [(name, i, item) for name in ARRAYS for i, item in enumerate(body.get(name, ()))]
+    """Every object with its array and its place in it, in the order Braze begins
+    them.
+    """
+    return [
+        (name, i, item) for name in ARRAYS for i, item in enumerate(body.get(name, ()))
+    ]
 
 
 def told(faults: Mapping[tuple[str, int], str], form: str) -> list[Any]:
-    """The ``errors`` of an answer, in one of the forms seen: with place, as listed names, without place, bare text."""
-    texts = {place: fault if form == "enum" else SENTENCES.get(fault, fault) for place, fault in faults.items()}
+    """The ``errors`` of an answer, in one of the forms seen: with place, as listed
+    names, without place, bare text.
+    """
+    texts = {
+        place: fault if form == "enum" else SENTENCES.get(fault, fault)
+        for place, fault in faults.items()
+    }
     if form == "strings":
         return list(texts.values())
     if form == "no_index":
         return [{"type": text} for text in texts.values()]
-    return [{"type": text, "input_array": array, "index": i} for (array, i), text in texts.items()]
+    return [
+        {"type": text, "input_array": array, "index": i}
+        for (array, i), text in texts.items()
+    ]
 
 
 def fault_of(array: str, item: Any, options: Options) -> str | None:
-    """Why one object is refused: a listed name or a sentence; None where it is accepted."""
+    """Why one object is refused: a listed name or a sentence; None where it is
+    accepted.
+    """
     if not isinstance(item, dict):
         return f"elements of '{array}' must be objects"
     if fault := identifier_fault(item):
@@ -101,17 +136,28 @@ def fault_of(array: str, item: Any, options: Options) -> str | None:
         return "BLACKLISTED_EXTERNAL_USER_ID"
     if array != "attributes":
         return _event_fault(item) if array == "events" else _purchase_fault(item)
-    if item.get("push_token_import") is True and (item.get("external_id") or item.get("braze_id")):
+    if item.get("push_token_import") is True and (
+        item.get("external_id") or item.get("braze_id")
+    ):
         return "BAD_PUSH_TOKEN_IMPORT"
     checked = CHECKS.keys() & item.keys()
-    return next((f for name in sorted(checked) if item[name] is not None and (f := CHECKS[name](item[name]))), None)
+    return next(
+        (
+            f
+            for name in sorted(checked)
+            if item[name] is not None and (f := CHECKS[name](item[name]))
+        ),
+        None,
+    )
 
 
 def identifier_fault(item: Any) -> str | None:
     """What is wrong with an object's identifiers; null and empty ones count as none."""
     if not isinstance(item, dict):
         return NO_IDENTIFIER
-    given = [name for name in (*PRIMARY, *SECONDARY) if item.get(name) not in (None, "")]
+    given = [
+        name for name in (*PRIMARY, *SECONDARY) if item.get(name) not in (None, "")
+    ]
     n_primary = sum(name in PRIMARY for name in given)
     if n_primary > 1:
         return SEVERAL
@@ -126,12 +172,20 @@ def identifier_fault(item: Any) -> str | None:
 
 
 def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))  # JSON can hold half a surrogate pair
+    return len(
+        text.encode("utf-8", "surrogatepass")
+    )  # JSON can hold half a surrogate pair
 
 
 def _alias_fault(alias: Any) -> str | None:
-    parts = [alias.get(name) for name in ("alias_name", "alias_label")] if isinstance(alias, dict) else [None]
-    good = all(isinstance(part, str) and 0 < _size(part) <= MAX_ALIAS_BYTES for part in parts)
+    parts = (
+        [alias.get(name) for name in ("alias_name", "alias_label")]
+        if isinstance(alias, dict)
+        else [None]
+    )
+    good = all(
+        isinstance(part, str) and 0 < _size(part) <= MAX_ALIAS_BYTES for part in parts
+    )
     return None if good else BAD_ALIAS
 
 
@@ -139,7 +193,11 @@ def _event_fault(item: dict[str, Any]) -> str | None:
     if not item.get("name") or not isinstance(item["name"], str):
         return "'name' is required"
     reserved = {"time", "event_name"} & set(item.get("properties") or {})
-    return f"'{sorted(reserved)[0]}' is no valid property name" if reserved else _time_fault(item)
+    return (
+        f"'{sorted(reserved)[0]}' is no valid property name"
+        if reserved
+        else _time_fault(item)
+    )
 
 
 def _time_fault(item: dict[str, Any]) -> str | None:
@@ -148,12 +206,18 @@ def _time_fault(item: dict[str, Any]) -> str | None:
 
 
 def _purchase_fault(item: dict[str, Any]) -> str | None:
-    product, currency, quantity = item.get("product_id"), item.get("currency"), item.get("quantity", 1)
+    product, currency, quantity = (
+        item.get("product_id"),
+        item.get("currency"),
+        item.get("quantity", 1),
+    )
     if not isinstance(product, str) or not 0 < len(product) <= MAX_PRODUCT:
         return "'product_id' is not valid"
     if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
         return "'currency' is not valid"
-    if isinstance(item.get("price"), bool) or not isinstance(item.get("price"), int | float):
+    if isinstance(item.get("price"), bool) or not isinstance(
+        item.get("price"), int | float
+    ):
         return "'price' is not valid"
     if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
         return "'quantity' is not valid"
@@ -161,7 +225,9 @@ def _purchase_fault(item: dict[str, Any]) -> str | None:
 
 
 def _subscription(fault: str) -> Callable[[Any], str | None]:
-    return lambda state: None if state in ("subscribed", "unsubscribed", "opted_in") else fault
+    return lambda state: (
+        None if state in ("subscribed", "unsubscribed", "opted_in") else fault
+    )
 
 
 def _location(place: Any) -> str | None:
@@ -170,7 +236,11 @@ def _location(place: Any) -> str | None:
 
 
 def _email(email: Any) -> str | None:
-    return None if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", str(email)) else "EMAIL_BAD_FORMAT"
+    return (
+        None
+        if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", str(email))
+        else "EMAIL_BAD_FORMAT"
+    )
 
 
 def _tokens(tokens: Any) -> str | None:
@@ -192,7 +262,11 @@ def _groups(groups: Any) -> str | None:
     if not all(g.get("subscription_group_id") for g in groups):
         return "BAD_SUBSCRIPTION_GROUP_ID"
     states = {g.get("subscription_state") for g in groups}
-    return None if states <= {"subscribed", "unsubscribed"} else "BAD_SUBSCRIPTION_GROUP_STATE"
+    return (
+        None
+        if states <= {"subscribed", "unsubscribed"}
+        else "BAD_SUBSCRIPTION_GROUP_STATE"
+    )
 
 
 CHECKS: dict[str, Callable[[Any], str | None]] = {

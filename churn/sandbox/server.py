@@ -1,4 +1,6 @@
-"""The sandbox over HTTP on loopback: Braze's paths, a page, and /__sandbox__/ paths that Braze doesn't have."""
+"""The sandbox over HTTP on loopback: Braze's paths, a page, and /__sandbox__/ paths
+that Braze doesn't have.
+"""
 
 import asyncio
 import json
@@ -16,7 +18,15 @@ from churn.sandbox import faults as injected
 from churn.sandbox import limits, page, track
 from churn.sandbox.faults import Faults
 from churn.sandbox.limits import Limiter
-from churn.sandbox.options import BULK, EXPORT, PERMISSIONS, STATUS, SYNC, TRACK, Options
+from churn.sandbox.options import (
+    BULK,
+    EXPORT,
+    PERMISSIONS,
+    STATUS,
+    SYNC,
+    TRACK,
+    Options,
+)
 from churn.sandbox.state import State
 from churn.sandbox.values import shown
 
@@ -29,11 +39,14 @@ Answer = tuple[int, dict[str, Any]]
 
 @dataclass
 class Sandbox:
-    """A running sandbox: where it listens, the key it accepts, what it has been told."""
+    """A running sandbox: where it listens, the key it accepts, what it has been
+    told.
+    """
 
     key: str = field(repr=False)
     url: str = ""
-    echo_key: bool = False  # Braze repeats a wrong key in its answer: switch on to prove that a client hides it
+    # Braze repeats a wrong key in its answer: switch on to prove that a client hides it
+    echo_key: bool = False
     state: State = field(default_factory=State)
     faults: Faults = field(default_factory=Faults)
     limiter: Limiter = field(init=False)
@@ -45,8 +58,15 @@ class Sandbox:
 
     def permissions(self, authorization: str) -> frozenset[str] | None:
         """What the bearer of this header may do; None for a key that isn't known."""
-        keys = {**self.state.options.more_keys, self.key: self.state.options.permissions}
-        return keys.get(authorization.removeprefix("Bearer ")) if authorization.startswith("Bearer ") else None
+        keys = {
+            **self.state.options.more_keys,
+            self.key: self.state.options.permissions,
+        }
+        return (
+            keys.get(authorization.removeprefix("Bearer "))
+            if authorization.startswith("Bearer ")
+            else None
+        )
 
 
 RUNNING = web.AppKey("running", Sandbox)
@@ -55,7 +75,9 @@ RUNNING = web.AppKey("running", Sandbox)
 def application(sandbox: Sandbox) -> web.Application:
     """The routes; any other path or method is 404."""
     options = sandbox.state.options
-    app = web.Application(client_max_size=max(options.max_body_bytes, options.max_bulk_bytes))
+    app = web.Application(
+        client_max_size=max(options.max_body_bytes, options.max_bulk_bytes)
+    )
     app[RUNNING] = sandbox
     app.on_response_prepare.append(_lower_case)
     for path in (TRACK, BULK, SYNC):
@@ -80,7 +102,10 @@ async def _lower_case(request: web.Request, response: web.StreamResponse) -> Non
 
 
 def _answer(
-    sandbox: Sandbox, status: int, content: dict[str, Any], headers: dict[str, str] | None = None
+    sandbox: Sandbox,
+    status: int,
+    content: dict[str, Any],
+    headers: dict[str, str] | None = None,
 ) -> web.Response:
     sandbox.state.n_refused += status >= 300
     return web.json_response(content, status=status, headers=headers, dumps=to_text)
@@ -106,11 +131,19 @@ async def _ingest(request: web.Request) -> web.StreamResponse:
     act = partial(track.track, state, endpoint=request.path, nth=nth, fault=fault)
     answer = await _checked(request, sandbox, act)
     if state.waiting:  # so that delayed writes land without a further request
-        asyncio.get_running_loop().call_later(state.options.apply_delay + 0.01, state.settle)
-    return await _afterwards(request, sandbox, answer, fault) if fault in injected.AFTERWARDS else answer
+        asyncio.get_running_loop().call_later(
+            state.options.apply_delay + 0.01, state.settle
+        )
+    return (
+        await _afterwards(request, sandbox, answer, fault)
+        if fault in injected.AFTERWARDS
+        else answer
+    )
 
 
-async def _instead(request: web.Request, sandbox: Sandbox, fault: str) -> web.StreamResponse:
+async def _instead(
+    request: web.Request, sandbox: Sandbox, fault: str
+) -> web.StreamResponse:
     """A fault that comes before anything is looked at."""
     if fault == "close_before":
         return _closed(request)
@@ -119,10 +152,16 @@ async def _instead(request: web.Request, sandbox: Sandbox, fault: str) -> web.St
         fault = "504"
     if fault in injected.ANSWERS:
         status, message = injected.ANSWERS[fault]
-        return _answer(sandbox, status, _no_key(request, sandbox) if status == 401 else {"message": message})
+        return _answer(
+            sandbox,
+            status,
+            _no_key(request, sandbox) if status == 401 else {"message": message},
+        )
     options = sandbox.state.options
     mode = options.answer_429 if fault == "429" else fault.removeprefix("429_")
-    hint = limits.refusal(options, mode, math.ceil(sandbox.faults.retry_seconds), options.burst_limit or 0)
+    hint = limits.refusal(
+        options, mode, math.ceil(sandbox.faults.retry_seconds), options.burst_limit or 0
+    )
     return _answer(sandbox, 429, {"message": "Rate Limited"}, hint)
 
 
@@ -135,7 +174,9 @@ async def _afterwards(
     if fault == "hang_after":
         await asyncio.sleep(sandbox.faults.hang_seconds)
     if fault == "not_json":
-        return web.Response(text="<html>Created</html>", status=answer.status, content_type="text/html")
+        return web.Response(
+            text="<html>Created</html>", status=answer.status, content_type="text/html"
+        )
     return await _cut(request, answer) if fault == "truncated" else answer
 
 
@@ -157,7 +198,9 @@ async def _cut(request: web.Request, answer: web.Response) -> web.StreamResponse
 
 
 def _no_key(request: web.Request, sandbox: Sandbox) -> dict[str, str]:
-    offered = f": {request.headers.get('Authorization', '')}" if sandbox.echo_key else ""
+    offered = (
+        f": {request.headers.get('Authorization', '')}" if sandbox.echo_key else ""
+    )
     return {"message": f"Invalid API key{offered}"}
 
 
@@ -167,16 +210,26 @@ def _unwelcome(request: web.Request, sandbox: Sandbox) -> Answer | None:
         return 401, _no_key(request, sandbox)
     if sandbox.state.options.inactive:
         return 403, {"message": "Forbidden"}
-    return None if PERMISSIONS[request.path] in permissions else (403, {"message": "Access Denied"})
+    return (
+        None
+        if PERMISSIONS[request.path] in permissions
+        else (403, {"message": "Access Denied"})
+    )
 
 
-async def _checked(request: web.Request, sandbox: Sandbox, act: Callable[[Any], Answer]) -> web.Response:
-    """What every POST passes before its body counts: key, permission, content type, rate limit, size, JSON."""
+async def _checked(
+    request: web.Request, sandbox: Sandbox, act: Callable[[Any], Answer]
+) -> web.Response:
+    """What every POST passes before its body counts: key, permission, content type,
+    rate limit, size, JSON.
+    """
     if refusal := _unwelcome(request, sandbox):
         return _answer(sandbox, *refusal)
     if request.content_type != "application/json":
         return _answer(sandbox, 415, {"message": "Unsupported Media Type"})
-    passes, headers = sandbox.limiter.take(request.path, request.headers["Authorization"])
+    passes, headers = sandbox.limiter.take(
+        request.path, request.headers["Authorization"]
+    )
     if not passes:
         return _answer(sandbox, 429, {"message": "Rate Limited"}, headers)
     body, refusal = await _body(request, sandbox.state.options)
@@ -184,7 +237,9 @@ async def _checked(request: web.Request, sandbox: Sandbox, act: Callable[[Any], 
 
 
 async def _body(request: web.Request, options: Options) -> tuple[Any, Answer | None]:
-    """The parsed body, or the answer to one that can't be read; what is no JSON is None."""
+    """The parsed body, or the answer to one that can't be read; what is no JSON is
+    None.
+    """
     bulk = request.path == BULK
     status = 400 if bulk else options.body_size_answer
     too_large = status, {"message": "Request Entity Too Large"}
@@ -192,10 +247,15 @@ async def _body(request: web.Request, options: Options) -> tuple[Any, Answer | N
         data = await request.read()
         if len(data) > (options.max_bulk_bytes if bulk else options.max_body_bytes):
             return None, too_large
-        if request.headers.get("Content-Encoding", "identity") != "identity" and not options.gzip:
+        if (
+            request.headers.get("Content-Encoding", "identity") != "identity"
+            and not options.gzip
+        ):
             return None, None
         text = data.decode("utf-8")
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite), None
+        return json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite
+        ), None
     except web.HTTPRequestEntityTooLarge:
         return None, too_large
     except (ValueError, RecursionError, web.RequestPayloadError):
@@ -220,13 +280,17 @@ async def _status(request: web.Request) -> web.Response:
     sandbox = _arrived(request)
     if refusal := _unwelcome(request, sandbox):
         return _answer(sandbox, *refusal)
-    return _answer(sandbox, *track.status(sandbox.state, request.query.get("group_id", "")))
+    return _answer(
+        sandbox, *track.status(sandbox.state, request.query.get("group_id", ""))
+    )
 
 
 async def _trailing_slash(request: web.Request) -> web.Response:
     sandbox = _arrived(request)
     status = sandbox.state.options.trailing_slash
-    return _answer(sandbox, status, {"message": "Access Denied" if status == 403 else "Not Found"})
+    return _answer(
+        sandbox, status, {"message": "Access Denied" if status == 403 else "Not Found"}
+    )
 
 
 async def _not_found(request: web.Request) -> web.Response:
@@ -253,18 +317,34 @@ async def _page(request: web.Request) -> web.Response:
     state = request.app[RUNNING].state
     state.settle()
     text = page.render(state, request.query)
-    return web.Response(body=text.encode("utf-8", "replace"), content_type="text/html", charset="utf-8")
+    return web.Response(
+        body=text.encode("utf-8", "replace"), content_type="text/html", charset="utf-8"
+    )
 
 
-def serve(port: int, key: str, options: Options | None = None, faults: Faults | None = None) -> None:
+def serve(
+    port: int, key: str, options: Options | None = None, faults: Faults | None = None
+) -> None:
     """Serve on loopback until interrupted."""
-    print(f"{LOUD}\nPOST http://{LOOPBACK}:{port}{TRACK}   page: http://{LOOPBACK}:{port}/", flush=True)
+    print(
+        f"{LOUD}\nPOST http://{LOOPBACK}:{port}{TRACK}   page: http://{LOOPBACK}:{port}/",
+        flush=True,
+    )
     app = application(_sandbox(key, options, faults))
-    web.run_app(app, host=LOOPBACK, port=port, print=None, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    web.run_app(
+        app,
+        host=LOOPBACK,
+        port=port,
+        print=None,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
 
 
 def _sandbox(key: str, options: Options | None, faults: Faults | None) -> Sandbox:
-    return Sandbox(key, state=State(options=options or Options()), faults=faults or Faults())
+    return Sandbox(
+        key, state=State(options=options or Options()), faults=faults or Faults()
+    )
 
 
 @contextmanager
@@ -275,13 +355,17 @@ def running(
     options: Options | None = None,
     faults: Faults | None = None,
 ) -> Iterator[Sandbox]:
-    """A sandbox in a thread of its own for as long as the block lasts; port 0 takes a free one."""
+    """A sandbox in a thread of its own for as long as the block lasts; port 0 takes a
+    free one.
+    """
     sandbox = _sandbox(key, options, faults)
     sandbox.state.add_users(known_users or [])
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
     thread.start()
-    runner = web.AppRunner(application(sandbox), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.AppRunner(
+        application(sandbox), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+    )
     try:
         asyncio.run_coroutine_threadsafe(_listen(runner, sandbox, port), loop).result()
         yield sandbox

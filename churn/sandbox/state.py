@@ -1,4 +1,6 @@
-"""All that a sandbox knows: profiles, the data-point ledger, the change log, and what waits to be applied."""
+"""All that a sandbox knows: profiles, the data-point ledger, the change log, and what
+waits to be applied.
+"""
 
 import heapq
 import random
@@ -9,7 +11,18 @@ from typing import Any
 
 from churn.sandbox import profiles, values
 from churn.sandbox.options import Options
-from churn.sandbox.profiles import CONTROL, FIELDS, NOT_CUSTOM, PRIMARY, SECONDARY, Change, Group, Key, Object, Profile
+from churn.sandbox.profiles import (
+    CONTROL,
+    FIELDS,
+    NOT_CUSTOM,
+    PRIMARY,
+    SECONDARY,
+    Change,
+    Group,
+    Key,
+    Object,
+    Profile,
+)
 from churn.sandbox.values import NotTakenError
 
 MAX_NAME = 255
@@ -18,7 +31,9 @@ MAX_AGENTS = 100
 
 @dataclass
 class State:
-    """What a sandbox knows. ``silent`` lists what was acknowledged and yet did nothing."""
+    """What a sandbox knows. ``silent`` lists what was acknowledged and yet did
+    nothing.
+    """
 
     profiles: dict[Key, Profile] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
@@ -32,7 +47,9 @@ class State:
     types: dict[str, str] = field(default_factory=dict)
     points: dict[str, Counter[str]] = field(default_factory=dict)  # run, then attribute
     run: str = "1"
-    fired: dict[str, Counter[str]] = field(default_factory=dict)  # attribute, then why no trigger fired ("": it did)
+    fired: dict[str, Counter[str]] = field(
+        default_factory=dict
+    )  # attribute, then why no trigger fired ("": it did)
     warnings: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     user_agents: Counter[str] = field(default_factory=Counter)
@@ -51,11 +68,15 @@ class State:
     def add_users(self, external_ids: list[str]) -> None:
         """Make profiles known, as if the app's SDK had."""
         for who in external_ids:
-            self.profiles.setdefault(("external_id", who), Profile({"external_id": who}))
+            self.profiles.setdefault(
+                ("external_id", who), Profile({"external_id": who})
+            )
 
     def attribute_values(self, name: str) -> dict[str, int]:
         """How many profiles hold each value of an attribute."""
-        held = (p.attributes[name] for p in self.profiles.values() if name in p.attributes)
+        held = (
+            p.attributes[name] for p in self.profiles.values() if name in p.attributes
+        )
         return dict(sorted(Counter(values.shown(v) for v in held).items()))
 
     def points_by_attribute(self) -> Counter[str]:
@@ -67,15 +88,18 @@ class State:
         self.run = name
 
     def saw(self, agent: str) -> None:
-        """Note a User-Agent; only the first hundred kinds, so that nobody fills the memory."""
+        """Note a User-Agent; only the first hundred kinds, so that nobody fills the
+        memory.
+        """
         if agent in self.user_agents or len(self.user_agents) < MAX_AGENTS:
             self.user_agents[agent] += 1
 
     def count_points(self, item: dict[str, Any]) -> None:
         """Book every write of an accepted object.
 
-        Changed or not, removals too, and even where an update-only write finds nobody or a value is not taken: Braze
-        counts what is sent, and does not say that it forgives those. The reading that costs most is the safe one.
+        Changed or not, removals too, and even where an update-only write finds nobody
+        or a value is not taken: Braze counts what is sent, and does not say that it
+        forgives those. The reading that costs most is the safe one.
         """
         book = self.points.setdefault(self.run, Counter())
         for name, value in item.items():
@@ -113,7 +137,9 @@ class State:
             self.groups[group].finished = self.options.clock()
         return [p for p in found if p]
 
-    def apply(self, array: str, item: dict[str, Any], spoilt: dict[str, str]) -> Profile | None:
+    def apply(
+        self, array: str, item: dict[str, Any], spoilt: dict[str, str]
+    ) -> Profile | None:
         """Apply one object; None where it was to update somebody who isn't there."""
         kind, who = profiles.identity(item)
         profile = self.find(kind, who)
@@ -126,12 +152,24 @@ class State:
         if array == "attributes":
             self._write(profile, item, spoilt)
         else:
-            book, name = (profile.events, "name") if array == "events" else (profile.purchases, "product_id")
-            profiles.happened(book, item[name], item.get("time"), self.options.clock(), item.get("quantity", 1))
+            book, name = (
+                (profile.events, "name")
+                if array == "events"
+                else (profile.purchases, "product_id")
+            )
+            profiles.happened(
+                book,
+                item[name],
+                item.get("time"),
+                self.options.clock(),
+                item.get("quantity", 1),
+            )
         return profile
 
     def find(self, kind: str, who: str) -> Profile | None:
-        """The profile meant: of several that share an email, the last updated of those with an external_id."""
+        """The profile meant: of several that share an email, the last updated of those
+        with an external_id.
+        """
         if kind in PRIMARY and (kind, who) in self.profiles:
             return self.profiles[kind, who]
         if self._n_indexed != len(self.profiles):  # somebody put profiles in by hand
@@ -139,13 +177,27 @@ class State:
             for profile in self.profiles.values():
                 self._remember(profile)
         found = self._index.get((kind, who), ())
-        return max(found, key=lambda p: ("external_id" in p.identifiers, p.updated), default=None)
+        return max(
+            found,
+            key=lambda p: ("external_id" in p.identifiers, p.updated),
+            default=None,
+        )
 
     def _create(self, kind: str, who: str, item: dict[str, Any]) -> Profile:
-        if any(item.get(name) and self.find(name, str(item[name])) for name in SECONDARY if kind in PRIMARY):
-            self.warnings["an unknown primary id with a known email or phone made a second profile"] += 1
+        if any(
+            item.get(name) and self.find(name, str(item[name]))
+            for name in SECONDARY
+            if kind in PRIMARY
+        ):
+            self.warnings[
+                "an unknown primary id with a known email or phone made a second profile"
+            ] += 1
         profile = Profile({kind: who})
-        key = (kind, who) if (kind, who) not in self.profiles else (kind, f"{who} #{self.n_applied}")
+        key = (
+            (kind, who)
+            if (kind, who) not in self.profiles
+            else (kind, f"{who} #{self.n_applied}")
+        )
         self.profiles[key] = profile
         self.n_created += 1
         self._n_indexed += 1
@@ -155,12 +207,21 @@ class State:
         return profile
 
     def _remember(self, profile: Profile) -> None:
-        keys: Iterable[Key] = {*profile.identifiers.items(), ("braze_id", profile.braze_id)}
-        fields = [(name, str(profile.fields[name])) for name in SECONDARY if profile.fields.get(name)]
+        keys: Iterable[Key] = {
+            *profile.identifiers.items(),
+            ("braze_id", profile.braze_id),
+        }
+        fields = [
+            (name, str(profile.fields[name]))
+            for name in SECONDARY
+            if profile.fields.get(name)
+        ]
         for key in [*(k for k in keys if k[0] not in SECONDARY), *fields]:
             self._index.setdefault(key, []).append(profile)
 
-    def _write(self, profile: Profile, item: dict[str, Any], spoilt: dict[str, str]) -> None:
+    def _write(
+        self, profile: Profile, item: dict[str, Any], spoilt: dict[str, str]
+    ) -> None:
         merge = item.get("_merge_objects") is True
         for name, value in item.items():
             if name in CONTROL:
@@ -200,13 +261,17 @@ class State:
             profile.attributes.pop(name, None)
             self._log(profile, name, old, None)
             return
-        new = values.stored(value, old, self.options, self.options.forced_types.get(name), merge)
+        new = values.stored(
+            value, old, self.options, self.options.forced_types.get(name), merge
+        )
         kind = values.type_of(new)
         known = self.options.forced_types.get(name) or self.types.setdefault(name, kind)
         if kind != known and new != []:  # an empty array is an array of anything
             raise NotTakenError(f"{kind} where the attribute is {known}")
         if isinstance(value, str) and len(value) > self.options.max_text:
-            self.silent.append(f"{name}: text cut to {self.options.max_text} characters")
+            self.silent.append(
+                f"{name}: text cut to {self.options.max_text} characters"
+            )
         profile.attributes[name] = new
         self._log(profile, name, old, new)
 
@@ -214,4 +279,6 @@ class State:
         fired, why = profiles.trigger(old, new)
         self.fired.setdefault(name, Counter())[why] += 1
         who = next(iter(profile.identifiers.values()))
-        self.changes.append(Change(self.options.clock(), who, name, old, new, fired, why))
+        self.changes.append(
+            Change(self.options.clock(), who, name, old, new, fired, why)
+        )

@@ -1,4 +1,6 @@
-"""What a sent value becomes: types, dates, arrays, nested objects, and what each write costs. No state, no HTTP."""
+"""What a sent value becomes: types, dates, arrays, nested objects, and what each write
+costs. No state, no HTTP.
+"""
 
 import json
 import re
@@ -27,7 +29,8 @@ class NotTakenError(ValueError):
 
 
 def as_datetime(text: str) -> datetime | None:
-    """The datetime that Braze makes of a text that looks like one; midnight UTC where no time is given.
+    """The datetime that Braze makes of a text that looks like one; midnight UTC where
+    no time is given.
 
     >>> as_datetime("12/1/2021"), as_datetime("high"), as_datetime("4000-01-01")
     (datetime.datetime(2021, 12, 1, 0, 0, tzinfo=datetime.timezone.utc), None, None)
@@ -43,7 +46,10 @@ def _built(part: dict[str, str | None]) -> datetime | None:
     text = f"{part['y']}-{part['m']:0>2}-{part['d']:0>2}T{time}.{part['f'] or '0':0<6}{part['z'] or 'Z'}"
     try:
         found = datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):  # a month 13, or the first day of year 1 in the east
+    except (
+        ValueError,
+        OverflowError,
+    ):  # a month 13, or the first day of year 1 in the east
         return None
     return found if found.year <= LAST_YEAR else None
 
@@ -56,7 +62,14 @@ def type_of(value: Any) -> str:
     """
     if isinstance(value, list):
         return "objects" if value and isinstance(value[0], dict) else "array"
-    names = {bool: "boolean", int: "number", float: "number", str: "string", datetime: "datetime", dict: "object"}
+    names = {
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        str: "string",
+        datetime: "datetime",
+        dict: "object",
+    }
     return names[type(value)]
 
 
@@ -64,11 +77,16 @@ def shown(value: Any) -> str:
     """A stored value as text; datetimes as Braze exports them."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return value if isinstance(value, str) else json.dumps(value, default=shown, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, default=shown, ensure_ascii=False)
+    )
 
 
 def points(value: Any) -> int:
-    """Data points of one write, changed or not: 1 for a scalar, null or whole array; 1 for each nested key or addition.
+    """Data points of one write, changed or not: 1 for a scalar, null or whole array; 1
+    for each nested key or addition.
 
     >>> [points(v) for v in (None, ["a", "b"], {"add": ["a", "b"]}, {"a": 1, "b": {"c": 2}}, {"inc": 1})]
     [1, 1, 2, 2, 0]
@@ -93,14 +111,18 @@ def _leaves(value: Any) -> int:
             left += [v for v in node if isinstance(v, dict)]
         elif isinstance(node, dict):
             for key, inner in node.items():
-                nested = isinstance(inner, dict) or (isinstance(inner, list) and type_of(inner) == "objects")
+                nested = isinstance(inner, dict) or (
+                    isinstance(inner, list) and type_of(inner) == "objects"
+                )
                 left += [inner] if nested and key != "$time" else []
                 n += not nested and not key.startswith("$identifier")
     return n
 
 
 def nested_fault(value: Any) -> str | None:
-    """Why a nested value is not taken: null, a bad key or a bad date somewhere inside; None where all is well."""
+    """Why a nested value is not taken: null, a bad key or a bad date somewhere inside;
+    None where all is well.
+    """
     left = [value]
     while left:
         node = left.pop()
@@ -118,18 +140,36 @@ def nested_fault(value: Any) -> str | None:
 
 def _keys_fault(node: dict[str, Any]) -> str | None:
     if set(node) == {"$time"}:
-        return None if isinstance(node["$time"], str) and as_datetime(node["$time"]) else "bad $time in a nested value"
+        return (
+            None
+            if isinstance(node["$time"], str) and as_datetime(node["$time"])
+            else "bad $time in a nested value"
+        )
     operators = REMOVE | {"$identifier_key", "$identifier_value", "$new_object"}
-    bad = any(k not in operators and (len(k) > 255 or not k or set(k) & set(" .$")) for k in node)
+    bad = any(
+        k not in operators and (len(k) > 255 or not k or set(k) & set(" .$"))
+        for k in node
+    )
     return "bad key in a nested value" if bad else None
 
 
-def stored(value: Any, old: Any, options: Options, forced: str | None = None, merge: bool = False) -> Any:
-    """What a profile holds after a write to an attribute that held ``old``; NotTakenError where nothing changes."""
+def stored(
+    value: Any,
+    old: Any,
+    options: Options,
+    forced: str | None = None,
+    merge: bool = False,
+) -> Any:
+    """What a profile holds after a write to an attribute that held ``old``;
+    NotTakenError where nothing changes.
+    """
     if isinstance(value, dict):
         return _from_object(value, old, options, merge)
     if isinstance(value, list):
-        return _fitting(_objects(value) if type_of(value) == "objects" else _array(value, options), options)
+        return _fitting(
+            _objects(value) if type_of(value) == "objects" else _array(value, options),
+            options,
+        )
     if forced:
         value = _coerced(value, forced)
     if not isinstance(value, str):
@@ -179,7 +219,9 @@ def _from_object(value: dict[str, Any], old: Any, options: Options, merge: bool)
         if value and set(value) <= keys:
             return _fitting(make(value, old, options, merge), options)
     new = _dated(value)
-    return _fitting(_merged(old, new) if merge and isinstance(old, dict) else new, options)
+    return _fitting(
+        _merged(old, new) if merge and isinstance(old, dict) else new, options
+    )
 
 
 def _incremented(value: dict[str, Any], old: Any, options: Options, merge: bool) -> int:
@@ -195,18 +237,30 @@ def _in_range(value: Any) -> Any:
     return value
 
 
-def _scalars_changed(value: dict[str, Any], old: Any, options: Options, merge: bool) -> list[Any]:
+def _scalars_changed(
+    value: dict[str, Any], old: Any, options: Options, merge: bool
+) -> list[Any]:
     add, remove = value.get("add", []), value.get("remove", [])
     if not all(isinstance(v, list) for v in (add, remove, old or [])):
         raise NotTakenError("add and remove need arrays")
     gone = {(isinstance(v, bool), v) for v in _array(remove, options)}
-    return _array([v for v in [*(old or []), *add] if (isinstance(v, bool), v) not in gone], options)
+    return _array(
+        [v for v in [*(old or []), *add] if (isinstance(v, bool), v) not in gone],
+        options,
+    )
 
 
-def _objects_changed(value: dict[str, Any], old: Any, options: Options, merge: bool) -> list[Any]:
-    """In one request Braze adds, removes and then updates, in whatever order they are written."""
+def _objects_changed(
+    value: dict[str, Any], old: Any, options: Options, merge: bool
+) -> list[Any]:
+    """In one request Braze adds, removes and then updates, in whatever order they are
+    written.
+    """
     steps = [value.get(name, []) for name in ("$add", "$remove", "$update")]
-    if not all(isinstance(s, list) and all(isinstance(v, dict) for v in s) for s in (*steps, old or [])):
+    if not all(
+        isinstance(s, list) and all(isinstance(v, dict) for v in s)
+        for s in (*steps, old or [])
+    ):
         raise NotTakenError("$add, $remove and $update need arrays of objects")
     items = [*(old or []), *_objects(steps[0])]
     items = [item for item in items if not any(_meant(step, item) for step in steps[1])]
@@ -218,7 +272,9 @@ def _meant(step: dict[str, Any], item: dict[str, Any]) -> bool:
     return key in item and item[key] == step.get("$identifier_value")
 
 
-def _updated(item: dict[str, Any], steps: list[dict[str, Any]], merge: bool) -> dict[str, Any]:
+def _updated(
+    item: dict[str, Any], steps: list[dict[str, Any]], merge: bool
+) -> dict[str, Any]:
     for step in steps:
         new = step.get("$new_object")
         if isinstance(new, dict) and _meant(step, item):
@@ -227,7 +283,11 @@ def _updated(item: dict[str, Any], steps: list[dict[str, Any]], merge: bool) -> 
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    deep = {k: _merged(old[k], v) for k, v in new.items() if isinstance(v, dict) and isinstance(old.get(k), dict)}
+    deep = {
+        k: _merged(old[k], v)
+        for k, v in new.items()
+        if isinstance(v, dict) and isinstance(old.get(k), dict)
+    }
     return {**old, **new, **deep}
 
 
@@ -237,10 +297,16 @@ def _dated(value: Any) -> Any:
         return [_dated(v) for v in value]
     if not isinstance(value, dict):
         return value
-    return as_datetime(value["$time"]) if set(value) == {"$time"} else {k: _dated(v) for k, v in value.items()}
+    return (
+        as_datetime(value["$time"])
+        if set(value) == {"$time"}
+        else {k: _dated(v) for k, v in value.items()}
+    )
 
 
-OPERATORS: tuple[tuple[set[str], Callable[[dict[str, Any], Any, Options, bool], Any]], ...] = (
+OPERATORS: tuple[
+    tuple[set[str], Callable[[dict[str, Any], Any, Options, bool], Any]], ...
+] = (
     ({"inc"}, _incremented),
     (ADD, _scalars_changed),
     (REMOVE, _objects_changed),

@@ -1,8 +1,10 @@
-"""Adjust: hourly CSV uploads whose header the customer writes, and recorded callback lines.
+"""Adjust: hourly CSV uploads whose header the customer writes, and recorded callback
+lines.
 
-Columns are known by their names without ``{}``, ``[]`` and quotes. The hour in a file's name is when its rows arrived.
-An uninstall row's own time is back-dated to the last session, so the row counts from the day Adjust noticed it
-(``created_at``). Test-environment rows are quarantined.
+Columns are known by their names without ``{}``, ``[]`` and quotes. The hour in a file's
+name is when its rows arrived. An uninstall row's own time is back-dated to the last
+session, so the row counts from the day Adjust noticed it (``created_at``).
+Test-environment rows are quarantined.
 """
 
 import re
@@ -62,14 +64,20 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _bare)
     is_event = pl.col("activity") == "event"
     raw = raw.with_columns(
-        name=pl.when(is_event).then(pl.coalesce("label", "token")).otherwise(pl.col("activity")),
+        name=pl.when(is_event)
+        .then(pl.coalesce("label", "token"))
+        .otherwise(pl.col("activity")),
         event_time=parse.time("time", extract.timezone),
-        event_time_basis=pl.when(pl.col("activity") == "uninstall").then(pl.lit("detected")).otherwise(pl.lit("exact")),
+        event_time_basis=pl.when(pl.col("activity") == "uninstall")
+        .then(pl.lit("detected"))
+        .otherwise(pl.lit("exact")),
         received_time=parse.moment(_upload_hour(path)),
         usd=pl.coalesce((parse.number("cents") / 100).cast(pl.String), "cents"),
         limited=pl.when(pl.col("tracking") == "0").then(pl.lit("1")),
     )
-    by_activity = pl.coalesce(*parse.looked_up(pl.col("activity"), KINDS), pl.lit("other"))
+    by_activity = pl.coalesce(
+        *parse.looked_up(pl.col("activity"), KINDS), pl.lit("other")
+    )
     in_test = pl.col("environment").str.to_lowercase() == "sandbox"
     return parse.events(
         raw,
@@ -87,16 +95,29 @@ def _bare(column: str) -> str:
 
 
 def _callbacks(path: Path, extract: Extract) -> pl.LazyFrame:
-    """Recorded requests, one a line: the query's pairs as columns, the customer's names for token fields made one."""
+    """Recorded requests, one a line: the query's pairs as columns, the customer's names
+    for token fields made one.
+    """
     unpack.check_text(path, extract)
     lines = [line.split() for line in path.read_text("utf-8-sig").split("\n")]
-    queries = [words[min(1, len(words) - 1)].partition("?")[2].partition("#")[0] for words in lines if words]
-    rows = [{k.removesuffix("_token"): v for k, v in parse_qsl(q) if k != "key"} for q in queries]
+    queries = [
+        words[min(1, len(words) - 1)].partition("?")[2].partition("#")[0]
+        for words in lines
+        if words
+    ]
+    rows = [
+        {k.removesuffix("_token"): v for k, v in parse_qsl(q) if k != "key"}
+        for q in queries
+    ]
     if not any(rows):
-        raise InputError(f"{path} holds no recorded callback; expected lines like GET /path?adid=…&activity_kind=…")
+        raise InputError(
+            f"{path} holds no recorded callback; expected lines like GET /path?adid=…&activity_kind=…"
+        )
     frame = pl.DataFrame(rows, infer_schema_length=None).cast(pl.String)
     return frame.lazy().with_row_index(columns.ROW, offset=1)
 
 
 def _upload_hour(path: Path) -> datetime | None:
-    return parse.period_end(path.name, r"_(\d{4}-\d\d-\d\dT\d{6})_", "%Y-%m-%dT%H%M%S", timedelta(hours=1))
+    return parse.period_end(
+        path.name, r"_(\d{4}-\d\d-\d\dT\d{6})_", "%Y-%m-%dT%H%M%S", timedelta(hours=1)
+    )

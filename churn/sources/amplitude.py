@@ -1,8 +1,9 @@
 """Amplitude exports: JSON lines, gzipped, alone or in a ZIP.
 
-``event_time`` is already corrected for the device's clock, ``server_upload_time`` is when the event arrived. Amplitude
-lets repeats of (device_id, $insert_id) through after a week; without $insert_id the uuid tells events apart. A merge
-record says that one Amplitude id became another: it is kept as an event of kind ``merge``.
+``event_time`` is already corrected for the device's clock, ``server_upload_time`` is
+when the event arrived. Amplitude lets repeats of (device_id, $insert_id) through after
+a week; without $insert_id the uuid tells events apart. A merge record says that one
+Amplitude id became another: it is kept as an event of kind ``merge``.
 """
 
 from pathlib import Path
@@ -51,13 +52,21 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     is_merge = pl.col("merged").is_not_null()
     by_insert = pl.concat_str("device", "insert", separator="\x1f")
     raw = raw.with_columns(
-        id=pl.coalesce(by_insert, "uuid", pl.when(is_merge).then(parse.joined(["amplitude", "merged", "merged_at"]))),
+        id=pl.coalesce(
+            by_insert,
+            "uuid",
+            pl.when(is_merge).then(parse.joined(["amplitude", "merged", "merged_at"])),
+        ),
         name=pl.when(is_merge).then(pl.lit("merge")).otherwise(pl.col("name")),
         event_time=parse.time("at", "UTC").fill_null(parse.time("merged_at", "UTC")),
         event_time_basis=pl.lit("skew_corrected"),
-        received_time=parse.time("arrived", "UTC").fill_null(parse.time("merge_arrived", "UTC")),
+        received_time=parse.time("arrived", "UTC").fill_null(
+            parse.time("merge_arrived", "UTC")
+        ),
     )
-    ids = [pl.lit("amplitude_id:") + parse.identifier(c) for c in ("amplitude", "merged")]
+    ids = [
+        pl.lit("amplitude_id:") + parse.identifier(c) for c in ("amplitude", "merged")
+    ]
     return parse.events(
         raw,
         extract,

@@ -1,10 +1,12 @@
-"""AppsFlyer raw data: Pull and export-page CSV, Data Locker folders, recorded Push bodies.
+"""AppsFlyer raw data: Pull and export-page CSV, Data Locker folders, recorded Push
+bodies.
 
-Pull and export page write spaced, capitalised column names, Data Locker and Push the API's own: both are read as the
-latter. Times carry no zone: the extract's ``timezone`` says it (all UTC, but for the export page, which uses the
-app's). Pull states no receive time; in Data Locker it is the end of the hour folder. An event made during a
-re-engagement window comes twice; only the copy with ``is_primary_attribution`` is kept. An uninstall's time is when it
-was noticed, days after it happened.
+Pull and export page write spaced, capitalised column names, Data Locker and Push the
+API's own: both are read as the latter. Times carry no zone: the extract's ``timezone``
+says it (all UTC, but for the export page, which uses the app's). Pull states no receive
+time; in Data Locker it is the end of the hour folder. An event made during a
+re-engagement window comes twice; only the copy with ``is_primary_attribution`` is kept.
+An uninstall's time is when it was noticed, days after it happened.
 """
 
 import re
@@ -58,7 +60,9 @@ DENIED = ("denied", "restricted", "af_unavailable")
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events of one report; event_id from AppsFlyer ID, event, second, value and app."""
+    """Canonical events of one report; event_id from AppsFlyer ID, event, second, value
+    and app.
+    """
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
     dtype = raw.collect_schema()["time"]
     is_text = dtype == pl.String
@@ -70,11 +74,15 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         .then(pl.lit("detected"))
         .otherwise(pl.lit("tz_assumed")),
         received_time=parse.moment(_folder_hour(path)),
-        limited=pl.when(pl.col("att").str.strip_chars().is_in(DENIED) | parse.truth("lat")).then(pl.lit("1")),
+        limited=pl.when(
+            pl.col("att").str.strip_chars().is_in(DENIED) | parse.truth("lat")
+        ).then(pl.lit("1")),
     )
     # Push states milliseconds, the others seconds: the same event must get the same id.
     raw = raw.with_columns(second=pl.col("event_time").dt.epoch("s"))
-    refund = pl.when(parse.number("amount") < 0).then(pl.lit("refund"))  # whatever the event is called
+    refund = pl.when(parse.number("amount") < 0).then(
+        pl.lit("refund")
+    )  # whatever the event is called
     not_primary = pl.col("primary").str.strip_chars().str.to_lowercase() == "false"
     return parse.events(
         raw,
@@ -92,13 +100,23 @@ def _api_name(column: str) -> str:
 
 
 def _folder_hour(path: Path) -> datetime | None:
-    """The end of the hour in a Data Locker folder, t=…/dt=2026-03-08/h=2: when its rows had arrived."""
+    """The end of the hour in a Data Locker folder, t=…/dt=2026-03-08/h=2: when its rows
+    had arrived.
+    """
     hour = re.search(r"/h=(\d{1,4})/", path.as_posix())
     length = timedelta(hours=int(hour[1]) + 1 if hour else 0)
-    return parse.period_end(path.as_posix(), r"dt=(\d{4}-\d\d-\d\d)/h=\d{1,4}/", "%Y-%m-%d", length)
+    return parse.period_end(
+        path.as_posix(), r"dt=(\d{4}-\d\d-\d\d)/h=\d{1,4}/", "%Y-%m-%d", length
+    )
 
 
 def topic(path: str) -> tuple[str, int] | None:
-    """Data Locker report and hour of a path, to tell hours still being written; null outside such folders."""
+    """Data Locker report and hour of a path, to tell hours still being written; null
+    outside such folders.
+    """
     found = re.search(r"^(.*\bt=[^/]+)/dt=(\d{4})-(\d\d)-(\d\d)/h=(\d+)", path)
-    return (found[1], int(found[2] + found[3] + found[4]) * 100 + int(found[5])) if found else None
+    return (
+        (found[1], int(found[2] + found[3] + found[4]) * 100 + int(found[5]))
+        if found
+        else None
+    )

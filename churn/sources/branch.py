@@ -1,7 +1,8 @@
 """Branch daily exports: one gzipped CSV per topic and day, flat snake_case columns.
 
-The day in the path is when Branch had the rows, the only receive time there is. Ids are hashed after a week
-(``hash_version`` tells), so hashed device ids are not used; there are no uninstalls.
+The day in the path is when Branch had the rows, the only receive time there is. Ids are
+hashed after a week (``hash_version`` tells), so hashed device ids are not used; there
+are no uninstalls.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +16,12 @@ from churn.study import Extract
 SUFFIXES = (".csv", ".csv.gz")
 SETTLING_DAYS = 1
 NEEDED = ("id", "name", "time")
-KINDS = {"open": "session_start", "web_session_start": "session_start", "install": "install", "reinstall": "reinstall"}
+KINDS = {
+    "open": "session_start",
+    "web_session_start": "session_start",
+    "install": "install",
+    "reinstall": "reinstall",
+}
 FIELDS = {
     "id": "id",
     "name": "name",
@@ -43,7 +49,8 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Canonical events of one topic's file; event_id is Branch's own."""
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch)
     plain = [
-        pl.when(pl.col("hashed").is_null()).then(pl.col(c)).alias(c) for c in ("idfa", "idfv", "gaid", "android_id")
+        pl.when(pl.col("hashed").is_null()).then(pl.col(c)).alias(c)
+        for c in ("idfa", "idfv", "gaid", "android_id")
     ]
     raw = raw.with_columns(
         *plain,
@@ -55,6 +62,8 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
 
 
 def _export_day(path: Path) -> datetime | None:
-    """The end of the day in the path or file name, when the export can be had at the earliest."""
+    """The end of the day in the path or file name, when the export can be had at the
+    earliest.
+    """
     pattern = r"y=(\d{4})/m=(\d\d)/d=(\d\d)|(\d{4}-\d\d-\d\d)[^/]*$"
     return parse.period_end(path.as_posix(), pattern, "%Y-%m-%d", timedelta(days=1))

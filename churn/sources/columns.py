@@ -1,4 +1,6 @@
-"""Files of columns (CSV, Parquet, JSON lines) → text columns by our names, each row with what is wrong with it."""
+"""Files of columns (CSV, Parquet, JSON lines) → text columns by our names, each row
+with what is wrong with it.
+"""
 
 import csv
 import io
@@ -14,7 +16,10 @@ from churn.sources import jsonlines, parse, unpack
 from churn.study import Extract
 
 JSON = (".json", ".ndjson", ".jsonl")
-TIMES = ("time", "received_time")  # keep their type, since an instant is more than its text
+TIMES = (
+    "time",
+    "received_time",
+)  # keep their type, since an instant is more than its text
 TAIL = 2**16  # bytes of a file's end that are looked at
 SEPARATOR = "\x1f"  # between a CSV column's name and its number: names may repeat
 ROW, EXTRA = "\x1frow", "\x1fextra"
@@ -30,27 +35,41 @@ def read(
     tidy: Callable[[str], str] = str,
     rest: str = "",
 ) -> pl.LazyFrame:
-    """The file's columns by our names (ours → theirs), with source_row and damage; null where the file lacks one.
+    """The file's columns by our names (ours → theirs), with source_row and damage; null
+    where the file lacks one.
 
     ``tidy`` is how a column's name is compared; JSON keys are taken as they are.
     """
     if unpack.kind(path) in JSON:
-        lines, names = jsonlines.read([path], extract, scratch), parse.theirs(fields, extract)
+        lines, names = (
+            jsonlines.read([path], extract, scratch),
+            parse.theirs(fields, extract),
+        )
         absent = jsonlines.absent(lines, names)
-        _check(path, [names[f] for f in absent if f in needed or names[f] != fields[f]], ())
+        _check(
+            path, [names[f] for f in absent if f in needed or names[f] != fields[f]], ()
+        )
         return jsonlines.fields(lines, fields, extract, absent)
     if unpack.kind(path) == ".parquet":
-        raw = pl.scan_parquet(path, hive_partitioning=False, glob=False, row_index_name=ROW, row_index_offset=1)
+        raw = pl.scan_parquet(
+            path,
+            hive_partitioning=False,
+            glob=False,
+            row_index_name=ROW,
+            row_index_offset=1,
+        )
     else:
         raw = text_csv(path, extract)
     return named(raw, fields, needed, extract, path, tidy, rest)
 
 
 def text_csv(path: Path, extract: Extract) -> pl.LazyFrame:
-    """A CSV file as text: every column String, an empty cell null, nothing inferred; rows are counted from 1.
+    """A CSV file as text: every column String, an empty cell null, nothing inferred;
+    rows are counted from 1.
 
-    What a row has more than the header is in the column ``EXTRA``: its cells may have shifted. What it has less is
-    null, as scanners read it; only a last row that is cut off can be told from empty cells, and refuses the file.
+    What a row has more than the header is in the column ``EXTRA``: its cells may have
+    shifted. What it has less is null, as scanners read it; only a last row that is cut
+    off can be told from empty cells, and refuses the file.
     """
     unpack.check_text(path, extract)
     header, n_rows = _header(path)
@@ -78,7 +97,9 @@ def _header(path: Path) -> tuple[list[str], int]:
                 if cells:
                     return cells, n_rows
     except csv.Error as error:
-        raise InputError(f"{path} has no header line that ends in LF or CRLF") from error
+        raise InputError(
+            f"{path} has no header line that ends in LF or CRLF"
+        ) from error
     raise InputError(f"{path} holds no header line; remove it or fetch it again")
 
 
@@ -115,15 +136,39 @@ def named(
     for column in schema:
         there.setdefault(tidy(_name(column)), []).append(column)
     found = {ours: there.get(tidy(theirs), []) for ours, theirs in names.items()}
-    lacking = [names[f] for f in fields if not found[f] and (f in needed or names[f] != fields[f])]
-    _check(path, lacking, map(_name, schema), [names[f] for f in fields if len(found[f]) > 1])
-    cells = [_cell(ours, columns, schema).alias(ours) for ours, columns in found.items()]
+    lacking = [
+        names[f]
+        for f in fields
+        if not found[f] and (f in needed or names[f] != fields[f])
+    ]
+    _check(
+        path,
+        lacking,
+        map(_name, schema),
+        [names[f] for f in fields if len(found[f]) > 1],
+    )
+    cells = [
+        _cell(ours, columns, schema).alias(ours) for ours, columns in found.items()
+    ]
     used = {column for columns in found.values() for column in columns} | {ROW, EXTRA}
-    others = {_name(c): c for c, dtype in schema.items() if c not in used and dtype not in NO_TEXT}
+    others = {
+        _name(c): c
+        for c, dtype in schema.items()
+        if c not in used and dtype not in NO_TEXT
+    }
     if rest and others and not found[rest]:
-        texts = [parse.text(column, schema[column]).alias(name) for name, column in others.items()]
-        cells = [c for c in cells if c.meta.output_name() != rest] + [pl.struct(texts).struct.json_encode().alias(rest)]
-    return raw.select(pl.col(ROW).cast(pl.Int64).alias("source_row"), _damage(found, needed, schema), *cells)
+        texts = [
+            parse.text(column, schema[column]).alias(name)
+            for name, column in others.items()
+        ]
+        cells = [c for c in cells if c.meta.output_name() != rest] + [
+            pl.struct(texts).struct.json_encode().alias(rest)
+        ]
+    return raw.select(
+        pl.col(ROW).cast(pl.Int64).alias("source_row"),
+        _damage(found, needed, schema),
+        *cells,
+    )
 
 
 def _name(column: str) -> str:
@@ -138,17 +183,37 @@ def _cell(ours: str, columns: Sequence[str], schema: pl.Schema) -> pl.Expr:
     return pl.col(columns[0]) if typed else parse.text(columns[0], dtype)
 
 
-def _damage(found: Mapping[str, Sequence[str]], needed: Sequence[str], schema: pl.Schema) -> pl.Expr:
+def _damage(
+    found: Mapping[str, Sequence[str]], needed: Sequence[str], schema: pl.Schema
+) -> pl.Expr:
     if EXTRA not in schema:
         return pl.lit(None, pl.String).alias("damage")
-    is_header = pl.all_horizontal([pl.col(found[f][0]) == _name(found[f][0]) for f in needed])
+    is_header = pl.all_horizontal(
+        [pl.col(found[f][0]) == _name(found[f][0]) for f in needed]
+    )
     repeated = pl.when(is_header).then(pl.lit("repeated_header"))
-    return repeated.when(pl.col(EXTRA).is_not_null()).then(pl.lit("extra_cells")).alias("damage")
+    return (
+        repeated.when(pl.col(EXTRA).is_not_null())
+        .then(pl.lit("extra_cells"))
+        .alias("damage")
+    )
 
 
-def _check(path: Path, lacking: Sequence[str], there: Iterable[str], doubled: Sequence[str] = ()) -> None:
+def _check(
+    path: Path,
+    lacking: Sequence[str],
+    there: Iterable[str],
+    doubled: Sequence[str] = (),
+) -> None:
     if lacking:
-        shown = ", ".join([c[:60].split("\n")[0] for c in there if c not in {ROW, EXTRA}][:40])
-        raise InputError(f"{path} lacks column(s) {', '.join(lacking)}" + (f"; it has {shown}" if shown else ""))
+        shown = ", ".join(
+            [c[:60].split("\n")[0] for c in there if c not in {ROW, EXTRA}][:40]
+        )
+        raise InputError(
+            f"{path} lacks column(s) {', '.join(lacking)}"
+            + (f"; it has {shown}" if shown else "")
+        )
     if doubled:
-        raise InputError(f"{path} has two columns called {', '.join(doubled)}; which one is meant can't be told")
+        raise InputError(
+            f"{path} has two columns called {', '.join(doubled)}; which one is meant can't be told"
+        )

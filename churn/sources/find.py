@@ -1,4 +1,6 @@
-"""Which files an extract has, here or in an object store, and how each is told apart from what was read before."""
+"""Which files an extract has, here or in an object store, and how each is told apart
+from what was read before.
+"""
 
 import fnmatch
 import functools
@@ -24,7 +26,9 @@ MARKER = "_SUCCESS"  # beside the files of an hour that is whole
 
 @dataclass(frozen=True)
 class Found:
-    """One file of an extract. ``name`` is its path below the extract's, ``stamp`` changes whenever its content may."""
+    """One file of an extract. ``name`` is its path below the extract's, ``stamp``
+    changes whenever its content may.
+    """
 
     extract: Extract
     address: str
@@ -34,13 +38,18 @@ class Found:
 
 
 def find(extract: Extract, study: Study) -> tuple[list[Found], list[Found]]:
-    """The extract's files, sorted by name, and those that wait since their hour is still being written.
+    """The extract's files, sorted by name, and those that wait since their hour is
+    still being written.
 
-    Hidden files and folders, markers and foreign suffixes are passed over. Raises InputError where there is none.
+    Hidden files and folders, markers and foreign suffixes are passed over. Raises
+    InputError where there is none.
     """
     remote = "://" in extract.path
     listed = list(_objects(extract) if remote else _local(extract, study))
-    usable = sorted((f for f in listed if _readable(f, SUFFIXES[extract.source])), key=lambda f: _in_order(f.name))
+    usable = sorted(
+        (f for f in listed if _readable(f, SUFFIXES[extract.source])),
+        key=lambda f: _in_order(f.name),
+    )
     if not usable:
         where = extract.path if remote else study.path(extract.path)
         raise InputError(
@@ -49,7 +58,9 @@ def find(extract: Extract, study: Study) -> tuple[list[Found], list[Found]]:
         )
     waiting = _waiting(listed)
     passed = waiting | (_superseded(usable) if extract.source == "ga4" else set())
-    return [f for f in usable if f.address not in passed], [f for f in usable if f.address in waiting]
+    return [f for f in usable if f.address not in passed], [
+        f for f in usable if f.address in waiting
+    ]
 
 
 def _readable(file: Found, suffixes: tuple[str, ...]) -> bool:
@@ -59,17 +70,27 @@ def _readable(file: Found, suffixes: tuple[str, ...]) -> bool:
 
 def _in_order(name: str) -> list[str | int]:
     """h=2 comes before h=10."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+    return [
+        int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))
+    ]
 
 
 def _waiting(listed: Iterable[Found]) -> set[str]:
-    """Files in hours without a marker, where the same report has markers in other hours and none in a later one."""
-    hours = [(f.address, topic) for f in listed if (topic := appsflyer.topic(f.address))]
+    """Files in hours without a marker, where the same report has markers in other hours
+    and none in a later one.
+    """
+    hours = [
+        (f.address, topic) for f in listed if (topic := appsflyer.topic(f.address))
+    ]
     marked: dict[str, int] = {}
     for address, (report, hour) in hours:
         if PurePosixPath(address).name == MARKER:
             marked[report] = max(marked.get(report, 0), hour)
-    return {address for address, (report, hour) in hours if report in marked and hour > marked[report]}
+    return {
+        address
+        for address, (report, hour) in hours
+        if report in marked and hour > marked[report]
+    }
 
 
 def _superseded(usable: Iterable[Found]) -> set[str]:
@@ -85,18 +106,31 @@ def _local(extract: Extract, study: Study) -> Iterator[Found]:
         found, root = [path, *path.rglob("*")], path
     else:
         root = folder.joinpath(*_fixed_parts(PurePath(extract.path)))
-        found = [folder / p for p in glob.glob(extract.path, root_dir=folder, recursive=True)]
+        found = [
+            folder / p for p in glob.glob(extract.path, root_dir=folder, recursive=True)
+        ]
         reports = {topic[0] for f in found if (topic := appsflyer.topic(f.as_posix()))}
         found += [f for report in reports for f in Path(report).rglob(MARKER)]
     for file in found:
         if file.is_file():
-            status, name = file.stat(), "" if file == path else os.path.relpath(file, root)
-            yield Found(extract, str(file), name, f"{status.st_size}:{status.st_mtime_ns}", status.st_size)
+            status, name = (
+                file.stat(),
+                "" if file == path else os.path.relpath(file, root),
+            )
+            yield Found(
+                extract,
+                str(file),
+                name,
+                f"{status.st_size}:{status.st_mtime_ns}",
+                status.st_size,
+            )
 
 
 def _fixed_parts(path: PurePath) -> list[str]:
     """The folders before the first that a pattern may match in many ways."""
-    return list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
+    return list(
+        itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
+    )
 
 
 def _objects(extract: Extract) -> Iterator[Found]:
@@ -104,7 +138,11 @@ def _objects(extract: Extract) -> Iterator[Found]:
     pattern = PurePosixPath(key).parts if glob.has_magic(key) else None
     prefix = "/".join(_fixed_parts(PurePosixPath(key))) if pattern else key
     try:
-        objects = [item for page in obstore.list(_store(root), prefix=prefix or None) for item in page]
+        objects = [
+            item
+            for page in obstore.list(_store(root), prefix=prefix or None)
+            for item in page
+        ]
         if not objects and key and not pattern:
             objects = [obstore.head(_store(root), key)]
     except FileNotFoundError:
@@ -125,12 +163,20 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
     if not pattern:
         return not path
     if pattern[0] == "**":
-        return _matches(path, pattern[1:]) or (bool(path) and _matches(path[1:], pattern))
-    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])
+        return _matches(path, pattern[1:]) or (
+            bool(path) and _matches(path[1:], pattern)
+        )
+    return (
+        bool(path)
+        and fnmatch.fnmatchcase(path[0], pattern[0])
+        and _matches(path[1:], pattern[1:])
+    )
 
 
 def _split(url: str) -> tuple[str, str]:
-    """Bucket (for Azure: container) and key. Names may hold ``#`` and ``?``, so this is no job for urlsplit."""
+    """Bucket (for Azure: container) and key. Names may hold ``#`` and ``?``, so this is
+    no job for urlsplit.
+    """
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
     return f"{scheme}://{bucket}", key.strip("/")
@@ -138,8 +184,11 @@ def _split(url: str) -> tuple[str, str]:
 
 @functools.cache
 def _store(root: str, retries: int = 3):  # type: ignore[no-untyped-def]
-    # Client options given here would override those in the environment, so a request ends after its default 30 s.
-    return from_url(root, retry_config={"max_retries": retries, "retry_timeout": timedelta(hours=1)})
+    # Client options given here would override those in the environment, so a request
+    # ends after its default 30 s.
+    return from_url(
+        root, retry_config={"max_retries": retries, "retry_timeout": timedelta(hours=1)}
+    )
 
 
 def _unreachable(address: str, error: Exception) -> InputError:
@@ -152,7 +201,9 @@ def _unreachable(address: str, error: Exception) -> InputError:
 
 
 def fetch(found: Found, scratch: Path) -> Path:
-    """The file on this machine: itself, or a copy of the object below ``scratch``, its folders kept."""
+    """The file on this machine: itself, or a copy of the object below ``scratch``, its
+    folders kept.
+    """
     if "://" not in found.address:
         return Path(found.address)
     root, key = _split(found.address)
@@ -160,7 +211,9 @@ def fetch(found: Found, scratch: Path) -> Path:
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         with copy.open("wb") as out:
-            for part in obstore.get(_store(root, retries=30), key).stream():  # goes on where a request ended
+            for part in obstore.get(
+                _store(root, retries=30), key
+            ).stream():  # goes on where a request ended
                 out.write(part)
     except (BaseError, FileNotFoundError) as error:
         raise _unreachable(found.address, error) from None

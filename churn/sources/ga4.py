@@ -1,8 +1,9 @@
 """GA4's BigQuery export, one table a day, as Parquet or JSON lines.
 
-``event_timestamp`` is the client's, in microseconds UTC. A day's table is rewritten for up to three days, so it is
-taken as received at the end of the day after it. JSON writes integers as text, a parameter may be int on one row and
-text on the next: both are read. Rows without any id are kept and counted for nobody; they are never one person. The
+``event_timestamp`` is the client's, in microseconds UTC. A day's table is rewritten for
+up to three days, so it is taken as received at the end of the day after it. JSON writes
+integers as text, a parameter may be int on one row and text on the next: both are read.
+Rows without any id are kept and counted for nobody; they are never one person. The
 table of a day still running (intraday) is passed over once the day's own is there.
 """
 
@@ -63,7 +64,9 @@ IDENTITY = ("stream", "anonymous_id", "event", "at", "bundle", "values")
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events of one daily table; event_id from device, name, time, bundle and parameters."""
+    """Canonical events of one daily table; event_id from device, name, time, bundle and
+    parameters.
+    """
     raw = jsonlines.fields(_lines(path, extract, scratch), PATHS, extract)
     on_ios = pl.col("platform").str.to_lowercase() == "ios"
     raw = raw.with_columns(
@@ -72,9 +75,15 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         received_time=parse.moment(_table_day(path)),
         idfa=pl.when(on_ios).then(pl.col("advertising")),
         gaid=pl.when(~on_ios).then(pl.col("advertising")),
-        refused=pl.when(pl.col("storage").str.to_lowercase().is_in(["no", "false", "0"])).then(pl.lit("1")),
+        refused=pl.when(
+            pl.col("storage").str.to_lowercase().is_in(["no", "false", "0"])
+        ).then(pl.lit("1")),
         values=_values(),
-        amount=pl.coalesce("bought", "refunded", pl.when(pl.col("name").is_in(EARNING)).then(pl.coalesce(*VALUE))),
+        amount=pl.coalesce(
+            "bought",
+            "refunded",
+            pl.when(pl.col("name").is_in(EARNING)).then(pl.coalesce(*VALUE)),
+        ),
     )
     return parse.events(
         raw,
@@ -91,33 +100,51 @@ def _lines(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         return jsonlines.read([path], extract, scratch)
     rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
     there = rows.collect_schema().names()
-    roots = {re.sub(r"^\$?(?:\.|\[')?(\w*).*", r"\1", path) for path in parse.theirs(PATHS, extract).values()}
+    roots = {
+        re.sub(r"^\$?(?:\.|\[')?(\w*).*", r"\1", path)
+        for path in parse.theirs(PATHS, extract).values()
+    }
     used = [c for c in there if c in roots]
     if missing := {"event_timestamp", "event_name"} - set(used):
-        raise InputError(f"{path} lacks column(s) {', '.join(sorted(missing))}; it has {', '.join(there)[:500]}")
+        raise InputError(
+            f"{path} lacks column(s) {', '.join(sorted(missing))}; it has {', '.join(there)[:500]}"
+        )
     line = pl.struct(used).struct.json_encode().alias(jsonlines.LINE)
     return rows.select(line).with_row_index("source_row", offset=1)
 
 
 def _divisor() -> pl.Expr:
     in_micros = (pl.col("name") == "in_app_purchase") & pl.col("whole").is_not_null()
-    by_kind = pl.when(pl.col("bought").is_not_null()).then(1.0).when(pl.col("refunded").is_not_null()).then(-1.0)
+    by_kind = (
+        pl.when(pl.col("bought").is_not_null())
+        .then(1.0)
+        .when(pl.col("refunded").is_not_null())
+        .then(-1.0)
+    )
     return by_kind.when(in_micros).then(MICROS).otherwise(1.0)
 
 
 def _values() -> pl.Expr:
-    """The parameters' values in order: Parquet and JSON write them differently, this is the same in both."""
+    """The parameters' values in order: Parquet and JSON write them differently, this is
+    the same in both.
+    """
     values = pl.col("properties").str.replace_all(r'"\w+_value":null,?|[\s"{}]', "")
     return (
-        values.str.replace_all(r",+", ",").str.replace_all(r",\]", "]").str.replace_all(r"(\d)\.0([,\]])", "${1}${2}")
+        values.str.replace_all(r",+", ",")
+        .str.replace_all(r",\]", "]")
+        .str.replace_all(r"(\d)\.0([,\]])", "${1}${2}")
     )
 
 
 def _table_day(path: Path) -> datetime | None:
-    return parse.period_end(path.name, r"events_(?:intraday_)?(\d{8})", "%Y%m%d", timedelta(days=2))
+    return parse.period_end(
+        path.name, r"events_(?:intraday_)?(\d{8})", "%Y%m%d", timedelta(days=2)
+    )
 
 
 def table(path: str) -> tuple[str, bool] | None:
-    """Folder and day of a table, and whether it is that of a day still running; null where the name states no day."""
+    """Folder and day of a table, and whether it is that of a day still running; null
+    where the name states no day.
+    """
     found = re.search(r"^(.*?)events_(intraday_)?(\d{8})[^/]*$", path)
     return (found[1] + found[3], bool(found[2])) if found else None

@@ -1,10 +1,13 @@
-"""Exports killed at random moments while the endpoint fails in every way: whether all are told, and how many twice.
+"""Exports killed at random moments while the endpoint fails in every way: whether all
+are told, and how many twice.
 
 python -m tests.benchmarks.crash [--kills 50] [--users 50000] [--seed 1] [--folder /tmp]
 
-Every round gives all users a new segment and score, starts an export as a process of its own, ends it with SIGKILL at a
-moment drawn evenly over the time an export needs, and exports again, as an operator would, until nothing is left to
-tell. The sandbox has a process of its own too and survives. A round that breaks a promise stops with an AssertionError.
+Every round gives all users a new segment and score, starts an export as a process of
+its own, ends it with SIGKILL at a moment drawn evenly over the time an export needs,
+and exports again, as an operator would, until nothing is left to tell. The sandbox has
+a process of its own too and survives. A round that breaks a promise stops with an
+AssertionError.
 """
 
 import argparse
@@ -34,7 +37,10 @@ from .delivery import KEY, PASSED, know, process, scores, state
 
 RATES = {
     **dict.fromkeys(("429_mau", "429_legacy", "429_bare", "500", "503"), 0.01),
-    **dict.fromkeys(("hang", "hang_after", "close_before", "close_after", "truncated", "not_json"), 0.005),
+    **dict.fromkeys(
+        ("hang", "hang_after", "close_before", "close_after", "truncated", "not_json"),
+        0.005,
+    ),
     **dict.fromkeys(("partial", "partial_no_index", "partial_strings"), 0.005),
 }
 BRAZE = {"timeout_seconds": 0.5, "quiet_seconds": 1, "requests_per_second": 1000}
@@ -44,12 +50,22 @@ HOME = Path(__file__).resolve().parents[2]
 
 
 def child(table: Path, run_id: str, braze: str) -> None:
-    """One export of the scores in a file; the ledger is beside it. Ends with 1 where delivery stopped."""
+    """One export of the scores in a file; the ledger is beside it. Ends with 1 where
+    delivery stopped.
+    """
     pace.BACKOFF_SECONDS = 0.01
     scored, to = pl.read_parquet(table), study(table.parent, **json.loads(braze))
     print(STARTED, flush=True)
     try:
-        done = export.run(scored, to, run_id=run_id, findings=PASSED, send=True, accept=["change_rate"], progress=False)
+        done = export.run(
+            scored,
+            to,
+            run_id=run_id,
+            findings=PASSED,
+            send=True,
+            accept=["change_rate"],
+            progress=False,
+        )
     except BrazeError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     print(json.dumps(done.summary))
@@ -58,13 +74,27 @@ def child(table: Path, run_id: str, braze: str) -> None:
 def study(folder: Path, **braze: Any) -> Study:
     """A study whose ledger is in ``folder``."""
     return parse(
-        {"extracts": [{"source": "table", "path": "x"}], "braze": {"ledger": "sqlite:///ledger.db", **braze}}, folder
+        {
+            "extracts": [{"source": "table", "path": "x"}],
+            "braze": {"ledger": "sqlite:///ledger.db", **braze},
+        },
+        folder,
     )
 
 
 def start(table: Path, run_id: str, braze: dict[str, Any]) -> "subprocess.Popen[str]":
-    """A child that has read its scores and now begins to export them; the key is in the environment."""
-    command = [sys.executable, "-m", "tests.benchmarks.crash", "--child", str(table), run_id, json.dumps(braze)]
+    """A child that has read its scores and now begins to export them; the key is in the
+    environment.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.crash",
+        "--child",
+        str(table),
+        run_id,
+        json.dumps(braze),
+    ]
     running = subprocess.Popen(command, cwd=HOME, stdout=subprocess.PIPE, text=True)
     assert running.stdout
     assert running.stdout.readline().strip() == STARTED
@@ -75,8 +105,9 @@ def start(table: Path, run_id: str, braze: dict[str, Any]) -> "subprocess.Popen[
 class Tally:
     """Counts over all rounds, of runs and of single users written.
 
-    ``again_in_run``: written more than once by one run, as retries do. The others were written by a run although an
-    earlier one had reached them: it was killed or stopped before it knew, or ended well and Braze refused a repetition.
+    ``again_in_run``: written more than once by one run, as retries do. The others were
+    written by a run although an earlier one had reached them: it was killed or stopped
+    before it knew, or ended well and Braze refused a repetition.
     """
 
     rounds: int = 0
@@ -96,7 +127,9 @@ class Tally:
 
 @dataclass
 class Seen:
-    """What the sandbox shows: users written so far, two attributes each, and how many hold what they should."""
+    """What the sandbox shows: users written so far, two attributes each, and how many
+    hold what they should.
+    """
 
     written: int
     n_right: int
@@ -122,11 +155,16 @@ class Place:
 
 
 def give(place: Place, number: int) -> None:
-    """New scores for everybody: in each round another segment than in the one before."""
+    """New scores for everybody: in each round another segment than in the one
+    before.
+    """
     table = scores(place.n, lambda _: pl.lit(number))
     table.write_parquet(place.scores)
     rows = table.select("identifier", "segment", "score").iter_rows()
-    place.wanted = {who: {"churn_segment": segment, "churn_score": score} for who, segment, score in rows}
+    place.wanted = {
+        who: {"churn_segment": segment, "churn_score": score}
+        for who, segment, score in rows
+    }
     place.before = see(place)
     assert place.before.n_right == 0
 
@@ -136,11 +174,16 @@ def see(place: Place) -> Seen:
     found = state(place.url)
     assert found["n_created"] == 0
     assert found["held"].keys() == place.wanted.keys()
-    return Seen(found["n_data_points"] // 2, sum(held == place.wanted[who] for who, held in found["held"].items()))
+    return Seen(
+        found["n_data_points"] // 2,
+        sum(held == place.wanted[who] for who, held in found["held"].items()),
+    )
 
 
 def one_run(place: Place, kill_after: float | None = None) -> float:
-    """One export; the seconds it took. How it ended is kept, and what it wrote is counted."""
+    """One export; the seconds it took. How it ended is kept, and what it wrote is
+    counted.
+    """
     place.tally.runs += 1
     run_id = f"run-{place.tally.runs}"
     with start(place.scores, run_id, place.braze) as running:
@@ -151,7 +194,13 @@ def one_run(place: Place, kill_after: float | None = None) -> float:
             running.kill()
     took = time.monotonic() - started
     count(place, run_id)
-    place.last_ended = "well" if running.returncode == 0 else "killed" if running.returncode < 0 else "stopped"
+    place.last_ended = (
+        "well"
+        if running.returncode == 0
+        else "killed"
+        if running.returncode < 0
+        else "stopped"
+    )
     return took
 
 
@@ -172,7 +221,9 @@ def count(place: Place, run_id: str) -> None:
 
 
 def one_round(place: Place, number: int, kill_after: float) -> None:
-    """A killed export of everybody, and exports until nothing is left; then all promises must be kept."""
+    """A killed export of everybody, and exports until nothing is left; then all
+    promises must be kept.
+    """
     give(place, number)
     place.last_ended = ""
     one_run(place, kill_after)
@@ -198,16 +249,24 @@ def finish(place: Place) -> None:
 def n_changed(place: Place) -> int:
     """How many users a further export would write."""
     table, to = pl.read_parquet(place.scores), study(place.folder, **place.braze)
-    return int(export.run(table, to, run_id="dry", findings=PASSED, progress=False).summary["n_changed"])
+    return int(
+        export.run(table, to, run_id="dry", findings=PASSED, progress=False).summary[
+            "n_changed"
+        ]
+    )
 
 
 def check_outcomes(book: Ledger) -> None:
     """Every position of every run's plan is covered by exactly one answer."""
     runs = book.connection.execute(select(RUNS.c.run, RUNS.c.n_users)).all()
-    answers = book.connection.execute(select(ANSWERS.c.run, ANSWERS.c.first, ANSWERS.c.last).order_by(*ANSWERS.c[:2]))
+    answers = book.connection.execute(
+        select(ANSWERS.c.run, ANSWERS.c.first, ANSWERS.c.last).order_by(*ANSWERS.c[:2])
+    )
     expected = dict.fromkeys((run for run, _ in runs), 0)
     for run, first, last in answers.all():
-        assert first == expected[run], f"run {run}: position {expected[run]} has {first=}"
+        assert first == expected[run], (
+            f"run {run}: position {expected[run]} has {first=}"
+        )
         expected[run] = last + 1
     short = [(run, expected[run], n) for run, n in runs if expected[run] != n]
     assert not short, f"runs, positions covered, positions planned: {short}"
@@ -216,26 +275,39 @@ def check_outcomes(book: Ledger) -> None:
 
 def main() -> None:
     """All rounds, and the counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, default in {"kills": 50, "users": 50_000, "seed": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
-    faults = Faults(rates=RATES, seed=given.seed, hang_seconds=HANG_SECONDS, retry_seconds=0)
+    faults = Faults(
+        rates=RATES, seed=given.seed, hang_seconds=HANG_SECONDS, retry_seconds=0
+    )
     options = Options(burst_limit=None, reset_mode="delta", change_log=0)
     os.environ[client.KEY_VARIABLE] = KEY
     started = time.monotonic()
-    with process(server.serve, KEY, options, faults) as url, tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    with (
+        process(server.serve, KEY, options, faults) as url,
+        tempfile.TemporaryDirectory(dir=given.folder) as folder,
+    ):
         place = Place(url, Path(folder), {**BRAZE, "endpoint": url}, given.users)
         know(url, scores(given.users)["identifier"])
         run_all(place, given.kills, random.Random(given.seed))
         injected = state(url)["faults"]
     print(f"{time.monotonic() - started:.0f} s; faults met: {injected}")
-    print("\n".join(f"{name:24}{value:>12,}" for name, value in asdict(place.tally).items()))
+    print(
+        "\n".join(
+            f"{name:24}{value:>12,}" for name, value in asdict(place.tally).items()
+        )
+    )
 
 
 def run_all(place: Place, n_kills: int, draw: random.Random) -> None:
-    """An export that is left alone, for its duration, then rounds until so many kills hit; totals at the end."""
+    """An export that is left alone, for its duration, then rounds until so many kills
+    hit; totals at the end.
+    """
     give(place, 0)
     lasts = one_run(place)
     finish(place)
@@ -243,11 +315,19 @@ def run_all(place: Place, n_kills: int, draw: random.Random) -> None:
     while place.tally.killed < n_kills:
         before, moment = replace(place.tally), draw.uniform(0, lasts)
         one_round(place, place.tally.rounds + 1, moment)
-        n_runs, again = place.tally.runs - before.runs, place.tally.again_after_kill - before.again_after_kill
+        n_runs, again = (
+            place.tally.runs - before.runs,
+            place.tally.again_after_kill - before.again_after_kill,
+        )
         what = "killed" if place.tally.killed > before.killed else "had ended"
-        print(f"round {place.tally.rounds}: {what} after {moment:.2f} s, {n_runs} runs, {again} told again", flush=True)
+        print(
+            f"round {place.tally.rounds}: {what} after {moment:.2f} s, {n_runs} runs, {again} told again",
+            flush=True,
+        )
     with export.opened(study(place.folder, **place.braze)) as book:
-        place.tally.unknown, place.tally.rejected = ledger.runs(book).select("unknown", "rejected").sum().row(0)
+        place.tally.unknown, place.tally.rejected = (
+            ledger.runs(book).select("unknown", "rejected").sum().row(0)
+        )
 
 
 if __name__ == "__main__":

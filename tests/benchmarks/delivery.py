@@ -1,9 +1,12 @@
-"""Delivery measured: the forecast against what happens, requests a second, and what the ledger costs.
+"""Delivery measured: the forecast against what happens, requests a second, and what the
+ledger costs.
 
-python tests/benchmarks/delivery.py forecast [--users 200000] [--pace 50 200] [--workers 16]
-python tests/benchmarks/delivery.py throughput [--users 1500000] [--delays 0 0.05] [--workers 100]
+python tests/benchmarks/delivery.py forecast [--users 200000] [--pace 50 200] [--workers
+16] python tests/benchmarks/delivery.py throughput [--users 1500000] [--delays 0 0.05]
+[--workers 100]
     [--tasks 100 16 8] [--seconds 12]
-python tests/benchmarks/delivery.py ledger [--users 10000000] [--changed 0.01] [--url postgresql+psycopg://…]
+python tests/benchmarks/delivery.py ledger [--users 10000000] [--changed 0.01] [--url
+postgresql+psycopg://…]
 
 Servers have a process of their own, so that none of their work is counted as ours.
 """
@@ -47,16 +50,36 @@ UNBOUND = 1e9  # requests a second: no pace at all
 
 def main() -> None:
     """Run one of the three measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     for name, function, options in (
-        ("forecast", forecast, {"users": 200_000, "pace": [50.0, 200.0], "workers": 16}),
+        (
+            "forecast",
+            forecast,
+            {"users": 200_000, "pace": [50.0, 200.0], "workers": 16},
+        ),
         (
             "throughput",
             throughput,
-            {"users": 1_500_000, "delays": [0.0, 0.05], "workers": [100], "tasks": [100, 16, 8], "seconds": 12.0},
+            {
+                "users": 1_500_000,
+                "delays": [0.0, 0.05],
+                "workers": [100],
+                "tasks": [100, 16, 8],
+                "seconds": 12.0,
+            },
         ),
-        ("ledger", ledgers, {"users": 10_000_000, "changed": 0.01, "url": os.environ.get("CHURN_TEST_POSTGRES_URL")}),
+        (
+            "ledger",
+            ledgers,
+            {
+                "users": 10_000_000,
+                "changed": 0.01,
+                "url": os.environ.get("CHURN_TEST_POSTGRES_URL"),
+            },
+        ),
     ):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
@@ -67,14 +90,22 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     os.environ[client.KEY_VARIABLE] = KEY
     with pl.Config(
-        fmt_str_lengths=60, tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True
+        fmt_str_lengths=60,
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
     ):
         pl.Config.set_tbl_width_chars(160)
         arguments.pop("function")(**arguments)
 
 
-def scores(n: int, shift: Callable[[pl.Expr], pl.Expr] = lambda user: pl.lit(0)) -> pl.DataFrame:
-    """Scores of users 0 … n-1; ``shift`` says by how many segments each is moved from where it begins."""
+def scores(
+    n: int, shift: Callable[[pl.Expr], pl.Expr] = lambda user: pl.lit(0)
+) -> pl.DataFrame:
+    """Scores of users 0 … n-1; ``shift`` says by how many segments each is moved from
+    where it begins.
+    """
     user = pl.col("user")
     segment = pl.Series(SEGMENTS).gather  # keeps the names in one place
     table = pl.DataFrame({"user": range(n)}).with_columns(step=(user + shift(user)) % 3)
@@ -88,20 +119,40 @@ def scores(n: int, shift: Callable[[pl.Expr], pl.Expr] = lambda user: pl.lit(0))
 
 
 def study(folder: Path, endpoint: str, **braze: Any) -> Study:
-    """A study that sends to ``endpoint``; what is out of the study file's bounds is set all the same."""
-    made = parse({"extracts": [{"source": "table", "path": "x"}], "braze": {"endpoint": endpoint}}, folder)
+    """A study that sends to ``endpoint``; what is out of the study file's bounds is set
+    all the same.
+    """
+    made = parse(
+        {
+            "extracts": [{"source": "table", "path": "x"}],
+            "braze": {"endpoint": endpoint},
+        },
+        folder,
+    )
     return made.model_copy(update={"braze": made.braze.model_copy(update=braze)})
 
 
-def send(to: Study, table: pl.DataFrame, run_id: str, is_sent: bool = True) -> dict[str, Any]:
+def send(
+    to: Study, table: pl.DataFrame, run_id: str, is_sent: bool = True
+) -> dict[str, Any]:
     """Summary of an export."""
-    done = export.run(table, to, run_id=run_id, findings=PASSED, send=is_sent, accept=["change_rate"], progress=False)
+    done = export.run(
+        table,
+        to,
+        run_id=run_id,
+        findings=PASSED,
+        send=is_sent,
+        accept=["change_rate"],
+        progress=False,
+    )
     return done.summary
 
 
 @contextmanager
 def process(target: Callable[..., None], *args: Any) -> Iterator[str]:
-    """A server in a process of its own, up: its address. ``target`` takes a port and ``args``."""
+    """A server in a process of its own, up: its address. ``target`` takes a port and
+    ``args``.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -145,41 +196,66 @@ def bare(port: int, delay: float) -> None:
 
 
 def forecast(users: int, pace: Sequence[float], workers: int) -> None:
-    """All users, then a tenth, then nothing: what the dry run foretells = what the sandbox saw."""
+    """All users, then a tenth, then nothing: what the dry run foretells = what the
+    sandbox saw.
+    """
     rows = []
     for per_second in pace:
         with tempfile.TemporaryDirectory() as folder, process(server.serve, KEY) as url:
             know(url, scores(users)["identifier"])
-            to = study(Path(folder), url, requests_per_second=per_second, concurrency=workers)
+            to = study(
+                Path(folder), url, requests_per_second=per_second, concurrency=workers
+            )
             tenth = scores(users, lambda user: (user % 10 == 0).cast(pl.Int64))
-            for what, table in (("all", scores(users)), ("a tenth", tenth), ("the same", tenth)):
-                rows.append({"pace": per_second, "changed": what, **_compared(to, table, url, what)})
+            for what, table in (
+                ("all", scores(users)),
+                ("a tenth", tenth),
+                ("the same", tenth),
+            ):
+                rows.append(
+                    {
+                        "pace": per_second,
+                        "changed": what,
+                        **_compared(to, table, url, what),
+                    }
+                )
     print(pl.DataFrame(rows))
 
 
 def know(url: str, users: pl.Series) -> None:
     """Make users known to a sandbox."""
     for part in range(0, len(users), 50_000):
-        httpx.post(f"{url}/__sandbox__/users", json=users[part : part + 50_000].to_list(), timeout=60)
+        httpx.post(
+            f"{url}/__sandbox__/users",
+            json=users[part : part + 50_000].to_list(),
+            timeout=60,
+        )
 
 
 def state(url: str) -> dict[str, Any]:
     """All that a sandbox knows, and each user's attributes in ``held``."""
     found: dict[str, Any] = httpx.get(f"{url}/__sandbox__/state", timeout=120).json()
-    return {**found, "held": {p["external_id"]: p["custom_attributes"] for p in found["profiles"]}}
+    return {
+        **found,
+        "held": {p["external_id"]: p["custom_attributes"] for p in found["profiles"]},
+    }
 
 
 def _compared(to: Study, table: pl.DataFrame, url: str, what: str) -> dict[str, Any]:
     before, foretold = state(url), send(to, table, "dry", is_sent=False)
     done, after = send(to, table, what), state(url)
-    n_requests, n_points = (after[name] - before[name] for name in ("n_requests", "n_data_points"))
+    n_requests, n_points = (
+        after[name] - before[name] for name in ("n_requests", "n_data_points")
+    )
     n_users = sum(held != before["held"][who] for who, held in after["held"].items())
     return {
         "users": f"{foretold['n_changed']} = {n_users}",
         "requests": f"{foretold['n_requests']} = {n_requests} (by 75: {-(-foretold['n_changed'] // 75)})",
         "points": f"{foretold['n_data_points']} = {n_points}",
         "minutes": f"{foretold['minutes']} ~ {done['minutes_taken']}",
-        "off": f"{foretold['minutes'] / done['minutes_taken'] - 1:+.1%}" if n_requests else "",
+        "off": f"{foretold['minutes'] / done['minutes_taken'] - 1:+.1%}"
+        if n_requests
+        else "",
         "retries": done["n_retries"],
     }
 
@@ -199,7 +275,9 @@ PARTS = (
 
 @dataclass
 class Rate:
-    """Requests of somebody, the seconds they took, and those of this process's CPU time."""
+    """Requests of somebody, the seconds they took, and those of this process's CPU
+    time.
+    """
 
     who: str
     requests: int
@@ -220,9 +298,15 @@ class Rate:
 
 
 def throughput(
-    users: int, delays: Sequence[float], workers: Sequence[int], tasks: Sequence[int], seconds: float
+    users: int,
+    delays: Sequence[float],
+    workers: Sequence[int],
+    tasks: Sequence[int],
+    seconds: float,
 ) -> None:
-    """Requests a second of ours while sending, ledger and all, beside httpx alone; the ratio is to its first line."""
+    """Requests a second of ours while sending, ledger and all, beside httpx alone; the
+    ratio is to its first line.
+    """
     table, rows, parts = scores(users), [], []
     for delay in delays:
         with process(bare, delay) as url:
@@ -236,26 +320,37 @@ def throughput(
     print(pl.DataFrame(parts).with_columns(pl.col(pl.Float64).round(2)))
 
 
-def _ours(url: str, table: pl.DataFrame, n: int, limit: float) -> tuple[Rate, dict[str, float]]:
+def _ours(
+    url: str, table: pl.DataFrame, n: int, limit: float
+) -> tuple[Rate, dict[str, float]]:
     """An export of everybody: the rate while sending, and the seconds by part."""
     took: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
         to = study(Path(folder), url, concurrency=n, requests_per_second=limit)
         for owner, name in PARTS:
             label = f"{owner.__name__.split('.')[-1]}.{name}"
-            patches.enter_context(mock.patch.object(owner, name, _clocked(getattr(owner, name), label, took)))
+            patches.enter_context(
+                mock.patch.object(
+                    owner, name, _clocked(getattr(owner, name), label, took)
+                )
+            )
         started = time.perf_counter()
         summary = send(to, table, "r")
         took["whole export"] = time.perf_counter() - started
     assert summary["n_sent"] == table.height, summary
     cpu = took.pop("client.send CPU")
     paced = "" if limit == UNBOUND else f", at most {limit:g}/s"
-    return Rate(f"churn, {n} workers{paced}", summary["n_requests_sent"], took["client.send"], cpu), {
-        name: spent for name, spent in took.items() if not name.endswith("CPU")
-    }
+    return Rate(
+        f"churn, {n} workers{paced}",
+        summary["n_requests_sent"],
+        took["client.send"],
+        cpu,
+    ), {name: spent for name, spent in took.items() if not name.endswith("CPU")}
 
 
-def _clocked(function: Callable[..., Any], label: str, took: dict[str, float]) -> Callable[..., Any]:
+def _clocked(
+    function: Callable[..., Any], label: str, took: dict[str, float]
+) -> Callable[..., Any]:
     def clocked(*args: Any, **kwargs: Any) -> Any:
         started, cpu = time.perf_counter(), time.process_time()
         try:
@@ -271,15 +366,27 @@ def _others(url: str, workers: int, tasks: Sequence[int], seconds: float) -> lis
     """Clients that know neither plan nor ledger; their bodies are made beforehand."""
     bodies = _bodies()
 
-    def rate(who: str, kind: Callable[..., Any], run: Callable[..., int], n: int) -> Rate:
+    def rate(
+        who: str, kind: Callable[..., Any], run: Callable[..., int], n: int
+    ) -> Rate:
         limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
-        http = kind(base_url=url, limits=limits, timeout=30, headers={"Authorization": f"Bearer {KEY}"})
+        http = kind(
+            base_url=url,
+            limits=limits,
+            timeout=30,
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
         started, cpu = time.perf_counter(), time.process_time()
         done = run(http, bodies, n, started + seconds)
-        return Rate(f"{who} {n}", done, time.perf_counter() - started, time.process_time() - cpu)
+        return Rate(
+            f"{who} {n}", done, time.perf_counter() - started, time.process_time() - cpu
+        )
 
     return [
-        *[rate("httpx.AsyncClient, tasks:", httpx.AsyncClient, _tasks, n) for n in tasks],
+        *[
+            rate("httpx.AsyncClient, tasks:", httpx.AsyncClient, _tasks, n)
+            for n in tasks
+        ],
         rate("httpx.Client, threads:", httpx.Client, _threads, 16),
         rate("httpx on aiohttp, tasks:", HttpxAiohttpClient, _tasks, workers),
     ]
@@ -287,8 +394,12 @@ def _others(url: str, workers: int, tasks: Sequence[int], seconds: float) -> lis
 
 def _bodies(n: int = 500) -> list[bytes]:
     segment, score = pl.col("segment"), pl.col("score").cast(pl.String)
-    attributes = pl.lit('{"churn_segment":"') + segment + '","churn_score":' + score + "}"
-    items = payload.items(scores(n * 75).with_columns(attributes=attributes), "external_id", False)
+    attributes = (
+        pl.lit('{"churn_segment":"') + segment + '","churn_score":' + score + "}"
+    )
+    items = payload.items(
+        scores(n * 75).with_columns(attributes=attributes), "external_id", False
+    )
     return [payload.body(items[i : i + 75]) for i in range(0, len(items), 75)]
 
 
@@ -333,7 +444,13 @@ def ledgers(users: int, changed: float, url: str | None) -> None:
             started = time.perf_counter()
             _in_a_process(_fill, where, users)
             filled = time.perf_counter() - started
-            rows.append({"ledger": where.split(":")[0], "fill": filled, **_in_a_process(_diff, where, users, changed)})
+            rows.append(
+                {
+                    "ledger": where.split(":")[0],
+                    "fill": filled,
+                    **_in_a_process(_diff, where, users, changed),
+                }
+            )
     print(pl.DataFrame(rows).with_columns(pl.col(pl.Float64).round(2)))
 
 
@@ -360,9 +477,21 @@ def _fill(url: str, users: int) -> None:
 def _rows(place: int, users: int, step: int = 500_000) -> Iterator[Any]:
     """Rows in parts: what each user was told."""
     score = pl.col("score").cast(pl.String)
-    told = pl.lit('{"churn_segment":"') + pl.col("segment") + '","churn_score":' + score + "}"
+    told = (
+        pl.lit('{"churn_segment":"')
+        + pl.col("segment")
+        + '","churn_score":'
+        + score
+        + "}"
+    )
     zero = pl.lit(0)
-    table = scores(users).select(pl.lit(place).alias("place"), "identifier", told.alias("told"), unsure=zero, run=zero)
+    table = scores(users).select(
+        pl.lit(place).alias("place"),
+        "identifier",
+        told.alias("told"),
+        unsure=zero,
+        run=zero,
+    )
     for part in table.iter_slices(step):
         yield part.iter_rows()
 
@@ -376,13 +505,17 @@ def _insert(raw: Any, rows: Iterator[Any]) -> None:
 def _copy(raw: Any, rows: Iterator[Any]) -> None:
     with raw.cursor() as cursor:
         cursor.execute("TRUNCATE churn_told")
-        with cursor.copy("COPY churn_told (place, identifier, attributes, unsure, run) FROM STDIN") as into:
+        with cursor.copy(
+            "COPY churn_told (place, identifier, attributes, unsure, run) FROM STDIN"
+        ) as into:
             for row in rows:
                 into.write_row(row)
 
 
 def _diff(url: str, users: int, changed: float) -> dict[str, float]:
-    """Seconds of either step and this process's peak, of which ``scores`` alone need the first figure."""
+    """Seconds of either step and this process's peak, of which ``scores`` alone need
+    the first figure.
+    """
     every = round(1 / changed)
     table = scores(users, lambda user: (user % every == 0).cast(pl.Int64))
     peak_before = _peak()

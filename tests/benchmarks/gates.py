@@ -1,4 +1,5 @@
-"""Gates on simulated apps: false alarms over clean ones, and which gates speak when a fault is planted.
+"""Gates on simulated apps: false alarms over clean ones, and which gates speak when a
+fault is planted.
 
 python tests/benchmarks/gates.py [--apps 50]
 """
@@ -19,10 +20,14 @@ STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
 DAY = pl.col("time").dt.date()
 
 
-def app(n_users: int, n_days: int, seed: int, late: bool = False) -> tuple[pl.DataFrame, date]:
-    """A simulated app's log and the day after its last: user_id, platform, country, event, time, revenue, currency.
+def app(
+    n_users: int, n_days: int, seed: int, late: bool = False
+) -> tuple[pl.DataFrame, date]:
+    """A simulated app's log and the day after its last: user_id, platform, country,
+    event, time, revenue, currency.
 
-    ``late``: half of the rows are known on the day after, a tenth three days after; else nothing is said of that.
+    ``late``: half of the rows are known on the day after, a tenth three days after;
+    else nothing is said of that.
     """
     world = simulate.markov(n_users, n_days, seed)
     rng = np.random.default_rng([seed, 3])
@@ -38,20 +43,38 @@ def app(n_users: int, n_days: int, seed: int, late: bool = False) -> tuple[pl.Da
     currency = pl.when(pl.col("revenue").is_not_null()).then(pl.lit("USD"))
     lag = pl.Series(rng.choice([0, 1, 3], rows.height, p=[0.4, 0.5, 0.1]))
     known_date = DAY + pl.duration(days=pl.lit(lag)) if late else pl.lit(None, pl.Date)
-    return rows.with_columns(currency=currency, known_date=known_date), world.start + timedelta(days=n_days)
+    return rows.with_columns(
+        currency=currency, known_date=known_date
+    ), world.start + timedelta(days=n_days)
 
 
 def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Volume and tally as an ingest would count them."""
     rows = rows.with_columns(date=DAY, extract=pl.lit("x"))
     without = pl.col("user_id").is_null().sum().cast(pl.Int64)
-    volume = rows.group_by("extract", "platform", "date", "known_date", "event").agg(n=_n(), n_without_user=without)
-    per_hour = rows.group_by("extract", "date", pl.col("time").dt.hour().cast(pl.String).alias("value")).agg(n=_n())
+    volume = rows.group_by("extract", "platform", "date", "known_date", "event").agg(
+        n=_n(), n_without_user=without
+    )
+    per_hour = rows.group_by(
+        "extract", "date", pl.col("time").dt.hour().cast(pl.String).alias("value")
+    ).agg(n=_n())
     columns = ["user_id", "platform", "country", "revenue", "currency"]
-    filled = rows.group_by("extract", "date").agg(pl.col(columns).count().cast(pl.Int64))
-    per_column = filled.unpivot(columns, index=["extract", "date"], variable_name="value", value_name="n")
-    per_currency = rows.drop_nulls("revenue").group_by("extract", "date", pl.col("currency").alias("value")).agg(n=_n())
-    measures = {"hour": per_hour, "column": per_column.filter(pl.col("n") > 0), "currency": per_currency}
+    filled = rows.group_by("extract", "date").agg(
+        pl.col(columns).count().cast(pl.Int64)
+    )
+    per_column = filled.unpivot(
+        columns, index=["extract", "date"], variable_name="value", value_name="n"
+    )
+    per_currency = (
+        rows.drop_nulls("revenue")
+        .group_by("extract", "date", pl.col("currency").alias("value"))
+        .agg(n=_n())
+    )
+    measures = {
+        "hour": per_hour,
+        "column": per_column.filter(pl.col("n") > 0),
+        "currency": per_currency,
+    }
     tally = pl.concat(
         part.select("extract", "date", pl.lit(measure).alias("measure"), "value", "n")
         for measure, part in measures.items()
@@ -70,34 +93,58 @@ def failed(rows: pl.DataFrame, cutoff: date, study: Study = STUDY) -> dict[str, 
 
 
 def _set(rows: pl.DataFrame, condition: pl.Expr, **values: pl.Expr) -> pl.DataFrame:
-    return rows.with_columns(**{k: pl.when(condition).then(v).otherwise(k) for k, v in values.items()})
+    return rows.with_columns(
+        **{k: pl.when(condition).then(v).otherwise(k) for k, v in values.items()}
+    )
 
 
-def faults(rows: pl.DataFrame, day: date, cutoff: date) -> dict[tuple[str, str], pl.DataFrame]:
-    """The same log with one thing wrong on ``day``, since then or at the end; by what it is and the gate due."""
+def faults(
+    rows: pl.DataFrame, day: date, cutoff: date
+) -> dict[tuple[str, str], pl.DataFrame]:
+    """The same log with one thing wrong on ``day``, since then or at the end; by what
+    it is and the gate due.
+    """
     on, last = day == DAY, cutoff - timedelta(days=1) == DAY
     ahead, empty = pl.col("time") + timedelta(hours=8), pl.lit(None, pl.String)
     behind = pl.col("time") - timedelta(hours=8)
     return {
         ("a day removed", "missing_day"): rows.filter(~on),
-        ("half a day removed", "missing_day"): rows.filter(~(on & (pl.col("time").dt.hour() >= 13))),
-        ("a platform lost for a day", "missing_day"): rows.filter(~(on & (pl.col("platform") == "ios"))),
+        ("half a day removed", "missing_day"): rows.filter(
+            ~(on & (pl.col("time").dt.hour() >= 13))
+        ),
+        ("a platform lost for a day", "missing_day"): rows.filter(
+            ~(on & (pl.col("platform") == "ios"))
+        ),
         ("a day doubled", "excess_day"): pl.concat([rows, rows.filter(on)]),
         ("an event renamed on the last day", "vanished_event"): _set(
             rows, last & (pl.col("event") == "af_login"), event=pl.lit("login_v2")
         ),
         ("a clock 8 hours ahead for a day", "clock_shift"): _set(rows, on, time=ahead),
-        ("a clock 8 hours ahead from a day on", "clock_shift"): _set(rows, day <= DAY, time=ahead),
-        ("a clock 8 hours behind for a day", "clock_shift"): _set(rows, on, time=behind),
-        ("a clock 8 hours behind from a day on", "clock_shift"): _set(rows, day <= DAY, time=behind),
-        ("no user ids in the last week", "unknown_users"): _set(rows, cutoff - timedelta(days=7) <= DAY, user_id=empty),
-        ("a column lost on the last day", "schema_change"): _set(rows, last, country=empty),
+        ("a clock 8 hours ahead from a day on", "clock_shift"): _set(
+            rows, day <= DAY, time=ahead
+        ),
+        ("a clock 8 hours behind for a day", "clock_shift"): _set(
+            rows, on, time=behind
+        ),
+        ("a clock 8 hours behind from a day on", "clock_shift"): _set(
+            rows, day <= DAY, time=behind
+        ),
+        ("no user ids in the last week", "unknown_users"): _set(
+            rows, cutoff - timedelta(days=7) <= DAY, user_id=empty
+        ),
+        ("a column lost on the last day", "schema_change"): _set(
+            rows, last, country=empty
+        ),
     }
 
 
 def false_alarms(n_apps: int, n_users: int, late: bool = False) -> Counter[str]:
     """How many clean apps of 120 days each gate speaks of, 28 days judged in each."""
-    return Counter(gate for seed in range(n_apps) for gate in failed(*app(n_users, 120, seed, late)))
+    return Counter(
+        gate
+        for seed in range(n_apps)
+        for gate in failed(*app(n_users, 120, seed, late))
+    )
 
 
 def main() -> None:
@@ -111,9 +158,13 @@ def main() -> None:
         print(f"{n_apps} {which}: {alarms.total()} false alarms {dict(alarms) or ''}")
     rows, cutoff = app(5000, 240, seed=0)
     print(f"\n{'fault':38}{'gate due':16}{'caught':8}gates that speak")
-    for (fault, due), faulty in faults(rows, cutoff - timedelta(days=10), cutoff).items():
+    for (fault, due), faulty in faults(
+        rows, cutoff - timedelta(days=10), cutoff
+    ).items():
         found = failed(faulty, cutoff)
-        print(f"{fault:38}{due:16}{'yes' if due in found else 'NO':8}{', '.join(found) or 'none'}")
+        print(
+            f"{fault:38}{due:16}{'yes' if due in found else 'NO':8}{', '.join(found) or 'none'}"
+        )
 
 
 if __name__ == "__main__":

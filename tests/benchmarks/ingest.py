@@ -1,4 +1,5 @@
-"""Ingest of one large AppsFlyer report beside `polars.scan_csv` of the same columns alone: rows a second, peak memory.
+"""Ingest of one large AppsFlyer report beside `polars.scan_csv` of the same columns
+alone: rows a second, peak memory.
 
 python tests/benchmarks/ingest.py [--rows 20000000]     needs some 450 bytes of disk a row, twice
 """
@@ -22,18 +23,28 @@ DAYS, EVENTS, PER_USER = 90, 20, 50
 
 
 def write(path: Path, n_rows: int) -> None:
-    """A report of all 81 columns: devices that log in, with a fifth of the rows before they do."""
+    """A report of all 81 columns: devices that log in, with a fifth of the rows before
+    they do.
+    """
     row, user = pl.col("i"), pl.col("i") * 7919 % max(1, n_rows // PER_USER)
     seconds = row * (DAYS * 86_400) // n_rows
     text = {
-        "Event Time": (pl.datetime(2026, 1, 1) + pl.duration(seconds=seconds)).dt.strftime("%Y-%m-%d %H:%M:%S"),
+        "Event Time": (
+            pl.datetime(2026, 1, 1) + pl.duration(seconds=seconds)
+        ).dt.strftime("%Y-%m-%d %H:%M:%S"),
         "Event Name": pl.concat_str(pl.lit("af_event_"), row % EVENTS),
-        "Event Value": pl.concat_str(pl.lit('{"af_level": "'), row % 97, pl.lit('", "af_content_id": "sku-1"}')),
+        "Event Value": pl.concat_str(
+            pl.lit('{"af_level": "'), row % 97, pl.lit('", "af_content_id": "sku-1"}')
+        ),
         "Event Revenue": pl.when(row % 25 == 0).then(pl.lit("4.99")),
         "Event Revenue Currency": pl.when(row % 25 == 0).then(pl.lit("USD")),
         "AppsFlyer ID": pl.concat_str(pl.lit("1767444129504-"), user),
-        "Customer User ID": pl.when(row % 5 != 0).then(pl.concat_str(pl.lit("cust-"), user)),
-        "IDFV": pl.concat_str(pl.lit("E7AF8F3A-41BA-452A-ABCE-"), user.cast(pl.String).str.zfill(12)),
+        "Customer User ID": pl.when(row % 5 != 0).then(
+            pl.concat_str(pl.lit("cust-"), user)
+        ),
+        "IDFV": pl.concat_str(
+            pl.lit("E7AF8F3A-41BA-452A-ABCE-"), user.cast(pl.String).str.zfill(12)
+        ),
         "Platform": pl.lit("ios"),
         "App ID": pl.lit("id1500000001"),
         "Country Code": pl.lit("US"),
@@ -51,11 +62,15 @@ def write(path: Path, n_rows: int) -> None:
 
 def scan(folder: Path) -> int:
     """Only read the same columns."""
-    wanted = {name.lower().replace(" ", "_") for name in ("Event Time", *HEADER)} & set(appsflyer.FIELDS.values())
+    wanted = {name.lower().replace(" ", "_") for name in ("Event Time", *HEADER)} & set(
+        appsflyer.FIELDS.values()
+    )
     names = [name for name in HEADER if name.lower().replace(" ", "_") in wanted]
     rows = pl.scan_csv(folder / "report.csv", infer_schema=False).select(names)
     rows.sink_parquet(folder / "columns.parquet")
-    return int(pl.scan_parquet(folder / "columns.parquet").select(pl.len()).collect().item())
+    return int(
+        pl.scan_parquet(folder / "columns.parquet").select(pl.len()).collect().item()
+    )
 
 
 def ingest(folder: Path) -> int:
@@ -67,7 +82,9 @@ def ingest(folder: Path) -> int:
 def measure(what: str, folder: Path) -> tuple[float, int]:
     """Seconds and peak megabytes of one road in a process of its own."""
     command = [sys.executable, __file__, "--folder", str(folder), "--only", what]
-    seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    seconds, peak = subprocess.run(
+        command, check=True, capture_output=True, text=True
+    ).stdout.split()
     return float(seconds), int(peak)
 
 
@@ -81,7 +98,10 @@ def main() -> None:
     if given.only:
         start = time.perf_counter()
         {"scan": scan, "ingest": ingest}[given.only](given.folder)
-        print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(
+            time.perf_counter() - start,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        )
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -90,8 +110,12 @@ def main() -> None:
         print(f"{given.rows:,} rows of AppsFlyer CSV, {size:.1f} GiB")
         results = {what: measure(what, folder) for what in ("scan", "ingest")}
         for what, (seconds, peak) in results.items():
-            print(f"{what:7} {given.rows / seconds:>10,.0f} rows/s  {seconds:7.1f} s  peak {peak:,} MB")
-        print(f"ratio   {results['scan'][0] / results['ingest'][0]:.2f} of the speed of reading the columns alone")
+            print(
+                f"{what:7} {given.rows / seconds:>10,.0f} rows/s  {seconds:7.1f} s  peak {peak:,} MB"
+            )
+        print(
+            f"ratio   {results['scan'][0] / results['ingest'][0]:.2f} of the speed of reading the columns alone"
+        )
 
 
 if __name__ == "__main__":

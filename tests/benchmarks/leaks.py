@@ -1,9 +1,11 @@
-"""The poison check on clean code: false alarms over random apps, and its share of a training's time.
+"""The poison check on clean code: false alarms over random apps, and its share of a
+training's time.
 
     python tests/benchmarks/leaks.py [--apps 50] [--users 10000] [--days 200]
 
-Wanted: no alarm, and at most 5 % of the time. An app has two sources that overlap and report late or never say when,
-people who log in late, uninstall, ask for erasure or refund, an event that comes into use half-way, and a time zone.
+Wanted: no alarm, and at most 5 % of the time. An app has two sources that overlap and
+report late or never say when, people who log in late, uninstall, ask for erasure or
+refund, an event that comes into use half-way, and a time zone.
 """
 
 import argparse
@@ -15,27 +17,63 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from churn import activity, evaluate, events, identity, labels, poison, simulate, simulate_exports, snapshots, store
+from churn import (
+    activity,
+    evaluate,
+    events,
+    identity,
+    labels,
+    poison,
+    simulate,
+    simulate_exports,
+    snapshots,
+    store,
+)
 from churn.errors import LeakError
 from churn.store import Store
 from churn.study import Study, load, parse
 from churn.tables import bucket_of
 
 DAY0 = date(2026, 1, 1)
-ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Auckland", "Asia/Kolkata")
-KINDS = {"open": "session_start", "buy": "purchase", "refund": "refund", "push": "message_sent", "gone": "uninstall"}
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/Los_Angeles",
+    "Pacific/Auckland",
+    "Asia/Kolkata",
+)
+KINDS = {
+    "open": "session_start",
+    "buy": "purchase",
+    "refund": "refund",
+    "push": "message_sent",
+    "gone": "uninstall",
+}
 NAMES = ["open", "search", "buy", "refund", "push", "click"]
 KINDS |= {"click": "message_engaged", "erase": "erasure"}
 
 
-def app(folder: Path, seed: int, n_users: int = 400, n_days: int = 120, timezone: str = "UTC") -> tuple[Study, Store]:
+def app(
+    folder: Path,
+    seed: int,
+    n_users: int = 400,
+    n_days: int = 120,
+    timezone: str = "UTC",
+) -> tuple[Study, Store]:
     """A random app's study and its store, as an ingest would have filled it."""
     study = parse(
         {
-            "extracts": [{"source": name, "path": "x", "settling_days": 2} for name in ("table", "ga4")],
+            "extracts": [
+                {"source": name, "path": "x", "settling_days": 2}
+                for name in ("table", "ga4")
+            ],
             "timezone": timezone,
             "store": str(folder),
-            "windows": {"observation_days": 28, "eligible_days": 14, "horizon_days": 14},
+            "windows": {
+                "observation_days": 28,
+                "eligible_days": 14,
+                "horizon_days": 14,
+            },
             "backtest": {"n_train_cutoffs": 5, "n_test_cutoffs": 2},
         },
         folder,
@@ -50,29 +88,60 @@ def event_log(n_users: int, n_days: int, seed: int) -> pl.DataFrame:
     end = np.minimum(start + rng.exponential(70, n_users), n_days - 0.1)
     hello = start + rng.exponential(4, n_users)  # the day of the first log-in
     here = rng.random((n_users, n_days)) < rng.uniform(0.05, 0.7, (n_users, 1))
-    user, day = np.nonzero(here & (np.arange(n_days) >= start[:, None]) & (np.arange(n_days) <= end[:, None]))
+    user, day = np.nonzero(
+        here
+        & (np.arange(n_days) >= start[:, None])
+        & (np.arange(n_days) <= end[:, None])
+    )
     names = np.where(day > n_days * 0.6, rng.choice([*NAMES, "new"], len(user)), "")
     usual = rng.choice(NAMES, len(user), p=[0.4, 0.25, 0.1, 0.05, 0.15, 0.05])
-    own = _rows(rng, user, day + rng.random(len(user)) * 0.99, np.where(names == "", usual, names), "table")
+    own = _rows(
+        rng,
+        user,
+        day + rng.random(len(user)) * 0.99,
+        np.where(names == "", usual, names),
+        "table",
+    )
     again = rng.random(len(user)) < 0.4
-    other = _rows(rng, user[again], day[again] + rng.random(again.sum()) * 0.99, usual[again], "ga4")
+    other = _rows(
+        rng,
+        user[again],
+        day[again] + rng.random(again.sum()) * 0.99,
+        usual[again],
+        "ga4",
+    )
     left = np.flatnonzero((rng.random(n_users) < 0.4) & (end < n_days - 2))
-    gone = _rows(rng, left, end[left], rng.choice(["gone", "erase"], len(left)), "table", slow=10)
+    gone = _rows(
+        rng, left, end[left], rng.choice(["gone", "erase"], len(left)), "table", slow=10
+    )
     rows, name = pl.concat([own, other, gone]), "user-" + pl.col("user").cast(pl.String)
     return rows.with_columns(
-        pl.when(pl.col("day") >= pl.Series(hello)[rows["user"]]).then(name).alias("user_id"),
+        pl.when(pl.col("day") >= pl.Series(hello)[rows["user"]])
+        .then(name)
+        .alias("user_id"),
         pl.concat_list("d:" + pl.col("user").cast(pl.String)).alias("ids"),
     ).drop("user", "day")
 
 
 def _rows(
-    rng: np.random.Generator, user: np.ndarray, day: np.ndarray, name: np.ndarray, source: str, slow: float = 0
+    rng: np.random.Generator,
+    user: np.ndarray,
+    day: np.ndarray,
+    name: np.ndarray,
+    source: str,
+    slow: float = 0,
 ) -> pl.DataFrame:
-    lag = rng.choice([slow, slow + 3, 20, np.nan], len(user), p=[0.35, 0.3, 0.1, 0.25]) * rng.exponential(1, len(user))
+    lag = rng.choice(
+        [slow, slow + 3, 20, np.nan], len(user), p=[0.35, 0.3, 0.1, 0.25]
+    ) * rng.exponential(1, len(user))
     midnight = pl.lit(DAY0).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     event_time = midnight + pl.duration(microseconds=pl.col("day") * 86_400_000_000)
-    amount = pl.col("event").replace_strict({"buy": 5.0, "refund": -5.0}, default=None, return_dtype=pl.Float64)
-    named = pl.concat_list(pl.struct(pl.lit("items").alias("name"), amount.alias("value")))
+    amount = pl.col("event").replace_strict(
+        {"buy": 5.0, "refund": -5.0}, default=None, return_dtype=pl.Float64
+    )
+    named = pl.concat_list(
+        pl.struct(pl.lit("items").alias("name"), amount.alias("value"))
+    )
     return pl.DataFrame({"user": user, "day": day, "event": name, "lag": lag}).select(
         "user",
         "day",
@@ -81,10 +150,13 @@ def _rows(
         platform=pl.when(pl.col("user") % 3 == 0).then(pl.lit("ios")),
         event_kind=pl.col("event").replace_strict(KINDS, default="in_app"),
         event_time=event_time,
-        received_time=event_time + pl.duration(microseconds=pl.col("lag").fill_nan(None) * 86_400_000_000),
+        received_time=event_time
+        + pl.duration(microseconds=pl.col("lag").fill_nan(None) * 86_400_000_000),
         event_time_basis=pl.lit("exact"),
         revenue=amount,
-        numbers=pl.when(amount.is_not_null()).then(named).otherwise(pl.lit([], activity.NUMBERS)),
+        numbers=pl.when(amount.is_not_null())
+        .then(named)
+        .otherwise(pl.lit([], activity.NUMBERS)),
         currency=pl.lit("USD"),
         revenue_usd=pl.lit(None, pl.Float64),
     )
@@ -95,28 +167,49 @@ def filled(log: pl.LazyFrame, study: Study, n_days: int) -> Store:
     target = store.create_or_open(study)
     day = activity.local_date("event_time", study.timezone).alias("date")
     known = activity.local_date("received_time", study.timezone).alias("known_date")
-    volume = log.group_by(pl.col("source").alias("extract"), day, known, "event", pl.col("event_kind").alias("kind"))
-    counts = volume.agg(n=pl.len().cast(pl.Int64), n_without_user=pl.col("user_id").null_count().cast(pl.Int64))
+    volume = log.group_by(
+        pl.col("source").alias("extract"),
+        day,
+        known,
+        "event",
+        pl.col("event_kind").alias("kind"),
+    )
+    counts = volume.agg(
+        n=pl.len().cast(pl.Int64),
+        n_without_user=pl.col("user_id").null_count().cast(pl.Int64),
+    )
     bucketed = {
-        "activity": (activity.from_events(log, study.timezone, "USD"), pl.col("user_id")),
+        "activity": (
+            activity.from_events(log, study.timezone, "USD"),
+            pl.col("user_id"),
+        ),
         "users": (activity.users_from_events(log, study.timezone), pl.col("user_id")),
-        "anonymous": (activity.anonymous_from_events(log, study.timezone, "USD"), identity.KEY),
+        "anonymous": (
+            activity.anonymous_from_events(log, study.timezone, "USD"),
+            identity.KEY,
+        ),
     }
     for name, (frame, whose) in bucketed.items():
         rows = frame.with_columns(bucket_of(whose, target.n_buckets).alias("bucket"))
         store.write_batch(target, name, "all", rows.collect())
     store.write_batch(target, "edges", "all", identity.edges_from_events(log).collect())
-    store.write_batch(target, "volume", "all", counts.with_columns(platform=pl.lit("")).collect())
+    store.write_batch(
+        target, "volume", "all", counts.with_columns(platform=pl.lit("")).collect()
+    )
     seen = Store(**{**vars(target), "batches": ("all",), "first_date": DAY0})
     seen = Store(**{**vars(seen), "covered_until": DAY0 + timedelta(days=n_days - 2)})
     return Store(**{**vars(seen), "adopted": identity.adopt(seen, study, "all")})
 
 
 def checked(target: Store, study: Study) -> int:
-    """The check exactly as a training of the study's own cutoffs makes it; number of rows compared."""
+    """The check exactly as a training of the study's own cutoffs makes it; number of
+    rows compared.
+    """
     cutoffs = evaluate.training_cutoffs(target, study)
     as_of = labels.horizon(cutoffs[-1], study.windows)[1]
-    return poison.check(target, study, cutoffs, snapshots.plan(target, study, cutoffs[-1]), as_of)
+    return poison.check(
+        target, study, cutoffs, snapshots.plan(target, study, cutoffs[-1]), as_of
+    )
 
 
 def false_alarms(n_apps: int) -> int:
@@ -124,20 +217,32 @@ def false_alarms(n_apps: int) -> int:
     n, n_rows = 0, []
     for seed in range(n_apps):
         with tempfile.TemporaryDirectory() as folder:
-            study, target = app(Path(folder), seed, 120 + 20 * (seed % 9), 90 + seed % 40, ZONES[seed % len(ZONES)])
+            study, target = app(
+                Path(folder),
+                seed,
+                120 + 20 * (seed % 9),
+                90 + seed % 40,
+                ZONES[seed % len(ZONES)],
+            )
             try:
                 n_rows.append(checked(target, study))
             except LeakError as error:
                 n += 1
                 print(f"false alarm, seed {seed}: {error}")
-    print(f"{n} false alarms in {n_apps} runs; rows compared: {min(n_rows, default=0)} to {max(n_rows, default=0)}")
+    print(
+        f"{n} false alarms in {n_apps} runs; rows compared: {min(n_rows, default=0)} to {max(n_rows, default=0)}"
+    )
     return n
 
 
 def share_of_training(n_users: int, n_days: int) -> float:
-    """CPU time of the check over that of the whole training that contains it, on a Markov world."""
+    """CPU time of the check over that of the whole training that contains it, on a
+    Markov world.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        simulate_exports.write(simulate.markov(n_users, n_days, 0), Path(folder), "table")
+        simulate_exports.write(
+            simulate.markov(n_users, n_days, 0), Path(folder), "table"
+        )
         study = load(Path(folder, "churn.toml"))
         events.ingest(study, progress=False)
         target = store.open_filled(study)

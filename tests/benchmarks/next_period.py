@@ -1,11 +1,13 @@
-"""What is stated of the next scoring against what then came: error of the estimate, coverage of the 80 % interval.
+"""What is stated of the next scoring against what then came: error of the estimate,
+coverage of the 80 % interval.
 
     python tests/benchmarks/next_period.py worlds [--seeds 2000 2120] [--cache FOLDER]
     python tests/benchmarks/next_period.py real [--data ../shared/data] [--cache FOLDER]
 
-A drifting world is a small app whose level of activity and whose hazard of leaving walk at random, jump and have
-seasons, each world with strengths of its own. Everything stated at a day uses what was known by then; the outcomes of
-the horizon that begins on it are looked at once, afterwards. Seeds below 1000 are for development.
+A drifting world is a small app whose level of activity and whose hazard of leaving walk
+at random, jump and have seasons, each world with strengths of its own. Everything
+stated at a day uses what was known by then; the outcomes of the horizon that begins on
+it are looked at once, afterwards. Seeds below 1000 are for development.
 """
 
 import argparse
@@ -30,7 +32,9 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 N_DAYS = 240
 N_PAST = 4  # test cutoffs whose outcome was known
 WINDOWS = {"observation_days": 56, "eligible_days": 28, "horizon_days": 28}
-REAL: dict[str, dict[str, Any]] = {  # the study, days between cutoffs, how many of them at most
+REAL: dict[
+    str, dict[str, Any]
+] = {  # the study, days between cutoffs, how many of them at most
     "collegemsg": {
         "windows": {"horizon_days": 14, "eligible_days": 30},
         "activity": {"counts_as_active": ["message_sent"]},
@@ -61,58 +65,95 @@ def drifting_log(seed: int) -> pl.DataFrame:
         k = max(day, 0)
         here = alive & (arrival <= day)
         if day >= 0:
-            who = np.flatnonzero(here & ((rng.random(n) < 1 - np.exp(-rate * level[k])) | (arrival == day)))
+            who = np.flatnonzero(
+                here
+                & ((rng.random(n) < 1 - np.exp(-rate * level[k])) | (arrival == day))
+            )
             who = np.repeat(who, 1 + rng.poisson(0.7, len(who)))
             rows.append((who, k + rng.random(len(who))))
         alive &= ~(here & (rng.random(n) < 1 - np.exp(-hazard * leaving[k])))
     who, when = (np.concatenate(column) for column in zip(*rows, strict=True))
-    names = np.array(["open", "search", "buy"])[rng.choice(3, len(who), p=[0.6, 0.3, 0.1])]
+    names = np.array(["open", "search", "buy"])[
+        rng.choice(3, len(who), p=[0.6, 0.3, 0.1])
+    ]
     time = pl.Series(when * 86_400e6).cast(pl.Int64).cast(pl.Duration("us"))
-    return pl.DataFrame({"user_id": who.astype(str), "event": names, "time": START + time})
+    return pl.DataFrame(
+        {"user_id": who.astype(str), "event": names, "time": START + time}
+    )
 
 
 def _drift(rng: np.random.Generator, walk: float) -> np.ndarray:
-    """A factor per day: random walk, in one world of two a jump, a week, in one of two a season."""
+    """A factor per day: random walk, in one world of two a jump, a week, in one of two
+    a season.
+    """
     day = np.arange(N_DAYS)
     log = np.cumsum(rng.normal(0, rng.uniform(0, walk), N_DAYS))
     log += rng.integers(2) * rng.normal(0, 0.5) * (day >= rng.integers(60, N_DAYS))
     log += rng.uniform(0, 0.3) * np.sin(2 * np.pi * (day % 7) / 7)
-    log += rng.integers(2) * rng.uniform(0, 0.4) * np.sin(2 * np.pi * (day / rng.uniform(60, 365) + rng.random()))
+    log += (
+        rng.integers(2)
+        * rng.uniform(0, 0.4)
+        * np.sin(2 * np.pi * (day / rng.uniform(60, 365) + rng.random()))
+    )
     return np.exp(log)
 
 
 @dataclass(frozen=True)
 class History:
-    """Predictions of consecutive test cutoffs, each with its outcome, and the churn rate of every cutoff."""
+    """Predictions of consecutive test cutoffs, each with its outcome, and the churn
+    rate of every cutoff.
+    """
 
     predictions: pl.DataFrame
     rates: pl.DataFrame
     distance_days: int
 
 
-def history(extract: Path, parts: dict[str, Any], folder: Path, n_now: int = 0) -> History:
+def history(
+    extract: Path, parts: dict[str, Any], folder: Path, n_now: int = 0
+) -> History:
     """Every test cutoff scored once with what was known by then.
 
-    ``n_now``: score only so many of the newest, and those whose outcome was known by then; 0 is all of them.
+    ``n_now``: score only so many of the newest, and those whose outcome was known by
+    then; 0 is all of them.
     """
-    study = parse({"extracts": [{"source": "table", "path": str(extract)}], **parts}, folder)
-    store.commit(replace(store.create_or_open(study), n_buckets=1))  # small logs: one bucket is quickest
+    study = parse(
+        {"extracts": [{"source": "table", "path": str(extract)}], **parts}, folder
+    )
+    store.commit(
+        replace(store.create_or_open(study), n_buckets=1)
+    )  # small logs: one bucket is quickest
     events.ingest(study, progress=False)
     target = store.open_filled(study)
     newest = snapshots.newest_mature(target, study)
     days = (labels.horizon(newest, study.windows)[1] - newest).days
     wanted = study.backtest.n_test_cutoffs
-    runs = [(newest, n_now), (newest - timedelta(days=days), wanted - n_now)] if n_now else [(newest, wanted)]
+    runs = (
+        [(newest, n_now), (newest - timedelta(days=days), wanted - n_now)]
+        if n_now
+        else [(newest, wanted)]
+    )
     tested = pl.concat([_tested(target, study, last, n) for last, n in runs])
     return History(tested, outlook.churn_rates(target, study, newest), days)
 
 
 def _tested(target: Store, study: Study, newest: date, n: int) -> pl.DataFrame:
-    asked = study.model_copy(update={"backtest": study.backtest.model_copy(update={"n_test_cutoffs": n})})
-    return evaluate.backtest(target, asked, newest, progress=False).predictions.filter(pl.col("model") == "chosen")
+    asked = study.model_copy(
+        update={"backtest": study.backtest.model_copy(update={"n_test_cutoffs": n})}
+    )
+    return evaluate.backtest(target, asked, newest, progress=False).predictions.filter(
+        pl.col("model") == "chosen"
+    )
 
 
-def cached(name: str, cache: Path, extract: Path, parts: dict[str, Any], folder: Path, n_now: int = 0) -> History:
+def cached(
+    name: str,
+    cache: Path,
+    extract: Path,
+    parts: dict[str, Any],
+    folder: Path,
+    n_now: int = 0,
+) -> History:
     """A history from the cache, or made and put there."""
     files = [cache / f"{name}{end}.parquet" for end in ("", "-rates")]
     days = parts["windows"]["horizon_days"]
@@ -124,17 +165,28 @@ def cached(name: str, cache: Path, extract: Path, parts: dict[str, Any], folder:
 
 
 def world(seed: int, cache: Path) -> History:
-    """A drifting world: the cutoff stated of, and the past ones whose outcome was known by then."""
+    """A drifting world: the cutoff stated of, and the past ones whose outcome was known
+    by then.
+    """
     backtest = {"step_days": 7, "n_train_cutoffs": 6, "n_test_cutoffs": N_PAST + 1}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "events.parquet"
         if not (cache / f"{seed}.parquet").exists():
             drifting_log(seed).write_parquet(file)
-        return cached(str(seed), cache, file, {"windows": WINDOWS, "backtest": backtest}, Path(folder), n_now=1)
+        return cached(
+            str(seed),
+            cache,
+            file,
+            {"windows": WINDOWS, "backtest": backtest},
+            Path(folder),
+            n_now=1,
+        )
 
 
 def implied(probability: np.ndarray) -> dict[str, float]:
-    """AUC and log loss that the probabilities would have in expectation if they were right."""
+    """AUC and log loss that the probabilities would have in expectation if they were
+    right.
+    """
     p = expit(np.sort(log_odds(probability)))
     below = (rankdata(p, "min") - 1).astype(int)
     upto = rankdata(p, "max").astype(int)
@@ -145,15 +197,25 @@ def implied(probability: np.ndarray) -> dict[str, float]:
 
 
 def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:
-    """What was stated at ``cutoff``, and three plainer statements, beside what came: a row per figure."""
+    """What was stated at ``cutoff``, and three plainer statements, beside what came: a
+    row per figure.
+    """
     mature = cutoff - timedelta(days=known.distance_days)
     past = known.predictions.filter(pl.col("cutoff") <= mature)
-    past = past.filter(pl.col("cutoff").is_in(past["cutoff"].unique().sort().tail(N_PAST).implode()))
+    past = past.filter(
+        pl.col("cutoff").is_in(past["cutoff"].unique().sort().tail(N_PAST).implode())
+    )
     now = known.predictions.filter(pl.col("cutoff") == cutoff)
     probability = now["probability"].to_numpy()
     rates = known.rates.filter(pl.col("cutoff") <= mature)
-    stated = outlook.next_period(past, probability, rates, known.distance_days, random_state=0)
-    before = metrics.by_cutoff(past.with_columns(model=pl.lit("chosen"))).drop_nulls("cutoff").sort("cutoff")
+    stated = outlook.next_period(
+        past, probability, rates, known.distance_days, random_state=0
+    )
+    before = (
+        metrics.by_cutoff(past.with_columns(model=pl.lit("chosen")))
+        .drop_nulls("cutoff")
+        .sort("cutoff")
+    )
     came = metrics.figures(now["churned"].to_numpy(), probability)
     for row in stated.iter_rows(named=True):
         actual, mean = came[row["figure"]], before[row["figure"]].mean()
@@ -172,13 +234,24 @@ def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Per log and figure: mean errors, coverage with its 95 % interval (Wilson), mean width."""
+    """Per log and figure: mean errors, coverage with its 95 % interval (Wilson), mean
+    width.
+    """
     groups = pl.DataFrame(rows).group_by("log", "figure", maintain_order=True)
     errors = pl.col("^error.*$").mean()
-    done = groups.agg(pl.len().alias("n"), errors, pl.col("width").mean(), pl.col("covered").sum())
-    spans = [binomtest(k, n).proportion_ci(method="wilson") for k, n in done.select("covered", "n").iter_rows()]
+    done = groups.agg(
+        pl.len().alias("n"), errors, pl.col("width").mean(), pl.col("covered").sum()
+    )
+    spans = [
+        binomtest(k, n).proportion_ci(method="wilson")
+        for k, n in done.select("covered", "n").iter_rows()
+    ]
     low, high = [s.low for s in spans], [s.high for s in spans]
-    return done.with_columns(pl.col("covered") / pl.col("n"), covered_low=pl.Series(low), covered_high=pl.Series(high))
+    return done.with_columns(
+        pl.col("covered") / pl.col("n"),
+        covered_low=pl.Series(low),
+        covered_high=pl.Series(high),
+    )
 
 
 def worlds(seeds: range, cache: Path) -> Iterator[dict[str, Any]]:
@@ -189,12 +262,24 @@ def worlds(seeds: range, cache: Path) -> Iterator[dict[str, Any]]:
 
 
 def real(data: Path, cache: Path) -> Iterator[dict[str, Any]]:
-    """A statement at every cutoff of a real log that has two test cutoffs with known outcome."""
+    """A statement at every cutoff of a real log that has two test cutoffs with known
+    outcome.
+    """
     for name, parts in REAL.items():
         with tempfile.TemporaryDirectory() as folder:
-            known = cached(f"real-{name}", cache, (data / name / "events.parquet").resolve(), parts, Path(folder))
+            known = cached(
+                f"real-{name}",
+                cache,
+                (data / name / "events.parquet").resolve(),
+                parts,
+                Path(folder),
+            )
         cutoffs = known.predictions["cutoff"].unique().sort()
-        usable = [c for c in cutoffs if (cutoffs <= c - timedelta(days=known.distance_days)).sum() >= 2]
+        usable = [
+            c
+            for c in cutoffs
+            if (cutoffs <= c - timedelta(days=known.distance_days)).sum() >= 2
+        ]
         for cutoff in usable:
             yield from judged(name, known, cutoff)
 
@@ -204,15 +289,26 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("of", choices=["worlds", "real"])
     parser.add_argument("--seeds", type=int, nargs=2, default=[2000, 2120])
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data")
+    parser.add_argument(
+        "--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data"
+    )
     parser.add_argument("--cache", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cache = given.cache or Path(folder)
         cache.mkdir(parents=True, exist_ok=True)
-        rows = worlds(range(*given.seeds), cache) if given.of == "worlds" else real(given.data, cache)
+        rows = (
+            worlds(range(*given.seeds), cache)
+            if given.of == "worlds"
+            else real(given.data, cache)
+        )
         shown = table(list(rows))
-    with pl.Config(tbl_cols=20, tbl_width_chars=200, tbl_hide_dataframe_shape=True, float_precision=3):
+    with pl.Config(
+        tbl_cols=20,
+        tbl_width_chars=200,
+        tbl_hide_dataframe_shape=True,
+        float_precision=3,
+    ):
         print(shown)
 
 

@@ -1,16 +1,20 @@
-"""An end-to-end peer: featuretools makes features from the raw events, LightGBM with its defaults learns from them.
+"""An end-to-end peer: featuretools makes features from the raw events, LightGBM with
+its defaults learns from them.
 
     uv venv peers && uv pip install -p peers featuretools lightgbm "pandas<3" pyarrow
     peers/bin/python tests/benchmarks/peer_featuretools.py WORK/oulad_vle/featuretools
 
-It runs in an environment of its own (featuretools 1.31 does not work with pandas 3) and shares no code with the
-package. The folder is one that quality.py left: which rows to learn from and to predict at each test cutoff, and
-plan.json, where the events are and how long the observation window is. Predictions go back there.
+It runs in an environment of its own (featuretools 1.31 does not work with pandas 3) and
+shares no code with the package. The folder is one that quality.py left: which rows to
+learn from and to predict at each test cutoff, and plan.json, where the events are and
+how long the observation window is. Predictions go back there.
 
-Features: deep feature synthesis at each row's own cutoff, which it excludes, over the observation window; the default
-aggregations plus, since without them nothing would say how long a user has been silent, the times since the first and
-last event and between events; the counts and times since the last also for each of the twelve commonest event names.
-Rows of one user, instant and event are summed into one beforehand: oulad_vle's have a day's resolution.
+Features: deep feature synthesis at each row's own cutoff, which it excludes, over the
+observation window; the default aggregations plus, since without them nothing would say
+how long a user has been silent, the times since the first and last event and between
+events; the counts and times since the last also for each of the twelve commonest event
+names. Rows of one user, instant and event are summed into one beforehand: oulad_vle's
+have a day's resolution.
 """
 
 import json
@@ -20,19 +24,37 @@ from pathlib import Path
 from typing import Any
 
 NUMBERS = ["revenue", "sum_click", "quantity", "n_lines", "n_products"]
-DEFAULTS = ["sum", "std", "max", "skew", "min", "mean", "count", "percent_true", "num_unique", "mode"]
+DEFAULTS = [
+    "sum",
+    "std",
+    "max",
+    "skew",
+    "min",
+    "mean",
+    "count",
+    "percent_true",
+    "num_unique",
+    "mode",
+]
 SILENCE = ["time_since_last", "time_since_first", "avg_time_between"]
 N_NAMES = 12
 
 
 def events(path: str) -> Any:
-    """One row per user, instant and event: the sums of its numbers, and how many rows it was."""
+    """One row per user, instant and event: the sums of its numbers, and how many rows
+    it was.
+    """
     import pandas as pd
 
     read = pd.read_parquet(path)
     numbers = [name for name in NUMBERS if name in read and read[name].notna().any()]
     keys = ["user_id", "time", "event"]
-    rows = read.assign(rows=1.0).groupby(keys, observed=True)[["rows", *numbers]].sum().reset_index()
+    rows = (
+        read.assign(rows=1.0)
+        .groupby(keys, observed=True)[["rows", *numbers]]
+        .sum()
+        .reset_index()
+    )
     rows["time"] = rows["time"].dt.tz_localize(None).astype("datetime64[ns]")
     return rows.assign(event_id=range(len(rows)))
 
@@ -68,7 +90,9 @@ def synthesise(made: Any, asked: Any, days: int) -> Any:
     )
     found = found.reset_index().rename(columns={"time": "cutoff"})
     names = [name for name in found if name not in ("user_id", "cutoff")]
-    found.columns = [f"f{names.index(name)}" if name in names else name for name in found]  # LightGBM takes no brackets
+    found.columns = [
+        f"f{names.index(name)}" if name in names else name for name in found
+    ]  # LightGBM takes no brackets
     return found
 
 
@@ -79,8 +103,12 @@ def predict(task: Any, features: Any) -> Any:
     rows = task.merge(features, on=["user_id", "cutoff"], how="left")
     names = [name for name in features if name not in ("user_id", "cutoff")]
     past, now = rows[~rows["judged"]], rows[rows["judged"]]
-    learner = LGBMClassifier(random_state=0, n_jobs=1, verbose=-1).fit(past[names], past["churned"].astype(int))
-    return now[["user_id", "cutoff"]].assign(probability=learner.predict_proba(now[names])[:, 1])
+    learner = LGBMClassifier(random_state=0, n_jobs=1, verbose=-1).fit(
+        past[names], past["churned"].astype(int)
+    )
+    return now[["user_id", "cutoff"]].assign(
+        probability=learner.predict_proba(now[names])[:, 1]
+    )
 
 
 def main() -> None:
@@ -91,13 +119,18 @@ def main() -> None:
     folder = Path(sys.argv[1])
     plan = json.loads((folder / "plan.json").read_text())
     files = {
-        file: file.with_name(file.name.replace("task-", "done-")) for file in sorted(folder.glob("task-*.parquet"))
+        file: file.with_name(file.name.replace("task-", "done-"))
+        for file in sorted(folder.glob("task-*.parquet"))
     }
-    tasks = {done: pd.read_parquet(task) for task, done in files.items() if not done.exists()}
+    tasks = {
+        done: pd.read_parquet(task) for task, done in files.items() if not done.exists()
+    }
     for task in tasks.values():
         task["cutoff"] = pd.to_datetime(task["cutoff"]).astype("datetime64[ns]")
     asked = pd.concat(tasks.values())[["user_id", "cutoff"]].drop_duplicates()
-    features = synthesise(entities(events(plan["events"])), asked, plan["observation_days"])
+    features = synthesise(
+        entities(events(plan["events"])), asked, plan["observation_days"]
+    )
     for file, task in tasks.items():
         found = predict(task, features)
         found.assign(cutoff=found["cutoff"].dt.date).to_parquet(file, index=False)

@@ -1,14 +1,17 @@
-"""Our default beside what a user might pick instead, on real logs and on worlds whose true probabilities are known.
+"""Our default beside what a user might pick instead, on real logs and on worlds whose
+true probabilities are known.
 
-    python -m tests.benchmarks.quality [--logs oulad_vle online_retail_ii collegemsg] [--work /tmp/quality]
-    python -m tests.benchmarks.quality --worlds markov:0 bgnbd:0 random:2000 [--users 30000] [--days 240]
-    python -m tests.benchmarks.quality --curve 500 1000 2000 5000 10000 30000 100000
-    python -m tests.benchmarks.quality --timing
+    python -m tests.benchmarks.quality [--logs oulad_vle online_retail_ii collegemsg]
+    [--work /tmp/quality] python -m tests.benchmarks.quality --worlds markov:0 bgnbd:0
+    random:2000 [--users 30000] [--days 240] python -m tests.benchmarks.quality --curve
+    500 1000 2000 5000 10000 30000 100000 python -m tests.benchmarks.quality --timing
 
-Ours is ``evaluate.backtest``'s chosen model with everything at its default; every peer (peers.py) learns from the same
-rows and predicts the same. ``--work`` keeps what peers predicted, by what they were fed, so that they run again only
-when that changed; ours always runs. peer_featuretools.py, in an environment of its own, leaves its predictions there
-too. churnkit, the other end-to-end peer thought of, is not in the table: its pins could not be resolved.
+Ours is ``evaluate.backtest``'s chosen model with everything at its default; every peer
+(peers.py) learns from the same rows and predicts the same. ``--work`` keeps what peers
+predicted, by what they were fed, so that they run again only when that changed; ours
+always runs. peer_featuretools.py, in an environment of its own, leaves its predictions
+there too. churnkit, the other end-to-end peer thought of, is not in the table: its pins
+could not be resolved.
 """
 
 import argparse
@@ -26,7 +29,16 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import evaluate, events, labels, metrics, model, simulate_exports, snapshots, store
+from churn import (
+    evaluate,
+    events,
+    labels,
+    metrics,
+    model,
+    simulate_exports,
+    snapshots,
+    store,
+)
 from churn.store import Store
 from churn.study import Study, load
 
@@ -50,22 +62,47 @@ def tasks(target: Store, study: Study, tests: Sequence[date]) -> Iterator[Task]:
         trains = evaluate.training_cutoffs(target, study, as_of=test)
         plan = snapshots.plan(target, study, max(trains))
         past = snapshots.build(target, study, trains, plan, test).drop_nulls("churned")
-        yield Task(test, past, snapshots.build(target, study, [test], plan).drop_nulls("churned"), plan)
+        yield Task(
+            test,
+            past,
+            snapshots.build(target, study, [test], plan).drop_nulls("churned"),
+            plan,
+        )
 
 
-def ours(target: Store, study: Study, tests: Sequence[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Predictions of the chosen model at each test cutoff alone, and how it was chosen."""
-    alone = study.model_copy(update={"backtest": study.backtest.model_copy(update={"n_test_cutoffs": 1})})
-    done = [evaluate.backtest(target, alone, newest=test, progress=False) for test in tests]
-    chosen = pl.concat([d.predictions.filter(pl.col("model") == "chosen") for d in done])
-    return chosen.with_columns(model=pl.lit(OURS)), pl.concat([d.choices for d in done], how="diagonal_relaxed")
+def ours(
+    target: Store, study: Study, tests: Sequence[date]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Predictions of the chosen model at each test cutoff alone, and how it was
+    chosen.
+    """
+    alone = study.model_copy(
+        update={"backtest": study.backtest.model_copy(update={"n_test_cutoffs": 1})}
+    )
+    done = [
+        evaluate.backtest(target, alone, newest=test, progress=False) for test in tests
+    ]
+    chosen = pl.concat(
+        [d.predictions.filter(pl.col("model") == "chosen") for d in done]
+    )
+    return chosen.with_columns(model=pl.lit(OURS)), pl.concat(
+        [d.choices for d in done], how="diagonal_relaxed"
+    )
 
 
-def of_peers(target: Store, study: Study, task: Task, cache: Path, fed: Sequence[str]) -> pl.DataFrame:
+def of_peers(
+    target: Store, study: Study, task: Task, cache: Path, fed: Sequence[str]
+) -> pl.DataFrame:
     """Predictions of all peers at one test cutoff; ``fed``: on which features."""
     y = model.target(task.past)
     found = {
-        name: kept(cache, name, task.cutoff, (x, y, judged), lambda k=kind, x=x, j=judged: fitted(k, x, y, j))
+        name: kept(
+            cache,
+            name,
+            task.cutoff,
+            (x, y, judged),
+            lambda k=kind, x=x, j=judged: fitted(k, x, y, j),
+        )
         for name, (kind, x, judged) in peers.matrices(task, fed).items()
     }
     seen = peers.history(target, study, task.cutoff)
@@ -73,13 +110,23 @@ def of_peers(target: Store, study: Study, task: Task, cache: Path, fed: Sequence
     return pl.concat([_column(task, name, p) for name, p in found.items()])
 
 
-def fitted(kind: str, past: np.ndarray, churned: np.ndarray, judged: np.ndarray) -> np.ndarray:
-    """Predictions of one peer. Columns without any value are left out: HistGradientBoosting refuses them."""
+def fitted(
+    kind: str, past: np.ndarray, churned: np.ndarray, judged: np.ndarray
+) -> np.ndarray:
+    """Predictions of one peer. Columns without any value are left out:
+    HistGradientBoosting refuses them.
+    """
     some = ~np.isnan(past).all(axis=0)
-    return np.asarray(peers.MODELS[kind](SEED).fit(past[:, some], churned).predict_proba(judged[:, some])[:, 1])
+    return np.asarray(
+        peers.MODELS[kind](SEED)
+        .fit(past[:, some], churned)
+        .predict_proba(judged[:, some])[:, 1]
+    )
 
 
-def kept(cache: Path, name: str, cutoff: date, fed: Sequence[np.ndarray], run: Any) -> np.ndarray:
+def kept(
+    cache: Path, name: str, cutoff: date, fed: Sequence[np.ndarray], run: Any
+) -> np.ndarray:
     """What ``run`` gives, read from the cache where the same was fed before."""
     mark = digest([np.ascontiguousarray(part).tobytes() for part in fed])
     file = cache / f"{re.sub('[^A-Za-z]+', '_', name)}-{cutoff}-{mark}.parquet"
@@ -96,37 +143,69 @@ def digest(parts: Sequence[bytes]) -> str:
 
 def _column(task: Task, name: str, probability: np.ndarray) -> pl.DataFrame:
     key = task.judged.select("user_id", "cutoff", "churned")
-    return key.with_columns(pl.lit(name).alias("model"), pl.Series("probability", probability))
+    return key.with_columns(
+        pl.lit(name).alias("model"), pl.Series("probability", probability)
+    )
 
 
 def end_to_end(folder: Path, task: Task, study: Study) -> list[pl.DataFrame]:
-    """Leave the task for peer_featuretools.py; its predictions, if it has made them for these rows."""
+    """Leave the task for peer_featuretools.py; its predictions, if it has made them for
+    these rows.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    plan = {"events": study.extracts[0].path, "observation_days": study.windows.observation_days}
+    plan = {
+        "events": study.extracts[0].path,
+        "observation_days": study.windows.observation_days,
+    }
     (folder / "plan.json").write_text(json.dumps(plan))
-    rows = [part.select("user_id", "cutoff", "churned") for part in (task.past, task.judged)]
-    asked = pl.concat([r.with_columns(judged=pl.lit(j)) for r, j in zip(rows, (False, True), strict=True)])
+    rows = [
+        part.select("user_id", "cutoff", "churned") for part in (task.past, task.judged)
+    ]
+    asked = pl.concat(
+        [
+            r.with_columns(judged=pl.lit(j))
+            for r, j in zip(rows, (False, True), strict=True)
+        ]
+    )
     name = f"{task.cutoff}-{digest([asked.write_csv().encode()])}.parquet"
     asked.write_parquet(folder / f"task-{name}")
     file = folder / f"done-{name}"
     if not file.exists():
         return []
-    found = rows[1].join(pl.read_parquet(file), on=["user_id", "cutoff"], how="left", maintain_order="left")
-    return [] if found["probability"].null_count() else [_column(task, END_TO_END, found["probability"].to_numpy())]
+    found = rows[1].join(
+        pl.read_parquet(file),
+        on=["user_id", "cutoff"],
+        how="left",
+        maintain_order="left",
+    )
+    return (
+        []
+        if found["probability"].null_count()
+        else [_column(task, END_TO_END, found["probability"].to_numpy())]
+    )
 
 
 def judged(
     target: Store, study: Study, tests: Sequence[date], folder: Path, fed: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A row per user and test cutoff, a column per model, ours first; and how ours was chosen."""
+    """A row per user and test cutoff, a column per model, ours first; and how ours was
+    chosen.
+    """
     mine, choices = ours(target, study, tests)
     parts = [mine]
     for task in tqdm(tasks(target, study, tests), folder.name, len(tests)):
         parts += [of_peers(target, study, task, folder / "peers", fed)]
         if folder.name in real_logs.LOGS:
             parts += end_to_end(folder / "featuretools", task, study)
-    together = pl.concat([p.select("user_id", "cutoff", "churned", "model", "probability") for p in parts])
-    wide = together.pivot("model", index=["user_id", "cutoff", "churned"], values="probability")
+    together = pl.concat(
+        [
+            p.select("user_id", "cutoff", "churned", "model", "probability")
+            for p in parts
+        ]
+    )
+    wide = together.pivot(
+        "model", index=["user_id", "cutoff", "churned"], values="probability"
+    )
     complete = [name for name in wide.columns if not wide[name].null_count()]
     assert complete[3] == OURS, "ours predicted other rows than the peers"
     return wide.select(complete), choices
@@ -140,7 +219,9 @@ def real(name: str, data: Path, work: Path, fed: Sequence[str]) -> None:
     wide.write_parquet(work / name / "predictions.parquet")
     figures = table(wide)
     users, rate = wide["user_id"].n_unique(), wide["churned"].mean()
-    print(f"\n## {name}: {wide.height} rows of {users} users, {len(tests)} test cutoffs, churn rate {rate:.3f}")
+    print(
+        f"\n## {name}: {wide.height} rows of {users} users, {len(tests)} test cutoffs, churn rate {rate:.3f}"
+    )
     print(choices.select(pl.selectors.exclude(pl.List, pl.Struct)))
     show(figures, work / name / "table.csv")
     print("\n".join(verdicts(figures)), flush=True)
@@ -148,7 +229,9 @@ def real(name: str, data: Path, work: Path, fed: Sequence[str]) -> None:
 
 def written(kind: str, n_users: int, n_days: int, seed: int, folder: Path) -> Study:
     """Write the world there; its study."""
-    simulate_exports.write(simulate_exports.WORLDS[kind](n_users, n_days, seed), folder, "table")
+    simulate_exports.write(
+        simulate_exports.WORLDS[kind](n_users, n_days, seed), folder, "table"
+    )
     return load(folder / "churn.toml")
 
 
@@ -157,55 +240,101 @@ def skills(wide: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
     both = wide.join(truth, on=["user_id", "cutoff"])
     true = both["truth"].to_numpy()
     names = wide.columns[3:]
-    return pl.DataFrame({"model": names, "skill": [metrics.ceiling_skill(both[n].to_numpy(), true) for n in names]})
+    return pl.DataFrame(
+        {
+            "model": names,
+            "skill": [metrics.ceiling_skill(both[n].to_numpy(), true) for n in names],
+        }
+    )
 
 
 def reachable(target: Store, study: Study, task: Task, truth: pl.DataFrame) -> float:
-    """Ceiling skill when the same rows are learned with their true probabilities: all that the features carry."""
+    """Ceiling skill when the same rows are learned with their true probabilities: all
+    that the features carry.
+    """
     names = peers.inputs(task.plan)["ours"]
-    past, now = (part.join(truth, on=["user_id", "cutoff"]) for part in (task.past, task.judged))
-    p = peers.soft(model.matrix(past, names), past["truth"].to_numpy(), model.matrix(now, names), SEED)
+    past, now = (
+        part.join(truth, on=["user_id", "cutoff"]) for part in (task.past, task.judged)
+    )
+    p = peers.soft(
+        model.matrix(past, names),
+        past["truth"].to_numpy(),
+        model.matrix(now, names),
+        SEED,
+    )
     return metrics.ceiling_skill(p, now["truth"].to_numpy())
 
 
-def simulated(kind: str, seed: int, n_users: int, n_days: int, work: Path, fed: Sequence[str]) -> dict[str, Any]:
-    """Table of one world at its newest mature cutoff; returns ours and what the features could reach.
+def simulated(
+    kind: str, seed: int, n_users: int, n_days: int, work: Path, fed: Sequence[str]
+) -> dict[str, Any]:
+    """Table of one world at its newest mature cutoff; returns ours and what the
+    features could reach.
 
     ``fed``: the features that peers get, none for ours alone.
     """
     with tempfile.TemporaryDirectory() as home:
         study = written(kind, n_users, n_days, seed, Path(home))
         target = filled(study)
-        truth = pl.read_parquet(Path(home) / "truth.parquet").rename({"probability": "truth"})
-        newest = labels.newest_mature(study.windows, snapshots.covered_end(target) - timedelta(days=1))
+        truth = pl.read_parquet(Path(home) / "truth.parquet").rename(
+            {"probability": "truth"}
+        )
+        newest = labels.newest_mature(
+            study.windows, snapshots.covered_end(target) - timedelta(days=1)
+        )
         if not fed:
             mine, _ = ours(target, study, [newest])
-            skill = skills(mine.select("user_id", "cutoff", "churned", ours="probability"), truth)["skill"][0]
-            return {"world": f"{kind}:{seed}", "users": n_users, "rows": mine.height, "skill": skill}
-        wide, _ = judged(target, study, [newest], work / f"{kind}-{seed}-{n_users}", fed)
+            skill = skills(
+                mine.select("user_id", "cutoff", "churned", ours="probability"), truth
+            )["skill"][0]
+            return {
+                "world": f"{kind}:{seed}",
+                "users": n_users,
+                "rows": mine.height,
+                "skill": skill,
+            }
+        wide, _ = judged(
+            target, study, [newest], work / f"{kind}-{seed}-{n_users}", fed
+        )
         limit = reachable(target, study, next(tasks(target, study, [newest])), truth)
     figures = table(wide).join(skills(wide, truth), on="model", maintain_order="left")
-    print(f"\n## {kind}:{seed}: {wide.height} of {n_users} users, churn rate {wide['churned'].mean():.3f}")
+    print(
+        f"\n## {kind}:{seed}: {wide.height} of {n_users} users, churn rate {wide['churned'].mean():.3f}"
+    )
     show(figures, work / f"{kind}-{seed}-{n_users}" / "table.csv")
     mine = figures["skill"][0]
-    parts = {"skill": mine, "features_reach": limit, "finite_sample": limit - mine, "features": 1 - limit}
+    parts = {
+        "skill": mine,
+        "features_reach": limit,
+        "finite_sample": limit - mine,
+        "features": 1 - limit,
+    }
     return {"world": f"{kind}:{seed}", "users": n_users, "rows": wide.height, **parts}
 
 
 def curve(sizes: Sequence[int], n_days: int, work: Path) -> pl.DataFrame:
-    """Ceiling skill on Markov worlds by number of users; small worlds are averaged over up to ten seeds."""
+    """Ceiling skill on Markov worlds by number of users; small worlds are averaged over
+    up to ten seeds.
+    """
     rows = []
     for n_users in sizes:
         seeds = range(max(1, min(10, 20_000 // n_users)))
-        rows += [simulated("markov", seed, n_users, n_days, work, fed=()) for seed in seeds]
-    spread = [pl.col("skill").min().alias("lowest"), pl.col("skill").max().alias("highest")]
+        rows += [
+            simulated("markov", seed, n_users, n_days, work, fed=()) for seed in seeds
+        ]
+    spread = [
+        pl.col("skill").min().alias("lowest"),
+        pl.col("skill").max().alias("highest"),
+    ]
     return pl.DataFrame(rows).group_by("users", maintain_order=True).agg(
         pl.len().alias("worlds"), pl.col("rows").mean(), pl.col("skill").mean(), *spread
     )  # fmt: skip
 
 
 def timing(n_users: int, n_days: int) -> pl.DataFrame:
-    """Seconds per million user-cutoffs to choose and fit, and to score, on one matrix: ours beside LightGBM."""
+    """Seconds per million user-cutoffs to choose and fit, and to score, on one matrix:
+    ours beside LightGBM.
+    """
     with tempfile.TemporaryDirectory() as home:
         study = written("markov", n_users, n_days, SEED, Path(home))
         target = filled(study)
@@ -217,13 +346,25 @@ def timing(n_users: int, n_days: int) -> pl.DataFrame:
         started = time.perf_counter()
         return run(), (time.perf_counter() - started) * 1e6 / rows
 
-    (chosen, _), train = timed(task.past.height, lambda: evaluate.learn(task.past, task.plan, study))
+    (chosen, _), train = timed(
+        task.past.height, lambda: evaluate.learn(task.past, task.plan, study)
+    )
     x, y = model.matrix(task.past, names), model.target(task.past)
     booster, fit = timed(len(y), lambda: peers.lightgbm(SEED).fit(x, y))
     _, score = timed(now.height, lambda: model.predict(chosen, now))
-    _, predict = timed(now.height, lambda: booster.predict_proba(model.matrix(now, names)))
-    rows = [("ours", train, score), ("LightGBM", fit, predict), ("ratio", train / fit, score / predict)]
-    return pl.DataFrame(rows, schema=["what", "train_s_per_million", "score_s_per_million"], orient="row")
+    _, predict = timed(
+        now.height, lambda: booster.predict_proba(model.matrix(now, names))
+    )
+    rows = [
+        ("ours", train, score),
+        ("LightGBM", fit, predict),
+        ("ratio", train / fit, score / predict),
+    ]
+    return pl.DataFrame(
+        rows,
+        schema=["what", "train_s_per_million", "score_s_per_million"],
+        orient="row",
+    )
 
 
 def show(frame: pl.DataFrame, file: Path) -> None:
@@ -235,12 +376,23 @@ def show(frame: pl.DataFrame, file: Path) -> None:
 
 def main() -> None:
     """Print what was asked for; without an option, the real logs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=real_logs.DATA)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "quality")
-    parser.add_argument("--logs", nargs="*", default=list(real_logs.LOGS), choices=list(real_logs.LOGS))
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()) / "quality"
+    )
+    parser.add_argument(
+        "--logs", nargs="*", default=list(real_logs.LOGS), choices=list(real_logs.LOGS)
+    )
     parser.add_argument("--worlds", nargs="+", default=[], metavar="KIND:SEED")
-    parser.add_argument("--features", nargs="*", default=["RFM", "ours"], help="what peers get; worlds: none, no peers")
+    parser.add_argument(
+        "--features",
+        nargs="*",
+        default=["RFM", "ours"],
+        help="what peers get; worlds: none, no peers",
+    )
     parser.add_argument("--users", type=int, default=30_000)
     parser.add_argument("--days", type=int, default=240)
     parser.add_argument("--curve", type=int, nargs="+", default=[], metavar="USERS")
@@ -251,7 +403,12 @@ def main() -> None:
         if given.worlds:
             named = [part.split(":") for part in given.worlds]
             sizes = (given.users, given.days, given.work, given.features)
-            show(pl.DataFrame([simulated(kind, int(seed), *sizes) for kind, seed in named]), given.work / "worlds.csv")
+            show(
+                pl.DataFrame(
+                    [simulated(kind, int(seed), *sizes) for kind, seed in named]
+                ),
+                given.work / "worlds.csv",
+            )
         if given.curve:
             show(curve(given.curve, given.days, given.work), given.work / "curve.csv")
         if given.timing:

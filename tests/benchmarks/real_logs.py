@@ -1,8 +1,10 @@
-"""The real event logs that benchmarks share: what churn means in each, and the cutoffs they are tested at.
+"""The real event logs that benchmarks share: what churn means in each, and the cutoffs
+they are tested at.
 
-Test cutoffs were set by the calendar alone, before any result: from the first that has three mature training cutoffs to
-the last whose horizon the log covers, a horizon or more apart. In oulad_vle they and their horizons lie inside the
-course presentations, as its README asks: Feb to Sep 2013, Oct 2013 to Jan 2014, Oct 2014 to Jun 2015.
+Test cutoffs were set by the calendar alone, before any result: from the first that has
+three mature training cutoffs to the last whose horizon the log covers, a horizon or
+more apart. In oulad_vle they and their horizons lie inside the course presentations, as
+its README asks: Feb to Sep 2013, Oct 2013 to Jan 2014, Oct 2014 to Jun 2015.
 """
 
 from datetime import date
@@ -36,9 +38,21 @@ LOGS: dict[str, dict[str, Any]] = {
 
 
 def study(name: str, data: Path, folder: Path) -> Study:
-    """The study of a log, everything it doesn't name left at its default; the store is in ``folder``."""
-    extract = {"source": "table", "path": str((data / name / "events.parquet").resolve())}
-    return parse({"extracts": [extract], "windows": LOGS[name]["windows"], "activity": LOGS[name]["activity"]}, folder)
+    """The study of a log, everything it doesn't name left at its default; the store is
+    in ``folder``.
+    """
+    extract = {
+        "source": "table",
+        "path": str((data / name / "events.parquet").resolve()),
+    }
+    return parse(
+        {
+            "extracts": [extract],
+            "windows": LOGS[name]["windows"],
+            "activity": LOGS[name]["activity"],
+        },
+        folder,
+    )
 
 
 def cutoffs(name: str) -> list[date]:

@@ -1,14 +1,17 @@
 """Whether reasons are faithful to the model, the same next week, and cheap.
 
-    python tests/benchmarks/reasons.py [--users 6000] [--days 240] [--seeds 0 1] [--data ../shared/data]
+    python tests/benchmarks/reasons.py [--users 6000] [--days 240] [--seeds 0 1] [--data
+    ../shared/data]
 
-One row per Markov world and, where its data is, for the log oulad_vle. A model is trained once and explains two cutoffs
-a week apart.
+One row per Markov world and, where its data is, for the log oulad_vle. A model is
+trained once and explains two cutoffs a week apart.
 
-times_feature: mean move of the log-odds when the kind of the first reason takes typical values, in units of that when
-one random feature of the model does. times_kind: in units of that when a random other kind does. n_still: users whose
-probability moved by less than 0.02 in the week; same_rate: of those, who have the same first reason; same_alone_rate:
-who would, were the reasons of the week before not known. cpu_seconds_per_million: to explain a million users.
+times_feature: mean move of the log-odds when the kind of the first reason takes typical
+values, in units of that when one random feature of the model does. times_kind: in units
+of that when a random other kind does. n_still: users whose probability moved by less
+than 0.02 in the week; same_rate: of those, who have the same first reason;
+same_alone_rate: who would, were the reasons of the week before not known.
+cpu_seconds_per_million: to explain a million users.
 """
 
 import argparse
@@ -21,7 +24,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn import drift, evaluate, events, model, reasons, simulate, simulate_exports, snapshots, store
+from churn import (
+    drift,
+    evaluate,
+    events,
+    model,
+    reasons,
+    simulate,
+    simulate_exports,
+    snapshots,
+    store,
+)
 from churn.catalogue import KINDS
 from churn.model import Model
 from churn.study import Study, load, parse
@@ -33,12 +46,19 @@ OULAD_TEST = date(2013, 12, 15)
 
 
 def faithfulness(fitted: Model, snapshot: pl.DataFrame) -> dict[str, float]:
-    """How far the first reason's kind moves the score, against one feature and against another kind."""
+    """How far the first reason's kind moves the score, against one feature and against
+    another kind.
+    """
     table = reasons.contributions(fitted, snapshot)
     kinds = [kind for kind in KINDS if kind in table.columns]
     moved = table.select(pl.col(kinds).abs()).to_numpy()
-    first = reasons.explain(fitted, snapshot)["reason_1"].str.replace("^(risky|safe)_", "")
-    has, place = first.is_not_null().to_numpy(), first.fill_null(kinds[0]).replace_strict(kinds, range(len(kinds)))
+    first = reasons.explain(fitted, snapshot)["reason_1"].str.replace(
+        "^(risky|safe)_", ""
+    )
+    has, place = (
+        first.is_not_null().to_numpy(),
+        first.fill_null(kinds[0]).replace_strict(kinds, range(len(kinds))),
+    )
     top = moved[np.arange(len(moved)), place.to_numpy()][has].mean()
     other = (moved[has].sum(axis=1).mean() - top) / (len(kinds) - 1)
     return {
@@ -49,28 +69,50 @@ def faithfulness(fitted: Model, snapshot: pl.DataFrame) -> dict[str, float]:
 
 
 def single(fitted: Model, snapshot: pl.DataFrame) -> float:
-    """Mean move of the log-odds when one feature takes its typical value, over users and features."""
+    """Mean move of the log-odds when one feature takes its typical value, over users
+    and features.
+    """
     whole = drift.log_odds(model.predict(fitted, snapshot))
     moves = []
     for name, value in zip(fitted.features, fitted.typical, strict=True):
         without = snapshot.with_columns(pl.lit(value, pl.Float64).alias(name))
-        moves.append(np.abs(whole - drift.log_odds(model.predict(fitted, without))).mean())
+        moves.append(
+            np.abs(whole - drift.log_odds(model.predict(fitted, without))).mean()
+        )
     return float(np.mean(moves))
 
 
-def stability(fitted: Model, now: pl.DataFrame, later: pl.DataFrame) -> dict[str, float]:
-    """Of users whose probability hardly moved in a week: who has the same first reason, with and without memory."""
+def stability(
+    fitted: Model, now: pl.DataFrame, later: pl.DataFrame
+) -> dict[str, float]:
+    """Of users whose probability hardly moved in a week: who has the same first reason,
+    with and without memory.
+    """
     before = reasons.explain(fitted, now)
-    told, alone = (reasons.explain(fitted, later, past).select("user_id", "reason_1") for past in (before, None))
-    p = [s.select("user_id", pl.Series("p", model.predict(fitted, s))) for s in (now, later)]
-    both = before.join(told, on="user_id", suffix="_later").join(alone, on="user_id", suffix="_alone")
+    told, alone = (
+        reasons.explain(fitted, later, past).select("user_id", "reason_1")
+        for past in (before, None)
+    )
+    p = [
+        s.select("user_id", pl.Series("p", model.predict(fitted, s)))
+        for s in (now, later)
+    ]
+    both = before.join(told, on="user_id", suffix="_later").join(
+        alone, on="user_id", suffix="_alone"
+    )
     both = both.join(p[0], on="user_id").join(p[1], on="user_id", suffix="_later")
     still = both.filter((pl.col("p") - pl.col("p_later")).abs() < STILL)
     same = {
-        n: still.select(pl.col("reason_1").eq_missing(pl.col(f"reason_1_{n}")).mean()).item()
+        n: still.select(
+            pl.col("reason_1").eq_missing(pl.col(f"reason_1_{n}")).mean()
+        ).item()
         for n in ("later", "alone")
     }
-    return {"n_still": still.height, "same_rate": same["later"], "same_alone_rate": same["alone"]}
+    return {
+        "n_still": still.height,
+        "same_rate": same["later"],
+        "same_alone_rate": same["alone"],
+    }
 
 
 def cost(fitted: Model, snapshot: pl.DataFrame) -> float:
@@ -83,18 +125,29 @@ def cost(fitted: Model, snapshot: pl.DataFrame) -> float:
 
 def figures(fitted: Model, now: pl.DataFrame, later: pl.DataFrame) -> dict[str, Any]:
     """All figures of one model and two snapshots a week apart."""
-    facts = {"candidate": fitted.candidate, "n_features": len(fitted.features), "n_users": now.height}
+    facts = {
+        "candidate": fitted.candidate,
+        "n_features": len(fitted.features),
+        "n_users": now.height,
+    }
     seconds = {"cpu_seconds_per_million": cost(fitted, now)}
     return facts | faithfulness(fitted, now) | stability(fitted, now, later) | seconds
 
 
 def one(study: Study, trains: list[date], test: date | None) -> dict[str, Any]:
-    """Train at the given cutoffs, or as the study says, and explain ``test``, or the last but one week."""
+    """Train at the given cutoffs, or as the study says, and explain ``test``, or the
+    last but one week.
+    """
     events.ingest(study, progress=False)
     target = store.open_filled(study)
-    fitted, _ = evaluate.train(target, study, trains or evaluate.training_cutoffs(target, study))
+    fitted, _ = evaluate.train(
+        target, study, trains or evaluate.training_cutoffs(target, study)
+    )
     first = test or snapshots.covered_end(target) - timedelta(weeks=1)
-    now, later = (snapshots.observe(target, study, [first + timedelta(weeks=k)], fitted.plan) for k in (0, 1))
+    now, later = (
+        snapshots.observe(target, study, [first + timedelta(weeks=k)], fitted.plan)
+        for k in (0, 1)
+    )
     return figures(fitted, now, later)
 
 
@@ -107,8 +160,16 @@ def world(n_users: int, n_days: int, seed: int, folder: Path) -> dict[str, Any]:
 def oulad(file: Path, folder: Path) -> dict[str, Any]:
     """Figures of the log oulad_vle."""
     windows = {"horizon_days": 30, "eligible_days": 30}
-    study = parse({"extracts": [{"source": "table", "path": str(file.resolve())}], "windows": windows}, folder)
-    return {"log": "oulad_vle"} | one(study, [date.fromisoformat(c) for c in OULAD], OULAD_TEST)
+    study = parse(
+        {
+            "extracts": [{"source": "table", "path": str(file.resolve())}],
+            "windows": windows,
+        },
+        folder,
+    )
+    return {"log": "oulad_vle"} | one(
+        study, [date.fromisoformat(c) for c in OULAD], OULAD_TEST
+    )
 
 
 def main() -> None:
@@ -117,13 +178,23 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=6000)
     parser.add_argument("--days", type=int, default=240)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data")
+    parser.add_argument(
+        "--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data"
+    )
     given = parser.parse_args()
     log = given.data / "oulad_vle" / "events.parquet"
     with tempfile.TemporaryDirectory() as folder:
-        rows = [world(given.users, given.days, seed, Path(folder) / str(seed)) for seed in given.seeds]
+        rows = [
+            world(given.users, given.days, seed, Path(folder) / str(seed))
+            for seed in given.seeds
+        ]
         rows += [oulad(log, Path(folder) / "oulad")] if log.exists() else []
-    with pl.Config(tbl_cols=20, tbl_width_chars=200, tbl_hide_dataframe_shape=True, float_precision=3):
+    with pl.Config(
+        tbl_cols=20,
+        tbl_width_chars=200,
+        tbl_hide_dataframe_shape=True,
+        float_precision=3,
+    ):
         print(pl.DataFrame(rows))
 
 

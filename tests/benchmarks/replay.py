@@ -1,11 +1,14 @@
-"""Weekly scoring replayed over ten runs: what hysteresis saves in segment changes and costs in recall, by band width.
+"""Weekly scoring replayed over ten runs: what hysteresis saves in segment changes and
+costs in recall, by band width.
 
     python tests/benchmarks/replay.py [--data ../shared/data] [--only simulated]
 
-Segments: the riskiest 15 % are high, the next 25 % medium. One model per log, trained on cutoffs whose horizons ended
-before the first run, scores all ten. The default band was chosen on the simulated worlds alone: the narrowest of BANDS
-with which, of what changes without one, at most 0.65 change on average over the four kinds of world, and with which in
-each kind at most a quarter go there and back and high loses at most two points of recall.
+Segments: the riskiest 15 % are high, the next 25 % medium. One model per log, trained
+on cutoffs whose horizons ended before the first run, scores all ten. The default band
+was chosen on the simulated worlds alone: the narrowest of BANDS with which, of what
+changes without one, at most 0.65 change on average over the four kinds of world, and
+with which in each kind at most a quarter go there and back and high loses at most two
+points of recall.
 """
 
 import argparse
@@ -18,18 +21,37 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import evaluate, events, labels, segments, simulate, simulate_exports, snapshots, store
+from churn import (
+    evaluate,
+    events,
+    labels,
+    segments,
+    simulate,
+    simulate_exports,
+    snapshots,
+    store,
+)
 from churn.study import Policy, Study, Windows, parse
 
 BANDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-FIRST_RUN = {"oulad_vle": date(2013, 10, 13), "online_retail_ii": date(2011, 7, 9), "collegemsg": date(2004, 6, 15)}
+FIRST_RUN = {
+    "oulad_vle": date(2013, 10, 13),
+    "online_retail_ii": date(2011, 7, 9),
+    "collegemsg": date(2004, 6, 15),
+}
 N_RUNS = 10
-SEGMENTS = [{"name": "high", "share": 0.15}, {"name": "medium", "share": 0.25}, {"name": "low"}]
+SEGMENTS = [
+    {"name": "high", "share": 0.15},
+    {"name": "medium", "share": 0.25},
+    {"name": "low"},
+]
 N_USERS, N_DAYS, SEEDS = 6_000, 270, (0, 1)
 
 
 def abrupt() -> simulate.Parameters:
-    """A world in which users hardly fade but leave at a stroke: few churn, and their risk is steep in rank."""
+    """A world in which users hardly fade but leave at a stroke: few churn, and their
+    risk is steep in rank.
+    """
     usual = simulate.Parameters()
     step = usual.transition.copy()
     step[:, :3, 3] += 0.15 * step[:, :3, 2]
@@ -48,14 +70,25 @@ WORLDS = {
 
 def real(data: Path, folder: Path) -> Iterator[tuple[str, pl.DataFrame, Study]]:
     """Name, scored runs and study of each log."""
-    from real_logs import LOGS  # beside this file; pytest, which looks for doctests, doesn't know it
+    from real_logs import (
+        LOGS,
+    )  # beside this file; pytest, which looks for doctests, doesn't know it
 
     for name, log in LOGS.items():
-        extract = {"source": "table", "path": str((data / name / "events.parquet").resolve())}
-        parts = {"windows": log["windows"], "activity": log["activity"], "segments": SEGMENTS}
+        extract = {
+            "source": "table",
+            "path": str((data / name / "events.parquet").resolve()),
+        }
+        parts = {
+            "windows": log["windows"],
+            "activity": log["activity"],
+            "segments": SEGMENTS,
+        }
         study = parse({"extracts": [extract], **parts}, folder / name)
         train = [date.fromisoformat(c) for c in log["train"]]
-        train = [c for c in train if labels.horizon(c, study.windows)[1] <= FIRST_RUN[name]]
+        train = [
+            c for c in train if labels.horizon(c, study.windows)[1] <= FIRST_RUN[name]
+        ]
         yield name, scored(study, FIRST_RUN[name], train), study
 
 
@@ -66,19 +99,34 @@ def simulated(folder: Path) -> Iterator[tuple[str, pl.DataFrame, Study]]:
         world = simulate.markov(N_USERS, N_DAYS, seed, parameters)
         simulate_exports.write(world, home, "table", windows)
         extract = {"source": "table", "path": "raw", "settling_days": 0}
-        study = parse({"extracts": [extract], "windows": windows.model_dump(), "segments": SEGMENTS}, home)
+        study = parse(
+            {
+                "extracts": [extract],
+                "windows": windows.model_dump(),
+                "segments": SEGMENTS,
+            },
+            home,
+        )
         last = world.start + timedelta(days=world.n_days - windows.horizon_days)
         truth = pl.read_parquet(home / "truth.parquet").rename({"probability": "truth"})
         runs = scored(study, last - timedelta(weeks=N_RUNS - 1))
-        yield f"simulated {name} {seed}", runs.join(truth, on=["user_id", "cutoff"], how="left"), study
+        yield (
+            f"simulated {name} {seed}",
+            runs.join(truth, on=["user_id", "cutoff"], how="left"),
+            study,
+        )
 
 
 def scored(study: Study, first: date, train: list[date] | None = None) -> pl.DataFrame:
     """Every run's users: user_id, cutoff, tenure_days, churned, probability."""
     events.ingest(study, progress=False)
     target = store.open_filled(study)
-    fitted, _ = evaluate.train(target, study, train or evaluate.training_cutoffs(target, study, as_of=first))
-    runs = snapshots.build(target, study, [first + timedelta(weeks=k) for k in range(N_RUNS)], fitted.plan)
+    fitted, _ = evaluate.train(
+        target, study, train or evaluate.training_cutoffs(target, study, as_of=first)
+    )
+    runs = snapshots.build(
+        target, study, [first + timedelta(weeks=k) for k in range(N_RUNS)], fitted.plan
+    )
     probability = pl.Series("probability", evaluate.model.predict(fitted, runs))
     assert runs["churned"].null_count() == 0, "a run's horizon isn't over"
     return runs.select("user_id", "cutoff", "tenure_days", "churned", probability)
@@ -89,20 +137,34 @@ def replay(runs: pl.DataFrame, study: Study, band: float) -> pl.DataFrame:
     policy = study.model_copy(update={"policy": Policy(band=band)})
     done: list[pl.DataFrame] = []
     for run in runs.sort("cutoff").partition_by("cutoff", maintain_order=True):
-        done.append(run.with_columns(segments.assign(run, policy, done[-1] if done else None)))
+        done.append(
+            run.with_columns(segments.assign(run, policy, done[-1] if done else None))
+        )
     return pl.concat(done)
 
 
 def figures(runs: pl.DataFrame) -> dict[str, float]:
     """Means over the runs: see ``table``."""
-    parts = runs.select("user_id", "segment", "cutoff").partition_by("cutoff", maintain_order=True)
-    pairs = [a.join(b, on="user_id", how="full", suffix="_2") for a, b in itertools.pairwise(parts)]
-    triples = [_known(*three) for three in zip(parts, parts[1:], parts[2:], strict=False)]
+    parts = runs.select("user_id", "segment", "cutoff").partition_by(
+        "cutoff", maintain_order=True
+    )
+    pairs = [
+        a.join(b, on="user_id", how="full", suffix="_2")
+        for a, b in itertools.pairwise(parts)
+    ]
+    triples = [
+        _known(*three) for three in zip(parts, parts[1:], parts[2:], strict=False)
+    ]
     moved = pl.col("segment").ne_missing(pl.col("segment_2"))
     back = (pl.col("segment") == pl.col("segment_3")) & moved
     return {
         "n": runs.height / N_RUNS,
-        "changed": _mean([p.drop_nulls(["segment", "segment_2"]).select(moved.mean()).item() for p in pairs]),
+        "changed": _mean(
+            [
+                p.drop_nulls(["segment", "segment_2"]).select(moved.mean()).item()
+                for p in pairs
+            ]
+        ),
         "back": _mean([t.select(back.mean()).item() for t in triples]),
         "writes": _mean([p.filter(moved).height for p in pairs]),
         "n_high": (runs["segment"] == "high").sum() / N_RUNS,
@@ -112,16 +174,27 @@ def figures(runs: pl.DataFrame) -> dict[str, float]:
 
 
 def _recall(runs: pl.DataFrame, names: list[str]) -> float:
-    found = (pl.col("churned") & pl.col("segment").is_in(names)).sum() / pl.col("churned").sum()
+    found = (pl.col("churned") & pl.col("segment").is_in(names)).sum() / pl.col(
+        "churned"
+    ).sum()
     return _mean(runs.group_by("cutoff").agg(found.alias("recall"))["recall"].to_list())
 
 
 def lasting(runs: pl.DataFrame) -> float:
-    """Share of known users whose segment changed and stayed what it became for the two runs after."""
-    parts = runs.select("user_id", "segment", "cutoff").partition_by("cutoff", maintain_order=True)
-    fours = [_known(*four) for four in zip(parts, parts[1:], parts[2:], parts[3:], strict=False)]
+    """Share of known users whose segment changed and stayed what it became for the two
+    runs after.
+    """
+    parts = runs.select("user_id", "segment", "cutoff").partition_by(
+        "cutoff", maintain_order=True
+    )
+    fours = [
+        _known(*four)
+        for four in zip(parts, parts[1:], parts[2:], parts[3:], strict=False)
+    ]
     moved = pl.col("segment") != pl.col("segment_2")
-    stayed = (pl.col("segment_2") == pl.col("segment_3")) & (pl.col("segment_3") == pl.col("segment_4"))
+    stayed = (pl.col("segment_2") == pl.col("segment_3")) & (
+        pl.col("segment_3") == pl.col("segment_4")
+    )
     return _mean([f.select((moved & stayed).mean()).item() for f in fours])
 
 
@@ -138,16 +211,25 @@ def _mean(values: list[float]) -> float:
 def table(name: str, runs: pl.DataFrame, study: Study) -> pl.DataFrame:
     """One row per band.
 
-    changed: share of users known in two runs in a row whose segment changed. back: A, B, A, of those known in three.
-    writes: segments to write per run, new users and leavers included. recall: share of actual churners found in high,
-    recall_2: in high and medium; losses are against no band. lasting: share of known users whose plain segment changed
-    and then stayed for two more runs, an estimate of the moves worth writing. true: share that would change if cut by
-    the true probability (simulated worlds only).
+    changed: share of users known in two runs in a row whose segment changed. back: A,
+    B, A, of those known in three. writes: segments to write per run, new users and
+    leavers included. recall: share of actual churners found in high, recall_2: in high
+    and medium; losses are against no band. lasting: share of known users whose plain
+    segment changed and then stayed for two more runs, an estimate of the moves worth
+    writing. true: share that would change if cut by the true probability (simulated
+    worlds only).
     """
     plain = replay(runs, study, 0)
     none = figures(plain)
-    true = figures(replay(runs.with_columns(probability="truth"), study, 0))["changed"] if "truth" in runs else None
-    rows = [{"log": name, "band": band, **figures(replay(runs, study, band))} for band in BANDS]
+    true = (
+        figures(replay(runs.with_columns(probability="truth"), study, 0))["changed"]
+        if "truth" in runs
+        else None
+    )
+    rows = [
+        {"log": name, "band": band, **figures(replay(runs, study, band))}
+        for band in BANDS
+    ]
     return pl.DataFrame(rows).with_columns(
         changed_ratio=pl.col("changed") / none["changed"],
         back_ratio=pl.col("back") / none["back"],
@@ -161,19 +243,33 @@ def table(name: str, runs: pl.DataFrame, study: Study) -> pl.DataFrame:
 def main() -> None:
     """Print one table per log, then the means over the simulated worlds."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data")
+    parser.add_argument(
+        "--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data"
+    )
     parser.add_argument("--only", choices=["simulated", "real"])
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        pl.Config(tbl_cols=20, tbl_rows=50, tbl_width_chars=220, tbl_hide_dataframe_shape=True, float_precision=3),
+        pl.Config(
+            tbl_cols=20,
+            tbl_rows=50,
+            tbl_width_chars=220,
+            tbl_hide_dataframe_shape=True,
+            float_precision=3,
+        ),
     ):
         if given.only != "real":
             worlds = []
             for world in simulated(Path(folder)):
                 worlds.append(table(*world))
                 print(worlds[-1], flush=True)
-            print(pl.concat(worlds).drop("log").group_by("band", maintain_order=True).mean(), flush=True)
+            print(
+                pl.concat(worlds)
+                .drop("log")
+                .group_by("band", maintain_order=True)
+                .mean(),
+                flush=True,
+            )
         if given.only != "simulated":
             for log in real(given.data, Path(folder)):
                 print(table(*log), flush=True)
