@@ -23,7 +23,7 @@ from churn import calibration, candidates, drift, labels, model, snapshots
 from churn.candidates import Recipe
 from churn.catalogue import Plan
 from churn.drift import Correction, Known, Seen
-from churn.study import Study
+from churn.settings import Settings
 from churn.tables import stable_hash
 
 MAX_FOLDS = 3
@@ -77,7 +77,7 @@ Predicted = dict[
 ]  # by member: at the judged, newest and early cutoff
 
 
-def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
+def choose(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
     """Settle on a recipe by log loss over later cutoffs, each predicted from cutoffs
     mature by then.
 
@@ -88,10 +88,10 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
         snapshot.drop_nulls("churned")["user_id"].n_unique() >= candidates.MANY_USERS
     )
     usual = candidates.usual(is_large)
-    folds = [fold for fold in _folds(snapshot, study) if len(np.unique(fold.y)) == 2]
+    folds = [fold for fold in _folds(snapshot, settings) if len(np.unique(fold.y)) == 2]
     if not folds:
         return Choice(Recipe(usual, is_large=is_large))
-    staged = [_predict(fold, plan, study, is_large) for fold in folds]
+    staged = [_predict(fold, plan, settings, is_large) for fold in folds]
     rounds = _rounds(folds, staged)
     predicted = [
         {name.split(":")[0]: p for name, p in s.items() if name in _kept(rounds)}
@@ -105,8 +105,8 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
                 fold.newest,
                 fold.early,
                 b[1:],
-                study,
-                _earlier(folds, blended, fold, study),
+                settings,
+                _earlier(folds, blended, fold, settings),
             ),
             Seen(b[0], fold.y),
         )
@@ -132,7 +132,7 @@ def choose(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
 
 
 def correct(
-    fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, study: Study
+    fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, settings: Settings
 ) -> Correction:
     """The chosen correction, made from what is known when all is fitted; none where
     that isn't enough for it.
@@ -148,29 +148,31 @@ def correct(
     judged = (
         []
         if choice.correction not in ("platt", "isotonic")
-        else _judged(snapshot, fitted, choice, study)
+        else _judged(snapshot, fitted, choice, settings)
     )
-    return drift.corrections(_known(newest, early, said, study, judged)).get(
+    return drift.corrections(_known(newest, early, said, settings, judged)).get(
         choice.correction, Correction()
     )
 
 
 def _judged(
-    snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, study: Study
+    snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, settings: Settings
 ) -> list[Seen]:
     found = []
-    for fold in _folds(snapshot, study):
-        refitted = model.fit(fold.learned, fitted.plan, study, choice.recipe)
+    for fold in _folds(snapshot, settings):
+        refitted = model.fit(fold.learned, fitted.plan, settings, choice.recipe)
         found.append(Seen(model.raw(refitted, fold.judged), fold.y))
     return found
 
 
-def judged_cutoffs(cutoffs: list[date], study: Study) -> list[tuple[list[date], date]]:
+def judged_cutoffs(
+    cutoffs: list[date], settings: Settings
+) -> list[tuple[list[date], date]]:
     """The newest cutoffs that have others mature by then to learn from: learned cutoffs
     and judged one of each fold.
     """
     folds = [
-        ([c for c in cutoffs if labels.horizon(c, study.windows)[1] <= judge], judge)
+        ([c for c in cutoffs if labels.horizon(c, settings.windows)[1] <= judge], judge)
         for judge in cutoffs
     ]
     usable = [fold for fold in folds if fold[0]]
@@ -178,13 +180,13 @@ def judged_cutoffs(cutoffs: list[date], study: Study) -> list[tuple[list[date], 
     return usable[::-1][::step][:MAX_FOLDS][::-1]
 
 
-def _folds(snapshot: pl.DataFrame, study: Study) -> Iterator[Fold]:
+def _folds(snapshot: pl.DataFrame, settings: Settings) -> Iterator[Fold]:
     mature = snapshot.drop_nulls("churned")
-    for learned, judge in judged_cutoffs(sorted(mature["cutoff"].unique()), study):
+    for learned, judge in judged_cutoffs(sorted(mature["cutoff"].unique()), settings):
         rows = sample(mature.filter(pl.col("cutoff").is_in(learned)))
         if rows["churned"].n_unique() < 2:
             continue
-        opened = snapshots.open_cutoff(study, judge) or date.max
+        opened = snapshots.open_cutoff(settings, judge) or date.max
         newest, judged, early = (
             mature.filter(pl.col("cutoff") == c) for c in (max(learned), judge, opened)
         )
@@ -202,13 +204,13 @@ def sample(rows: pl.DataFrame, most: int = MAX_FOLD_ROWS) -> pl.DataFrame:
     )
 
 
-def _predict(fold: Fold, plan: Plan, study: Study, is_large: bool) -> Predicted:
+def _predict(fold: Fold, plan: Plan, settings: Settings, is_large: bool) -> Predicted:
     found: Predicted = {}
     for name in candidates.MEMBERS:
         fitted = model.fit(
             fold.learned,
             plan,
-            study,
+            settings,
             Recipe({name: 1.0}, candidates.most_rounds(is_large), is_large),
         )
         for stage, predict in model.stages(fitted):
@@ -296,12 +298,12 @@ def _mean(weights: dict[str, float], predicted: Predicted, part: int) -> Any:
 
 
 def _earlier(
-    folds: list[Fold], blended: list[list[Any]], fold: Fold, study: Study
+    folds: list[Fold], blended: list[list[Any]], fold: Fold, settings: Settings
 ) -> list[Seen]:
     return [
         Seen(b[0], f.y)
         for f, b in zip(folds, blended, strict=True)
-        if labels.horizon(f.cutoff, study.windows)[1] <= fold.cutoff
+        if labels.horizon(f.cutoff, settings.windows)[1] <= fold.cutoff
     ]
 
 
@@ -309,7 +311,7 @@ def _known(
     newest: pl.DataFrame,
     early: pl.DataFrame | None,
     said: Sequence[Any],
-    study: Study,
+    settings: Settings,
     judged: list[Seen],
 ) -> Known:
     """``said``: what the model forecast for the rows of the newest and of the early
@@ -318,7 +320,9 @@ def _known(
     learned = Seen(said[0], model.target(newest))
     if early is None:
         return Known(learned, None, None, judged)
-    away = [_still_away(rows, snapshots.early_days(study)) for rows in (newest, early)]
+    away = [
+        _still_away(rows, snapshots.early_days(settings)) for rows in (newest, early)
+    ]
     if min(len(np.unique(a)) for a in away) < 2:
         return Known(learned, None, None, judged)
     return Known(learned, Seen(said[0], away[0]), Seen(said[1], away[1]), judged)

@@ -14,7 +14,8 @@ import typer
 
 from churn import __version__
 from churn.errors import ChurnError
-from churn.study import Study, find, load
+from churn.settings import Settings, find, load
+from churn.store import open_filled
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -240,17 +241,17 @@ def check(study: StudyPath = None) -> None:
     """Look at endpoint, key, permission, clock, limits, ledger and match rate; each
     line is ok or says what to do.
     """
-    from churn import scores, store
+    from churn import scores
     from churn.braze import check as setup
     from churn.errors import CutoffError, StoreError
 
-    the_study = load(study)
+    settings = load(study)
     try:
-        findings = scores.read(store.open_filled(the_study))[1]
+        findings = scores.read(open_filled(settings))[1]
     except (CutoffError, StoreError):
         findings = None
     lines = []
-    for line in setup.run(the_study, findings):
+    for line in setup.run(settings, findings):
         lines.append(line)
         typer.echo(f"{'ok  ' if line.is_fine else 'FAIL'} {line.name}: {line.said}")
     if not all(line.is_fine for line in lines):
@@ -332,24 +333,24 @@ def resend(
 def _take(
     what: str,
     subject: Any,
-    study: Study,
+    settings: Settings,
     send: bool,
     accept: list[str] | None,
     progress: bool,
 ) -> None:
     from churn import forget as erasure
-    from churn import runs, store
+    from churn import runs
     from churn.braze import export
     from churn.errors import StoreError
 
     try:
-        opted_out = erasure.opted_out(store.open_filled(study), study)
+        opted_out = erasure.opted_out(open_filled(settings))
     except StoreError:  # no events, so nobody who opted out
         opted_out = []
     make: Any = {"restore": export.restore, "resend": export.resend}[what]
     run_id = runs.new_run_id(what)
     done = make(
-        study,
+        settings,
         subject,
         run_id=run_id,
         send=send,

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn import activity, sources
-from churn.study import Extract, Study
+from churn.settings import Extract, Settings
 from churn.tables import Tally, Volume
 
 LIVE_SHARE = 0.01  # of the median day: below it a day holds strays, not data
@@ -26,10 +26,10 @@ TALLIED = (
 )
 
 
-def volume(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
+def volume(fresh: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Rows per extract, platform, day, day known, event and kind."""
     days = [
-        activity.local_date(t, study.timezone).alias(d)
+        activity.local_date(t, settings.timezone).alias(d)
         for t, d in (("event_time", "date"), ("received_time", "known_date"))
     ]
     key = [
@@ -46,19 +46,19 @@ def volume(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
     return counted.select(Volume.column_names())
 
 
-def tally(fresh: pl.DataFrame, study: Study) -> pl.DataFrame:
+def tally(fresh: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Rows per extract and day: by local hour, by filled column, by currency of
     revenue.
     """
     hour = (
         pl.col("event_time")
-        .dt.convert_time_zone(study.timezone)
+        .dt.convert_time_zone(settings.timezone)
         .dt.hour()
         .cast(pl.String)
     )
     dated = fresh.select(
         "extract",
-        activity.local_date("event_time", study.timezone).alias("date"),
+        activity.local_date("event_time", settings.timezone).alias("date"),
         hour.alias("hour"),
         *TALLIED,
     )
@@ -93,14 +93,14 @@ def summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
     )
 
 
-def covered_until(volume: pl.DataFrame, study: Study) -> date | None:
+def covered_until(volume: pl.DataFrame, settings: Settings) -> date | None:
     """The last day on which labels can be trusted; null without any events.
 
     A stray row far from the others moves nothing: days with under 1 % of the median
     day's events are not data. The last day counts as complete if it has at least half
     of what the same weekday had in the four weeks before.
     """
-    days = [_one_extract(volume, extract) for extract in study.extracts]
+    days = [_one_extract(volume, extract) for extract in settings.extracts]
     known = [day for day in days if day]
     return min(known) if known else None
 

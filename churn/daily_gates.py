@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from churn.activity import known_before
-from churn.study import Study
+from churn.settings import Settings
 
 WEEKS = 4  # before a day, that say what is usual
 RECENT_DAYS = (
@@ -124,7 +124,7 @@ def _usual(
     )
 
 
-def day_ratios(known: pl.DataFrame, study: Study, cutoff: date) -> pl.DataFrame:
+def day_ratios(known: pl.DataFrame, settings: Settings, cutoff: date) -> pl.DataFrame:
     """Each judged day's events over the usual ones: extract, platform, date, n, usual,
     ratio; platform "": all.
 
@@ -137,7 +137,7 @@ def day_ratios(known: pl.DataFrame, study: Study, cutoff: date) -> pl.DataFrame:
     )
     rows = pl.concat([known.with_columns(platform=pl.lit("")), known.filter(several)])
     usual = _usual(
-        rows, ["extract", "platform"], cutoff, study.gates.window_days
+        rows, ["extract", "platform"], cutoff, settings.gates.window_days
     ).filter(pl.col("usual") > 0)
     raw = pl.col("n") / pl.col("usual")
     growth = (
@@ -148,11 +148,11 @@ def day_ratios(known: pl.DataFrame, study: Study, cutoff: date) -> pl.DataFrame:
     return usual.with_columns(usual=pl.col("usual") * growth).with_columns(ratio=raw)
 
 
-def missing_day(days: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
+def missing_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[str, Any]:
     """Fails if an extract or platform has far fewer events than usual on a weekday:
     users would look churned.
     """
-    limit = study.gates.min_day_share
+    limit = settings.gates.min_day_share
     cases = _off(days, pl.col("ratio") < limit)
     expected, cure = (
         f"at least {limit:.0%} of the usual",
@@ -168,11 +168,11 @@ def missing_day(days: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any
     )
 
 
-def excess_day(days: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
+def excess_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[str, Any]:
     """Fails if a day has far more events than is usual for its weekday: delivered
     twice, or a clock that was wrong.
     """
-    limit = study.gates.max_day_share
+    limit = settings.gates.max_day_share
     cases = _off(days, pl.col("ratio") > limit)
     expected, cure = (
         f"at most {limit:.0%} of the usual",
@@ -247,11 +247,13 @@ def vanished_event(known: pl.DataFrame, cutoff: date) -> dict[str, Any]:
     )
 
 
-def unknown_users(known: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
+def unknown_users(
+    known: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
     """Fails if in an extract the share of events without a user rose by more than the
     limit in the last week.
     """
-    limit, week = study.gates.max_unknown_rise, _back(cutoff, RECENT_DAYS)
+    limit, week = settings.gates.max_unknown_rise, _back(cutoff, RECENT_DAYS)
     window, recent = (
         known.filter(pl.col("date") >= _back(week, 7 * WEEKS)),
         pl.col("date") >= week,
@@ -288,16 +290,18 @@ def _unknown_rate(part: pl.Expr) -> pl.Expr:
     ).fill_nan(None)
 
 
-def clock_shift(counted: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
+def clock_shift(
+    counted: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
     """Fails if a day's hours are the usual ones of its weekday moved by the limit or
     more: a wrong zone or clock.
     """
-    limit = study.gates.max_clock_shift_hours
+    limit = settings.gates.max_clock_shift_hours
     hours = counted.filter(pl.col("measure") == "hour")
     hours = hours.with_columns(
         hour=pl.col("value").cast(pl.Int64), known_date=pl.lit(None, pl.Date)
     )
-    usual = _usual(hours, ["extract", "hour"], cutoff, study.gates.window_days)
+    usual = _usual(hours, ["extract", "hour"], cutoff, settings.gates.window_days)
     days = (
         usual.group_by("date", "extract")
         .agg("hour", "n", pl.col("usual").fill_null(0.0))
@@ -358,18 +362,20 @@ def _fit(n: np.ndarray, profile: np.ndarray) -> float:
     return float(n @ np.log((profile + 1) / (profile + 1).sum()) / n.sum())
 
 
-def bulk_backfill(known: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
+def bulk_backfill(
+    known: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
     """Fails if much of what was received on a day was over a week old: history that
     past cutoffs did not know.
     """
-    limit = study.gates.max_backfill_rate
+    limit = settings.gates.max_backfill_rate
     old = (
         pl.col("n")
         .filter(pl.col("date") < pl.col("known_date") - pl.duration(days=OLD_DAYS))
         .sum()
     )
     received = known.filter(
-        pl.col("known_date") >= _back(cutoff, study.gates.window_days)
+        pl.col("known_date") >= _back(cutoff, settings.gates.window_days)
     )
     days = received.group_by("known_date", "extract").agg(
         old.alias("old"), pl.col("n").sum()
@@ -457,15 +463,15 @@ def schema_change(counted: pl.DataFrame, cutoff: date) -> dict[str, Any]:
 
 
 def mixed_currencies(
-    counted: pl.DataFrame, study: Study, cutoff: date
+    counted: pl.DataFrame, settings: Settings, cutoff: date
 ) -> dict[str, Any]:
     """Fails if many of the window's amounts are in another currency than the study's:
     they are in no revenue.
     """
     limit, ours, days = (
-        study.gates.max_other_currency_rate,
-        study.activity.currency,
-        study.gates.window_days,
+        settings.gates.max_other_currency_rate,
+        settings.activity.currency,
+        settings.gates.window_days,
     )
     recent = counted.filter(
         pl.col("measure") == "currency", pl.col("date") >= _back(cutoff, days)

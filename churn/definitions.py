@@ -22,7 +22,6 @@ from churn import snapshots
 from churn.activity import is_active, known_before, known_by
 from churn.features import GONE
 from churn.store import Store
-from churn.study import Study
 from churn.tables import stable_hash
 
 log = logging.getLogger(__name__)
@@ -79,8 +78,7 @@ class Rule:
 
 
 def compare(
-    target: Store,
-    study: Study,
+    store: Store,
     rule: Rule,
     candidates: Sequence[tuple[int, int]] = CANDIDATES,
     n_resamples: int = 100,
@@ -108,15 +106,18 @@ def compare(
     A definition is left out unless followed_days reaches its own horizon. Nothing dated
     after coverage counts. Of more than 20,000 users that many are taken, by their hash.
     """
-    end, lead = snapshots.covered_end(target), study.windows.lead_days
-    days, n_users = _days(target, study, end)
+    end, lead = snapshots.covered_end(store), store.settings.windows.lead_days
+    days, n_users = _days(store, end)
     pairs = sorted(
-        {*candidates, (study.windows.horizon_days, study.windows.eligible_days)}
+        {
+            *candidates,
+            (store.settings.windows.horizon_days, store.settings.windows.eligible_days),
+        }
     )
     if not n_users:
         return _table({}, rule)
     rows = _rows(days, end, [e for _, e in pairs], lead)
-    resampled = np.random.default_rng(study.random_state).multinomial(
+    resampled = np.random.default_rng(store.settings.random_state).multinomial(
         n_users, [1 / n_users] * n_users, n_resamples
     )
     weight = np.vstack([np.ones(n_users), resampled]).astype(np.float32)
@@ -135,19 +136,20 @@ def compare(
     return _table(judged, rule)
 
 
-def _days(target: Store, study: Study, end: date) -> tuple[pl.DataFrame, int]:
+def _days(store: Store, end: date) -> tuple[pl.DataFrame, int]:
     """User (a number), date, known_date, and the instants of the day's last activity
     and of leaving; how many users.
 
     Known is what ``snapshots.label`` counts: received before the last covered day had
     settled.
     """
-    rows, _ = snapshots.tables(target, study)
+    rows, _ = snapshots.tables(store)
     covered = rows.filter(
-        (pl.col("date") < end) & known_by(pl.lit(snapshots.settled(study, end)))
+        (pl.col("date") < end)
+        & known_by(pl.lit(snapshots.settled(store.settings, end)))
     )
     active, gone = (
-        is_active(study.activity.counts_as_active),
+        is_active(store.settings.activity.counts_as_active),
         pl.col("kind").is_in(GONE),
     )
     users = covered.filter(active).select("user_id").unique()

@@ -13,8 +13,8 @@ from churn.catalogue import Plan, catalogue
 from churn.choice import Choice
 from churn.errors import CutoffError, TrainingError
 from churn.model import Model
+from churn.settings import Settings
 from churn.store import Store
-from churn.study import Study
 
 log = logging.getLogger(__name__)
 MIN_CLASS = 50  # churners, and stayers, below which nothing is learned
@@ -33,55 +33,62 @@ class Backtest:
 
 
 def training_cutoffs(
-    target: Store, study: Study, newest: date | None = None, as_of: date | None = None
+    store: Store, newest: date | None = None, as_of: date | None = None
 ) -> list[date]:
     """The study's training cutoffs up to ``newest``, by default the newest mature by
     ``as_of``, by default the end.
     """
-    end = as_of or snapshots.covered_end(target)
-    newest = newest or labels.newest_mature(study.windows, end - timedelta(days=1))
+    end = as_of or snapshots.covered_end(store)
+    newest = newest or labels.newest_mature(
+        store.settings.windows, end - timedelta(days=1)
+    )
     found = snapshots.series(
-        newest, study, study.backtest.n_train_cutoffs, snapshots.earliest(target, study)
+        newest,
+        store.settings,
+        store.settings.backtest.n_train_cutoffs,
+        snapshots.earliest(store),
     )
     if not found:
         raise TrainingError(
             f"no training cutoff: the newest with a known outcome is {newest}, the earliest the log allows is "
-            f"{snapshots.earliest(target, study)}; more history or shorter windows are needed"
+            f"{snapshots.earliest(store)}; more history or shorter windows are needed"
         )
     return found
 
 
-def train(target: Store, study: Study, cutoffs: list[date]) -> tuple[Model, Choice]:
+def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
     """Build snapshots, run the poison check, choose, fit. Nothing after the newest
     cutoff's horizon is seen.
 
     Raises CutoffError if a cutoff lies outside the data or its horizon isn't over.
     """
-    as_of = labels.horizon(max(cutoffs), study.windows)[1]
-    snapshots.check_cutoffs(target, study, cutoffs)
-    if as_of > snapshots.covered_end(target):
-        newest = snapshots.newest_mature(target, study)
+    as_of = labels.horizon(max(cutoffs), store.settings.windows)[1]
+    snapshots.check_cutoffs(store, cutoffs)
+    if as_of > snapshots.covered_end(store):
+        newest = snapshots.newest_mature(store)
         raise CutoffError(
             f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}"
         )
-    plan = snapshots.plan(target, study, max(cutoffs))
-    poison.check(target, study, cutoffs, plan, as_of)
+    plan = snapshots.plan(store, max(cutoffs))
+    poison.check(store, cutoffs, plan, as_of)
     return learn(
-        snapshots.training_rows(target, study, cutoffs, plan, as_of), plan, study
+        snapshots.training_rows(store, cutoffs, plan, as_of), plan, store.settings
     )
 
 
-def learn(snapshot: pl.DataFrame, plan: Plan, study: Study) -> tuple[Model, Choice]:
+def learn(
+    snapshot: pl.DataFrame, plan: Plan, settings: Settings
+) -> tuple[Model, Choice]:
     """Choose, fit and correct on one labelled snapshot; rows without outcome only tell
     of the level.
 
     Raises TrainingError with too few churners or stayers.
     """
     check_enough(snapshot.drop_nulls("churned"))
-    sampled = choice.sample(snapshot, study.backtest.max_training_rows)
-    chosen = choice.choose(sampled, plan, study)
-    fitted = model.fit(sampled.drop_nulls("churned"), plan, study, chosen.recipe)
-    correction = choice.correct(fitted, sampled, chosen, study)
+    sampled = choice.sample(snapshot, settings.backtest.max_training_rows)
+    chosen = choice.choose(sampled, plan, settings)
+    fitted = model.fit(sampled.drop_nulls("churned"), plan, settings, chosen.recipe)
+    correction = choice.correct(fitted, sampled, chosen, settings)
     return replace(
         fitted, correction=correction, calibration=chosen.calibration
     ), chosen
@@ -99,61 +106,60 @@ def check_enough(snapshot: pl.DataFrame) -> None:
 
 
 def backtest(
-    target: Store, study: Study, newest: date | None = None, progress: bool = True
+    store: Store, newest: date | None = None, progress: bool = True
 ) -> Backtest:
     """Score each test cutoff T once, with everything chosen and fitted from what was
     mature and known by T.
     """
     first, mature = (
-        snapshots.earliest(target, study),
-        snapshots.newest_mature(target, study),
+        snapshots.earliest(store),
+        snapshots.newest_mature(store),
     )
     newest = newest or mature
     if newest > mature:
         raise CutoffError(
             f"cutoff {newest} has no outcome yet: test on cutoffs up to {mature}"
         )
-    tests = snapshots.series(newest, study, study.backtest.n_test_cutoffs, first)
+    tests = snapshots.series(
+        newest, store.settings, store.settings.backtest.n_test_cutoffs, first
+    )
     tests = [
         t
         for t in tests
-        if labels.newest_mature(study.windows, t - timedelta(days=1)) >= first
+        if labels.newest_mature(store.settings.windows, t - timedelta(days=1)) >= first
     ]
     if not tests:
         raise TrainingError(
             f"no test cutoff up to {newest} has anything to learn from: the log allows none before {first}"
         )
-    trains = {test: training_cutoffs(target, study, as_of=test) for test in tests}
-    plans = {test: snapshots.plan(target, study, max(trains[test])) for test in tests}
-    needed = {
-        test: snapshots.with_open(target, study, trains[test], test) for test in tests
-    }
+    trains = {test: training_cutoffs(store, as_of=test) for test in tests}
+    plans = {test: snapshots.plan(store, max(trains[test])) for test in tests}
+    needed = {test: snapshots.with_open(store, trains[test], test) for test in tests}
     together = _union(plans)
     share = min(
-        snapshots.learned_share(target, study, trains[test], together) for test in tests
+        snapshots.learned_share(store, trains[test], together) for test in tests
     )
     past = snapshots.observe(
-        target,
-        study,
+        store,
         sorted({c for n in needed.values() for c in n}),
         together,
         share=share,
     )
-    judged = snapshots.observe(target, study, tests, together)
+    judged = snapshots.observe(store, tests, together)
     done = []
     for test in tqdm(tests, desc="backtest", disable=not progress, leave=False):
         rows, now = (
             past.filter(pl.col("cutoff").is_in(needed[test])),
             judged.filter(pl.col("cutoff") == test),
         )
-        known = snapshots.label(_columns(rows, plans[test]), target, study, as_of=test)
+        known = snapshots.label(_columns(rows, plans[test]), store, as_of=test)
         done.append(
             _test(
                 test,
                 known,
-                snapshots.label(_columns(now, plans[test]), target, study),
+                snapshots.label(_columns(now, plans[test]), store),
                 plans[test],
-                study,
+                store.settings,
             )
         )
     return Backtest(pl.concat([p for p, _ in done]), pl.DataFrame([c for _, c in done]))
@@ -173,13 +179,17 @@ def _union(plans: dict[date, Plan]) -> Plan:
 
 
 def _test(
-    test: date, known: pl.DataFrame, judged: pl.DataFrame, plan: Plan, study: Study
+    test: date,
+    known: pl.DataFrame,
+    judged: pl.DataFrame,
+    plan: Plan,
+    settings: Settings,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Predictions of one test cutoff's rows by what is learned from ``known``, and
     how.
     """
-    fitted, chosen = learn(known, plan, study)
-    recency = model.fit(known.drop_nulls("churned"), plan, study, model.RECENCY)
+    fitted, chosen = learn(known, plan, settings)
+    recency = model.fit(known.drop_nulls("churned"), plan, settings, model.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")
     predictions = [
         key.with_columns(
@@ -223,15 +233,13 @@ def weights_text(chosen: Choice) -> str:
     )
 
 
-def parse_training_cutoffs(
-    target: Store, study: Study, newest: str, listed: list[str]
-) -> list[date]:
+def parse_training_cutoffs(store: Store, newest: str, listed: list[str]) -> list[date]:
     """Training cutoffs from notebook parameters: an explicit list, else the study's
     series up to ``newest``.
     """
     if listed:
         return sorted({c for c in map(snapshots.parse_cutoff, listed) if c})
-    return training_cutoffs(target, study, snapshots.parse_cutoff(newest))
+    return training_cutoffs(store, snapshots.parse_cutoff(newest))
 
 
 def choice_metrics(chosen: Choice) -> dict[str, float]:

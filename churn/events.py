@@ -19,13 +19,13 @@ import polars as pl
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from churn import activity, coverage, identity, privacy, staging, store
+from churn import activity, coverage, identity, privacy, staging
 from churn.errors import InputError, StoreError
+from churn.settings import Settings
 from churn.sources import find
 from churn.sources.find import Found
 from churn.staging import Staged
-from churn.store import Store
-from churn.study import Study
+from churn.store import STAGING, Store, create_or_open
 from churn.tables import Events, Tally, Volume, bucket_of
 
 log = logging.getLogger(__name__)
@@ -96,24 +96,26 @@ class Ingest:
         }
 
 
-def ingest(study: Study, now: datetime | None = None, progress: bool = True) -> Ingest:
+def ingest(
+    settings: Settings, now: datetime | None = None, progress: bool = True
+) -> Ingest:
     """Add every new extract file to the store.
 
     ``now`` (default: the clock) only says what lies in the future. All or nothing: a
     file that can't be read raises InputError before anything becomes visible.
     """
-    with exclusively(study) as target:
-        return _ingest(target, study, now or datetime.now(UTC), progress)
+    with exclusively(settings) as store:
+        return _ingest(store.under(settings), now or datetime.now(UTC), progress)
 
 
 @contextmanager
-def exclusively(study: Study) -> Iterator[Store]:
+def exclusively(settings: Settings) -> Iterator[Store]:
     """The study's store while nobody else changes it, cleared of what others have left
     unfinished.
 
     Raises StoreError if another has it.
     """
-    root = store.create_or_open(study).root
+    root = create_or_open(settings).root
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / ".ingest.lock", timeout=0)
     try:
@@ -123,11 +125,11 @@ def exclusively(study: Study) -> Iterator[Store]:
             f"another ingest into {root} is running; wait for it to end"
         ) from None
     try:
-        target = store.create_or_open(study)
-        store.sweep(target)
-        if target.erasing:
-            privacy.erase(target)
-        yield replace(target, erasing=False)
+        store = create_or_open(settings)
+        store.sweep()
+        if store.erasing:
+            privacy.erase(store)
+        yield replace(store, erasing=False)
     finally:
         lock.release()
 
@@ -142,38 +144,36 @@ def parse_now(text: str) -> datetime | None:
         raise InputError(f"{text!r} is no time; write a date like 2026-03-01") from None
 
 
-def _ingest(target: Store, study: Study, now: datetime, progress: bool) -> Ingest:
-    found, waiting = staging.discover(study)
-    known = store.scan(target, "files").collect()
+def _ingest(store: Store, now: datetime, progress: bool) -> Ingest:
+    found, waiting = staging.discover(store.settings)
+    known = store.scan("files").collect()
     before = set(known.select("address", "stamp").iter_rows())
     new = [file for file in found if (file.address, file.stamp) not in before]
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    folder = target.path(f"{store.STAGING}{batch_id}")
+    folder = store.path(f"{STAGING}{batch_id}")
     try:
-        staged = staging.read(
-            new, set(known["digest"]), folder, target, study, now, progress
-        )
+        staged = staging.read(new, set(known["digest"]), folder, store, now, progress)
         if staged:
-            target = _merge(staged, folder, target, study, batch_id, progress)
+            store = _merge(staged, folder, store, batch_id, progress)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    mine = replace(target, batches=(batch_id,))
+    mine = replace(store, batches=(batch_id,))
     again = known.join(_keys(found), on=["address", "stamp"], how="semi")
     files = pl.concat(
         [
-            store.scan(mine, "files").collect().with_columns(new=True),
+            mine.scan("files").collect().with_columns(new=True),
             again.with_columns(new=False),
         ]
     )
     reasons = (
-        store.scan(mine, "quarantine")
+        mine.scan("quarantine")
         .group_by("reason")
         .agg(n=pl.len())
         .sort("reason")
         .collect()
     )
     asked = (
-        store.scan(mine, "volume")
+        mine.scan("volume")
         .filter(pl.col("kind") == "erasure")
         .select(pl.col("n").sum())
         .collect()
@@ -184,8 +184,8 @@ def _ingest(target: Store, study: Study, now: datetime, progress: bool) -> Inges
         files,
         reasons,
         addresses,
-        target.covered_until,
-        identity.people(target),
+        store.covered_until,
+        identity.people(store),
         int(asked),
     )
     log.info(
@@ -208,24 +208,23 @@ def _keys(found: Iterable[Found]) -> pl.DataFrame:
 def _merge(
     staged: Sequence[Staged],
     folder: Path,
-    target: Store,
-    study: Study,
+    store: Store,
     batch_id: str,
     progress: bool,
 ) -> Store:
     """Store the staged rows as one batch and make it visible."""
     n_rows = (
-        staging.rows(folder, range(target.n_buckets)).select(pl.len()).collect().item()
+        staging.rows(folder, range(store.n_buckets)).select(pl.len()).collect().item()
     )
-    passes = store.passes(target, int(n_rows))
-    dead = privacy.dead(target)
+    passes = store.passes(int(n_rows))
+    dead = privacy.dead(store)
     counts, volumes, tallies, faulty = [], [], [], []
     for number, buckets in enumerate(
         tqdm(passes, "storing", disable=not progress, leave=False)
     ):
         rows = staging.rows(folder, buckets)
         damaged = rows.filter(pl.col("fault").is_not_null()).with_columns(
-            privacy.subjects(target.salt)
+            privacy.subjects(store.salt)
         )
         faulty.append(
             damaged.select(
@@ -234,30 +233,28 @@ def _merge(
         )
         good = rows.filter(pl.col("fault").is_null()).collect()
         unique = _unique(good)
-        fresh = _fresh(unique, target, buckets)
+        fresh = _fresh(unique, store, buckets)
         if dead.len():
-            fresh = privacy.without_mentions(fresh, target.salt, dead)
+            fresh = privacy.without_mentions(fresh, store.salt, dead)
         counts += _counts(good=good, unique=unique, kept=fresh, quarantined=faulty[-1])
         store.write_batch(
-            target, "events", batch_id, fresh.select("bucket", *Events.column_names())
+            "events", batch_id, fresh.select("bucket", *Events.column_names())
         )
-        volumes.append(coverage.volume(fresh, study))
-        tallies.append(coverage.tally(fresh, study))
-        _by_user(fresh, target).sink_parquet(
+        volumes.append(coverage.volume(fresh, store.settings))
+        tallies.append(coverage.tally(fresh, store.settings))
+        _by_user(fresh, store).sink_parquet(
             pl.PartitionBy(folder / f"user-{number:06d}", key="bucket"), mkdir=True
         )
-    store.write_batch(target, "quarantine", batch_id, _quarantine(pl.concat(faulty)))
+    store.write_batch("quarantine", batch_id, _quarantine(pl.concat(faulty)))
     store.write_batch(
-        target, "volume", batch_id, coverage.summed(volumes, Volume.column_names())
+        "volume", batch_id, coverage.summed(volumes, Volume.column_names())
     )
+    store.write_batch("tally", batch_id, coverage.summed(tallies, Tally.column_names()))
     store.write_batch(
-        target, "tally", batch_id, coverage.summed(tallies, Tally.column_names())
+        "files", batch_id, _file_rows(staged, pl.concat(counts, how="diagonal"))
     )
-    store.write_batch(
-        target, "files", batch_id, _file_rows(staged, pl.concat(counts, how="diagonal"))
-    )
-    _store_people(folder, passes, target, study, batch_id)
-    return _commit(target, study, batch_id)
+    _store_people(folder, passes, store, batch_id)
+    return _commit(store, batch_id)
 
 
 def _unique(good: pl.DataFrame) -> pl.DataFrame:
@@ -274,7 +271,7 @@ def _unique(good: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.DataFrame:
+def _fresh(unique: pl.DataFrame, store: Store, buckets: Sequence[int]) -> pl.DataFrame:
     """Rows that the log doesn't hold yet.
 
     Where a source's id is made of the event's own time, a stored copy has that time:
@@ -288,7 +285,7 @@ def _fresh(unique: pl.DataFrame, target: Store, buckets: Sequence[int]) -> pl.Da
         pl.col("event_time").max().alias("last"),
     ).row(0)
     may_hold = ~pl.col("source").is_in(TIMED) | pl.col("event_time").is_between(*span)
-    stored = store.scan(target, "events", buckets).filter(may_hold).select(key)
+    stored = store.scan("events", buckets).filter(may_hold).select(key)
     known = stored.join(unique.lazy().select(key), on=key, how="semi").collect()
     return unique.join(known, on=key, how="anti", maintain_order="left")
 
@@ -342,7 +339,7 @@ def _quarantine(faulty: pl.DataFrame) -> pl.DataFrame:
     return faulty.with_columns(listed).rename({"fault": "reason"})
 
 
-def _by_user(fresh: pl.DataFrame, target: Store) -> pl.LazyFrame:
+def _by_user(fresh: pl.DataFrame, store: Store) -> pl.LazyFrame:
     """Rows in the bucket of their user or, without one, of their ids: there one
     person's rows meet.
     """
@@ -360,7 +357,7 @@ def _by_user(fresh: pl.DataFrame, target: Store) -> pl.LazyFrame:
     columns = [*slim, "platform", "revenue", "currency", "revenue_usd"]
     numbers, bucket = (
         activity.numbers(pl.col("properties")),
-        bucket_of(whose, target.n_buckets).alias("bucket"),
+        bucket_of(whose, store.n_buckets).alias("bucket"),
     )
     return fresh.lazy().select(*columns, numbers, bucket)
 
@@ -368,17 +365,16 @@ def _by_user(fresh: pl.DataFrame, target: Store) -> pl.LazyFrame:
 def _store_people(
     folder: Path,
     passes: list[Sequence[int]],
-    target: Store,
-    study: Study,
+    store: Store,
     batch_id: str,
 ) -> None:
     """Activity, users, anonymous rows, edges and merges of the staged rows, by bucket
     of user or ids.
     """
     edges, merges = [], []
-    zone, currency = study.timezone, study.activity.currency
+    zone, currency = store.settings.timezone, store.settings.activity.currency
     names = activity.commonest_numbers(
-        staging.rows(folder, range(target.n_buckets), "user")
+        staging.rows(folder, range(store.n_buckets), "user")
     )
     for buckets in passes:
         rows = staging.rows(folder, buckets, "user")
@@ -395,33 +391,29 @@ def _store_people(
         }
         for table, (frame, whose) in tables.items():
             bucketed = frame.with_columns(
-                bucket_of(whose, target.n_buckets).alias("bucket")
+                bucket_of(whose, store.n_buckets).alias("bucket")
             )
-            store.write_batch(target, table, batch_id, bucketed.collect())
+            store.write_batch(table, batch_id, bucketed.collect())
         edges.append(identity.edges_from_events(rows).collect())
         merges.append(identity.merges_from_events(rows).collect())
-    store.write_batch(
-        target, "edges", batch_id, identity.news(pl.concat(edges), target)
-    )
-    store.write_batch(target, "merges", batch_id, pl.concat(merges).unique())
+    store.write_batch("edges", batch_id, identity.news(pl.concat(edges), store))
+    store.write_batch("merges", batch_id, pl.concat(merges).unique())
 
 
-def _commit(target: Store, study: Study, batch_id: str) -> Store:
+def _commit(store: Store, batch_id: str) -> Store:
     # Coverage and identity are judged on everything, this batch included, before the
     # batch becomes visible.
-    seen = replace(target, batches=(*target.batches, batch_id))
-    volume = store.scan(seen, "volume").collect()
+    seen = replace(store, batches=(*store.batches, batch_id))
+    volume = seen.scan("volume").collect()
     covered, first = (
-        coverage.covered_until(volume, study),
+        coverage.covered_until(volume, store.settings),
         min(volume["date"], default=None),
     )
     done = replace(
         seen,
         covered_until=covered,
         first_date=first,
-        adopted=identity.adopt(seen, study, batch_id),
+        adopted=identity.adopt(seen, batch_id),
     )
-    store.commit(
-        done
-    )  # what it replaces stays until the next ingest: somebody may be reading it
+    done.commit()  # what it replaces stays until the next ingest: somebody may be reading it
     return done

@@ -10,24 +10,26 @@ import polars as pl
 from churn import definitions, snapshots
 from churn.activity import is_active
 from churn.definitions import Rule
+from churn.settings import Settings
 from churn.store import Store
-from churn.study import Study
 
 
-def retention(target: Store, study: Study) -> pl.DataFrame:
+def retention(
+    store: Store,
+) -> pl.DataFrame:
     """Share of each cohort active n months after first seen: cohort (first of month),
     period, share, n_users.
 
     The last month counts only if it is covered to its end.
     """
-    rows, users = snapshots.tables(target, study)
+    rows, users = snapshots.tables(store)
     first = users.group_by("user_id").agg(
         pl.col("first_date").min().dt.truncate("1mo").alias("cohort")
     )
-    end = snapshots.covered_end(target)
+    end = snapshots.covered_end(store)
     whole = pl.col("month").dt.offset_by("1mo") <= end
     months = (
-        _active_days(rows, study)
+        _active_days(rows, store.settings)
         .with_columns(pl.col("date").dt.truncate("1mo").alias("month"))
         .filter(whole)
     )
@@ -53,15 +55,17 @@ def _months(name: str) -> pl.Expr:
     return pl.col(name).dt.year() * 12 + pl.col(name).dt.month().cast(pl.Int32)
 
 
-def _active_days(rows: pl.LazyFrame, study: Study) -> pl.LazyFrame:
+def _active_days(rows: pl.LazyFrame, settings: Settings) -> pl.LazyFrame:
     return (
-        rows.filter(is_active(study.activity.counts_as_active))
+        rows.filter(is_active(settings.activity.counts_as_active))
         .select("user_id", "date")
         .unique()
     )
 
 
-def return_curve(target: Store, study: Study) -> pl.DataFrame:
+def return_curve(
+    store: Store,
+) -> pl.DataFrame:
     """Share of silences of n days that still end with a return: silence_days,
     n_at_risk, return_rate.
 
@@ -70,10 +74,12 @@ def return_curve(target: Store, study: Study) -> pl.DataFrame:
     (Kaplan-Meier). "Still" means within the longest silence that at least 50 silences
     reached.
     """
-    rows, _ = snapshots.tables(target, study)
-    last = snapshots.covered_end(target) - timedelta(days=1)
+    rows, _ = snapshots.tables(store)
+    last = snapshots.covered_end(store) - timedelta(days=1)
     days = (
-        _active_days(rows, study).filter(pl.col("date") <= last).sort("user_id", "date")
+        _active_days(rows, store.settings)
+        .filter(pl.col("date") <= last)
+        .sort("user_id", "date")
     )
     gap = (pl.col("date").shift(-1).over("user_id") - pl.col("date")).dt.total_days()
     waited = (pl.lit(last) - pl.col("date")).dt.total_days()
@@ -107,10 +113,10 @@ def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:
     return None if quiet.is_empty() else int(quiet[0])
 
 
-def advice(curve: pl.DataFrame, study: Study, max_return_rate: float) -> str:
+def advice(curve: pl.DataFrame, settings: Settings, max_return_rate: float) -> str:
     """The shortest horizon beside the study's, in one sentence."""
     horizon = shortest_horizon(curve, max_return_rate)
-    ours = study.windows.horizon_days
+    ours = settings.windows.horizon_days
     rates = curve.filter(pl.col("silence_days") <= ours)["return_rate"]
     now = (
         f"After the study's {ours} days {rates[-1]:.0%} still return."
@@ -122,7 +128,7 @@ def advice(curve: pl.DataFrame, study: Study, max_return_rate: float) -> str:
     return f"After {horizon} days of silence fewer than {max_return_rate:.0%} still return. {now}"
 
 
-def definition(table: pl.DataFrame, study: Study, rule: Rule) -> str:
+def definition(table: pl.DataFrame, settings: Settings, rule: Rule) -> str:
     """The chosen definition in a sentence with its lines for churn.toml, or that none
     fits and what the nearest misses.
 
@@ -134,15 +140,15 @@ def definition(table: pl.DataFrame, study: Study, rule: Rule) -> str:
             " a horizon before the last four, and as many days again to see who comes back."
         )
     chosen = definitions.choose(table)
-    return _chosen(chosen, table, study) if chosen else _nearest(table, rule)
+    return _chosen(chosen, table, settings) if chosen else _nearest(table, rule)
 
 
-def _chosen(row: dict[str, Any], table: pl.DataFrame, study: Study) -> str:
+def _chosen(row: dict[str, Any], table: pl.DataFrame, settings: Settings) -> str:
     horizon, eligible = row["horizon_days"], row["eligible_days"]
     same = table.filter(pl.col("horizon_days") == horizon)["chosen_rate"].sum()
     longer = (
         {"observation_days": eligible}
-        if eligible > study.windows.observation_days
+        if eligible > settings.windows.observation_days
         else {}
     )
     lines = {**longer, "eligible_days": eligible, "horizon_days": horizon}

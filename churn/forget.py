@@ -19,12 +19,12 @@ from typing import Any
 
 import polars as pl
 
-from churn import identity, privacy, store
+from churn import identity, privacy
 from churn.braze import export
 from churn.errors import InputError
 from churn.events import exclusively
+from churn.settings import Settings
 from churn.store import Store
-from churn.study import Study
 
 log = logging.getLogger(__name__)
 TYPES = {
@@ -68,42 +68,44 @@ class Forgotten:
     n_shared: int
 
 
-def forget(study: Study, who: Sequence[str], by_vendors: bool = False) -> Forgotten:
+def forget(
+    settings: Settings, who: Sequence[str], by_vendors: bool = False
+) -> Forgotten:
     """Erase everybody named, and the ids that are theirs alone.
 
     ``who``: user ids, "type:value" of the id types in the log, or paths of OpenDSR
     requests; ``by_vendors`` adds those whose erasure a vendor's rows report. Raises
     InputError where nobody is named.
     """
-    with exclusively(study) as target:
-        kinds = {tag.split(":", 1)[0] for tag in _known_tags(target)}
-        tags = [tag for name in who for tag in _named(name, kinds, target)]
-        tags += requested(target) if by_vendors else []
+    with exclusively(settings) as store:
+        kinds = {tag.split(":", 1)[0] for tag in _known_tags(store)}
+        tags = [tag for name in who for tag in _named(name, kinds, store)]
+        tags += requested(store) if by_vendors else []
         if not tags:
             raise InputError(
                 "nobody is named: give user ids, an OpenDSR REQUEST.json, or --requested"
             )
-        users, ids, n_shared = _person(target, tags)
+        users, ids, n_shared = _person(store, tags)
         # The ledger first, while the log still knows how Braze calls them.
-        waiting = export.forget(study, lambda kind: _identifiers(target, kind, users))
-        target = _remember(target, [*(privacy.USER + user for user in users), *ids])
-        rows = privacy.erase(target)
+        waiting = export.forget(settings, lambda kind: _identifiers(store, kind, users))
+        store = _remember(store, [*(privacy.USER + user for user in users), *ids])
+        rows = privacy.erase(store)
     log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
     return Forgotten(len(users), rows, waiting, n_shared)
 
 
-def _named(name: str, kinds: set[str], target: Store) -> list[str]:
+def _named(name: str, kinds: set[str], store: Store) -> list[str]:
     if name.endswith(".json"):
-        return read_request(Path(name), target)
+        return read_request(Path(name), store)
     return [name if name.split(":", 1)[0] in kinds else f"{privacy.USER}{name}"]
 
 
-def requested(target: Store) -> list[str]:
+def requested(store: Store) -> list[str]:
     """Everybody whose erasure a vendor's own rows report: user ids, and ids of rows
     without a user.
     """
     rows = (
-        store.scan(target, "events")
+        store.scan("events")
         .filter(pl.col("event_kind") == "erasure")
         .select("user_id", "ids")
         .collect()
@@ -117,14 +119,18 @@ def requested(target: Store) -> list[str]:
     )
 
 
-def opted_out(target: Store, study: Study) -> list[str]:
+def opted_out(
+    store: Store,
+) -> list[str]:
     """Identifiers of the users whose erasure a vendor reports and who aren't erased
     yet: Braze gets null for them.
     """
-    return _identifiers(target, study.braze.kind, _person(target, requested(target))[0])
+    return _identifiers(
+        store, store.settings.braze.kind, _person(store, requested(store))[0]
+    )
 
 
-def read_request(file: Path, target: Store) -> list[str]:
+def read_request(file: Path, store: Store) -> list[str]:
     """The people an OpenDSR request asks to erase, as "type:value"; hashed identities
     are looked up among known ids.
 
@@ -152,12 +158,12 @@ def read_request(file: Path, target: Store) -> list[str]:
         {
             tag
             for kind, value, form in asked
-            for tag in _tags(str(kind), str(value), str(form), file, target)
+            for tag in _tags(str(kind), str(value), str(form), file, store)
         }
     )
 
 
-def _tags(kind: str, value: str, form: str, file: Path, target: Store) -> list[str]:
+def _tags(kind: str, value: str, form: str, file: Path, store: Store) -> list[str]:
     ours = TYPES.get(kind, kind)
     if form == "raw":
         return [f"{ours}:{value.lower() if ours in LOWER else value}"]
@@ -166,9 +172,7 @@ def _tags(kind: str, value: str, form: str, file: Path, target: Store) -> list[s
             f"{file}: identity_format {form!r} unknown; there are raw, {', '.join(HASHES)}"
         )
     known = {
-        tag.split(":", 1)[1]
-        for tag in _known_tags(target)
-        if tag.startswith(f"{ours}:")
+        tag.split(":", 1)[1] for tag in _known_tags(store) if tag.startswith(f"{ours}:")
     }
     return [
         f"{ours}:{v}"
@@ -177,20 +181,18 @@ def _tags(kind: str, value: str, form: str, file: Path, target: Store) -> list[s
     ]
 
 
-def _known_tags(target: Store) -> Iterable[str]:
+def _known_tags(store: Store) -> Iterable[str]:
     users = (
-        store.scan(target, "users")
+        store.scan("users")
         .select(privacy.USER + pl.col("user_id").unique())
         .collect()
         .to_series()
     )
-    ids = (
-        store.scan(target, "edges").select(pl.col("id").unique()).collect().to_series()
-    )
+    ids = store.scan("edges").select(pl.col("id").unique()).collect().to_series()
     return [
         *users,
         *ids,
-        *store.scan(target, "anonymous")
+        *store.scan("anonymous")
         .select(pl.col("ids").explode().unique())
         .collect()
         .to_series()
@@ -198,12 +200,12 @@ def _known_tags(target: Store) -> Iterable[str]:
     ]
 
 
-def _person(target: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]:
+def _person(store: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]:
     """User ids and other ids of everybody named, and how many named ids are left, since
     somebody else uses them.
     """
     edges = (
-        store.scan(target, "edges")
+        store.scan("edges")
         .filter(~identity.is_forgotten())
         .select("id", "user_id")
         .unique()
@@ -215,19 +217,19 @@ def _person(target: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int
     named = {tag for tag in tags if not tag.startswith(privacy.USER)}
     alone = edges.filter(pl.col("user_id").n_unique().over("id") == 1)
     users |= set(alone.filter(pl.col("id").is_in(named))["user_id"])
-    merged = identity.renames(target, identity.known_users(target)).select("was", "now")
+    merged = identity.renames(store, identity.known_users(store)).select("was", "now")
     for was, now in merged.iter_rows():
         users |= {was, now} if users & {was, now} else set()
     others = set(edges.filter(~pl.col("user_id").is_in(users))["id"])
     ids = (named | set(edges.filter(pl.col("user_id").is_in(users))["id"])) - others
-    return users, _with_devices(target, ids, others), len(named & others)
+    return users, _with_devices(store, ids, others), len(named & others)
 
 
-def _with_devices(target: Store, ids: set[str], others: set[str]) -> set[str]:
+def _with_devices(store: Store, ids: set[str], others: set[str]) -> set[str]:
     """Ids that stand beside one of these in rows without a user, and so on, but nobody
     else's.
     """
-    devices = store.scan(target, "anonymous").select("ids").unique().collect()
+    devices = store.scan("anonymous").select("ids").unique().collect()
     while True:
         beside = (
             set(
@@ -242,12 +244,12 @@ def _with_devices(target: Store, ids: set[str], others: set[str]) -> set[str]:
         ids |= beside
 
 
-def _identifiers(target: Store, kind: str, users: set[str]) -> list[str]:
+def _identifiers(store: Store, kind: str, users: set[str]) -> list[str]:
     """Every identifier of a kind by which Braze may have been told of these users."""
     kind = kind.removeprefix("user_alias:")
     if kind == "external_id":
         return sorted(users)
-    edges = store.scan(target, "edges").filter(
+    edges = store.scan("edges").filter(
         pl.col("user_id").is_in(users) & pl.col("id").str.starts_with(f"{kind}:")
     )
     return (
@@ -258,12 +260,10 @@ def _identifiers(target: Store, kind: str, users: set[str]) -> list[str]:
     )
 
 
-def _remember(target: Store, tags: Sequence[str]) -> Store:
+def _remember(store: Store, tags: Sequence[str]) -> Store:
     """Make the tombstones visible, and that files are yet to be cleaned of them."""
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
-    store.write_batch(
-        target, "tombstones", batch_id, privacy.tombstones(target.salt, tags)
-    )
-    erasing = replace(target, batches=(*target.batches, batch_id), erasing=True)
-    store.commit(erasing)
+    store.write_batch("tombstones", batch_id, privacy.tombstones(store.salt, tags))
+    erasing = replace(store, batches=(*store.batches, batch_id), erasing=True)
+    erasing.commit()
     return erasing

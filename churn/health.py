@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from churn import calibration, daily_gates, identity, store
+from churn import calibration, daily_gates, identity
 from churn.activity import known_before
 from churn.daily_gates import finding, verdict
 from churn.model import Model
+from churn.settings import Settings
 from churn.store import Store
-from churn.study import Study
 from churn.tables import Findings
 
 RECENT_WEEKS = 4  # before the newest ingest, whose files are looked at
@@ -24,17 +24,17 @@ REPORT_LIMITS = (
 
 
 def check(
-    target: Store, study: Study, cutoff: date, scores: pl.DataFrame, model: Model
+    store: Store, cutoff: date, scores: pl.DataFrame, model: Model
 ) -> pl.DataFrame:
     """Every gate's finding for one cutoff; see ``tables.Findings``."""
     volume, tally, files = (
-        store.scan(target, table).collect() for table in ("volume", "tally", "files")
+        store.scan(table).collect() for table in ("volume", "tally", "files")
     )
     found = [
-        *data(volume, tally, files, study, cutoff),
-        score_shift(study, cutoff, scores, model),
-        calibrated(study, cutoff, model),
-        match_rate(target, study, scores),
+        *data(volume, tally, files, store.settings, cutoff),
+        score_shift(store.settings, cutoff, scores, model),
+        calibrated(store.settings, cutoff, model),
+        match_rate(store, scores),
     ]
     return Findings.validate(pl.DataFrame(found).select(Findings.column_names()))
 
@@ -43,7 +43,7 @@ def data(
     volume: pl.DataFrame,
     tally: pl.DataFrame,
     files: pl.DataFrame,
-    study: Study,
+    settings: Settings,
     cutoff: date,
 ) -> list[dict[str, Any]]:
     """The findings about the log alone: of events before the cutoff, and of those only
@@ -51,27 +51,29 @@ def data(
     """
     known = volume.filter(known_before(pl.lit(cutoff)))
     counted = tally.filter(pl.col("date") < cutoff)
-    days = daily_gates.day_ratios(known, study, cutoff)
+    days = daily_gates.day_ratios(known, settings, cutoff)
     return [
-        daily_gates.missing_day(days, study, cutoff),
-        daily_gates.excess_day(days, study, cutoff),
+        daily_gates.missing_day(days, settings, cutoff),
+        daily_gates.excess_day(days, settings, cutoff),
         daily_gates.vanished_event(known, cutoff),
-        daily_gates.unknown_users(known, study, cutoff),
-        daily_gates.clock_shift(counted, study, cutoff),
-        daily_gates.bulk_backfill(known, study, cutoff),
+        daily_gates.unknown_users(known, settings, cutoff),
+        daily_gates.clock_shift(counted, settings, cutoff),
+        daily_gates.bulk_backfill(known, settings, cutoff),
         daily_gates.schema_change(counted, cutoff),
-        daily_gates.mixed_currencies(counted, study, cutoff),
-        truncated_report(files, study, cutoff),
-        duplicate_rows(files, study, cutoff),
+        daily_gates.mixed_currencies(counted, settings, cutoff),
+        truncated_report(files, settings, cutoff),
+        duplicate_rows(files, settings, cutoff),
     ]
 
 
-def truncated_report(files: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
+def truncated_report(
+    files: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
     """Fails if an AppsFlyer file of the last weeks has exactly as many rows as a report
     can have: the rest is lost.
     """
     extracts = [
-        extract.path for extract in study.extracts if extract.source == "appsflyer"
+        extract.path for extract in settings.extracts if extract.source == "appsflyer"
     ]
     recent = pl.col("ingested_at") >= pl.col("ingested_at").max() - pl.duration(
         weeks=RECENT_WEEKS
@@ -96,11 +98,13 @@ def truncated_report(files: pl.DataFrame, study: Study, cutoff: date) -> dict[st
     )
 
 
-def duplicate_rows(files: pl.DataFrame, study: Study, cutoff: date) -> dict[str, Any]:
+def duplicate_rows(
+    files: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
     """Fails if many rows of the newest ingest are copies of others in it: a report
     delivered twice.
     """
-    limit = study.gates.max_copy_rate
+    limit = settings.gates.max_copy_rate
     newest = files.filter(pl.col("ingested_at") == pl.col("ingested_at").max()).sort(
         "copies", "address"
     )
@@ -130,49 +134,49 @@ def duplicate_rows(files: pl.DataFrame, study: Study, cutoff: date) -> dict[str,
 
 
 def score_shift(
-    study: Study, cutoff: date, scores: pl.DataFrame, model: Model
+    settings: Settings, cutoff: date, scores: pl.DataFrame, model: Model
 ) -> dict[str, Any]:
     """Fails if the mean probability is far from the churn rate the model was trained
     on.
     """
     mean = float(scores["probability"].to_numpy().mean())
     shift = abs(mean - model.churn_rate)
-    passed = shift <= study.gates.max_score_shift and not scores.is_empty()
+    passed = shift <= settings.gates.max_score_shift and not scores.is_empty()
     sentence = (
         f"mean probability {mean:.1%} against a churn rate of {model.churn_rate:.1%} in training"
         if passed
         else f"{scores.height} users scored, mean probability {mean:.1%}, but {model.churn_rate:.1%} churned in "
         "training: look for missing events, or train again"
     )
-    limit = f"within {study.gates.max_score_shift:.0%} of {model.churn_rate:.1%}"
+    limit = f"within {settings.gates.max_score_shift:.0%} of {model.churn_rate:.1%}"
     return finding(
         cutoff, "score_shift", passed, sentence, expected=limit, seen=f"{mean:.1%}"
     )
 
 
-def calibrated(study: Study, cutoff: date, model: Model) -> dict[str, Any]:
+def calibrated(settings: Settings, cutoff: date, model: Model) -> dict[str, Any]:
     """Fails if the newest outcomes known in training show the level of the
     probabilities to be off for sure.
     """
     low, high = model.calibration or (float("nan"), float("nan"))
     return finding(
         cutoff,
-        **calibration.calibration_finding(low, high, study.gates.max_calibration_shift),
+        **calibration.calibration_finding(
+            low, high, settings.gates.max_calibration_shift
+        ),
     )
 
 
-def match_rate(target: Store, study: Study, scores: pl.DataFrame) -> dict[str, Any]:
+def match_rate(store: Store, scores: pl.DataFrame) -> dict[str, Any]:
     """Fails if too few scored users have an identifier by which Braze knows them, and
     no other user.
     """
     n, n_matched, n_shared = (
-        identity.match_report(target, study, scores)
-        .select("n", "n_matched", "n_shared")
-        .row(0)
+        identity.match_report(store, scores).select("n", "n_matched", "n_shared").row(0)
     )
-    rate, limit = n_matched / n if n else 0.0, study.gates.min_match_rate
+    rate, limit = n_matched / n if n else 0.0, store.settings.gates.min_match_rate
     sentence = (
-        f"{n_matched} of {n} scored users ({rate:.1%}) have an identifier ({study.braze.kind}) that Braze knows; "
+        f"{n_matched} of {n} scored users ({rate:.1%}) have an identifier ({store.settings.braze.kind}) that Braze knows; "
         f"{n_shared} share theirs with others"
     )
     cure = (

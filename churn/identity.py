@@ -16,9 +16,8 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from churn import activity, privacy, store
+from churn import activity, privacy
 from churn.store import Store
-from churn.study import Study
 from churn.tables import ActivityTable, Edges, Merges, Users, bucket_of
 
 MERGED = ("braze_id", "amplitude_id")  # id types that vendors merge
@@ -61,12 +60,10 @@ def merges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
     ).select(Merges.column_names())
 
 
-def news(edges: pl.DataFrame, target: Store) -> pl.DataFrame:
+def news(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
     """The edges that the store doesn't hold yet, or has learned later."""
     key = ["source", "id", "user_id"]
-    known = store.scan(target, "edges").join(
-        edges.lazy().select(key), on=key, how="semi"
-    )
+    known = store.scan("edges").join(edges.lazy().select(key), on=key, how="semi")
     before = known.group_by(key).agg(before=pl.col("learned_at").min()).collect()
     joined = edges.join(before, on=key, how="left")
     return joined.filter(
@@ -74,19 +71,19 @@ def news(edges: pl.DataFrame, target: Store) -> pl.DataFrame:
     ).drop("before")
 
 
-def known_users(target: Store) -> pl.DataFrame:
+def known_users(store: Store) -> pl.DataFrame:
     """Whose each id is, merges applied: id, user_id, learned_at.
 
     A merge makes an id the user's of the other one, unless it was somebody's already by
     then.
     """
     edges = (
-        store.scan(target, "edges")
+        store.scan("edges")
         .group_by("id", "user_id")
         .agg(pl.col("learned_at").min())
         .collect()
     )
-    merges = store.scan(target, "merges").collect()
+    merges = store.scan("merges").collect()
     ways = pl.concat(
         [
             merges.select("id", "into", "learned_at"),
@@ -131,46 +128,43 @@ def owners(devices: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     return ordered.agg(pl.col("user_id").first(), pl.col("learned_at").first(), second)
 
 
-def adopt(target: Store, study: Study, batch_id: str) -> tuple[str, ...]:
+def adopt(store: Store, batch_id: str) -> tuple[str, ...]:
     """Write activity and users rows of all anonymous history that has found its user;
     returns the batch names.
 
     These are the old ones where the batch ``batch_id`` brought neither edges nor merges
     nor anonymous rows.
     """
-    new = replace(target, batches=(batch_id,))
+    new = replace(store, batches=(batch_id,))
     nothing_new = all(
         _is_empty(new, table) for table in ("edges", "merges", "anonymous")
     )
-    if nothing_new and _is_empty(target, "merges"):
-        return target.adopted
-    known = known_users(target)
+    if nothing_new and _is_empty(store, "merges"):
+        return store.adopted
+    known = known_users(store)
     names = []
-    for number, buckets in enumerate(store.passes(target, _n_anonymous(target))):
+    for number, buckets in enumerate(store.passes(_n_anonymous(store))):
         rows = _adopted(
-            store.scan(target, "anonymous", buckets), known, study.timezone
+            store.scan("anonymous", buckets), known, store.settings.timezone
         ).collect()
-        rows = pl.concat(
-            [rows, _renamed(target, rows, known, study, buckets).collect()]
-        )
+        rows = pl.concat([rows, _renamed(store, rows, known, buckets).collect()])
         if rows.height:
             names.append(f"{batch_id}-adopted-{number:02d}")
-            _write(target, rows, names[-1])
+            _write(store, rows, names[-1])
     return tuple(names)
 
 
-def _is_empty(target: Store, table: str) -> bool:
-    return store.scan(target, table).head(1).collect().is_empty()
+def _is_empty(store: Store, table: str) -> bool:
+    return store.scan(table).head(1).collect().is_empty()
 
 
-def _n_anonymous(target: Store) -> int:
-    return int(store.scan(target, "anonymous").select(pl.len()).collect().item())
+def _n_anonymous(store: Store) -> int:
+    return int(store.scan("anonymous").select(pl.len()).collect().item())
 
 
-def _write(target: Store, rows: pl.DataFrame, name: str) -> None:
-    bucketed = rows.with_columns(bucket_of("user_id", target.n_buckets).alias("bucket"))
+def _write(store: Store, rows: pl.DataFrame, name: str) -> None:
+    bucketed = rows.with_columns(bucket_of("user_id", store.n_buckets).alias("bucket"))
     store.write_batch(
-        target,
         "activity",
         name,
         bucketed.select("bucket", *ActivityTable.column_names()),
@@ -178,9 +172,7 @@ def _write(target: Store, rows: pl.DataFrame, name: str) -> None:
     seen = bucketed.group_by(
         "bucket", "user_id", "source", "platform", "known_date"
     ).agg(pl.col("first_at").min(), pl.col("last_at").max())
-    store.write_batch(
-        target, "users", name, seen.select("bucket", *Users.column_names())
-    )
+    store.write_batch("users", name, seen.select("bucket", *Users.column_names()))
 
 
 def _adopted(
@@ -210,19 +202,18 @@ def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _renamed(
-    target: Store,
+    store: Store,
     adopted: pl.DataFrame,
     known: pl.DataFrame,
-    study: Study,
     buckets: Sequence[int],
 ) -> pl.LazyFrame:
     """Rows of users whose profile was merged into another user's: they count for that
     one too, once that is known.
     """
-    renamed = renames(target, known).with_columns(
-        learned=activity.local_date("learned_at", study.timezone)
+    renamed = renames(store, known).with_columns(
+        learned=activity.local_date("learned_at", store.settings.timezone)
     )
-    own = store.scan(replace(target, adopted=()), "activity", buckets)
+    own = replace(store, adopted=()).scan("activity", buckets)
     theirs = pl.concat(
         [
             own.with_columns(platform=pl.lit(None, pl.String)).select(adopted.columns),
@@ -242,11 +233,9 @@ def is_forgotten() -> pl.Expr:
     return pl.col("user_id").str.starts_with(privacy.FORGOTTEN)
 
 
-def renames(target: Store, known: pl.DataFrame) -> pl.DataFrame:
+def renames(store: Store, known: pl.DataFrame) -> pl.DataFrame:
     """Users whose profile was merged into another user's: was, now, learned_at."""
-    merges = (
-        store.scan(target, "merges").filter(pl.col("user_id").is_not_null()).collect()
-    )
+    merges = store.scan("merges").filter(pl.col("user_id").is_not_null()).collect()
     pairs = merges.join(
         known.rename({"id": "into", "user_id": "now", "learned_at": "edge_at"}),
         on="into",
@@ -256,19 +245,14 @@ def renames(target: Store, known: pl.DataFrame) -> pl.DataFrame:
     return named.group_by("was", "now").agg(learned)
 
 
-def people(target: Store) -> dict[str, int]:
+def people(store: Store) -> dict[str, int]:
     """How many people the log holds: users, and clusters of devices that share an id
     and have no user.
     """
-    users = (
-        store.scan(target, "users")
-        .select(pl.col("user_id").n_unique())
-        .collect()
-        .item()
-    )
-    devices = store.scan(target, "anonymous").select("ids").unique().collect()
+    users = store.scan("users").select(pl.col("user_id").n_unique()).collect().item()
+    devices = store.scan("anonymous").select("ids").unique().collect()
     nobody = devices.with_columns(KEY).join(
-        owners(devices, known_users(target)), on="key", how="anti"
+        owners(devices, known_users(store)), on="key", how="anti"
     )
     return {"users": int(users), "anonymous": n_clusters(nobody)}
 
@@ -296,9 +280,7 @@ def n_clusters(devices: pl.DataFrame) -> int:
     return len(np.unique(labels[: devices.height]))
 
 
-def identifiers(
-    target: Store, study: Study, users: pl.Series, cutoff: date
-) -> pl.DataFrame:
+def identifiers(store: Store, users: pl.Series, cutoff: date) -> pl.DataFrame:
     """How Braze is to address each user at a cutoff: user_id, identifier, n_sharing.
 
     The customer's own id is the external id; any other kind is the one learned last
@@ -306,14 +288,14 @@ def identifiers(
     share it, which ``n_sharing`` tells.
     """
     asked = pl.DataFrame({"user_id": users}).unique(maintain_order=True)
-    if study.braze.identifier == "external_id":
+    if store.settings.braze.identifier == "external_id":
         found = asked.with_columns(identifier=pl.col("user_id"))
     else:
-        prefix = f"{study.braze.alias_label or study.braze.identifier}:"
-        before = activity.local_date("learned_at", study.timezone) < cutoff
-        mine = store.scan(target, "edges").filter(
-            pl.col("id").str.starts_with(prefix) & before
+        prefix = (
+            f"{store.settings.braze.alias_label or store.settings.braze.identifier}:"
         )
+        before = activity.local_date("learned_at", store.settings.timezone) < cutoff
+        mine = store.scan("edges").filter(pl.col("id").str.starts_with(prefix) & before)
         newest = (
             mine.sort("learned_at", "id")
             .group_by("user_id")
@@ -335,18 +317,18 @@ def identifiers(
     )
 
 
-def known_to_braze(target: Store, study: Study, cutoff: date) -> pl.Series | None:
+def known_to_braze(store: Store, cutoff: date) -> pl.Series | None:
     """Users that Braze Currents has named before the cutoff; null where the study has
     no Currents extract.
     """
-    if "currents" not in study.sources:
+    if "currents" not in store.settings.sources:
         return None
-    before = activity.local_date("learned_at", study.timezone) < cutoff
-    rows = store.scan(target, "edges").filter((pl.col("source") == "currents") & before)
+    before = activity.local_date("learned_at", store.settings.timezone) < cutoff
+    rows = store.scan("edges").filter((pl.col("source") == "currents") & before)
     return rows.select(pl.col("user_id").unique()).collect()["user_id"]
 
 
-def match_report(target: Store, study: Study, scores: pl.DataFrame) -> pl.DataFrame:
+def match_report(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     """Scored users by source and platform: n, n_matched, match_rate, n_shared; first
     the line over all.
 
@@ -354,11 +336,11 @@ def match_report(target: Store, study: Study, scores: pl.DataFrame) -> pl.DataFr
     shares and, where Currents is among the sources, is known there too.
     """
     cutoff = scores["cutoff"][0]
-    found = identifiers(target, study, scores["user_id"], cutoff)
-    there = known_to_braze(target, study, cutoff)
+    found = identifiers(store, scores["user_id"], cutoff)
+    there = known_to_braze(store, cutoff)
     known = pl.lit(True) if there is None else pl.col("user_id").is_in(there.implode())
     marked = found.with_columns(matched=pl.col("identifier").is_not_null() & known)
-    where = store.scan(target, "users").select("user_id", "source", "platform").unique()
+    where = store.scan("users").select("user_id", "source", "platform").unique()
     by = marked.join(where.collect(), on="user_id").with_columns(
         pl.col("platform").fill_null("not stated")
     )

@@ -4,7 +4,7 @@ them are.
 
 import polars as pl
 
-from churn import identity, store
+from churn import identity
 from churn.store import Store
 
 COUNTS = ("rows", "kept", "duplicate", "quarantined")
@@ -22,15 +22,12 @@ def ingested(files: pl.DataFrame) -> pl.DataFrame:
     return new.sort("extract")
 
 
-def events_per_day(target: Store) -> pl.DataFrame:
+def events_per_day(store: Store) -> pl.DataFrame:
     """Events per local day and kind, from the first day to the last, 0 where there were
     none: date, kind, n.
     """
     volume = (
-        store.scan(target, "volume")
-        .group_by("date", "kind")
-        .agg(pl.col("n").sum())
-        .collect()
+        store.scan("volume").group_by("date", "kind").agg(pl.col("n").sum()).collect()
     )
     if volume.is_empty():
         return volume
@@ -42,13 +39,13 @@ def events_per_day(target: Store) -> pl.DataFrame:
     return counts.sort("date", "kind")
 
 
-def totals(target: Store) -> pl.DataFrame:
+def totals(store: Store) -> pl.DataFrame:
     """Events per extract: extract, first_date, last_date, days_without_events,
     n_events, without_user_rate.
     """
     span = (pl.col("date").max() - pl.col("date").min()).dt.total_days() + 1
     volume = (
-        store.scan(target, "volume")
+        store.scan("volume")
         .group_by("extract")
         .agg(
             first_date=pl.col("date").min(),
@@ -61,22 +58,20 @@ def totals(target: Store) -> pl.DataFrame:
     return volume.sort("extract").collect()
 
 
-def commonest_events(target: Store, n: int = 20) -> pl.DataFrame:
+def commonest_events(store: Store, n: int = 20) -> pl.DataFrame:
     """The commonest event names: event, kind, n_events."""
     volume = (
-        store.scan(target, "volume")
-        .group_by("event", "kind")
-        .agg(n_events=pl.col("n").sum())
+        store.scan("volume").group_by("event", "kind").agg(n_events=pl.col("n").sum())
     )
     return volume.sort("n_events", "event", descending=[True, False]).head(n).collect()
 
 
-def last_days(target: Store, n: int = 14) -> pl.DataFrame:
+def last_days(store: Store, n: int = 14) -> pl.DataFrame:
     """Events on the last days of each extract: date, then a column per extract; null
     where a day has none.
     """
     volume = (
-        store.scan(target, "volume")
+        store.scan("volume")
         .group_by("date", "extract")
         .agg(pl.col("n").sum())
         .collect()
@@ -87,16 +82,16 @@ def last_days(target: Store, n: int = 14) -> pl.DataFrame:
     return days.head(n)
 
 
-def people(target: Store) -> pl.DataFrame:
+def people(store: Store) -> pl.DataFrame:
     """Users by source and platform: source, platform, n_users; first all, and those
     without an id.
     """
     users = (
-        store.scan(target, "users")
+        store.scan("users")
         .group_by("source", "platform")
         .agg(n_users=pl.col("user_id").n_unique())
     )
-    found = identity.people(target)
+    found = identity.people(store)
     by = (
         users.with_columns(pl.col("platform").fill_null("not stated"))
         .sort("source", "platform")
@@ -109,11 +104,11 @@ def people(target: Store) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(rows, schema=by.schema, orient="row"), by])
 
 
-def ids(target: Store) -> pl.DataFrame:
+def ids(store: Store) -> pl.DataFrame:
     """Ids known to be a user's, by type: id_type, n_ids, n_users, n_shared (ids seen
     with several users).
     """
-    pairs = store.scan(target, "edges").select("id", "user_id").unique()
+    pairs = store.scan("edges").select("id", "user_id").unique()
     by_id = pairs.with_columns(pl.col("user_id").n_unique().over("id").alias("n"))
     kind = pl.col("id").str.split(":").list.first().alias("id_type")
     counts = {"n_ids": pl.col("id").n_unique(), "n_users": pl.col("user_id").n_unique()}

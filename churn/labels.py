@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn.activity import is_active, known_by
-from churn.study import Windows
+from churn.settings import Windows
 
 
 def horizon(cutoff: date, windows: Windows) -> tuple[date, date]:

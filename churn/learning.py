@@ -8,7 +8,6 @@ import polars as pl
 from churn import evaluate, metrics, model, snapshots
 from churn.errors import TrainingError
 from churn.store import Store
-from churn.study import Study
 from churn.tables import stable_hash
 
 USERS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
@@ -23,7 +22,7 @@ SCHEMA = {
 EMPTY = pl.DataFrame(schema=SCHEMA)
 
 
-def curve(target: Store, study: Study, newest: date | None = None) -> pl.DataFrame:
+def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
     """Figures at the newest test cutoff, all its users, of models trained on less:
     what, n, n_rows, auc, log_loss.
 
@@ -31,21 +30,21 @@ def curve(target: Store, study: Study, newest: date | None = None) -> pl.DataFra
     1, 2, 4 … training cutoffs, counted from the first day their features look at. Null
     figures where there is too little to learn from.
     """
-    test = newest or snapshots.newest_mature(target, study)
-    trains = evaluate.training_cutoffs(target, study, as_of=test)
-    plan = snapshots.plan(target, study, max(trains))
-    past = snapshots.training_rows(target, study, trains, plan, as_of=test)
-    judged = snapshots.build(target, study, [test], plan)
+    test = newest or snapshots.newest_mature(store)
+    trains = evaluate.training_cutoffs(store, as_of=test)
+    plan = snapshots.plan(store, max(trains))
+    past = snapshots.training_rows(store, trains, plan, as_of=test)
+    judged = snapshots.build(store, [test], plan)
 
     def tested(rows: pl.DataFrame) -> tuple[int, float | None, float | None]:
         try:
-            fitted, _ = evaluate.learn(rows, plan, study)
+            fitted, _ = evaluate.learn(rows, plan, store.settings)
         except TrainingError:
             return rows.height, None, None
         found = metrics.figures(model.target(judged), model.predict(fitted, judged))
         return fitted.n_rows, found["auc"], found["log_loss"]
 
-    return _rows(past, trains, lambda start: _days(target, study, start, test), tested)
+    return _rows(past, trains, lambda start: _days(store, start, test), tested)
 
 
 def _rows(
@@ -76,10 +75,10 @@ def _rows(
     )
 
 
-def _days(target: Store, study: Study, start: date, test: date) -> int:
+def _days(store: Store, start: date, test: date) -> int:
     first = max(
-        start - timedelta(days=study.windows.observation_days),
-        target.first_date or date.min,
+        start - timedelta(days=store.settings.windows.observation_days),
+        store.first_date or date.min,
     )
     return (test - first).days
 

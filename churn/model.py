@@ -26,8 +26,8 @@ from churn.candidates import Recipe
 from churn.catalogue import Plan, catalogue
 from churn.drift import Correction
 from churn.errors import ModelError
+from churn.settings import Settings
 from churn.store import Store, write_atomically
-from churn.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,9 @@ STORED = (
 )  # as they are, in model.json
 
 
-def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Model:
+def fit(
+    snapshot: pl.DataFrame, plan: Plan, settings: Settings, recipe: Recipe
+) -> Model:
     """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the
     pipeline.
     """
@@ -114,7 +116,7 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
     )
     x, y = matrix(snapshot, names), target(snapshot)
     pipeline = candidates.blend(
-        recipe, names, study.windows.horizon_days, study.random_state
+        recipe, names, settings.windows.horizon_days, settings.random_state
     )
     with _one_thread(), warnings.catch_warnings():
         warnings.simplefilter(
@@ -133,7 +135,7 @@ def fit(snapshot: pl.DataFrame, plan: Plan, study: Study, recipe: Recipe) -> Mod
         correction=Correction(),
         calibration=None,
         cutoffs=tuple(sorted(snapshot["cutoff"].unique())),
-        windows=study.windows.model_dump(),
+        windows=settings.windows.model_dump(),
         churn_rate=float(y.mean()),
         n_rows=len(y),
         n_churned=int(y.sum()),
@@ -292,7 +294,7 @@ Windows in days: {model.windows}.
 """
 
 
-def load(store: Store, study: Study, model_id: str = "") -> Model:
+def load(store: Store, model_id: str = "") -> Model:
     """A stored model, by default the one created last.
 
     Raises ModelError if there is none, if the file holds a type that isn't on the list
@@ -307,7 +309,7 @@ def load(store: Store, study: Study, model_id: str = "") -> Model:
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     fitted = _open(folder / "model.skops")
     model = _from(facts, fitted)
-    _check_fits(model, study)
+    _check_fits(model, store.settings)
     return model
 
 
@@ -367,13 +369,13 @@ def _open(file: Path) -> dict[str, Any]:
         ) from error
 
 
-def _check_fits(model: Model, study: Study) -> None:
+def _check_fits(model: Model, settings: Settings) -> None:
     unknown = [name for name in model.features if name not in catalogue(model.plan)]
     if unknown:
         raise ModelError(
             f"model {model.model_id} uses {', '.join(unknown[:5])}, no longer computed here; train again"
         )
-    ours = (study.windows.model_dump(), study.activity.counts_as_active)
+    ours = (settings.windows.model_dump(), settings.activity.counts_as_active)
     if (model.windows, model.plan.counts_as_active) != ours:
         raise ModelError(
             f"model {model.model_id} was trained for windows {model.windows} and active events "

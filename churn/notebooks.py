@@ -23,8 +23,8 @@ from traitlets.config import Config
 import churn
 from churn import errors, runs
 from churn.errors import ChurnError, NotebookError, ParameterError
+from churn.settings import Settings, load
 from churn.store import write_atomically
-from churn.study import Study, load
 
 INJECTED = "injected-parameters"
 SVG = "image/svg+xml"
@@ -34,28 +34,28 @@ KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 STYLE = Path(__file__).with_name("report.css")
 
 
-def folder_of(study: Study) -> Path:
+def folder_of(settings: Settings) -> Path:
     """The folder ``notebooks`` beside the study file or above it, else beside the
     package.
     """
     homes = [
-        study.folder,
-        *study.folder.parents,
+        settings.folder,
+        *settings.folder.parents,
         Path(churn.__file__).resolve().parents[1],
     ]
     for home in homes:
         if list((home / "notebooks").glob("[0-9]_*.ipynb")):
             return home / "notebooks"
-    raise NotebookError(f"no notebooks folder in {study.folder} or above")
+    raise NotebookError(f"no notebooks folder in {settings.folder} or above")
 
 
-def find(name: str, study: Study) -> Path:
+def find(name: str, settings: Settings) -> Path:
     """A notebook by name (score), file name (4_score) or path. Raises NotebookError
     listing those there are.
     """
     if name.endswith(".ipynb") and Path(name).is_file():
         return Path(name).resolve()
-    there = sorted(folder_of(study).glob("[0-9]_*.ipynb"))
+    there = sorted(folder_of(settings).glob("[0-9]_*.ipynb"))
     for path in there:
         if name in {path.name, path.stem, path.stem.split("_", 1)[1]}:
             return path
@@ -138,18 +138,18 @@ def run(
     is kept and NotebookError says why, in the failing step's own words where it is an
     error of ours.
     """
-    study = load(study_file)
-    notebook = find(name, study)
+    settings = load(study_file)
+    notebook = find(name, settings)
     check_parameters(notebook, list(given))
     run_id = run_id or runs.new_run_id(notebook.stem.split("_", 1)[-1])
     values = {**_own_values(notebook, study_file, run_id), **given}
-    folder = study.reports_path / run_id
+    folder = settings.reports_path / run_id
     folder.mkdir(parents=True)
     started = datetime.now(UTC)
     error = _execute(notebook, folder / "notebook.ipynb", values, progress)
     report(folder / "notebook.ipynb")
     facts = runs.manifest(
-        run_id, notebook, study, values, started, str(error) if error else None
+        run_id, notebook, settings, values, started, str(error) if error else None
     )
     write_atomically(folder / "manifest.json", runs.dump(facts))
     if error:

@@ -21,7 +21,6 @@ from churn import evaluate, labels, model, snapshots
 from churn.catalogue import Plan
 from churn.drift import log_odds, logistic
 from churn.store import Store
-from churn.study import Study
 
 COVERAGE = 0.8  # of the intervals stated: so many are meant to hold
 N_DRAWS = 1000
@@ -36,44 +35,40 @@ USUAL_PERIODS = 3.0
 LEARNED_AGO = 1.5
 
 
-def stated(target: Store, study: Study, tested: pl.DataFrame) -> pl.DataFrame:
+def stated(store: Store, tested: pl.DataFrame) -> pl.DataFrame:
     """``next_period`` for the day on which the newest test cutoff's outcome was known,
     trained and scored as of then.
 
     ``tested``: the predictions of a backtest.
     """
     newest: date = max(tested["cutoff"])
-    cutoff = labels.horizon(newest, study.windows)[1]
-    fitted, _ = evaluate.train(
-        target, study, evaluate.training_cutoffs(target, study, as_of=cutoff)
-    )
-    probability = model.predict(
-        fitted, snapshots.observe(target, study, [cutoff], fitted.plan)
-    )
+    cutoff = labels.horizon(newest, store.settings.windows)[1]
+    fitted, _ = evaluate.train(store, evaluate.training_cutoffs(store, as_of=cutoff))
+    probability = model.predict(fitted, snapshots.observe(store, [cutoff], fitted.plan))
     chosen, rates = (
         tested.filter(pl.col("model") == "chosen"),
-        churn_rates(target, study, newest),
+        churn_rates(store, newest),
     )
     return next_period(
-        chosen, probability, rates, (cutoff - newest).days, study.random_state
+        chosen, probability, rates, (cutoff - newest).days, store.settings.random_state
     )
 
 
-def churn_rates(target: Store, study: Study, newest: date) -> pl.DataFrame:
+def churn_rates(store: Store, newest: date) -> pl.DataFrame:
     """The churn rate at every cutoff the log allows, a step apart up to ``newest``:
     cutoff, churn_rate.
     """
     cutoffs = snapshots.series(
-        newest, study, MAX_CUTOFFS, snapshots.earliest(target, study)
+        newest, store.settings, MAX_CUTOFFS, snapshots.earliest(store)
     )
     bare = Plan(
-        study.windows.observation_days,
-        study.activity.counts_as_active,
-        sources=study.sources,
+        store.settings.windows.observation_days,
+        store.settings.activity.counts_as_active,
+        sources=store.settings.sources,
     )
-    seen = snapshots.observe(target, study, cutoffs, bare, ("user_id", "cutoff"))
+    seen = snapshots.observe(store, cutoffs, bare, ("user_id", "cutoff"))
     rows = snapshots.label(
-        seen, target, study, labels.horizon(newest, study.windows)[1]
+        seen, store, labels.horizon(newest, store.settings.windows)[1]
     )
     return (
         rows.group_by("cutoff").agg(churn_rate=pl.col("churned").mean()).sort("cutoff")

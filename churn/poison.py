@@ -24,11 +24,11 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import polars.selectors as cs
 
-from churn import activity, identity, labels, snapshots, store
+from churn import activity, identity, labels, snapshots
 from churn.catalogue import Plan
 from churn.errors import LeakError
+from churn.settings import Settings
 from churn.store import Store
-from churn.study import Study
 from churn.tables import stable_hash
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,7 @@ LABELS = ("churned", "return_days")
 Tables = dict[str, pl.DataFrame]
 
 
-def check(
-    target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date
-) -> int:
+def check(store: Store, cutoffs: Sequence[date], plan: Plan, as_of: date) -> int:
     """Stop a training that sees the future; returns how many rows were compared. Runs
     in every training.
 
@@ -64,22 +62,21 @@ def check(
     """
     few = sorted({min(cutoffs), max(cutoffs)})
     sample = _sample(
-        target, few[0] - timedelta(days=study.windows.eligible_days), few[-1]
+        store, few[0] - timedelta(days=store.settings.windows.eligible_days), few[-1]
     )
     with TemporaryDirectory() as folder:
-        honest = _copy(target, study, Path(folder, "honest"), sample)
-        made, rows = _consumed(honest, study, few, plan, as_of)
+        honest = _copy(store, Path(folder, "honest"), sample)
+        made, rows = _consumed(honest, few, plan, as_of)
         for day, learned in [
             *zip(few, few, strict=True),
-            (as_of, snapshots.settled(study, as_of)),
+            (as_of, snapshots.settled(store.settings, as_of)),
         ]:
             absurd = _copy(
-                target,
-                study,
+                store,
                 Path(folder, f"from-{day}"),
-                _poison(sample, day, learned, study),
+                _poison(sample, day, learned, store.settings),
             )
-            other, poisoned = _consumed(absurd, study, few, plan, as_of)
+            other, poisoned = _consumed(absurd, few, plan, as_of)
             if day >= few[-1]:
                 _compare_plans(made, other, day)
             compare(_known(rows, day, as_of), _known(poisoned, day, as_of), day)
@@ -92,7 +89,7 @@ def check(
 
 
 def check_predictions(
-    predict: Callable[[Store], pl.DataFrame], target: Store, study: Study, day: date
+    predict: Callable[[Store], pl.DataFrame], store: Store, day: date
 ) -> int:
     """Numbers forecast for cutoffs up to ``day`` must not depend on what comes from
     that day on.
@@ -101,18 +98,22 @@ def check_predictions(
     predictions. Runs in the test-suite only: it costs what ``predict`` costs, twice, on
     all users. Raises LeakError; returns the number of rows compared.
     """
-    sample = _sample(target, date.min, date.max, target.n_buckets)
+    sample = _sample(store, date.min, date.max, store.n_buckets)
     with TemporaryDirectory() as folder:
-        honest = predict(_copy(target, study, Path(folder, "honest"), sample))
-        poisoned = _poison(sample, day, snapshots.settled(study, day), study)
-        absurd = predict(_copy(target, study, Path(folder, "absurd"), poisoned))
+        honest = predict(_copy(store, Path(folder, "honest"), sample))
+        poisoned = _poison(
+            sample, day, snapshots.settled(store.settings, day), store.settings
+        )
+        absurd = predict(_copy(store, Path(folder, "absurd"), poisoned))
     upto = pl.col("cutoff") <= day
     compare(honest.filter(upto), absurd.filter(upto), day)
     return honest.filter(upto).height
 
 
 def check_folds(
-    judge: Callable[[pl.DataFrame], pl.DataFrame], snapshot: pl.DataFrame, study: Study
+    judge: Callable[[pl.DataFrame], pl.DataFrame],
+    snapshot: pl.DataFrame,
+    settings: Settings,
 ) -> int:
     """The first fold of an inner loop must not depend on rows whose outcome wasn't
     known by its cutoff.
@@ -127,12 +128,14 @@ def check_folds(
     first: date = honest["cutoff"].min()  # type: ignore[assignment]
     cutoffs = snapshot["cutoff"].unique()
     unknown = [
-        c for c in cutoffs if labels.horizon(c, study.windows)[1] > first and c != first
+        c
+        for c in cutoffs
+        if labels.horizon(c, settings.windows)[1] > first and c != first
     ]
     numbers = [name for name in snapshot.columns if name not in (*KEY, *LABELS)]
     later, open_then = pl.col("cutoff") > first, pl.col("cutoff").is_in(unknown)
     back = pl.col("cutoff") + pl.duration(
-        days=pl.col("return_days") + study.windows.lead_days
+        days=pl.col("return_days") + settings.windows.lead_days
     )
     absurd = snapshot.with_columns(
         pl.when(later)
@@ -197,13 +200,13 @@ def _differs(both: pl.DataFrame, name: str) -> bool:
 
 
 def _consumed(
-    target: Store, study: Study, cutoffs: list[date], plan: Plan, as_of: date
+    store: Store, cutoffs: list[date], plan: Plan, as_of: date
 ) -> tuple[Plan, pl.DataFrame]:
     """All that a training takes from a store: the plan it would make, and its features
     and labels.
     """
-    return snapshots.plan(target, study, cutoffs[-1]), snapshots.training_rows(
-        target, study, cutoffs, plan, as_of
+    return snapshots.plan(store, cutoffs[-1]), snapshots.training_rows(
+        store, cutoffs, plan, as_of
     )
 
 
@@ -217,19 +220,19 @@ def _known(rows: pl.DataFrame, day: date, as_of: date) -> pl.DataFrame:
     return past if day >= as_of else past.drop(cs.starts_with("the label "))
 
 
-def _sample(target: Store, start: date, end: date, n_buckets: int = 0) -> Tables:
+def _sample(store: Store, start: date, end: date, n_buckets: int = 0) -> Tables:
     """Users active from ``start`` to ``end`` of whole buckets, at most N_USERS, and the
     anonymous people of as many.
 
     ``n_buckets``: take all of so many instead. Adopted history is left out: each copy
     adopts it anew.
     """
-    own = replace(target, adopted=())
+    own = replace(store, adopted=())
     n = n_buckets or min(
-        target.n_buckets, -(-N_USERS // max(_seen(own, start, end, 1).len(), 1))
+        store.n_buckets, -(-N_USERS // max(_seen(own, start, end, 1).len(), 1))
     )
     who = _seen(own, start, end, n).head(2**62 if n_buckets else N_USERS)
-    found = {name: store.scan(own, name, range(n)) for name in TABLES}
+    found = {name: own.scan(name, range(n)) for name in TABLES}
     for name in ("activity", "users"):
         found[name] = found[name].filter(pl.col("user_id").is_in(who.implode()))
     mine = found["anonymous"].select(
@@ -239,8 +242,8 @@ def _sample(target: Store, start: date, end: date, n_buckets: int = 0) -> Tables
     return {name: _nameless(table).collect() for name, table in found.items()}
 
 
-def _seen(target: Store, start: date, end: date, n_buckets: int) -> pl.Series:
-    rows = store.scan(target, "activity", range(n_buckets)).filter(
+def _seen(store: Store, start: date, end: date, n_buckets: int) -> pl.Series:
+    rows = store.scan("activity", range(n_buckets)).filter(
         pl.col("date").is_between(start, end, closed="left")
     )
     return (
@@ -267,21 +270,21 @@ def _nameless(table: pl.LazyFrame) -> pl.LazyFrame:
     return table.with_columns(*ids, *lists)
 
 
-def _copy(target: Store, study: Study, folder: Path, tables: Tables) -> Store:
-    copy = replace(target, root=folder, batches=("sample",), adopted=(), n_buckets=1)
+def _copy(store: Store, folder: Path, tables: Tables) -> Store:
+    copy = replace(store, root=folder, batches=("sample",), adopted=(), n_buckets=1)
     for name, rows in tables.items():
-        store.write_batch(copy, name, "sample", rows.with_columns(bucket=pl.lit(0)))
-    return replace(copy, adopted=identity.adopt(copy, study, "sample"))
+        copy.write_batch(name, "sample", rows.with_columns(bucket=pl.lit(0)))
+    return replace(copy, adopted=identity.adopt(copy, "sample"))
 
 
-def _poison(tables: Tables, day: date, learned: date, study: Study) -> Tables:
+def _poison(tables: Tables, day: date, learned: date, settings: Settings) -> Tables:
     """The world as it was known then, and nonsense dated ``day`` or, if dated before,
     known from ``learned`` on.
     """
     midnight = pl.lit(
-        datetime.combine(learned, time(), ZoneInfo(study.timezone))
+        datetime.combine(learned, time(), ZoneInfo(settings.timezone))
     ).dt.convert_time_zone("UTC")
-    past = activity.local_date("learned_at", study.timezone) < learned
+    past = activity.local_date("learned_at", settings.timezone) < learned
     claimed = tables["edges"].with_columns(learned_at=midnight, user_id=pl.lit("trap"))
     changed = (
         pl.when(pl.col("date") >= day)
@@ -292,12 +295,12 @@ def _poison(tables: Tables, day: date, learned: date, study: Study) -> Tables:
     )
     return {
         "activity": _poison_days(
-            tables["activity"], day, learned, study.sources[0], "user_id"
+            tables["activity"], day, learned, settings.sources[0], "user_id"
         ),
         "anonymous": _poison_days(
-            tables["anonymous"], day, learned, study.sources[0], "ids"
+            tables["anonymous"], day, learned, settings.sources[0], "ids"
         ),
-        "users": _poison_users(tables["users"], day, learned, study.timezone),
+        "users": _poison_users(tables["users"], day, learned, settings.timezone),
         "edges": pl.concat([tables["edges"].filter(past), claimed]),
         "merges": tables["merges"].filter(past),
         "volume": tables["volume"].with_columns(

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import store
-from churn.store import Store
-from churn.study import Study
+from churn.settings import Settings
+from churn.store import TABLES, Store, write_atomically
 from churn.tables import digest
 
 REMOVED = "[removed]"
@@ -60,20 +59,20 @@ FORGOTTEN = "forgotten:"
 VALUE = r'("(?:[^"\\]|\\.)*"|-?[\d.]+)'
 
 
-def scrubbed(properties: pl.Expr, study: Study) -> pl.Expr:
+def scrubbed(properties: pl.Expr, settings: Settings) -> pl.Expr:
     """Properties without personal data: values of telling names, and what looks like an
     e-mail, IP or phone number.
 
     Names are matched whatever their case; GA4's list of key and value is read too.
     """
-    own = [re.escape(key) for key in study.privacy.scrub_keys]
+    own = [re.escape(key) for key in settings.privacy.scrub_keys]
     names = "|".join([*KEYS, *own])
     by_name = rf'(?i)("(?:{names})"\s*:\s*){VALUE}'
     by_key = rf'(?i)("key"\s*:\s*"(?:{names})"\s*,\s*"value"\s*:\s*\{{)[^}}]*\}}'
     clean = properties.str.replace_all(by_name, f'${{1}}"{REMOVED}"')
     clean = clean.str.replace_all(by_key, f'${{1}}"string_value":"{REMOVED}"}}')
     return clean.str.replace_all(
-        "|".join([*PATTERNS, *study.privacy.scrub_patterns]), REMOVED
+        "|".join([*PATTERNS, *settings.privacy.scrub_patterns]), REMOVED
     )
 
 
@@ -91,28 +90,30 @@ def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
 
 
 def apply(
-    rows: pl.LazyFrame, study: Study, salt: str, tombstones: pl.Series
+    rows: pl.LazyFrame, settings: Settings, salt: str, tombstones: pl.Series
 ) -> pl.LazyFrame:
     """Rows with only what may be kept, and the fault of those that may not be kept at
     all.
     """
     barred = [
-        *study.identity.never_join,
-        *(kind for kind in ADDRESSES if kind != study.braze.identifier),
+        *settings.identity.never_join,
+        *(kind for kind in ADDRESSES if kind != settings.braze.identifier),
     ]
     unlinked = pl.when(pl.col("limited")).then(_without(ADVERTISING)).otherwise("ids")
-    joining = unlinked if study.privacy.limited_tracking == "unlink" else pl.col("ids")
-    nobody = list(study.identity.not_a_user)
+    joining = (
+        unlinked if settings.privacy.limited_tracking == "unlink" else pl.col("ids")
+    )
+    nobody = list(settings.identity.not_a_user)
     return rows.with_columns(
-        fault=_fault(study, salt, tombstones), ids=joining
+        fault=_fault(settings, salt, tombstones), ids=joining
     ).with_columns(
         ids=_without(barred),
         user_id=pl.when(~pl.col("user_id").is_in(nobody)).then("user_id"),
-        properties=scrubbed(pl.col("properties"), study),
+        properties=scrubbed(pl.col("properties"), settings),
     )
 
 
-def _fault(study: Study, salt: str, tombstones: pl.Series) -> pl.Expr:
+def _fault(settings: Settings, salt: str, tombstones: pl.Series) -> pl.Expr:
     """Why a row can't be kept: first that its person was forgotten, last what the study
     says of consent.
     """
@@ -124,9 +125,9 @@ def _fault(study: Study, salt: str, tombstones: pl.Series) -> pl.Expr:
         [pl.when(dead).then(pl.lit("forgotten"))] if tombstones.len() else []
     )
     faults.append(pl.col("fault"))
-    if study.privacy.refused_consent == "drop":
+    if settings.privacy.refused_consent == "drop":
         faults.append(pl.when(~pl.col("consent")).then(pl.lit("consent_refused")))
-    if study.privacy.limited_tracking == "drop":
+    if settings.privacy.limited_tracking == "drop":
         faults.append(pl.when(pl.col("limited")).then(pl.lit("tracking_limited")))
     return pl.coalesce(faults)
 
@@ -166,16 +167,16 @@ def without_mentions(rows: pl.DataFrame, salt: str, dead: pl.Series) -> pl.DataF
     return rows.with_columns(properties)
 
 
-def without_forgotten(rows: pl.DataFrame, target: Store) -> pl.DataFrame:
+def without_forgotten(rows: pl.DataFrame, store: Store) -> pl.DataFrame:
     """Rows with a user_id, but of those whose person was erased by now."""
     return rows.filter(
-        ~hashed(target.salt, USER + pl.col("user_id")).is_in(dead(target).implode())
+        ~hashed(store.salt, USER + pl.col("user_id")).is_in(dead(store).implode())
     )
 
 
-def dead(target: Store) -> pl.Series:
+def dead(store: Store) -> pl.Series:
     """The tombstones: see tables.Tombstones."""
-    return store.scan(target, "tombstones").collect()["subject"]
+    return store.scan("tombstones").collect()["subject"]
 
 
 def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
@@ -187,18 +188,18 @@ def tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
     return tagged.select(hashed(salt, pl.col("tag")).alias("subject")).unique()
 
 
-def erase(target: Store) -> dict[str, int]:
+def erase(store: Store) -> dict[str, int]:
     """Clean every file of whoever has a tombstone; returns the rows erased by table."""
-    erased = dead(target)
+    erased = dead(store)
     counts: dict[str, int] = {}
-    tables = [table for table in store.TABLES if table != "tombstones"]
+    tables = [table for table in TABLES if table != "tombstones"]
     for file in [
-        *store.files(target, *tables),
-        *target.path("scores").glob("*.parquet"),
+        *store.files(*tables),
+        *store.path("scores").glob("*.parquet"),
     ]:
-        table = file.relative_to(target.root).parts[0]
-        counts[table] = counts.get(table, 0) + _clean(file, target.salt, erased)
-    store.commit(replace(target, erasing=False))
+        table = file.relative_to(store.root).parts[0]
+        counts[table] = counts.get(table, 0) + _clean(file, store.salt, erased)
+    replace(store, erasing=False).commit()
     return {table: n for table, n in counts.items() if n}
 
 
@@ -224,7 +225,7 @@ def _clean(file: Path, salt: str, dead: pl.Series) -> int:
     if not kept.equals(rows):
         buffer = io.BytesIO()
         kept.write_parquet(buffer)
-        store.write_atomically(file, buffer.getvalue())
+        write_atomically(file, buffer.getvalue())
     return rows.height - kept.height
 
 

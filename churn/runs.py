@@ -16,7 +16,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
 
-from churn.study import Study
+from churn.settings import Settings
 
 METRICS_MIME = "application/vnd.churn.metrics+json"
 PACKAGES = ("churn", "polars", "scikit-learn", "skops", "papermill", "numpy")
@@ -71,7 +71,7 @@ def metrics_of(outputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def manifest(
     run_id: str,
     notebook: Path,
-    study: Study,
+    settings: Settings,
     parameters: Mapping[str, Any],
     started_at: datetime,
     error: str | None,
@@ -85,11 +85,11 @@ def manifest(
         "error": error,
         "notebook": notebook.name,
         "notebook_sha256": digest(notebook),
-        "store_sha256": digest(study.store_path / "store.json"),
+        "store_sha256": digest(settings.store_path / "store.json"),
         "started_at": started_at.isoformat(),
         "finished_at": datetime.now(UTC).isoformat(),
         "parameters": plain(parameters),
-        "study": study.model_dump(mode="json"),
+        "study": settings.model_dump(mode="json"),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }

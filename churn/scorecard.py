@@ -10,10 +10,9 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from churn import metrics, segments, store
+from churn import metrics, segments
 from churn.activity import counted_once, known_before, local_date
 from churn.store import Store
-from churn.study import Study
 from churn.tables import stable_hash
 
 N_GROUPS = 10
@@ -22,36 +21,36 @@ Z = 1.96
 DEPTHS = 50
 
 
-def by_segment(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
+def by_segment(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """``rates`` of the chosen model by segment, highest first, each test cutoff cut
     plainly, without hysteresis.
     """
-    known = _with_users(target, study, predictions)
+    known = _with_users(store, predictions)
     parts = [
-        part.with_columns(segments.assign(part, study))
+        part.with_columns(segments.assign(part, store.settings))
         for part in known.partition_by("cutoff")
     ]
-    order = pl.Enum(segments.names(study))
+    order = pl.Enum(segments.names(store.settings))
     table = rates(
         pl.concat(parts).with_columns(pl.col("segment").cast(order)), "segment"
     )
     return table.with_columns(pl.col("segment").cast(pl.String))
 
 
-def by_platform(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
+def by_platform(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """``rates`` of the chosen model by the platform on which a user was known to be
     seen before the cutoff.
     """
-    return rates(_with_users(target, study, predictions), "platform")
+    return rates(_with_users(store, predictions), "platform")
 
 
-def _with_users(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
+def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """The chosen predictions with ``platform`` (several: more than one) and
     ``tenure_days``, as known at the cutoff.
     """
     chosen = predictions.filter(pl.col("model") == "chosen")
-    users = store.scan(target, "users").with_columns(
-        local_date("first_at", study.timezone).alias("date")
+    users = store.scan("users").with_columns(
+        local_date("first_at", store.settings.timezone).alias("date")
     )
     seen = (
         chosen.lazy()
@@ -106,7 +105,7 @@ def _wilson(sign: int) -> pl.Expr:
     return (p + Z**2 / (2 * n) + sign * spread) / (1 + Z**2 / n)
 
 
-def revenue(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFrame:
+def revenue(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """Revenue of each user at one cutoff, of the 30 days before it as known then:
     user_id, revenue; in one currency.
 
@@ -114,7 +113,7 @@ def revenue(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFr
     purchase it counts once.
     """
     cutoff = predictions["cutoff"][0]
-    rows = store.scan(target, "activity").join(
+    rows = store.scan("activity").join(
         predictions.lazy().select("user_id").unique(), on="user_id", how="semi"
     )
     window = rows.filter(
@@ -122,7 +121,7 @@ def revenue(target: Store, study: Study, predictions: pl.DataFrame) -> pl.DataFr
         pl.col("date") >= cutoff - timedelta(days=REVENUE_DAYS),
     )
     return (
-        counted_once(window, study.sources)
+        counted_once(window, store.settings.sources)
         .group_by("user_id")
         .agg(pl.col("revenue").sum())
         .collect()

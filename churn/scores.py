@@ -20,47 +20,46 @@ from churn import (
     reasons,
     segments,
     snapshots,
-    store,
 )
 from churn.errors import CutoffError
 from churn.model import Model
+from churn.settings import Settings
 from churn.store import Store, write_atomically
-from churn.study import Study
 from churn.tables import Findings, Scores, check_gates
 
 log = logging.getLogger(__name__)
 
 
-def make(target: Store, study: Study, fitted: Model, cutoff: date) -> pl.DataFrame:
+def make(store: Store, fitted: Model, cutoff: date) -> pl.DataFrame:
     """Scores of every user eligible at ``cutoff``; what went before are the scores of
     the newest earlier cutoff.
 
     Raises CutoffError outside the data or with nobody to score.
     """
-    snapshot = snapshots.observe(target, study, [cutoff], fitted.plan)
+    snapshot = snapshots.observe(store, [cutoff], fitted.plan)
     if snapshot.is_empty():
         raise CutoffError(
-            f"nobody was active in the {study.windows.eligible_days} days before {cutoff}"
+            f"nobody was active in the {store.settings.windows.eligible_days} days before {cutoff}"
         )
     probability = pl.Series("probability", model.predict(fitted, snapshot))
     scored = snapshot.select("user_id", "cutoff", "tenure_days", probability)
-    before = previous(target, cutoff)
+    before = previous(store, cutoff)
     scores = scored.drop("tenure_days").with_columns(
-        segments.assign(scored, study, before),
+        segments.assign(scored, store.settings, before),
         segments.score(pl.col("probability")).alias("score"),
         *reasons.explain(fitted, snapshot, before).select(reasons.COLUMNS),
         pl.lit(fitted.model_id).alias("model_id"),
     )
-    return addressed(target, study, scores)
+    return addressed(store, scores)
 
 
-def addressed(target: Store, study: Study, scores: pl.DataFrame) -> pl.DataFrame:
+def addressed(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     """The scores with each user's identifier of the study's kind, whatever kind the
     study named when they were made.
     """
-    users = identity.identifiers(
-        target, study, scores["user_id"], scores["cutoff"][0]
-    ).select("user_id", "identifier")
+    users = identity.identifiers(store, scores["user_id"], scores["cutoff"][0]).select(
+        "user_id", "identifier"
+    )
     bare = scores.drop("identifier", strict=False)
     return Scores.validate(
         bare.join(users, on="user_id", how="left", maintain_order="left")
@@ -68,7 +67,7 @@ def addressed(target: Store, study: Study, scores: pl.DataFrame) -> pl.DataFrame
 
 
 def write(
-    target: Store,
+    store: Store,
     scores: pl.DataFrame,
     findings: pl.DataFrame,
     accept: Sequence[str] = (),
@@ -81,12 +80,12 @@ def write(
     check_gates(findings, accept)
     cutoff = scores["cutoff"][0]
     scores = privacy.without_forgotten(
-        scores, store.reopened(target)
+        scores, store.reopened()
     )  # somebody may have been, meanwhile
-    _write(_file(target, "findings", cutoff), findings)
-    _write(_file(target, "scores", cutoff), scores)
+    _write(_file(store, "findings", cutoff), findings)
+    _write(_file(store, "scores", cutoff), scores)
     log.info("scores: %d users at %s", scores.height, cutoff)
-    return _file(target, "scores", cutoff)
+    return _file(store, "scores", cutoff)
 
 
 def _write(file: Path, frame: pl.DataFrame) -> None:
@@ -95,46 +94,44 @@ def _write(file: Path, frame: pl.DataFrame) -> None:
     write_atomically(file, buffer.getvalue())
 
 
-def _file(target: Store, table: str, cutoff: date) -> Path:
-    return target.path(table, f"cutoff={cutoff}.parquet")
+def _file(store: Store, table: str, cutoff: date) -> Path:
+    return store.path(table, f"cutoff={cutoff}.parquet")
 
 
-def read(
-    target: Store, cutoff: date | None = None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores and findings of a cutoff, by default the newest scored. Raises CutoffError
     if there are none.
     """
-    known = _cutoffs(target)
+    known = _cutoffs(store)
     wanted = cutoff or max(known, default=None)
     if wanted is None or wanted not in known:
         raise CutoffError(
             f"no scores for cutoff {wanted or '(any)'}; run `churn run score` first"
         )
-    scores = _read(target, wanted)
+    scores = _read(store, wanted)
     findings = Findings.validate(
-        pl.read_parquet(_file(target, "findings", wanted), hive_partitioning=False)
+        pl.read_parquet(_file(store, "findings", wanted), hive_partitioning=False)
     )
     return scores, findings
 
 
-def previous(target: Store, cutoff: date) -> pl.DataFrame | None:
+def previous(store: Store, cutoff: date) -> pl.DataFrame | None:
     """The newest scores of an earlier cutoff, whether sent or not; null if there are
     none.
     """
-    earlier = [known for known in _cutoffs(target) if known < cutoff]
-    return _read(target, max(earlier)) if earlier else None
+    earlier = [known for known in _cutoffs(store) if known < cutoff]
+    return _read(store, max(earlier)) if earlier else None
 
 
-def _cutoffs(target: Store) -> list[date]:
+def _cutoffs(store: Store) -> list[date]:
     return [
         date.fromisoformat(f.stem.removeprefix("cutoff="))
-        for f in target.path("scores").glob("cutoff=*.parquet")
+        for f in store.path("scores").glob("cutoff=*.parquet")
     ]
 
 
-def _read(target: Store, cutoff: date) -> pl.DataFrame:
-    table = pl.read_parquet(_file(target, "scores", cutoff), hive_partitioning=False)
+def _read(store: Store, cutoff: date) -> pl.DataFrame:
+    table = pl.read_parquet(_file(store, "scores", cutoff), hive_partitioning=False)
     missing = [
         pl.lit(None, pl.String).alias(name)
         for name in reasons.COLUMNS
@@ -146,7 +143,7 @@ def _read(target: Store, cutoff: date) -> pl.DataFrame:
 
 
 def recut(
-    scores: pl.DataFrame, study: Study, previous: pl.DataFrame | None
+    scores: pl.DataFrame, settings: Settings, previous: pl.DataFrame | None
 ) -> pl.DataFrame:
     """The same scores in another study's segments, or without regard to the previous
     ones (null).
@@ -154,19 +151,19 @@ def recut(
     The table holds no tenure: who was unknown when scored is still, unless the study
     now judges everybody.
     """
-    policy = study.policy
+    policy = settings.policy
     tenure = (
         pl.when(pl.col("segment") != policy.unknown_segment)
         .then(policy.min_tenure_days)
         .alias("tenure_days")
     )
     return scores.with_columns(
-        segments.assign(scores.with_columns(tenure), study, previous)
+        segments.assign(scores.with_columns(tenure), settings, previous)
     )
 
 
 def stability(
-    table: pl.DataFrame, previous: pl.DataFrame | None, study: Study
+    table: pl.DataFrame, previous: pl.DataFrame | None, settings: Settings
 ) -> pl.DataFrame:
     """What hysteresis saves and costs: a row with it, and one as if both tables had
     been cut without.
@@ -177,10 +174,12 @@ def stability(
     (share of all expected churners in it). Without ``previous`` nobody is known.
     """
     before = table.clear() if previous is None else previous
-    top = study.segments[0].name
+    top = settings.segments[0].name
     rows = [
         _moves("with", table, before, top),
-        _moves("without", recut(table, study, None), recut(before, study, None), top),
+        _moves(
+            "without", recut(table, settings, None), recut(before, settings, None), top
+        ),
     ]
     return pl.DataFrame(rows, schema_overrides={"changed_rate": pl.Float64})
 
@@ -205,37 +204,35 @@ def _moves(
     }
 
 
-def thresholds(table: pl.DataFrame, study: Study) -> dict[str, float]:
+def thresholds(table: pl.DataFrame, settings: Settings) -> dict[str, float]:
     """Where each segment begins; with segments cut by rank the lowest probability in
     each, but 0 for the last.
     """
     lowest = dict(
-        recut(table, study, None)
+        recut(table, settings, None)
         .group_by("segment")
         .agg(pl.col("probability").min())
         .iter_rows()
     )
     starts = {
         s.name: lowest.get(s.name) if s.from_probability is None else s.from_probability
-        for s in study.segments
+        for s in settings.segments
     }
     return {
         name: start
-        for name, start in {**starts, study.segments[-1].name: 0.0}.items()
+        for name, start in {**starts, settings.segments[-1].name: 0.0}.items()
         if start is not None
     }
 
 
-def check(
-    target: Store, study: Study, scores: pl.DataFrame, fitted: Model
-) -> pl.DataFrame:
+def check(store: Store, scores: pl.DataFrame, fitted: Model) -> pl.DataFrame:
     """What the gates say of these scores and the data behind them."""
-    return health.check(target, study, scores["cutoff"][0], scores, fitted)
+    return health.check(store, scores["cutoff"][0], scores, fitted)
 
 
-def segment_counts(scores: pl.DataFrame, study: Study) -> pl.DataFrame:
+def segment_counts(scores: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Users per segment in the study's order: segment, n, share, mean_probability."""
-    order = pl.DataFrame({"segment": segments.names(study)})
+    order = pl.DataFrame({"segment": segments.names(settings)})
     counts = scores.group_by("segment").agg(
         n=pl.len(), mean_probability=pl.col("probability").mean()
     )
@@ -263,9 +260,7 @@ def reason_counts(scores: pl.DataFrame) -> pl.DataFrame:
     return shares.sort("n", "reason", descending=[True, False])
 
 
-def reason_examples(
-    target: Store, study: Study, fitted: Model, scores: pl.DataFrame
-) -> pl.DataFrame:
+def reason_examples(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.DataFrame:
     """For each first reason somebody who has it, with all of theirs in words.
 
     Columns: user (a pseudonym, the same in every report), probability, reason (the
@@ -275,17 +270,22 @@ def reason_examples(
         [scores["cutoff"][0]],
         scores.unique("reason_1", keep="first", maintain_order=True),
     )
-    rows, users = snapshots.tables(target, study)
+    rows, users = snapshots.tables(store)
     level = features.app_level(rows, at, fitted.plan)
     them = pl.col("user_id").is_in(mine["user_id"].implode())
     snapshot = snapshots.of_users(
-        rows.filter(them), users.filter(them), at, fitted.plan, study.windows, level
+        rows.filter(them),
+        users.filter(them),
+        at,
+        fitted.plan,
+        store.settings.windows,
+        level,
     ).collect()
     words = reasons.sentences(fitted, snapshot, mine).select(
         pl.col(reasons.COLUMNS).name.replace("reason", "why")
     )
     pseudonym = (
-        "user-" + privacy.hashed(target.salt, pl.col("user_id")).str.head(8)
+        "user-" + privacy.hashed(store.salt, pl.col("user_id")).str.head(8)
     ).alias("user")
     return mine.select(
         pseudonym, "probability", pl.col("reason_1").alias("reason")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from churn.study import Policy, Segment, Study
+from churn.settings import Policy, Segment, Settings
 from churn.tables import stable_hash
 
 # to which probabilities are compared: float sums differ beyond, and ranks would follow
@@ -20,7 +20,7 @@ DIGITS = 9
 
 
 def assign(
-    scored: pl.DataFrame, study: Study, previous: pl.DataFrame | None = None
+    scored: pl.DataFrame, settings: Settings, previous: pl.DataFrame | None = None
 ) -> pl.Series:
     """Segment of each row of ``scored``: user_id, probability and, with
     ``min_tenure_days``, tenure_days.
@@ -36,18 +36,19 @@ def assign(
         pl.col("probability").round(DIGITS)
     )
     order = ["probability", stable_hash("user_id"), "user_id"]
-    judged = rows.filter(~_is_new(study.policy)).sort(
+    judged = rows.filter(~_is_new(settings.policy)).sort(
         order, descending=[True, False, False]
     )
     filled = _fill(
-        _position(judged, study.segments, previous),
-        sizes(judged["probability"], study.segments),
-        study.policy.band,
+        _position(judged, settings.segments, previous),
+        sizes(judged["probability"], settings.segments),
+        settings.policy.band,
     )
-    place = np.full(rows.height, len(study.segments))
+    place = np.full(rows.height, len(settings.segments))
     place[judged["row"].to_numpy()] = filled
     named = pl.Series(
-        "segment", [*(s.name for s in study.segments), study.policy.unknown_segment]
+        "segment",
+        [*(s.name for s in settings.segments), settings.policy.unknown_segment],
     )
     return named.gather(place)
 
@@ -65,7 +66,7 @@ def sizes(probability: pl.Series, segments: Sequence[Segment]) -> list[int]:
     """Users in each segment but the last: as many as reach its start, or its share;
     then its capacity.
 
-    >>> from churn.study import Segment
+    >>> from churn.settings import Segment
     >>> high, rest = Segment(name="high", share=0.5, capacity=3), Segment(name="rest")
     >>> sizes(pl.Series([0.9, 0.8, 0.1, 0.0]), [high, rest]), sizes(pl.Series([0.5] * 100), [high, rest])
     ([2], [3])
@@ -131,10 +132,12 @@ def band_width(n_above: int, n: int, band: float) -> int:
     return round(band * min(n_above, n - n_above))
 
 
-def names(study: Study) -> list[str]:
+def names(settings: Settings) -> list[str]:
     """The study's segments, highest first, then the unknown if there can be any."""
-    unknown = [study.policy.unknown_segment] if study.policy.min_tenure_days else []
-    return [s.name for s in study.segments] + unknown
+    unknown = (
+        [settings.policy.unknown_segment] if settings.policy.min_tenure_days else []
+    )
+    return [s.name for s in settings.segments] + unknown
 
 
 def score(probability: pl.Expr) -> pl.Expr:

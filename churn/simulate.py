@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
+from churn.settings import Windows
 from churn.simulate_world import DEFAULT_START, LAST_SECOND, World, arrivals
-from churn.study import Windows
 
 HOUR_SHARE = np.array(
     [1, 1, 1, 1, 1, 2, 4, 6, 7, 7, 7, 7, 8, 8, 7, 7, 7, 8, 9, 10, 10, 8], dtype=float

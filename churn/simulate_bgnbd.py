@@ -16,8 +16,8 @@ import polars as pl
 from scipy.special import roots_jacobi
 from tqdm.auto import tqdm
 
+from churn.settings import Windows
 from churn.simulate_world import DEFAULT_START, World, arrivals, eligible
-from churn.study import Windows
 
 DAY = 86_400  # seconds
 N_NODES = 96  # of the quadrature

@@ -12,10 +12,10 @@ from tqdm.auto import tqdm
 
 from churn import simulate_random
 from churn.errors import InputError
+from churn.settings import Windows
 from churn.simulate import markov
 from churn.simulate_bgnbd import bgnbd
 from churn.simulate_world import LAST_SECOND, World, truth
-from churn.study import Windows
 
 # The default columns of AppsFlyer's raw-data reports, in their order.
 HEADER = """

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from churn.errors import InputError
-from churn.study import Windows
+from churn.settings import Windows
 
 DEFAULT_START = date(2025, 1, 6)
 LAST_SECOND = 80_000  # of a day; leaves room to push events of one second apart

@@ -7,19 +7,18 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import features, labels, sources, store
+from churn import features, labels, sources
 from churn.catalogue import Plan
 from churn.errors import CutoffError, StudyError
+from churn.settings import Settings, Windows
 from churn.store import Store
-from churn.study import Study, Windows
 from churn.tables import Snapshot, stable_hash
 
 log = logging.getLogger(__name__)
 
 
 def build(
-    target: Store,
-    study: Study,
+    store: Store,
     cutoffs: Sequence[date],
     plan: Plan,
     as_of: date | None = None,
@@ -30,11 +29,11 @@ def build(
     ``as_of``: what the labels may know, see ``label``. Raises CutoffError for a cutoff
     the log can't answer for.
     """
-    return label(observe(target, study, cutoffs, plan), target, study, as_of)
+    return label(observe(store, cutoffs, plan), store, as_of)
 
 
 def training_rows(
-    target: Store, study: Study, cutoffs: Sequence[date], plan: Plan, as_of: date
+    store: Store, cutoffs: Sequence[date], plan: Plan, as_of: date
 ) -> pl.DataFrame:
     """All that a training as of a day learns from: see ``with_open``, labelled as known
     then.
@@ -42,67 +41,63 @@ def training_rows(
     Where that would be far more than ``max_training_rows``, a share of the users is
     left out before anything is built.
     """
-    needed = with_open(target, study, cutoffs, as_of)
-    share = learned_share(target, study, needed, plan)
-    return label(
-        observe(target, study, needed, plan, share=share), target, study, as_of
-    )
+    needed = with_open(store, cutoffs, as_of)
+    share = learned_share(store, needed, plan)
+    return label(observe(store, needed, plan, share=share), store, as_of)
 
 
-def learned_share(
-    target: Store, study: Study, cutoffs: Sequence[date], plan: Plan
-) -> float:
+def learned_share(store: Store, cutoffs: Sequence[date], plan: Plan) -> float:
     """Of the users, how many make up the training rows: a little more than needed, as
     the rest is cut off exactly.
     """
     keys = ["user_id", "cutoff"]
     n_rows = observe(
-        target, study, [max(cutoffs)], replace(plan, vocabulary=(), properties=()), keys
+        store, [max(cutoffs)], replace(plan, vocabulary=(), properties=()), keys
     ).height
     return min(
-        1.0, 1.2 * study.backtest.max_training_rows / max(n_rows * len(cutoffs), 1)
+        1.0,
+        1.2 * store.settings.backtest.max_training_rows / max(n_rows * len(cutoffs), 1),
     )
 
 
-def with_open(
-    target: Store, study: Study, cutoffs: Sequence[date], as_of: date
-) -> list[date]:
+def with_open(store: Store, cutoffs: Sequence[date], as_of: date) -> list[date]:
     """The cutoffs and, if it is newer than all, the one whose horizon is open by
     ``as_of``.
     """
-    found = open_cutoff(study, as_of)
+    found = open_cutoff(store.settings, as_of)
     return (
         [*cutoffs, found]
-        if found and found > max(cutoffs) and found >= earliest(target, study)
+        if found and found > max(cutoffs) and found >= earliest(store)
         else [*cutoffs]
     )
 
 
-def open_cutoff(study: Study, as_of: date) -> date | None:
+def open_cutoff(settings: Settings, as_of: date) -> date | None:
     """The cutoff whose first days are over by ``as_of`` while its horizon is open; null
     if a step is too long.
     """
-    days = early_days(study)
-    if days >= study.windows.horizon_days:
+    days = early_days(settings)
+    if days >= settings.windows.horizon_days:
         return None
-    return as_of - timedelta(days=study.windows.lead_days + days)
+    return as_of - timedelta(days=settings.windows.lead_days + days)
 
 
-def early_days(study: Study) -> int:
+def early_days(settings: Settings) -> int:
     """The first days of a horizon that are looked at while it is open: about half of
     it.
 
     So many that the cutoff they belong to lies whole steps, lead time included, before
     the day it is looked at.
     """
-    step, lead = study.backtest.step_days, study.windows.lead_days
-    steps = max(lead // step + 1, round((lead + study.windows.horizon_days / 2) / step))
+    step, lead = settings.backtest.step_days, settings.windows.lead_days
+    steps = max(
+        lead // step + 1, round((lead + settings.windows.horizon_days / 2) / step)
+    )
     return steps * step - lead
 
 
 def observe(
-    target: Store,
-    study: Study,
+    store: Store,
     cutoffs: Sequence[date],
     plan: Plan,
     columns: Sequence[str] = (),
@@ -113,16 +108,16 @@ def observe(
     ``columns``: only these, for what needs no feature. ``share``: of the users only
     those who come first by the stable hash.
     """
-    check_cutoffs(target, study, cutoffs)
-    rows, _ = tables(target, study)
+    check_cutoffs(store, cutoffs)
+    rows, _ = tables(store)
     level = features.app_level(rows, cutoffs, plan).collect().lazy()
     n_rows = rows.select(pl.len()).collect().item()
     parts = [
-        of_users(held_rows, held_users, [cutoff], plan, study.windows, level)
+        of_users(held_rows, held_users, [cutoff], plan, store.settings.windows, level)
         .select(columns or pl.all())
         .collect()
-        for buckets in store.passes(target, n_rows)
-        for held_rows, held_users in [_in_memory(tables(target, study, buckets), share)]
+        for buckets in store.passes(n_rows)
+        for held_rows, held_users in [_in_memory(tables(store, buckets), share)]
         for cutoff in cutoffs
     ]
     snapshot = pl.concat(parts).sort("cutoff", "user_id")
@@ -145,7 +140,7 @@ def _in_memory(
 
 
 def label(
-    snapshot: pl.DataFrame, target: Store, study: Study, as_of: date | None = None
+    snapshot: pl.DataFrame, store: Store, as_of: date | None = None
 ) -> pl.DataFrame:
     """Add ``churned``: true without activity in the horizon, null where the horizon
     isn't over by ``as_of``.
@@ -157,24 +152,26 @@ def label(
     became known later than a source takes to settle from then on: a model trained as of
     that day could not have seen it.
     """
-    end = min(as_of or date.max, covered_end(target))
-    rows = tables(target, study)[0].filter(pl.col("date") < end)
+    end = min(as_of or date.max, covered_end(store))
+    rows = tables(store)[0].filter(pl.col("date") < end)
     cutoffs = snapshot["cutoff"].unique().to_list() or [
         end
     ]  # an empty one gets its columns all the same
     came = labels.returned(
         rows,
         cutoffs,
-        study.windows,
-        study.activity.counts_as_active,
-        settled(study, end),
+        store.settings.windows,
+        store.settings.activity.counts_as_active,
+        settled(store.settings, end),
     ).collect()
     marked = snapshot.drop("churned", "return_days", strict=False).join(
         came, on=["user_id", "cutoff"], how="left", maintain_order="left"
     )
     mature = (
         pl.col("cutoff")
-        + timedelta(days=study.windows.lead_days + study.windows.horizon_days)
+        + timedelta(
+            days=store.settings.windows.lead_days + store.settings.windows.horizon_days
+        )
         <= end
     )
     labelled = marked.with_columns(
@@ -185,21 +182,19 @@ def label(
 
 
 def tables(
-    target: Store, study: Study, buckets: Sequence[int] | None = None
+    store: Store, buckets: Sequence[int] | None = None
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Daily activity and users (first_date in the study's time zone) of some buckets,
     or of all.
     """
-    users = store.scan(target, "users", buckets)
+    users = store.scan("users", buckets)
     first = (
         pl.col("first_at")
-        .dt.convert_time_zone(study.timezone)
+        .dt.convert_time_zone(store.settings.timezone)
         .dt.date()
         .alias("first_date")
     )
-    return store.scan(target, "activity", buckets), users.select(
-        "user_id", "known_date", first
-    )
+    return store.scan("activity", buckets), users.select("user_id", "known_date", first)
 
 
 def of_users(
@@ -216,22 +211,26 @@ def of_users(
     return features.compute(rows, users, cutoffs, plan, windows.eligible_days, level)
 
 
-def covered_end(target: Store) -> date:
+def covered_end(store: Store) -> date:
     """The day after the last complete one: the default cutoff of a score."""
-    if target.covered_until is None:
+    if store.covered_until is None:
         raise CutoffError("the store has no complete day yet: run `churn ingest` first")
-    return target.covered_until + timedelta(days=1)
+    return store.covered_until + timedelta(days=1)
 
 
-def newest_mature(target: Store, study: Study) -> date:
+def newest_mature(
+    store: Store,
+) -> date:
     """The newest cutoff whose outcome the store knows."""
-    return labels.newest_mature(study.windows, covered_end(target) - timedelta(days=1))
+    return labels.newest_mature(
+        store.settings.windows, covered_end(store) - timedelta(days=1)
+    )
 
 
-def settled(study: Study, day: date) -> date:
+def settled(settings: Settings, day: date) -> date:
     """The day by which every source has settled what happened before ``day``."""
     return day + timedelta(
-        days=max(sources.settling_days(extract) for extract in study.extracts)
+        days=max(sources.settling_days(extract) for extract in settings.extracts)
     )
 
 
@@ -247,17 +246,19 @@ def parse_cutoff(text: str) -> date | None:
         ) from None
 
 
-def earliest(target: Store, study: Study) -> date:
+def earliest(
+    store: Store,
+) -> date:
     """The first cutoff with a whole eligible window behind it."""
-    first = target.first_date or date.max
-    return first + timedelta(days=study.windows.eligible_days)
+    first = store.first_date or date.max
+    return first + timedelta(days=store.settings.windows.eligible_days)
 
 
-def check_cutoffs(target: Store, study: Study, cutoffs: Iterable[date]) -> None:
+def check_cutoffs(store: Store, cutoffs: Iterable[date]) -> None:
     """Raise CutoffError for cutoffs before the log has an eligible window or after its
     last complete day.
     """
-    low, high = earliest(target, study), covered_end(target)
+    low, high = earliest(store), covered_end(store)
     outside = [c.isoformat() for c in cutoffs if not low <= c <= high]
     if outside:
         raise CutoffError(
@@ -265,48 +266,54 @@ def check_cutoffs(target: Store, study: Study, cutoffs: Iterable[date]) -> None:
         )
 
 
-def series(newest: date, study: Study, n: int, not_before: date) -> list[date]:
+def series(newest: date, settings: Settings, n: int, not_before: date) -> list[date]:
     """Up to ``n`` cutoffs, a step apart, the last one ``newest``, oldest first; none
     before ``not_before``.
 
-    >>> from churn.study import parse
+    >>> from churn.settings import parse
     >>> from pathlib import Path
     >>> study = parse({"extracts": [{"source": "table", "path": "x"}]}, Path("."))
     >>> [d.isoformat() for d in series(date(2026, 3, 1), study, 3, date(2026, 2, 20))]
     ['2026-02-22', '2026-03-01']
     """
-    days = [newest - timedelta(days=k * study.backtest.step_days) for k in range(n)]
+    days = [newest - timedelta(days=k * settings.backtest.step_days) for k in range(n)]
     return sorted(d for d in days if d >= not_before)
 
 
-def plan(target: Store, study: Study, newest_cutoff: date) -> Plan:
+def plan(store: Store, newest_cutoff: date) -> Plan:
     """The feature plan as it could be made at ``newest_cutoff``. Raises StudyError for
     unknown active events.
     """
-    check_active_events(target, study)
-    rows, _ = tables(target, study)
-    window = (rows, newest_cutoff, study.windows.observation_days, study.sources)
+    check_active_events(store)
+    rows, _ = tables(store)
+    window = (
+        rows,
+        newest_cutoff,
+        store.settings.windows.observation_days,
+        store.settings.sources,
+    )
     return Plan(
-        observation_days=study.windows.observation_days,
-        counts_as_active=study.activity.counts_as_active,
+        observation_days=store.settings.windows.observation_days,
+        counts_as_active=store.settings.activity.counts_as_active,
         vocabulary=features.vocabulary(*window),
         properties=features.properties(*window),
-        sources=study.sources,
+        sources=store.settings.sources,
     )
 
 
-def check_active_events(target: Store, study: Study) -> None:
+def check_active_events(
+    store: Store,
+) -> None:
     """Raise StudyError if counts_as_active names an event or kind that the log has
     never seen.
     """
     volume = (
-        store.scan(target, "volume")
-        .group_by("event", "kind")
-        .agg(pl.col("n").sum())
-        .collect()
+        store.scan("volume").group_by("event", "kind").agg(pl.col("n").sum()).collect()
     )
     seen = {*volume["event"], *("kind:" + volume["kind"])}
-    missing = [name for name in study.activity.counts_as_active if name not in seen]
+    missing = [
+        name for name in store.settings.activity.counts_as_active if name not in seen
+    ]
     if missing:
         common = (
             volume.group_by("event")

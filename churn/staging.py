@@ -15,11 +15,11 @@ from tqdm.auto import tqdm
 
 from churn import privacy, sources
 from churn.errors import InputError
+from churn.settings import Settings
 from churn.sources import find
 from churn.sources.find import Found
 from churn.sources.parse import CANONICAL, file_digest
 from churn.store import Store
-from churn.study import Study
 from churn.tables import bucket_of
 
 EARLIEST = datetime(
@@ -38,9 +38,9 @@ LINEAGE = {
 Staged = tuple[Found, str]  # a new file and its digest
 
 
-def discover(study: Study) -> tuple[list[Found], list[Found]]:
+def discover(settings: Settings) -> tuple[list[Found], list[Found]]:
     """Files of all extracts that are ready, each once, and those that wait."""
-    pairs = [find.find(extract, study) for extract in study.extracts]
+    pairs = [find.find(extract, settings) for extract in settings.extracts]
     found = [file for ready, _ in pairs for file in ready]
     return list({(f.address, f.stamp): f for f in found}.values()), [
         file for _, waiting in pairs for file in waiting
@@ -51,8 +51,7 @@ def read(
     new: list[Found],
     digests: set[str],
     staging: Path,
-    target: Store,
-    study: Study,
+    store: Store,
     now: datetime,
     progress: bool,
 ) -> list[Staged]:
@@ -60,7 +59,7 @@ def read(
     copies of known ones among them.
     """
     staged: list[Staged] = []
-    dead = privacy.dead(target)
+    dead = privacy.dead(store)
     size = sum(f.size for f in new)
     with tqdm(
         total=size,
@@ -79,9 +78,7 @@ def read(
                 digest = file_digest(path)
                 if digest not in digests:
                     frames.append(
-                        _prepared(
-                            len(staged), found, path, scratch, target, study, now, dead
-                        )
+                        _prepared(len(staged), found, path, scratch, store, now, dead)
                     )
                     files.append((found, path))
                 digests.add(digest)
@@ -112,8 +109,7 @@ def _prepared(
     found: Found,
     path: Path,
     scratch: Path,
-    target: Store,
-    study: Study,
+    store: Store,
     now: datetime,
     dead: pl.Series,
 ) -> pl.LazyFrame:
@@ -136,9 +132,9 @@ def _prepared(
         pl.lit(value, LINEAGE[name]).alias(name) for name, value in lineage.items()
     )
     frame = frame.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
-    kept = privacy.apply(frame, study, target.salt, dead)
+    kept = privacy.apply(frame, store.settings, store.salt, dead)
     return kept.with_columns(
-        bucket_of(pl.col("event_id").fill_null(""), target.n_buckets).alias("bucket")
+        bucket_of(pl.col("event_id").fill_null(""), store.n_buckets).alias("bucket")
     )
 
 

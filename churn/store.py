@@ -16,16 +16,16 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dataframely as dy
 import polars as pl
 
 from churn.errors import StoreError
-from churn.study import Study
+from churn.settings import Settings
 from churn.tables import (
     ActivityTable,
     Anonymous,
@@ -64,11 +64,13 @@ ADOPTED = ("activity", "users")  # tables to which anonymous history is added
 
 @dataclass(frozen=True)
 class Store:
-    """What store.json says. ``bound`` holds the study's settings that the stored tables
-    depend on.
+    """The derived tables of one study, and the settings they are read under.
+
+    ``bound`` holds the settings that the stored tables depend on, as store.json has them.
     """
 
     root: Path
+    settings: Settings
     bound: dict[str, Any]
     batches: tuple[str, ...] = ()
     adopted: tuple[str, ...] = ()
@@ -83,89 +85,160 @@ class Store:
         """A path inside the store."""
         return self.root.joinpath(*parts)
 
+    def under(self, settings: Settings) -> Self:
+        """The same tables read under other settings.
 
-def create_or_open(study: Study) -> Store:
-    """The study's store, an empty one if there is none yet. Raises StoreError if it was
-    made for another study.
-    """
-    file = study.store_path / "store.json"
-    store = _load(file) if file.exists() else Store(study.store_path, _bound(study))
-    if store.bound != _bound(study):
-        changed = [k for k, v in _bound(study).items() if store.bound.get(k) != v]
-        raise StoreError(
-            f"{store.root} was made with another {', '.join(changed)}; what is stored depends on it: "
-            "move the folder away and run `churn ingest` again"
+        Raises StoreError if the stored tables depend on one of those that differ.
+        """
+        _check_bound(self.root, self.bound, settings)
+        return replace(self, settings=settings)
+
+    def reopened(self) -> "Store":
+        """The store as it is by now, other commits included."""
+        return _load(self.path("store.json"), self.settings)
+
+    def scan(self, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
+        """Every live row of a table, or of some of its buckets. Keys may repeat: sum on
+        read.
+
+        A column that a file lacks, since an earlier version wrote it, is null.
+        """
+        schema = BUCKETED.get(table) or FLAT[table]
+        wanted = (
+            [None]
+            if table in FLAT
+            else (range(self.n_buckets) if buckets is None else buckets)
         )
+        batches = (*self.batches, *self.adopted) if table in ADOPTED else self.batches
+        candidates = [
+            self._file(table, batch, bucket) for batch in batches for bucket in wanted
+        ]
+        present = [file for file in candidates if file.exists()]
+        if not present:
+            return schema.create_empty(lazy=True)
+        columns = schema.create_empty().schema
+        return pl.scan_parquet(
+            present, hive_partitioning=False, schema=columns, missing_columns="insert"
+        )
+
+    def passes(self, n_rows: int, at_once: int = 500_000) -> list[Sequence[int]]:
+        """Buckets to take together: as many as have ``at_once`` rows or, where one has
+        more, one by one.
+        """
+        n = max(1, min(self.n_buckets, at_once * self.n_buckets // max(n_rows, 1)))
+        return [
+            range(first, min(first + n, self.n_buckets))
+            for first in range(0, self.n_buckets, n)
+        ]
+
+    def write_batch(self, table: str, batch_id: str, frame: pl.DataFrame) -> None:
+        """Write one batch's rows of a table, checked against its schema; no rows, no file.
+
+        Rows of a bucketed table come with a column ``bucket``.
+        """
+        parts = (
+            frame.partition_by("bucket", as_dict=True, include_key=False)
+            if table in BUCKETED
+            else {(None,): frame}
+        )
+        for (bucket,), rows in parts.items():
+            if rows.height:
+                schema = BUCKETED.get(table) or FLAT[table]
+                file = self._file(table, batch_id, bucket)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                schema.validate(rows.select(schema.column_names())).write_parquet(file)
+
+    def files(self, *tables: str) -> Iterator[Path]:
+        """Every file of these tables (default: of all), live or not."""
+        for table in tables or TABLES:
+            yield from self.path(table).rglob("*.parquet")
+
+    def commit(self) -> None:
+        """Make a state visible: store.json is replaced in one step, after all files are on
+        disk.
+        """
+        os.sync()
+        content = {k: v for k, v in vars(self).items() if k not in ("root", "settings")}
+        write_atomically(
+            self.path("store.json"), json.dumps(content, indent=1, default=str).encode()
+        )
+
+    def sweep(self) -> None:
+        """Remove what an ingest that died has left: its staging folder and files of batches
+        that never became visible.
+        """
+        live = {*self.batches, *self.adopted}
+        for folder in self.root.glob(f"{STAGING}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in self.files():
+            if file.stem not in live:
+                file.unlink()
+        for file in self.root.rglob(".*.tmp"):
+            if not _is_alive(int(file.name.split(".")[-2])):
+                file.unlink(missing_ok=True)
+
+    def _file(self, table: str, batch_id: str, bucket: Any) -> Path:
+        folder = (
+            self.path(table)
+            if bucket is None
+            else self.path(table, f"bucket={bucket:02d}")
+        )
+        return folder / f"{batch_id}.parquet"
+
+
+def create_or_open(settings: Settings) -> Store:
+    """The store of these settings, an empty one if there is none yet.
+
+    Raises StoreError if the stored tables were made under other settings.
+    """
+    root, file = settings.store_path, settings.store_path / "store.json"
+    if not file.exists():
+        return Store(root, settings, _bound(settings))
+    store = _load(file, settings)
+    _check_bound(root, store.bound, settings)
     return store
 
 
-def reopened(store: Store) -> Store:
-    """The store as it is by now."""
-    return _load(store.path("store.json"))
-
-
-def open_filled(study: Study) -> Store:
-    """The study's store, refused with StoreError while nothing has been ingested."""
-    store = create_or_open(study)
+def open_filled(settings: Settings) -> Store:
+    """The store of these settings, refused with StoreError while it holds no events."""
+    store = create_or_open(settings)
     if not store.batches or store.first_date is None:
         raise StoreError(f"{store.root} holds no events yet: run `churn ingest` first")
     return store
 
 
-def _bound(study: Study) -> dict[str, Any]:
+def _bound(settings: Settings) -> dict[str, Any]:
+    """The settings that stored tables depend on."""
     return {
-        "timezone": study.timezone,
-        "currency": study.activity.currency,
-        "identity": study.identity.model_dump(mode="json"),
+        "timezone": settings.timezone,
+        "currency": settings.activity.currency,
+        "identity": settings.identity.model_dump(mode="json"),
     }
 
 
-def _load(file: Path) -> Store:
-    data = json.loads(file.read_text(encoding="utf-8"))
-    if data.get("schema_version") != SCHEMA_VERSION:
+def _check_bound(root: Path, bound: dict[str, Any], settings: Settings) -> None:
+    wanted = _bound(settings)
+    changed = [name for name, value in wanted.items() if bound.get(name) != value]
+    if changed:
         raise StoreError(
-            f"{file} has schema version {data.get('schema_version')}, this program writes {SCHEMA_VERSION}: "
-            "move data/store away and run `churn ingest` again"
+            f"{root} was made with another {', '.join(changed)}; what is stored "
+            "depends on it: move the folder away and run `churn ingest` again"
         )
-    dates = {
-        k: date.fromisoformat(data[k]) if data[k] else None
-        for k in ("covered_until", "first_date")
-    }
-    return Store(
-        **{
-            **data,
-            **dates,
-            "batches": tuple(data["batches"]),
-            "adopted": tuple(data["adopted"]),
-        },
-        root=file.parent,
-    )
 
 
-def commit(store: Store) -> None:
-    """Make a state visible: store.json is replaced in one step, after all files are on
-    disk.
-    """
-    os.sync()
-    content = {k: v for k, v in vars(store).items() if k != "root"}
-    write_atomically(
-        store.path("store.json"), json.dumps(content, indent=1, default=str).encode()
-    )
-
-
-def sweep(store: Store) -> None:
-    """Remove what an ingest that died has left: its staging folder and files of batches
-    that never became visible.
-    """
-    live = {*store.batches, *store.adopted}
-    for folder in store.root.glob(f"{STAGING}*"):
-        shutil.rmtree(folder, ignore_errors=True)
-    for file in files(store):
-        if file.stem not in live:
-            file.unlink()
-    for file in store.root.rglob(".*.tmp"):
-        if not _is_alive(int(file.name.split(".")[-2])):
-            file.unlink(missing_ok=True)
+def _load(file: Path, settings: Settings) -> Store:
+    data = json.loads(file.read_text(encoding="utf-8"))
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{file} has schema version {version}, this program writes "
+            f"{SCHEMA_VERSION}: move data/store away and run `churn ingest` again"
+        )
+    for name in ("covered_until", "first_date"):
+        data[name] = date.fromisoformat(data[name]) if data[name] else None
+    for name in ("batches", "adopted"):
+        data[name] = tuple(data[name])
+    return Store(root=file.parent, settings=settings, **data)
 
 
 def _is_alive(pid: int) -> bool:
@@ -178,12 +251,6 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def files(store: Store, *tables: str) -> Iterator[Path]:
-    """Every file of these tables (default: of all), live or not."""
-    for table in tables or TABLES:
-        yield from store.path(table).rglob("*.parquet")
-
-
 def write_atomically(file: Path, content: bytes) -> None:
     """Write beside the file, flush to disk, then rename over it."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -193,68 +260,3 @@ def write_atomically(file: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(file)
-
-
-def write_batch(store: Store, table: str, batch_id: str, frame: pl.DataFrame) -> None:
-    """Write one batch's rows of a table, checked against its schema; no rows, no file.
-
-    Rows of a bucketed table come with a column ``bucket``.
-    """
-    parts = (
-        frame.partition_by("bucket", as_dict=True, include_key=False)
-        if table in BUCKETED
-        else {(None,): frame}
-    )
-    for (bucket,), rows in parts.items():
-        if rows.height:
-            schema = BUCKETED.get(table) or FLAT[table]
-            file = _file(store, table, batch_id, bucket)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            schema.validate(rows.select(schema.column_names())).write_parquet(file)
-
-
-def scan(
-    store: Store, table: str, buckets: Sequence[int] | None = None
-) -> pl.LazyFrame:
-    """Every live row of a table, or of some of its buckets. Keys may repeat: sum on
-    read.
-
-    A column that a file lacks, since an earlier version wrote it, is null.
-    """
-    schema = BUCKETED.get(table) or FLAT[table]
-    wanted = (
-        [None]
-        if table in FLAT
-        else (range(store.n_buckets) if buckets is None else buckets)
-    )
-    batches = (*store.batches, *store.adopted) if table in ADOPTED else store.batches
-    candidates = [
-        _file(store, table, batch, bucket) for batch in batches for bucket in wanted
-    ]
-    present = [file for file in candidates if file.exists()]
-    if not present:
-        return schema.create_empty(lazy=True)
-    columns = schema.create_empty().schema
-    return pl.scan_parquet(
-        present, hive_partitioning=False, schema=columns, missing_columns="insert"
-    )
-
-
-def passes(store: Store, n_rows: int, at_once: int = 500_000) -> list[Sequence[int]]:
-    """Buckets to take together: as many as have ``at_once`` rows or, where one has
-    more, one by one.
-    """
-    n = max(1, min(store.n_buckets, at_once * store.n_buckets // max(n_rows, 1)))
-    return [
-        range(first, min(first + n, store.n_buckets))
-        for first in range(0, store.n_buckets, n)
-    ]
-
-
-def _file(store: Store, table: str, batch_id: str, bucket: Any) -> Path:
-    folder = (
-        store.path(table)
-        if bucket is None
-        else store.path(table, f"bucket={bucket:02d}")
-    )
-    return folder / f"{batch_id}.parquet"

@@ -14,9 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are small here
 import polars as pl
 import pytest
 
-from churn import events, sources, store
-from churn.store import Store
-from churn.study import Extract, Study, parse
+from churn import events, sources
+from churn.settings import Extract, Settings, parse
+from churn.store import Store, open_filled
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DAY0 = date(2026, 1, 1)
@@ -86,10 +86,10 @@ def unavailable(what: str) -> NoReturn:
 
 
 @pytest.fixture
-def make_study(tmp_path: Path) -> Callable[..., Study]:
+def make_study(tmp_path: Path) -> Callable[..., Settings]:
     """A study in tmp_path over ``events.csv``; keyword arguments are its tables."""
 
-    def make(**parts: Any) -> Study:
+    def make(**parts: Any) -> Settings:
         extracts = parts.pop("extracts", [{"source": "table", "path": "events.csv"}])
         return parse({"extracts": extracts, **parts}, tmp_path)
 
@@ -125,13 +125,13 @@ def random_log(n_users: int = 400, n_days: int = 120, seed: int = 7) -> pl.DataF
 
 
 @pytest.fixture
-def filled(make_study: Callable[..., Study], tmp_path: Path) -> tuple[Study, Store]:
+def filled(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
     """A study with short windows and a store holding the small app's 120 days."""
     random_log().write_parquet(tmp_path / "events.parquet")
-    study = make_study(
+    settings = make_study(
         extracts=[{"source": "table", "path": "events.parquet"}],
         windows={"observation_days": 28, "eligible_days": 14, "horizon_days": 14},
         backtest={"n_train_cutoffs": 5, "n_test_cutoffs": 2},
     )
-    events.ingest(study, progress=False)
-    return study, store.open_filled(study)
+    events.ingest(settings, progress=False)
+    return open_filled(settings)

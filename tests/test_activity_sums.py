@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn import activity, events, forget, identity, store
-from churn.store import Store
-from churn.study import Study
+from churn import activity, events, forget, identity
+from churn.settings import Settings
+from churn.store import Store, open_filled
 
 from .conftest import event_log
 
@@ -46,21 +46,21 @@ def daily(
 
 def ingest(
     tmp_path: Path,
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
     *rows: tuple[str | None, str, str, str],
-) -> Study:
+) -> Settings:
     """A store of rows: user, device, time, properties."""
     columns = ["user_id", "anonymous_id", "time", "properties"]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
     frame.with_columns(event=pl.lit("play")).write_parquet(tmp_path / "events.parquet")
-    study = make_study(extracts=[{"source": "table", "path": "*.parquet"}])
-    events.ingest(study, NOW, progress=False)
-    return study
+    settings = make_study(extracts=[{"source": "table", "path": "*.parquet"}])
+    events.ingest(settings, NOW, progress=False)
+    return settings
 
 
-def sums(target: Store, table: str = "activity") -> list[list[dict[str, Any]] | None]:
+def sums(store: Store, table: str = "activity") -> list[list[dict[str, Any]] | None]:
     """The column of a stored table, in order of its days."""
-    return store.scan(target, table).sort("first_at").collect()["sums"].to_list()
+    return store.scan(table).sort("first_at").collect()["sums"].to_list()
 
 
 def test_numeric_properties_are_summed_by_name_over_the_day() -> None:
@@ -238,12 +238,12 @@ def test_only_the_commonest_names_of_an_event_are_summed() -> None:
 
 
 def test_sums_of_a_day_that_comes_in_two_files_add_up(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """A late file's row of the same day appends: the totals of both batches, summed on
     read, are the day's.
     """
-    study = ingest(
+    settings = ingest(
         tmp_path, make_study, ("a", "d1", "2026-03-01T10:00:00Z", '{"xp": 2}')
     )
     late = {
@@ -253,13 +253,13 @@ def test_sums_of_a_day_that_comes_in_two_files_add_up(
         "event": ["play"],
     }
     pl.DataFrame(late).write_parquet(tmp_path / "late.parquet")
-    events.ingest(study, NOW, progress=False)
-    rows = store.scan(store.open_filled(study), "activity")
+    events.ingest(settings, NOW, progress=False)
+    rows = open_filled(settings).scan("activity")
     assert rows.select(activity.total("xp").sum()).collect().item() == 7.0
 
 
 def test_sums_of_an_anonymous_user_arrive_after_the_log_in(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Points won before the log-in count for the user from the log-in's day on, once,
     and keep their own day.
@@ -268,33 +268,30 @@ def test_sums_of_an_anonymous_user_arrive_after_the_log_in(
         (None, "d1", "2026-03-01", '{"xp": 4}'),
         ("a", "d1", "2026-03-03", '{"xp": 1}'),
     ]
-    target = store.open_filled(ingest(tmp_path, make_study, *rows))
-    assert sums(target, "anonymous") == [[{"name": "xp", "total": 4.0}]]
-    assert sums(target) == [
+    store = open_filled(ingest(tmp_path, make_study, *rows))
+    assert sums(store, "anonymous") == [[{"name": "xp", "total": 4.0}]]
+    assert sums(store) == [
         [{"name": "xp", "total": 4.0}],
         [{"name": "xp", "total": 1.0}],
     ]
     known = (
-        store.scan(target, "activity")
-        .sort("first_at")
-        .select("date", "known_date")
-        .collect()
+        store.scan("activity").sort("first_at").select("date", "known_date").collect()
     )
     assert [str(day) for day in known.row(0)] == ["2026-03-01", "2026-03-03"]
 
 
 def test_erasing_somebody_leaves_the_sums_of_others(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """After one of two users is forgotten, the other's totals are what they were."""
-    study = ingest(
+    settings = ingest(
         tmp_path,
         make_study,
         ("a", "d1", "2026-03-01", '{"xp": 4}'),
         ("b", "d2", "2026-03-02", '{"xp": 1}'),
     )
-    forget.forget(study, ["a"])
-    assert sums(store.open_filled(study)) == [[{"name": "xp", "total": 1.0}]]
+    forget.forget(settings, ["a"])
+    assert sums(open_filled(settings)) == [[{"name": "xp", "total": 1.0}]]
 
 
 def test_a_day_that_two_sources_report_is_summed_once() -> None:
@@ -309,7 +306,7 @@ def test_a_day_that_two_sources_report_is_summed_once() -> None:
 
 
 def test_a_store_of_an_earlier_version_has_no_sums(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Files without the column are read as null, beside new ones that have it; adoption
     writes them on as they are.
@@ -318,8 +315,8 @@ def test_a_store_of_an_earlier_version_has_no_sums(
         (None, "d1", "2026-03-01", '{"xp": 4}'),
         ("b", "d2", "2026-03-02", '{"xp": 1}'),
     ]
-    study = ingest(tmp_path, make_study, *rows)
-    for file in store.files(store.open_filled(study), "activity", "anonymous"):
+    settings = ingest(tmp_path, make_study, *rows)
+    for file in open_filled(settings).files("activity", "anonymous"):
         pl.read_parquet(file, hive_partitioning=False).drop("sums").write_parquet(file)
     log_in = {
         "user_id": ["a"],
@@ -330,14 +327,11 @@ def test_a_store_of_an_earlier_version_has_no_sums(
     pl.DataFrame(log_in | {"properties": ['{"xp": 2}']}).write_parquet(
         tmp_path / "new.parquet"
     )
-    events.ingest(study, NOW, progress=False)
-    target = store.open_filled(study)
-    assert sums(target) == [None, None, [{"name": "xp", "total": 2.0}]]
+    events.ingest(settings, NOW, progress=False)
+    store = open_filled(settings)
+    assert sums(store) == [None, None, [{"name": "xp", "total": 2.0}]]
     assert (
-        store.scan(target, "activity")
-        .select(activity.total("xp").sum())
-        .collect()
-        .item()
+        store.scan("activity").select(activity.total("xp").sum()).collect().item()
         == 2.0
     )
-    assert identity.people(target)["users"] == 2
+    assert identity.people(store)["users"] == 2

@@ -19,10 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing.parametric import column, dataframes
 
-from churn import events, sources, store
+from churn import events, sources
 from churn.errors import InputError
+from churn.settings import Extract, parse
 from churn.sources import READERS, SUFFIXES
-from churn.study import Extract, parse
+from churn.store import open_filled
 
 from .conftest import read
 
@@ -196,21 +197,17 @@ class Result:
         (folder / name).write_bytes(
             content.encode() if isinstance(content, str) else content
         )
-        study = parse(
+        settings = parse(
             {"extracts": [{"source": source, "path": name, **extract}]}, folder
         )
-        done = events.ingest(study, NOW, progress=False)
+        done = events.ingest(settings, NOW, progress=False)
         self.totals = done.totals
         assert self.totals["rows"] == sum(
             self.totals[n] for n in ("kept", "duplicate", "quarantined")
         )
         self.reasons = dict(done.reasons.iter_rows())
         assert self.totals["quarantined"] == sum(self.reasons.values())
-        kept = (
-            store.scan(store.open_filled(study), "events")
-            if self.totals["kept"]
-            else None
-        )
+        kept = open_filled(settings).scan("events") if self.totals["kept"] else None
         self.kept = (
             pl.DataFrame() if kept is None else kept.sort("source_row").collect()
         )
@@ -691,9 +688,9 @@ def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
         {"source": "amplitude", "path": "*/a.zip"},
         {"source": "appsflyer", "path": "*/a.json"},
     ]
-    study = parse({"extracts": extracts}, tmp_path)
-    events.ingest(study, NOW, progress=False)
-    kept = store.scan(store.open_filled(study), "events").collect()
+    settings = parse({"extracts": extracts}, tmp_path)
+    events.ingest(settings, NOW, progress=False)
+    kept = open_filled(settings).scan("events").collect()
     assert set(kept["user_id"]) == {"u1", "u2", "u3", "u4"}
 
 

@@ -22,7 +22,7 @@ from churn.sandbox import server
 from churn.sandbox.faults import Faults
 from churn.sandbox.rules import Profile
 from churn.sandbox.server import Sandbox
-from churn.study import Study
+from churn.settings import Settings
 
 from .conftest import unavailable
 
@@ -57,7 +57,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def deliver(
-    sandbox: Sandbox, make_study: Callable[..., Study]
+    sandbox: Sandbox, make_study: Callable[..., Settings]
 ) -> Callable[..., export.Export]:
     """Export scores to the sandbox; ``braze`` overrides the study's table."""
     numbers = iter(range(1000))
@@ -68,7 +68,7 @@ def deliver(
         braze: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> export.Export:
-        study = make_study(
+        settings = make_study(
             braze={
                 "endpoint": sandbox.url,
                 "requests_per_second": 1000,
@@ -77,7 +77,7 @@ def deliver(
         )
         kwargs.setdefault("run_id", f"run-{next(numbers)}")
         return export.run(
-            table, study, findings=PASSED, send=send, progress=False, **kwargs
+            table, settings, findings=PASSED, send=send, progress=False, **kwargs
         )
 
     return run
@@ -157,7 +157,7 @@ def test_nobody_is_created_unless_the_study_says_so(
 def test_a_rejected_user_is_recorded_and_the_others_are_told(
     sandbox: Sandbox,
     deliver: Callable[..., export.Export],
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
 ) -> None:
     """One identifier too long for Braze, two good ones: each gets its outcome, only the
     good are in the ledger.
@@ -282,42 +282,42 @@ def test_a_wrong_key_stops_the_run_and_is_shown_nowhere(
 
 
 def test_a_sandbox_that_is_down_is_one_sentence(
-    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody listens: the error says what to start, and nothing counts as told."""
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
-    study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
+    settings = make_study(braze={"endpoint": "http://127.0.0.1:9"})
     with pytest.raises(
         TerminalBrazeError,
         match=r"start the stand-in with `churn sandbox`.*0 of 1 users",
     ):
         export.run(
             scores({"a": "high"}),
-            study,
+            settings,
             run_id="r",
             findings=PASSED,
             send=True,
             progress=False,
         )
-    with export.opened(study) as book:
+    with export.opened(settings) as book:
         assert ledger.told(book).is_empty()
 
 
 def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
-    sandbox: Sandbox, make_study: Callable[..., Study]
+    sandbox: Sandbox, make_study: Callable[..., Settings]
 ) -> None:
     """The gate's own sentence is in the error; accepting another name is an error
     too.
     """
     sandbox.state.add_users(["a"])
-    study = make_study(braze={"endpoint": sandbox.url})
+    settings = make_study(braze={"endpoint": sandbox.url})
     table = scores({"a": "high"})
     with pytest.raises(GateError, match="2026-02-20 has no events"):
-        export.run(table, study, run_id="r1", findings=FAILED, progress=False)
+        export.run(table, settings, run_id="r1", findings=FAILED, progress=False)
     with pytest.raises(GateError, match="mising_day is no gate"):
         export.run(
             table,
-            study,
+            settings,
             run_id="r2",
             findings=FAILED,
             accept=["mising_day"],
@@ -325,7 +325,7 @@ def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
         )
     done = export.run(
         table,
-        study,
+        settings,
         run_id="r3",
         findings=FAILED,
         send=True,
@@ -384,7 +384,7 @@ OK = (201, {}, b'{"message":"success"}')
 )
 def test_transient_answers_are_retried(
     monkeypatch: pytest.MonkeyPatch,
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
     first: tuple[int, dict[str, str], bytes],
 ) -> None:
     """429 by whatever header, 5xx and a success cut short are tried again after the
@@ -393,10 +393,10 @@ def test_transient_answers_are_retried(
     monkeypatch.setattr(server, "application", lambda _: answering(first, OK))
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     with server.running() as bare:
-        study = make_study(braze={"endpoint": bare.url})
+        settings = make_study(braze={"endpoint": bare.url})
         done = export.run(
             scores({"a": "high"}),
-            study,
+            settings,
             run_id="r",
             findings=PASSED,
             send=True,
@@ -406,7 +406,7 @@ def test_transient_answers_are_retried(
 
 
 def test_errors_that_name_no_object_are_found_one_by_one(
-    monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Study]
+    monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Settings]
 ) -> None:
     """A 201 whose error is a plain string: both users are sent singly, and each gets an
     outcome of its own.
@@ -415,10 +415,10 @@ def test_errors_that_name_no_object_are_found_one_by_one(
     monkeypatch.setattr(server, "application", lambda _: answering(vague, OK, vague))
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     with server.running() as bare:
-        study = make_study(braze={"endpoint": bare.url, "concurrency": 1})
+        settings = make_study(braze={"endpoint": bare.url, "concurrency": 1})
         done = export.run(
             scores({"a": "high", "b": "low"}),
-            study,
+            settings,
             run_id="r",
             findings=PASSED,
             send=True,
@@ -478,7 +478,7 @@ def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
 def test_a_ledger_on_postgresql_does_the_same(
     sandbox: Sandbox,
     deliver: Callable[..., export.Export],
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
 ) -> None:
     """On a real PostgreSQL: told once, nothing again, a flip alone, a used run id
     refused, the forgotten told null.
@@ -514,8 +514,8 @@ def test_a_ledger_on_postgresql_does_the_same(
         )
         with pytest.raises(TerminalBrazeError, match="is in the ledger already"):
             deliver(scores({a: "high"}), braze=braze, run_id=third)
-        study = make_study(braze={"endpoint": sandbox.url, **braze})
-        assert export.forget(study, lambda _: [a, "never-told"]) == 1
+        settings = make_study(braze={"endpoint": sandbox.url, **braze})
+        assert export.forget(settings, lambda _: [a, "never-told"]) == 1
         fourth, fifth = (f"pg-{secrets.token_hex(4)}" for _ in range(2))
         assert (
             deliver(scores({"b": "low"}), braze=braze, run_id=fourth).summary["n_sent"]
@@ -528,7 +528,7 @@ def test_a_ledger_on_postgresql_does_the_same(
             ]
             == 0
         )
-        assert export.forget(study, lambda _: [a]) == 0
+        assert export.forget(settings, lambda _: [a]) == 0
 
 
 @settings(max_examples=25, deadline=None)
@@ -545,7 +545,7 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
     """Whatever the nights before, profiles equal the last night's segments, and a
     repetition sends nothing.
     """
-    from churn.study import parse
+    from churn.settings import parse
 
     folder = tmp_path_factory.mktemp("nights")
     with (
@@ -553,7 +553,7 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv(client.KEY_VARIABLE, KEY)
-        study = parse(
+        settings = parse(
             {
                 "extracts": [{"source": "table", "path": "x"}],
                 "braze": {"endpoint": running.url, "requests_per_second": 1000},
@@ -564,7 +564,7 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
             before = running.state.n_requests
             export.run(
                 scores(night),
-                study,
+                settings,
                 run_id=f"r{i}",
                 findings=PASSED,
                 send=True,
@@ -689,7 +689,7 @@ def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
 def test_a_bad_run_is_taken_back(
     sandbox: Sandbox,
     deliver: Callable[..., export.Export],
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
 ) -> None:
     """Everybody is told what they held before; the new one nothing; whoever was told
     again since stays.
@@ -698,30 +698,30 @@ def test_a_bad_run_is_taken_back(
     deliver(scores({"a": "low", "b": "low"}, 10), run_id="good")
     deliver(scores({"a": "high", "b": "high", "new": "high"}, 90), run_id="bad")
     deliver(scores({"a": "high", "b": "low", "new": "high"}, 90), run_id="later")
-    study = make_study(braze={"endpoint": sandbox.url})
-    dry = export.restore(study, "bad", run_id="back")
+    settings = make_study(braze={"endpoint": sandbox.url})
+    dry = export.restore(settings, "bad", run_id="back")
     assert (dry.summary["n_changed"], dry.summary["n_data_points"]) == (2, 4)
     assert told(sandbox)["a"] == "high"
-    done = export.restore(study, "bad", run_id="back", send=True, progress=False)
+    done = export.restore(settings, "bad", run_id="back", send=True, progress=False)
     assert done.transitions.rows() == [("high", "low", 1), ("high", "removed", 1)]
     assert (told(sandbox), told(sandbox, "churn_score")) == (
         {"a": "low", "b": "low"},
         {"a": 10, "b": 90},
     )
     assert (
-        export.restore(study, "bad", run_id="again", send=True, progress=False).summary[
-            "n_changed"
-        ]
+        export.restore(
+            settings, "bad", run_id="again", send=True, progress=False
+        ).summary["n_changed"]
         == 0
     )
     with pytest.raises(TerminalBrazeError, match="knows no run nonsense"):
-        export.restore(study, "nonsense", run_id="x")
+        export.restore(settings, "nonsense", run_id="x")
 
 
 def test_rejects_are_a_file_that_can_be_mended_and_sent(
     sandbox: Sandbox,
     deliver: Callable[..., export.Export],
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -731,21 +731,23 @@ def test_rejects_are_a_file_that_can_be_mended_and_sent(
     sandbox.state.add_users(["a", "b"])
     monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
     deliver(scores({"a": "high", "b" * 988: "low"}), run_id="first")
-    study = make_study(braze={"endpoint": sandbox.url})
-    with export.opened(study) as book:
+    settings = make_study(braze={"endpoint": sandbox.url})
+    with export.opened(settings) as book:
         rejects = ledger.rejected(book, "first")
     assert rejects["reason"].to_list() == ["'external_id' must be fewer than 988 bytes"]
     rejects.with_columns(identifier=pl.lit("b")).write_csv(tmp_path / "mended.csv")
     assert (
-        export.resend(study, tmp_path / "mended.csv", run_id="dry").summary["n_changed"]
+        export.resend(settings, tmp_path / "mended.csv", run_id="dry").summary[
+            "n_changed"
+        ]
         == 1
     )
     done = export.resend(
-        study, tmp_path / "mended.csv", run_id="second", send=True, progress=False
+        settings, tmp_path / "mended.csv", run_id="second", send=True, progress=False
     )
     assert (done.summary["n_sent"], told(sandbox)) == (1, {"a": "high", "b": "low"})
     with pytest.raises(InputError, match=r"none.csv can't be read"):
-        export.resend(study, tmp_path / "none.csv", run_id="third")
+        export.resend(settings, tmp_path / "none.csv", run_id="third")
 
 
 def test_after_lost_requests_a_run_waits_before_it_sends(
@@ -777,25 +779,25 @@ def test_after_lost_requests_a_run_waits_before_it_sends(
 
 
 def test_forgetting_without_a_ledger_makes_none(
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
 ) -> None:
     """Nobody was ever told anything, so nothing waits, and no file appears."""
-    study = make_study()
-    assert export.forget(study, lambda _: ["a"]) == 0
-    assert not study.path("data/store/ledger.db").exists()
+    settings = make_study()
+    assert export.forget(settings, lambda _: ["a"]) == 0
+    assert not settings.path("data/store/ledger.db").exists()
 
 
 def test_id_lists_are_one_file_per_segment(
-    make_study: Callable[..., Study], tmp_path: Path
+    make_study: Callable[..., Settings], tmp_path: Path
 ) -> None:
     """Sorted identifiers under the kind's own header, without the opted-out; old files
     go; not asked for: none.
     """
-    study = make_study(braze={"id_lists": "lists"})
+    settings = make_study(braze={"id_lists": "lists"})
     table = scores({"b": "high", "a": "high", "c": "low", "d": "low", "": "low"})
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/mine.csv").write_text("not ours")
-    export.write_id_lists(table, study, ["d"])
+    export.write_id_lists(table, settings, ["d"])
     (tmp_path / "lists/mine.csv").rename(tmp_path / "mine.csv")
     assert {f.name: f.read_text() for f in (tmp_path / "lists").iterdir()} == {
         "churn_high.csv": "external_id\na\nb\n",

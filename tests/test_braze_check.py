@@ -9,10 +9,10 @@ from churn.braze import check, client
 from churn.sandbox import server
 from churn.sandbox.options import Options
 from churn.sandbox.server import Sandbox
-from churn.study import Study
+from churn.settings import Settings
 
 KEY = "secret-key-5f2a"
-Make = Callable[..., Study]
+Make = Callable[..., Settings]
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +22,15 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lines(
-    study: Study, findings: pl.DataFrame | None = None
+    settings: Settings, findings: pl.DataFrame | None = None
 ) -> dict[str, tuple[bool, str]]:
     """Whether each line is fine and what it says, by name."""
-    return {line.name: (line.is_fine, line.said) for line in check.run(study, findings)}
+    return {
+        line.name: (line.is_fine, line.said) for line in check.run(settings, findings)
+    }
 
 
-def at(sandbox: Sandbox, make_study: Make, **braze: object) -> Study:
+def at(sandbox: Sandbox, make_study: Make, **braze: object) -> Settings:
     """A study that delivers to the sandbox."""
     return make_study(braze={"endpoint": sandbox.url, **braze})
 
@@ -171,12 +173,12 @@ def test_the_match_rate_is_that_of_the_newest_scores(
         "passed": [True, passed],
         "sentence": ["x", "12 of 20 have one"],
     }
-    study = make_study(braze={"endpoint": "http://127.0.0.1:9"})
-    assert lines(study, pl.DataFrame(rows))["match rate"] == (
+    settings = make_study(braze={"endpoint": "http://127.0.0.1:9"})
+    assert lines(settings, pl.DataFrame(rows))["match rate"] == (
         passed,
         "12 of 20 have one",
     )
-    assert "not known before" in lines(study)["match rate"][1]
+    assert "not known before" in lines(settings)["match rate"][1]
 
 
 @pytest.mark.parametrize(

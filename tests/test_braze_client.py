@@ -20,7 +20,7 @@ from churn.braze.client import Sent
 from churn.braze.pace import Pace
 from churn.errors import TerminalBrazeError, TransientBrazeError
 from churn.sandbox import server
-from churn.study import Braze
+from churn.settings import Braze
 
 KEY = "secret-key-5f2a"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from churn.braze import payload, plan
 from churn.errors import GateError, TerminalBrazeError
-from churn.study import Braze
+from churn.settings import Braze
 
 BRAZE = Braze()
 DATED = Braze(changed_attribute="churn_since")

@@ -17,7 +17,7 @@ from churn import candidates, choice, drift, evaluate, labels, model
 from churn.candidates import Recipe
 from churn.catalogue import Plan, catalogue
 from churn.choice import Choice
-from churn.study import Study, parse
+from churn.settings import Settings, parse
 
 from .conftest import DAY0
 
@@ -304,7 +304,7 @@ def test_a_training_learns_from_at_most_max_training_rows(
     )
     seen: list[int] = []
 
-    def look(snapshot: pl.DataFrame, plan: Plan, study: Study) -> Choice:
+    def look(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
         seen.append(snapshot.height)
         return Choice(Recipe({"logistic": 1.0}))
 

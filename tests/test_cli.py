@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from churn import cli, simulate, simulate_exports
 from churn.braze import export
 from churn.sandbox import server
-from churn.study import load
+from churn.settings import load
 
 TABLE = '[[extracts]]\nsource = "table"\npath = "events.csv"\n'
 

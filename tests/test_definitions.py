@@ -13,10 +13,10 @@ import pytest
 import vl_convert
 from sklearn.metrics import roc_auc_score
 
-from churn import definitions, events, explore, plots, store
+from churn import definitions, events, explore, plots
 from churn.definitions import Rule
-from churn.store import Store
-from churn.study import Study
+from churn.settings import Settings
+from churn.store import Store, open_filled
 
 DAY0 = date(2026, 1, 1)
 Visits = list[tuple[str, int]]
@@ -24,8 +24,8 @@ Visits = list[tuple[str, int]]
 
 @pytest.fixture
 def ingested(
-    tmp_path: Path, make_study: Callable[..., Study]
-) -> Callable[..., tuple[Store, Study]]:
+    tmp_path: Path, make_study: Callable[..., Settings]
+) -> Callable[..., Store]:
     """A store of visits (user, day) whose last complete day is n_days - 1; extra are
     x's (event, day, received).
     """
@@ -35,7 +35,7 @@ def ingested(
         n_days: int,
         extra: Sequence[tuple[str, int, int]] = (),
         **parts: Any,
-    ) -> tuple[Store, Study]:
+    ) -> Store:
         day = [str(DAY0 + timedelta(days=i)) for i in range(n_days + 10)]
         rows = [f"{user},open,{day[at]}," for user, at in visits]
         rows += [
@@ -49,11 +49,11 @@ def ingested(
             "path": "events.csv",
             "covered_until": day[n_days - 1],
         }
-        study = make_study(
+        settings = make_study(
             extracts=[table], store=f"store-{len(list(tmp_path.iterdir()))}", **parts
         )
-        events.ingest(study, progress=False)
-        return store.open_filled(study), study
+        events.ingest(settings, progress=False)
+        return open_filled(settings)
 
     return make
 
@@ -69,7 +69,7 @@ TEN_WEEKS: Visits = [
 
 
 def test_the_figures_of_a_small_log_are_those_computed_by_hand(
-    ingested: Callable[..., tuple[Store, Study]], monkeypatch: pytest.MonkeyPatch
+    ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Judged on days 42 to 63 are 4 + 3 + 3 + 3 rows of four users, of which y on day
     42 and x on day 56 churned.
@@ -79,8 +79,8 @@ def test_the_figures_of_a_small_log_are_those_computed_by_hand(
     more: 1 in 2. The riskiest tenth is one row, y, silent for 3 of 7.
     """
     monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
-    target, study = ingested(TEN_WEEKS, 70)
-    row = definitions.compare(target, study, Rule(), [(7, 7)]).row(0, named=True)
+    store = ingested(TEN_WEEKS, 70)
+    row = definitions.compare(store, Rule(), [(7, 7)]).row(0, named=True)
     assert (
         row["horizon_days"],
         row["eligible_days"],
@@ -94,18 +94,18 @@ def test_the_figures_of_a_small_log_are_those_computed_by_hand(
 
 
 def test_nothing_after_coverage_counts(
-    ingested: Callable[..., tuple[Store, Study]], monkeypatch: pytest.MonkeyPatch
+    ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Had x and z come back on the first uncovered day, no figure would change."""
     monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
-    before = definitions.compare(*ingested(TEN_WEEKS, 70), Rule())
+    before = definitions.compare(ingested(TEN_WEEKS, 70), Rule())
     later = [(user, day) for user in "xz" for day in range(70, 75)]
     assert before.height > 1
-    assert definitions.compare(*ingested(TEN_WEEKS + later, 70), Rule()).equals(before)
+    assert definitions.compare(ingested(TEN_WEEKS + later, 70), Rule()).equals(before)
 
 
 def test_a_visit_learned_late_is_seen_late_but_was_a_return(
-    ingested: Callable[..., tuple[Store, Study]], monkeypatch: pytest.MonkeyPatch
+    ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A visit by x of day 62 means that x had not churned on day 56; known by day 63, x
     is judged then, and churned.
@@ -115,10 +115,8 @@ def test_a_visit_learned_late_is_seen_late_but_was_a_return(
     monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
 
     def churn_rate(*extra: tuple[str, int, int]) -> float:
-        target, study = ingested(TEN_WEEKS, 70, extra)
-        return float(
-            definitions.compare(target, study, Rule(), [(7, 7)])["churn_rate"][0]
-        )
+        store = ingested(TEN_WEEKS, 70, extra)
+        return float(definitions.compare(store, Rule(), [(7, 7)])["churn_rate"][0])
 
     assert churn_rate(("open", 62, 64)) == pytest.approx(1 / 13)
     assert churn_rate(("open", 62, 62)) == pytest.approx(2 / 14)
@@ -127,19 +125,19 @@ def test_a_visit_learned_late_is_seen_late_but_was_a_return(
 
 
 def test_where_everybody_returns_no_definition_fits(
-    ingested: Callable[..., tuple[Store, Study]],
+    ingested: Callable[..., Store],
 ) -> None:
     """Each of 200 comes every 40 days: however long a silence one takes for churn, all
     come back, and it says so.
     """
-    target, study = ingested(
+    store = ingested(
         [(f"u{i}", day) for i in range(200) for day in range(i % 40, 300, 40)], 300
     )
-    table = definitions.compare(target, study, Rule())
+    table = definitions.compare(store, Rule())
     assert table["return_rate"].to_list() == pytest.approx([1] * table.height)
     assert table["chosen_rate"].sum() == 0
     assert definitions.choose(table) is None
-    sentence = explore.definition(table, study, Rule())
+    sentence = explore.definition(table, store.settings, Rule())
     assert sentence.startswith(
         "No definition with a horizon of up to 28 days fits (this log can't judge longer ones)."
     )
@@ -165,7 +163,7 @@ def fortnightly(n_users: int, n_days: int, seed: int = 3) -> Visits:
 
 
 def test_a_clear_rhythm_gives_a_stable_horizon(
-    ingested: Callable[..., tuple[Store, Study]],
+    ingested: Callable[..., Store],
 ) -> None:
     """In a fortnightly world 28 days are chosen in nine resamples of ten, with the
     lines to paste.
@@ -174,8 +172,8 @@ def test_a_clear_rhythm_gives_a_stable_horizon(
     the last 14 days nothing says who will; of those seen in the last 28 those silent
     for 17 and more are known to be gone.
     """
-    target, study = ingested(fortnightly(1200, 300), 300, windows=WINDOWS)
-    table = definitions.compare(target, study, Rule())
+    store = ingested(fortnightly(1200, 300), 300, windows=WINDOWS)
+    table = definitions.compare(store, Rule())
     at = {(row["horizon_days"], row["eligible_days"]): row for row in table.to_dicts()}
     assert at[14, 14]["return_rate"] > 0.2
     assert (
@@ -186,37 +184,39 @@ def test_a_clear_rhythm_gives_a_stable_horizon(
     assert at[21, 14]["misses"] == "AUC"
     assert at[28, 28]["misses"] == ""
     assert table.filter(horizon_days=28)["chosen_rate"].sum() >= 0.9
-    sentence = explore.definition(table, study, Rule())
+    sentence = explore.definition(table, store.settings, Rule())
     assert sentence.endswith(
         "\n\n```toml\n[windows]\nobservation_days = 28\neligible_days = 28\nhorizon_days = 28\n```"
     )
     assert "0% of them come back anyway" in sentence
 
 
-def test_a_log_too_short_says_so(ingested: Callable[..., tuple[Store, Study]]) -> None:
+def test_a_log_too_short_says_so(
+    ingested: Callable[..., Store],
+) -> None:
     """Three weeks judge nothing: an empty table, and a sentence instead of a choice;
     the study's are no exception.
     """
-    target, study = ingested(
+    store = ingested(
         [(f"u{i}", day) for i in range(60) for day in range(i % 3, 21, 3)], 21
     )
-    table = definitions.compare(target, study, Rule())
+    table = definitions.compare(store, Rule())
     assert table.is_empty()
     assert table.columns == list(definitions.SCHEMA)
-    assert explore.definition(table, study, Rule()).startswith("The log is too short")
+    assert explore.definition(table, store.settings, Rule()).startswith(
+        "The log is too short"
+    )
 
 
 def test_many_users_are_sampled(
-    ingested: Callable[..., tuple[Store, Study]], monkeypatch: pytest.MonkeyPatch
+    ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With room for 150 of 600 users, no more are judged; the same ones every time."""
     monkeypatch.setattr(definitions, "MAX_USERS", 150)
-    target, study = ingested(fortnightly(600, 200), 200)
-    table = definitions.compare(target, study, Rule(), [(28, 28)], n_resamples=2)
+    store = ingested(fortnightly(600, 200), 200)
+    table = definitions.compare(store, Rule(), [(28, 28)], n_resamples=2)
     assert 20 < table["n_users"].item() <= 150
-    assert definitions.compare(target, study, Rule(), [(28, 28)], n_resamples=2).equals(
-        table
-    )
+    assert definitions.compare(store, Rule(), [(28, 28)], n_resamples=2).equals(table)
 
 
 def test_the_weighted_auc_is_that_of_repeated_rows() -> None:

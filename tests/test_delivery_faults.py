@@ -15,7 +15,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from churn import events, notebooks, simulate, simulate_exports, store
+from churn import events, notebooks, simulate, simulate_exports
 from churn import scores as scoring
 from churn.braze import client, export, ledger, pace
 from churn.errors import BrazeError, NotebookError
@@ -24,7 +24,8 @@ from churn.sandbox import server
 from churn.sandbox.faults import Faults
 from churn.sandbox.options import Options
 from churn.sandbox.server import Sandbox
-from churn.study import Study, load, parse
+from churn.settings import Settings, load, parse
+from churn.store import open_filled
 from churn.tables import Findings, Scores
 
 from .benchmarks import crash
@@ -42,7 +43,7 @@ HANG_SECONDS = 0.3  # longer than the timeout, over before another run sends
 MAX_RUNS = 60  # more than any script needs
 
 
-def study_of(folder: Path, sandbox: Sandbox, **braze: Any) -> Study:
+def study_of(folder: Path, sandbox: Sandbox, **braze: Any) -> Settings:
     """A study that sends to the sandbox and whose ledger is in ``folder``."""
     table = {"endpoint": sandbox.url, "ledger": "sqlite:///ledger.db", **FAST, **braze}
     return parse(
@@ -68,27 +69,27 @@ def wanted(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def check_outcomes(study: Study) -> None:
+def check_outcomes(settings: Settings) -> None:
     """Every user of every run has exactly one outcome."""
-    with export.opened(study) as book:
+    with export.opened(settings) as book:
         ledger.settle(book)
         crash.check_outcomes(book)
 
 
-def one_run(table: pl.DataFrame, study: Study, run_id: str) -> int | None:
+def one_run(table: pl.DataFrame, settings: Settings, run_id: str) -> int | None:
     """How many users an export wrote or tried to; null where it stopped."""
     try:
         done = export.run(
-            table, study, run_id=run_id, findings=PASSED, send=True, progress=False
+            table, settings, run_id=run_id, findings=PASSED, send=True, progress=False
         )
     except BrazeError:
         return None
     return int(done.summary["n_changed"])
 
 
-def until_told(table: pl.DataFrame, study: Study, name: str) -> None:
+def until_told(table: pl.DataFrame, settings: Settings, name: str) -> None:
     """Export as an operator would, until nothing is left to tell."""
-    if all(one_run(table, study, f"{name}-{n}") != 0 for n in range(MAX_RUNS)):
+    if all(one_run(table, settings, f"{name}-{n}") != 0 for n in range(MAX_RUNS)):
         pytest.fail(f"after {MAX_RUNS} runs there is still something to tell")
 
 
@@ -136,14 +137,16 @@ def test_whatever_goes_wrong_everybody_is_told_in_the_end_and_has_an_outcome(
         with server.running(
             key=KEY, known_users=USERS, options=options, faults=faults
         ) as sandbox:
-            study = study_of(tmp_path_factory.mktemp("faults"), sandbox, batch_size=5)
+            settings = study_of(
+                tmp_path_factory.mktemp("faults"), sandbox, batch_size=5
+            )
             for number, table in enumerate((FIRST, SECOND)):
-                until_told(table, study, f"night-{number}")
+                until_told(table, settings, f"night-{number}")
                 assert held(sandbox) == wanted(table)
-            one_run(FIRST, study, "mistaken")
-            until_told(SECOND, study, "as before")
+            one_run(FIRST, settings, "mistaken")
+            until_told(SECOND, settings, "as before")
             assert held(sandbox) == wanted(SECOND)
-    check_outcomes(study)
+    check_outcomes(settings)
     assert (len(sandbox.state.profiles), sandbox.state.n_created) == (len(USERS), 0)
 
 
@@ -220,9 +223,9 @@ def exportable(folder: Path, sandbox: Sandbox) -> Path:
     said = PASSED.with_columns(
         cutoff=made["cutoff"][:1], days=pl.lit(""), expected=pl.lit(""), seen=pl.lit("")
     )
-    target = store.open_filled(load(file))
+    store = open_filled(load(file))
     scoring.write(
-        target, Scores.validate(made, cast=True), Findings.validate(said, cast=True)
+        store, Scores.validate(made, cast=True), Findings.validate(said, cast=True)
     )
     return file
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from churn import errors
 from churn.catalogue import Plan, catalogue
 from churn.cli import app
-from churn.study import Study, parse
+from churn.settings import Settings, parse
 
 HOME = Path(__file__).resolve().parents[1]
 README = HOME / "README.md"
@@ -110,7 +110,7 @@ def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
         "braze",
         "policy",
     }
-    assert named == set(_keys(Study)) - tables
+    assert named == set(_keys(Settings)) - tables
     shown = parse(tomllib.loads(raw), HOME)
     assert shown == parse(
         {"extracts": [{"source": "appsflyer", "path": "data/raw/appsflyer"}]}, HOME

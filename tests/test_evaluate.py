@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import evaluate, events, metrics, poison, snapshots, store
+from churn import evaluate, events, metrics, poison, snapshots
 from churn.catalogue import Plan
 from churn.errors import CutoffError, TrainingError
-from churn.store import Store
-from churn.study import Study
+from churn.settings import Settings
+from churn.store import Store, open_filled
 
 from .conftest import DAY0, random_log
 
@@ -56,12 +56,12 @@ def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
 
 
 def test_plans_computed_together_give_what_each_gives_alone(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """Event names that another plan counts change neither the shares nor the number of
     names in use.
     """
-    study, target = filled
+    store = filled
     cutoffs = [DAY0 + timedelta(days=60)]
     names = {
         cutoffs[0]: ("open", "buy"),
@@ -72,23 +72,23 @@ def test_plans_computed_together_give_what_each_gives_alone(
     }
     together = evaluate._union(plans)
     assert together.vocabulary == ("open", "buy", "search", "rare")
-    observed = snapshots.observe(target, study, cutoffs, together)
+    observed = snapshots.observe(store, cutoffs, together)
     for plan in plans.values():
         poison.compare(
             evaluate._columns(observed, plan),
-            snapshots.observe(target, study, cutoffs, plan),
+            snapshots.observe(store, cutoffs, plan),
             DAY0,
         )
 
 
 def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
-    filled: tuple[Study, Store], make_study: Callable[..., Study], tmp_path: Path
+    filled: Store, make_study: Callable[..., Settings], tmp_path: Path
 ) -> None:
     """Everything after the test cutoff replaced by another world: predictions at the
     test cutoff are unchanged.
     """
-    study, target = filled
-    honest = evaluate.backtest(target, study, progress=False)
+    store = filled
+    honest = evaluate.backtest(store, progress=False)
     first = honest.predictions["cutoff"].min()
     rows = random_log()
     start = pl.lit(first).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -101,13 +101,12 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
     other_study = make_study(
         extracts=[{"source": "table", "path": "other.parquet"}],
         store="other",
-        windows=study.windows.model_dump(),
-        backtest=study.backtest.model_dump(),
+        windows=store.settings.windows.model_dump(),
+        backtest=store.settings.backtest.model_dump(),
     )
     events.ingest(other_study, progress=False)
     other = evaluate.backtest(
-        store.open_filled(other_study),
-        other_study,
+        open_filled(other_study),
         honest.predictions["cutoff"].max(),
         False,
     )
@@ -122,13 +121,13 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
 
 
 def test_a_backtest_reports_each_cutoff_and_all_against_recency(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """Two models, two cutoffs and the pool: six rows; intervals hold the pooled figure;
     what was used is said.
     """
-    study, target = filled
-    done = evaluate.backtest(target, study, progress=False)
+    store = filled
+    done = evaluate.backtest(store, progress=False)
     assert set(done.choices["correction"]) <= {
         "none",
         "level",
@@ -158,26 +157,26 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
     )
 
 
-def test_too_few_churners_are_refused(filled: tuple[Study, Store]) -> None:
+def test_too_few_churners_are_refused(filled: Store) -> None:
     """One early cutoff has fewer than 50 churners: an error with both counts."""
-    study, target = filled
+    store = filled
     with pytest.raises(TrainingError, match=r"\d+ churned and \d+ stayed, at least 50"):
-        evaluate.train(target, study, [DAY0 + timedelta(days=20)])
+        evaluate.train(store, [DAY0 + timedelta(days=20)])
 
 
 def test_training_on_a_cutoff_without_outcome_is_refused(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """A cutoff inside the data whose horizon isn't over names the newest that can be
     trained on.
     """
-    study, target = filled
+    store = filled
     with pytest.raises(CutoffError, match="has no outcome yet: train on cutoffs up to"):
-        evaluate.train(target, study, [snapshots.covered_end(target)])
+        evaluate.train(store, [snapshots.covered_end(store)])
 
 
 def test_a_log_shorter_than_the_windows_is_refused(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Ten days of events for a 28-day horizon: an error that says more history is
     needed.
@@ -186,7 +185,7 @@ def test_a_log_shorter_than_the_windows_is_refused(
         "user_id,event,time\n"
         + "".join(f"a,open,2026-01-{d:02d}\n" for d in range(1, 11))
     )
-    study = make_study()
-    events.ingest(study, progress=False)
+    settings = make_study()
+    events.ingest(settings, progress=False)
     with pytest.raises(TrainingError, match="more history"):
-        evaluate.training_cutoffs(store.open_filled(study), study)
+        evaluate.training_cutoffs(open_filled(settings))

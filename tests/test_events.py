@@ -15,9 +15,10 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from churn import events, store
+from churn import events
 from churn.errors import InputError, StoreError
-from churn.study import Study, load
+from churn.settings import Settings, load
+from churn.store import Store, create_or_open, open_filled
 
 from .conftest import SHARED
 
@@ -30,7 +31,7 @@ def write(path: Path, *rows: str) -> None:
 
 
 def test_every_row_is_kept_duplicate_or_quarantined(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Rows read = kept + duplicate + quarantined, and each quarantined row is listed
     with file, row and reason.
@@ -38,8 +39,8 @@ def test_every_row_is_kept_duplicate_or_quarantined(
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,event_id\na,open,2026-03-01,1\na,open,2026-03-01,1\na,open,2099-01-01,2\na,open,soon,3\n"
     )
-    study = make_study()
-    result = events.ingest(study, NOW, progress=False)
+    settings = make_study()
+    result = events.ingest(settings, NOW, progress=False)
     row = result.files.row(0, named=True)
     assert (row["rows"], row["kept"], row["duplicate"], row["quarantined"]) == (
         4,
@@ -47,76 +48,70 @@ def test_every_row_is_kept_duplicate_or_quarantined(
         1,
         2,
     )
-    listed = (
-        store.scan(store.create_or_open(study), "quarantine")
-        .sort("source_row")
-        .collect()
-    )
+    listed = create_or_open(settings).scan("quarantine").sort("source_row").collect()
     assert listed["reason"].to_list() == ["in_the_future", "unreadable_time"]
     assert listed["source_row"].to_list() == [3, 4]
 
 
 def test_ingesting_again_adds_nothing(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """The same file under the same or another name adds no event; a new file adds its
     own.
     """
     write(tmp_path / "events.csv", "a,open,2026-03-01", "b,open,2026-03-02")
-    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    assert events.ingest(study, NOW, progress=False).n_added == 2
+    settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    assert events.ingest(settings, NOW, progress=False).n_added == 2
     (tmp_path / "copy.csv").write_bytes((tmp_path / "events.csv").read_bytes())
-    assert events.ingest(study, NOW, progress=False).n_added == 0
+    assert events.ingest(settings, NOW, progress=False).n_added == 0
     write(tmp_path / "later.csv", "a,open,2026-03-03")
-    assert events.ingest(study, NOW, progress=False).n_added == 1
-    assert (
-        store.scan(store.open_filled(study), "events").select(pl.len()).collect().item()
-        == 3
-    )
+    assert events.ingest(settings, NOW, progress=False).n_added == 1
+    assert open_filled(settings).scan("events").select(pl.len()).collect().item() == 3
 
 
 def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """One bad file among good ones: an error, and nothing of the good ones becomes
     visible either.
     """
     write(tmp_path / "a.csv", "a,open,2026-03-01")
     (tmp_path / "b.csv").write_text("user_id,event\na,open\n")
-    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
     with pytest.raises(InputError, match=r"b\.csv lacks column"):
-        events.ingest(study, NOW, progress=False)
-    assert not (study.store_path / "store.json").exists()
-    assert list(study.store_path.glob(".staging*")) == []
+        events.ingest(settings, NOW, progress=False)
+    assert not (settings.store_path / "store.json").exists()
+    assert list(settings.store_path.glob(".staging*")) == []
 
 
 def test_rows_without_a_user_stay_in_the_log_and_out_of_activity(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """An event of an unknown person is kept, but is nobody's activity."""
     write(tmp_path / "events.csv", "a,open,2026-03-01", ",open,2026-03-01")
-    study = make_study()
-    events.ingest(study, NOW, progress=False)
-    target = store.open_filled(study)
-    assert store.scan(target, "events").collect().height == 2
-    assert store.scan(target, "activity").collect()["user_id"].to_list() == ["a"]
+    settings = make_study()
+    events.ingest(settings, NOW, progress=False)
+    store = open_filled(settings)
+    assert store.scan("events").collect().height == 2
+    assert store.scan("activity").collect()["user_id"].to_list() == ["a"]
 
 
 def test_late_rows_append_and_sum_on_read(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """A second file with rows of the same user and day leaves the first batch's files
     alone; the sums are right.
     """
     write(tmp_path / "1.csv", "a,open,2026-03-01")
-    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    events.ingest(study, NOW, progress=False)
-    before = {f: f.stat().st_mtime_ns for f in study.store_path.rglob("*.parquet")}
+    settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    events.ingest(settings, NOW, progress=False)
+    before = {f: f.stat().st_mtime_ns for f in settings.store_path.rglob("*.parquet")}
     write(tmp_path / "2.csv", "a,open,2026-03-01T05:00:00Z")
-    events.ingest(study, NOW, progress=False)
+    events.ingest(settings, NOW, progress=False)
     assert all(f.stat().st_mtime_ns == mtime for f, mtime in before.items())
     daily = (
-        store.scan(store.open_filled(study), "activity")
+        open_filled(settings)
+        .scan("activity")
         .group_by("user_id", "date", "event")
         .agg(pl.col("n").sum())
     )
@@ -124,7 +119,7 @@ def test_late_rows_append_and_sum_on_read(
 
 
 def test_a_single_row_far_ahead_moves_no_coverage(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Thirty full days and one stray row a year later: complete until the thirtieth
     day.
@@ -137,7 +132,7 @@ def test_a_single_row_far_ahead_moves_no_coverage(
 
 
 def test_a_last_day_cut_off_half_way_is_not_covered(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """The last day has a quarter of its weekday's usual events: coverage ends the day
     before, less settling time.
@@ -148,14 +143,16 @@ def test_a_last_day_cut_off_half_way_is_not_covered(
         for i in range(40 if d < 30 else 10)
     ]
     write(tmp_path / "events.csv", *rows)
-    study = make_study(
+    settings = make_study(
         extracts=[{"source": "table", "path": "events.csv", "settling_days": 2}]
     )
-    assert events.ingest(study, NOW, progress=False).covered_until == date(2024, 1, 27)
+    assert events.ingest(settings, NOW, progress=False).covered_until == date(
+        2024, 1, 27
+    )
 
 
 def test_a_store_of_another_time_zone_or_version_is_refused(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Days depend on the study's zone, so a store made for another zone, or by another
     version, isn't mixed.
@@ -173,18 +170,18 @@ def test_a_store_of_another_time_zone_or_version_is_refused(
 
 
 def test_a_second_ingest_at_the_same_time_is_refused(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """While one holds the store, another says so and changes nothing."""
     write(tmp_path / "events.csv", "a,open,2026-03-01")
-    study = make_study()
-    study.store_path.mkdir(parents=True)
+    settings = make_study()
+    settings.store_path.mkdir(parents=True)
     with (
-        FileLock(study.store_path / ".ingest.lock"),
+        FileLock(settings.store_path / ".ingest.lock"),
         pytest.raises(StoreError, match="another ingest"),
     ):
-        events.ingest(study, NOW, progress=False)
-    assert events.ingest(study, NOW, progress=False).n_added == 1
+        events.ingest(settings, NOW, progress=False)
+    assert events.ingest(settings, NOW, progress=False).n_added == 1
 
 
 INGEST = """
@@ -218,31 +215,31 @@ def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
     (tmp_path / "churn.toml").write_text(
         '[[extracts]]\nsource = "table"\npath = "*.csv"\n'
     )
-    study = load(tmp_path / "churn.toml")
-    events.ingest(study, NOW, progress=False)
+    settings = load(tmp_path / "churn.toml")
+    events.ingest(settings, NOW, progress=False)
     (tmp_path / "2.csv").write_text(
         "user_id,anonymous_id,event,time\n" + first.replace("open", "buy")
     )
     backup = tmp_path / "backup"
-    shutil.copytree(study.store_path, backup)
+    shutil.copytree(settings.store_path, backup)
     start = time.monotonic()
-    events.ingest(study, NOW, progress=False)
-    took, undisturbed = time.monotonic() - start, content(study)
+    events.ingest(settings, NOW, progress=False)
+    took, undisturbed = time.monotonic() - start, content(settings)
     random_moments = random.Random(7)
     interrupted = 0
     for _ in range(MOMENTS):
-        shutil.rmtree(study.store_path)
-        shutil.copytree(backup, study.store_path)
+        shutil.rmtree(settings.store_path)
+        shutil.copytree(backup, settings.store_path)
         with waiting_child(tmp_path / "churn.toml") as process:
             start_work(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(random_moments.uniform(0, 1.3 * took))
             process.kill()
-        interrupted += n_events(study) == 6_000
-        assert n_events(study) in (6_000, 12_000)
-        events.ingest(study, NOW, progress=False)
-        assert content(study) == undisturbed
-        assert list(study.store_path.glob(".staging*")) == []
+        interrupted += n_events(settings) == 6_000
+        assert n_events(settings) in (6_000, 12_000)
+        events.ingest(settings, NOW, progress=False)
+        assert content(settings) == undisturbed
+        assert list(settings.store_path.glob(".staging*")) == []
     assert interrupted >= MOMENTS // 4
 
 
@@ -264,24 +261,20 @@ def start_work(process: "subprocess.Popen[bytes]") -> None:
     process.stdin.flush()
 
 
-def content(study: Study) -> tuple[list[str], list[tuple[object, ...]]]:
+def content(settings: Settings) -> tuple[list[str], list[tuple[object, ...]]]:
     """Event ids, and daily activity summed by its key: what a log says, however it is
     spread over files.
     """
-    target = store.open_filled(study)
+    store = open_filled(settings)
     ids = (
-        store.scan(target, "events")
+        store.scan("events")
         .select(pl.col("event_id").sort())
         .collect()["event_id"]
         .to_list()
     )
     key = ["user_id", "date", "event", "known_date"]
     daily = (
-        store.scan(target, "activity")
-        .group_by(key)
-        .agg(pl.col("n").sum())
-        .sort(key)
-        .collect()
+        store.scan("activity").group_by(key).agg(pl.col("n").sum()).sort(key).collect()
     )
     return ids, daily.rows()
 
@@ -308,13 +301,9 @@ def test_two_ingests_at_once_leave_one_whole_log(tmp_path: Path) -> None:
     assert n_events(load(tmp_path / "churn.toml")) == 20_000
 
 
-def n_events(study: Study) -> int:
+def n_events(settings: Settings) -> int:
     """Events in the log, none of them twice."""
-    ids = (
-        store.scan(store.open_filled(study), "events")
-        .select("event_id")
-        .collect()["event_id"]
-    )
+    ids = open_filled(settings).scan("events").select("event_id").collect()["event_id"]
     assert ids.is_unique().all()
     return len(ids)
 
@@ -323,13 +312,15 @@ def n_events(study: Study) -> int:
     not SHARED.exists(),
     reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
 )
-def test_the_appsflyer_sample_keeps_18_of_21(make_study: Callable[..., Study]) -> None:
+def test_the_appsflyer_sample_keeps_18_of_21(
+    make_study: Callable[..., Settings],
+) -> None:
     """As the samples' README says: one copy, one second attribution, one future row; a
     second time nothing is added.
     """
     path = SHARED / "samples/appsflyer/pull_api/in_app_events_report_utc.csv"
-    study = make_study(extracts=[{"source": "appsflyer", "path": str(path)}])
-    result = events.ingest(study, NOW, progress=False)
+    settings = make_study(extracts=[{"source": "appsflyer", "path": str(path)}])
+    result = events.ingest(settings, NOW, progress=False)
     assert result.files.select("rows", "kept", "duplicate", "quarantined").row(0) == (
         21,
         18,
@@ -348,7 +339,7 @@ def test_the_appsflyer_sample_keeps_18_of_21(make_study: Callable[..., Study]) -
 
 
 def test_the_copy_received_first_is_kept(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """The same event in two files: the receive time that counts is the earlier one,
     whichever file comes first.
@@ -356,15 +347,15 @@ def test_the_copy_received_first_is_kept(
     header = "user_id,event,time,event_id,received_time\n"
     (tmp_path / "a.csv").write_text(header + "a,open,2026-03-01,1,2026-03-09\n")
     (tmp_path / "b.csv").write_text(header + "a,open,2026-03-01,1,2026-03-02\n")
-    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    result = events.ingest(study, NOW, progress=False)
-    kept = store.scan(store.open_filled(study), "events").collect()
+    settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    result = events.ingest(settings, NOW, progress=False)
+    kept = open_filled(settings).scan("events").collect()
     assert kept["received_time"].to_list() == [datetime(2026, 3, 2, tzinfo=UTC)]
     assert result.files.sort("address")["copies"].to_list() == [1, 0]
 
 
 def test_every_count_adds_up_by_day_and_event(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Volume and tallies hold each kept event once: by day and event, by hour, by
     filled column, by currency.
@@ -372,21 +363,18 @@ def test_every_count_adds_up_by_day_and_event(
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,revenue,currency\na,open,2026-03-01T05:00:00,,\n,buy,2026-03-01T05:30:00,3,EUR\n"
     )
-    study = make_study()
-    events.ingest(study, NOW, progress=False)
-    target = store.open_filled(study)
+    settings = make_study()
+    events.ingest(settings, NOW, progress=False)
+    store = open_filled(settings)
     volume = (
-        store.scan(target, "volume")
+        store.scan("volume")
         .sort("event")
         .select("event", "kind", "n", "n_without_user")
         .collect()
     )
     assert volume.rows() == [("buy", "purchase", 1, 1), ("open", "in_app", 1, 0)]
     tally = (
-        store.scan(target, "tally")
-        .filter(pl.col("n") > 0)
-        .sort("measure", "value")
-        .collect()
+        store.scan("tally").filter(pl.col("n") > 0).sort("measure", "value").collect()
     )
     assert tally.select("measure", "value", "n").rows() == [
         ("column", "currency", 1),
@@ -398,7 +386,7 @@ def test_every_count_adds_up_by_day_and_event(
 
 
 def test_a_large_ingest_bucket_by_bucket_is_the_same(
-    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is too much for one pass is merged a bucket at a time: the same events and
     activity come out.
@@ -410,17 +398,17 @@ def test_a_large_ingest_bucket_by_bucket_is_the_same(
     (tmp_path / "events.csv").write_text(
         "user_id,anonymous_id,event,time\n" + "\n".join(lines) + "\n"
     )
-    study = make_study()
-    events.ingest(study, NOW, progress=False)
-    whole = content(study)
-    shutil.rmtree(study.store_path)
-    monkeypatch.setattr(store.passes, "__defaults__", (100,))
-    events.ingest(study, NOW, progress=False)
-    assert content(study) == whole
+    settings = make_study()
+    events.ingest(settings, NOW, progress=False)
+    whole = content(settings)
+    shutil.rmtree(settings.store_path)
+    monkeypatch.setattr(Store.passes, "__defaults__", (100,))
+    events.ingest(settings, NOW, progress=False)
+    assert content(settings) == whole
 
 
 def test_a_copy_with_another_time_is_still_a_copy(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """An event delivered again a second later under its own id is one event, in one
     ingest or in two.
@@ -428,12 +416,12 @@ def test_a_copy_with_another_time_is_still_a_copy(
     (tmp_path / "a.csv").write_text(
         "user_id,event,time,event_id\na,open,2026-03-01T10:00:00,1\n"
     )
-    study = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    events.ingest(study, NOW, progress=False)
+    settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    events.ingest(settings, NOW, progress=False)
     (tmp_path / "b.csv").write_text(
         "user_id,event,time,event_id\na,open,2026-03-01T10:00:01,1\na,open,2026-03-02,2\n"
     )
-    assert events.ingest(study, NOW, progress=False).totals == {
+    assert events.ingest(settings, NOW, progress=False).totals == {
         "rows": 2,
         "kept": 1,
         "duplicate": 1,
@@ -442,19 +430,19 @@ def test_a_copy_with_another_time_is_still_a_copy(
 
 
 def test_unfinished_files_of_dead_processes_are_swept(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """What a killed write left half-way is removed by the next ingest; that of a
     process alive is not.
     """
     write(tmp_path / "events.csv", "a,open,2026-03-01")
-    study = make_study()
+    settings = make_study()
     left = [
-        study.store_path / "scores" / f".cutoff=2026-03-01.parquet.{pid}.tmp"
+        settings.store_path / "scores" / f".cutoff=2026-03-01.parquet.{pid}.tmp"
         for pid in (2**22 + 1, os.getpid())
     ]
     left[0].parent.mkdir(parents=True)
     for file in left:
         file.write_bytes(b"half")
-    events.ingest(study, NOW, progress=False)
+    events.ingest(settings, NOW, progress=False)
     assert [file.exists() for file in left] == [False, True]

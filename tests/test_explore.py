@@ -7,12 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from churn import definitions, events, explore, store
-from churn.study import Study
+from churn import definitions, events, explore
+from churn.settings import Settings
+from churn.store import open_filled
 
 
 def test_retention_counts_users_by_months_since_first_seen(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Two users of January, one back in February: shares 1 and 0.5; the unfinished
     March isn't shown.
@@ -26,16 +27,16 @@ def test_retention_counts_users_by_months_since_first_seen(
         "user_id,event,time\na,open,2026-01-05\na,open,2026-02-07\nb,open,2026-01-09\n"
         + filler
     )
-    study = make_study()
-    events.ingest(study, progress=False)
-    table = explore.retention(store.open_filled(study), study)
+    settings = make_study()
+    events.ingest(settings, progress=False)
+    table = explore.retention(open_filled(settings))
     assert table["cohort"].unique().to_list() == [date(2026, 1, 1)]
     assert table["n_users"].to_list() == [3, 3]
     assert table["share"].to_list() == pytest.approx([1, 2 / 3])
 
 
 def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
-    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everybody comes every third day: no silence lasts longer, and the last ones, cut
     off, are no losses.
@@ -47,9 +48,9 @@ def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
         for d in range(1 + i % 3, 31, 3)
     ]
     (tmp_path / "events.csv").write_text("user_id,event,time\n" + "".join(days))
-    study = make_study()
-    events.ingest(study, progress=False)
-    curve = explore.return_curve(store.open_filled(study), study)
+    settings = make_study()
+    events.ingest(settings, progress=False)
+    curve = explore.return_curve(open_filled(settings))
     assert curve.filter(pl.col("silence_days") < 3)["return_rate"].to_list() == [1, 1]
 
 

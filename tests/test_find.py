@@ -16,10 +16,11 @@ import polars as pl
 import pytest
 from moto.server import ThreadedMotoServer
 
-from churn import events, staging, store
+from churn import events, staging
 from churn.errors import InputError
+from churn.settings import Extract, Settings, parse
 from churn.sources import find
-from churn.study import Extract, Study, parse
+from churn.store import open_filled
 
 from .conftest import SHARED
 
@@ -128,15 +129,15 @@ def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
             gzip.compress(f"{header}2026-03-08 0{hour % 9}:00:00,open,d\n".encode())
         )
     touch(tmp_path, f"{LOCKER}/h=2/_SUCCESS")
-    study = parse({"extracts": [{"source": "appsflyer", "path": "home"}]}, tmp_path)
-    first = events.ingest(study, NOW, progress=False)
+    settings = parse({"extracts": [{"source": "appsflyer", "path": "home"}]}, tmp_path)
+    first = events.ingest(settings, NOW, progress=False)
     assert (first.n_added, [Path(name).parent.name for name in first.waiting]) == (
         1,
         ["h=10"],
     )
     assert "1 file(s) wait" in " ".join(first.sentences)
     touch(tmp_path, f"{LOCKER}/h=10/_SUCCESS")
-    second = events.ingest(study, NOW, progress=False)
+    second = events.ingest(settings, NOW, progress=False)
     assert (second.n_added, second.waiting) == (1, [])
 
 
@@ -170,13 +171,13 @@ def test_only_what_changed_is_opened(
         (tmp_path / f"{name}.csv").write_text(
             f"event_id,user_id,event,time\n{name}1,u,open,2026-03-08\n"
         )
-    study = parse({"extracts": [{"source": "table", "path": "*.csv"}]}, tmp_path)
-    assert events.ingest(study, NOW, progress=False).n_added == 2
-    assert events.ingest(study, NOW, progress=False).n_new_files == 0
+    settings = parse({"extracts": [{"source": "table", "path": "*.csv"}]}, tmp_path)
+    assert events.ingest(settings, NOW, progress=False).n_added == 2
+    assert events.ingest(settings, NOW, progress=False).n_new_files == 0
     assert opened == ["a.csv", "b.csv"]
     with (tmp_path / "b.csv").open("a") as file:
         file.write("b2,u,open,2026-03-09\n")
-    again = events.ingest(study, NOW, progress=False)
+    again = events.ingest(settings, NOW, progress=False)
     assert again.totals == {"rows": 2, "kept": 1, "duplicate": 1, "quarantined": 0}
     assert opened == ["a.csv", "b.csv", "b.csv"]
 
@@ -243,9 +244,9 @@ class Bucket:
         obstore.put(find._store("s3://exports"), key, content)
 
 
-def log(study: Study) -> pl.DataFrame:
+def log(settings: Settings) -> pl.DataFrame:
     """The event log, without where its rows came from."""
-    kept = store.scan(store.open_filled(study), "events").collect()
+    kept = open_filled(settings).scan("events").collect()
     return kept.drop("source_file", "source_row").sort("source", "event_id")
 
 
@@ -288,9 +289,9 @@ def test_an_object_store_is_read_like_a_folder(tmp_path: Path, bucket: Bucket) -
             {"source": source, "path": f"{root}/{path}"}
             for path, source in sources.items()
         ]
-        study = parse({"extracts": extracts}, tmp_path / folder)
-        done[root] = events.ingest(study, NOW, progress=False)
-        logs[root] = log(study)
+        settings = parse({"extracts": extracts}, tmp_path / folder)
+        done[root] = events.ingest(settings, NOW, progress=False)
+        logs[root] = log(settings)
     remote, local = done
     assert (
         done[remote].totals
@@ -309,14 +310,14 @@ def test_an_unchanged_object_is_not_fetched_again(
         bucket.put(
             key, f"event_id,user_id,event,time\n{key},u,open,2026-03-08\n".encode()
         )
-    study = parse(
+    settings = parse(
         {"extracts": [{"source": "table", "path": "s3://exports/a"}]}, tmp_path
     )
-    assert events.ingest(study, NOW, progress=False).n_added == 3
-    assert events.ingest(study, NOW, progress=False).n_new_files == 0
+    assert events.ingest(settings, NOW, progress=False).n_added == 3
+    assert events.ingest(settings, NOW, progress=False).n_new_files == 0
     assert bucket.fetched == ["a/1.csv", "a/b/2.csv", "a/b/c/3.csv"]
     bucket.put("a/b/2.csv", b"event_id,user_id,event,time\n2b,u,open,2026-03-09\n")
-    assert events.ingest(study, NOW, progress=False).n_added == 1
+    assert events.ingest(settings, NOW, progress=False).n_added == 1
     assert bucket.fetched[3:] == ["a/b/2.csv"]
 
 

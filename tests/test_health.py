@@ -12,7 +12,7 @@ import pytest
 
 from churn import health
 from churn.errors import GateError
-from churn.study import parse
+from churn.settings import parse
 from churn.tables import Files, Findings, Tally, Volume, check_gates
 
 CUTOFF = date(2026, 3, 2)

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from churn import events, features, health, identity, scores, snapshots, store
+from churn import events, features, health, identity, scores, snapshots
 from churn.features import Plan
-from churn.store import Store
-from churn.study import Study, parse
+from churn.settings import Settings, parse
+from churn.store import Store, open_filled
 
 from .conftest import DAY0, SHARED, at
 from .exports import WRITERS, Row
@@ -69,7 +69,7 @@ def test_a_shared_device_is_blocked_from_its_second_user_on() -> None:
     ) == ("anna", 3, 8)
 
 
-def make(folder: Path, source: str, **parts: Any) -> Study:
+def make(folder: Path, source: str, **parts: Any) -> Settings:
     """A study over one folder of a source."""
     return parse(
         {"extracts": [{"source": source, "path": "raw", "settling_days": 0}], **parts},
@@ -77,27 +77,25 @@ def make(folder: Path, source: str, **parts: Any) -> Study:
     )
 
 
-def ingested(
-    folder: Path, shape: str, *batches: Sequence[Row], **parts: Any
-) -> tuple[Study, Store]:
+def ingested(folder: Path, shape: str, *batches: Sequence[Row], **parts: Any) -> Store:
     """A store after one ingest per batch."""
     source, write = WRITERS[shape]
-    study = make(folder, source, **parts)
+    settings = make(folder, source, **parts)
     (folder / "raw").mkdir()
     for number, rows in enumerate(batches):
         if rows:
             write(folder / "raw", rows, f"batch{number}")
-            events.ingest(study, NOW, progress=False)
-    return study, store.open_filled(study)
+            events.ingest(settings, NOW, progress=False)
+    return open_filled(settings)
 
 
-def observed(study: Study, target: Store, cutoff: int = CUTOFF) -> pl.DataFrame:
+def observed(store: Store, cutoff: int = CUTOFF) -> pl.DataFrame:
     """Features of all users at a cutoff, whatever the log's coverage."""
-    plan = Plan(28, vocabulary=("level_up",), sources=study.sources)
-    tables = snapshots.tables(target, study)
+    plan = Plan(28, vocabulary=("level_up",), sources=store.settings.sources)
+    tables = snapshots.tables(store)
     return (
         snapshots.of_users(
-            *tables, [DAY0 + timedelta(days=cutoff)], plan, study.windows
+            *tables, [DAY0 + timedelta(days=cutoff)], plan, store.settings.windows
         )
         .sort("user_id")
         .collect()
@@ -113,9 +111,9 @@ def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(
     rows = [Row("d1", day + 0.5, day + 1) for day in (2, 3, 4)] + [
         Row("d1", 6.2, 7, user="anna")
     ]
-    study, target = ingested(tmp_path, "table", rows)
-    assert observed(study, target, 6).is_empty()
-    found = observed(study, target, 7)
+    store = ingested(tmp_path, "table", rows)
+    assert observed(store.settings, store, 6).is_empty()
+    found = observed(store.settings, store, 7)
     assert found.select("user_id", "active_days_28d", "tenure_days").row(0) == (
         "anna",
         4,
@@ -134,9 +132,11 @@ def test_a_family_tablet_is_not_one_person(tmp_path: Path) -> None:
         Row("d", 5.1, 6),
         Row("d", 6.1, 7, "ben"),
     ]
-    study, target = ingested(tmp_path, "table", rows)
+    store = ingested(tmp_path, "table", rows)
     days = dict(
-        observed(study, target, 9).select("user_id", "active_days_28d").iter_rows()
+        observed(store.settings, store, 9)
+        .select("user_id", "active_days_28d")
+        .iter_rows()
     )
     assert days == {"anna": 2, "ben": 2}
 
@@ -147,8 +147,8 @@ def test_stand_ins_for_no_user_join_nobody(tmp_path: Path) -> None:
     """
     names = ["null", "guest", "0", "00000000-0000-0000-0000-000000000000", "demo"]
     rows = [Row(f"d{i}", 1 + i / 10, 3, user) for i, user in enumerate(names)]
-    _, target = ingested(tmp_path, "table", rows, identity={"not_a_user": ["demo"]})
-    assert identity.people(target) == {"users": 0, "anonymous": 5}
+    store = ingested(tmp_path, "table", rows, identity={"not_a_user": ["demo"]})
+    assert identity.people(store) == {"users": 0, "anonymous": 5}
 
 
 @pytest.mark.parametrize("shape", list(WRITERS))
@@ -172,13 +172,11 @@ def test_what_is_received_or_learned_later_changes_no_feature(
         homes = [Path(folder) / name for name in ("early", "later", "at_once")]
         for home in homes:
             home.mkdir()
-        before = observed(*ingested(homes[0], shape, early))
-        study, after = ingested(homes[1], shape, early, late)
-        assert_frame_equal(observed(study, after), before, rel_tol=1e-9)
-        _, at_once = ingested(homes[2], shape, [*early, *late])
-        assert_frame_equal(
-            observed(study, at_once, 20), observed(study, after, 20), rel_tol=1e-9
-        )
+        before = observed(ingested(homes[0], shape, early))
+        after = ingested(homes[1], shape, early, late)
+        assert_frame_equal(observed(after), before, rel_tol=1e-9)
+        at_once = ingested(homes[2], shape, [*early, *late])
+        assert_frame_equal(observed(at_once, 20), observed(after, 20), rel_tol=1e-9)
 
 
 def rows(received: range, least: int, most: int) -> st.SearchStrategy[list[Row]]:
@@ -234,7 +232,7 @@ def test_an_orphaned_profile_counts_for_the_one_it_was_merged_into(
 
 
 def test_two_sources_count_one_session_once(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Both report the session and the purchase of a day under other names; each counts
     once, custom events apart.
@@ -256,12 +254,16 @@ def test_two_sources_count_one_session_once(
         {"source": "table", "path": "a.csv"},
         {"source": "table", "path": "b.csv"},
     ]
-    study = make_study(extracts=extracts)
-    events.ingest(study, NOW, progress=False)
-    daily = store.scan(store.open_filled(study), "activity").with_columns(
-        source=pl.when(pl.col("event").is_in(["rate", "purchase"]))
-        .then(pl.lit("ga4"))
-        .otherwise(pl.lit("table"))
+    settings = make_study(extracts=extracts)
+    events.ingest(settings, NOW, progress=False)
+    daily = (
+        open_filled(settings)
+        .scan("activity")
+        .with_columns(
+            source=pl.when(pl.col("event").is_in(["rate", "purchase"]))
+            .then(pl.lit("ga4"))
+            .otherwise(pl.lit("table"))
+        )
     )
     both = pl.concat(
         [
@@ -272,9 +274,7 @@ def test_two_sources_count_one_session_once(
         ]
     )
     first = pl.col("first_at").dt.date().alias("first_date")
-    users = store.scan(store.open_filled(study), "users").select(
-        "user_id", "known_date", first
-    )
+    users = open_filled(settings).scan("users").select("user_id", "known_date", first)
     plan = Plan(28, sources=("table", "ga4"))
     got = (
         features.compute(both, users, [date(2026, 1, 8)], plan, 28)
@@ -305,10 +305,10 @@ def test_three_sources_count_nine_people_once(tmp_path: Path) -> None:
         extracts = [
             {"source": n, "path": str(SHARED / "samples" / paths[n])} for n in names
         ]
-        study = parse(
+        settings = parse(
             {"extracts": extracts, "store": f"store-{len(names)}-{names[0]}"}, tmp_path
         )
-        assert events.ingest(study, NOW, progress=False).people == {
+        assert events.ingest(settings, NOW, progress=False).people == {
             "users": 8,
             "anonymous": 1,
         }
@@ -326,12 +326,12 @@ def test_identifiers_are_the_newest_known_and_nobody_elses(tmp_path: Path) -> No
         Row("d4", 3, 4, "dora"),
     ]
     braze = {"identifier": "user_alias", "alias_label": "amplitude_device"}
-    study, target = ingested(tmp_path, "amplitude", rows, braze=braze)
+    store = ingested(tmp_path, "amplitude", rows, braze=braze)
     users = pl.Series(["anna", "ben", "cem", "dora", "eva"])
-    found = identity.identifiers(target, study, users, DAY0 + timedelta(days=9))
+    found = identity.identifiers(store, users, DAY0 + timedelta(days=9))
     assert found["identifier"].to_list() == ["d1", "d3", None, None, None]
     assert found["n_sharing"].to_list() == [1, 1, 2, 2, 0]
-    earlier = identity.identifiers(target, study, users, DAY0 + timedelta(days=4))
+    earlier = identity.identifiers(store, users, DAY0 + timedelta(days=4))
     assert earlier["identifier"].to_list()[1] == "d2"
 
 
@@ -359,25 +359,25 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
         {"source": "table", "path": "own"},
         {"source": "currents", "path": "currents"},
     ]
-    study = parse({"extracts": extracts}, tmp_path)
-    events.ingest(study, NOW, progress=False)
-    target = store.open_filled(study)
-    report = identity.match_report(target, study, table_of("anna", "ben", "CEM"))
+    settings = parse({"extracts": extracts}, tmp_path)
+    events.ingest(settings, NOW, progress=False)
+    store = open_filled(settings)
+    report = identity.match_report(store, table_of("anna", "ben", "CEM"))
     assert report.select("source", "n", "n_matched").rows() == [
         ("all", 3, 1),
         ("currents", 1, 1),
         ("table", 3, 1),
     ]
-    finding = health.match_rate(target, study, table_of("anna", "ben", "CEM"))
+    finding = health.match_rate(store, table_of("anna", "ben", "CEM"))
     assert not finding["passed"]
     assert "1 of 3" in finding["sentence"]
 
 
-def test_scores_carry_the_identifier(filled: tuple[Study, Store]) -> None:
+def test_scores_carry_the_identifier(filled: Store) -> None:
     """By default the customer's own id is how Braze knows a user."""
-    study, target = filled
+    store = filled
     found = identity.identifiers(
-        target, study, pl.Series(["user-1", "user-2"]), date(2026, 4, 1)
+        store, pl.Series(["user-1", "user-2"]), date(2026, 4, 1)
     )
     assert found["identifier"].to_list() == ["user-1", "user-2"]
     assert scores.Scores.column_names()[-1] == "identifier"
@@ -427,14 +427,14 @@ def test_who_survives_a_merge_has_the_history_and_is_scored(
             fastavro.writer(
                 out, fastavro.parse_schema(schema), [blank | r for r in rows]
             )
-    study = make(tmp_path, "currents")
-    events.ingest(study, NOW, progress=False)
-    target = store.open_filled(study)
+    settings = make(tmp_path, "currents")
+    events.ingest(settings, NOW, progress=False)
+    store = open_filled(settings)
     before = dict(
-        observed(study, target, 5).select("user_id", "active_days_28d").iter_rows()
+        observed(settings, store, 5).select("user_id", "active_days_28d").iter_rows()
     )
     assert before == ({"old": 2, "new": 1} if orphan else {"new": 1})
     after = dict(
-        observed(study, target, 12).select("user_id", "active_days_28d").iter_rows()
+        observed(settings, store, 12).select("user_id", "active_days_28d").iter_rows()
     )
     assert after == {"new": 5}

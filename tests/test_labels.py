@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 from churn import activity, labels
-from churn.study import Windows
+from churn.settings import Windows
 
 from .conftest import DAY0, event_log
 

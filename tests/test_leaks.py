@@ -29,15 +29,15 @@ from churn import (
     snapshots,
 )
 from churn.errors import LeakError
+from churn.settings import Settings
 from churn.store import Store
-from churn.study import Study
 
 from .benchmarks.leaks import DAY0, app, checked
 
 CUTOFFS = [DAY0 + timedelta(days=d) for d in (46, 60, 74)]
 AS_OF = CUTOFFS[-1] + timedelta(days=14)
 TEST = DAY0 + timedelta(days=88)
-World = tuple[Study, Store]
+World = Store
 Patch = pytest.MonkeyPatch
 
 
@@ -53,57 +53,55 @@ def in_training(world: World, see: Callable[[Any], None]) -> int:
     """The check that every training makes; ``see`` is shown the plan and the rows that
     a training would learn from.
     """
-    study, target = world
-    plan = snapshots.plan(target, study, CUTOFFS[-1])
-    everybody = poison._sample(target, date.min, date.max, target.n_buckets)
+    store = world
+    plan = snapshots.plan(store, CUTOFFS[-1])
+    everybody = poison._sample(store, date.min, date.max, store.n_buckets)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             poison, "_sample", lambda *_: everybody
         )  # once read, so that the honest copy can be looked at
         patch.setattr(poison, "_consumed", seeing(poison._consumed, see))
-        return poison.check(target, study, CUTOFFS, plan, AS_OF)
+        return poison.check(store, CUTOFFS, plan, AS_OF)
 
 
 def of_predictions(world: World, see: Callable[[Any], None]) -> int:
     """The test-suite's check of a whole backtest: what is predicted at the first of two
     cutoffs.
     """
-    study, target = world
+    store = world
 
     def predict(copy: Store) -> pl.DataFrame:
         with quick_members():
-            done = evaluate.backtest(
-                copy, study, TEST + timedelta(days=7), False
-            ).predictions
+            done = evaluate.backtest(copy, TEST + timedelta(days=7), False).predictions
         mine = (pl.col("model") == "chosen") & (pl.col("cutoff") == TEST)
         return done.filter(mine).select("user_id", "cutoff", "probability")
 
-    return poison.check_predictions(seeing(predict, see), target, study, TEST)
+    return poison.check_predictions(seeing(predict, see), store, TEST)
 
 
 def of_folds(world: World, see: Callable[[Any], None]) -> int:
     """The test-suite's check of the inner loop: what each member forecasts in its first
     fold, and the early level.
     """
-    study, target = world
-    plan = snapshots.plan(target, study, CUTOFFS[-1])
-    cutoffs = snapshots.series(CUTOFFS[-1], study, 5, DAY0)
-    snapshot = snapshots.build(target, study, cutoffs, plan, AS_OF)
+    store = world
+    plan = snapshots.plan(store, CUTOFFS[-1])
+    cutoffs = snapshots.series(CUTOFFS[-1], store.settings, 5, DAY0)
+    snapshot = snapshots.build(store, cutoffs, plan, AS_OF)
 
     def judge(rows: pl.DataFrame) -> pl.DataFrame:
         with quick_members():
             each = [
-                (fold, choice._predict(fold, plan, study, is_large=False))
-                for fold in choice._folds(rows, study)
+                (fold, choice._predict(fold, plan, store.settings, is_large=False))
+                for fold in choice._folds(rows, store.settings)
             ]
         found = [
-            (name, fold.cutoff, *figures(fold, p, study))
+            (name, fold.cutoff, *figures(fold, p, store.settings))
             for fold, made in each
             for name, p in made.items()
         ]
         return pl.DataFrame(found, FOLDS, orient="row")
 
-    return poison.check_folds(seeing(judge, see), snapshot, study)
+    return poison.check_folds(seeing(judge, see), snapshot, store.settings)
 
 
 @contextmanager
@@ -129,13 +127,13 @@ FOLDS = {
 
 
 def figures(
-    fold: choice.Fold, predicted: list[Any], study: Study
+    fold: choice.Fold, predicted: list[Any], settings: Settings
 ) -> tuple[int, float, float]:
     """Rows, log loss at the judged cutoff, and the level that the early returns before
     it speak for.
     """
     judged, *said = predicted
-    made = drift.corrections(choice._known(fold.newest, fold.early, said, study, []))
+    made = drift.corrections(choice._known(fold.newest, fold.early, said, settings, []))
     return (
         len(fold.y),
         log_loss(fold.y, judged, labels=[0, 1]),
@@ -248,16 +246,14 @@ def last_seen(patch: Patch) -> None:
     """The users table's last instant instead of its first."""
     honest = snapshots.tables
 
-    def wrong(
-        target: Store, study: Study, *rest: Any
-    ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        last = activity.local_date("last_at", study.timezone) - pl.duration(
+    def wrong(store: Store, *rest: Any) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        last = activity.local_date("last_at", store.settings.timezone) - pl.duration(
             days=1000
         )  # all of them before any cutoff
-        users = snapshots.store.scan(target, "users", *rest).select(
+        users = snapshots.store.scan(store, "users", *rest).select(
             "user_id", "known_date", last.alias("first_date")
         )
-        return honest(target, study, *rest)[0], users
+        return honest(store, *rest)[0], users
 
     patch.setattr(snapshots, "tables", wrong)
 
@@ -390,20 +386,17 @@ def overlapping(patch: Patch) -> None:
     honest, label = evaluate.training_cutoffs, snapshots.label
 
     def wrong(
-        target: Store,
-        study: Study,
+        store: Store,
         newest: date | None = None,
         as_of: date | None = None,
     ) -> list[date]:
-        return honest(
-            target, study, newest, as_of + timedelta(days=14) if as_of else None
-        )
+        return honest(store, newest, as_of + timedelta(days=14) if as_of else None)
 
     patch.setattr(evaluate, "training_cutoffs", wrong)
     patch.setattr(
         snapshots,
         "label",
-        lambda rows, target, study, as_of=None: label(rows, target, study),
+        lambda rows, store, as_of=None: label(rows, store),
     )
 
 
@@ -425,10 +418,10 @@ def early_returns(days: int) -> Callable[[Patch], None]:
         honest = snapshots.label
 
         def wrong(
-            rows: pl.DataFrame, target: Store, study: Study, as_of: date | None = None
+            rows: pl.DataFrame, store: Store, as_of: date | None = None
         ) -> pl.DataFrame:
-            later = honest(rows, target, study, as_of and as_of + timedelta(days=days))
-            return honest(rows, target, study, as_of).with_columns(later["return_days"])
+            later = honest(rows, store, as_of and as_of + timedelta(days=days))
+            return honest(rows, store, as_of).with_columns(later["return_days"])
 
         patch.setattr(snapshots, "label", wrong)
 
@@ -543,13 +536,13 @@ def test_a_training_that_sees_the_future_is_stopped(
     """The run fails before anything is fitted, with a sentence that names the day and
     the features.
     """
-    study, target = world
+    store = world
     known_before(a_day_wide)(monkeypatch)
     monkeypatch.delattr(model, "fit")
     with pytest.raises(
         LeakError, match=rf"poison check at {CUTOFFS[0]}: .*n_open_7d.* must be mended"
     ):
-        evaluate.train(target, study, CUTOFFS)
+        evaluate.train(store, CUTOFFS)
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Pacific/Auckland"])
@@ -557,5 +550,5 @@ def test_clean_code_raises_no_alarm(tmp_path: Path, timezone: str) -> None:
     """Another app, in another time zone: the check passes, and rows were really
     compared.
     """
-    study, target = app(tmp_path, seed=2, n_users=250, timezone=timezone)
-    assert checked(target, study) > 50
+    store = app(tmp_path, seed=2, n_users=250, timezone=timezone)
+    assert checked(store, store.settings) > 50

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from churn import calibration, health, metrics
-from churn.study import Study
+from churn.settings import Settings
 
 
 def predicted(n_users: int = 300, seed: int = 0, cutoffs: int = 2) -> pl.DataFrame:
@@ -284,7 +284,7 @@ def test_the_answer_counts_churners_from_the_top() -> None:
     [((0.3, 0.5), 0.2, False), ((0.3, 0.5), 0.4, True), (None, 0.2, True)],
 )
 def test_the_gate_judges_the_level_the_model_was_trained_with(
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
     level: tuple[float, float] | None,
     limit: float,
     passed: bool,
@@ -292,9 +292,9 @@ def test_the_gate_judges_the_level_the_model_was_trained_with(
     """Off by 0.3 to 0.5 in log-odds: fails a limit of 0.2, passes one of 0.4; a model
     judged nowhere passes.
     """
-    study = make_study(gates={"max_calibration_shift": limit})
+    settings = make_study(gates={"max_calibration_shift": limit})
     model = SimpleNamespace(calibration=level)
-    said = health.calibrated(study, date(2026, 3, 1), model)
+    said = health.calibrated(settings, date(2026, 3, 1), model)
     assert (said["gate"], said["passed"], said["cutoff"]) == (
         "calibration",
         passed,

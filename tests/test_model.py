@@ -12,13 +12,13 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from churn import candidates, evaluate, labels, model, snapshots, store
+from churn import candidates, evaluate, labels, model, snapshots
 from churn.candidates import Recipe
 from churn.drift import Correction
 from churn.errors import ModelError
 from churn.model import Model
-from churn.store import Store
-from churn.study import Study
+from churn.settings import Settings
+from churn.store import Store, create_or_open
 
 from .test_choice import PLAN, WINDOWS, rows
 
@@ -26,31 +26,35 @@ ALL = dict.fromkeys(candidates.MEMBERS, 0.25)
 USUAL = candidates.usual(is_large=False)
 
 
-def learned(study: Study, weights: dict[str, float] = USUAL, rounds: int = 80) -> Model:
+def learned(
+    settings: Settings, weights: dict[str, float] = USUAL, rounds: int = 80
+) -> Model:
     """A recipe fitted to 300 users at six cutoffs."""
-    return model.fit(rows().drop_nulls("churned"), PLAN, study, Recipe(weights, rounds))
+    return model.fit(
+        rows().drop_nulls("churned"), PLAN, settings, Recipe(weights, rounds)
+    )
 
 
 @pytest.fixture
-def fitted(make_study: Callable[..., Study]) -> tuple[Study, Store, Model]:
+def fitted(make_study: Callable[..., Settings]) -> tuple[Store, Model]:
     """The usual blend, and a store without any model."""
-    study = make_study(windows=WINDOWS)
-    return study, store.create_or_open(study), learned(study)
+    settings = make_study(windows=WINDOWS)
+    return create_or_open(settings), learned(settings)
 
 
 @pytest.mark.parametrize(
     "weights", [*({name: 1.0} for name in candidates.MEMBERS), USUAL, ALL]
 )
 def test_a_stored_model_predicts_the_same(
-    fitted: tuple[Study, Store, Model], weights: dict[str, float]
+    fitted: tuple[Store, Model], weights: dict[str, float]
 ) -> None:
     """Every member and blend, saved and loaded, gives bit-equal probabilities within
     [0, 1], and is the same model.
     """
-    study, target, _ = fitted
-    one = learned(study, weights)
-    model.save(one, target, {"log_loss": 0.5})
-    loaded = model.load(target, study, one.model_id)
+    store, _ = fitted
+    one = learned(store.settings, weights)
+    model.save(one, store, {"log_loss": 0.5})
+    loaded = model.load(store, one.model_id)
     p = model.predict(loaded, rows())
     assert np.array_equal(p, model.predict(one, rows()))
     assert p.min() >= 0
@@ -70,15 +74,15 @@ def test_a_stored_model_predicts_the_same(
     ids=lambda correction: correction.kind,
 )
 def test_a_stored_correction_is_the_same(
-    fitted: tuple[Study, Store, Model], correction: Correction
+    fitted: tuple[Store, Model], correction: Correction
 ) -> None:
     """Of every kind, knots included; it moves the probabilities, and makes a model of
     another id.
     """
-    study, target, plain = fitted
+    store, plain = fitted
     one = replace(plain, correction=correction, calibration=(-0.1, 0.2))
-    model.save(one, target, {})
-    loaded = model.load(target, study)
+    model.save(one, store, {})
+    loaded = model.load(store)
     assert (loaded.correction, loaded.calibration) == (correction, (-0.1, 0.2))
     assert loaded.model_id == one.model_id != plain.model_id
     assert np.array_equal(
@@ -88,13 +92,13 @@ def test_a_stored_correction_is_the_same(
 
 
 def test_the_card_and_facts_say_what_the_model_is(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """card.md names members, correction, cutoffs and figures; model.json lists the
     features.
     """
-    study, target, blend = fitted
-    folder = model.save(blend, target, {"log_loss": 0.5})
+    store, blend = fitted
+    folder = model.save(blend, store, {"log_loss": 0.5})
     card = (folder / "card.md").read_text()
     assert "logistic (40%), boosting (40%), network (20%)" in card
     assert "**none**" in card
@@ -103,57 +107,57 @@ def test_the_card_and_facts_say_what_the_model_is(
     assert json.loads((folder / "model.json").read_text())["features"] == list(
         blend.features
     )
-    assert model.load(target, study).model_id == blend.model_id
+    assert model.load(store).model_id == blend.model_id
 
 
 def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """A pipeline that carries a function of somebody's own is refused by name, before
     anything of it runs.
     """
-    study, target, blend = fitted
-    folder = model.save(blend, target, {})
+    store, blend = fitted
+    folder = model.save(blend, store, {})
     evil = {"pipeline": FunctionTransformer(func=timedelta)}
     (folder / "model.skops").write_bytes(skops.io.dumps(evil))
     with pytest.raises(ModelError, match=r"datetime\.timedelta"):
-        model.load(target, study)
+        model.load(store)
 
 
 def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """A blend of all members needs every type on the list."""
-    study, target, _ = fitted
-    folder = model.save(learned(study, ALL), target, {})
+    store, _ = fitted
+    folder = model.save(learned(store.settings, ALL), store, {})
     assert set(skops.io.get_untrusted_types(file=folder / "model.skops")) == set(
         model.TRUSTED_TYPES
     )
 
 
 def test_a_damaged_or_missing_file_is_one_sentence(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Bytes that are no model, an unknown model id, and a store without any model."""
-    study, target, blend = fitted
+    store, blend = fitted
     with pytest.raises(ModelError, match="run `churn run train` first"):
-        model.load(target, study)
-    folder = model.save(blend, target, {})
+        model.load(store)
+    folder = model.save(blend, store, {})
     (folder / "model.skops").write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="can't be read"):
-        model.load(target, study)
+        model.load(store)
     with pytest.raises(ModelError, match="there is no model nope"):
-        model.load(target, study, "nope")
+        model.load(store, "nope")
 
 
 def test_a_model_of_an_earlier_version_is_refused(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Its facts hold a candidate's name instead of a recipe: a sentence says to train
     again.
     """
-    study, target, blend = fitted
-    folder = model.save(blend, target, {})
+    store, blend = fitted
+    folder = model.save(blend, store, {})
     facts = json.loads((folder / "model.json").read_text())
     old = {
         name: value
@@ -164,47 +168,49 @@ def test_a_model_of_an_earlier_version_is_refused(
     with pytest.raises(
         ModelError, match="stored by an earlier version; run `churn run train`"
     ):
-        model.load(target, study)
+        model.load(store)
 
 
 def test_a_model_with_other_features_or_windows_is_refused(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
-    """A feature that is no longer computed, and a study that now means something else
+    """A feature that is no longer computed, and a store.settings that now means something else
     by churn.
     """
-    study, target, blend = fitted
-    folder = model.save(blend, target, {})
-    other = study.model_copy(
-        update={"windows": study.windows.model_copy(update={"horizon_days": 7})}
+    store, blend = fitted
+    folder = model.save(blend, store, {})
+    other = store.settings.model_copy(
+        update={
+            "windows": store.settings.windows.model_copy(update={"horizon_days": 7})
+        }
     )
     with pytest.raises(ModelError, match="trained for windows"):
-        model.load(target, other)
+        model.load(store.under(other))
     text = (folder / "model.json").read_text()
     (folder / "model.json").write_text(text.replace('"recency_days"', '"gone_days"'))
     with pytest.raises(ModelError, match="gone_days, no longer computed"):
-        model.load(target, study)
+        model.load(store)
 
 
 def test_a_snapshot_without_a_needed_feature_is_refused(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Predicting never fills a missing column silently; nobody to predict is nobody."""
-    _, _, blend = fitted
+    _, blend = fitted
     with pytest.raises(ModelError, match="recency_days"):
         model.predict(blend, rows().drop("recency_days"))
     assert model.predict(blend, rows().clear()).shape == (0,)
 
 
 def test_a_feature_without_a_value_in_training_is_not_seen(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Null, or the same, in every training row: not among the features, but the silence
     always is.
 
     Null in some rows, or in all that are predicted, is no fault.
     """
-    study, _, _ = fitted
+    store, _ = fitted
     table = rows().with_columns(
         pl.lit(None, pl.Float64).alias("gap_mean_days"),
         pl.lit(3).alias("recency_days"),
@@ -212,7 +218,7 @@ def test_a_feature_without_a_value_in_training_is_not_seen(
             pl.int_range(pl.len())
         ),
     )
-    one = model.fit(table.drop_nulls("churned"), PLAN, study, Recipe(ALL))
+    one = model.fit(table.drop_nulls("churned"), PLAN, store.settings, Recipe(ALL))
     assert set(one.features) == {
         "recency_days",
         "active_days_28d",
@@ -226,10 +232,10 @@ def test_a_feature_without_a_value_in_training_is_not_seen(
 
 
 def test_typical_is_the_median_of_the_training_rows(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Of each feature, in their order, nulls left out."""
-    study, _, _ = fitted
+    store, _ = fitted
     table = (
         rows()
         .drop_nulls("churned")
@@ -238,22 +244,24 @@ def test_typical_is_the_median_of_the_training_rows(
     table = table.with_columns(
         pl.when(pl.col("tenure_days") < 900).then("tenure_days").alias("tenure_days")
     )
-    one = model.fit(table, PLAN, study, Recipe({"logistic": 1.0}))
+    one = model.fit(table, PLAN, store.settings, Recipe({"logistic": 1.0}))
     assert dict(zip(one.features, one.typical, strict=True)) == table.select(
         one.features
     ).median().row(0, named=True)
     assert dict(zip(one.features, one.typical, strict=True))["tenure_days"] == 449.5
 
 
-def test_fewer_rounds_are_a_stage_of_more(fitted: tuple[Study, Store, Model]) -> None:
+def test_fewer_rounds_are_a_stage_of_more(
+    fitted: tuple[Store, Model],
+) -> None:
     """Boosting of 80 rounds as it was after 40 is boosting of 40; what isn't boosting
     has one stage.
     """
-    study, _, blend = fitted
-    staged = dict(model.stages(learned(study, {"boosting": 1.0}, 80)))
+    store, blend = fitted
+    staged = dict(model.stages(learned(store.settings, {"boosting": 1.0}, 80)))
     assert list(staged) == [40, 80]
     for rounds, predict in staged.items():
-        one = learned(study, {"boosting": 1.0}, rounds)
+        one = learned(store.settings, {"boosting": 1.0}, rounds)
         assert np.allclose(predict(rows()), model.raw(one, rows()), rtol=1e-12)
     assert [rounds for rounds, _ in model.stages(blend)] == [0]
 
@@ -266,19 +274,16 @@ def test_what_a_parallel_sum_leaves_in_the_last_digits_is_not_seen() -> None:
     assert np.isnan(got[2, 0])
 
 
-def test_training_twice_gives_the_same_model(
-    filled: tuple[Study, Store], tmp_path: Path
-) -> None:
+def test_training_twice_gives_the_same_model(filled: Store, tmp_path: Path) -> None:
     """The same study and store: the same id, choice and probabilities."""
-    study, target = filled
-    cutoffs = evaluate.training_cutoffs(target, study)
+    store = filled
+    cutoffs = evaluate.training_cutoffs(store)
     (first, chosen), (second, again) = (
-        evaluate.train(target, study, cutoffs) for _ in range(2)
+        evaluate.train(store, cutoffs) for _ in range(2)
     )
     snapshot = snapshots.observe(
-        target,
-        study,
-        [labels.newest_mature(study.windows, target.covered_until)],
+        store,
+        [labels.newest_mature(store.settings.windows, store.covered_until)],
         first.plan,
     )
     assert first.model_id == second.model_id

@@ -18,7 +18,7 @@ import pytest
 
 from churn import notebooks, runs, simulate, simulate_exports
 from churn.errors import NotebookError, ParameterError
-from churn.study import Study, load
+from churn.settings import Settings, load
 
 from .conftest import unavailable
 
@@ -243,7 +243,7 @@ def test_plain_papermill_does_the_same_from_any_folder(
     small_app: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
 ) -> None:
     """Executed elsewhere by papermill alone, explore gives the same figures, and
     `report` makes its HTML.

@@ -10,7 +10,6 @@ from scipy.special import expit
 
 from churn import evaluate, metrics, outlook, snapshots
 from churn.store import Store
-from churn.study import Study
 
 D0 = date(2026, 1, 1)
 
@@ -134,28 +133,26 @@ def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_esti
 
 
 def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
-    filled: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch
+    filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest test and churn rate have their horizon closed on the day scored;
     everybody eligible then is scored.
     """
-    study, target = filled
-    cutoff = snapshots.covered_end(target) - timedelta(days=7)
-    latest = cutoff - timedelta(days=study.windows.horizon_days)
-    tested = evaluate.backtest(target, study, latest, progress=False).predictions
+    store = filled
+    cutoff = snapshots.covered_end(store) - timedelta(days=7)
+    latest = cutoff - timedelta(days=store.settings.windows.horizon_days)
+    tested = evaluate.backtest(store, latest, progress=False).predictions
     given: list[Any] = []
     honest = outlook.next_period
     monkeypatch.setattr(
         outlook, "next_period", lambda *args: given.extend(args) or honest(*args)
     )
-    stated = outlook.stated(target, study, tested)
+    stated = outlook.stated(store, tested)
     predictions, probability, churn_rates, days, _ = given
     assert predictions["cutoff"].max() == churn_rates["cutoff"].max() == latest
     assert predictions["model"].unique().to_list() == ["chosen"]
-    eligible = snapshots.observe(
-        target, study, [cutoff], snapshots.plan(target, study, latest)
-    ).height
+    eligible = snapshots.observe(store, [cutoff], snapshots.plan(store, latest)).height
     assert len(probability) == eligible > 50
-    assert days == study.windows.horizon_days
+    assert days == store.settings.windows.horizon_days
     assert outlook.sentence(stated).endswith("80% of such intervals are meant to hold.")
     assert len(outlook.headline(stated)) == 6

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 import vl_convert
 
-from churn import events, intake, plots, store
-from churn.study import Study
+from churn import events, intake, plots
+from churn.settings import Settings
+from churn.store import open_filled
 
 MODELS = {"model": ["chosen", "recency"]}
 CHARTS = {
@@ -145,7 +146,7 @@ def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
 
 
 def test_days_without_events_are_zero(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """An app use on the first and fourth of March, a purchase on the first: no ramp
     between, but two empty days.
@@ -153,14 +154,14 @@ def test_days_without_events_are_zero(
     (tmp_path / "events.csv").write_text(
         "user_id,event,time\na,open,2026-03-01\na,purchase,2026-03-01\na,open,2026-03-04\n"
     )
-    study = make_study(
+    settings = make_study(
         extracts=[
             {"source": "table", "path": "events.csv", "kinds": {"purchase": "purchase"}}
         ]
     )
-    events.ingest(study, progress=False)
+    events.ingest(settings, progress=False)
     days = (
-        intake.events_per_day(store.open_filled(study))
+        intake.events_per_day(open_filled(settings))
         .pivot("kind", index="date", values="n")
         .drop("date")
     )

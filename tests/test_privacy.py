@@ -14,21 +14,22 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from churn import events, forget, identity, privacy, store
+from churn import events, forget, identity, privacy
 from churn.braze import client, export
 from churn.cli import app
 from churn.errors import InputError, TerminalBrazeError
 from churn.sandbox import server
-from churn.study import Study
+from churn.settings import Settings
+from churn.store import open_filled
 
 from .conftest import SHARED
 
 NOW = datetime(2026, 3, 25, tzinfo=UTC)
 
 
-def cleaned(text: str, study: Study) -> str:
+def cleaned(text: str, settings: Settings) -> str:
     """Properties after scrubbing."""
-    return str(pl.select(privacy.scrubbed(pl.lit(text), study)).item())
+    return str(pl.select(privacy.scrubbed(pl.lit(text), settings)).item())
 
 
 @pytest.mark.parametrize(
@@ -53,21 +54,21 @@ def cleaned(text: str, study: Study) -> str:
     ],
 )
 def test_personal_data_inside_properties_is_removed(
-    text: str, secret: str, make_study: Callable[..., Study]
+    text: str, secret: str, make_study: Callable[..., Settings]
 ) -> None:
     """By the name of the property, by what it looks like, and by the study's own words;
     the text stays JSON.
     """
-    study = make_study(
+    settings = make_study(
         privacy={"scrub_keys": ["loyalty card"], "scrub_patterns": [r"KD-\d+"]}
     )
-    got = cleaned(text, study)
+    got = cleaned(text, settings)
     assert secret not in got
     assert privacy.REMOVED in got
     json.loads(got)
 
 
-def test_what_is_not_personal_stays(make_study: Callable[..., Study]) -> None:
+def test_what_is_not_personal_stays(make_study: Callable[..., Settings]) -> None:
     """Amounts, versions, times, product names and ordinary ids are left alone."""
     text = '{"af_revenue": "19,90", "v": "4.12.0", "at": "2026-03-08 10:00:00", "item": "sku-1", "n": 12345678901}'
     assert cleaned(text, make_study()) == text
@@ -94,7 +95,7 @@ IDFA, IDFV = (
 )
 def test_consent_is_honoured_as_the_study_says(
     tmp_path: Path,
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
     setting: dict[str, str],
     kept: list[str],
     reasons: dict[str, int],
@@ -108,15 +109,15 @@ def test_consent_is_honoured_as_the_study_says(
         + f"b,open,2026-03-01,yes,1,{IDFA},{IDFV}\n"
         + "c,open,2026-03-01,,,,\n"
     )
-    study = make_study(privacy=setting)
-    result = events.ingest(study, NOW, progress=False)
+    settings = make_study(privacy=setting)
+    result = events.ingest(settings, NOW, progress=False)
     assert dict(result.reasons.iter_rows()) == reasons
-    log = store.scan(store.open_filled(study), "events").sort("user_id").collect()
+    log = open_filled(settings).scan("events").sort("user_id").collect()
     assert log["user_id"].to_list() == kept
 
 
 def test_limited_tracking_unlinks_the_advertising_id(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """By default the row stays and its own vendor id joins, but the advertising id
     doesn't.
@@ -124,15 +125,15 @@ def test_limited_tracking_unlinks_the_advertising_id(
     (tmp_path / "events.csv").write_text(
         TABLE + f"b,open,2026-03-01,,1,{IDFA},{IDFV}\n"
     )
-    study = make_study()
-    events.ingest(study, NOW, progress=False)
-    assert store.scan(store.open_filled(study), "edges").collect()["id"].to_list() == [
+    settings = make_study()
+    events.ingest(settings, NOW, progress=False)
+    assert open_filled(settings).scan("edges").collect()["id"].to_list() == [
         f"idfv:{IDFV}"
     ]
 
 
 def test_addresses_are_kept_only_where_braze_is_addressed_by_them(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """An e-mail column becomes an edge for identifier = email, and is not stored
     otherwise.
@@ -140,13 +141,13 @@ def test_addresses_are_kept_only_where_braze_is_addressed_by_them(
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,email\na,open,2026-03-01,Ann@Example.org\n"
     )
-    study = make_study()
-    events.ingest(study, NOW, progress=False)
-    assert found_in(study.store_path, "ann@example.org") == []
+    settings = make_study()
+    events.ingest(settings, NOW, progress=False)
+    assert found_in(settings.store_path, "ann@example.org") == []
     other = make_study(store="other", braze={"identifier": "email"})
     events.ingest(other, NOW, progress=False)
-    target = store.open_filled(other)
-    found = identity.identifiers(target, other, pl.Series(["a"]), date(2026, 3, 5))
+    store = open_filled(other)
+    found = identity.identifiers(store, pl.Series(["a"]), date(2026, 3, 5))
     assert found["identifier"].to_list() == ["ann@example.org"]
 
 
@@ -182,7 +183,7 @@ ANN = ("cust-1001", "dev-ann-1", "dev-ann-2", "2e32ab6c-c3f2-42ff-aa13-1181941f1
 
 @pytest.fixture
 def told(
-    tmp_path: Path, make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     """Ann and Ben in the log, in a scores file and in the ledger; Braze has been told
     of both.
@@ -191,33 +192,31 @@ def told(
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/events.csv").write_text(ROWS)
     with server.running(key="key-1", known_users=["cust-1001", "cust-2002"]) as sandbox:
-        study = make_study(
+        settings = make_study(
             extracts=[{"source": "table", "path": "raw"}],
             braze={"endpoint": sandbox.url, "lapsed_value": "lapsed"},
         )
-        events.ingest(study, NOW, progress=False)
-        deliver(study, "run-1")
-        yield study, sandbox
+        events.ingest(settings, NOW, progress=False)
+        deliver(settings, "run-1")
+        yield settings, sandbox
 
 
-def deliver(study: Study, run_id: str) -> export.Export:
+def deliver(settings: Settings, run_id: str) -> export.Export:
     """Write a scores file of whoever of the two is in the log, and export it."""
-    target = store.open_filled(study)
-    users = (
-        store.scan(target, "users").select(pl.col("user_id").unique().sort()).collect()
-    )
+    store = open_filled(settings)
+    users = store.scan("users").select(pl.col("user_id").unique().sort()).collect()
     made = users.with_columns(
         segment=pl.lit("high"),
         score=pl.lit(80),
         identifier=pl.col("user_id"),
         cutoff=pl.lit(date(2026, 3, 5)),
     )
-    file = target.path("scores", "cutoff=2026-03-05.parquet")
+    file = store.path("scores", "cutoff=2026-03-05.parquet")
     file.parent.mkdir(exist_ok=True)
     made.write_parquet(file)
     passed = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": [""]})
     return export.run(
-        made, study, run_id=run_id, findings=passed, send=True, progress=False
+        made, settings, run_id=run_id, findings=passed, send=True, progress=False
     )
 
 
@@ -235,9 +234,9 @@ def test_a_forgotten_person_is_nowhere_but_in_raw(told: Any, tmp_path: Path) -> 
     assert found_in(study.store_path, *ANN) == [
         "ledger.db"
     ]  # until Braze has been told
-    target = store.open_filled(study)
-    assert store.scan(target, "quarantine").collect().is_empty()
-    log = store.scan(target, "events").sort("event_time").collect()
+    store = open_filled(study)
+    assert store.scan("quarantine").collect().is_empty()
+    log = store.scan("events").sort("event_time").collect()
     assert log["user_id"].to_list() == ["cust-2002", "cust-2002"]
     assert log["properties"].to_list()[0] == '{"invited_by": "[removed]"}'
     assert deliver(study, "run-2").summary["n_sent"] == 1
@@ -267,7 +266,7 @@ def test_old_extracts_bring_nobody_back(told: Any, tmp_path: Path) -> None:
     assert dict(result.reasons.iter_rows())["forgotten"] == 5
     assert result.totals["kept"] == 2
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
-    assert identity.people(store.open_filled(study)) == {"users": 1, "anonymous": 0}
+    assert identity.people(open_filled(study)) == {"users": 1, "anonymous": 0}
 
 
 def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
@@ -285,12 +284,12 @@ def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
     with pytest.raises(KeyboardInterrupt):
         forget.forget(study, ["cust-1001"])
     monkeypatch.undo()
-    assert store.open_filled(study).erasing
+    assert open_filled(study).erasing
     events.ingest(study, NOW, progress=False)
-    assert not store.open_filled(study).erasing
+    assert not open_filled(study).erasing
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
     assert (
-        store.scan(store.open_filled(study), "events").collect()["user_id"].to_list()
+        open_filled(study).scan("events").collect()["user_id"].to_list()
         == ["cust-2002"] * 2
     )
 
@@ -309,7 +308,7 @@ def test_a_shared_device_stays_the_others(told: Any, tmp_path: Path) -> None:
         "user_id,anonymous_id,event,time\ncust-2002,tablet-1,open,2026-03-06\n"
     )
     assert events.ingest(study, NOW, progress=False).n_added == 1
-    daily = store.scan(store.open_filled(study), "activity").collect()
+    daily = open_filled(study).scan("activity").collect()
     assert daily["user_id"].unique().to_list() == ["cust-2002"]
     assert "secret" not in daily["event"].to_list()
     assert daily["n"].sum() == 3
@@ -336,7 +335,7 @@ def test_an_erasure_that_cannot_reach_the_ledger_erases_nothing_yet(
 
 
 def test_attributes_of_an_older_study_are_taken_back_too(
-    told: Any, make_study: Callable[..., Study]
+    told: Any, make_study: Callable[..., Settings]
 ) -> None:
     """Told a score that the study no longer sends: it is removed as well, and the
     ledger lets go of her.
@@ -356,7 +355,7 @@ def test_attributes_of_an_older_study_are_taken_back_too(
 
 
 def test_others_properties_forget_whole_values_and_numbers(
-    make_study: Callable[..., Study],
+    make_study: Callable[..., Settings],
 ) -> None:
     """Ids with any characters, bare numbers and parts of addresses go, longer words
     stay, and it is still JSON.
@@ -453,7 +452,7 @@ def test_other_requests_are_refused(
     study, _ = told
     with pytest.raises(InputError, match=sentence):
         forget.forget(study, [str(request(tmp_path, **changes))])
-    assert store.scan(store.open_filled(study), "tombstones").collect().is_empty()
+    assert open_filled(study).scan("tombstones").collect().is_empty()
 
 
 def test_the_command_says_what_it_did(told: Any, tmp_path: Path) -> None:
@@ -480,18 +479,18 @@ def test_the_command_says_what_it_did(told: Any, tmp_path: Path) -> None:
     reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
 )
 def test_people_who_asked_a_vendor_can_be_forgotten_in_one_go(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """Adjust's gdpr_forget_device row names cust-1008's device: not scored at once,
     erased with --requested.
     """
-    study = make_study(
+    settings = make_study(
         extracts=[{"source": "adjust", "path": str(SHARED / "samples/adjust")}]
     )
-    assert events.ingest(study, NOW, progress=False).n_requests == 1
-    done = forget.forget(study, [], by_vendors=True)
+    assert events.ingest(settings, NOW, progress=False).n_requests == 1
+    done = forget.forget(settings, [], by_vendors=True)
     assert done.n_people == 1
     assert (
-        found_in(study.store_path, "cust-1008", "e5f3f45dd61d8317e2391f906171ff90")
+        found_in(settings.store_path, "cust-1008", "e5f3f45dd61d8317e2391f906171ff90")
         == []
     )

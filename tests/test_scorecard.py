@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import events, learning, scorecard, store
-from churn.store import Store
-from churn.study import Study
+from churn import events, learning, scorecard
+from churn.settings import Settings
+from churn.store import Store, open_filled
 
 from .conftest import DAY0
 
@@ -36,7 +36,7 @@ def chosen(
 
 
 @pytest.fixture
-def shop(make_study: Callable[..., Study], tmp_path: Path) -> tuple[Study, Store]:
+def shop(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
     """Four users around 10 February; the table states platform, revenue, currency and
     when a row was received.
     """
@@ -57,34 +57,34 @@ def shop(make_study: Callable[..., Study], tmp_path: Path) -> tuple[Study, Store
         "c,open,2026-02-03T12:00:00Z,ios,,,2026-02-03T12:00:00Z\n"
         "d,open,2026-02-04T12:00:00Z,,,,2026-02-04T12:00:00Z\n"
     )
-    study = make_study()
-    events.ingest(study, progress=False)
-    return study, store.open_filled(study)
+    settings = make_study()
+    events.ingest(settings, progress=False)
+    return open_filled(settings)
 
 
 def test_revenue_is_that_of_thirty_days_as_known_at_the_cutoff(
-    shop: tuple[Study, Store],
+    shop: Store,
 ) -> None:
     """7 + 3 of a: not the day before, nor the cutoff's own; 4 of b without what came
     late; none of another currency.
     """
-    study, target = shop
-    rows = scorecard.revenue(
-        target, study, chosen([0.5] * 4, [0] * 4, ["a", "b", "c", "d"])
-    )
+    store = shop
+    rows = scorecard.revenue(store, chosen([0.5] * 4, [0] * 4, ["a", "b", "c", "d"]))
     assert dict(rows.iter_rows()) == {"a": 10, "b": 4, "c": 0, "d": 0}
-    assert dict(
-        scorecard.revenue(target, study, chosen([0.5], [0], ["b"])).iter_rows()
-    ) == {"b": 4}
+    assert dict(scorecard.revenue(store, chosen([0.5], [0], ["b"])).iter_rows()) == {
+        "b": 4
+    }
 
 
-def test_platforms_are_those_known_before_the_cutoff(shop: tuple[Study, Store]) -> None:
+def test_platforms_are_those_known_before_the_cutoff(
+    shop: Store,
+) -> None:
     """A on ios only, its android day is the cutoff's; b on android, its ios row came
     late; c on two; d on none.
     """
-    study, target = shop
+    store = shop
     table = scorecard.by_platform(
-        target, study, chosen([0.5] * 4, [1, 0, 0, 1], ["a", "b", "c", "d"])
+        store, chosen([0.5] * 4, [1, 0, 0, 1], ["a", "b", "c", "d"])
     )
     assert dict(table.select("platform", "churn_rate").iter_rows()) == {
         "android": 0,
@@ -96,14 +96,14 @@ def test_platforms_are_those_known_before_the_cutoff(shop: tuple[Study, Store]) 
 
 
 def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(
-    shop: tuple[Study, Store],
+    shop: Store,
 ) -> None:
     """Thresholds 0.6 and 0.3: two, one and one user; predicted and actual are means of
     the group.
     """
-    study, target = shop
+    store = shop
     table = scorecard.by_segment(
-        target, study, chosen([0.9, 0.7, 0.4, 0.1], [1, 0, 1, 0], ["a", "b", "c", "d"])
+        store, chosen([0.9, 0.7, 0.4, 0.1], [1, 0, 1, 0], ["a", "b", "c", "d"])
     )
     assert table["segment"].to_list() == ["high", "medium", "low"]
     assert table["n"].to_list() == [2, 1, 1]
@@ -112,17 +112,20 @@ def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(
 
 
 def test_users_too_new_to_judge_are_a_segment_of_their_own(
-    shop: tuple[Study, Store],
+    shop: Store,
 ) -> None:
     """Eight days of tenure asked for: d, seen six days before, and c, seen seven, are
     unknown; a and b are not.
     """
-    study, target = shop
-    strict = study.model_copy(
-        update={"policy": study.policy.model_copy(update={"min_tenure_days": 8})}
+    store = shop
+    strict = store.settings.model_copy(
+        update={
+            "policy": store.settings.policy.model_copy(update={"min_tenure_days": 8})
+        }
     )
     table = scorecard.by_segment(
-        target, strict, chosen([0.9, 0.9, 0.9, 0.9], [1, 0, 1, 0], ["a", "b", "c", "d"])
+        store.under(strict),
+        chosen([0.9, 0.9, 0.9, 0.9], [1, 0, 1, 0], ["a", "b", "c", "d"]),
     )
     assert dict(table.select("segment", "n").iter_rows()) == {"high": 2, "unknown": 2}
 
@@ -216,14 +219,14 @@ def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
 
 
 def test_the_learning_curve_ends_with_all_there_is(
-    filled: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch
+    filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nested users, then 1, 2, 4 and all five training cutoffs; both end with the same
     model on the same users.
     """
-    study, target = filled
+    store = filled
     monkeypatch.setattr(learning, "USERS", (5, 200, 10_000))
-    table = learning.curve(target, study)
+    table = learning.curve(store)
     users, history = (part for part in table.partition_by("what", maintain_order=True))
     assert users["n"].to_list()[:2] == [5, 200]
     assert users["log_loss"][0] is None  # too few to learn from

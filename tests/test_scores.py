@@ -11,145 +11,146 @@ from churn import evaluate, forget, health, model, reasons, scores, snapshots
 from churn.candidates import Recipe
 from churn.errors import CutoffError
 from churn.model import Model
+from churn.settings import Policy, Settings, parse
 from churn.store import Store
-from churn.study import Policy, Study, parse
 from churn.tables import Scores
 
 
 @pytest.fixture
-def fitted(filled: tuple[Study, Store]) -> tuple[Study, Store, Model]:
+def fitted(filled: Store) -> tuple[Store, Model]:
     """The small app with a fitted model."""
-    study, target = filled
-    cutoffs = evaluate.training_cutoffs(target, study)[-3:]
-    plan = snapshots.plan(target, study, cutoffs[-1])
+    store = filled
+    cutoffs = evaluate.training_cutoffs(store)[-3:]
+    plan = snapshots.plan(store, cutoffs[-1])
     recipe = Recipe({"logistic": 0.5, "boosting": 0.5})
     return (
-        study,
-        target,
-        model.fit(snapshots.build(target, study, cutoffs, plan), plan, study, recipe),
+        store,
+        model.fit(snapshots.build(store, cutoffs, plan), plan, store.settings, recipe),
     )
 
 
-def test_scoring_twice_writes_the_same_file(fitted: tuple[Study, Store, Model]) -> None:
+def test_scoring_twice_writes_the_same_file(
+    fitted: tuple[Store, Model],
+) -> None:
     """Scores of the newest cutoff: one row per eligible user, the same bytes when run
     again.
     """
-    study, target, one = fitted
-    cutoff = snapshots.covered_end(target)
-    table = scores.make(target, study, one, cutoff)
+    store, one = fitted
+    cutoff = snapshots.covered_end(store)
+    table = scores.make(store, one, cutoff)
     assert table["user_id"].is_unique().all()
-    file = scores.write(target, table, scores.check(target, study, table, one))
+    file = scores.write(store, table, scores.check(store, table, one))
     first = file.read_bytes()
-    table = scores.make(target, study, one, cutoff)
-    scores.write(target, table, scores.check(target, study, table, one))
+    table = scores.make(store, one, cutoff)
+    scores.write(store, table, scores.check(store, table, one))
     assert file.read_bytes() == first
-    stored, findings = scores.read(target)
+    stored, findings = scores.read(store)
     assert stored.equals(table)
     assert findings["passed"].all()
 
 
 def test_an_export_addresses_users_as_the_study_says_now(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Scored for external ids, exported by e-mail: whose address isn't known isn't
     addressed at all.
     """
-    study, target, one = fitted
-    table = scores.make(target, study, one, snapshots.covered_end(target))
+    store, one = fitted
+    table = scores.make(store, one, snapshots.covered_end(store))
     assert table["identifier"].equals(table["user_id"].alias("identifier"))
-    by_mail = study.model_copy(
-        update={"braze": study.braze.model_copy(update={"identifier": "email"})}
+    by_mail = store.settings.model_copy(
+        update={
+            "braze": store.settings.braze.model_copy(update={"identifier": "email"})
+        }
     )
     assert (
-        scores.addressed(target, by_mail, table)["identifier"].null_count()
+        scores.addressed(store.under(by_mail), table)["identifier"].null_count()
         == table.height
     )
-    assert scores.addressed(target, study, table).equals(table)
+    assert scores.addressed(store, table).equals(table)
 
 
 def test_who_is_forgotten_while_scores_are_made_is_not_written(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Erased between scoring and writing: the scores file holds everybody else."""
-    study, target, one = fitted
-    table = scores.make(target, study, one, snapshots.covered_end(target))
-    findings = scores.check(target, study, table, one)
+    store, one = fitted
+    table = scores.make(store, one, snapshots.covered_end(store))
+    findings = scores.check(store, table, one)
     gone = table["user_id"][0]
-    forget.forget(study, [gone])
-    file = scores.write(target, table, findings)
+    forget.forget(store.settings, [gone])
+    file = scores.write(store, table, findings)
     assert (
         pl.read_parquet(file, hive_partitioning=False)["user_id"].to_list()
         == table["user_id"].to_list()[1:]
     )
 
 
-def test_scores_that_do_not_exist_are_refused(filled: tuple[Study, Store]) -> None:
+def test_scores_that_do_not_exist_are_refused(filled: Store) -> None:
     """Before any scoring, reading says what to run."""
     with pytest.raises(CutoffError, match="run `churn run score` first"):
         scores.read(filled[1])
 
 
 def test_scores_far_from_the_trained_churn_rate_fail(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Everybody at 0.95 though far fewer churned in training: the gate fails and says
     both figures.
     """
-    study, target, one = fitted
-    table = scores.make(target, study, one, snapshots.covered_end(target)).with_columns(
+    store, one = fitted
+    table = scores.make(store, one, snapshots.covered_end(store)).with_columns(
         probability=pl.lit(0.95)
     )
-    finding = health.score_shift(study, table["cutoff"][0], table, one)
+    finding = health.score_shift(store.settings, table["cutoff"][0], table, one)
     assert not finding["passed"]
     assert "95.0%" in finding["sentence"]
     assert f"{one.churn_rate:.1%}" in finding["sentence"]
 
 
 def test_a_model_scores_only_its_own_features(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """The stored plan decides the columns: predictions come from the model's
     vocabulary, not from today's log.
     """
-    study, target, one = fitted
-    snapshot = snapshots.observe(
-        target, study, [snapshots.covered_end(target)], one.plan
-    )
+    store, one = fitted
+    snapshot = snapshots.observe(store, [snapshots.covered_end(store)], one.plan)
     assert set(one.features) <= set(snapshot.columns)
     assert len(model.predict(one, snapshot)) == snapshot.height
 
 
 def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Most users have a first reason, of the known ones; an old file has none, and
     doesn't keep the new from theirs.
     """
-    study, target, one = fitted
-    cutoff = snapshots.covered_end(target)
-    table = scores.make(target, study, one, cutoff)
+    store, one = fitted
+    cutoff = snapshots.covered_end(store)
+    table = scores.make(store, one, cutoff)
     assert set(table["reason_1"].drop_nulls()) <= set(reasons.CODES)
     assert table["reason_1"].null_count() < table.height / 2
     counts = scores.reason_counts(table)
     assert counts["n"].sum() == table.height
     assert counts["share"].sum() == pytest.approx(1)
-    file = scores.write(target, table, scores.check(target, study, table, one))
+    file = scores.write(store, table, scores.check(store, table, one))
     pl.read_parquet(file, hive_partitioning=False).drop(reasons.COLUMNS).write_parquet(
         file
     )
-    old, _ = scores.read(target)
+    old, _ = scores.read(store)
     assert old.columns == table.columns
     assert old["reason_1"].null_count() == old.height
-    assert scores.make(target, study, one, cutoff).equals(table)
+    assert scores.make(store, one, cutoff).equals(table)
 
 
 def test_examples_of_reasons_show_numbers_and_no_user(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """One user per first reason, under a pseudonym, with the reason in words."""
-    study, target, one = fitted
-    table = scores.make(target, study, one, snapshots.covered_end(target))
-    shown = scores.reason_examples(target, study, one, table)
+    store, one = fitted
+    table = scores.make(store, one, snapshots.covered_end(store))
+    shown = scores.reason_examples(store, one, table)
     assert shown.columns == ["user", "probability", "reason", "why_1", "why_2", "why_3"]
     assert shown["reason"].is_unique().all()
     assert shown["user"].str.contains("^user-[0-9a-f]{8}$").all()
@@ -177,7 +178,7 @@ def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
     return Scores.validate(table)
 
 
-def halves(**policy: Any) -> Study:
+def halves(**policy: Any) -> Settings:
     """A study whose riskier half is high."""
     cut = [{"name": "high", "share": 0.5}, {"name": "low"}]
     return parse(
@@ -191,37 +192,40 @@ def halves(**policy: Any) -> Study:
 
 
 def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """Three cutoffs scored, the last one twice: its past is the second both times, so
     it stays as it was.
     """
-    study, target, one = fitted
-    cutoffs = [snapshots.covered_end(target) - timedelta(weeks=k) for k in (2, 1, 0)]
-    assert scores.previous(target, cutoffs[0]) is None
+    store, one = fitted
+    cutoffs = [snapshots.covered_end(store) - timedelta(weeks=k) for k in (2, 1, 0)]
+    assert scores.previous(store, cutoffs[0]) is None
     for cutoff in [*cutoffs, cutoffs[-1]]:
-        table = scores.make(target, study, one, cutoff)
-        scores.write(target, table, scores.check(target, study, table, one))
-        assert table.equals(scores.read(target, cutoff)[0])
-    before = scores.previous(target, cutoffs[2])
+        table = scores.make(store, one, cutoff)
+        scores.write(store, table, scores.check(store, table, one))
+        assert table.equals(scores.read(store, cutoff)[0])
+    before = scores.previous(store, cutoffs[2])
     assert before is not None
-    assert before.equals(scores.read(target, cutoffs[1])[0])
-    assert table["segment"].equals(scores.recut(table, study, before)["segment"])
+    assert before.equals(scores.read(store, cutoffs[1])[0])
+    assert table["segment"].equals(
+        scores.recut(table, store.settings, before)["segment"]
+    )
 
 
-def test_a_wide_band_moves_fewer_users(fitted: tuple[Study, Store, Model]) -> None:
+def test_a_wide_band_moves_fewer_users(fitted: tuple[Store, Model]) -> None:
     """Against the same past, as many users are high with a band as without, and fewer
     of them are newly so.
     """
-    study, target, one = fitted
-    cutoff = snapshots.covered_end(target)
+    store, one = fitted
+    cutoff = snapshots.covered_end(store)
     calm, plain = (
-        study.model_copy(update={"policy": Policy(band=band)}) for band in (0.8, 0.0)
+        store.settings.model_copy(update={"policy": Policy(band=band)})
+        for band in (0.8, 0.0)
     )
-    before = scores.make(target, plain, one, cutoff - timedelta(weeks=1))
-    scores.write(target, before, scores.check(target, plain, before, one))
+    before = scores.make(store.under(plain), one, cutoff - timedelta(weeks=1))
+    scores.write(store, before, scores.check(store.under(plain), before, one))
     with_band, without = (
-        scores.make(target, study, one, cutoff) for study in (calm, plain)
+        scores.make(store, one, cutoff) for store.settings in (calm, plain)
     )
     frame = scores.stability(with_band, before, calm)
     assert frame["n_top"].n_unique() == 1
@@ -233,19 +237,19 @@ def test_a_wide_band_moves_fewer_users(fitted: tuple[Study, Store, Model]) -> No
 
 
 def test_users_too_new_to_judge_are_written_as_unknown(
-    fitted: tuple[Study, Store, Model],
+    fitted: tuple[Store, Model],
 ) -> None:
     """With a least tenure the newest are unknown and counted so; recut, they still are;
     judged, nobody is.
     """
-    study, target, one = fitted
-    careful = study.model_copy(update={"policy": Policy(min_tenure_days=100)})
-    table = scores.make(target, careful, one, snapshots.covered_end(target))
+    store, one = fitted
+    careful = store.settings.model_copy(update={"policy": Policy(min_tenure_days=100)})
+    table = scores.make(store.under(careful), one, snapshots.covered_end(store))
     counts = scores.segment_counts(table, careful)
     assert counts["segment"].to_list() == ["high", "medium", "low", "unknown"]
     assert 0 < counts["n"][3] < table.height
     assert scores.recut(table, careful, None).equals(table)
-    assert "unknown" not in scores.recut(table, study, None)["segment"]
+    assert "unknown" not in scores.recut(table, store.settings, None)["segment"]
 
 
 def test_stability_counts_moves_writes_and_expected_churners() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn import segments
-from churn.study import Study, parse
+from churn.settings import Settings, parse
 from churn.tables import stable_hash
 
 BY_PROBABILITY = [
@@ -24,7 +24,7 @@ BY_RANK = [
 ]
 
 
-def study(cut: list[dict[str, Any]], **policy: Any) -> Study:
+def study(cut: list[dict[str, Any]], **policy: Any) -> Settings:
     """A study that cuts so, without a band unless told."""
     extracts = [{"source": "table", "path": "x"}]
     return parse(
@@ -241,11 +241,11 @@ def test_the_order_of_rows_does_not_matter(
 ) -> None:
     """Rows shuffled, in both tables: every user gets the same segment."""
     scored, before = drawn(users)
-    the_study = study(cut, band=band, min_tenure_days=7)
+    cut_study = study(cut, band=band, min_tenure_days=7)
     shuffled = scored[random.sample(range(scored.height), scored.height)]
     mixed = before[random.sample(range(before.height), before.height)]
-    one = scored.with_columns(segments.assign(scored, the_study, before))
-    other = shuffled.with_columns(segments.assign(shuffled, the_study, mixed))
+    one = scored.with_columns(segments.assign(scored, cut_study, before))
+    other = shuffled.with_columns(segments.assign(shuffled, cut_study, mixed))
     assert one.sort("user_id").equals(other.sort("user_id"))
 
 
@@ -302,6 +302,6 @@ def test_unchanged_probabilities_change_nobody(
 ) -> None:
     """Cut again with its own outcome as the past, everybody stays where they are."""
     scored, before = drawn(users)
-    the_study = study(cut, band=band, min_tenure_days=7)
-    once = scored.with_columns(segments.assign(scored, the_study, before))
-    assert segments.assign(scored, the_study, once).equals(once["segment"])
+    cut_study = study(cut, band=band, min_tenure_days=7)
+    once = scored.with_columns(segments.assign(scored, cut_study, before))
+    assert segments.assign(scored, cut_study, once).equals(once["segment"])

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from churn import cli, events, simulate, simulate_exports, simulate_random
 from churn.errors import InputError
+from churn.settings import Extract, Windows, load
 from churn.simulate import Markov, Parameters
 from churn.simulate_exports import WORLDS
 from churn.simulate_world import World, truth
-from churn.study import Extract, Windows, load
 
 from .conftest import SHARED, read
 

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from scipy.stats import beta, gamma
 
+from churn.settings import Windows
 from churn.simulate_bgnbd import DAY, Parameters, Seen, bgnbd, probability
 from churn.simulate_world import truth
-from churn.study import Windows
 
 SMOOTH = Parameters(r=2, alpha=3, a=2, b=4)
 

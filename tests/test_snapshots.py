@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn import activity, events, features, labels, poison, snapshots, store
+from churn import activity, events, features, labels, poison, snapshots
 from churn.catalogue import Plan, catalogue
 from churn.errors import CutoffError, StudyError
-from churn.store import Store
-from churn.study import Study, Windows
+from churn.settings import Settings, Windows
+from churn.store import Store, open_filled
 
 from .conftest import DAY0, event_log
 
@@ -124,16 +124,16 @@ def test_features_do_not_depend_on_how_users_are_bucketed(
 
 
 def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """Built from the store: unique keys, every feature present, labels null exactly
     where the horizon isn't over.
     """
-    study, target = filled
-    end = snapshots.covered_end(target)
-    plan = snapshots.plan(target, study, end - timedelta(days=21))
+    store = filled
+    end = snapshots.covered_end(store)
+    plan = snapshots.plan(store, end - timedelta(days=21))
     cutoffs = [end - timedelta(days=14), end - timedelta(days=13), end]
-    snapshot = snapshots.build(target, study, cutoffs, plan)
+    snapshot = snapshots.build(store, cutoffs, plan)
     assert snapshot.select("user_id", "cutoff").is_unique().all()
     assert [*catalogue(plan), "return_days", "churned"] == snapshot.columns[2:]
     known = (
@@ -145,33 +145,31 @@ def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(
 
 
 def test_labels_as_of_an_earlier_day_are_those_known_then(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """As of its own horizon's end a label is known; a day earlier it is not."""
-    study, target = filled
+    store = filled
     cutoff = DAY0 + timedelta(days=60)
-    plan = snapshots.plan(target, study, cutoff)
-    end = labels.horizon(cutoff, study.windows)[1]
-    assert (
-        snapshots.build(target, study, [cutoff], plan, end)["churned"].null_count() == 0
-    )
-    early = snapshots.build(target, study, [cutoff], plan, end - timedelta(days=1))
+    plan = snapshots.plan(store, cutoff)
+    end = labels.horizon(cutoff, store.settings.windows)[1]
+    assert snapshots.build(store, [cutoff], plan, end)["churned"].null_count() == 0
+    early = snapshots.build(store, [cutoff], plan, end - timedelta(days=1))
     assert early["churned"].null_count() == early.height
 
 
 def test_a_return_is_known_as_soon_as_it_came_and_churn_when_the_horizon_is_over(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """Half-way through a horizon of 14 days: churned is null, return_days as at its end
     but for days still to come.
     """
-    study, target = filled
+    store = filled
     cutoff = DAY0 + timedelta(days=60)
-    plan = snapshots.plan(target, study, cutoff)
+    plan = snapshots.plan(store, cutoff)
     end, half = (
-        snapshots.build(
-            target, study, [cutoff], plan, cutoff + timedelta(days=d)
-        ).with_columns(pl.col("return_days").fill_null(99))
+        snapshots.build(store, [cutoff], plan, cutoff + timedelta(days=d)).with_columns(
+            pl.col("return_days").fill_null(99)
+        )
         for d in (14, 7)
     )
     assert end["churned"].equals((end["return_days"] == 99).alias("churned"))
@@ -188,61 +186,63 @@ def test_a_return_is_known_as_soon_as_it_came_and_churn_when_the_horizon_is_over
 
 
 def test_training_also_reads_the_cutoff_whose_horizon_is_half_over(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """Days 40 and 54, as of day 68: day 61 comes with them, without outcome; not where
     a step is the whole horizon.
     """
-    study, target = filled
+    store = filled
     cutoffs, as_of = (
         [DAY0 + timedelta(days=d) for d in (40, 54)],
         DAY0 + timedelta(days=68),
     )
     rows = snapshots.training_rows(
-        target, study, cutoffs, snapshots.plan(target, study, cutoffs[-1]), as_of
+        store, cutoffs, snapshots.plan(store, cutoffs[-1]), as_of
     )
     open_one = DAY0 + timedelta(days=61)
     assert sorted(rows["cutoff"].unique()) == [*cutoffs, open_one]
     assert rows.filter(pl.col("churned").is_null())["cutoff"].unique().to_list() == [
         open_one
     ]
-    slow = study.model_copy(
-        update={"backtest": study.backtest.model_copy(update={"step_days": 14})}
+    slow = store.settings.model_copy(
+        update={
+            "backtest": store.settings.backtest.model_copy(update={"step_days": 14})
+        }
     )
-    assert snapshots.with_open(target, slow, cutoffs, as_of) == cutoffs
-    assert snapshots.with_open(target, study, [*cutoffs, open_one], as_of) == [
+    assert snapshots.with_open(store.under(slow), cutoffs, as_of) == cutoffs
+    assert snapshots.with_open(store, [*cutoffs, open_one], as_of) == [
         *cutoffs,
         open_one,
     ]
 
 
-def test_a_snapshot_of_nobody_is_labelled_too(filled: tuple[Study, Store]) -> None:
+def test_a_snapshot_of_nobody_is_labelled_too(filled: Store) -> None:
     """Without rows the columns are there all the same."""
-    study, target = filled
-    some = snapshots.observe(target, study, [DAY0 + timedelta(days=60)], PLAN)
-    none = snapshots.label(some.clear(), target, study)
+    store = filled
+    some = snapshots.observe(store, [DAY0 + timedelta(days=60)], PLAN)
+    none = snapshots.label(some.clear(), store)
     assert none.is_empty()
-    assert none.schema == snapshots.label(some, target, study).schema
+    assert none.schema == snapshots.label(some, store).schema
 
 
-def test_cutoffs_outside_the_data_are_refused(filled: tuple[Study, Store]) -> None:
+def test_cutoffs_outside_the_data_are_refused(filled: Store) -> None:
     """Before the first eligible window and after the last complete day: an error that
     names the range.
     """
-    study, target = filled
+    store = filled
     for cutoff in (DAY0, DAY0 + timedelta(days=500)):
         with pytest.raises(CutoffError, match=r"choose from 2026-01-15 to 2026-0"):
-            snapshots.observe(target, study, [cutoff], PLAN)
+            snapshots.observe(store, [cutoff], PLAN)
 
 
 def test_an_active_event_that_is_not_in_the_log_is_refused(
-    filled: tuple[Study, Store],
+    filled: Store,
 ) -> None:
     """A misspelt active event names the commonest events there are."""
-    study, target = filled
-    wrong = study.model_copy(
+    store = filled
+    wrong = store.settings.model_copy(
         update={
-            "activity": study.activity.model_copy(
+            "activity": store.settings.activity.model_copy(
                 update={"counts_as_active": ("oepn",)}
             )
         }
@@ -250,11 +250,11 @@ def test_an_active_event_that_is_not_in_the_log_is_refused(
     with pytest.raises(
         StudyError, match="oepn not in the log; the commonest are open, search, buy"
     ):
-        snapshots.plan(target, wrong, DAY0 + timedelta(days=60))
+        snapshots.plan(store.under(wrong), DAY0 + timedelta(days=60))
 
 
 def test_days_are_those_of_the_study_time_zone(
-    tmp_path: Path, make_study: Callable[..., Study]
+    tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """23:30 UTC on 9 January is 10 January in Berlin: seen at cutoff 11 January as
     yesterday.
@@ -262,11 +262,11 @@ def test_days_are_those_of_the_study_time_zone(
     (tmp_path / "events.csv").write_text(
         "user_id,event,time\na,open,2026-01-09T23:30:00Z\na,open,2026-01-01\nb,open,2026-01-12T12:00:00Z\n"
     )
-    study = make_study(
+    settings = make_study(
         timezone="Europe/Berlin",
         windows={"observation_days": 28, "eligible_days": 7, "horizon_days": 1},
     )
-    events.ingest(study, progress=False)
-    target = store.open_filled(study)
-    got = snapshots.observe(target, study, [date(2026, 1, 11)], Plan(28))
+    events.ingest(settings, progress=False)
+    store = open_filled(settings)
+    got = snapshots.observe(store, [date(2026, 1, 11)], Plan(28))
     assert got["recency_days"].to_list() == [1]

@@ -13,8 +13,9 @@ import fastavro
 import polars as pl
 import pytest
 
-from churn import events, store
-from churn.study import Extract, parse
+from churn import events
+from churn.settings import Extract, parse
+from churn.store import open_filled
 
 from .conftest import SHARED, read
 
@@ -349,9 +350,9 @@ def ingested(
     path: str, folder: Path, **extract: str
 ) -> tuple[events.Ingest, pl.DataFrame]:
     """The result and the log of a study over one extract."""
-    study = parse({"extracts": [{"path": path, **extract}]}, folder)
-    result = events.ingest(study, datetime(2026, 3, 25, tzinfo=UTC), progress=False)
-    return result, store.scan(store.open_filled(study), "events").collect()
+    settings = parse({"extracts": [{"path": path, **extract}]}, folder)
+    result = events.ingest(settings, datetime(2026, 3, 25, tzinfo=UTC), progress=False)
+    return result, open_filled(settings).scan("events").collect()
 
 
 @pytest.mark.skipif(

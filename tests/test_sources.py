@@ -10,11 +10,12 @@ import cramjam
 import polars as pl
 import pytest
 
-from churn import events, snapshots, sources, store
+from churn import events, snapshots, sources
 from churn.errors import InputError
+from churn.settings import Extract, Settings
 from churn.sources import parse
 from churn.sources.find import find
-from churn.study import Extract, Study
+from churn.store import open_filled
 
 from .conftest import SHARED, read
 
@@ -140,7 +141,7 @@ def test_a_table_reads_the_same_from_every_format(tmp_path: Path, name: str) -> 
 
 @pytest.mark.parametrize("name", ["events.csv", "events.parquet"])
 def test_columns_that_are_none_of_ours_are_properties(
-    tmp_path: Path, make_study: Callable[..., Study], name: str
+    tmp_path: Path, make_study: Callable[..., Settings], name: str
 ) -> None:
     """Ten and two xp arrive as the feature sum_xp_28d; a word is no number, and what is
     mapped is no property.
@@ -165,14 +166,16 @@ def test_columns_that_are_none_of_ours_are_properties(
         {"xp": "2", "map": 'the "old" one'},
         {"xp": None, "map": None},
     ]
-    study = make_study(extracts=[{"source": "table", "path": name, "columns": columns}])
-    events.ingest(study, progress=False)
-    target, cutoff = store.open_filled(study), date(2026, 2, 17)
-    plan = snapshots.plan(target, study, cutoff)
+    settings = make_study(
+        extracts=[{"source": "table", "path": name, "columns": columns}]
+    )
+    events.ingest(settings, progress=False)
+    target, cutoff = open_filled(settings), date(2026, 2, 17)
+    plan = snapshots.plan(target.under(settings), cutoff)
     assert plan.properties == ("xp",)
-    assert snapshots.observe(target, study, [cutoff], plan)["sum_xp_28d"].to_list() == [
-        12.0
-    ]
+    assert snapshots.observe(target.under(settings), [cutoff], plan)[
+        "sum_xp_28d"
+    ].to_list() == [12.0]
 
 
 @pytest.mark.parametrize("name", ["events.csv", "events.parquet"])
@@ -265,7 +268,7 @@ def test_missing_values_written_as_nan_are_missing_and_infinite_ones_are_faults(
 
 
 def test_unreadable_files_are_refused_in_one_sentence(
-    tmp_path: Path, make_study: "type[Study]"
+    tmp_path: Path, make_study: "type[Settings]"
 ) -> None:
     """No file, an empty file, a header without a needed column, a file that isn't what
     its name says.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from churn.errors import StudyError
-from churn.study import load, parse
+from churn.settings import load, parse
 
 MINIMAL = {"extracts": [{"source": "appsflyer", "path": "raw"}]}
 
@@ -14,9 +14,12 @@ def test_everything_but_the_extracts_has_a_default(tmp_path: Path) -> None:
     """A study that holds only extracts works, and its paths start at the study file's
     folder.
     """
-    study = parse(MINIMAL, tmp_path)
-    assert (study.windows.horizon_days, study.braze.create_unknown_users) == (28, False)
-    assert study.store_path == tmp_path.resolve() / "data" / "store"
+    settings = parse(MINIMAL, tmp_path)
+    assert (settings.windows.horizon_days, settings.braze.create_unknown_users) == (
+        28,
+        False,
+    )
+    assert settings.store_path == tmp_path.resolve() / "data" / "store"
 
 
 def test_every_fault_is_named_at_once_with_its_path(tmp_path: Path) -> None:
@@ -153,8 +156,8 @@ def test_the_ledger_address_comes_from_the_environment_if_set(
     """CHURN_LEDGER_URL wins over the study, so that a password never stands in a
     file.
     """
-    study = parse(MINIMAL, tmp_path)
+    settings = parse(MINIMAL, tmp_path)
     monkeypatch.delenv("CHURN_LEDGER_URL", raising=False)
-    assert study.ledger_url == f"sqlite:///{tmp_path.resolve()}/data/store/ledger.db"
+    assert settings.ledger_url == f"sqlite:///{tmp_path.resolve()}/data/store/ledger.db"
     monkeypatch.setenv("CHURN_LEDGER_URL", "postgresql+psycopg://db/churn")
-    assert study.ledger_url == "postgresql+psycopg://db/churn"
+    assert settings.ledger_url == "postgresql+psycopg://db/churn"

@@ -14,7 +14,7 @@ import polars as pl
 
 from churn.braze import answers, client, database, export, payload, plan
 from churn.errors import BrazeError, TerminalBrazeError
-from churn.study import Braze, Study
+from churn.settings import Braze, Settings
 
 REST_HOST = re.compile(r"^rest\.[a-z0-9-]+\.braze\.(com|eu)$")
 MAX_CLOCK_SECONDS = 120.0
@@ -32,15 +32,15 @@ class Line:
     said: str
 
 
-def run(study: Study, findings: pl.DataFrame | None = None) -> Iterator[Line]:
+def run(settings: Settings, findings: pl.DataFrame | None = None) -> Iterator[Line]:
     """Look at one thing after the other; ends early where the next ones can't be tried.
 
     ``findings``: of the newest scores, for the match rate; null: nobody was scored yet.
     """
-    braze = study.braze
+    braze = settings.braze
     yield _endpoint(braze)
     yield _names(braze)
-    yield _ledger(study)
+    yield _ledger(settings)
     yield _match_rate(findings)
     try:
         key = client.key_from_environment()
@@ -74,9 +74,9 @@ def _names(braze: Braze) -> Line:
         return Line("attributes", False, str(error))
 
 
-def _ledger(study: Study) -> Line:
+def _ledger(settings: Settings) -> Line:
     try:
-        with export.opened(study, None) as book:
+        with export.opened(settings, None) as book:
             return Line(
                 "ledger",
                 True,

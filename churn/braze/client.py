@@ -25,7 +25,7 @@ from churn.braze.answers import Answer
 from churn.braze.pace import Pace
 from churn.braze.payload import Range
 from churn.errors import BrazeError, TerminalBrazeError, TransientBrazeError
-from churn.study import Braze
+from churn.settings import Braze
 
 log = logging.getLogger(__name__)
 KEY_VARIABLE = "CHURN_BRAZE_KEY"

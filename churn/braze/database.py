@@ -362,19 +362,19 @@ def add_names(connection: Connection, place: int, names: Iterable[str]) -> None:
     )
 
 
-def backup(connection: Connection, target: Path) -> None:
+def backup(connection: Connection, store: Path) -> None:
     """Copy the whole database to a new file, while it may be in use; SQLite only."""
     if connection.dialect.name != "sqlite":
         raise TerminalBrazeError(
             "a ledger on PostgreSQL is backed up with pg_dump -t 'churn_*'"
         )
-    if target.exists():
+    if store.exists():
         raise TerminalBrazeError(
-            f"{target} is there already; a back-up overwrites nothing"
+            f"{store} is there already; a back-up overwrites nothing"
         )
     connection.commit()
     raw: Any = connection.connection.driver_connection
-    raw.execute("VACUUM INTO ?", (str(target),))
+    raw.execute("VACUUM INTO ?", (str(store),))
 
 
 def _place(connection: Connection, endpoint: str, workspace: str, kind: str) -> int:

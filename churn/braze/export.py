@@ -23,7 +23,7 @@ from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.braze.plan import Plan
 from churn.braze.recorder import Recorder
 from churn.errors import InputError
-from churn.study import Braze, Study
+from churn.settings import Braze, Settings
 from churn.tables import check_gates, digest
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Export:
 
 def run(
     scores: pl.DataFrame,
-    study: Study,
+    settings: Settings,
     *,
     run_id: str,
     findings: pl.DataFrame,
@@ -77,10 +77,10 @@ def run(
 
     def make(book: Ledger, told: pl.DataFrame, gone: Sequence[str]) -> Plan:
         return plan.make(
-            scores, told, study.braze, told_names=ledger.names(book), gone=gone
+            scores, told, settings.braze, told_names=ledger.names(book), gone=gone
         )
 
-    done = _export(study, EXPORT, run_id, make, send, accept, opted_out, progress)
+    done = _export(settings, EXPORT, run_id, make, send, accept, opted_out, progress)
     outcomes = _with_unchanged(done.outcomes, scores)
     summary = {
         "n_scored": scores.height,
@@ -93,7 +93,7 @@ def run(
 
 
 def restore(
-    study: Study,
+    settings: Settings,
     bad_run: str,
     *,
     run_id: str,
@@ -107,15 +107,17 @@ def restore(
     """
 
     def make(book: Ledger, told: pl.DataFrame, gone: Sequence[str]) -> Plan:
-        return plan.restored(ledger.restorable(book, bad_run), told, study.braze, gone)
+        return plan.restored(
+            ledger.restorable(book, bad_run), told, settings.braze, gone
+        )
 
     return _export(
-        study, f"restore {bad_run}", run_id, make, send, accept, opted_out, progress
+        settings, f"restore {bad_run}", run_id, make, send, accept, opted_out, progress
     )
 
 
 def resend(
-    study: Study,
+    settings: Settings,
     file: Path,
     *,
     run_id: str,
@@ -133,40 +135,42 @@ def resend(
         raise InputError(f"{file} can't be read ({type(error).__name__})") from None
 
     def make(_: Ledger, told: pl.DataFrame, gone: Sequence[str]) -> Plan:
-        return plan.read_file(frame, told, study.braze, segments.names(study), gone)
+        return plan.read_file(
+            frame, told, settings.braze, segments.names(settings), gone
+        )
 
     return _export(
-        study, f"resend {file.name}", run_id, make, send, accept, opted_out, progress
+        settings, f"resend {file.name}", run_id, make, send, accept, opted_out, progress
     )
 
 
-def opened(study: Study, wait_seconds: float | None = WAIT_SECONDS) -> Any:
+def opened(settings: Settings, wait_seconds: float | None = WAIT_SECONDS) -> Any:
     """The study's ledger; see ``database.opened``."""
-    braze = study.braze
+    braze = settings.braze
     return database.opened(
-        study.ledger_url, braze.endpoint, braze.workspace, braze.kind, wait_seconds
+        settings.ledger_url, braze.endpoint, braze.workspace, braze.kind, wait_seconds
     )
 
 
-def forget(study: Study, identifiers: Callable[[str], Sequence[str]]) -> int:
+def forget(settings: Settings, identifiers: Callable[[str], Sequence[str]]) -> int:
     """Forget users in the ledger and drop id lists; returns for how many a null write
     waits for the next export.
 
     ``identifiers`` gives theirs by kind, since the study may have addressed them
     otherwise before.
     """
-    _drop_id_lists(study)
-    database.drop_old_copy(study.ledger_url)
-    if not database.exists_at(study.ledger_url):
+    _drop_id_lists(settings)
+    database.drop_old_copy(settings.ledger_url)
+    if not database.exists_at(settings.ledger_url):
         return 0
-    with opened(study) as book:
+    with opened(settings) as book:
         return sum(
             ledger.forget(book, identifiers(kind), kind) for kind in ledger.kinds(book)
         )
 
 
 def _export(
-    study: Study,
+    settings: Settings,
     what: str,
     run_id: str,
     make: Callable[[Ledger, pl.DataFrame, Sequence[str]], Plan],
@@ -178,9 +182,9 @@ def _export(
     """What all exports share; ``make`` drafts the plan from the ledger, what was told,
     and who gets null or nothing.
     """
-    braze = study.braze
+    braze = settings.braze
     key = client.key_from_environment() if send else ""
-    with opened(study, WAIT_SECONDS if send else None) as book:
+    with opened(settings, WAIT_SECONDS if send else None) as book:
         if not book.is_alone:
             log.warning(
                 "another export is running: what it has yet to tell is shown as still to be told"
@@ -367,19 +371,19 @@ def _samples(drafted: Plan, braze: Braze) -> list[str]:
 
 
 def write_id_lists(
-    scores: pl.DataFrame, study: Study, opted_out: Sequence[str] = ()
+    scores: pl.DataFrame, settings: Settings, opted_out: Sequence[str] = ()
 ) -> None:
     """One CSV of identifiers per segment, for Braze's dashboard import or an ad
     network; replaces older ones.
 
     Without ``id_lists`` in the study nothing is written.
     """
-    braze = study.braze
+    braze = settings.braze
     if braze.id_lists is None:
         return
-    folder = study.path(braze.id_lists)
+    folder = settings.path(braze.id_lists)
     folder.mkdir(parents=True, exist_ok=True)
-    _drop_id_lists(study)
+    _drop_id_lists(settings)
     users = scores.filter(
         payload.is_deliverable(braze.kind), ~pl.col("identifier").is_in(list(opted_out))
     ).sort("identifier")
@@ -396,9 +400,9 @@ def write_id_lists(
         )
 
 
-def _drop_id_lists(study: Study) -> None:
-    if study.braze.id_lists is not None:
-        for file in study.path(study.braze.id_lists).glob(f"{ID_LIST}*"):
+def _drop_id_lists(settings: Settings) -> None:
+    if settings.braze.id_lists is not None:
+        for file in settings.path(settings.braze.id_lists).glob(f"{ID_LIST}*"):
             file.unlink()
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from churn.braze import payload
 from churn.braze.ledger import CHANGES
 from churn.errors import GateError, TerminalBrazeError
-from churn.study import Braze
+from churn.settings import Braze
 from churn.tables import REASON, stable_hash
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")

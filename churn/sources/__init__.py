@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
+from churn.settings import Extract
 from churn.sources import (
     adjust,
     amplitude,
@@ -27,7 +28,6 @@ from churn.sources import (
     unpack,
 )
 from churn.sources.unpack import UNREADABLE
-from churn.study import Extract
 
 Reader = Callable[[Path, Extract, Path], pl.LazyFrame]
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 import polars as pl
 
 from churn.errors import InputError
+from churn.settings import Extract
 from churn.sources import columns, parse, unpack
-from churn.study import Extract
 
 SUFFIXES = (".csv", ".csv.gz", ".txt")
 SETTLING_DAYS = 1

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
+from churn.settings import Extract
 from churn.sources import jsonlines, parse, unpack
-from churn.study import Extract
 
 SUFFIXES = (".zip", ".json.gz", ".json")
 SETTLING_DAYS = 1

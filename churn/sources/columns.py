@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
+from churn.settings import Extract
 from churn.sources import jsonlines, parse, unpack
-from churn.study import Extract
 
 JSON = (".json", ".ndjson", ".jsonl")
 TIMES = (

@@ -16,8 +16,8 @@ import fastavro
 import polars as pl
 
 from churn.errors import InputError
+from churn.settings import Extract
 from churn.sources import parse
-from churn.study import Extract
 
 SUFFIXES = (".avro",)
 SETTLING_DAYS = 1

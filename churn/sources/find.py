@@ -18,8 +18,8 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from churn.errors import InputError
+from churn.settings import Extract, Settings
 from churn.sources import SUFFIXES, appsflyer, ga4
-from churn.study import Extract, Study
 
 MARKER = "_SUCCESS"  # beside the files of an hour that is whole
 
@@ -37,7 +37,7 @@ class Found:
     size: int
 
 
-def find(extract: Extract, study: Study) -> tuple[list[Found], list[Found]]:
+def find(extract: Extract, settings: Settings) -> tuple[list[Found], list[Found]]:
     """The extract's files, sorted by name, and those that wait since their hour is
     still being written.
 
@@ -45,13 +45,13 @@ def find(extract: Extract, study: Study) -> tuple[list[Found], list[Found]]:
     InputError where there is none.
     """
     remote = "://" in extract.path
-    listed = list(_objects(extract) if remote else _local(extract, study))
+    listed = list(_objects(extract) if remote else _local(extract, settings))
     usable = sorted(
         (f for f in listed if _readable(f, SUFFIXES[extract.source])),
         key=lambda f: _in_order(f.name),
     )
     if not usable:
-        where = extract.path if remote else study.path(extract.path)
+        where = extract.path if remote else settings.path(extract.path)
         raise InputError(
             f"extract {extract.path}: no file at {where}; expected "
             f"names that end in {', '.join(SUFFIXES[extract.source])}"
@@ -100,8 +100,8 @@ def _superseded(usable: Iterable[Found]) -> set[str]:
     return {address for address, (day, intraday) in tables if intraday and day in whole}
 
 
-def _local(extract: Extract, study: Study) -> Iterator[Found]:
-    folder, path = study.path("."), study.path(extract.path)
+def _local(extract: Extract, settings: Settings) -> Iterator[Found]:
+    folder, path = settings.path("."), settings.path(extract.path)
     if path.exists():
         found, root = [path, *path.rglob("*")], path
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
-from churn.study import Extract
+from churn.settings import Extract
 from churn.tables import EVENT_KINDS, UTC_TIME, digest
 
 CANONICAL: dict[str, pl.DataType | type[pl.DataType]] = {

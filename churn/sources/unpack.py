@@ -13,7 +13,7 @@ import cramjam
 import polars as pl
 
 from churn.errors import InputError
-from churn.study import Extract
+from churn.settings import Extract
 
 UNREADABLE = (
     OSError,

@@ -31,7 +31,7 @@ from churn.errors import BrazeError
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
 from churn.sandbox.options import Options
-from churn.study import Study, parse
+from churn.settings import Settings, parse
 
 from .delivery import KEY, PASSED, know, process, scores, state
 
@@ -71,7 +71,7 @@ def child(table: Path, run_id: str, braze: str) -> None:
     print(json.dumps(done.summary))
 
 
-def study(folder: Path, **braze: Any) -> Study:
+def study(folder: Path, **braze: Any) -> Settings:
     """A study whose ledger is in ``folder``."""
     return parse(
         {

@@ -38,7 +38,7 @@ from httpx_aiohttp import HttpxAiohttpClient
 from churn.braze import client, database, export, ledger, payload, plan
 from churn.braze.recorder import Recorder
 from churn.sandbox import server
-from churn.study import Braze, Study, parse
+from churn.settings import Braze, Settings, parse
 
 KEY = "benchmark-key"
 PASSED = pl.DataFrame({"gate": ["none"], "passed": [True], "sentence": [""]})
@@ -118,7 +118,7 @@ def scores(
     )
 
 
-def study(folder: Path, endpoint: str, **braze: Any) -> Study:
+def study(folder: Path, endpoint: str, **braze: Any) -> Settings:
     """A study that sends to ``endpoint``; what is out of the study file's bounds is set
     all the same.
     """
@@ -133,7 +133,7 @@ def study(folder: Path, endpoint: str, **braze: Any) -> Study:
 
 
 def send(
-    to: Study, table: pl.DataFrame, run_id: str, is_sent: bool = True
+    to: Settings, table: pl.DataFrame, run_id: str, is_sent: bool = True
 ) -> dict[str, Any]:
     """Summary of an export."""
     done = export.run(
@@ -149,14 +149,14 @@ def send(
 
 
 @contextmanager
-def process(target: Callable[..., None], *args: Any) -> Iterator[str]:
+def process(store: Callable[..., None], *args: Any) -> Iterator[str]:
     """A server in a process of its own, up: its address. ``target`` takes a port and
     ``args``.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = SPAWN.Process(target=target, args=(port, *args), daemon=True)
+    running = SPAWN.Process(target=store, args=(port, *args), daemon=True)
     running.start()
     try:
         _wait_for(port)
@@ -241,7 +241,7 @@ def state(url: str) -> dict[str, Any]:
     }
 
 
-def _compared(to: Study, table: pl.DataFrame, url: str, what: str) -> dict[str, Any]:
+def _compared(to: Settings, table: pl.DataFrame, url: str, what: str) -> dict[str, Any]:
     before, foretold = state(url), send(to, table, "dry", is_sent=False)
     done, after = send(to, table, what), state(url)
     n_requests, n_points = (

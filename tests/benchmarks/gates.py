@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from churn import health, simulate, simulate_exports
-from churn.study import Study, parse
+from churn.settings import Settings, parse
 from churn.tables import Files
 
 STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
@@ -86,9 +86,11 @@ def _n() -> pl.Expr:
     return pl.len().cast(pl.Int64)
 
 
-def failed(rows: pl.DataFrame, cutoff: date, study: Study = STUDY) -> dict[str, str]:
+def failed(
+    rows: pl.DataFrame, cutoff: date, settings: Settings = STUDY
+) -> dict[str, str]:
     """Sentences of the gates that fail at a cutoff, by gate."""
-    findings = health.data(*counted(rows), Files.create_empty(), study, cutoff)
+    findings = health.data(*counted(rows), Files.create_empty(), settings, cutoff)
     return {f["gate"]: f["sentence"] for f in findings if not f["passed"]}
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from churn import events
+from churn.settings import parse
 from churn.simulate_exports import HEADER
 from churn.sources import appsflyer
-from churn.study import parse
 
 DAYS, EVENTS, PER_USER = 90, 20, 50
 
@@ -75,8 +75,10 @@ def scan(folder: Path) -> int:
 
 def ingest(folder: Path) -> int:
     """The whole road into the store."""
-    study = parse({"extracts": [{"source": "appsflyer", "path": "report.csv"}]}, folder)
-    return events.ingest(study, progress=False).totals["rows"]
+    settings = parse(
+        {"extracts": [{"source": "appsflyer", "path": "report.csv"}]}, folder
+    )
+    return events.ingest(settings, progress=False).totals["rows"]
 
 
 def measure(what: str, folder: Path) -> tuple[float, int]:

@@ -27,11 +27,10 @@ from churn import (
     simulate,
     simulate_exports,
     snapshots,
-    store,
 )
 from churn.errors import LeakError
-from churn.store import Store
-from churn.study import Study, load, parse
+from churn.settings import Settings, load, parse
+from churn.store import Store, create_or_open, open_filled
 from churn.tables import bucket_of
 
 DAY0 = date(2026, 1, 1)
@@ -59,9 +58,9 @@ def app(
     n_users: int = 400,
     n_days: int = 120,
     timezone: str = "UTC",
-) -> tuple[Study, Store]:
+) -> Store:
     """A random app's study and its store, as an ingest would have filled it."""
-    study = parse(
+    settings = parse(
         {
             "extracts": [
                 {"source": name, "path": "x", "settling_days": 2}
@@ -78,7 +77,7 @@ def app(
         },
         folder,
     )
-    return study, filled(event_log(n_users, n_days, seed).lazy(), study, n_days)
+    return filled(event_log(n_users, n_days, seed).lazy(), settings, n_days)
 
 
 def event_log(n_users: int, n_days: int, seed: int) -> pl.DataFrame:
@@ -162,11 +161,11 @@ def _rows(
     )
 
 
-def filled(log: pl.LazyFrame, study: Study, n_days: int) -> Store:
+def filled(log: pl.LazyFrame, settings: Settings, n_days: int) -> Store:
     """A store that holds a log's daily activity, users, log-ins and volume."""
-    target = store.create_or_open(study)
-    day = activity.local_date("event_time", study.timezone).alias("date")
-    known = activity.local_date("received_time", study.timezone).alias("known_date")
+    store = create_or_open(settings)
+    day = activity.local_date("event_time", settings.timezone).alias("date")
+    known = activity.local_date("received_time", settings.timezone).alias("known_date")
     volume = log.group_by(
         pl.col("source").alias("extract"),
         day,
@@ -180,35 +179,45 @@ def filled(log: pl.LazyFrame, study: Study, n_days: int) -> Store:
     )
     bucketed = {
         "activity": (
-            activity.from_events(log, study.timezone, "USD"),
+            activity.from_events(log, settings.timezone, "USD"),
             pl.col("user_id"),
         ),
-        "users": (activity.users_from_events(log, study.timezone), pl.col("user_id")),
+        "users": (
+            activity.users_from_events(log, settings.timezone),
+            pl.col("user_id"),
+        ),
         "anonymous": (
-            activity.anonymous_from_events(log, study.timezone, "USD"),
+            activity.anonymous_from_events(log, settings.timezone, "USD"),
             identity.KEY,
         ),
     }
     for name, (frame, whose) in bucketed.items():
-        rows = frame.with_columns(bucket_of(whose, target.n_buckets).alias("bucket"))
-        store.write_batch(target, name, "all", rows.collect())
-    store.write_batch(target, "edges", "all", identity.edges_from_events(log).collect())
+        rows = frame.with_columns(bucket_of(whose, store.n_buckets).alias("bucket"))
+        store.write_batch(name, "all", rows.collect())
+    store.write_batch("edges", "all", identity.edges_from_events(log).collect())
     store.write_batch(
-        target, "volume", "all", counts.with_columns(platform=pl.lit("")).collect()
+        "volume", "all", counts.with_columns(platform=pl.lit("")).collect()
     )
-    seen = Store(**{**vars(target), "batches": ("all",), "first_date": DAY0})
+    seen = Store(**{**vars(store), "batches": ("all",), "first_date": DAY0})
     seen = Store(**{**vars(seen), "covered_until": DAY0 + timedelta(days=n_days - 2)})
-    return Store(**{**vars(seen), "adopted": identity.adopt(seen, study, "all")})
+    return Store(
+        **{**vars(seen), "adopted": identity.adopt(seen.under(settings), "all")}
+    )
 
 
-def checked(target: Store, study: Study) -> int:
+def checked(
+    store: Store,
+) -> int:
     """The check exactly as a training of the study's own cutoffs makes it; number of
     rows compared.
     """
-    cutoffs = evaluate.training_cutoffs(target, study)
-    as_of = labels.horizon(cutoffs[-1], study.windows)[1]
+    cutoffs = evaluate.training_cutoffs(store)
+    as_of = labels.horizon(cutoffs[-1], store.settings.windows)[1]
     return poison.check(
-        target, study, cutoffs, snapshots.plan(target, study, cutoffs[-1]), as_of
+        store,
+        cutoffs,
+        snapshots.plan(store, cutoffs[-1]),
+        as_of,
     )
 
 
@@ -217,7 +226,7 @@ def false_alarms(n_apps: int) -> int:
     n, n_rows = 0, []
     for seed in range(n_apps):
         with tempfile.TemporaryDirectory() as folder:
-            study, target = app(
+            store = app(
                 Path(folder),
                 seed,
                 120 + 20 * (seed % 9),
@@ -225,7 +234,7 @@ def false_alarms(n_apps: int) -> int:
                 ZONES[seed % len(ZONES)],
             )
             try:
-                n_rows.append(checked(target, study))
+                n_rows.append(checked(store, store.settings))
             except LeakError as error:
                 n += 1
                 print(f"false alarm, seed {seed}: {error}")
@@ -243,14 +252,14 @@ def share_of_training(n_users: int, n_days: int) -> float:
         simulate_exports.write(
             simulate.markov(n_users, n_days, 0), Path(folder), "table"
         )
-        study = load(Path(folder, "churn.toml"))
-        events.ingest(study, progress=False)
-        target = store.open_filled(study)
+        settings = load(Path(folder, "churn.toml"))
+        events.ingest(settings, progress=False)
+        store = open_filled(settings)
         started = time.process_time()
-        checked(target, study)
+        checked(store, settings)
         alone = time.process_time() - started
         started = time.process_time()
-        evaluate.train(target, study, evaluate.training_cutoffs(target, study))
+        evaluate.train(store, evaluate.training_cutoffs(store))
         whole = time.process_time() - started
     print(f"check {alone:.2f} s, training {whole:.2f} s with it: {alone / whole:.1%}")
     return alone / whole

@@ -23,10 +23,10 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import binomtest, rankdata
 
-from churn import evaluate, events, labels, metrics, outlook, snapshots, store
+from churn import evaluate, events, labels, metrics, outlook, snapshots
 from churn.drift import log_odds
-from churn.store import Store
-from churn.study import Study, parse
+from churn.settings import parse
+from churn.store import Store, create_or_open, open_filled
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 N_DAYS = 240
@@ -117,33 +117,35 @@ def history(
     ``n_now``: score only so many of the newest, and those whose outcome was known by
     then; 0 is all of them.
     """
-    study = parse(
+    settings = parse(
         {"extracts": [{"source": "table", "path": str(extract)}], **parts}, folder
     )
-    store.commit(
-        replace(store.create_or_open(study), n_buckets=1)
-    )  # small logs: one bucket is quickest
-    events.ingest(study, progress=False)
-    target = store.open_filled(study)
-    newest = snapshots.newest_mature(target, study)
-    days = (labels.horizon(newest, study.windows)[1] - newest).days
-    wanted = study.backtest.n_test_cutoffs
+    replace(
+        create_or_open(settings), n_buckets=1
+    ).commit()  # small logs: one bucket is quickest
+    events.ingest(settings, progress=False)
+    store = open_filled(settings)
+    newest = snapshots.newest_mature(store)
+    days = (labels.horizon(newest, settings.windows)[1] - newest).days
+    wanted = settings.backtest.n_test_cutoffs
     runs = (
         [(newest, n_now), (newest - timedelta(days=days), wanted - n_now)]
         if n_now
         else [(newest, wanted)]
     )
-    tested = pl.concat([_tested(target, study, last, n) for last, n in runs])
-    return History(tested, outlook.churn_rates(target, study, newest), days)
+    tested = pl.concat([_tested(store, last, n) for last, n in runs])
+    return History(tested, outlook.churn_rates(store, newest), days)
 
 
-def _tested(target: Store, study: Study, newest: date, n: int) -> pl.DataFrame:
-    asked = study.model_copy(
-        update={"backtest": study.backtest.model_copy(update={"n_test_cutoffs": n})}
+def _tested(store: Store, newest: date, n: int) -> pl.DataFrame:
+    asked = store.settings.model_copy(
+        update={
+            "backtest": store.settings.backtest.model_copy(update={"n_test_cutoffs": n})
+        }
     )
-    return evaluate.backtest(target, asked, newest, progress=False).predictions.filter(
-        pl.col("model") == "chosen"
-    )
+    return evaluate.backtest(
+        store.under(asked), newest, progress=False
+    ).predictions.filter(pl.col("model") == "chosen")
 
 
 def cached(

@@ -27,8 +27,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from churn import model, snapshots
 from churn.activity import is_active, known_before
 from churn.features import Plan, catalogue
+from churn.settings import Settings
 from churn.store import Store
-from churn.study import Study
 
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
@@ -131,13 +131,14 @@ def matrices(
     return {RECENCY: ("logistic", *pair(("recency_days",))), **many}
 
 
-def history(target: Store, study: Study, cutoff: date) -> pl.DataFrame:
+def history(store: Store, cutoff: date) -> pl.DataFrame:
     """Everybody active before a cutoff: user_id, repeats (active days after the first),
     last and age in days.
     """
-    rows, _ = snapshots.tables(target, study)
+    rows, _ = snapshots.tables(store)
     active = rows.filter(
-        known_before(pl.lit(cutoff)) & is_active(study.activity.counts_as_active)
+        known_before(pl.lit(cutoff))
+        & is_active(store.settings.activity.counts_as_active)
     )
     first, last = pl.col("date").min(), pl.col("date").max()
     return (
@@ -209,9 +210,11 @@ def bgnbd_expected(params: np.ndarray, seen: pl.DataFrame, days: int) -> np.ndar
     )
 
 
-def parametric(task: Task, seen: pl.DataFrame, study: Study) -> dict[str, np.ndarray]:
+def parametric(
+    task: Task, seen: pl.DataFrame, settings: Settings
+) -> dict[str, np.ndarray]:
     """Both scores that BG/NBD offers for the judged rows."""
-    params, windows = bgnbd_fit(seen), study.windows
+    params, windows = bgnbd_fit(seen), settings.windows
     mine = task.judged.select("user_id").join(
         seen, on="user_id", how="left", maintain_order="left"
     )

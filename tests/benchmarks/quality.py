@@ -37,10 +37,9 @@ from churn import (
     model,
     simulate_exports,
     snapshots,
-    store,
 )
-from churn.store import Store
-from churn.study import Study, load
+from churn.settings import Settings, load
+from churn.store import Store, open_filled
 
 from . import peers, real_logs
 from .peers import Task
@@ -50,37 +49,38 @@ SEED = 0
 END_TO_END = "featuretools, LightGBM"
 
 
-def filled(study: Study) -> Store:
+def filled(settings: Settings) -> Store:
     """The study's store with its extracts ingested; a second time adds nothing."""
-    events.ingest(study, progress=False)
-    return store.open_filled(study)
+    events.ingest(settings, progress=False)
+    return open_filled(settings)
 
 
-def tasks(target: Store, study: Study, tests: Sequence[date]) -> Iterator[Task]:
+def tasks(store: Store, tests: Sequence[date]) -> Iterator[Task]:
     """What each test cutoff learns from and is judged on."""
     for test in tests:
-        trains = evaluate.training_cutoffs(target, study, as_of=test)
-        plan = snapshots.plan(target, study, max(trains))
-        past = snapshots.build(target, study, trains, plan, test).drop_nulls("churned")
+        trains = evaluate.training_cutoffs(store, as_of=test)
+        plan = snapshots.plan(store, max(trains))
+        past = snapshots.build(store, trains, plan, test).drop_nulls("churned")
         yield Task(
             test,
             past,
-            snapshots.build(target, study, [test], plan).drop_nulls("churned"),
+            snapshots.build(store, [test], plan).drop_nulls("churned"),
             plan,
         )
 
 
-def ours(
-    target: Store, study: Study, tests: Sequence[date]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def ours(store: Store, tests: Sequence[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Predictions of the chosen model at each test cutoff alone, and how it was
     chosen.
     """
-    alone = study.model_copy(
-        update={"backtest": study.backtest.model_copy(update={"n_test_cutoffs": 1})}
+    alone = store.settings.model_copy(
+        update={
+            "backtest": store.settings.backtest.model_copy(update={"n_test_cutoffs": 1})
+        }
     )
     done = [
-        evaluate.backtest(target, alone, newest=test, progress=False) for test in tests
+        evaluate.backtest(store.under(alone), newest=test, progress=False)
+        for test in tests
     ]
     chosen = pl.concat(
         [d.predictions.filter(pl.col("model") == "chosen") for d in done]
@@ -90,9 +90,7 @@ def ours(
     )
 
 
-def of_peers(
-    target: Store, study: Study, task: Task, cache: Path, fed: Sequence[str]
-) -> pl.DataFrame:
+def of_peers(store: Store, task: Task, cache: Path, fed: Sequence[str]) -> pl.DataFrame:
     """Predictions of all peers at one test cutoff; ``fed``: on which features."""
     y = model.target(task.past)
     found = {
@@ -105,8 +103,8 @@ def of_peers(
         )
         for name, (kind, x, judged) in peers.matrices(task, fed).items()
     }
-    seen = peers.history(target, study, task.cutoff)
-    found |= peers.parametric(task, seen, study)
+    seen = peers.history(store, task.cutoff)
+    found |= peers.parametric(task, seen, store.settings)
     return pl.concat([_column(task, name, p) for name, p in found.items()])
 
 
@@ -148,14 +146,14 @@ def _column(task: Task, name: str, probability: np.ndarray) -> pl.DataFrame:
     )
 
 
-def end_to_end(folder: Path, task: Task, study: Study) -> list[pl.DataFrame]:
+def end_to_end(folder: Path, task: Task, settings: Settings) -> list[pl.DataFrame]:
     """Leave the task for peer_featuretools.py; its predictions, if it has made them for
     these rows.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
-        "events": study.extracts[0].path,
-        "observation_days": study.windows.observation_days,
+        "events": settings.extracts[0].path,
+        "observation_days": settings.windows.observation_days,
     }
     (folder / "plan.json").write_text(json.dumps(plan))
     rows = [
@@ -186,17 +184,17 @@ def end_to_end(folder: Path, task: Task, study: Study) -> list[pl.DataFrame]:
 
 
 def judged(
-    target: Store, study: Study, tests: Sequence[date], folder: Path, fed: Sequence[str]
+    store: Store, tests: Sequence[date], folder: Path, fed: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """A row per user and test cutoff, a column per model, ours first; and how ours was
     chosen.
     """
-    mine, choices = ours(target, study, tests)
+    mine, choices = ours(store, tests)
     parts = [mine]
-    for task in tqdm(tasks(target, study, tests), folder.name, len(tests)):
-        parts += [of_peers(target, study, task, folder / "peers", fed)]
+    for task in tqdm(tasks(store, tests), folder.name, len(tests)):
+        parts += [of_peers(store, task, folder / "peers", fed)]
         if folder.name in real_logs.LOGS:
-            parts += end_to_end(folder / "featuretools", task, study)
+            parts += end_to_end(folder / "featuretools", task, store.settings)
     together = pl.concat(
         [
             p.select("user_id", "cutoff", "churned", "model", "probability")
@@ -213,9 +211,9 @@ def judged(
 
 def real(name: str, data: Path, work: Path, fed: Sequence[str]) -> None:
     """Table and verdicts of one log."""
-    study = real_logs.study(name, data, work / name)
-    target, tests = filled(study), real_logs.cutoffs(name)
-    wide, choices = judged(target, study, tests, work / name, fed)
+    settings = real_logs.study(name, data, work / name)
+    target, tests = filled(settings), real_logs.cutoffs(name)
+    wide, choices = judged(target, settings, tests, work / name, fed)
     wide.write_parquet(work / name / "predictions.parquet")
     figures = table(wide)
     users, rate = wide["user_id"].n_unique(), wide["churned"].mean()
@@ -227,7 +225,7 @@ def real(name: str, data: Path, work: Path, fed: Sequence[str]) -> None:
     print("\n".join(verdicts(figures)), flush=True)
 
 
-def written(kind: str, n_users: int, n_days: int, seed: int, folder: Path) -> Study:
+def written(kind: str, n_users: int, n_days: int, seed: int, folder: Path) -> Settings:
     """Write the world there; its study."""
     simulate_exports.write(
         simulate_exports.WORLDS[kind](n_users, n_days, seed), folder, "table"
@@ -248,7 +246,7 @@ def skills(wide: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def reachable(target: Store, study: Study, task: Task, truth: pl.DataFrame) -> float:
+def reachable(store: Store, task: Task, truth: pl.DataFrame) -> float:
     """Ceiling skill when the same rows are learned with their true probabilities: all
     that the features carry.
     """
@@ -274,16 +272,16 @@ def simulated(
     ``fed``: the features that peers get, none for ours alone.
     """
     with tempfile.TemporaryDirectory() as home:
-        study = written(kind, n_users, n_days, seed, Path(home))
-        target = filled(study)
+        settings = written(kind, n_users, n_days, seed, Path(home))
+        store = filled(settings)
         truth = pl.read_parquet(Path(home) / "truth.parquet").rename(
             {"probability": "truth"}
         )
         newest = labels.newest_mature(
-            study.windows, snapshots.covered_end(target) - timedelta(days=1)
+            settings.windows, snapshots.covered_end(store) - timedelta(days=1)
         )
         if not fed:
-            mine, _ = ours(target, study, [newest])
+            mine, _ = ours(store, [newest])
             skill = skills(
                 mine.select("user_id", "cutoff", "churned", ours="probability"), truth
             )["skill"][0]
@@ -293,10 +291,8 @@ def simulated(
                 "rows": mine.height,
                 "skill": skill,
             }
-        wide, _ = judged(
-            target, study, [newest], work / f"{kind}-{seed}-{n_users}", fed
-        )
-        limit = reachable(target, study, next(tasks(target, study, [newest])), truth)
+        wide, _ = judged(store, [newest], work / f"{kind}-{seed}-{n_users}", fed)
+        limit = reachable(store, next(tasks(store, [newest])), truth)
     figures = table(wide).join(skills(wide, truth), on="model", maintain_order="left")
     print(
         f"\n## {kind}:{seed}: {wide.height} of {n_users} users, churn rate {wide['churned'].mean():.3f}"
@@ -336,10 +332,10 @@ def timing(n_users: int, n_days: int) -> pl.DataFrame:
     ours beside LightGBM.
     """
     with tempfile.TemporaryDirectory() as home:
-        study = written("markov", n_users, n_days, SEED, Path(home))
-        target = filled(study)
-        task = next(tasks(target, study, [snapshots.covered_end(target)]))
-        now = snapshots.observe(target, study, [task.cutoff], task.plan)
+        settings = written("markov", n_users, n_days, SEED, Path(home))
+        store = filled(settings)
+        task = next(tasks(store, [snapshots.covered_end(store)]))
+        now = snapshots.observe(store.under(settings), [task.cutoff], task.plan)
     names = peers.inputs(task.plan)["ours"]
 
     def timed(rows: int, run: Any) -> tuple[Any, float]:
@@ -347,7 +343,7 @@ def timing(n_users: int, n_days: int) -> pl.DataFrame:
         return run(), (time.perf_counter() - started) * 1e6 / rows
 
     (chosen, _), train = timed(
-        task.past.height, lambda: evaluate.learn(task.past, task.plan, study)
+        task.past.height, lambda: evaluate.learn(task.past, task.plan, settings)
     )
     x, y = model.matrix(task.past, names), model.target(task.past)
     booster, fit = timed(len(y), lambda: peers.lightgbm(SEED).fit(x, y))

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from churn.study import Study, parse
+from churn.settings import Settings, parse
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data"
 LOGS: dict[str, dict[str, Any]] = {
@@ -37,7 +37,7 @@ LOGS: dict[str, dict[str, Any]] = {
 }
 
 
-def study(name: str, data: Path, folder: Path) -> Study:
+def study(name: str, data: Path, folder: Path) -> Settings:
     """The study of a log, everything it doesn't name left at its default; the store is
     in ``folder``.
     """

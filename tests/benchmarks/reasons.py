@@ -33,11 +33,11 @@ from churn import (
     simulate,
     simulate_exports,
     snapshots,
-    store,
 )
 from churn.catalogue import KINDS
 from churn.model import Model
-from churn.study import Study, load, parse
+from churn.settings import Settings, load, parse
+from churn.store import open_filled
 
 STILL = 0.02
 N_TIMED = 100_000
@@ -134,18 +134,16 @@ def figures(fitted: Model, now: pl.DataFrame, later: pl.DataFrame) -> dict[str, 
     return facts | faithfulness(fitted, now) | stability(fitted, now, later) | seconds
 
 
-def one(study: Study, trains: list[date], test: date | None) -> dict[str, Any]:
+def one(settings: Settings, trains: list[date], test: date | None) -> dict[str, Any]:
     """Train at the given cutoffs, or as the study says, and explain ``test``, or the
     last but one week.
     """
-    events.ingest(study, progress=False)
-    target = store.open_filled(study)
-    fitted, _ = evaluate.train(
-        target, study, trains or evaluate.training_cutoffs(target, study)
-    )
-    first = test or snapshots.covered_end(target) - timedelta(weeks=1)
+    events.ingest(settings, progress=False)
+    store = open_filled(settings)
+    fitted, _ = evaluate.train(store, trains or evaluate.training_cutoffs(store))
+    first = test or snapshots.covered_end(store) - timedelta(weeks=1)
     now, later = (
-        snapshots.observe(target, study, [first + timedelta(weeks=k)], fitted.plan)
+        snapshots.observe(store, [first + timedelta(weeks=k)], fitted.plan)
         for k in (0, 1)
     )
     return figures(fitted, now, later)
@@ -160,7 +158,7 @@ def world(n_users: int, n_days: int, seed: int, folder: Path) -> dict[str, Any]:
 def oulad(file: Path, folder: Path) -> dict[str, Any]:
     """Figures of the log oulad_vle."""
     windows = {"horizon_days": 30, "eligible_days": 30}
-    study = parse(
+    settings = parse(
         {
             "extracts": [{"source": "table", "path": str(file.resolve())}],
             "windows": windows,
@@ -168,7 +166,7 @@ def oulad(file: Path, folder: Path) -> dict[str, Any]:
         folder,
     )
     return {"log": "oulad_vle"} | one(
-        study, [date.fromisoformat(c) for c in OULAD], OULAD_TEST
+        settings, [date.fromisoformat(c) for c in OULAD], OULAD_TEST
     )
 
 

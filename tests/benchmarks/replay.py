@@ -29,9 +29,9 @@ from churn import (
     simulate,
     simulate_exports,
     snapshots,
-    store,
 )
-from churn.study import Policy, Study, Windows, parse
+from churn.settings import Policy, Settings, Windows, parse
+from churn.store import open_filled
 
 BANDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FIRST_RUN = {
@@ -68,7 +68,7 @@ WORLDS = {
 }
 
 
-def real(data: Path, folder: Path) -> Iterator[tuple[str, pl.DataFrame, Study]]:
+def real(data: Path, folder: Path) -> Iterator[tuple[str, pl.DataFrame, Settings]]:
     """Name, scored runs and study of each log."""
     from real_logs import (
         LOGS,
@@ -84,22 +84,24 @@ def real(data: Path, folder: Path) -> Iterator[tuple[str, pl.DataFrame, Study]]:
             "activity": log["activity"],
             "segments": SEGMENTS,
         }
-        study = parse({"extracts": [extract], **parts}, folder / name)
+        settings = parse({"extracts": [extract], **parts}, folder / name)
         train = [date.fromisoformat(c) for c in log["train"]]
         train = [
-            c for c in train if labels.horizon(c, study.windows)[1] <= FIRST_RUN[name]
+            c
+            for c in train
+            if labels.horizon(c, settings.windows)[1] <= FIRST_RUN[name]
         ]
-        yield name, scored(study, FIRST_RUN[name], train), study
+        yield name, scored(settings, FIRST_RUN[name], train), settings
 
 
-def simulated(folder: Path) -> Iterator[tuple[str, pl.DataFrame, Study]]:
+def simulated(folder: Path) -> Iterator[tuple[str, pl.DataFrame, Settings]]:
     """The same of each simulated world; ``truth`` is the true probability."""
     for (name, (windows, parameters)), seed in itertools.product(WORLDS.items(), SEEDS):
         home = folder / f"{name}-{seed}"
         world = simulate.markov(N_USERS, N_DAYS, seed, parameters)
         simulate_exports.write(world, home, "table", windows)
         extract = {"source": "table", "path": "raw", "settling_days": 0}
-        study = parse(
+        settings = parse(
             {
                 "extracts": [extract],
                 "windows": windows.model_dump(),
@@ -109,32 +111,34 @@ def simulated(folder: Path) -> Iterator[tuple[str, pl.DataFrame, Study]]:
         )
         last = world.start + timedelta(days=world.n_days - windows.horizon_days)
         truth = pl.read_parquet(home / "truth.parquet").rename({"probability": "truth"})
-        runs = scored(study, last - timedelta(weeks=N_RUNS - 1))
+        runs = scored(settings, last - timedelta(weeks=N_RUNS - 1))
         yield (
             f"simulated {name} {seed}",
             runs.join(truth, on=["user_id", "cutoff"], how="left"),
-            study,
+            settings,
         )
 
 
-def scored(study: Study, first: date, train: list[date] | None = None) -> pl.DataFrame:
+def scored(
+    settings: Settings, first: date, train: list[date] | None = None
+) -> pl.DataFrame:
     """Every run's users: user_id, cutoff, tenure_days, churned, probability."""
-    events.ingest(study, progress=False)
-    target = store.open_filled(study)
+    events.ingest(settings, progress=False)
+    store = open_filled(settings)
     fitted, _ = evaluate.train(
-        target, study, train or evaluate.training_cutoffs(target, study, as_of=first)
+        store, train or evaluate.training_cutoffs(store, as_of=first)
     )
     runs = snapshots.build(
-        target, study, [first + timedelta(weeks=k) for k in range(N_RUNS)], fitted.plan
+        store, [first + timedelta(weeks=k) for k in range(N_RUNS)], fitted.plan
     )
     probability = pl.Series("probability", evaluate.model.predict(fitted, runs))
     assert runs["churned"].null_count() == 0, "a run's horizon isn't over"
     return runs.select("user_id", "cutoff", "tenure_days", "churned", probability)
 
 
-def replay(runs: pl.DataFrame, study: Study, band: float) -> pl.DataFrame:
+def replay(runs: pl.DataFrame, settings: Settings, band: float) -> pl.DataFrame:
     """The runs with their segments, each cut with regard to the one before."""
-    policy = study.model_copy(update={"policy": Policy(band=band)})
+    policy = settings.model_copy(update={"policy": Policy(band=band)})
     done: list[pl.DataFrame] = []
     for run in runs.sort("cutoff").partition_by("cutoff", maintain_order=True):
         done.append(
@@ -208,7 +212,7 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def table(name: str, runs: pl.DataFrame, study: Study) -> pl.DataFrame:
+def table(name: str, runs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """One row per band.
 
     changed: share of users known in two runs in a row whose segment changed. back: A,
@@ -219,15 +223,15 @@ def table(name: str, runs: pl.DataFrame, study: Study) -> pl.DataFrame:
     writing. true: share that would change if cut by the true probability (simulated
     worlds only).
     """
-    plain = replay(runs, study, 0)
+    plain = replay(runs, settings, 0)
     none = figures(plain)
     true = (
-        figures(replay(runs.with_columns(probability="truth"), study, 0))["changed"]
+        figures(replay(runs.with_columns(probability="truth"), settings, 0))["changed"]
         if "truth" in runs
         else None
     )
     rows = [
-        {"log": name, "band": band, **figures(replay(runs, study, band))}
+        {"log": name, "band": band, **figures(replay(runs, settings, band))}
         for band in BANDS
     ]
     return pl.DataFrame(rows).with_columns(

@@ -1,4 +1,4 @@
-"""churn.toml → one frozen Study: what churn means for this product."""
+"""churn.toml, checked and frozen: what churn means for this product."""
 
 import codecs
 import difflib
@@ -363,8 +363,8 @@ class Braze(Part):
         return data
 
 
-class Study(Part):
-    """One study, frozen. Everything but ``extracts`` has a default."""
+class Settings(Part):
+    """What one study file says. Everything but ``extracts`` has a default."""
 
     timezone: Zone = "UTC"
     store: str = "data/store"
@@ -432,7 +432,7 @@ class Study(Part):
         )
 
 
-def load(path: str | Path | None = None) -> Study:
+def load(path: str | Path | None = None) -> Settings:
     """Read and check a study file.
 
     ``path`` null: CHURN_STUDY from the environment, else the first churn.toml from the
@@ -467,10 +467,10 @@ def find(path: str | Path | None = None) -> Path:
     )
 
 
-def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Study:
-    """A Study from parsed TOML; ``folder`` is where its relative paths start."""
+def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Settings:
+    """Settings from parsed TOML; ``folder`` is where its relative paths start."""
     try:
-        study = Study.model_validate(data)
+        settings = Settings.model_validate(data)
     except ValidationError as error:
         faults = [_fault(dict(e)) for e in error.errors(include_url=False)]
         if (
@@ -481,8 +481,8 @@ def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Study
             ]
         listed = "\n".join(f"  {f}" for f in faults)
         raise StudyError(f"{name} has {len(faults)} fault(s):\n{listed}") from None
-    study._folder = folder.resolve()
-    return study
+    settings._folder = folder.resolve()
+    return settings
 
 
 def _fault(error: dict[str, Any]) -> str:
@@ -493,7 +493,7 @@ def _fault(error: dict[str, Any]) -> str:
 
 
 def _did_you_mean(loc: tuple[Any, ...]) -> str:
-    fields: dict[str, Any] = dict(Study.model_fields)
+    fields: dict[str, Any] = dict(Settings.model_fields)
     for step in loc[:-1]:
         if isinstance(step, str) and step in fields:
             fields = dict(_part_of(fields[step].annotation).model_fields)
@@ -505,4 +505,6 @@ def _did_you_mean(loc: tuple[Any, ...]) -> str:
 
 def _part_of(annotation: Any) -> type[BaseModel]:
     inner = getattr(annotation, "__args__", (annotation,))[0]
-    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else Study
+    return (
+        inner if isinstance(inner, type) and issubclass(inner, BaseModel) else Settings
+    )
