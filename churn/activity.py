@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import polars as pl
 import polars.selectors as cs
 
-from churn.tables import ACTIVE_KINDS, ActivityTable, Anonymous, Users
+from churn.clocks import local_date, usable
+from churn.tables import ActivityTable, Anonymous, Users
 
 BY_NAME = (
     "in_app",
@@ -214,45 +215,6 @@ def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
         .agg(**seen)
         .select(Users.column_names())
     )
-
-
-def usable(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows whose time can be believed."""
-    return events.filter(pl.col("event_time_basis") != "estimated")
-
-
-def local_date(name: str, timezone: str) -> pl.Expr:
-    """The day of an instant in the study's time zone."""
-    return pl.col(name).dt.convert_time_zone(timezone).dt.date()
-
-
-def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
-    """True for activity rows that count as active: named events or kinds, else every
-    kind a person caused.
-
-    Works on any frame with the columns ``event`` and ``kind``.
-    """
-    kinds = [
-        name.removeprefix("kind:")
-        for name in counts_as_active
-        if name.startswith("kind:")
-    ]
-    names = [name for name in counts_as_active if not name.startswith("kind:")]
-    if not counts_as_active:
-        return pl.col("kind").is_in(ACTIVE_KINDS)
-    return pl.col("kind").is_in(kinds) | pl.col("event").is_in(names)
-
-
-def known_by(day: pl.Expr) -> pl.Expr:
-    """Whether a row had become known before that day, or never says when it did."""
-    return pl.col("known_date").is_null() | (pl.col("known_date") < day)
-
-
-def known_before(cutoff: pl.Expr) -> pl.Expr:
-    """Both clocks: the day lies before the cutoff, and so does the one on which it
-    became known, if stated.
-    """
-    return (pl.col("date") < cutoff) & known_by(cutoff)
 
 
 def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame:

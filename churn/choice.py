@@ -23,8 +23,8 @@ from churn import calibration, candidates, drift, labels, model, snapshots
 from churn.candidates import Recipe
 from churn.catalogue import Plan
 from churn.drift import Correction, Known, Seen
+from churn.hashing import stable_hash
 from churn.settings import Settings
-from churn.tables import stable_hash
 
 MAX_FOLDS = 3
 MAX_FOLD_ROWS = 60_000  # of a fold's training rows; the final fit may have more

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import activity, sources
+from churn import clocks, sources
 from churn.settings import Extract, Settings
 from churn.tables import Tally, Volume
 
@@ -29,7 +29,7 @@ TALLIED = (
 def volume(fresh: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Rows per extract, platform, day, day known, event and kind."""
     days = [
-        activity.local_date(t, settings.timezone).alias(d)
+        clocks.local_date(t, settings.timezone).alias(d)
         for t, d in (("event_time", "date"), ("received_time", "known_date"))
     ]
     key = [
@@ -58,7 +58,7 @@ def tally(fresh: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
     dated = fresh.select(
         "extract",
-        activity.local_date("event_time", settings.timezone).alias("date"),
+        clocks.local_date("event_time", settings.timezone).alias("date"),
         hour.alias("hour"),
         *TALLIED,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn.activity import known_before
+from churn.clocks import known_before
 from churn.settings import Settings
 
 WEEKS = 4  # before a day, that say what is usual

@@ -19,10 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from churn import snapshots
-from churn.activity import is_active, known_before, known_by
+from churn.clocks import known_before, known_by
 from churn.features import GONE
+from churn.hashing import stable_hash
+from churn.kinds import is_active
 from churn.store import Store
-from churn.tables import stable_hash
 
 log = logging.getLogger(__name__)
 HORIZONS = (7, 14, 21, 28, 42, 60, 90)

@@ -21,12 +21,13 @@ from tqdm.auto import tqdm
 
 from churn import activity, coverage, identity, privacy, staging
 from churn.errors import InputError, StoreError
+from churn.hashing import bucket_of
 from churn.settings import Settings
 from churn.sources import find
 from churn.sources.find import Found
 from churn.staging import Staged
 from churn.store import STAGING, Store, create_or_open
-from churn.tables import Events, Tally, Volume, bucket_of
+from churn.tables import Events, Tally, Volume
 
 log = logging.getLogger(__name__)
 TIMED = (

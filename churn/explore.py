@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from churn import definitions, snapshots
-from churn.activity import is_active
 from churn.definitions import Rule
+from churn.kinds import is_active
 from churn.settings import Settings
 from churn.store import Store
 

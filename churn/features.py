@@ -9,8 +9,10 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn.activity import counted_once, is_active, known_before, known_by, total
+from churn.activity import counted_once, total
 from churn.catalogue import AGE, Plan, catalogue
+from churn.clocks import known_before, known_by
+from churn.kinds import is_active
 
 KIND_COUNTS = {
     "n_purchases": "purchase",

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from churn import calibration, daily_gates, identity
-from churn.activity import known_before
+from churn.clocks import known_before
 from churn.daily_gates import finding, verdict
 from churn.model import Model
 from churn.settings import Settings

@@ -16,9 +16,10 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from churn import activity, privacy
+from churn import clocks, privacy
+from churn.hashing import bucket_of
 from churn.store import Store
-from churn.tables import ActivityTable, Edges, Merges, Users, bucket_of
+from churn.tables import ActivityTable, Edges, Merges, Users
 
 MERGED = ("braze_id", "amplitude_id")  # id types that vendors merge
 CHAIN = 5  # merges of merges that are followed
@@ -33,7 +34,7 @@ def edges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("user_id").is_not_null() & (pl.col("event_kind") != "merge")
     )
     learned = pl.max_horizontal("event_time", "received_time").min().alias("learned_at")
-    by_device = activity.usable(both).group_by("source", "ids", "user_id").agg(learned)
+    by_device = clocks.usable(both).group_by("source", "ids", "user_id").agg(learned)
     single = by_device.explode("ids", empty_as_null=False).rename({"ids": "id"})
     return (
         single.group_by("source", "id", "user_id")
@@ -182,8 +183,8 @@ def _adopted(
         owners(anonymous.select("ids").unique().collect(), known)
         .lazy()
         .with_columns(
-            learned=activity.local_date("learned_at", timezone),
-            blocked=activity.local_date("blocked_at", timezone),
+            learned=clocks.local_date("learned_at", timezone),
+            blocked=clocks.local_date("blocked_at", timezone),
         )
     )
     mine = anonymous.with_columns(KEY).join(whose, on="key").filter(~is_forgotten())
@@ -211,7 +212,7 @@ def _renamed(
     one too, once that is known.
     """
     renamed = renames(store, known).with_columns(
-        learned=activity.local_date("learned_at", store.settings.timezone)
+        learned=clocks.local_date("learned_at", store.settings.timezone)
     )
     own = replace(store, adopted=()).scan("activity", buckets)
     theirs = pl.concat(
@@ -294,7 +295,7 @@ def identifiers(store: Store, users: pl.Series, cutoff: date) -> pl.DataFrame:
         prefix = (
             f"{store.settings.braze.alias_label or store.settings.braze.identifier}:"
         )
-        before = activity.local_date("learned_at", store.settings.timezone) < cutoff
+        before = clocks.local_date("learned_at", store.settings.timezone) < cutoff
         mine = store.scan("edges").filter(pl.col("id").str.starts_with(prefix) & before)
         newest = (
             mine.sort("learned_at", "id")
@@ -323,7 +324,7 @@ def known_to_braze(store: Store, cutoff: date) -> pl.Series | None:
     """
     if "currents" not in store.settings.sources:
         return None
-    before = activity.local_date("learned_at", store.settings.timezone) < cutoff
+    before = clocks.local_date("learned_at", store.settings.timezone) < cutoff
     rows = store.scan("edges").filter((pl.col("source") == "currents") & before)
     return rows.select(pl.col("user_id").unique()).collect()["user_id"]
 

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn.activity import is_active, known_by
+from churn.clocks import known_by
+from churn.kinds import is_active
 from churn.settings import Windows
 
 

@@ -7,8 +7,8 @@ import polars as pl
 
 from churn import evaluate, metrics, model, snapshots
 from churn.errors import TrainingError
+from churn.hashing import stable_hash
 from churn.store import Store
-from churn.tables import stable_hash
 
 USERS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 ENOUGH = 0.005  # of log loss: what more data must still gain to be worth waiting for

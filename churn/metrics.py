@@ -18,7 +18,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from churn.tables import stable_hash
+from churn.hashing import stable_hash
 
 N_BINS = 10
 FIGURES = {

@@ -24,12 +24,12 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import polars.selectors as cs
 
-from churn import activity, identity, labels, snapshots
+from churn import clocks, identity, labels, snapshots
 from churn.catalogue import Plan
 from churn.errors import LeakError
+from churn.hashing import stable_hash
 from churn.settings import Settings
 from churn.store import Store
-from churn.tables import stable_hash
 
 log = logging.getLogger(__name__)
 SAME = 1e-9  # relative: float sums may differ in their last digits between engines
@@ -284,7 +284,7 @@ def _poison(tables: Tables, day: date, learned: date, settings: Settings) -> Tab
     midnight = pl.lit(
         datetime.combine(learned, time(), ZoneInfo(settings.timezone))
     ).dt.convert_time_zone("UTC")
-    past = activity.local_date("learned_at", settings.timezone) < learned
+    past = clocks.local_date("learned_at", settings.timezone) < learned
     claimed = tables["edges"].with_columns(learned_at=midnight, user_id=pl.lit("trap"))
     changed = (
         pl.when(pl.col("date") >= day)
@@ -312,7 +312,7 @@ def _poison(tables: Tables, day: date, learned: date, settings: Settings) -> Tab
 def _poison_days(
     rows: pl.DataFrame, day: date, learned: date, source: str, whose: str
 ) -> pl.DataFrame:
-    past = rows.filter((pl.col("date") < day) & activity.known_by(pl.lit(learned)))
+    past = rows.filter((pl.col("date") < day) & clocks.known_by(pl.lit(learned)))
     traps = pl.DataFrame({"kind": (*TRAPS, *LAST)}).with_columns(
         event="trap " + pl.col("kind")
     )
@@ -348,10 +348,10 @@ def _poison_users(
     rows: pl.DataFrame, day: date, learned: date, timezone: str
 ) -> pl.DataFrame:
     past = rows.filter(
-        (activity.local_date("first_at", timezone) < day)
-        & activity.known_by(pl.lit(learned))
+        (clocks.local_date("first_at", timezone) < day)
+        & clocks.known_by(pl.lit(learned))
     )
-    last = pl.when(activity.local_date("last_at", timezone) < day).then("last_at")
+    last = pl.when(clocks.local_date("last_at", timezone) < day).then("last_at")
     kept = past.with_columns(
         last.otherwise(pl.col("last_at") + pl.duration(days=10_000))
     )

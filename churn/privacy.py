@@ -10,9 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
+from churn.hashing import digest
 from churn.settings import Settings
 from churn.store import TABLES, Store, write_atomically
-from churn.tables import digest
 
 REMOVED = "[removed]"
 USER = "user_id:"

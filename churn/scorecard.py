@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from churn import metrics, segments
-from churn.activity import counted_once, known_before, local_date
+from churn.activity import counted_once
+from churn.clocks import known_before, local_date
+from churn.hashing import stable_hash
 from churn.store import Store
-from churn.tables import stable_hash
 
 N_GROUPS = 10
 REVENUE_DAYS = 30

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from churn.hashing import stable_hash
 from churn.settings import Policy, Segment, Settings
-from churn.tables import stable_hash
 
 # to which probabilities are compared: float sums differ beyond, and ranks would follow
 # the difference

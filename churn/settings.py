@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from churn.errors import StudyError
-from churn.tables import EVENT_KINDS
+from churn.kinds import EVENT_KINDS
 
 
 def _known_zone(name: str) -> str:

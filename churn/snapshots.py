@@ -10,9 +10,10 @@ import polars as pl
 from churn import features, labels, sources
 from churn.catalogue import Plan
 from churn.errors import CutoffError, StudyError
+from churn.hashing import stable_hash
 from churn.settings import Settings, Windows
 from churn.store import Store
-from churn.tables import Snapshot, stable_hash
+from churn.tables import Snapshot
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from tqdm.auto import tqdm
 
 from churn import privacy, sources
 from churn.errors import InputError
+from churn.hashing import bucket_of
 from churn.settings import Settings
 from churn.sources import find
 from churn.sources.find import Found
 from churn.sources.parse import CANONICAL, file_digest
 from churn.store import Store
-from churn.tables import bucket_of
 
 EARLIEST = datetime(
     1990, 1, 1, tzinfo=UTC

@@ -6,35 +6,9 @@ from collections.abc import Sequence
 
 import dataframely as dy
 import polars as pl
-import polars_hash as plh
 
 from churn.errors import GateError
-
-ACTIVE_KINDS = (
-    "session_start",
-    "session_end",
-    "in_app",
-    "purchase",
-    "refund",
-    "message_engaged",
-)
-"""Kinds that a person caused; what an empty ``counts_as_active`` means."""
-
-PASSIVE_KINDS = (
-    "install",
-    "reinstall",
-    "reattribution",
-    "uninstall",
-    "message_sent",
-    "subscription_change",
-    "erasure",
-    "ad_revenue",
-    "merge",
-    "other",
-)
-"""Kinds that happen to a person; never activity unless the study names them."""
-
-EVENT_KINDS = ACTIVE_KINDS + PASSIVE_KINDS
+from churn.kinds import EVENT_KINDS
 
 TIME_BASES = ("exact", "tz_assumed", "skew_corrected", "estimated", "detected")
 """How an event time came about; ``estimated`` times are never features."""
@@ -301,26 +275,3 @@ def _accepted_days(gate: str, accept: Sequence[str]) -> set[str]:
         for name, _, day in (entry.partition(":") for entry in accept)
         if name == gate and day
     }
-
-
-def stable_hash(values: pl.Expr | str) -> pl.Expr:
-    """64-bit hash of text, equal in every version and on every machine (xxHash64, seed
-    0); null stays null.
-
-    >>> pl.DataFrame({"id": ["a", "b"]}).select(stable_hash("id"))["id"].to_list()
-    [15154266338359012955, 8666379929374662555]
-    """
-    column = pl.col(values) if isinstance(values, str) else values
-    return plh.NonCryptographicHashingNameSpace(column).xxhash64()
-
-
-def bucket_of(values: pl.Expr | str, n_buckets: int) -> pl.Expr:
-    """Bucket number 0 … n_buckets − 1 of each id; null stays null."""
-    return (stable_hash(values) % n_buckets).cast(pl.Int64)
-
-
-def digest(values: pl.Expr) -> pl.Expr:
-    """128-bit BLAKE3 of text as 32 hex digits: event ids, pseudonyms and tombstones;
-    null stays null.
-    """
-    return plh.CryptographicHashingNameSpace(values).blake3().str.head(32)

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from churn.tables import bucket_of, digest, stable_hash
+from churn.hashing import bucket_of, digest, stable_hash
 
 HOME = Path(__file__).resolve().parents[1]
 # As the reference implementations of xxHash64 and BLAKE3 give them.

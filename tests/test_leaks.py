@@ -19,6 +19,7 @@ from churn import (
     activity,
     candidates,
     choice,
+    clocks,
     drift,
     evaluate,
     features,
@@ -189,7 +190,7 @@ def known_before(wrong: LIT) -> Callable[[Patch], None]:
 
 def a_day_wide(cutoff: pl.Expr) -> pl.Expr:
     """Both clocks a day later: age 0 is let in."""
-    return activity.known_before(cutoff + pl.duration(days=1))
+    return clocks.known_before(cutoff + pl.duration(days=1))
 
 
 def leaving(kind: str) -> Callable[[Patch], None]:
@@ -247,7 +248,7 @@ def last_seen(patch: Patch) -> None:
     honest = snapshots.tables
 
     def wrong(store: Store, *rest: Any) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        last = activity.local_date("last_at", store.settings.timezone) - pl.duration(
+        last = clocks.local_date("last_at", store.settings.timezone) - pl.duration(
             days=1000
         )  # all of them before any cutoff
         users = snapshots.store.scan(store, "users", *rest).select(
@@ -266,7 +267,7 @@ def later_source(patch: Patch) -> None:
     ) -> pl.LazyFrame:
         start = pl.col("date") >= cutoff - timedelta(days=observation_days)
         return activity.counted_once(rows, sources).filter(
-            activity.known_before(pl.lit(cutoff)) & start
+            clocks.known_before(pl.lit(cutoff)) & start
         )
 
     patch.setattr(features, "_observed", wrong)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn import segments
+from churn.hashing import stable_hash
 from churn.settings import Settings, parse
-from churn.tables import stable_hash
 
 BY_PROBABILITY = [
     {"name": "high", "from_probability": 0.6},

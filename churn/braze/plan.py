@@ -16,8 +16,9 @@ import polars as pl
 from churn.braze import payload
 from churn.braze.ledger import CHANGES
 from churn.errors import GateError, TerminalBrazeError
+from churn.hashing import stable_hash
 from churn.settings import Braze
-from churn.tables import REASON, stable_hash
+from churn.tables import REASON
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 NONE, REMOVED = "none", "removed"

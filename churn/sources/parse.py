@@ -11,8 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
+from churn.hashing import digest
+from churn.kinds import EVENT_KINDS
 from churn.settings import Extract
-from churn.tables import EVENT_KINDS, UTC_TIME, digest
+from churn.tables import UTC_TIME
 
 CANONICAL: dict[str, pl.DataType | type[pl.DataType]] = {
     "source_row": pl.Int64,

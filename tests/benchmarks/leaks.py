@@ -19,6 +19,7 @@ import polars as pl
 
 from churn import (
     activity,
+    clocks,
     evaluate,
     events,
     identity,
@@ -29,9 +30,9 @@ from churn import (
     snapshots,
 )
 from churn.errors import LeakError
+from churn.hashing import bucket_of
 from churn.settings import Settings, load, parse
 from churn.store import Store, create_or_open, open_filled
-from churn.tables import bucket_of
 
 DAY0 = date(2026, 1, 1)
 ZONES = (
@@ -164,8 +165,8 @@ def _rows(
 def filled(log: pl.LazyFrame, settings: Settings, n_days: int) -> Store:
     """A store that holds a log's daily activity, users, log-ins and volume."""
     store = create_or_open(settings)
-    day = activity.local_date("event_time", settings.timezone).alias("date")
-    known = activity.local_date("received_time", settings.timezone).alias("known_date")
+    day = clocks.local_date("event_time", settings.timezone).alias("date")
+    known = clocks.local_date("received_time", settings.timezone).alias("known_date")
     volume = log.group_by(
         pl.col("source").alias("extract"),
         day,

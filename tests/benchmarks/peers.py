@@ -25,8 +25,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from churn import model, snapshots
-from churn.activity import is_active, known_before
+from churn.clocks import known_before
 from churn.features import Plan, catalogue
+from churn.kinds import is_active
 from churn.settings import Settings
 from churn.store import Store
 
