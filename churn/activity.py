@@ -12,7 +12,7 @@ import polars as pl
 import polars.selectors as cs
 
 from churn.clocks import local_date, usable
-from churn.tables import ActivityTable, Anonymous, Users
+from churn.store.schemas import ActivityTable, Anonymous, Users
 
 BY_NAME = (
     "in_app",

@@ -6,7 +6,7 @@ import polars as pl
 
 from churn import clocks, sources
 from churn.settings import Extract, Settings
-from churn.tables import Tally, Volume
+from churn.store.schemas import Tally, Volume
 
 LIVE_SHARE = 0.01  # of the median day: below it a day holds strays, not data
 WHOLE_SHARE = (

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from churn.clocks import known_before
+from churn.gate import Case, verdict
 from churn.settings import Settings
 
 WEEKS = 4  # before a day, that say what is usual
@@ -32,48 +33,6 @@ MIN_FILLED = 0.05  # share of rows from which a column counts as usually filled
 MIN_LOST = 50  # filled rows expected of a day, from which a column is missed
 LOST = 0.1  # of its usual share, below which a column is lost
 OLD_DAYS = 7  # between event and receipt, beyond which a row is history sent in later
-MAX_SAID = 5  # cases spelled out in a sentence
-
-Case = tuple[str, str, str]  # where, on which days, what was seen
-
-
-def finding(
-    cutoff: date, gate: str, passed: bool, sentence: str, **facts: str
-) -> dict[str, Any]:
-    """One row of ``tables.Findings``; ``facts`` are days, expected and seen."""
-    details = {"days": "", "expected": "", "seen": "", **facts}
-    return {
-        "cutoff": cutoff,
-        "gate": gate,
-        "passed": passed,
-        **details,
-        "sentence": sentence,
-    }
-
-
-def verdict(
-    cutoff: date, gate: str, cases: Sequence[Case], expected: str, cure: str, whole: str
-) -> dict[str, Any]:
-    """Passes without cases, saying ``whole``; else names the first few, and says what
-    to do.
-    """
-    if not cases:
-        return finding(cutoff, gate, True, whole, expected=expected)
-    rest = f"; and {len(cases) - MAX_SAID} more" if len(cases) > MAX_SAID else ""
-    said = "; ".join(
-        f"{where}, {days}: {seen}" for where, days, seen in cases[:MAX_SAID]
-    )
-    days = ", ".join(sorted({days for _, days, _ in cases}))
-    seen = "; ".join(f"{where}: {seen}" for where, _, seen in cases[:MAX_SAID])
-    return finding(
-        cutoff,
-        gate,
-        False,
-        f"{said}{rest}. {cure}",
-        days=days,
-        expected=expected,
-        seen=f"{seen}{rest}",
-    )
 
 
 def _back(cutoff: date, days: int) -> date:

@@ -26,8 +26,9 @@ from churn.settings import Settings
 from churn.sources import find
 from churn.sources.find import Found
 from churn.staging import Staged
-from churn.store import STAGING, Store, create_or_open
-from churn.tables import Events, Tally, Volume
+from churn.store import Store, create_or_open
+from churn.store.batches import STAGING
+from churn.store.schemas import Events, Tally, Volume
 
 log = logging.getLogger(__name__)
 TIMED = (

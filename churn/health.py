@@ -9,11 +9,11 @@ import polars as pl
 
 from churn import calibration, daily_gates, identity
 from churn.clocks import known_before
-from churn.daily_gates import finding, verdict
+from churn.gate import finding, verdict
 from churn.model import Model
 from churn.settings import Settings
 from churn.store import Store
-from churn.tables import Findings
+from churn.store.schemas import Findings
 
 RECENT_WEEKS = 4  # before the newest ingest, whose files are looked at
 MIN_ROWS = 100  # of an ingest, below which its copies are not looked at

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from churn import clocks, privacy
 from churn.hashing import bucket_of
 from churn.store import Store
-from churn.tables import ActivityTable, Edges, Merges, Users
+from churn.store.schemas import ActivityTable, Edges, Merges, Users
 
 MERGED = ("braze_id", "amplitude_id")  # id types that vendors merge
 CHAIN = 5  # merges of merges that are followed

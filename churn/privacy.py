@@ -12,7 +12,8 @@ import polars as pl
 
 from churn.hashing import digest
 from churn.settings import Settings
-from churn.store import TABLES, Store, write_atomically
+from churn.store import Store, write_atomically
+from churn.store.batches import TABLES
 
 REMOVED = "[removed]"
 USER = "user_id:"

@@ -22,10 +22,11 @@ from churn import (
     snapshots,
 )
 from churn.errors import CutoffError
+from churn.gate import check_gates
 from churn.model import Model
 from churn.settings import Settings
 from churn.store import Store, write_atomically
-from churn.tables import Findings, Scores, check_gates
+from churn.store.schemas import Findings, Scores
 
 log = logging.getLogger(__name__)
 

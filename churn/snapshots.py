@@ -13,7 +13,7 @@ from churn.errors import CutoffError, StudyError
 from churn.hashing import stable_hash
 from churn.settings import Settings, Windows
 from churn.store import Store
-from churn.tables import Snapshot
+from churn.store.schemas import Snapshot
 
 log = logging.getLogger(__name__)
 

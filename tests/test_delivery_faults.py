@@ -26,7 +26,7 @@ from churn.sandbox.options import Options
 from churn.sandbox.server import Sandbox
 from churn.settings import Settings, load, parse
 from churn.store import open_filled
-from churn.tables import Findings, Scores
+from churn.store.schemas import Findings, Scores
 
 from .benchmarks import crash
 from .test_braze import KEY, PASSED, scores

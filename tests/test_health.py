@@ -12,8 +12,9 @@ import pytest
 
 from churn import health
 from churn.errors import GateError
+from churn.gate import check_gates
 from churn.settings import parse
-from churn.tables import Files, Findings, Tally, Volume, check_gates
+from churn.store.schemas import Files, Findings, Tally, Volume
 
 CUTOFF = date(2026, 3, 2)
 DAY = date(2026, 2, 20)

@@ -13,7 +13,7 @@ from churn.errors import CutoffError
 from churn.model import Model
 from churn.settings import Policy, Settings, parse
 from churn.store import Store
-from churn.tables import Scores
+from churn.store.schemas import Scores
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.braze.plan import Plan
 from churn.braze.recorder import Recorder
 from churn.errors import InputError
+from churn.gate import check_gates
 from churn.hashing import digest
 from churn.settings import Braze, Settings
-from churn.tables import check_gates
 
 log = logging.getLogger(__name__)
 ID_LIST = "churn_"  # how the files begin, so that no others are touched

@@ -18,7 +18,7 @@ from churn.braze.ledger import CHANGES
 from churn.errors import GateError, TerminalBrazeError
 from churn.hashing import stable_hash
 from churn.settings import Braze
-from churn.tables import REASON
+from churn.store.schemas import REASON
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 NONE, REMOVED = "none", "removed"

@@ -14,7 +14,7 @@ from churn.errors import InputError
 from churn.hashing import digest
 from churn.kinds import EVENT_KINDS
 from churn.settings import Extract
-from churn.tables import UTC_TIME
+from churn.store.schemas import UTC_TIME
 
 CANONICAL: dict[str, pl.DataType | type[pl.DataType]] = {
     "source_row": pl.Int64,

@@ -14,7 +14,7 @@ import polars as pl
 
 from churn import health, simulate, simulate_exports
 from churn.settings import Settings, parse
-from churn.tables import Files
+from churn.store.schemas import Files
 
 STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
 DAY = pl.col("time").dt.date()

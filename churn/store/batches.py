@@ -26,7 +26,8 @@ import polars as pl
 
 from churn.errors import StoreError
 from churn.settings import Settings
-from churn.tables import (
+from churn.store.files import write_atomically
+from churn.store.schemas import (
     ActivityTable,
     Anonymous,
     Edges,
@@ -249,14 +250,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write beside the file, flush to disk, then rename over it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)

@@ -2,20 +2,14 @@
 stable user hash.
 """
 
-from collections.abc import Sequence
-
 import dataframely as dy
 import polars as pl
 
-from churn.errors import GateError
 from churn.kinds import EVENT_KINDS
 
 TIME_BASES = ("exact", "tz_assumed", "skew_corrected", "estimated", "detected")
 """How an event time came about; ``estimated`` times are never features."""
 
-LIMITS = ("change_rate", "max_users")
-"""What a single export may not pass unless it is accepted by name, as a failed gate is.
-"""
 
 UTC_TIME = pl.Datetime("us", "UTC")
 
@@ -242,36 +236,3 @@ class Findings(dy.Schema):
     expected = dy.String(nullable=False)
     seen = dy.String(nullable=False)
     sentence = dy.String(nullable=False)
-
-
-def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
-    """Raise GateError for each failed gate that isn't accepted, and for an accepted
-    name that is no gate or limit.
-
-    ``accept`` names gates: ``missing_day``, or ``missing_day:2026-12-25`` for that day
-    alone, so that a holiday doesn't hide a day that goes missing later.
-    """
-    named = {entry.partition(":")[0] for entry in accept}
-    if strange := sorted(named - {*findings["gate"], *LIMITS}):
-        there = ", ".join([*sorted(findings["gate"]), *LIMITS])
-        raise GateError(f"accept: {', '.join(strange)} is no gate; there are {there}")
-    failed = findings.filter(~pl.col("passed"))
-    said = [
-        f"{finding['gate']}: {finding['sentence']}"
-        for finding in failed.iter_rows(named=True)
-        if finding["gate"] not in accept
-        and not set(finding.get("days", "").split(", "))
-        <= _accepted_days(finding["gate"], accept)
-    ]
-    if said:
-        raise GateError(
-            f"stopped, since a gate failed: {'; '.join(said)}. If it is as it should be, accept it by name"
-        )
-
-
-def _accepted_days(gate: str, accept: Sequence[str]) -> set[str]:
-    return {
-        day
-        for name, _, day in (entry.partition(":") for entry in accept)
-        if name == gate and day
-    }
