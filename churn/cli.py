@@ -101,10 +101,10 @@ def simulate(
     """Write an invented app's events as a vendor would, with the true churn
     probabilities beside them.
     """
-    from churn import simulate_exports
+    from churn.simulate import extracts
 
-    drawn = simulate_exports.WORLDS[world](users, days, seed)
-    counts = simulate_exports.write(drawn, out, source, progress=progress)
+    drawn = extracts.WORLDS[world](users, days, seed)
+    counts = extracts.write(drawn, out, source, progress=progress)
     typer.echo(
         ", ".join(
             f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}"

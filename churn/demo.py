@@ -10,11 +10,12 @@ from typing import Any
 import polars as pl
 import typer
 
-from churn import notebooks, simulate, simulate_exports
+from churn import notebooks
 from churn.braze.client import KEY_VARIABLE
 from churn.errors import InputError
 from churn.runs import read_metrics
 from churn.sandbox import server
+from churn.simulate import extracts, markov
 
 MARK = "truth.parquet"  # only a folder that a simulation made is ever removed
 
@@ -26,8 +27,8 @@ def run(
     the run folders.
     """
     _clear(out)
-    counts = simulate_exports.write(
-        simulate.markov(n_users, n_days, seed), out, "appsflyer", progress=progress
+    counts = extracts.write(
+        markov.markov(n_users, n_days, seed), out, "appsflyer", progress=progress
     )
     _say(
         f"simulated   {counts['events']:,} in-app events of {n_users:,} users in {counts['files']} AppsFlyer files"

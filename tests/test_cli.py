@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from churn import cli, simulate, simulate_exports
+from churn import cli
 from churn.braze import export
 from churn.sandbox import server
 from churn.settings import load
+from churn.simulate import extracts, markov
 
 TABLE = '[[extracts]]\nsource = "table"\npath = "events.csv"\n'
 
@@ -86,7 +87,7 @@ def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ingested small app; its folder."""
     folder = tmp_path_factory.mktemp("cli")
-    simulate_exports.write(simulate.markov(120, 130, seed=1), folder, "appsflyer")
+    extracts.write(markov.markov(120, 130, seed=1), folder, "appsflyer")
     code, text = churn(folder, "ingest", "--no-progress")
     assert code == 0, text
     return folder

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from churn import events, notebooks, simulate, simulate_exports
+from churn import events, notebooks
 from churn import scores as scoring
 from churn.braze import client, export, ledger, pace
 from churn.errors import BrazeError, NotebookError
@@ -25,6 +25,7 @@ from churn.sandbox.faults import Faults
 from churn.sandbox.options import Options
 from churn.sandbox.server import Sandbox
 from churn.settings import Settings, load, parse
+from churn.simulate import extracts, markov
 from churn.store import open_filled
 from churn.store.schemas import Findings, Scores
 
@@ -207,7 +208,7 @@ WRONG_KEY = "wrong-key-93c1-e7"
 
 def exportable(folder: Path, sandbox: Sandbox) -> Path:
     """A study file with a store and scores, ready to be exported to the sandbox."""
-    simulate_exports.write(simulate.markov(60, 60, seed=3), folder, "table")
+    extracts.write(markov.markov(60, 60, seed=3), folder, "table")
     file = folder / "churn.toml"
     file.write_text(
         file.read_text().replace("[braze]", f'[braze]\nendpoint = "{sandbox.url}"')

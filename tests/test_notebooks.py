@@ -16,9 +16,10 @@ import papermill
 import polars as pl
 import pytest
 
-from churn import notebooks, runs, simulate, simulate_exports
+from churn import notebooks, runs
 from churn.errors import NotebookError, ParameterError
 from churn.settings import Settings, load
+from churn.simulate import extracts, markov
 
 from .conftest import unavailable
 
@@ -205,7 +206,7 @@ def small_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from churn import events
 
     folder = tmp_path_factory.mktemp("app")
-    simulate_exports.write(simulate.markov(1500, 200, seed=11), folder, "table")
+    extracts.write(markov.markov(1500, 200, seed=11), folder, "table")
     file = folder / "churn.toml"
     file.write_text(
         file.read_text() + "\n[backtest]\nn_train_cutoffs = 6\nn_test_cutoffs = 2\n"

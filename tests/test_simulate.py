@@ -14,12 +14,13 @@ import pytest
 from scipy.stats import poisson
 from typer.testing import CliRunner
 
-from churn import cli, events, simulate, simulate_exports, simulate_random
+from churn import cli, events
 from churn.errors import InputError
 from churn.settings import Extract, Windows, load
-from churn.simulate import Markov, Parameters
-from churn.simulate_exports import WORLDS
-from churn.simulate_world import World, truth
+from churn.simulate import extracts, markov, random_worlds
+from churn.simulate.extracts import WORLDS
+from churn.simulate.markov import Markov, Parameters
+from churn.simulate.world import World, truth
 
 from .conftest import SHARED, read
 
@@ -138,9 +139,7 @@ def test_the_filter_equals_brute_force(
 
 def test_the_default_world_stays_what_it_was() -> None:
     """The counts of a seed are those of the first version, bit for bit."""
-    digest = hashlib.sha256(
-        simulate.markov(300, 90, seed=7).counts.tobytes()
-    ).hexdigest()
+    digest = hashlib.sha256(markov.markov(300, 90, seed=7).counts.tobytes()).hexdigest()
     assert digest == "0523e9e7a6ea95a751d35ee9aeb29c6decb187a87eb2ef453482f71abec0db0e"
 
 
@@ -193,7 +192,7 @@ def test_truth_knows_the_window_and_nothing_else() -> None:
     """Other counts before the window or from the cutoff on, other uninstalls after it:
     the same truth at it.
     """
-    world, windows = simulate.markov(300, 120, seed=2), Windows(observation_days=40)
+    world, windows = markov.markov(300, 120, seed=2), Windows(observation_days=40)
     counts = world.counts.copy()
     counts[:60] = counts[100:] = 9
     later = np.where(world.uninstall >= 100, 101, world.uninstall)
@@ -219,13 +218,13 @@ def test_random_worlds_differ_by_seed_and_are_plausible() -> None:
     """Ten seeds: other shapes, proper distributions, drift in some and none in others;
     a seed gives one world.
     """
-    drawn = [simulate_random.parameters(seed) for seed in range(10)]
+    drawn = [random_worlds.parameters(seed) for seed in range(10)]
     assert len({(p.rate.shape, len(p.events)) for p in drawn}) > 6
     for p in drawn:
         assert p.step(239).sum(axis=-1) == pytest.approx(np.ones(p.rate.shape))
-        assert simulate_random.is_plausible(p)
+        assert random_worlds.is_plausible(p)
     assert 0 < sum(p.hazard[0] == p.hazard[239] for p in drawn) < 10
-    one, two = (simulate_random.world(50, 60, seed=3) for _ in range(2))
+    one, two = (random_worlds.world(50, 60, seed=3) for _ in range(2))
     assert np.array_equal(one.counts, two.counts)
 
 
@@ -233,7 +232,7 @@ def test_random_worlds_differ_by_seed_and_are_plausible() -> None:
 def test_the_same_seed_writes_the_same_bytes(kind: str, tmp_path: Path) -> None:
     """Two runs of one seed are byte-equal, another seed differs."""
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        simulate_exports.write(WORLDS[kind](50, 60, seed), tmp_path / name, "appsflyer")
+        extracts.write(WORLDS[kind](50, 60, seed), tmp_path / name, "appsflyer")
     contents = [
         {f.name: f.read_bytes() for f in (tmp_path / n / "raw").iterdir()}
         for n in "abc"
@@ -249,7 +248,7 @@ def test_files_lose_nothing_on_ingest(kind: str, source: str, tmp_path: Path) ->
     another.
     """
     world = WORLDS[kind](150, 90, 5)
-    written = simulate_exports.write(world, tmp_path, source)
+    written = extracts.write(world, tmp_path, source)
     result = events.ingest(load(tmp_path / "churn.toml"), progress=False)
     expected = written["events"] + world.n_users + int((world.uninstall >= 0).sum())
     assert result.n_added == result.files["rows"].sum() == expected
@@ -260,7 +259,7 @@ def test_table_and_appsflyer_hold_the_same_world(kind: str, tmp_path: Path) -> N
     """Both exports of one world give the same users, days and names."""
     world = WORLDS[kind](80, 60, 6)
     for source in ("table", "appsflyer"):
-        simulate_exports.write(world, tmp_path / source, source)
+        extracts.write(world, tmp_path / source, source)
     table = read(
         tmp_path / "table/raw/events.parquet", Extract(source="table", path="x")
     )
@@ -301,10 +300,10 @@ def test_the_command_line_writes_each_kind(tmp_path: Path) -> None:
 def test_nonsense_and_existing_folders_are_refused(tmp_path: Path) -> None:
     """Too few days, no users, a folder that already holds extracts."""
     with pytest.raises(InputError, match="at least 1 user and 60 days"):
-        simulate.markov(0, 90, 0)
+        markov.markov(0, 90, 0)
     (tmp_path / "raw").mkdir()
     with pytest.raises(InputError, match="exists already"):
-        simulate_exports.write(simulate.markov(5, 60, 0), tmp_path, "table")
+        extracts.write(markov.markov(5, 60, 0), tmp_path, "table")
 
 
 @pytest.mark.skipif(
@@ -315,6 +314,5 @@ def test_the_header_is_the_vendors_own() -> None:
     """The 81 columns of a real report, in order."""
     sample = SHARED / "samples/appsflyer/pull_api/installs_report.csv"
     assert (
-        sample.read_text(encoding="utf-8").splitlines()[0].split(",")
-        == simulate_exports.HEADER
+        sample.read_text(encoding="utf-8").splitlines()[0].split(",") == extracts.HEADER
     )

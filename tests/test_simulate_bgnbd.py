@@ -11,8 +11,8 @@ import pytest
 from scipy.stats import beta, gamma
 
 from churn.settings import Windows
-from churn.simulate_bgnbd import DAY, Parameters, Seen, bgnbd, probability
-from churn.simulate_world import truth
+from churn.simulate.bgnbd import DAY, Parameters, Seen, bgnbd, probability
+from churn.simulate.world import truth
 
 SMOOTH = Parameters(r=2, alpha=3, a=2, b=4)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from churn import health, simulate, simulate_exports
+from churn import health
 from churn.settings import Settings, parse
+from churn.simulate import extracts, markov
 from churn.store.schemas import Files
 
 STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
@@ -29,17 +30,17 @@ def app(
     ``late``: half of the rows are known on the day after, a tenth three days after;
     else nothing is said of that.
     """
-    world = simulate.markov(n_users, n_days, seed)
+    world = markov.markov(n_users, n_days, seed)
     rng = np.random.default_rng([seed, 3])
     people = pl.DataFrame(
         {
             "user": np.arange(n_users),
-            "user_id": simulate_exports.user_ids(n_users),
+            "user_id": extracts.user_ids(n_users),
             "platform": np.where(rng.random(n_users) < 0.45, "ios", "android"),
             "country": np.where(rng.random(n_users) < 0.99, "DE", ""),
         }
     ).with_columns(pl.col("country").replace("", None))
-    rows = simulate_exports.events(world).join(people, on="user", maintain_order="left")
+    rows = extracts.events(world).join(people, on="user", maintain_order="left")
     currency = pl.when(pl.col("revenue").is_not_null()).then(pl.lit("USD"))
     lag = pl.Series(rng.choice([0, 1, 3], rows.height, p=[0.4, 0.5, 0.1]))
     known_date = DAY + pl.duration(days=pl.lit(lag)) if late else pl.lit(None, pl.Date)

@@ -16,7 +16,7 @@ import polars as pl
 
 from churn import events
 from churn.settings import parse
-from churn.simulate_exports import HEADER
+from churn.simulate.extracts import HEADER
 from churn.sources import appsflyer
 
 DAYS, EVENTS, PER_USER = 90, 20, 50

@@ -25,13 +25,12 @@ from churn import (
     identity,
     labels,
     poison,
-    simulate,
-    simulate_exports,
     snapshots,
 )
 from churn.errors import LeakError
 from churn.hashing import bucket_of
 from churn.settings import Settings, load, parse
+from churn.simulate import extracts, markov
 from churn.store import Store, create_or_open, open_filled
 
 DAY0 = date(2026, 1, 1)
@@ -250,9 +249,7 @@ def share_of_training(n_users: int, n_days: int) -> float:
     Markov world.
     """
     with tempfile.TemporaryDirectory() as folder:
-        simulate_exports.write(
-            simulate.markov(n_users, n_days, 0), Path(folder), "table"
-        )
+        extracts.write(markov.markov(n_users, n_days, 0), Path(folder), "table")
         settings = load(Path(folder, "churn.toml"))
         events.ingest(settings, progress=False)
         store = open_filled(settings)

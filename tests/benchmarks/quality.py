@@ -29,16 +29,9 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import (
-    evaluate,
-    events,
-    labels,
-    metrics,
-    model,
-    simulate_exports,
-    snapshots,
-)
+from churn import evaluate, events, labels, metrics, model, snapshots
 from churn.settings import Settings, load
+from churn.simulate import extracts
 from churn.store import Store, open_filled
 
 from . import peers, real_logs
@@ -227,9 +220,7 @@ def real(name: str, data: Path, work: Path, fed: Sequence[str]) -> None:
 
 def written(kind: str, n_users: int, n_days: int, seed: int, folder: Path) -> Settings:
     """Write the world there; its study."""
-    simulate_exports.write(
-        simulate_exports.WORLDS[kind](n_users, n_days, seed), folder, "table"
-    )
+    extracts.write(extracts.WORLDS[kind](n_users, n_days, seed), folder, "table")
     return load(folder / "churn.toml")
 
 

@@ -24,19 +24,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn import (
-    drift,
-    evaluate,
-    events,
-    model,
-    reasons,
-    simulate,
-    simulate_exports,
-    snapshots,
-)
+from churn import drift, evaluate, events, model, reasons, snapshots
 from churn.catalogue import KINDS
 from churn.model import Model
 from churn.settings import Settings, load, parse
+from churn.simulate import extracts, markov
 from churn.store import open_filled
 
 STILL = 0.02
@@ -151,7 +143,7 @@ def one(settings: Settings, trains: list[date], test: date | None) -> dict[str, 
 
 def world(n_users: int, n_days: int, seed: int, folder: Path) -> dict[str, Any]:
     """Figures of one Markov world."""
-    simulate_exports.write(simulate.markov(n_users, n_days, seed), folder, "table")
+    extracts.write(markov.markov(n_users, n_days, seed), folder, "table")
     return {"log": f"markov {seed}"} | one(load(folder / "churn.toml"), [], None)
 
 

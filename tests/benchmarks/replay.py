@@ -21,16 +21,9 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import (
-    evaluate,
-    events,
-    labels,
-    segments,
-    simulate,
-    simulate_exports,
-    snapshots,
-)
+from churn import evaluate, events, labels, segments, snapshots
 from churn.settings import Policy, Settings, Windows, parse
+from churn.simulate import extracts, markov
 from churn.store import open_filled
 
 BANDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -48,11 +41,11 @@ SEGMENTS = [
 N_USERS, N_DAYS, SEEDS = 6_000, 270, (0, 1)
 
 
-def abrupt() -> simulate.Parameters:
+def abrupt() -> markov.Parameters:
     """A world in which users hardly fade but leave at a stroke: few churn, and their
     risk is steep in rank.
     """
-    usual = simulate.Parameters()
+    usual = markov.Parameters()
     step = usual.transition.copy()
     step[:, :3, 3] += 0.15 * step[:, :3, 2]
     step[:, :2, 2] *= 0.1
@@ -61,9 +54,9 @@ def abrupt() -> simulate.Parameters:
 
 
 WORLDS = {
-    "28 days": (Windows(), simulate.Parameters()),
-    "14 days": (Windows(eligible_days=30, horizon_days=14), simulate.Parameters()),
-    "60 days": (Windows(eligible_days=60, horizon_days=60), simulate.Parameters()),
+    "28 days": (Windows(), markov.Parameters()),
+    "14 days": (Windows(eligible_days=30, horizon_days=14), markov.Parameters()),
+    "60 days": (Windows(eligible_days=60, horizon_days=60), markov.Parameters()),
     "abrupt": (Windows(), abrupt()),
 }
 
@@ -98,8 +91,8 @@ def simulated(folder: Path) -> Iterator[tuple[str, pl.DataFrame, Settings]]:
     """The same of each simulated world; ``truth`` is the true probability."""
     for (name, (windows, parameters)), seed in itertools.product(WORLDS.items(), SEEDS):
         home = folder / f"{name}-{seed}"
-        world = simulate.markov(N_USERS, N_DAYS, seed, parameters)
-        simulate_exports.write(world, home, "table", windows)
+        world = markov.markov(N_USERS, N_DAYS, seed, parameters)
+        extracts.write(world, home, "table", windows)
         extract = {"source": "table", "path": "raw", "settling_days": 0}
         settings = parse(
             {

@@ -16,7 +16,7 @@ import polars as pl
 from tqdm.auto import tqdm
 
 from churn.settings import Windows
-from churn.simulate_world import DEFAULT_START, LAST_SECOND, World, arrivals
+from churn.simulate.world import DEFAULT_START, LAST_SECOND, World, arrivals
 
 HOUR_SHARE = np.array(
     [1, 1, 1, 1, 1, 2, 4, 6, 7, 7, 7, 7, 8, 8, 7, 7, 7, 8, 9, 10, 10, 8], dtype=float

@@ -17,7 +17,7 @@ from scipy.special import roots_jacobi
 from tqdm.auto import tqdm
 
 from churn.settings import Windows
-from churn.simulate_world import DEFAULT_START, World, arrivals, eligible
+from churn.simulate.world import DEFAULT_START, World, arrivals, eligible
 
 DAY = 86_400  # seconds
 N_NODES = 96  # of the quadrature

@@ -8,8 +8,8 @@ from datetime import date
 import numpy as np
 
 from churn.settings import Windows
-from churn.simulate import Markov, Parameters, markov
-from churn.simulate_world import DEFAULT_START, eligible
+from churn.simulate.markov import Markov, Parameters, markov
+from churn.simulate.world import DEFAULT_START, eligible
 
 NAMES = "login content_view search list_view add_to_cart purchase level_achieved share rate tutorial_completion".split()
 LASTS_DAYS = 1096  # so long season and drift go on

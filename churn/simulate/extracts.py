@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import simulate_random
 from churn.errors import InputError
 from churn.settings import Windows
-from churn.simulate import markov
-from churn.simulate_bgnbd import bgnbd
-from churn.simulate_world import LAST_SECOND, World, truth
+from churn.simulate import random_worlds
+from churn.simulate.bgnbd import bgnbd
+from churn.simulate.markov import markov
+from churn.simulate.world import LAST_SECOND, World, truth
 
 # The default columns of AppsFlyer's raw-data reports, in their order.
 HEADER = """
@@ -44,7 +44,7 @@ REPORTS = {
 WORLDS: dict[str, Callable[[int, int, int], World]] = {
     "markov": markov,
     "bgnbd": bgnbd,
-    "random": simulate_random.world,
+    "random": random_worlds.world,
 }
 
 

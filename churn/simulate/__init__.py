@@ -1,0 +1,1 @@
+"""Simulated apps whose true churn probabilities are known, written as vendors' extracts."""
