@@ -128,9 +128,9 @@ def ingest(
     """Add new extract files to the event log and daily activity; counts every row
     read.
     """
-    from churn import events
+    from churn.events import ingest
 
-    result = events.ingest(
+    result = ingest.ingest(
         load(study), now.replace(tzinfo=UTC) if now else None, progress
     )
     typer.echo("\n".join(result.sentences))

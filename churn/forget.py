@@ -19,10 +19,10 @@ from typing import Any
 
 import polars as pl
 
-from churn import identity, privacy
 from churn.braze import export
 from churn.errors import InputError
-from churn.events import exclusively
+from churn.events import identity, privacy
+from churn.events.writing import exclusively
 from churn.settings import Settings
 from churn.store import Store
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from churn import calibration, daily_gates, identity
+from churn import calibration, daily_gates
 from churn.clocks import known_before
+from churn.events import addresses
 from churn.gate import finding, verdict
 from churn.model import Model
 from churn.settings import Settings
@@ -172,7 +173,9 @@ def match_rate(store: Store, scores: pl.DataFrame) -> dict[str, Any]:
     no other user.
     """
     n, n_matched, n_shared = (
-        identity.match_report(store, scores).select("n", "n_matched", "n_shared").row(0)
+        addresses.match_report(store, scores)
+        .select("n", "n_matched", "n_shared")
+        .row(0)
     )
     rate, limit = n_matched / n if n else 0.0, store.settings.gates.min_match_rate
     sentence = (

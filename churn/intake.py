@@ -4,7 +4,7 @@ them are.
 
 import polars as pl
 
-from churn import identity
+from churn.events import identity
 from churn.store import Store
 
 COUNTS = ("rows", "kept", "duplicate", "quarantined")

@@ -24,9 +24,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import polars.selectors as cs
 
-from churn import clocks, identity, labels, snapshots
+from churn import clocks, labels, snapshots
 from churn.catalogue import Plan
 from churn.errors import LeakError
+from churn.events import identity
 from churn.hashing import stable_hash
 from churn.settings import Settings
 from churn.store import Store

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from churn import metrics, segments
-from churn.activity import counted_once
 from churn.clocks import known_before, local_date
+from churn.events.activity import counted_once
 from churn.hashing import stable_hash
 from churn.store import Store
 

@@ -11,17 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from churn import (
-    features,
-    health,
-    identity,
-    model,
-    privacy,
-    reasons,
-    segments,
-    snapshots,
-)
+from churn import features, health, model, reasons, segments, snapshots
 from churn.errors import CutoffError
+from churn.events import addresses, privacy
 from churn.gate import check_gates
 from churn.model import Model
 from churn.settings import Settings
@@ -58,7 +50,7 @@ def addressed(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     """The scores with each user's identifier of the study's kind, whatever kind the
     study named when they were made.
     """
-    users = identity.identifiers(store, scores["user_id"], scores["cutoff"][0]).select(
+    users = addresses.identifiers(store, scores["user_id"], scores["cutoff"][0]).select(
         "user_id", "identifier"
     )
     bare = scores.drop("identifier", strict=False)

@@ -7,9 +7,10 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import features, labels, sources
+from churn import features, labels
 from churn.catalogue import Plan
 from churn.errors import CutoffError, StudyError
+from churn.events import sources
 from churn.hashing import stable_hash
 from churn.settings import Settings, Windows
 from churn.store import Store

@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are small here
 import polars as pl
 import pytest
 
-from churn import events, sources
+from churn.events import ingest, sources
 from churn.settings import Extract, Settings, parse
 from churn.store import Store, open_filled
 
@@ -133,5 +133,5 @@ def filled(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
         windows={"observation_days": 28, "eligible_days": 14, "horizon_days": 14},
         backtest={"n_train_cutoffs": 5, "n_test_cutoffs": 2},
     )
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     return open_filled(settings)

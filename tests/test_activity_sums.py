@@ -14,7 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn import activity, events, forget, identity
+from churn import forget
+from churn.events import activity, identity
+from churn.events import ingest as events
+from churn.events import properties as numeric
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -26,7 +29,7 @@ NOW = datetime(2026, 3, 20, tzinfo=UTC)
 def found(*texts: str | None) -> list[dict[str, float]]:
     """The numeric properties of each text."""
     frame = pl.DataFrame({"p": texts}, schema={"p": pl.String}).select(
-        activity.numbers(pl.col("p"))
+        numeric.numbers(pl.col("p"))
     )
     return [
         {pair["name"]: pair["value"] for pair in row}
@@ -40,7 +43,7 @@ def daily(
     """Daily activity of events of one user and day with these properties."""
     log = event_log(*[{"day": 1, **row} for _ in properties])
     numbers = pl.Series("p", properties, pl.String)
-    rows = log.with_columns(numbers).with_columns(activity.numbers(pl.col("p")))
+    rows = log.with_columns(numbers).with_columns(numeric.numbers(pl.col("p")))
     return activity.from_events(rows.lazy(), "UTC", "USD", names).collect()
 
 
@@ -63,7 +66,7 @@ def sums(store: Store, table: str = "activity") -> list[list[dict[str, Any]] | N
     return store.scan(table).sort("first_at").collect()["sums"].to_list()
 
 
-def test_numeric_properties_are_summed_by_name_over_the_day() -> None:
+def test_numeric_numericare_summed_by_name_over_the_day() -> None:
     """Numbers and text that is nothing but a number are added up; truth values, words
     and nested ones are not.
     """
@@ -228,13 +231,13 @@ def test_only_the_commonest_names_of_an_event_are_summed() -> None:
     """
     texts = [json.dumps({f"made_up_{k:02d}": k, "xp": 1}) for k in range(30)]
     log = event_log(*[{"day": 1} for _ in texts]).with_columns(p=pl.Series(texts))
-    kept = activity.commonest_numbers(
-        log.lazy().with_columns(activity.numbers(pl.col("p")))
+    kept = numeric.commonest_numbers(
+        log.lazy().with_columns(numeric.numbers(pl.col("p")))
     )
     assert kept["name"].to_list() == ["xp", *[f"made_up_{k:02d}" for k in range(19)]]
     (row,) = daily(texts, kept)["sums"].to_list()
     assert {pair["name"]: pair["total"] for pair in row}["xp"] == 30.0
-    assert len(row) == activity.MAX_NAMES
+    assert len(row) == numeric.MAX_NAMES
 
 
 def test_sums_of_a_day_that_comes_in_two_files_add_up(

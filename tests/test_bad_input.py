@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing.parametric import column, dataframes
 
-from churn import events, sources
 from churn.errors import InputError
+from churn.events import ingest, sources
+from churn.events.sources import READERS, SUFFIXES
 from churn.settings import Extract, parse
-from churn.sources import READERS, SUFFIXES
 from churn.store import open_filled
 
 from .conftest import read
@@ -200,7 +200,7 @@ class Result:
         settings = parse(
             {"extracts": [{"source": source, "path": name, **extract}]}, folder
         )
-        done = events.ingest(settings, NOW, progress=False)
+        done = ingest.ingest(settings, NOW, progress=False)
         self.totals = done.totals
         assert self.totals["rows"] == sum(
             self.totals[n] for n in ("kept", "duplicate", "quarantined")
@@ -689,7 +689,7 @@ def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
         {"source": "appsflyer", "path": "*/a.json"},
     ]
     settings = parse({"extracts": extracts}, tmp_path)
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     kept = open_filled(settings).scan("events").collect()
     assert set(kept["user_id"]) == {"u1", "u2", "u3", "u4"}
 

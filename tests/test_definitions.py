@@ -13,8 +13,9 @@ import pytest
 import vl_convert
 from sklearn.metrics import roc_auc_score
 
-from churn import definitions, events, explore, plots
+from churn import definitions, explore, plots
 from churn.definitions import Rule
+from churn.events import ingest
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -52,7 +53,7 @@ def ingested(
         settings = make_study(
             extracts=[table], store=f"store-{len(list(tmp_path.iterdir()))}", **parts
         )
-        events.ingest(settings, progress=False)
+        ingest.ingest(settings, progress=False)
         return open_filled(settings)
 
     return make

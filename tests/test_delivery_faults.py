@@ -15,10 +15,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from churn import events, notebooks
+from churn import notebooks
 from churn import scores as scoring
 from churn.braze import client, export, ledger, pace
 from churn.errors import BrazeError, NotebookError
+from churn.events import ingest
 from churn.sandbox import faults as injected
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
@@ -214,7 +215,7 @@ def exportable(folder: Path, sandbox: Sandbox) -> Path:
         file.read_text().replace("[braze]", f'[braze]\nendpoint = "{sandbox.url}"')
     )
     assert load(file).braze.endpoint == sandbox.url
-    events.ingest(load(file), progress=False)
+    ingest.ingest(load(file), progress=False)
     made = scores({f"u{i}": "high" for i in range(20)}).with_columns(
         probability=pl.lit(0.7), model_id=pl.lit("m")
     )

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import evaluate, events, metrics, poison, snapshots
+from churn import evaluate, metrics, poison, snapshots
 from churn.catalogue import Plan
 from churn.errors import CutoffError, TrainingError
+from churn.events import ingest
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -104,7 +105,7 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
         windows=store.settings.windows.model_dump(),
         backtest=store.settings.backtest.model_dump(),
     )
-    events.ingest(other_study, progress=False)
+    ingest.ingest(other_study, progress=False)
     other = evaluate.backtest(
         open_filled(other_study),
         honest.predictions["cutoff"].max(),
@@ -186,6 +187,6 @@ def test_a_log_shorter_than_the_windows_is_refused(
         + "".join(f"a,open,2026-01-{d:02d}\n" for d in range(1, 11))
     )
     settings = make_study()
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     with pytest.raises(TrainingError, match="more history"):
         evaluate.training_cutoffs(open_filled(settings))

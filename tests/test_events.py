@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from churn import events
 from churn.errors import InputError, StoreError
+from churn.events import ingest
 from churn.settings import Settings, load
 from churn.store import Store, create_or_open, open_filled
 
@@ -40,7 +40,7 @@ def test_every_row_is_kept_duplicate_or_quarantined(
         "user_id,event,time,event_id\na,open,2026-03-01,1\na,open,2026-03-01,1\na,open,2099-01-01,2\na,open,soon,3\n"
     )
     settings = make_study()
-    result = events.ingest(settings, NOW, progress=False)
+    result = ingest.ingest(settings, NOW, progress=False)
     row = result.files.row(0, named=True)
     assert (row["rows"], row["kept"], row["duplicate"], row["quarantined"]) == (
         4,
@@ -61,11 +61,11 @@ def test_ingesting_again_adds_nothing(
     """
     write(tmp_path / "events.csv", "a,open,2026-03-01", "b,open,2026-03-02")
     settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    assert events.ingest(settings, NOW, progress=False).n_added == 2
+    assert ingest.ingest(settings, NOW, progress=False).n_added == 2
     (tmp_path / "copy.csv").write_bytes((tmp_path / "events.csv").read_bytes())
-    assert events.ingest(settings, NOW, progress=False).n_added == 0
+    assert ingest.ingest(settings, NOW, progress=False).n_added == 0
     write(tmp_path / "later.csv", "a,open,2026-03-03")
-    assert events.ingest(settings, NOW, progress=False).n_added == 1
+    assert ingest.ingest(settings, NOW, progress=False).n_added == 1
     assert open_filled(settings).scan("events").select(pl.len()).collect().item() == 3
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
     (tmp_path / "b.csv").write_text("user_id,event\na,open\n")
     settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
     with pytest.raises(InputError, match=r"b\.csv lacks column"):
-        events.ingest(settings, NOW, progress=False)
+        ingest.ingest(settings, NOW, progress=False)
     assert not (settings.store_path / "store.json").exists()
     assert list(settings.store_path.glob(".staging*")) == []
 
@@ -90,7 +90,7 @@ def test_rows_without_a_user_stay_in_the_log_and_out_of_activity(
     """An event of an unknown person is kept, but is nobody's activity."""
     write(tmp_path / "events.csv", "a,open,2026-03-01", ",open,2026-03-01")
     settings = make_study()
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     store = open_filled(settings)
     assert store.scan("events").collect().height == 2
     assert store.scan("activity").collect()["user_id"].to_list() == ["a"]
@@ -104,10 +104,10 @@ def test_late_rows_append_and_sum_on_read(
     """
     write(tmp_path / "1.csv", "a,open,2026-03-01")
     settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     before = {f: f.stat().st_mtime_ns for f in settings.store_path.rglob("*.parquet")}
     write(tmp_path / "2.csv", "a,open,2026-03-01T05:00:00Z")
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     assert all(f.stat().st_mtime_ns == mtime for f, mtime in before.items())
     daily = (
         open_filled(settings)
@@ -126,7 +126,7 @@ def test_a_single_row_far_ahead_moves_no_coverage(
     """
     rows = [f"u{i},open,2024-01-{d:02d}" for d in range(1, 31) for i in range(300)]
     write(tmp_path / "events.csv", *rows, "u1,open,2025-02-01")
-    assert events.ingest(make_study(), NOW, progress=False).covered_until == date(
+    assert ingest.ingest(make_study(), NOW, progress=False).covered_until == date(
         2024, 1, 30
     )
 
@@ -146,7 +146,7 @@ def test_a_last_day_cut_off_half_way_is_not_covered(
     settings = make_study(
         extracts=[{"source": "table", "path": "events.csv", "settling_days": 2}]
     )
-    assert events.ingest(settings, NOW, progress=False).covered_until == date(
+    assert ingest.ingest(settings, NOW, progress=False).covered_until == date(
         2024, 1, 27
     )
 
@@ -158,15 +158,15 @@ def test_a_store_of_another_time_zone_or_version_is_refused(
     version, isn't mixed.
     """
     write(tmp_path / "events.csv", "a,open,2026-03-01")
-    events.ingest(make_study(), NOW, progress=False)
+    ingest.ingest(make_study(), NOW, progress=False)
     with pytest.raises(StoreError, match="another timezone"):
-        events.ingest(make_study(timezone="Asia/Tokyo"), NOW, progress=False)
+        ingest.ingest(make_study(timezone="Asia/Tokyo"), NOW, progress=False)
     file = make_study().store_path / "store.json"
     file.write_text(
         file.read_text().replace('"schema_version": 2', '"schema_version": 1')
     )
     with pytest.raises(StoreError, match="schema version 1"):
-        events.ingest(make_study(), NOW, progress=False)
+        ingest.ingest(make_study(), NOW, progress=False)
 
 
 def test_a_second_ingest_at_the_same_time_is_refused(
@@ -180,8 +180,8 @@ def test_a_second_ingest_at_the_same_time_is_refused(
         FileLock(settings.store_path / ".ingest.lock"),
         pytest.raises(StoreError, match="another ingest"),
     ):
-        events.ingest(settings, NOW, progress=False)
-    assert events.ingest(settings, NOW, progress=False).n_added == 1
+        ingest.ingest(settings, NOW, progress=False)
+    assert ingest.ingest(settings, NOW, progress=False).n_added == 1
 
 
 INGEST = """
@@ -216,14 +216,14 @@ def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
         '[[extracts]]\nsource = "table"\npath = "*.csv"\n'
     )
     settings = load(tmp_path / "churn.toml")
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     (tmp_path / "2.csv").write_text(
         "user_id,anonymous_id,event,time\n" + first.replace("open", "buy")
     )
     backup = tmp_path / "backup"
     shutil.copytree(settings.store_path, backup)
     start = time.monotonic()
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     took, undisturbed = time.monotonic() - start, content(settings)
     random_moments = random.Random(7)
     interrupted = 0
@@ -237,7 +237,7 @@ def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
             process.kill()
         interrupted += n_events(settings) == 6_000
         assert n_events(settings) in (6_000, 12_000)
-        events.ingest(settings, NOW, progress=False)
+        ingest.ingest(settings, NOW, progress=False)
         assert content(settings) == undisturbed
         assert list(settings.store_path.glob(".staging*")) == []
     assert interrupted >= MOMENTS // 4
@@ -320,7 +320,7 @@ def test_the_appsflyer_sample_keeps_18_of_21(
     """
     path = SHARED / "samples/appsflyer/pull_api/in_app_events_report_utc.csv"
     settings = make_study(extracts=[{"source": "appsflyer", "path": str(path)}])
-    result = events.ingest(settings, NOW, progress=False)
+    result = ingest.ingest(settings, NOW, progress=False)
     assert result.files.select("rows", "kept", "duplicate", "quarantined").row(0) == (
         21,
         18,
@@ -333,7 +333,7 @@ def test_the_appsflyer_sample_keeps_18_of_21(
         {"source": "appsflyer", "path": str(path)},
         {"source": "appsflyer", "path": local, "timezone": "America/Los_Angeles"},
     ]
-    again = events.ingest(make_study(extracts=both), NOW, progress=False)
+    again = ingest.ingest(make_study(extracts=both), NOW, progress=False)
     assert again.n_added == 0
     assert again.totals["duplicate"] == 19
 
@@ -348,7 +348,7 @@ def test_the_copy_received_first_is_kept(
     (tmp_path / "a.csv").write_text(header + "a,open,2026-03-01,1,2026-03-09\n")
     (tmp_path / "b.csv").write_text(header + "a,open,2026-03-01,1,2026-03-02\n")
     settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    result = events.ingest(settings, NOW, progress=False)
+    result = ingest.ingest(settings, NOW, progress=False)
     kept = open_filled(settings).scan("events").collect()
     assert kept["received_time"].to_list() == [datetime(2026, 3, 2, tzinfo=UTC)]
     assert result.files.sort("address")["copies"].to_list() == [1, 0]
@@ -364,7 +364,7 @@ def test_every_count_adds_up_by_day_and_event(
         "user_id,event,time,revenue,currency\na,open,2026-03-01T05:00:00,,\n,buy,2026-03-01T05:30:00,3,EUR\n"
     )
     settings = make_study()
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     store = open_filled(settings)
     volume = (
         store.scan("volume")
@@ -399,11 +399,11 @@ def test_a_large_ingest_bucket_by_bucket_is_the_same(
         "user_id,anonymous_id,event,time\n" + "\n".join(lines) + "\n"
     )
     settings = make_study()
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     whole = content(settings)
     shutil.rmtree(settings.store_path)
     monkeypatch.setattr(Store.passes, "__defaults__", (100,))
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     assert content(settings) == whole
 
 
@@ -417,11 +417,11 @@ def test_a_copy_with_another_time_is_still_a_copy(
         "user_id,event,time,event_id\na,open,2026-03-01T10:00:00,1\n"
     )
     settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     (tmp_path / "b.csv").write_text(
         "user_id,event,time,event_id\na,open,2026-03-01T10:00:01,1\na,open,2026-03-02,2\n"
     )
-    assert events.ingest(settings, NOW, progress=False).totals == {
+    assert ingest.ingest(settings, NOW, progress=False).totals == {
         "rows": 2,
         "kept": 1,
         "duplicate": 1,
@@ -444,5 +444,5 @@ def test_unfinished_files_of_dead_processes_are_swept(
     left[0].parent.mkdir(parents=True)
     for file in left:
         file.write_bytes(b"half")
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     assert [file.exists() for file in left] == [False, True]

@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from churn import definitions, events, explore
+from churn import definitions, explore
+from churn.events import ingest
 from churn.settings import Settings
 from churn.store import open_filled
 
@@ -28,7 +29,7 @@ def test_retention_counts_users_by_months_since_first_seen(
         + filler
     )
     settings = make_study()
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     table = explore.retention(open_filled(settings))
     assert table["cohort"].unique().to_list() == [date(2026, 1, 1)]
     assert table["n_users"].to_list() == [3, 3]
@@ -49,7 +50,7 @@ def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
     ]
     (tmp_path / "events.csv").write_text("user_id,event,time\n" + "".join(days))
     settings = make_study()
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     curve = explore.return_curve(open_filled(settings))
     assert curve.filter(pl.col("silence_days") < 3)["return_rate"].to_list() == [1, 1]
 

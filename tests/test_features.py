@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn import activity, features
+from churn import features
 from churn.catalogue import KINDS, Plan, catalogue
+from churn.events import activity, properties
 
 from .conftest import DAY0, event_log
 
@@ -21,7 +22,7 @@ def daily(*rows: dict[str, Any]) -> pl.LazyFrame:
         [] if r.get("xp") is None else [{"name": "xp", "value": float(r["xp"])}]
         for r in rows
     ]
-    log = event_log(*rows).with_columns(pl.Series("numbers", held, activity.NUMBERS))
+    log = event_log(*rows).with_columns(pl.Series("numbers", held, properties.NUMBERS))
     return activity.from_events(log.lazy(), "UTC", "USD")
 
 
@@ -368,7 +369,9 @@ def test_properties_are_those_on_most_days_known_before_the_cutoff() -> None:
     ]
     names = [name for _, name in days] + ["late"] * 9
     held = pl.Series(
-        "numbers", [[{"name": name, "value": 1.0}] for name in names], activity.NUMBERS
+        "numbers",
+        [[{"name": name, "value": 1.0}] for name in names],
+        properties.NUMBERS,
     )
     log = activity.from_events(event_log(*rows).with_columns(held).lazy(), "UTC", "USD")
     assert features.properties(log, DAY0 + timedelta(days=20), 28) == ("b", "a", "c")

@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 from moto.server import ThreadedMotoServer
 
-from churn import events, staging
 from churn.errors import InputError
+from churn.events import ingest, staging
+from churn.events.sources import find
 from churn.settings import Extract, Settings, parse
-from churn.sources import find
 from churn.store import open_filled
 
 from .conftest import SHARED
@@ -130,14 +130,14 @@ def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
         )
     touch(tmp_path, f"{LOCKER}/h=2/_SUCCESS")
     settings = parse({"extracts": [{"source": "appsflyer", "path": "home"}]}, tmp_path)
-    first = events.ingest(settings, NOW, progress=False)
+    first = ingest.ingest(settings, NOW, progress=False)
     assert (first.n_added, [Path(name).parent.name for name in first.waiting]) == (
         1,
         ["h=10"],
     )
     assert "1 file(s) wait" in " ".join(first.sentences)
     touch(tmp_path, f"{LOCKER}/h=10/_SUCCESS")
-    second = events.ingest(settings, NOW, progress=False)
+    second = ingest.ingest(settings, NOW, progress=False)
     assert (second.n_added, second.waiting) == (1, [])
 
 
@@ -172,12 +172,12 @@ def test_only_what_changed_is_opened(
             f"event_id,user_id,event,time\n{name}1,u,open,2026-03-08\n"
         )
     settings = parse({"extracts": [{"source": "table", "path": "*.csv"}]}, tmp_path)
-    assert events.ingest(settings, NOW, progress=False).n_added == 2
-    assert events.ingest(settings, NOW, progress=False).n_new_files == 0
+    assert ingest.ingest(settings, NOW, progress=False).n_added == 2
+    assert ingest.ingest(settings, NOW, progress=False).n_new_files == 0
     assert opened == ["a.csv", "b.csv"]
     with (tmp_path / "b.csv").open("a") as file:
         file.write("b2,u,open,2026-03-09\n")
-    again = events.ingest(settings, NOW, progress=False)
+    again = ingest.ingest(settings, NOW, progress=False)
     assert again.totals == {"rows": 2, "kept": 1, "duplicate": 1, "quarantined": 0}
     assert opened == ["a.csv", "b.csv", "b.csv"]
 
@@ -290,7 +290,7 @@ def test_an_object_store_is_read_like_a_folder(tmp_path: Path, bucket: Bucket) -
             for path, source in sources.items()
         ]
         settings = parse({"extracts": extracts}, tmp_path / folder)
-        done[root] = events.ingest(settings, NOW, progress=False)
+        done[root] = ingest.ingest(settings, NOW, progress=False)
         logs[root] = log(settings)
     remote, local = done
     assert (
@@ -313,11 +313,11 @@ def test_an_unchanged_object_is_not_fetched_again(
     settings = parse(
         {"extracts": [{"source": "table", "path": "s3://exports/a"}]}, tmp_path
     )
-    assert events.ingest(settings, NOW, progress=False).n_added == 3
-    assert events.ingest(settings, NOW, progress=False).n_new_files == 0
+    assert ingest.ingest(settings, NOW, progress=False).n_added == 3
+    assert ingest.ingest(settings, NOW, progress=False).n_new_files == 0
     assert bucket.fetched == ["a/1.csv", "a/b/2.csv", "a/b/c/3.csv"]
     bucket.put("a/b/2.csv", b"event_id,user_id,event,time\n2b,u,open,2026-03-09\n")
-    assert events.ingest(settings, NOW, progress=False).n_added == 1
+    assert ingest.ingest(settings, NOW, progress=False).n_added == 1
     assert bucket.fetched[3:] == ["a/b/2.csv"]
 
 

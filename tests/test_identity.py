@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from churn import events, features, health, identity, scores, snapshots
+from churn import features, health, scores, snapshots
+from churn.events import addresses, identity, ingest
 from churn.features import Plan
 from churn.settings import Settings, parse
 from churn.store import Store, open_filled
@@ -85,7 +86,7 @@ def ingested(folder: Path, shape: str, *batches: Sequence[Row], **parts: Any) ->
     for number, rows in enumerate(batches):
         if rows:
             write(folder / "raw", rows, f"batch{number}")
-            events.ingest(settings, NOW, progress=False)
+            ingest.ingest(settings, NOW, progress=False)
     return open_filled(settings)
 
 
@@ -255,7 +256,7 @@ def test_two_sources_count_one_session_once(
         {"source": "table", "path": "b.csv"},
     ]
     settings = make_study(extracts=extracts)
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     daily = (
         open_filled(settings)
         .scan("activity")
@@ -308,7 +309,7 @@ def test_three_sources_count_nine_people_once(tmp_path: Path) -> None:
         settings = parse(
             {"extracts": extracts, "store": f"store-{len(names)}-{names[0]}"}, tmp_path
         )
-        assert events.ingest(settings, NOW, progress=False).people == {
+        assert ingest.ingest(settings, NOW, progress=False).people == {
             "users": 8,
             "anonymous": 1,
         }
@@ -328,10 +329,10 @@ def test_identifiers_are_the_newest_known_and_nobody_elses(tmp_path: Path) -> No
     braze = {"identifier": "user_alias", "alias_label": "amplitude_device"}
     store = ingested(tmp_path, "amplitude", rows, braze=braze)
     users = pl.Series(["anna", "ben", "cem", "dora", "eva"])
-    found = identity.identifiers(store, users, DAY0 + timedelta(days=9))
+    found = addresses.identifiers(store, users, DAY0 + timedelta(days=9))
     assert found["identifier"].to_list() == ["d1", "d3", None, None, None]
     assert found["n_sharing"].to_list() == [1, 1, 2, 2, 0]
-    earlier = identity.identifiers(store, users, DAY0 + timedelta(days=4))
+    earlier = addresses.identifiers(store, users, DAY0 + timedelta(days=4))
     assert earlier["identifier"].to_list()[1] == "d2"
 
 
@@ -360,9 +361,9 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
         {"source": "currents", "path": "currents"},
     ]
     settings = parse({"extracts": extracts}, tmp_path)
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     store = open_filled(settings)
-    report = identity.match_report(store, table_of("anna", "ben", "CEM"))
+    report = addresses.match_report(store, table_of("anna", "ben", "CEM"))
     assert report.select("source", "n", "n_matched").rows() == [
         ("all", 3, 1),
         ("currents", 1, 1),
@@ -376,7 +377,7 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
 def test_scores_carry_the_identifier(filled: Store) -> None:
     """By default the customer's own id is how Braze knows a user."""
     store = filled
-    found = identity.identifiers(
+    found = addresses.identifiers(
         store, pl.Series(["user-1", "user-2"]), date(2026, 4, 1)
     )
     assert found["identifier"].to_list() == ["user-1", "user-2"]
@@ -428,7 +429,7 @@ def test_who_survives_a_merge_has_the_history_and_is_scored(
                 out, fastavro.parse_schema(schema), [blank | r for r in rows]
             )
     settings = make(tmp_path, "currents")
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     store = open_filled(settings)
     before = dict(
         observed(settings, store, 5).select("user_id", "active_days_28d").iter_rows()

@@ -2,7 +2,8 @@
 
 from datetime import date, timedelta
 
-from churn import activity, labels
+from churn import labels
+from churn.events import activity
 from churn.settings import Windows
 
 from .conftest import DAY0, event_log

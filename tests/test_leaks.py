@@ -16,20 +16,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from churn import (
-    activity,
     candidates,
     choice,
     clocks,
     drift,
     evaluate,
     features,
-    identity,
     labels,
     model,
     poison,
     snapshots,
 )
 from churn.errors import LeakError
+from churn.events import activity, identity
 from churn.settings import Settings
 from churn.store import Store
 

@@ -203,7 +203,7 @@ def test_notebooks_are_stored_in_normal_form_and_thin(path: Path) -> None:
 @pytest.fixture(scope="module")
 def small_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated app of 1,500 users over 200 days, ingested; its study file."""
-    from churn import events
+    from churn.events import ingest
 
     folder = tmp_path_factory.mktemp("app")
     extracts.write(markov.markov(1500, 200, seed=11), folder, "table")
@@ -211,7 +211,7 @@ def small_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file.write_text(
         file.read_text() + "\n[backtest]\nn_train_cutoffs = 6\nn_test_cutoffs = 2\n"
     )
-    events.ingest(load(file), progress=False)
+    ingest.ingest(load(file), progress=False)
     return file
 
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 import vl_convert
 
-from churn import events, intake, plots
+from churn import intake, plots
+from churn.events import ingest
 from churn.settings import Settings
 from churn.store import open_filled
 
@@ -159,7 +160,7 @@ def test_days_without_events_are_zero(
             {"source": "table", "path": "events.csv", "kinds": {"purchase": "purchase"}}
         ]
     )
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     days = (
         intake.events_per_day(open_filled(settings))
         .pivot("kind", index="date", values="n")

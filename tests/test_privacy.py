@@ -14,10 +14,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from churn import events, forget, identity, privacy
+from churn import forget
 from churn.braze import client, export
 from churn.cli import app
 from churn.errors import InputError, TerminalBrazeError
+from churn.events import addresses, identity, ingest, privacy
 from churn.sandbox import server
 from churn.settings import Settings
 from churn.store import open_filled
@@ -110,7 +111,7 @@ def test_consent_is_honoured_as_the_study_says(
         + "c,open,2026-03-01,,,,\n"
     )
     settings = make_study(privacy=setting)
-    result = events.ingest(settings, NOW, progress=False)
+    result = ingest.ingest(settings, NOW, progress=False)
     assert dict(result.reasons.iter_rows()) == reasons
     log = open_filled(settings).scan("events").sort("user_id").collect()
     assert log["user_id"].to_list() == kept
@@ -126,7 +127,7 @@ def test_limited_tracking_unlinks_the_advertising_id(
         TABLE + f"b,open,2026-03-01,,1,{IDFA},{IDFV}\n"
     )
     settings = make_study()
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     assert open_filled(settings).scan("edges").collect()["id"].to_list() == [
         f"idfv:{IDFV}"
     ]
@@ -142,12 +143,12 @@ def test_addresses_are_kept_only_where_braze_is_addressed_by_them(
         "user_id,event,time,email\na,open,2026-03-01,Ann@Example.org\n"
     )
     settings = make_study()
-    events.ingest(settings, NOW, progress=False)
+    ingest.ingest(settings, NOW, progress=False)
     assert found_in(settings.store_path, "ann@example.org") == []
     other = make_study(store="other", braze={"identifier": "email"})
-    events.ingest(other, NOW, progress=False)
+    ingest.ingest(other, NOW, progress=False)
     store = open_filled(other)
-    found = identity.identifiers(store, pl.Series(["a"]), date(2026, 3, 5))
+    found = addresses.identifiers(store, pl.Series(["a"]), date(2026, 3, 5))
     assert found["identifier"].to_list() == ["ann@example.org"]
 
 
@@ -196,7 +197,7 @@ def told(
             extracts=[{"source": "table", "path": "raw"}],
             braze={"endpoint": sandbox.url, "lapsed_value": "lapsed"},
         )
-        events.ingest(settings, NOW, progress=False)
+        ingest.ingest(settings, NOW, progress=False)
         deliver(settings, "run-1")
         yield settings, sandbox
 
@@ -262,7 +263,7 @@ def test_old_extracts_bring_nobody_back(told: Any, tmp_path: Path) -> None:
     study, _ = told
     forget.forget(study, ["cust-1001"])
     (tmp_path / "raw/again.csv").write_text(ROWS.replace("open", "seen"))
-    result = events.ingest(study, NOW, progress=False)
+    result = ingest.ingest(study, NOW, progress=False)
     assert dict(result.reasons.iter_rows())["forgotten"] == 5
     assert result.totals["kept"] == 2
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
@@ -285,7 +286,7 @@ def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
         forget.forget(study, ["cust-1001"])
     monkeypatch.undo()
     assert open_filled(study).erasing
-    events.ingest(study, NOW, progress=False)
+    ingest.ingest(study, NOW, progress=False)
     assert not open_filled(study).erasing
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
     assert (
@@ -301,13 +302,13 @@ def test_a_shared_device_stays_the_others(told: Any, tmp_path: Path) -> None:
     study, _ = told
     rows = "user_id,anonymous_id,event,time\n,tablet-1,secret,2026-02-20\n,tablet-1,secret,2026-02-21\n"
     (tmp_path / "raw/early.csv").write_text(rows)
-    events.ingest(study, NOW, progress=False)
+    ingest.ingest(study, NOW, progress=False)
     done = forget.forget(study, ["cust-1001", "device:tablet-1"])
     assert (done.n_people, done.n_shared) == (1, 1)
     (tmp_path / "raw/late.csv").write_text(
         "user_id,anonymous_id,event,time\ncust-2002,tablet-1,open,2026-03-06\n"
     )
-    assert events.ingest(study, NOW, progress=False).n_added == 1
+    assert ingest.ingest(study, NOW, progress=False).n_added == 1
     daily = open_filled(study).scan("activity").collect()
     assert daily["user_id"].unique().to_list() == ["cust-2002"]
     assert "secret" not in daily["event"].to_list()
@@ -487,7 +488,7 @@ def test_people_who_asked_a_vendor_can_be_forgotten_in_one_go(
     settings = make_study(
         extracts=[{"source": "adjust", "path": str(SHARED / "samples/adjust")}]
     )
-    assert events.ingest(settings, NOW, progress=False).n_requests == 1
+    assert ingest.ingest(settings, NOW, progress=False).n_requests == 1
     done = forget.forget(settings, [], by_vendors=True)
     assert done.n_people == 1
     assert (

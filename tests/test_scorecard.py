@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import events, learning, scorecard
+from churn import learning, scorecard
+from churn.events import ingest
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -58,7 +59,7 @@ def shop(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
         "d,open,2026-02-04T12:00:00Z,,,,2026-02-04T12:00:00Z\n"
     )
     settings = make_study()
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     return open_filled(settings)
 
 

@@ -14,8 +14,9 @@ import pytest
 from scipy.stats import poisson
 from typer.testing import CliRunner
 
-from churn import cli, events
+from churn import cli
 from churn.errors import InputError
+from churn.events import ingest
 from churn.settings import Extract, Windows, load
 from churn.simulate import extracts, markov, random_worlds
 from churn.simulate.extracts import WORLDS
@@ -249,7 +250,7 @@ def test_files_lose_nothing_on_ingest(kind: str, source: str, tmp_path: Path) ->
     """
     world = WORLDS[kind](150, 90, 5)
     written = extracts.write(world, tmp_path, source)
-    result = events.ingest(load(tmp_path / "churn.toml"), progress=False)
+    result = ingest.ingest(load(tmp_path / "churn.toml"), progress=False)
     expected = written["events"] + world.n_users + int((world.uninstall >= 0).sum())
     assert result.n_added == result.files["rows"].sum() == expected
 

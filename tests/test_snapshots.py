@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn import activity, events, features, labels, poison, snapshots
+from churn import features, labels, poison, snapshots
 from churn.catalogue import Plan, catalogue
 from churn.errors import CutoffError, StudyError
+from churn.events import activity, ingest
 from churn.settings import Settings, Windows
 from churn.store import Store, open_filled
 
@@ -266,7 +267,7 @@ def test_days_are_those_of_the_study_time_zone(
         timezone="Europe/Berlin",
         windows={"observation_days": 28, "eligible_days": 7, "horizon_days": 1},
     )
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     store = open_filled(settings)
     got = snapshots.observe(store, [date(2026, 1, 11)], Plan(28))
     assert got["recency_days"].to_list() == [1]

@@ -13,7 +13,7 @@ import fastavro
 import polars as pl
 import pytest
 
-from churn import events
+from churn.events import ingest
 from churn.settings import Extract, parse
 from churn.store import open_filled
 
@@ -348,10 +348,10 @@ NOT_RECEIVED = ("callbacks", "pull_api", "push_api")  # state no time of arrival
 
 def ingested(
     path: str, folder: Path, **extract: str
-) -> tuple[events.Ingest, pl.DataFrame]:
+) -> tuple[ingest.Ingest, pl.DataFrame]:
     """The result and the log of a study over one extract."""
     settings = parse({"extracts": [{"path": path, **extract}]}, folder)
-    result = events.ingest(settings, datetime(2026, 3, 25, tzinfo=UTC), progress=False)
+    result = ingest.ingest(settings, datetime(2026, 3, 25, tzinfo=UTC), progress=False)
     return result, open_filled(settings).scan("events").collect()
 
 

@@ -10,11 +10,12 @@ import cramjam
 import polars as pl
 import pytest
 
-from churn import events, snapshots, sources
+from churn import snapshots
 from churn.errors import InputError
+from churn.events import ingest, sources
+from churn.events.sources import parse
+from churn.events.sources.find import find
 from churn.settings import Extract, Settings
-from churn.sources import parse
-from churn.sources.find import find
 from churn.store import open_filled
 
 from .conftest import SHARED, read
@@ -169,7 +170,7 @@ def test_columns_that_are_none_of_ours_are_properties(
     settings = make_study(
         extracts=[{"source": "table", "path": name, "columns": columns}]
     )
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     target, cutoff = open_filled(settings), date(2026, 2, 17)
     plan = snapshots.plan(target.under(settings), cutoff)
     assert plan.properties == ("xp",)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import events
+from churn.events import ingest as events
+from churn.events.sources import appsflyer
 from churn.settings import parse
 from churn.simulate.extracts import HEADER
-from churn.sources import appsflyer
 
 DAYS, EVENTS, PER_USER = 90, 20, 50
 

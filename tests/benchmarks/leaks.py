@@ -17,17 +17,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from churn import (
-    activity,
-    clocks,
-    evaluate,
-    events,
-    identity,
-    labels,
-    poison,
-    snapshots,
-)
+from churn import clocks, evaluate, labels, poison, snapshots
 from churn.errors import LeakError
+from churn.events import activity, identity, ingest, properties
 from churn.hashing import bucket_of
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
@@ -155,7 +147,7 @@ def _rows(
         revenue=amount,
         numbers=pl.when(amount.is_not_null())
         .then(named)
-        .otherwise(pl.lit([], activity.NUMBERS)),
+        .otherwise(pl.lit([], properties.NUMBERS)),
         currency=pl.lit("USD"),
         revenue_usd=pl.lit(None, pl.Float64),
     )
@@ -251,7 +243,7 @@ def share_of_training(n_users: int, n_days: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         extracts.write(markov.markov(n_users, n_days, 0), Path(folder), "table")
         settings = load(Path(folder, "churn.toml"))
-        events.ingest(settings, progress=False)
+        ingest.ingest(settings, progress=False)
         store = open_filled(settings)
         started = time.process_time()
         checked(store, settings)

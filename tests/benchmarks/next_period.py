@@ -23,8 +23,9 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import binomtest, rankdata
 
-from churn import evaluate, events, labels, metrics, outlook, snapshots
+from churn import evaluate, labels, metrics, outlook, snapshots
 from churn.drift import log_odds
+from churn.events import ingest
 from churn.settings import parse
 from churn.store import Store, create_or_open, open_filled
 
@@ -123,7 +124,7 @@ def history(
     replace(
         create_or_open(settings), n_buckets=1
     ).commit()  # small logs: one bucket is quickest
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     store = open_filled(settings)
     newest = snapshots.newest_mature(store)
     days = (labels.horizon(newest, settings.windows)[1] - newest).days

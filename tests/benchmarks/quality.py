@@ -29,7 +29,8 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import evaluate, events, labels, metrics, model, snapshots
+from churn import evaluate, labels, metrics, model, snapshots
+from churn.events import ingest
 from churn.settings import Settings, load
 from churn.simulate import extracts
 from churn.store import Store, open_filled
@@ -44,7 +45,7 @@ END_TO_END = "featuretools, LightGBM"
 
 def filled(settings: Settings) -> Store:
     """The study's store with its extracts ingested; a second time adds nothing."""
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     return open_filled(settings)
 
 

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn import drift, evaluate, events, model, reasons, snapshots
+from churn import drift, evaluate, model, reasons, snapshots
 from churn.catalogue import KINDS
+from churn.events import ingest
 from churn.model import Model
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
@@ -130,7 +131,7 @@ def one(settings: Settings, trains: list[date], test: date | None) -> dict[str, 
     """Train at the given cutoffs, or as the study says, and explain ``test``, or the
     last but one week.
     """
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     store = open_filled(settings)
     fitted, _ = evaluate.train(store, trains or evaluate.training_cutoffs(store))
     first = test or snapshots.covered_end(store) - timedelta(weeks=1)

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import evaluate, events, labels, segments, snapshots
+from churn import evaluate, labels, segments, snapshots
+from churn.events import ingest
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
 from churn.store import open_filled
@@ -116,7 +117,7 @@ def scored(
     settings: Settings, first: date, train: list[date] | None = None
 ) -> pl.DataFrame:
     """Every run's users: user_id, cutoff, tenure_days, churned, probability."""
-    events.ingest(settings, progress=False)
+    ingest.ingest(settings, progress=False)
     store = open_filled(settings)
     fitted, _ = evaluate.train(
         store, train or evaluate.training_cutoffs(store, as_of=first)

@@ -16,8 +16,8 @@ import fastavro
 import polars as pl
 
 from churn.errors import InputError
+from churn.events.sources import parse
 from churn.settings import Extract
-from churn.sources import parse
 
 SUFFIXES = (".avro",)
 SETTLING_DAYS = 1

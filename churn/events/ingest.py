@@ -9,24 +9,23 @@ first is kept.
 import logging
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from churn import activity, coverage, identity, privacy, staging
-from churn.errors import InputError, StoreError
+from churn.errors import InputError
+from churn.events import activity, coverage, identity, privacy, properties, staging
+from churn.events.sources import find
+from churn.events.sources.find import Found
+from churn.events.staging import Staged
+from churn.events.writing import exclusively
 from churn.hashing import bucket_of
 from churn.settings import Settings
-from churn.sources import find
-from churn.sources.find import Found
-from churn.staging import Staged
-from churn.store import Store, create_or_open
+from churn.store import Store
 from churn.store.batches import STAGING
 from churn.store.schemas import Events, Tally, Volume
 
@@ -108,32 +107,6 @@ def ingest(
     """
     with exclusively(settings) as store:
         return _ingest(store.under(settings), now or datetime.now(UTC), progress)
-
-
-@contextmanager
-def exclusively(settings: Settings) -> Iterator[Store]:
-    """The study's store while nobody else changes it, cleared of what others have left
-    unfinished.
-
-    Raises StoreError if another has it.
-    """
-    root = create_or_open(settings).root
-    root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / ".ingest.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise StoreError(
-            f"another ingest into {root} is running; wait for it to end"
-        ) from None
-    try:
-        store = create_or_open(settings)
-        store.sweep()
-        if store.erasing:
-            privacy.erase(store)
-        yield replace(store, erasing=False)
-    finally:
-        lock.release()
 
 
 def parse_now(text: str) -> datetime | None:
@@ -358,7 +331,7 @@ def _by_user(fresh: pl.DataFrame, store: Store) -> pl.LazyFrame:
     ]
     columns = [*slim, "platform", "revenue", "currency", "revenue_usd"]
     numbers, bucket = (
-        activity.numbers(pl.col("properties")),
+        properties.numbers(pl.col("properties")),
         bucket_of(whose, store.n_buckets).alias("bucket"),
     )
     return fresh.lazy().select(*columns, numbers, bucket)
@@ -375,7 +348,7 @@ def _store_people(
     """
     edges, merges = [], []
     zone, currency = store.settings.timezone, store.settings.activity.currency
-    names = activity.commonest_numbers(
+    names = properties.commonest_numbers(
         staging.rows(folder, range(store.n_buckets), "user")
     )
     for buckets in passes:

@@ -18,8 +18,8 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from churn.errors import InputError
+from churn.events.sources import SUFFIXES, appsflyer, ga4
 from churn.settings import Extract, Settings
-from churn.sources import SUFFIXES, appsflyer, ga4
 
 MARKER = "_SUCCESS"  # beside the files of an hour that is whole
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from churn.events.sources import columns, parse
 from churn.settings import Extract
-from churn.sources import columns, parse
 
 SUFFIXES = (
     ".parquet",

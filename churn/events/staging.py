@@ -13,13 +13,13 @@ from pathlib import Path
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import privacy, sources
 from churn.errors import InputError
+from churn.events import privacy, sources
+from churn.events.sources import find
+from churn.events.sources.find import Found
+from churn.events.sources.parse import CANONICAL, file_digest
 from churn.hashing import bucket_of
 from churn.settings import Settings
-from churn.sources import find
-from churn.sources.find import Found
-from churn.sources.parse import CANONICAL, file_digest
 from churn.store import Store
 
 EARLIEST = datetime(

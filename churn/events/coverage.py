@@ -4,7 +4,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import clocks, sources
+from churn import clocks
+from churn.events import sources
 from churn.settings import Extract, Settings
 from churn.store.schemas import Tally, Volume
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
+from churn.events.sources import columns, parse
 from churn.settings import Extract
-from churn.sources import columns, parse
 
 SUFFIXES = (".csv", ".gz", ".parquet", ".snappy", ".json", ".ndjson", ".jsonl")
 SETTLING_DAYS = 2  # final about 48 h after the UTC day

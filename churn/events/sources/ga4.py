@@ -14,8 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
+from churn.events.sources import jsonlines, parse, unpack
 from churn.settings import Extract
-from churn.sources import jsonlines, parse, unpack
 
 SUFFIXES = (".parquet", ".json", ".json.gz")
 SETTLING_DAYS = 3

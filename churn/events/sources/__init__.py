@@ -15,8 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
-from churn.settings import Extract
-from churn.sources import (
+from churn.events.sources import (
     adjust,
     amplitude,
     appsflyer,
@@ -27,7 +26,8 @@ from churn.sources import (
     table,
     unpack,
 )
-from churn.sources.unpack import UNREADABLE
+from churn.events.sources.unpack import UNREADABLE
+from churn.settings import Extract
 
 Reader = Callable[[Path, Extract, Path], pl.LazyFrame]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
+from churn.events.sources import parse, unpack
 from churn.settings import Extract
-from churn.sources import parse, unpack
 
 LINE = "line"
 MAX_DOCUMENT = (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
+from churn.events.sources import jsonlines, parse, unpack
 from churn.settings import Extract
-from churn.sources import jsonlines, parse, unpack
 
 SUFFIXES = (".zip", ".json.gz", ".json")
 SETTLING_DAYS = 1

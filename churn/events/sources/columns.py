@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
+from churn.events.sources import jsonlines, parse, unpack
 from churn.settings import Extract
-from churn.sources import jsonlines, parse, unpack
 
 JSON = (".json", ".ndjson", ".jsonl")
 TIMES = (

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 import polars as pl
 
 from churn.errors import InputError
+from churn.events.sources import columns, parse, unpack
 from churn.settings import Extract
-from churn.sources import columns, parse, unpack
 
 SUFFIXES = (".csv", ".csv.gz", ".txt")
 SETTLING_DAYS = 1

@@ -1,0 +1,1 @@
+"""Extracts become an event log, daily activity and users."""
