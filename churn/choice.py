@@ -19,9 +19,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from churn import calibration, candidates, drift, labels, model, snapshots
+from churn import calibration, candidates, drift, model
 from churn.candidates import Recipe
 from churn.catalogue import Plan
+from churn.cutoffs import Calendar
 from churn.drift import Correction, Known, Seen
 from churn.hashing import stable_hash
 from churn.settings import Settings
@@ -172,7 +173,10 @@ def judged_cutoffs(
     and judged one of each fold.
     """
     folds = [
-        ([c for c in cutoffs if labels.horizon(c, settings.windows)[1] <= judge], judge)
+        (
+            [c for c in cutoffs if settings.windows.horizon(c)[1] <= judge],
+            judge,
+        )
         for judge in cutoffs
     ]
     usable = [fold for fold in folds if fold[0]]
@@ -186,7 +190,7 @@ def _folds(snapshot: pl.DataFrame, settings: Settings) -> Iterator[Fold]:
         rows = sample(mature.filter(pl.col("cutoff").is_in(learned)))
         if rows["churned"].n_unique() < 2:
             continue
-        opened = snapshots.open_cutoff(settings, judge) or date.max
+        opened = Calendar.without_log(settings).open(judge) or date.max
         newest, judged, early = (
             mature.filter(pl.col("cutoff") == c) for c in (max(learned), judge, opened)
         )
@@ -303,7 +307,7 @@ def _earlier(
     return [
         Seen(b[0], f.y)
         for f, b in zip(folds, blended, strict=True)
-        if labels.horizon(f.cutoff, settings.windows)[1] <= fold.cutoff
+        if settings.windows.horizon(f.cutoff)[1] <= fold.cutoff
     ]
 
 
@@ -321,7 +325,8 @@ def _known(
     if early is None:
         return Known(learned, None, None, judged)
     away = [
-        _still_away(rows, snapshots.early_days(settings)) for rows in (newest, early)
+        _still_away(rows, Calendar.without_log(settings).opening_days)
+        for rows in (newest, early)
     ]
     if min(len(np.unique(a)) for a in away) < 2:
         return Known(learned, None, None, judged)

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from churn import snapshots
 from churn.clocks import known_before, known_by
+from churn.cutoffs import Calendar
 from churn.features import GONE
 from churn.hashing import stable_hash
 from churn.kinds import is_active
@@ -107,7 +108,7 @@ def compare(
     A definition is left out unless followed_days reaches its own horizon. Nothing dated
     after coverage counts. Of more than 20,000 users that many are taken, by their hash.
     """
-    end, lead = snapshots.covered_end(store), store.settings.windows.lead_days
+    end, lead = Calendar.of(store).end, store.settings.windows.lead_days
     days, n_users = _days(store, end)
     pairs = sorted(
         {
@@ -146,8 +147,7 @@ def _days(store: Store, end: date) -> tuple[pl.DataFrame, int]:
     """
     rows, _ = snapshots.tables(store)
     covered = rows.filter(
-        (pl.col("date") < end)
-        & known_by(pl.lit(snapshots.settled(store.settings, end)))
+        (pl.col("date") < end) & known_by(pl.lit(Calendar.of(store).settled(end)))
     )
     active, gone = (
         is_active(store.settings.activity.counts_as_active),

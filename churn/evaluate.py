@@ -2,15 +2,16 @@
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import choice, labels, model, poison, snapshots
+from churn import choice, model, poison, snapshots
 from churn.catalogue import Plan, catalogue
 from churn.choice import Choice
+from churn.cutoffs import Calendar, parse_cutoff
 from churn.errors import CutoffError, TrainingError
 from churn.model import Model
 from churn.settings import Settings
@@ -38,22 +39,16 @@ def training_cutoffs(
     """The study's training cutoffs up to ``newest``, by default the newest mature by
     ``as_of``, by default the end.
     """
-    end = as_of or snapshots.covered_end(store)
-    newest = newest or labels.newest_mature(
-        store.settings.windows, end - timedelta(days=1)
-    )
-    found = snapshots.series(
-        newest,
-        store.settings,
-        store.settings.backtest.n_train_cutoffs,
-        snapshots.earliest(store),
-    )
-    if not found:
+    calendar = Calendar.of(store)
+    newest = newest or calendar.newest_mature(as_of)
+    cutoffs = calendar.series(newest, store.settings.backtest.n_train_cutoffs)
+    if not cutoffs:
         raise TrainingError(
-            f"no training cutoff: the newest with a known outcome is {newest}, the earliest the log allows is "
-            f"{snapshots.earliest(store)}; more history or shorter windows are needed"
+            f"no training cutoff: the newest with a known outcome is {newest}, the "
+            f"earliest the log allows is {calendar.earliest}; more history or shorter "
+            "windows are needed"
         )
-    return found
+    return cutoffs
 
 
 def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
@@ -62,10 +57,11 @@ def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
 
     Raises CutoffError if a cutoff lies outside the data or its horizon isn't over.
     """
-    as_of = labels.horizon(max(cutoffs), store.settings.windows)[1]
-    snapshots.check_cutoffs(store, cutoffs)
-    if as_of > snapshots.covered_end(store):
-        newest = snapshots.newest_mature(store)
+    calendar = Calendar.of(store)
+    calendar.check(cutoffs)
+    as_of = calendar.horizon(max(cutoffs))[1]
+    if as_of > calendar.end:
+        newest = calendar.newest_mature()
         raise CutoffError(
             f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}"
         )
@@ -111,30 +107,22 @@ def backtest(
     """Score each test cutoff T once, with everything chosen and fitted from what was
     mature and known by T.
     """
-    first, mature = (
-        snapshots.earliest(store),
-        snapshots.newest_mature(store),
-    )
+    calendar = Calendar.of(store)
+    first, mature = calendar.earliest, calendar.newest_mature()
     newest = newest or mature
     if newest > mature:
         raise CutoffError(
             f"cutoff {newest} has no outcome yet: test on cutoffs up to {mature}"
         )
-    tests = snapshots.series(
-        newest, store.settings, store.settings.backtest.n_test_cutoffs, first
-    )
-    tests = [
-        t
-        for t in tests
-        if labels.newest_mature(store.settings.windows, t - timedelta(days=1)) >= first
-    ]
+    tests = calendar.series(newest, store.settings.backtest.n_test_cutoffs)
+    tests = [test for test in tests if calendar.newest_mature(test) >= first]
     if not tests:
         raise TrainingError(
             f"no test cutoff up to {newest} has anything to learn from: the log allows none before {first}"
         )
     trains = {test: training_cutoffs(store, as_of=test) for test in tests}
     plans = {test: snapshots.plan(store, max(trains[test])) for test in tests}
-    needed = {test: snapshots.with_open(store, trains[test], test) for test in tests}
+    needed = {test: calendar.with_open(trains[test], test) for test in tests}
     together = _union(plans)
     share = min(
         snapshots.learned_share(store, trains[test], together) for test in tests
@@ -238,8 +226,8 @@ def parse_training_cutoffs(store: Store, newest: str, listed: list[str]) -> list
     series up to ``newest``.
     """
     if listed:
-        return sorted({c for c in map(snapshots.parse_cutoff, listed) if c})
-    return training_cutoffs(store, snapshots.parse_cutoff(newest))
+        return sorted({c for c in map(parse_cutoff, listed) if c})
+    return training_cutoffs(store, parse_cutoff(newest))
 
 
 def choice_metrics(chosen: Choice) -> dict[str, float]:

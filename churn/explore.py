@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from churn import definitions, snapshots
+from churn.cutoffs import Calendar
 from churn.definitions import Rule
 from churn.kinds import is_active
 from churn.settings import Settings
@@ -26,7 +27,7 @@ def retention(
     first = users.group_by("user_id").agg(
         pl.col("first_date").min().dt.truncate("1mo").alias("cohort")
     )
-    end = snapshots.covered_end(store)
+    end = Calendar.of(store).end
     whole = pl.col("month").dt.offset_by("1mo") <= end
     months = (
         _active_days(rows, store.settings)
@@ -75,7 +76,7 @@ def return_curve(
     reached.
     """
     rows, _ = snapshots.tables(store)
-    last = snapshots.covered_end(store) - timedelta(days=1)
+    last = Calendar.of(store).end - timedelta(days=1)
     days = (
         _active_days(rows, store.settings)
         .filter(pl.col("date") <= last)

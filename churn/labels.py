@@ -1,24 +1,13 @@
 """Churned, active or unknown over the horizon."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
 from churn.clocks import known_by
 from churn.kinds import is_active
 from churn.settings import Windows
-
-
-def horizon(cutoff: date, windows: Windows) -> tuple[date, date]:
-    """First day of the horizon and the day after its last: half-open."""
-    start = cutoff + timedelta(days=windows.lead_days)
-    return start, start + timedelta(days=windows.horizon_days)
-
-
-def newest_mature(windows: Windows, covered_until: date) -> date:
-    """The newest cutoff whose label is known."""
-    return covered_until + timedelta(days=1 - windows.lead_days - windows.horizon_days)
 
 
 def returned(
@@ -36,7 +25,7 @@ def returned(
     """
     active = activity.filter(is_active(counts_as_active) & known_by(pl.lit(as_of)))
     return pl.concat(
-        [_returned_at(active, cutoff, *horizon(cutoff, windows)) for cutoff in cutoffs]
+        [_returned_at(active, cutoff, *windows.horizon(cutoff)) for cutoff in cutoffs]
     )
 
 

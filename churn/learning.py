@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn import evaluate, metrics, model, snapshots
+from churn.cutoffs import Calendar
 from churn.errors import TrainingError
 from churn.hashing import stable_hash
 from churn.store import Store
@@ -30,7 +31,7 @@ def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
     1, 2, 4 … training cutoffs, counted from the first day their features look at. Null
     figures where there is too little to learn from.
     """
-    test = newest or snapshots.newest_mature(store)
+    test = newest or Calendar.of(store).newest_mature()
     trains = evaluate.training_cutoffs(store, as_of=test)
     plan = snapshots.plan(store, max(trains))
     past = snapshots.training_rows(store, trains, plan, as_of=test)

@@ -17,8 +17,9 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from churn import evaluate, labels, model, snapshots
+from churn import evaluate, model, snapshots
 from churn.catalogue import Plan
+from churn.cutoffs import Calendar
 from churn.drift import log_odds, logistic
 from churn.store import Store
 
@@ -42,7 +43,7 @@ def stated(store: Store, tested: pl.DataFrame) -> pl.DataFrame:
     ``tested``: the predictions of a backtest.
     """
     newest: date = max(tested["cutoff"])
-    cutoff = labels.horizon(newest, store.settings.windows)[1]
+    cutoff = store.settings.windows.horizon(newest)[1]
     fitted, _ = evaluate.train(store, evaluate.training_cutoffs(store, as_of=cutoff))
     probability = model.predict(fitted, snapshots.observe(store, [cutoff], fitted.plan))
     chosen, rates = (
@@ -58,18 +59,14 @@ def churn_rates(store: Store, newest: date) -> pl.DataFrame:
     """The churn rate at every cutoff the log allows, a step apart up to ``newest``:
     cutoff, churn_rate.
     """
-    cutoffs = snapshots.series(
-        newest, store.settings, MAX_CUTOFFS, snapshots.earliest(store)
-    )
+    cutoffs = Calendar.of(store).series(newest, MAX_CUTOFFS)
     bare = Plan(
         store.settings.windows.observation_days,
         store.settings.activity.counts_as_active,
         sources=store.settings.sources,
     )
     seen = snapshots.observe(store, cutoffs, bare, ("user_id", "cutoff"))
-    rows = snapshots.label(
-        seen, store, labels.horizon(newest, store.settings.windows)[1]
-    )
+    rows = snapshots.label(seen, store, store.settings.windows.horizon(newest)[1])
     return (
         rows.group_by("cutoff").agg(churn_rate=pl.col("churned").mean()).sort("cutoff")
     )

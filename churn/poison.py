@@ -24,8 +24,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import polars.selectors as cs
 
-from churn import clocks, labels, snapshots
+from churn import clocks, snapshots
 from churn.catalogue import Plan
+from churn.cutoffs import Calendar
 from churn.errors import LeakError
 from churn.events import identity
 from churn.hashing import stable_hash
@@ -70,7 +71,7 @@ def check(store: Store, cutoffs: Sequence[date], plan: Plan, as_of: date) -> int
         made, rows = _consumed(honest, few, plan, as_of)
         for day, learned in [
             *zip(few, few, strict=True),
-            (as_of, snapshots.settled(store.settings, as_of)),
+            (as_of, Calendar.of(store).settled(as_of)),
         ]:
             absurd = _copy(
                 store,
@@ -102,9 +103,7 @@ def check_predictions(
     sample = _sample(store, date.min, date.max, store.n_buckets)
     with TemporaryDirectory() as folder:
         honest = predict(_copy(store, Path(folder, "honest"), sample))
-        poisoned = _poison(
-            sample, day, snapshots.settled(store.settings, day), store.settings
-        )
+        poisoned = _poison(sample, day, Calendar.of(store).settled(day), store.settings)
         absurd = predict(_copy(store, Path(folder, "absurd"), poisoned))
     upto = pl.col("cutoff") <= day
     compare(honest.filter(upto), absurd.filter(upto), day)
@@ -129,9 +128,7 @@ def check_folds(
     first: date = honest["cutoff"].min()  # type: ignore[assignment]
     cutoffs = snapshot["cutoff"].unique()
     unknown = [
-        c
-        for c in cutoffs
-        if labels.horizon(c, settings.windows)[1] > first and c != first
+        c for c in cutoffs if settings.windows.horizon(c)[1] > first and c != first
     ]
     numbers = [name for name in snapshot.columns if name not in (*KEY, *LABELS)]
     later, open_then = pl.col("cutoff") > first, pl.col("cutoff").is_in(unknown)

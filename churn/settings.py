@@ -5,7 +5,7 @@ import difflib
 import itertools
 import os
 import tomllib
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -149,6 +149,11 @@ class Windows(Part):
         if self.eligible_days > self.observation_days:
             raise ValueError("eligible_days must not exceed observation_days")
         return self
+
+    def horizon(self, cutoff: date) -> tuple[date, date]:
+        """First day of a cutoff's horizon, and the day after its last."""
+        start = cutoff + timedelta(days=self.lead_days)
+        return start, start + timedelta(days=self.horizon_days)
 
 
 class Backtest(Part):

@@ -1,7 +1,7 @@
 """One row per eligible user and cutoff: features and label, built bucket by bucket."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -9,10 +9,10 @@ import polars as pl
 
 from churn import features, labels
 from churn.catalogue import Plan
-from churn.errors import CutoffError, StudyError
-from churn.events import sources
+from churn.cutoffs import Calendar
+from churn.errors import StudyError
 from churn.hashing import stable_hash
-from churn.settings import Settings, Windows
+from churn.settings import Windows
 from churn.store import Store
 from churn.store.schemas import Snapshot
 
@@ -43,7 +43,7 @@ def training_rows(
     Where that would be far more than ``max_training_rows``, a share of the users is
     left out before anything is built.
     """
-    needed = with_open(store, cutoffs, as_of)
+    needed = Calendar.of(store).with_open(cutoffs, as_of)
     share = learned_share(store, needed, plan)
     return label(observe(store, needed, plan, share=share), store, as_of)
 
@@ -62,42 +62,6 @@ def learned_share(store: Store, cutoffs: Sequence[date], plan: Plan) -> float:
     )
 
 
-def with_open(store: Store, cutoffs: Sequence[date], as_of: date) -> list[date]:
-    """The cutoffs and, if it is newer than all, the one whose horizon is open by
-    ``as_of``.
-    """
-    found = open_cutoff(store.settings, as_of)
-    return (
-        [*cutoffs, found]
-        if found and found > max(cutoffs) and found >= earliest(store)
-        else [*cutoffs]
-    )
-
-
-def open_cutoff(settings: Settings, as_of: date) -> date | None:
-    """The cutoff whose first days are over by ``as_of`` while its horizon is open; null
-    if a step is too long.
-    """
-    days = early_days(settings)
-    if days >= settings.windows.horizon_days:
-        return None
-    return as_of - timedelta(days=settings.windows.lead_days + days)
-
-
-def early_days(settings: Settings) -> int:
-    """The first days of a horizon that are looked at while it is open: about half of
-    it.
-
-    So many that the cutoff they belong to lies whole steps, lead time included, before
-    the day it is looked at.
-    """
-    step, lead = settings.backtest.step_days, settings.windows.lead_days
-    steps = max(
-        lead // step + 1, round((lead + settings.windows.horizon_days / 2) / step)
-    )
-    return steps * step - lead
-
-
 def observe(
     store: Store,
     cutoffs: Sequence[date],
@@ -110,7 +74,7 @@ def observe(
     ``columns``: only these, for what needs no feature. ``share``: of the users only
     those who come first by the stable hash.
     """
-    check_cutoffs(store, cutoffs)
+    Calendar.of(store).check(cutoffs)
     rows, _ = tables(store)
     level = features.app_level(rows, cutoffs, plan).collect().lazy()
     n_rows = rows.select(pl.len()).collect().item()
@@ -154,7 +118,7 @@ def label(
     became known later than a source takes to settle from then on: a model trained as of
     that day could not have seen it.
     """
-    end = min(as_of or date.max, covered_end(store))
+    end = min(as_of or date.max, Calendar.of(store).end)
     rows = tables(store)[0].filter(pl.col("date") < end)
     cutoffs = snapshot["cutoff"].unique().to_list() or [
         end
@@ -164,7 +128,7 @@ def label(
         cutoffs,
         store.settings.windows,
         store.settings.activity.counts_as_active,
-        settled(store.settings, end),
+        Calendar.of(store).settled(end),
     ).collect()
     marked = snapshot.drop("churned", "return_days", strict=False).join(
         came, on=["user_id", "cutoff"], how="left", maintain_order="left"
@@ -211,75 +175,6 @@ def of_users(
     scoring and the poison check.
     """
     return features.compute(rows, users, cutoffs, plan, windows.eligible_days, level)
-
-
-def covered_end(store: Store) -> date:
-    """The day after the last complete one: the default cutoff of a score."""
-    if store.covered_until is None:
-        raise CutoffError("the store has no complete day yet: run `churn ingest` first")
-    return store.covered_until + timedelta(days=1)
-
-
-def newest_mature(
-    store: Store,
-) -> date:
-    """The newest cutoff whose outcome the store knows."""
-    return labels.newest_mature(
-        store.settings.windows, covered_end(store) - timedelta(days=1)
-    )
-
-
-def settled(settings: Settings, day: date) -> date:
-    """The day by which every source has settled what happened before ``day``."""
-    return day + timedelta(
-        days=max(sources.settling_days(extract) for extract in settings.extracts)
-    )
-
-
-def parse_cutoff(text: str) -> date | None:
-    """A cutoff from a notebook parameter; empty is null. Raises CutoffError unless it
-    is a date like 2026-03-01.
-    """
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise CutoffError(
-            f"{text!r} is no cutoff; write a date like 2026-03-01"
-        ) from None
-
-
-def earliest(
-    store: Store,
-) -> date:
-    """The first cutoff with a whole eligible window behind it."""
-    first = store.first_date or date.max
-    return first + timedelta(days=store.settings.windows.eligible_days)
-
-
-def check_cutoffs(store: Store, cutoffs: Iterable[date]) -> None:
-    """Raise CutoffError for cutoffs before the log has an eligible window or after its
-    last complete day.
-    """
-    low, high = earliest(store), covered_end(store)
-    outside = [c.isoformat() for c in cutoffs if not low <= c <= high]
-    if outside:
-        raise CutoffError(
-            f"cutoff {', '.join(outside)} is outside the data: choose from {low} to {high}"
-        )
-
-
-def series(newest: date, settings: Settings, n: int, not_before: date) -> list[date]:
-    """Up to ``n`` cutoffs, a step apart, the last one ``newest``, oldest first; none
-    before ``not_before``.
-
-    >>> from churn.settings import parse
-    >>> from pathlib import Path
-    >>> study = parse({"extracts": [{"source": "table", "path": "x"}]}, Path("."))
-    >>> [d.isoformat() for d in series(date(2026, 3, 1), study, 3, date(2026, 2, 20))]
-    ['2026-02-22', '2026-03-01']
-    """
-    days = [newest - timedelta(days=k * settings.backtest.step_days) for k in range(n)]
-    return sorted(d for d in days if d >= not_before)
 
 
 def plan(store: Store, newest_cutoff: date) -> Plan:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn import candidates, choice, drift, evaluate, labels, model
+from churn import candidates, choice, drift, evaluate, model
 from churn.candidates import Recipe
 from churn.catalogue import Plan, catalogue
 from churn.choice import Choice
@@ -82,9 +82,7 @@ def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one() -> N
     assert len(folds) == choice.MAX_FOLDS
     assert folds[-1][1] == many[-1]
     for learned, judge in folds:
-        assert learned == [
-            c for c in many if labels.horizon(c, STUDY.windows)[1] <= judge
-        ]
+        assert learned == [c for c in many if STUDY.windows.horizon(c)[1] <= judge]
     for fold in choice._folds(rows(20), STUDY):
         assert fold.early is not None
         assert fold.early["cutoff"].unique().to_list() == [

@@ -10,6 +10,7 @@ import pytest
 
 from churn import evaluate, metrics, poison, snapshots
 from churn.catalogue import Plan
+from churn.cutoffs import Calendar
 from churn.errors import CutoffError, TrainingError
 from churn.events import ingest
 from churn.settings import Settings
@@ -173,7 +174,7 @@ def test_training_on_a_cutoff_without_outcome_is_refused(
     """
     store = filled
     with pytest.raises(CutoffError, match="has no outcome yet: train on cutoffs up to"):
-        evaluate.train(store, [snapshots.covered_end(store)])
+        evaluate.train(store, [Calendar.of(store).end])
 
 
 def test_a_log_shorter_than_the_windows_is_refused(

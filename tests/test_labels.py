@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 from churn import labels
+from churn.cutoffs import Calendar
 from churn.events import activity
 from churn.settings import Windows
 
@@ -60,5 +61,6 @@ def test_a_return_is_dated_by_its_first_day_in_the_horizon() -> None:
 
 def test_a_label_is_mature_when_its_whole_horizon_is_covered() -> None:
     """Horizon days 12 to 18: mature with day 18 covered, not with day 17."""
-    assert labels.newest_mature(WINDOWS, DAY0 + timedelta(days=18)) == CUTOFF
-    assert labels.newest_mature(WINDOWS, DAY0 + timedelta(days=17)) < CUTOFF
+    calendar = Calendar(DAY0, DAY0 + timedelta(days=19), WINDOWS, 7, 0)
+    assert calendar.newest_mature() == CUTOFF
+    assert calendar.newest_mature(DAY0 + timedelta(days=18)) < CUTOFF

@@ -27,6 +27,7 @@ from churn import (
     poison,
     snapshots,
 )
+from churn.cutoffs import Calendar
 from churn.errors import LeakError
 from churn.events import activity, identity
 from churn.settings import Settings
@@ -85,7 +86,7 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
     """
     store = world
     plan = snapshots.plan(store, CUTOFFS[-1])
-    cutoffs = snapshots.series(CUTOFFS[-1], store.settings, 5, DAY0)
+    cutoffs = Calendar.of(store).series(CUTOFFS[-1], 5)
     snapshot = snapshots.build(store, cutoffs, plan, AS_OF)
 
     def judge(rows: pl.DataFrame) -> pl.DataFrame:

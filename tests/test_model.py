@@ -12,8 +12,9 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from churn import candidates, evaluate, labels, model, snapshots
+from churn import candidates, evaluate, model, snapshots
 from churn.candidates import Recipe
+from churn.cutoffs import Calendar
 from churn.drift import Correction
 from churn.errors import ModelError
 from churn.model import Model
@@ -283,7 +284,7 @@ def test_training_twice_gives_the_same_model(filled: Store, tmp_path: Path) -> N
     )
     snapshot = snapshots.observe(
         store,
-        [labels.newest_mature(store.settings.windows, store.covered_until)],
+        [Calendar.of(store).newest_mature()],
         first.plan,
     )
     assert first.model_id == second.model_id

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import expit
 
 from churn import evaluate, metrics, outlook, snapshots
+from churn.cutoffs import Calendar
 from churn.store import Store
 
 D0 = date(2026, 1, 1)
@@ -139,7 +140,7 @@ def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     everybody eligible then is scored.
     """
     store = filled
-    cutoff = snapshots.covered_end(store) - timedelta(days=7)
+    cutoff = Calendar.of(store).end - timedelta(days=7)
     latest = cutoff - timedelta(days=store.settings.windows.horizon_days)
     tested = evaluate.backtest(store, latest, progress=False).predictions
     given: list[Any] = []

@@ -9,6 +9,7 @@ import pytest
 
 from churn import evaluate, forget, health, model, reasons, scores, snapshots
 from churn.candidates import Recipe
+from churn.cutoffs import Calendar
 from churn.errors import CutoffError
 from churn.model import Model
 from churn.settings import Policy, Settings, parse
@@ -36,7 +37,7 @@ def test_scoring_twice_writes_the_same_file(
     again.
     """
     store, one = fitted
-    cutoff = snapshots.covered_end(store)
+    cutoff = Calendar.of(store).end
     table = scores.make(store, one, cutoff)
     assert table["user_id"].is_unique().all()
     file = scores.write(store, table, scores.check(store, table, one))
@@ -56,7 +57,7 @@ def test_an_export_addresses_users_as_the_study_says_now(
     addressed at all.
     """
     store, one = fitted
-    table = scores.make(store, one, snapshots.covered_end(store))
+    table = scores.make(store, one, Calendar.of(store).end)
     assert table["identifier"].equals(table["user_id"].alias("identifier"))
     by_mail = store.settings.model_copy(
         update={
@@ -75,7 +76,7 @@ def test_who_is_forgotten_while_scores_are_made_is_not_written(
 ) -> None:
     """Erased between scoring and writing: the scores file holds everybody else."""
     store, one = fitted
-    table = scores.make(store, one, snapshots.covered_end(store))
+    table = scores.make(store, one, Calendar.of(store).end)
     findings = scores.check(store, table, one)
     gone = table["user_id"][0]
     forget.forget(store.settings, [gone])
@@ -99,7 +100,7 @@ def test_scores_far_from_the_trained_churn_rate_fail(
     both figures.
     """
     store, one = fitted
-    table = scores.make(store, one, snapshots.covered_end(store)).with_columns(
+    table = scores.make(store, one, Calendar.of(store).end).with_columns(
         probability=pl.lit(0.95)
     )
     finding = health.score_shift(store.settings, table["cutoff"][0], table, one)
@@ -115,7 +116,7 @@ def test_a_model_scores_only_its_own_features(
     vocabulary, not from today's log.
     """
     store, one = fitted
-    snapshot = snapshots.observe(store, [snapshots.covered_end(store)], one.plan)
+    snapshot = snapshots.observe(store, [Calendar.of(store).end], one.plan)
     assert set(one.features) <= set(snapshot.columns)
     assert len(model.predict(one, snapshot)) == snapshot.height
 
@@ -127,7 +128,7 @@ def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(
     doesn't keep the new from theirs.
     """
     store, one = fitted
-    cutoff = snapshots.covered_end(store)
+    cutoff = Calendar.of(store).end
     table = scores.make(store, one, cutoff)
     assert set(table["reason_1"].drop_nulls()) <= set(reasons.CODES)
     assert table["reason_1"].null_count() < table.height / 2
@@ -149,7 +150,7 @@ def test_examples_of_reasons_show_numbers_and_no_user(
 ) -> None:
     """One user per first reason, under a pseudonym, with the reason in words."""
     store, one = fitted
-    table = scores.make(store, one, snapshots.covered_end(store))
+    table = scores.make(store, one, Calendar.of(store).end)
     shown = scores.reason_examples(store, one, table)
     assert shown.columns == ["user", "probability", "reason", "why_1", "why_2", "why_3"]
     assert shown["reason"].is_unique().all()
@@ -198,7 +199,7 @@ def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(
     it stays as it was.
     """
     store, one = fitted
-    cutoffs = [snapshots.covered_end(store) - timedelta(weeks=k) for k in (2, 1, 0)]
+    cutoffs = [Calendar.of(store).end - timedelta(weeks=k) for k in (2, 1, 0)]
     assert scores.previous(store, cutoffs[0]) is None
     for cutoff in [*cutoffs, cutoffs[-1]]:
         table = scores.make(store, one, cutoff)
@@ -217,7 +218,7 @@ def test_a_wide_band_moves_fewer_users(fitted: tuple[Store, Model]) -> None:
     of them are newly so.
     """
     store, one = fitted
-    cutoff = snapshots.covered_end(store)
+    cutoff = Calendar.of(store).end
     calm, plain = (
         store.settings.model_copy(update={"policy": Policy(band=band)})
         for band in (0.8, 0.0)
@@ -244,7 +245,7 @@ def test_users_too_new_to_judge_are_written_as_unknown(
     """
     store, one = fitted
     careful = store.settings.model_copy(update={"policy": Policy(min_tenure_days=100)})
-    table = scores.make(store.under(careful), one, snapshots.covered_end(store))
+    table = scores.make(store.under(careful), one, Calendar.of(store).end)
     counts = scores.segment_counts(table, careful)
     assert counts["segment"].to_list() == ["high", "medium", "low", "unknown"]
     assert 0 < counts["n"][3] < table.height

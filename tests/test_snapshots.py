@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from churn import features, labels, poison, snapshots
 from churn.catalogue import Plan, catalogue
+from churn.cutoffs import Calendar
 from churn.errors import CutoffError, StudyError
 from churn.events import activity, ingest
 from churn.settings import Settings, Windows
@@ -131,7 +132,7 @@ def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(
     where the horizon isn't over.
     """
     store = filled
-    end = snapshots.covered_end(store)
+    end = Calendar.of(store).end
     plan = snapshots.plan(store, end - timedelta(days=21))
     cutoffs = [end - timedelta(days=14), end - timedelta(days=13), end]
     snapshot = snapshots.build(store, cutoffs, plan)
@@ -152,7 +153,7 @@ def test_labels_as_of_an_earlier_day_are_those_known_then(
     store = filled
     cutoff = DAY0 + timedelta(days=60)
     plan = snapshots.plan(store, cutoff)
-    end = labels.horizon(cutoff, store.settings.windows)[1]
+    end = store.settings.windows.horizon(cutoff)[1]
     assert snapshots.build(store, [cutoff], plan, end)["churned"].null_count() == 0
     early = snapshots.build(store, [cutoff], plan, end - timedelta(days=1))
     assert early["churned"].null_count() == early.height
@@ -210,8 +211,8 @@ def test_training_also_reads_the_cutoff_whose_horizon_is_half_over(
             "backtest": store.settings.backtest.model_copy(update={"step_days": 14})
         }
     )
-    assert snapshots.with_open(store.under(slow), cutoffs, as_of) == cutoffs
-    assert snapshots.with_open(store, [*cutoffs, open_one], as_of) == [
+    assert Calendar.of(store.under(slow)).with_open(cutoffs, as_of) == cutoffs
+    assert Calendar.of(store).with_open([*cutoffs, open_one], as_of) == [
         *cutoffs,
         open_one,
     ]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from churn import clocks, evaluate, labels, poison, snapshots
+from churn import clocks, evaluate, poison, snapshots
 from churn.errors import LeakError
 from churn.events import activity, identity, ingest, properties
 from churn.hashing import bucket_of
@@ -204,7 +204,7 @@ def checked(
     rows compared.
     """
     cutoffs = evaluate.training_cutoffs(store)
-    as_of = labels.horizon(cutoffs[-1], store.settings.windows)[1]
+    as_of = store.settings.windows.horizon(cutoffs[-1])[1]
     return poison.check(
         store,
         cutoffs,

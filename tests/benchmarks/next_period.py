@@ -23,7 +23,8 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import binomtest, rankdata
 
-from churn import evaluate, labels, metrics, outlook, snapshots
+from churn import evaluate, metrics, outlook
+from churn.cutoffs import Calendar
 from churn.drift import log_odds
 from churn.events import ingest
 from churn.settings import parse
@@ -126,8 +127,8 @@ def history(
     ).commit()  # small logs: one bucket is quickest
     ingest.ingest(settings, progress=False)
     store = open_filled(settings)
-    newest = snapshots.newest_mature(store)
-    days = (labels.horizon(newest, settings.windows)[1] - newest).days
+    newest = Calendar.of(store).newest_mature()
+    days = (settings.windows.horizon(newest)[1] - newest).days
     wanted = settings.backtest.n_test_cutoffs
     runs = (
         [(newest, n_now), (newest - timedelta(days=days), wanted - n_now)]

@@ -21,7 +21,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import evaluate, labels, metrics, model, snapshots
+from churn import evaluate, metrics, model, snapshots
+from churn.cutoffs import Calendar
 from churn.events import ingest
 from churn.settings import Settings, load
 from churn.simulate import extracts
@@ -269,9 +270,7 @@ def simulated(
         truth = pl.read_parquet(Path(home) / "truth.parquet").rename(
             {"probability": "truth"}
         )
-        newest = labels.newest_mature(
-            settings.windows, snapshots.covered_end(store) - timedelta(days=1)
-        )
+        newest = Calendar.of(store).newest_mature()
         if not fed:
             mine, _ = ours(store, [newest])
             skill = skills(
@@ -326,7 +325,7 @@ def timing(n_users: int, n_days: int) -> pl.DataFrame:
     with tempfile.TemporaryDirectory() as home:
         settings = written("markov", n_users, n_days, SEED, Path(home))
         store = filled(settings)
-        task = next(tasks(store, [snapshots.covered_end(store)]))
+        task = next(tasks(store, [Calendar.of(store).end]))
         now = snapshots.observe(store.under(settings), [task.cutoff], task.plan)
     names = peers.inputs(task.plan)["ours"]
 

@@ -26,6 +26,7 @@ import polars as pl
 
 from churn import drift, evaluate, model, reasons, snapshots
 from churn.catalogue import KINDS
+from churn.cutoffs import Calendar
 from churn.events import ingest
 from churn.model import Model
 from churn.settings import Settings, load, parse
@@ -134,7 +135,7 @@ def one(settings: Settings, trains: list[date], test: date | None) -> dict[str, 
     ingest.ingest(settings, progress=False)
     store = open_filled(settings)
     fitted, _ = evaluate.train(store, trains or evaluate.training_cutoffs(store))
-    first = test or snapshots.covered_end(store) - timedelta(weeks=1)
+    first = test or Calendar.of(store).end - timedelta(weeks=1)
     now, later = (
         snapshots.observe(store, [first + timedelta(weeks=k)], fitted.plan)
         for k in (0, 1)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import evaluate, labels, segments, snapshots
+from churn import evaluate, segments, snapshots
 from churn.events import ingest
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
@@ -80,11 +80,7 @@ def real(data: Path, folder: Path) -> Iterator[tuple[str, pl.DataFrame, Settings
         }
         settings = parse({"extracts": [extract], **parts}, folder / name)
         train = [date.fromisoformat(c) for c in log["train"]]
-        train = [
-            c
-            for c in train
-            if labels.horizon(c, settings.windows)[1] <= FIRST_RUN[name]
-        ]
+        train = [c for c in train if settings.windows.horizon(c)[1] <= FIRST_RUN[name]]
         yield name, scored(settings, FIRST_RUN[name], train), settings
 
 

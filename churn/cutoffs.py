@@ -1,0 +1,137 @@
+"""The dates of a study: which cutoffs its log allows, and when their outcome is known.
+
+All windows are half-open. A cutoff is the first day that its features may not see.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Self
+
+from churn.errors import CutoffError
+from churn.events import sources
+from churn.settings import Settings, Windows
+from churn.store import Store
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The one owner of a study's dates.
+
+    ``first`` is the first day with an event, ``end`` the day after the last complete
+    one. ``step_days`` separates neighbouring cutoffs, and ``settling_days`` is how long
+    the slowest source takes to report a day completely.
+
+    >>> windows = Windows(eligible_days=28, horizon_days=14)
+    >>> calendar = Calendar(date(2026, 1, 1), date(2026, 3, 1), windows, 7, 2)
+    >>> str(calendar.earliest), str(calendar.newest_mature())
+    ('2026-01-29', '2026-02-15')
+    >>> [str(cutoff) for cutoff in calendar.series(date(2026, 2, 15), 4)]
+    ['2026-02-01', '2026-02-08', '2026-02-15']
+    """
+
+    first: date
+    end: date
+    windows: Windows
+    step_days: int
+    settling_days: int
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """The calendar of a store. Raises CutoffError while it has no complete day."""
+        if store.covered_until is None:
+            raise CutoffError(
+                "the store has no complete day yet: run `churn ingest` first"
+            )
+        first = store.first_date or date.max
+        end = store.covered_until + timedelta(days=1)
+        return cls._under(store.settings, first, end)
+
+    @classmethod
+    def without_log(cls, settings: Settings) -> Self:
+        """A calendar that allows every cutoff, for rows already taken from a log."""
+        return cls._under(settings, date.min, date.max)
+
+    @classmethod
+    def _under(cls, settings: Settings, first: date, end: date) -> Self:
+        settling_days = max(sources.settling_days(e) for e in settings.extracts)
+        step_days = settings.backtest.step_days
+        return cls(first, end, settings.windows, step_days, settling_days)
+
+    @property
+    def earliest(self) -> date:
+        """The first cutoff with a whole eligible window behind it."""
+        return self.first + timedelta(days=self.windows.eligible_days)
+
+    def newest_mature(self, as_of: date | None = None) -> date:
+        """The newest cutoff whose horizon is over by ``as_of``, by default by ``end``."""
+        days = self.windows.lead_days + self.windows.horizon_days
+        return (as_of or self.end) - timedelta(days=days)
+
+    def horizon(self, cutoff: date) -> tuple[date, date]:
+        """First day of a cutoff's horizon, and the day after its last."""
+        return self.windows.horizon(cutoff)
+
+    def settled(self, day: date) -> date:
+        """The day by which every source has reported what happened before ``day``."""
+        return day + timedelta(days=self.settling_days)
+
+    def series(self, newest: date, n: int) -> list[date]:
+        """Up to ``n`` cutoffs, oldest first, a step apart and the last one ``newest``.
+
+        None lies before the earliest that the log allows.
+        """
+        days = [newest - timedelta(days=k * self.step_days) for k in range(n)]
+        return sorted(day for day in days if day >= self.earliest)
+
+    @property
+    def opening_days(self) -> int:
+        """The first days of a horizon that are looked at while it is still open.
+
+        About half of the horizon, chosen so that the open cutoff lies whole steps, lead
+        time included, before the day on which it is looked at.
+        """
+        lead, step = self.windows.lead_days, self.step_days
+        n_steps = round((lead + self.windows.horizon_days / 2) / step)
+        return max(lead // step + 1, n_steps) * step - lead
+
+    def open(self, as_of: date) -> date | None:
+        """The cutoff whose opening days are over by ``as_of`` while its horizon is open.
+
+        Null if a step is longer than the horizon.
+        """
+        if self.opening_days >= self.windows.horizon_days:
+            return None
+        return as_of - timedelta(days=self.windows.lead_days + self.opening_days)
+
+    def with_open(self, cutoffs: Sequence[date], as_of: date) -> list[date]:
+        """The cutoffs and, if it is newer than all of them, the open one."""
+        newest = self.open(as_of)
+        if newest is None or newest <= max(cutoffs) or newest < self.earliest:
+            return [*cutoffs]
+        return [*cutoffs, newest]
+
+    def check(self, cutoffs: Iterable[date]) -> None:
+        """Raise CutoffError for cutoffs that the log can't answer for.
+
+        Those before the log has an eligible window, or after its last complete day.
+        """
+        outside = [str(c) for c in cutoffs if not self.earliest <= c <= self.end]
+        if outside:
+            raise CutoffError(
+                f"cutoff {', '.join(outside)} is outside the data: "
+                f"choose from {self.earliest} to {self.end}"
+            )
+
+
+def parse_cutoff(text: str) -> date | None:
+    """A cutoff from a notebook parameter; empty is null.
+
+    Raises CutoffError unless it is a date like 2026-03-01.
+    """
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise CutoffError(
+            f"{text!r} is no cutoff; write a date like 2026-03-01"
+        ) from None
