@@ -19,13 +19,14 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from churn import calibration, candidates, drift, model
+from churn import candidates, drift, model
 from churn.candidates import Recipe
-from churn.catalogue import Plan
-from churn.cutoffs import Calendar
 from churn.drift import Correction, Known, Seen
+from churn.features.catalogue import Plan
+from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
 from churn.settings import Settings
+from churn.stats import probability as probability_
 
 MAX_FOLDS = 3
 MAX_FOLD_ROWS = 60_000  # of a fold's training rows; the final fit may have more
@@ -122,7 +123,7 @@ def choose(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
         {**{m: p[0] for m, p in s.items()}, "blend": c}
         for s, c in zip(predicted, corrected, strict=True)
     ]
-    newest = calibration.figures(folds[-1].y, corrected[-1])
+    newest = probability_.calibration(folds[-1].y, corrected[-1])
     level = (newest["intercept_low"], newest["intercept_high"])
     return Choice(
         Recipe(weights, rounds, is_large),
@@ -253,7 +254,9 @@ def _pooled(folds: list[Fold], predicted: list[Any]) -> float:
 def _aligned(probability: np.ndarray, y: np.ndarray) -> np.ndarray:
     """With the level that came."""
     return np.asarray(
-        expit(drift.log_odds(probability) + drift.level_shift(Seen(probability, y)))
+        expit(
+            probability_.log_odds(probability) + drift.level_shift(Seen(probability, y))
+        )
     )
 
 

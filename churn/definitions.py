@@ -18,12 +18,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from churn import snapshots
 from churn.clocks import known_before, known_by
-from churn.cutoffs import Calendar
-from churn.features import GONE
+from churn.features import snapshots
+from churn.features.compute import GONE
+from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
 from churn.kinds import is_active
+from churn.stats.ranking import weighted_auc, weighted_median
+from churn.stats.survival import kaplan_meier
 from churn.store import Store
 
 log = logging.getLogger(__name__)
@@ -318,58 +320,6 @@ def _returns(churned: pl.DataFrame, weight: np.ndarray) -> tuple[int, np.ndarray
     days, _, away = kaplan_meier(watched, back, weight[:, user])
     within = int((days < followed).sum())
     return followed, 1 - away[:, within - 1] if within else np.zeros(len(weight))
-
-
-def kaplan_meier(
-    days: np.ndarray, back: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct days and, under each row of weights, how many were watched so long and
-    the share still away after it.
-
-    ``days``: watched until they came back or the data ended. ``back``: whether they
-    came, or the share that did.
-
-    >>> kaplan_meier(np.array([2, 5, 5]), np.array([1, 1, 0]), np.ones((1, 3)))[2].round(2)
-    array([[0.67, 0.33]])
-    """
-    order = np.argsort(days, kind="stable")
-    distinct, starts = np.unique(days[order], return_index=True)
-    at_risk = np.add.reduceat(weight[:, order], starts, axis=1)[:, ::-1].cumsum(1)[
-        :, ::-1
-    ]
-    came = np.add.reduceat((weight * back)[:, order], starts, axis=1)
-    return distinct, at_risk, (1 - came / np.maximum(at_risk, 1)).cumprod(1)
-
-
-def weighted_auc(
-    churned: np.ndarray, risk: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
-    """AUC under each row of weights; equal risks count half.
-
-    >>> weighted_auc(np.array([True, False, False]), np.array([0.5, 0.5, 0.1]), np.ones((1, 3)))
-    array([0.75])
-    """
-    order = np.argsort(risk, kind="stable")
-    starts = np.unique(risk[order], return_index=True)[1]
-    w, y = weight[:, order].astype(float), churned[order]
-    positive, negative = (np.add.reduceat(w * side, starts, axis=1) for side in (y, ~y))
-    below = negative.cumsum(1) - negative / 2
-    return np.asarray((positive * below).sum(1) / (positive.sum(1) * negative.sum(1)))
-
-
-def weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Lower median under each row of weights; NaN without a value.
-
-    >>> weighted_median(np.array([5, 1, 3]), np.array([[1, 1, 1], [3, 1, 0]]))
-    array([3., 5.])
-    """
-    if not len(values):
-        return np.full(len(weight), np.nan)
-    order = np.argsort(values, kind="stable")
-    total = weight[:, order].cumsum(1)
-    return np.asarray(
-        values[order][(2 * total >= total[:, -1:]).argmax(1)], dtype=float
-    )
 
 
 def _kept(figures: Figures, rule: Rule) -> dict[str, np.ndarray]:

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from churn.stats.probability import log_odds, logistic
+
 MANY = 20_000  # outcomes of each kind, from which on the shape is free
 HALF = 0.5  # of a level seen to move is taken over: it moves back as often as on
 GAIN = 0.0005  # of log loss, below which a correction isn't worth having
-MAX_STEPS = 50  # of Newton's method
 
 
 @dataclass(frozen=True)
@@ -66,31 +67,6 @@ class Known:
     learned_early: Seen | None
     early: Seen | None
     judged: Sequence[Seen]
-
-
-def log_odds(probability: np.ndarray) -> np.ndarray:
-    """Of probabilities kept a millionth away from 0 and 1."""
-    return np.asarray(logit(np.clip(probability, 1e-6, 1 - 1e-6)))
-
-
-def logistic(
-    x: np.ndarray, y: np.ndarray, offset: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of an unpenalised logistic regression and their standard errors,
-    shape (n_columns,) each.
-
-    NaN where no finite ones fit best. ``y`` may be shares. scikit-learn has neither
-    offset nor standard errors.
-    """
-    beta = np.zeros(x.shape[1])
-    for _ in range(MAX_STEPS):
-        p = expit(x @ beta + offset)
-        information = (x.T * (p * (1 - p))) @ x + 1e-9 * np.eye(len(beta))
-        step = np.linalg.solve(information, x.T @ (y - p))
-        beta += np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-8:
-            return beta, np.sqrt(np.diag(np.linalg.inv(information)))
-    return np.full((2, len(beta)), np.nan)  # type: ignore[return-value]
 
 
 def level_shift(seen: Seen) -> float:

@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import choice, model, poison, snapshots
-from churn.catalogue import Plan, catalogue
+from churn import choice, model
 from churn.choice import Choice
-from churn.cutoffs import Calendar, parse_cutoff
 from churn.errors import CutoffError, TrainingError
+from churn.features import leakage, snapshots
+from churn.features.catalogue import Plan, catalogue
+from churn.features.cutoffs import Calendar, parse_cutoff
 from churn.model import Model
 from churn.settings import Settings
 from churn.store import Store
@@ -66,7 +67,7 @@ def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
             f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}"
         )
     plan = snapshots.plan(store, max(cutoffs))
-    poison.check(store, cutoffs, plan, as_of)
+    leakage.check(store, cutoffs, plan, as_of)
     return learn(
         snapshots.training_rows(store, cutoffs, plan, as_of), plan, store.settings
     )

@@ -7,11 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from churn import definitions, snapshots
-from churn.cutoffs import Calendar
+from churn import definitions
 from churn.definitions import Rule
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
 from churn.kinds import is_active
 from churn.settings import Settings
+from churn.stats import survival
 from churn.store import Store
 
 
@@ -89,7 +91,7 @@ def return_curve(
     ).group_by("length")
     counts = lengths.agg(back=pl.col("back").mean(), n=pl.len()).collect()
     length, back, n = (counts[name].to_numpy() for name in ("length", "back", "n"))
-    length, at_risk, away = definitions.kaplan_meier(length, back, n[None])
+    length, at_risk, away = survival.kaplan_meier(length, back, n[None])
     curve = pl.DataFrame(
         {"silence_days": length, "n_at_risk": at_risk[0], "away": away[0]}
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from churn import calibration, daily_gates
+from churn import daily_gates
 from churn.clocks import known_before
 from churn.events import addresses
 from churn.gate import finding, verdict
@@ -162,9 +162,7 @@ def calibrated(settings: Settings, cutoff: date, model: Model) -> dict[str, Any]
     low, high = model.calibration or (float("nan"), float("nan"))
     return finding(
         cutoff,
-        **calibration.calibration_finding(
-            low, high, settings.gates.max_calibration_shift
-        ),
+        **calibration_finding(low, high, settings.gates.max_calibration_shift),
     )
 
 
@@ -196,3 +194,32 @@ def match_rate(store: Store, scores: pl.DataFrame) -> dict[str, Any]:
         expected=expected,
         seen=f"{rate:.1%}",
     )
+
+
+def calibration_finding(low: float, high: float, limit: float) -> dict[str, Any]:
+    """What the gate ``calibration`` says of the 95 % interval of the newest intercept:
+    fails if all of it is beyond.
+
+    So a small sample, whose interval is wide, never stops a run by chance alone; NaN,
+    nothing to judge by, passes.
+    """
+    passed = not (low > limit or high < -limit)
+    way = "fewer" if high < 0 else "more"
+    seen = f"{low:+.2f} to {high:+.2f}"
+    cure = f"{way} users churned than was forecast: train again on newer cutoffs; cut segments by share until it holds"
+    calm = (
+        "the newest outcomes are near their forecast"
+        if low <= high
+        else "no outcome yet to judge the forecast by"
+    )
+    sentence = (
+        calm if passed else f"probabilities are off by {seen} in log-odds, {cure}"
+    )
+    expected = f"within ±{limit:g} in log-odds"
+    return {
+        "gate": "calibration",
+        "passed": passed,
+        "sentence": sentence,
+        "expected": expected,
+        "seen": seen,
+    }

@@ -5,9 +5,10 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import evaluate, metrics, model, snapshots
-from churn.cutoffs import Calendar
+from churn import evaluate, metrics, model
 from churn.errors import TrainingError
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
 from churn.store import Store
 

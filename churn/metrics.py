@@ -19,8 +19,10 @@ from sklearn.metrics import (
 )
 
 from churn.hashing import stable_hash
+from churn.stats.probability import N_BINS, calibration_error, ceiling_skill
+from churn.stats.probability import log_losses as _losses
+from churn.stats.ranking import lift_quality
 
-N_BINS = 10
 FIGURES = {
     "auc": "AUC",
     "average_precision": "average precision",
@@ -60,58 +62,6 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
         "capture_top_tenth": float(y[top].sum() / y.sum()) if y.any() else float("nan"),
         **lift_quality(y, p),
     }
-
-
-def lift_quality(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """How far from random (0) to perfect (1) the model is, averaged over all depths, in
-    two readings of "lift quality".
-
-    ``gains``: area under the share of churners found by depth; equals 2 · AUC − 1.
-    ``lift``: the same with that share divided by depth, which gives the small, riskiest
-    groups more weight. Tied users are found at their average pace.
-
-    >>> lift_quality(np.array([1, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.2]))
-    {'lift_quality_gains': 1.0, 'lift_quality_lift': 1.0}
-    """
-    y = np.asarray(churned, dtype=float)
-    if len(np.unique(y)) < 2:
-        return {"lift_quality_gains": float("nan"), "lift_quality_lift": float("nan")}
-    depth = np.arange(1, len(y) + 1) / len(y)
-    model, perfect = _gains(y, np.asarray(probability)), np.minimum(depth / y.mean(), 1)
-    area = [float(np.mean(gains) - np.mean(depth)) for gains in (model, perfect)]
-    lift = [float(np.mean(gains / depth) - 1) for gains in (model, perfect)]
-    return {
-        "lift_quality_gains": area[0] / area[1],
-        "lift_quality_lift": lift[0] / lift[1],
-    }
-
-
-def _gains(y: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Share of churners found among the riskiest 1, 2, … n users; shape (n,)."""
-    order = np.argsort(-probability, kind="stable")
-    last = np.append(
-        np.flatnonzero(np.diff(probability[order])) + 1, len(y)
-    )  # users down to the end of each tie
-    found = np.cumsum(y[order])[last - 1]
-    return np.asarray(
-        np.interp(
-            np.arange(1, len(y) + 1), np.append(0, last), np.append(0, found) / y.sum()
-        )
-    )
-
-
-def calibration_error(churned: np.ndarray, probability: np.ndarray) -> float:
-    """Mean distance of predicted and actual churn rate over ten bins of equal size,
-    weighted by size.
-
-    >>> round(calibration_error(np.array([0, 1] * 10), np.array([0.5] * 20)), 3)
-    0.0
-    """
-    bins = np.array_split(np.argsort(probability, kind="stable"), N_BINS)
-    gaps = [
-        abs(churned[b].mean() - probability[b].mean()) * len(b) for b in bins if len(b)
-    ]
-    return float(sum(gaps) / len(probability))
 
 
 def by_cutoff(predictions: pl.DataFrame) -> pl.DataFrame:
@@ -210,14 +160,6 @@ def _judge(
     return judged
 
 
-def _losses(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Log loss of each row, in expectation where ``outcome`` is itself a
-    probability.
-    """
-    p = np.clip(probability, 1e-15, 1 - 1e-15)
-    return np.asarray(-(outcome * np.log(p) + (1 - outcome) * np.log(1 - p)))
-
-
 def calibration_table(predictions: pl.DataFrame) -> pl.DataFrame:
     """Ten bins of equal size per model: model, bin, mean_probability, churn_rate, n."""
     bins = (
@@ -255,28 +197,6 @@ def lift_table(predictions: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("capture").last())
         .sort("model", "depth")
     )
-
-
-def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
-    """(L_base − L_model) / (L_base − L_truth), log losses in expectation under the true
-    probabilities.
-
-    The base is the best constant, the mean of the true probabilities. 1 is all that
-    could be known, 0 is no better than the constant.
-
-    >>> ceiling_skill(np.array([0.2, 0.8]), np.array([0.2, 0.8]))
-    1.0
-    """
-    base = expected_log_loss(np.full(len(truth), truth.mean()), truth)
-    own = expected_log_loss(probability, truth)
-    return float((base - own) / (base - expected_log_loss(truth, truth)))
-
-
-def expected_log_loss(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Mean log loss that ``probability`` would have over all outcomes that ``truth``
-    makes possible.
-    """
-    return float(np.mean(_losses(truth, probability)))
 
 
 def summary_table(table: pl.DataFrame) -> pl.DataFrame:

@@ -23,9 +23,9 @@ from threadpoolctl import threadpool_limits
 
 from churn import candidates
 from churn.candidates import Recipe
-from churn.catalogue import Plan, catalogue
 from churn.drift import Correction
 from churn.errors import ModelError
+from churn.features.catalogue import Plan, catalogue
 from churn.settings import Settings
 from churn.store import Store, write_atomically
 

@@ -17,10 +17,11 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from churn import evaluate, model, snapshots
-from churn.catalogue import Plan
-from churn.cutoffs import Calendar
-from churn.drift import log_odds, logistic
+from churn import evaluate, model
+from churn.features import snapshots
+from churn.features.catalogue import Plan
+from churn.features.cutoffs import Calendar
+from churn.stats.probability import log_odds, logistic
 from churn.store import Store
 
 COVERAGE = 0.8  # of the intervals stated: so many are meant to hold

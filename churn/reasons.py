@@ -9,9 +9,10 @@ and the reason is called risky; below, safe.
 import numpy as np
 import polars as pl
 
-from churn import drift, model
-from churn.catalogue import KINDS, catalogue
+from churn import model
+from churn.features.catalogue import KINDS, catalogue
 from churn.model import Model
+from churn.stats import probability
 
 FLOOR = 0.1  # log-odds; what contributes less is no reason
 # by how much another must contribute more to take the first place from the reason that
@@ -85,7 +86,7 @@ def _contributions(fitted: Model, part: pl.DataFrame) -> pl.DataFrame:
 
 
 def _log_odds(fitted: Model, part: pl.DataFrame) -> np.ndarray:
-    return drift.log_odds(model.predict(fitted, part))
+    return probability.log_odds(model.predict(fitted, part))
 
 
 def _typical(fitted: Model) -> dict[str, list[pl.Expr]]:
@@ -122,7 +123,8 @@ def explain(
         code == _codes_before(table, previous)[:, None], KEPT, 1.0
     )
     side = np.sign(
-        table["log_odds"].to_numpy() - drift.log_odds(np.array([fitted.churn_rate]))[0]
+        table["log_odds"].to_numpy()
+        - probability.log_odds(np.array([fitted.churn_rate]))[0]
     )
     is_weak, is_against = np.abs(shift) < FLOOR, np.sign(shift) != side[:, None]
     order = np.lexsort((-strength, is_against, is_weak), axis=1)

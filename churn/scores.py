@@ -11,9 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from churn import features, health, model, reasons, segments, snapshots
+from churn import health, model, reasons, segments
 from churn.errors import CutoffError
 from churn.events import addresses, privacy
+from churn.features import compute, snapshots
 from churn.gate import check_gates
 from churn.model import Model
 from churn.settings import Settings
@@ -264,7 +265,7 @@ def reason_examples(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.Dat
         scores.unique("reason_1", keep="first", maintain_order=True),
     )
     rows, users = snapshots.tables(store)
-    level = features.app_level(rows, at, fitted.plan)
+    level = compute.app_level(rows, at, fitted.plan)
     them = pl.col("user_id").is_in(mine["user_id"].implode())
     snapshot = snapshots.of_users(
         rows.filter(them),

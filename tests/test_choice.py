@@ -15,8 +15,8 @@ from scipy.special import expit
 
 from churn import candidates, choice, drift, evaluate, model
 from churn.candidates import Recipe
-from churn.catalogue import Plan, catalogue
 from churn.choice import Choice
+from churn.features.catalogue import Plan, catalogue
 from churn.settings import Settings, parse
 
 from .conftest import DAY0

@@ -17,6 +17,7 @@ from churn import definitions, explore, plots
 from churn.definitions import Rule
 from churn.events import ingest
 from churn.settings import Settings
+from churn.stats import ranking
 from churn.store import Store, open_filled
 
 DAY0 = date(2026, 1, 1)
@@ -229,7 +230,7 @@ def test_the_weighted_auc_is_that_of_repeated_rows() -> None:
         rng.integers(0, 4, (3, 60)),
     )
     wanted = [roc_auc_score(y, risk, sample_weight=w) for w in weight]
-    assert definitions.weighted_auc(y, risk, weight) == pytest.approx(wanted)
+    assert ranking.weighted_auc(y, risk, weight) == pytest.approx(wanted)
 
 
 def test_the_chart_frames_what_fits() -> None:

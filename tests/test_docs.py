@@ -17,8 +17,8 @@ import yaml
 from pydantic import BaseModel
 
 from churn import errors
-from churn.catalogue import Plan, catalogue
 from churn.cli import app
+from churn.features.catalogue import Plan, catalogue
 from churn.settings import Settings, parse
 
 HOME = Path(__file__).resolve().parents[1]

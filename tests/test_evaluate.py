@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import evaluate, metrics, poison, snapshots
-from churn.catalogue import Plan
-from churn.cutoffs import Calendar
+from churn import evaluate, metrics
 from churn.errors import CutoffError, TrainingError
 from churn.events import ingest
+from churn.features import leakage, snapshots
+from churn.features.catalogue import Plan
+from churn.features.cutoffs import Calendar
 from churn.settings import Settings
+from churn.stats import probability
 from churn.store import Store, open_filled
 
 from .conftest import DAY0, random_log
@@ -44,7 +46,7 @@ def test_calibration_error_is_the_weighted_distance_over_equal_bins() -> None:
     """
     y = np.array([0, 1] * 50 + [0] * 100)
     p = np.array([0.9] * 100 + [0.0] * 100)
-    assert metrics.calibration_error(y, p) == pytest.approx(0.2)
+    assert probability.calibration_error(y, p) == pytest.approx(0.2)
 
 
 def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
@@ -52,9 +54,11 @@ def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
     it scores 0.
     """
     truth = np.random.default_rng(0).beta(1, 2, 500)
-    assert metrics.ceiling_skill(truth, truth) == 1
-    assert metrics.ceiling_skill(np.full(500, truth.mean()), truth) == pytest.approx(0)
-    assert metrics.ceiling_skill(np.clip(truth + 0.1, 0, 1), truth) < 1
+    assert probability.ceiling_skill(truth, truth) == 1
+    assert probability.ceiling_skill(
+        np.full(500, truth.mean()), truth
+    ) == pytest.approx(0)
+    assert probability.ceiling_skill(np.clip(truth + 0.1, 0, 1), truth) < 1
 
 
 def test_plans_computed_together_give_what_each_gives_alone(
@@ -76,7 +80,7 @@ def test_plans_computed_together_give_what_each_gives_alone(
     assert together.vocabulary == ("open", "buy", "search", "rare")
     observed = snapshots.observe(store, cutoffs, together)
     for plan in plans.values():
-        poison.compare(
+        leakage.compare(
             evaluate._columns(observed, plan),
             snapshots.observe(store, cutoffs, plan),
             DAY0,

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn import features
-from churn.catalogue import KINDS, Plan, catalogue
 from churn.events import activity, properties
+from churn.features import compute as features
+from churn.features.catalogue import KINDS, Plan, catalogue
 
 from .conftest import DAY0, event_log
 

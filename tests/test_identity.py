@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from churn import features, health, scores, snapshots
+from churn import health, scores
 from churn.events import addresses, identity, ingest
-from churn.features import Plan
+from churn.features import compute, snapshots
+from churn.features.compute import Plan
 from churn.settings import Settings, parse
 from churn.store import Store, open_filled
 
@@ -113,8 +114,8 @@ def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(
         Row("d1", 6.2, 7, user="anna")
     ]
     store = ingested(tmp_path, "table", rows)
-    assert observed(store.settings, store, 6).is_empty()
-    found = observed(store.settings, store, 7)
+    assert observed(store, 6).is_empty()
+    found = observed(store, 7)
     assert found.select("user_id", "active_days_28d", "tenure_days").row(0) == (
         "anna",
         4,
@@ -134,11 +135,7 @@ def test_a_family_tablet_is_not_one_person(tmp_path: Path) -> None:
         Row("d", 6.1, 7, "ben"),
     ]
     store = ingested(tmp_path, "table", rows)
-    days = dict(
-        observed(store.settings, store, 9)
-        .select("user_id", "active_days_28d")
-        .iter_rows()
-    )
+    days = dict(observed(store, 9).select("user_id", "active_days_28d").iter_rows())
     assert days == {"anna": 2, "ben": 2}
 
 
@@ -278,7 +275,7 @@ def test_two_sources_count_one_session_once(
     users = open_filled(settings).scan("users").select("user_id", "known_date", first)
     plan = Plan(28, sources=("table", "ga4"))
     got = (
-        features.compute(both, users, [date(2026, 1, 8)], plan, 28)
+        compute.compute(both, users, [date(2026, 1, 8)], plan, 28)
         .collect()
         .row(0, named=True)
     )
@@ -431,11 +428,7 @@ def test_who_survives_a_merge_has_the_history_and_is_scored(
     settings = make(tmp_path, "currents")
     ingest.ingest(settings, NOW, progress=False)
     store = open_filled(settings)
-    before = dict(
-        observed(settings, store, 5).select("user_id", "active_days_28d").iter_rows()
-    )
+    before = dict(observed(store, 5).select("user_id", "active_days_28d").iter_rows())
     assert before == ({"old": 2, "new": 1} if orphan else {"new": 1})
-    after = dict(
-        observed(settings, store, 12).select("user_id", "active_days_28d").iter_rows()
-    )
+    after = dict(observed(store, 12).select("user_id", "active_days_28d").iter_rows())
     assert after == {"new": 5}

@@ -2,9 +2,9 @@
 
 from datetime import date, timedelta
 
-from churn import labels
-from churn.cutoffs import Calendar
 from churn.events import activity
+from churn.features import labels
+from churn.features.cutoffs import Calendar
 from churn.settings import Windows
 
 from .conftest import DAY0, event_log

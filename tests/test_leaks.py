@@ -15,22 +15,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from churn import (
-    candidates,
-    choice,
-    clocks,
-    drift,
-    evaluate,
-    features,
-    labels,
-    model,
-    poison,
-    snapshots,
-)
-from churn.cutoffs import Calendar
+from churn import candidates, choice, clocks, drift, evaluate, model
 from churn.errors import LeakError
 from churn.events import activity, identity
+from churn.features import compute, labels, leakage, snapshots
+from churn.features.cutoffs import Calendar
 from churn.settings import Settings
+from churn.stats import probability
 from churn.store import Store
 
 from .benchmarks.leaks import DAY0, app, checked
@@ -56,13 +47,13 @@ def in_training(world: World, see: Callable[[Any], None]) -> int:
     """
     store = world
     plan = snapshots.plan(store, CUTOFFS[-1])
-    everybody = poison._sample(store, date.min, date.max, store.n_buckets)
+    everybody = leakage._sample(store, date.min, date.max, store.n_buckets)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            poison, "_sample", lambda *_: everybody
+            leakage, "_sample", lambda *_: everybody
         )  # once read, so that the honest copy can be looked at
-        patch.setattr(poison, "_consumed", seeing(poison._consumed, see))
-        return poison.check(store, CUTOFFS, plan, AS_OF)
+        patch.setattr(leakage, "_consumed", seeing(leakage._consumed, see))
+        return leakage.check(store, CUTOFFS, plan, AS_OF)
 
 
 def of_predictions(world: World, see: Callable[[Any], None]) -> int:
@@ -77,7 +68,7 @@ def of_predictions(world: World, see: Callable[[Any], None]) -> int:
         mine = (pl.col("model") == "chosen") & (pl.col("cutoff") == TEST)
         return done.filter(mine).select("user_id", "cutoff", "probability")
 
-    return poison.check_predictions(seeing(predict, see), store, TEST)
+    return leakage.check_predictions(seeing(predict, see), store, TEST)
 
 
 def of_folds(world: World, see: Callable[[Any], None]) -> int:
@@ -102,7 +93,7 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
         ]
         return pl.DataFrame(found, FOLDS, orient="row")
 
-    return poison.check_folds(seeing(judge, see), snapshot, store.settings)
+    return leakage.check_folds(seeing(judge, see), snapshot, store.settings)
 
 
 @contextmanager
@@ -185,7 +176,7 @@ LIT = Callable[[pl.Expr], pl.Expr]
 
 def known_before(wrong: LIT) -> Callable[[Patch], None]:
     """Features select a user's days by another rule."""
-    return lambda patch: patch.setattr(features, "known_before", wrong)
+    return lambda patch: patch.setattr(compute, "known_before", wrong)
 
 
 def a_day_wide(cutoff: pl.Expr) -> pl.Expr:
@@ -233,9 +224,9 @@ def users_table(**columns: pl.Expr) -> Callable[[Patch], None]:
     """Tenure comes from other columns of the users table."""
 
     def plant(patch: Patch) -> None:
-        honest = features._tenure
+        honest = compute._tenure
         patch.setattr(
-            features,
+            compute,
             "_tenure",
             lambda users, cutoff: honest(users.with_columns(**columns), cutoff),
         )
@@ -251,7 +242,7 @@ def last_seen(patch: Patch) -> None:
         last = clocks.local_date("last_at", store.settings.timezone) - pl.duration(
             days=1000
         )  # all of them before any cutoff
-        users = snapshots.store.scan(store, "users", *rest).select(
+        users = store.scan("users", *rest).select(
             "user_id", "known_date", last.alias("first_date")
         )
         return honest(store, *rest)[0], users
@@ -270,14 +261,14 @@ def later_source(patch: Patch) -> None:
             clocks.known_before(pl.lit(cutoff)) & start
         )
 
-    patch.setattr(features, "_observed", wrong)
+    patch.setattr(compute, "_observed", wrong)
 
 
 def later_vocabulary(patch: Patch) -> None:
     """Event names chosen from the whole log."""
-    honest = features.vocabulary
+    honest = compute.vocabulary
     patch.setattr(
-        features,
+        compute,
         "vocabulary",
         lambda rows, _, days, *rest: honest(rows, date(2026, 12, 1), 9 * days, *rest),
     )
@@ -288,11 +279,11 @@ def app_wide(days: int) -> Callable[[Patch], None]:
 
     def plant(patch: Patch) -> None:
         honest, earlier = (
-            features.app_level,
+            compute.app_level,
             pl.col("date", "known_date") - pl.duration(days=days),
         )
         patch.setattr(
-            features,
+            compute,
             "app_level",
             lambda rows, *rest: honest(rows.with_columns(earlier), *rest),
         )
@@ -373,7 +364,7 @@ def calibrated_on_the_judged(patch: Patch) -> None:
         if snapshot["churned"].n_unique() < 2:
             return p
         y = snapshot["churned"].fill_null(False).cast(pl.Int8).to_numpy()
-        odds = drift.log_odds(p).reshape(-1, 1)
+        odds = probability.log_odds(p).reshape(-1, 1)
         mended: np.ndarray = (
             LogisticRegression().fit(odds[known], y[known]).predict_proba(odds)[:, 1]
         )
@@ -552,4 +543,4 @@ def test_clean_code_raises_no_alarm(tmp_path: Path, timezone: str) -> None:
     compared.
     """
     store = app(tmp_path, seed=2, n_users=250, timezone=timezone)
-    assert checked(store, store.settings) > 50
+    assert checked(store) > 50

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from churn import calibration, health, metrics
 from churn.settings import Settings
+from churn.stats import probability, ranking
 
 
 def predicted(n_users: int = 300, seed: int = 0, cutoffs: int = 2) -> pl.DataFrame:
@@ -43,18 +44,18 @@ def test_lift_quality_by_gains_is_twice_auc_less_one_ties_and_all() -> None:
     rng = np.random.default_rng(1)
     y = rng.random(500) < 0.3
     for p in (rng.random(500) + 0.3 * y, (rng.random(500) + 0.3 * y).round(1)):
-        got = metrics.lift_quality(y, p)["lift_quality_gains"]
+        got = ranking.lift_quality(y, p)["lift_quality_gains"]
         assert got == pytest.approx(2 * roc_auc_score(y, p) - 1, rel=1e-12)
 
 
 def test_lift_quality_is_one_when_perfect_and_zero_when_random() -> None:
     """In both readings; the random model gives everybody the same score."""
     y = np.array([1, 0, 0, 1, 0])
-    assert metrics.lift_quality(y, y.astype(float)) == {
+    assert ranking.lift_quality(y, y.astype(float)) == {
         "lift_quality_gains": 1,
         "lift_quality_lift": 1,
     }
-    flat = metrics.lift_quality(y, np.full(5, 0.4))
+    flat = ranking.lift_quality(y, np.full(5, 0.4))
     assert (flat["lift_quality_gains"], flat["lift_quality_lift"]) == pytest.approx(
         (0, 0)
     )
@@ -64,8 +65,8 @@ def test_lift_quality_by_lift_gives_the_riskiest_more_weight() -> None:
     """Churner first of four, then ranked second: lifts 4, 2, 4/3, 1 mean 25/12; 0, 2,
     4/3, 1 mean 13/12.
     """
-    first = metrics.lift_quality(np.array([1, 0, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
-    second = metrics.lift_quality(
+    first = ranking.lift_quality(np.array([1, 0, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
+    second = ranking.lift_quality(
         np.array([0, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6])
     )
     assert first["lift_quality_lift"] == 1
@@ -76,7 +77,7 @@ def test_lift_quality_by_lift_gives_the_riskiest_more_weight() -> None:
 def test_with_one_outcome_only_there_is_no_lift_quality() -> None:
     """Nobody churned: NaN in both readings."""
     assert np.isnan(
-        list(metrics.lift_quality(np.zeros(3), np.array([0.1, 0.2, 0.3])).values())
+        list(ranking.lift_quality(np.zeros(3), np.array([0.1, 0.2, 0.3])).values())
     ).all()
 
 
@@ -127,8 +128,10 @@ def test_the_noise_floor_is_what_right_probabilities_show_by_chance() -> None:
     """
     rng = np.random.default_rng(0)
     p = rng.beta(1, 3, 2000)
-    errors = [metrics.calibration_error(rng.random(2000) < p, p) for _ in range(200)]
-    floor = calibration.noise_floor(p)
+    errors = [
+        probability.calibration_error(rng.random(2000) < p, p) for _ in range(200)
+    ]
+    floor = probability.noise_floor(p)
     assert np.mean(errors) == pytest.approx(floor, rel=0.05)
     assert abs(np.mean(errors) - floor) < 0.001 < floor
 
@@ -140,7 +143,7 @@ def test_a_shift_in_level_is_found_in_log_odds() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(-1, 1, 20_000)
     truth = 1 / (1 + np.exp(-(x + 0.5)))
-    got = calibration.figures(rng.random(20_000) < truth, 1 / (1 + np.exp(-x)))
+    got = probability.calibration(rng.random(20_000) < truth, 1 / (1 + np.exp(-x)))
     assert got["intercept_low"] < 0.5 < got["intercept_high"]
     assert got["slope_low"] < 1 < got["slope_high"]
     assert got["error_beyond_noise"] > 0.05
@@ -153,7 +156,7 @@ def test_slope_agrees_with_an_unpenalised_logistic_regression() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(0, 1, 5000)
     y = rng.random(5000) < 1 / (1 + np.exp(-x / 2))
-    got = calibration.figures(y, 1 / (1 + np.exp(-x)))
+    got = probability.calibration(y, 1 / (1 + np.exp(-x)))
     theirs = LogisticRegression(C=1e8, tol=1e-10).fit(x[:, None], y)
     assert got["slope"] == pytest.approx(theirs.coef_[0, 0], abs=1e-4)
     assert got["slope_high"] < calibration.SLOPES[0]
@@ -163,7 +166,7 @@ def test_a_closed_form_case_of_level() -> None:
     """Everybody given 0.5, 75 of 100 churned: intercept ln 3, standard error 1/√(100 ·
     3/16), no slope.
     """
-    got = calibration.figures(np.array([1] * 75 + [0] * 25), np.full(100, 0.5))
+    got = probability.calibration(np.array([1] * 75 + [0] * 25), np.full(100, 0.5))
     assert got["intercept"] == pytest.approx(np.log(3))
     assert got["intercept_high"] - got["intercept"] == pytest.approx(
         1.96 / np.sqrt(100 * 3 / 16), rel=1e-4
@@ -187,7 +190,7 @@ def test_the_gate_fails_only_if_the_whole_interval_is_beyond(
     """Inside, overlapping the limit or unknown passes; wholly above or below the limit
     fails and says which way.
     """
-    said = calibration.calibration_finding(low, high, 0.2)
+    said = health.calibration_finding(low, high, 0.2)
     assert said["passed"] is passed
     assert (
         passed

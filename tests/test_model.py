@@ -12,11 +12,12 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from churn import candidates, evaluate, model, snapshots
+from churn import candidates, evaluate, model
 from churn.candidates import Recipe
-from churn.cutoffs import Calendar
 from churn.drift import Correction
 from churn.errors import ModelError
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
 from churn.model import Model
 from churn.settings import Settings
 from churn.store import Store, create_or_open

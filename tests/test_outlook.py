@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn import evaluate, metrics, outlook, snapshots
-from churn.cutoffs import Calendar
+from churn import evaluate, outlook
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
+from churn.stats import probability as probability_
 from churn.store import Store
 
 D0 = date(2026, 1, 1)
@@ -129,7 +131,7 @@ def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_esti
     assert narrow["estimate"].equals(wide["estimate"])
     assert ((wide["low"] < narrow["low"]) & (narrow["high"] < wide["high"])).all()
     assert narrow["estimate"].to_list() == pytest.approx(
-        [expected_auc(p), metrics.expected_log_loss(p, p)], abs=0.02
+        [expected_auc(p), probability_.expected_log_loss(p, p)], abs=0.02
     )
 
 

@@ -13,8 +13,8 @@ from polars.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 
 from churn import model, reasons
-from churn.catalogue import KINDS, Plan, catalogue
 from churn.drift import Correction
+from churn.features.catalogue import KINDS, Plan, catalogue
 
 FEATURES = ("recency_days", "active_days_28d", "tenure_days")
 TYPICAL = (3.0, 8.0, 100.0)

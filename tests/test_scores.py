@@ -7,10 +7,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn import evaluate, forget, health, model, reasons, scores, snapshots
+from churn import evaluate, forget, health, model, reasons, scores
 from churn.candidates import Recipe
-from churn.cutoffs import Calendar
 from churn.errors import CutoffError
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
 from churn.model import Model
 from churn.settings import Policy, Settings, parse
 from churn.store import Store
@@ -90,7 +91,7 @@ def test_who_is_forgotten_while_scores_are_made_is_not_written(
 def test_scores_that_do_not_exist_are_refused(filled: Store) -> None:
     """Before any scoring, reading says what to run."""
     with pytest.raises(CutoffError, match="run `churn run score` first"):
-        scores.read(filled[1])
+        scores.read(filled)
 
 
 def test_scores_far_from_the_trained_churn_rate_fail(
@@ -226,7 +227,7 @@ def test_a_wide_band_moves_fewer_users(fitted: tuple[Store, Model]) -> None:
     before = scores.make(store.under(plain), one, cutoff - timedelta(weeks=1))
     scores.write(store, before, scores.check(store.under(plain), before, one))
     with_band, without = (
-        scores.make(store, one, cutoff) for store.settings in (calm, plain)
+        scores.make(store.under(settings), one, cutoff) for settings in (calm, plain)
     )
     frame = scores.stability(with_band, before, calm)
     assert frame["n_top"].n_unique() == 1

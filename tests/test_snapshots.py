@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn import features, labels, poison, snapshots
-from churn.catalogue import Plan, catalogue
-from churn.cutoffs import Calendar
 from churn.errors import CutoffError, StudyError
 from churn.events import activity, ingest
+from churn.features import compute, labels, leakage, snapshots
+from churn.features.catalogue import Plan, catalogue
+from churn.features.cutoffs import Calendar
 from churn.settings import Settings, Windows
 from churn.store import Store, open_filled
 
@@ -64,7 +64,7 @@ def observe(
         activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
         for rows in (log, everybody or log)
     )
-    level = features.app_level(all_days, [CUTOFF], PLAN)
+    level = compute.app_level(all_days, [CUTOFF], PLAN)
     return (
         snapshots.of_users(daily, users, [CUTOFF], PLAN, WINDOWS, level)
         .sort("user_id")
@@ -80,7 +80,7 @@ def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
     """Adding events dated at or after the cutoff, or received at or after it, changes
     no feature or eligibility.
     """
-    poison.compare(observe(past), observe(past + future + late), CUTOFF)
+    leakage.compare(observe(past), observe(past + future + late), CUTOFF)
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,7 +122,7 @@ def test_features_do_not_depend_on_how_users_are_bucketed(
         observe([r for r in log if r["u"] == user], log)
         for user in sorted({r["u"] for r in log})
     ]
-    poison.compare(observe(log), pl.concat(alone), CUTOFF)
+    leakage.compare(observe(log), pl.concat(alone), CUTOFF)
 
 
 def test_a_snapshot_has_one_row_per_eligible_user_and_cutoff(

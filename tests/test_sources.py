@@ -10,11 +10,11 @@ import cramjam
 import polars as pl
 import pytest
 
-from churn import snapshots
 from churn.errors import InputError
 from churn.events import ingest, sources
 from churn.events.sources import parse
 from churn.events.sources.find import find
+from churn.features import snapshots
 from churn.settings import Extract, Settings
 from churn.store import open_filled
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from churn import clocks, evaluate, poison, snapshots
+from churn import clocks, evaluate
 from churn.errors import LeakError
 from churn.events import activity, identity, ingest, properties
+from churn.features import leakage, snapshots
 from churn.hashing import bucket_of
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
@@ -205,7 +206,7 @@ def checked(
     """
     cutoffs = evaluate.training_cutoffs(store)
     as_of = store.settings.windows.horizon(cutoffs[-1])[1]
-    return poison.check(
+    return leakage.check(
         store,
         cutoffs,
         snapshots.plan(store, cutoffs[-1]),

@@ -24,10 +24,11 @@ from scipy.special import expit
 from scipy.stats import binomtest, rankdata
 
 from churn import evaluate, metrics, outlook
-from churn.cutoffs import Calendar
-from churn.drift import log_odds
 from churn.events import ingest
+from churn.features.cutoffs import Calendar
 from churn.settings import parse
+from churn.stats import probability as probability_
+from churn.stats.probability import log_odds
 from churn.store import Store, create_or_open, open_filled
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -197,7 +198,7 @@ def implied(probability: np.ndarray) -> dict[str, float]:
     stayed = np.concatenate([[0], np.cumsum(1 - p)])
     won = p @ (stayed[below] + stayed[upto]) / 2 - np.sum(p * (1 - p)) / 2
     pairs = p.sum() * (1 - p).sum() - np.sum(p * (1 - p))
-    return {"auc": float(won / pairs), "log_loss": metrics.expected_log_loss(p, p)}
+    return {"auc": float(won / pairs), "log_loss": probability_.expected_log_loss(p, p)}
 
 
 def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:

@@ -24,9 +24,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from churn import model, snapshots
+from churn import model
 from churn.clocks import known_before
-from churn.features import Plan, catalogue
+from churn.features import snapshots
+from churn.features.compute import Plan, catalogue
 from churn.kinds import is_active
 from churn.settings import Settings
 from churn.store import Store

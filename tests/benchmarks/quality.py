@@ -29,11 +29,13 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import evaluate, metrics, model, snapshots
-from churn.cutoffs import Calendar
+from churn import evaluate, model
 from churn.events import ingest
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
 from churn.settings import Settings, load
 from churn.simulate import extracts
+from churn.stats import probability as probability_
 from churn.store import Store, open_filled
 
 from . import peers, real_logs
@@ -234,7 +236,9 @@ def skills(wide: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "model": names,
-            "skill": [metrics.ceiling_skill(both[n].to_numpy(), true) for n in names],
+            "skill": [
+                probability_.ceiling_skill(both[n].to_numpy(), true) for n in names
+            ],
         }
     )
 
@@ -253,7 +257,7 @@ def reachable(store: Store, task: Task, truth: pl.DataFrame) -> float:
         model.matrix(now, names),
         SEED,
     )
-    return metrics.ceiling_skill(p, now["truth"].to_numpy())
+    return probability_.ceiling_skill(p, now["truth"].to_numpy())
 
 
 def simulated(

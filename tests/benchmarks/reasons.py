@@ -24,13 +24,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn import drift, evaluate, model, reasons, snapshots
-from churn.catalogue import KINDS
-from churn.cutoffs import Calendar
+from churn import evaluate, model, reasons
 from churn.events import ingest
+from churn.features import snapshots
+from churn.features.catalogue import KINDS
+from churn.features.cutoffs import Calendar
 from churn.model import Model
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
+from churn.stats import probability
 from churn.store import open_filled
 
 STILL = 0.02
@@ -66,12 +68,12 @@ def single(fitted: Model, snapshot: pl.DataFrame) -> float:
     """Mean move of the log-odds when one feature takes its typical value, over users
     and features.
     """
-    whole = drift.log_odds(model.predict(fitted, snapshot))
+    whole = probability.log_odds(model.predict(fitted, snapshot))
     moves = []
     for name, value in zip(fitted.features, fitted.typical, strict=True):
         without = snapshot.with_columns(pl.lit(value, pl.Float64).alias(name))
         moves.append(
-            np.abs(whole - drift.log_odds(model.predict(fitted, without))).mean()
+            np.abs(whole - probability.log_odds(model.predict(fitted, without))).mean()
         )
     return float(np.mean(moves))
 

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import evaluate, segments, snapshots
+from churn import evaluate, segments
 from churn.events import ingest
+from churn.features import snapshots
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
 from churn.store import open_filled

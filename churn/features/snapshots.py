@@ -7,10 +7,10 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import features, labels
-from churn.catalogue import Plan
-from churn.cutoffs import Calendar
 from churn.errors import StudyError
+from churn.features import compute, labels
+from churn.features.catalogue import Plan
+from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
 from churn.settings import Windows
 from churn.store import Store
@@ -76,7 +76,7 @@ def observe(
     """
     Calendar.of(store).check(cutoffs)
     rows, _ = tables(store)
-    level = features.app_level(rows, cutoffs, plan).collect().lazy()
+    level = compute.app_level(rows, cutoffs, plan).collect().lazy()
     n_rows = rows.select(pl.len()).collect().item()
     parts = [
         of_users(held_rows, held_users, [cutoff], plan, store.settings.windows, level)
@@ -174,7 +174,7 @@ def of_users(
     """Features of whole users; the one road from activity to features, for training,
     scoring and the poison check.
     """
-    return features.compute(rows, users, cutoffs, plan, windows.eligible_days, level)
+    return compute.compute(rows, users, cutoffs, plan, windows.eligible_days, level)
 
 
 def plan(store: Store, newest_cutoff: date) -> Plan:
@@ -192,8 +192,8 @@ def plan(store: Store, newest_cutoff: date) -> Plan:
     return Plan(
         observation_days=store.settings.windows.observation_days,
         counts_as_active=store.settings.activity.counts_as_active,
-        vocabulary=features.vocabulary(*window),
-        properties=features.properties(*window),
+        vocabulary=compute.vocabulary(*window),
+        properties=compute.properties(*window),
         sources=store.settings.sources,
     )
 

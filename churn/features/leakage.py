@@ -24,11 +24,12 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import polars.selectors as cs
 
-from churn import clocks, snapshots
-from churn.catalogue import Plan
-from churn.cutoffs import Calendar
+from churn import clocks
 from churn.errors import LeakError
 from churn.events import identity
+from churn.features import snapshots
+from churn.features.catalogue import Plan
+from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
 from churn.settings import Settings
 from churn.store import Store

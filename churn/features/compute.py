@@ -9,9 +9,9 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn.catalogue import AGE, Plan, catalogue
 from churn.clocks import known_before, known_by
 from churn.events.activity import counted_once, total
+from churn.features.catalogue import AGE, Plan, catalogue
 from churn.kinds import is_active
 
 KIND_COUNTS = {

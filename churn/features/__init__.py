@@ -1,0 +1,1 @@
+"""Daily activity becomes snapshots: features and a label per user and cutoff."""
