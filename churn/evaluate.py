@@ -8,18 +8,18 @@ from typing import Any
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import choice, model
-from churn.choice import Choice
 from churn.errors import CutoffError, TrainingError
-from churn.features import leakage, snapshots
+from churn.features import snapshots
 from churn.features.catalogue import Plan, catalogue
-from churn.features.cutoffs import Calendar, parse_cutoff
-from churn.model import Model
+from churn.features.cutoffs import Calendar
+from churn.model import fitting
+from churn.model.fitting import Model
+from churn.model.selection import Choice, choice_metrics
+from churn.model.training import learn, training_cutoffs
 from churn.settings import Settings
 from churn.store import Store
 
 log = logging.getLogger(__name__)
-MIN_CLASS = 50  # churners, and stayers, below which nothing is learned
 
 
 @dataclass(frozen=True)
@@ -32,74 +32,6 @@ class Backtest:
 
     predictions: pl.DataFrame
     choices: pl.DataFrame
-
-
-def training_cutoffs(
-    store: Store, newest: date | None = None, as_of: date | None = None
-) -> list[date]:
-    """The study's training cutoffs up to ``newest``, by default the newest mature by
-    ``as_of``, by default the end.
-    """
-    calendar = Calendar.of(store)
-    newest = newest or calendar.newest_mature(as_of)
-    cutoffs = calendar.series(newest, store.settings.backtest.n_train_cutoffs)
-    if not cutoffs:
-        raise TrainingError(
-            f"no training cutoff: the newest with a known outcome is {newest}, the "
-            f"earliest the log allows is {calendar.earliest}; more history or shorter "
-            "windows are needed"
-        )
-    return cutoffs
-
-
-def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
-    """Build snapshots, run the poison check, choose, fit. Nothing after the newest
-    cutoff's horizon is seen.
-
-    Raises CutoffError if a cutoff lies outside the data or its horizon isn't over.
-    """
-    calendar = Calendar.of(store)
-    calendar.check(cutoffs)
-    as_of = calendar.horizon(max(cutoffs))[1]
-    if as_of > calendar.end:
-        newest = calendar.newest_mature()
-        raise CutoffError(
-            f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}"
-        )
-    plan = snapshots.plan(store, max(cutoffs))
-    leakage.check(store, cutoffs, plan, as_of)
-    return learn(
-        snapshots.training_rows(store, cutoffs, plan, as_of), plan, store.settings
-    )
-
-
-def learn(
-    snapshot: pl.DataFrame, plan: Plan, settings: Settings
-) -> tuple[Model, Choice]:
-    """Choose, fit and correct on one labelled snapshot; rows without outcome only tell
-    of the level.
-
-    Raises TrainingError with too few churners or stayers.
-    """
-    check_enough(snapshot.drop_nulls("churned"))
-    sampled = choice.sample(snapshot, settings.backtest.max_training_rows)
-    chosen = choice.choose(sampled, plan, settings)
-    fitted = model.fit(sampled.drop_nulls("churned"), plan, settings, chosen.recipe)
-    correction = choice.correct(fitted, sampled, chosen, settings)
-    return replace(
-        fitted, correction=correction, calibration=chosen.calibration
-    ), chosen
-
-
-def check_enough(snapshot: pl.DataFrame) -> None:
-    """Raise TrainingError unless there are at least 50 churners and 50 stayers."""
-    n_churned = int(snapshot["churned"].sum())
-    n_stayed = snapshot.height - n_churned
-    if min(n_churned, n_stayed) < MIN_CLASS:
-        raise TrainingError(
-            f"too little to learn from: {n_churned} churned and {n_stayed} stayed, at least {MIN_CLASS} of each are "
-            "needed; use more history, more cutoffs or a longer horizon"
-        )
 
 
 def backtest(
@@ -178,12 +110,12 @@ def _test(
     how.
     """
     fitted, chosen = learn(known, plan, settings)
-    recency = model.fit(known.drop_nulls("churned"), plan, settings, model.RECENCY)
+    recency = fitting.fit(known.drop_nulls("churned"), plan, settings, fitting.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")
     predictions = [
         key.with_columns(
             pl.lit(name).alias("model"),
-            pl.Series("probability", model.predict(m, judged)),
+            pl.Series("probability", fitting.predict(m, judged)),
         )
         for name, m in (("chosen", fitted), ("recency", recency))
     ]
@@ -220,24 +152,6 @@ def weights_text(chosen: Choice) -> str:
     return ", ".join(
         f"{name} {weight:.0%}" for name, weight in chosen.recipe.weights.items()
     )
-
-
-def parse_training_cutoffs(store: Store, newest: str, listed: list[str]) -> list[date]:
-    """Training cutoffs from notebook parameters: an explicit list, else the study's
-    series up to ``newest``.
-    """
-    if listed:
-        return sorted({c for c in map(parse_cutoff, listed) if c})
-    return training_cutoffs(store, parse_cutoff(newest))
-
-
-def choice_metrics(chosen: Choice) -> dict[str, float]:
-    """Log loss of each member and of the blend over the inner loop, weighted by their
-    rows; empty without folds.
-    """
-    weighted = (pl.col("log_loss") * pl.col("n")).sum() / pl.col("n").sum()
-    totals = chosen.folds.group_by("candidate", maintain_order=True).agg(weighted)
-    return {f"log_loss {name}": loss for name, loss in totals.iter_rows()}
 
 
 def choice_table(chosen: Choice) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from churn import daily_gates
 from churn.clocks import known_before
 from churn.events import addresses
 from churn.gate import finding, verdict
-from churn.model import Model
+from churn.model.fitting import Model
 from churn.settings import Settings
 from churn.store import Store
 from churn.store.schemas import Findings

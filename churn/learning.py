@@ -5,11 +5,12 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import evaluate, metrics, model
+from churn import metrics
 from churn.errors import TrainingError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
+from churn.model import fitting, training
 from churn.store import Store
 
 USERS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
@@ -33,17 +34,17 @@ def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
     figures where there is too little to learn from.
     """
     test = newest or Calendar.of(store).newest_mature()
-    trains = evaluate.training_cutoffs(store, as_of=test)
+    trains = training.training_cutoffs(store, as_of=test)
     plan = snapshots.plan(store, max(trains))
     past = snapshots.training_rows(store, trains, plan, as_of=test)
     judged = snapshots.build(store, [test], plan)
 
     def tested(rows: pl.DataFrame) -> tuple[int, float | None, float | None]:
         try:
-            fitted, _ = evaluate.learn(rows, plan, store.settings)
+            fitted, _ = training.learn(rows, plan, store.settings)
         except TrainingError:
             return rows.height, None, None
-        found = metrics.figures(model.target(judged), model.predict(fitted, judged))
+        found = metrics.figures(fitting.target(judged), fitting.predict(fitted, judged))
         return fitted.n_rows, found["auc"], found["log_loss"]
 
     return _rows(past, trains, lambda start: _days(store, start, test), tested)

@@ -17,10 +17,10 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from churn import evaluate, model
 from churn.features import snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
+from churn.model import fitting, training
 from churn.stats.probability import log_odds, logistic
 from churn.store import Store
 
@@ -45,8 +45,10 @@ def stated(store: Store, tested: pl.DataFrame) -> pl.DataFrame:
     """
     newest: date = max(tested["cutoff"])
     cutoff = store.settings.windows.horizon(newest)[1]
-    fitted, _ = evaluate.train(store, evaluate.training_cutoffs(store, as_of=cutoff))
-    probability = model.predict(fitted, snapshots.observe(store, [cutoff], fitted.plan))
+    fitted, _ = training.train(store, training.training_cutoffs(store, as_of=cutoff))
+    probability = fitting.predict(
+        fitted, snapshots.observe(store, [cutoff], fitted.plan)
+    )
     chosen, rates = (
         tested.filter(pl.col("model") == "chosen"),
         churn_rates(store, newest),

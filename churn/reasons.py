@@ -9,9 +9,9 @@ and the reason is called risky; below, safe.
 import numpy as np
 import polars as pl
 
-from churn import model
 from churn.features.catalogue import KINDS, catalogue
-from churn.model import Model
+from churn.model import fitting
+from churn.model.fitting import Model
 from churn.stats import probability
 
 FLOOR = 0.1  # log-odds; what contributes less is no reason
@@ -86,7 +86,7 @@ def _contributions(fitted: Model, part: pl.DataFrame) -> pl.DataFrame:
 
 
 def _log_odds(fitted: Model, part: pl.DataFrame) -> np.ndarray:
-    return probability.log_odds(model.predict(fitted, part))
+    return probability.log_odds(fitting.predict(fitted, part))
 
 
 def _typical(fitted: Model) -> dict[str, list[pl.Expr]]:

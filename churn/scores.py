@@ -11,12 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from churn import health, model, reasons, segments
+from churn import health, reasons, segments
 from churn.errors import CutoffError
 from churn.events import addresses, privacy
 from churn.features import compute, snapshots
 from churn.gate import check_gates
-from churn.model import Model
+from churn.model import fitting
+from churn.model.fitting import Model
 from churn.settings import Settings
 from churn.store import Store, write_atomically
 from churn.store.schemas import Findings, Scores
@@ -35,7 +36,7 @@ def make(store: Store, fitted: Model, cutoff: date) -> pl.DataFrame:
         raise CutoffError(
             f"nobody was active in the {store.settings.windows.eligible_days} days before {cutoff}"
         )
-    probability = pl.Series("probability", model.predict(fitted, snapshot))
+    probability = pl.Series("probability", fitting.predict(fitted, snapshot))
     scored = snapshot.select("user_id", "cutoff", "tenure_days", probability)
     before = previous(store, cutoff)
     scores = scored.drop("tenure_days").with_columns(

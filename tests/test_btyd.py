@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from churn import btyd
-from churn.btyd import BuyTillYouDie
+from churn.model import btyd
+from churn.model.btyd import BuyTillYouDie
 
 TRUE = np.array([0.9, 3.0, 0.7, 4.0])  # r, alpha, a, b
 

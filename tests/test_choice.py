@@ -13,10 +13,11 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn import candidates, choice, drift, evaluate, model
-from churn.candidates import Recipe
-from churn.choice import Choice
+from churn import evaluate
 from churn.features.catalogue import Plan, catalogue
+from churn.model import correction, fitting, pipelines, selection, training
+from churn.model.pipelines import Recipe
+from churn.model.selection import Choice
 from churn.settings import Settings, parse
 
 from .conftest import DAY0
@@ -68,7 +69,7 @@ def rows(n_users: int = 300, later: float = 0.0, seed: int = 0) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def chosen() -> Choice:
     """What the inner loop settles on."""
-    return choice.choose(rows(), PLAN, STUDY)
+    return selection.choose(rows(), PLAN, STUDY)
 
 
 def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one() -> None:
@@ -78,12 +79,12 @@ def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one() -> N
     The early rows are those of the cutoff half of whose horizon is over on that day.
     """
     many = [DAY0 + timedelta(weeks=w) for w in range(20)]
-    folds = choice.judged_cutoffs(many, STUDY)
-    assert len(folds) == choice.MAX_FOLDS
+    folds = selection.judged_cutoffs(many, STUDY)
+    assert len(folds) == selection.MAX_FOLDS
     assert folds[-1][1] == many[-1]
     for learned, judge in folds:
         assert learned == [c for c in many if STUDY.windows.horizon(c)[1] <= judge]
-    for fold in choice._folds(rows(20), STUDY):
+    for fold in selection._folds(rows(20), STUDY):
         assert fold.early is not None
         assert fold.early["cutoff"].unique().to_list() == [
             fold.cutoff - timedelta(days=7)
@@ -99,30 +100,30 @@ def test_without_a_mature_cutoff_before_another_there_is_no_fold(
     """Two cutoffs a week apart, a horizon of two: the usual weights, uncorrected, and
     nothing is claimed.
     """
-    assert choice.judged_cutoffs(CUTOFFS[:2], STUDY) == []
-    monkeypatch.delattr(choice, "_predict")
-    found = choice.choose(rows().filter(pl.col("cutoff") <= CUTOFFS[1]), PLAN, STUDY)
+    assert selection.judged_cutoffs(CUTOFFS[:2], STUDY) == []
+    monkeypatch.delattr(selection, "_predict")
+    found = selection.choose(rows().filter(pl.col("cutoff") <= CUTOFFS[1]), PLAN, STUDY)
     assert (found.recipe, found.correction, found.calibration) == (
-        Recipe(candidates.usual(is_large=False)),
+        Recipe(pipelines.usual(is_large=False)),
         "none",
         None,
     )
     assert found.folds.is_empty()
-    assert evaluate.choice_metrics(found) == {}
+    assert selection.choice_metrics(found) == {}
 
 
 def test_what_is_chosen_is_among_what_was_tried(chosen: Choice) -> None:
     """Weights of known members that sum to 1, rounds that so few rows allow, a table of
     all members and the blend.
     """
-    assert set(chosen.recipe.weights) <= set(candidates.MEMBERS)
+    assert set(chosen.recipe.weights) <= set(pipelines.MEMBERS)
     assert sum(chosen.recipe.weights.values()) == pytest.approx(1, abs=0.002)
     assert chosen.recipe.rounds in [
-        n for n in candidates.ROUNDS if n <= candidates.most_rounds(is_large=False)
+        n for n in pipelines.ROUNDS if n <= pipelines.most_rounds(is_large=False)
     ]
     assert chosen.folds.select("candidate", "cutoff").is_unique().all()
-    assert set(chosen.folds["candidate"]) == {*candidates.MEMBERS, "blend"}
-    judges = [str(judge) for _, judge in choice.judged_cutoffs(CUTOFFS, STUDY)]
+    assert set(chosen.folds["candidate"]) == {*pipelines.MEMBERS, "blend"}
+    judges = [str(judge) for _, judge in selection.judged_cutoffs(CUTOFFS, STUDY)]
     assert evaluate.choice_table(chosen).columns == [
         "candidate",
         *judges,
@@ -135,7 +136,7 @@ def test_the_blend_is_better_than_the_silence_alone(chosen: Choice) -> None:
     """Where two features tell, a log loss below that of the recency rule, over all
     folds.
     """
-    loss = evaluate.choice_metrics(chosen)
+    loss = selection.choice_metrics(chosen)
     assert loss["log_loss blend"] < loss["log_loss recency"] - 0.01
 
 
@@ -145,7 +146,7 @@ EQUAL = dict.fromkeys(("logistic", "boosting", "network"), 1 / 3)
 def judged(**members: np.ndarray) -> list[Any]:
     """One fold's predictions at the judged cutoff, 0.5 of all other members."""
     other = dict.fromkeys(
-        candidates.MEMBERS, np.full(len(next(iter(members.values()))), 0.5)
+        pipelines.MEMBERS, np.full(len(next(iter(members.values()))), 0.5)
     )
     return [{name: [p, None, None] for name, p in (other | members).items()}]
 
@@ -161,7 +162,7 @@ def test_few_rows_hardly_move_the_usual_weights() -> None:
         p = rng.uniform(0.2, 0.8, n)
         fold: Any = SimpleNamespace(y=(rng.random(n) < p).astype(int))
         members = judged(logistic=p, network=np.full(n, 0.5))
-        found[n] = choice._weights([fold], members, usual).get("logistic", 0.0)
+        found[n] = selection._weights([fold], members, usual).get("logistic", 0.0)
     assert found[30_000] == 1
     assert found[60] == pytest.approx(0.5, abs=0.15)
 
@@ -180,7 +181,7 @@ def test_an_odd_period_has_one_vote_however_large_it_is() -> None:
             judged(boosting=1 - p) if right == "recency" else judged(recency=1 - p)
         )
         members[-1][right][0] = p
-    weights = choice._weights(folds, members, EQUAL)
+    weights = selection._weights(folds, members, EQUAL)
     assert weights["boosting"] == pytest.approx(2 / 3, abs=0.05)
     assert weights["recency"] == pytest.approx(1 / 3, abs=0.05)
 
@@ -192,11 +193,11 @@ def test_a_useless_member_gets_no_weight() -> None:
     rng = np.random.default_rng(0)
     p = rng.uniform(0.05, 0.95, 3000)
     fold: Any = SimpleNamespace(y=(rng.random(3000) < p).astype(int))
-    weights = choice._weights([fold], judged(logistic=p, boosting=1 - p), EQUAL)
+    weights = selection._weights([fold], judged(logistic=p, boosting=1 - p), EQUAL)
     assert "boosting" not in weights
     assert max(weights, key=lambda name: weights[name]) == "logistic"
     assert sum(weights.values()) == pytest.approx(1, abs=0.002)
-    alike = choice._weights([fold], judged(logistic=p, boosting=p), EQUAL)
+    alike = selection._weights([fold], judged(logistic=p, boosting=p), EQUAL)
     assert alike["logistic"] == pytest.approx(alike["boosting"], abs=0.01)
 
 
@@ -208,7 +209,7 @@ def test_members_are_compared_with_the_level_taken_out() -> None:
     p = rng.uniform(0.05, 0.95, 3000)
     off = expit(np.log(p / (1 - p)) + 1)
     fold: Any = SimpleNamespace(y=(rng.random(3000) < p).astype(int))
-    weights = choice._weights([fold], judged(logistic=p, boosting=off), EQUAL)
+    weights = selection._weights([fold], judged(logistic=p, boosting=off), EQUAL)
     assert weights["logistic"] == pytest.approx(weights["boosting"], abs=0.01)
 
 
@@ -216,13 +217,13 @@ def test_rows_without_outcome_tell_of_the_level_only(chosen: Choice) -> None:
     """Left out, or turned upside down: the same recipe, folds and fitted pipeline."""
     there = rows()
     without = there.drop_nulls("churned")
-    again = choice.choose(without, PLAN, STUDY)
+    again = selection.choose(without, PLAN, STUDY)
     assert again.recipe == chosen.recipe
     assert again.folds.equals(chosen.folds)
     (one, _), (other, _) = (
-        evaluate.learn(table, PLAN, STUDY) for table in (there, without)
+        training.learn(table, PLAN, STUDY) for table in (there, without)
     )
-    assert np.array_equal(model.raw(one, there), model.raw(other, there))
+    assert np.array_equal(fitting.raw(one, there), fitting.raw(other, there))
     assert one.n_rows == other.n_rows == without.height
 
 
@@ -231,17 +232,19 @@ def test_the_early_correction_needs_rows_whose_horizon_is_open() -> None:
     without such rows it stays.
     """
     there = rows(later=2.0)
-    fitted = model.fit(
+    fitted = fitting.fit(
         there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0})
     )
     early = Choice(fitted.recipe, "early")
-    found = choice.correct(fitted, there, early, STUDY)
+    found = selection.correct(fitted, there, early, STUDY)
     assert found.kind == "early"
     assert found.intercept > 0.3
-    assert abs(choice.correct(fitted, rows(later=0.0), early, STUDY).intercept) < 0.15
     assert (
-        choice.correct(fitted, there.drop_nulls("churned"), early, STUDY)
-        == drift.Correction()
+        abs(selection.correct(fitted, rows(later=0.0), early, STUDY).intercept) < 0.15
+    )
+    assert (
+        selection.correct(fitted, there.drop_nulls("churned"), early, STUDY)
+        == correction.Correction()
     )
 
 
@@ -252,14 +255,14 @@ def test_every_correction_can_be_made_when_all_is_fitted(
     """Shapes from forecasts of the folds, each by a model of what was known then;
     probabilities stay in (0, 1).
     """
-    monkeypatch.setattr(drift, "MANY", 100)
+    monkeypatch.setattr(correction, "MANY", 100)
     there = rows()
-    fitted = model.fit(
+    fitted = fitting.fit(
         there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0})
     )
-    found = choice.correct(fitted, there, Choice(fitted.recipe, kind), STUDY)
+    found = selection.correct(fitted, there, Choice(fitted.recipe, kind), STUDY)
     assert found.kind == kind
-    p = model.predict(replace(fitted, correction=found), there)
+    p = fitting.predict(replace(fitted, correction=found), there)
     assert 0 < p.min() < p.max() < 1
 
 
@@ -271,7 +274,7 @@ def test_a_sample_is_of_whole_users_nested_and_never_too_large() -> None:
     uneven = rows(100).filter(
         (pl.col("cutoff") - DAY0).dt.total_days() // 7 <= number % 7
     )
-    sizes = {n: choice.sample(uneven, n) for n in (10, 50, 51, 200)}
+    sizes = {n: selection.sample(uneven, n) for n in (10, 50, 51, 200)}
     whole = uneven.group_by("user_id").len().sort("user_id")
     for n, sampled in sizes.items():
         assert n - 7 < sampled.height <= n
@@ -286,7 +289,7 @@ def test_a_sample_is_of_whole_users_nested_and_never_too_large() -> None:
         < set(sizes[50]["user_id"])
         < set(sizes[200]["user_id"])
     )
-    assert choice.sample(uneven, uneven.height).equals(uneven)
+    assert selection.sample(uneven, uneven.height).equals(uneven)
 
 
 def test_a_training_learns_from_at_most_max_training_rows(
@@ -306,16 +309,16 @@ def test_a_training_learns_from_at_most_max_training_rows(
         seen.append(snapshot.height)
         return Choice(Recipe({"logistic": 1.0}))
 
-    monkeypatch.setattr(choice, "choose", look)
-    fitted, _ = evaluate.learn(rows(), PLAN, few)
+    monkeypatch.setattr(selection, "choose", look)
+    fitted, _ = training.learn(rows(), PLAN, few)
     assert 990 < seen[0] <= 1000
     assert fitted.n_rows == seen[0] * 6 // 7
 
 
 def test_two_hundred_users_are_enough() -> None:
     """The whole inner loop runs, and the model ranks new users well above chance."""
-    fitted, chosen = evaluate.learn(rows(200), PLAN, STUDY)
+    fitted, chosen = training.learn(rows(200), PLAN, STUDY)
     assert not chosen.folds.is_empty()
     new = rows(1000, seed=1).drop_nulls("churned")
-    y, p = model.target(new), model.predict(fitted, new)
+    y, p = fitting.target(new), fitting.predict(fitted, new)
     assert p[y == 1].mean() > p[y == 0].mean() + 0.2

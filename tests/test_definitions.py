@@ -13,9 +13,10 @@ import pytest
 import vl_convert
 from sklearn.metrics import roc_auc_score
 
-from churn import definitions, explore, plots
-from churn.definitions import Rule
+from churn import plots
 from churn.events import ingest
+from churn.explore import definitions, retention
+from churn.explore.definitions import Rule
 from churn.settings import Settings
 from churn.stats import ranking
 from churn.store import Store, open_filled
@@ -139,7 +140,7 @@ def test_where_everybody_returns_no_definition_fits(
     assert table["return_rate"].to_list() == pytest.approx([1] * table.height)
     assert table["chosen_rate"].sum() == 0
     assert definitions.choose(table) is None
-    sentence = explore.definition(table, store.settings, Rule())
+    sentence = retention.definition(table, store.settings, Rule())
     assert sentence.startswith(
         "No definition with a horizon of up to 28 days fits (this log can't judge longer ones)."
     )
@@ -186,7 +187,7 @@ def test_a_clear_rhythm_gives_a_stable_horizon(
     assert at[21, 14]["misses"] == "AUC"
     assert at[28, 28]["misses"] == ""
     assert table.filter(horizon_days=28)["chosen_rate"].sum() >= 0.9
-    sentence = explore.definition(table, store.settings, Rule())
+    sentence = retention.definition(table, store.settings, Rule())
     assert sentence.endswith(
         "\n\n```toml\n[windows]\nobservation_days = 28\neligible_days = 28\nhorizon_days = 28\n```"
     )
@@ -205,7 +206,7 @@ def test_a_log_too_short_says_so(
     table = definitions.compare(store, Rule())
     assert table.is_empty()
     assert table.columns == list(definitions.SCHEMA)
-    assert explore.definition(table, store.settings, Rule()).startswith(
+    assert retention.definition(table, store.settings, Rule()).startswith(
         "The log is too short"
     )
 

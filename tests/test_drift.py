@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from churn import drift
-from churn.drift import Correction, Known, Seen
+from churn.model import correction
+from churn.model.correction import Correction, Known, Seen
 
 P = np.array([0.2, 0.5, 0.9])
 
@@ -26,11 +26,11 @@ def test_the_level_shift_makes_the_mean_the_rate_that_came() -> None:
     shift is 0.
     """
     seen = period(500, shift=0.8)
-    shift = drift.level_shift(seen)
+    shift = correction.level_shift(seen)
     assert expit(logit(seen.probability) + shift).mean() == pytest.approx(
         seen.away.mean(), abs=1e-9
     )
-    assert drift.level_shift(
+    assert correction.level_shift(
         Seen(np.full(4, 0.25), np.array([1, 0, 0, 0]))
     ) == pytest.approx(0)
 
@@ -41,7 +41,7 @@ def test_the_level_shift_is_finite_where_everybody_did_the_same(away: int) -> No
     make it.
     """
     seen = Seen(np.full(10, 0.5), np.full(10, away))
-    assert expit(drift.level_shift(seen)) == pytest.approx(0.95 if away else 0.05)
+    assert expit(correction.level_shift(seen)) == pytest.approx(0.95 if away else 0.05)
 
 
 def test_no_correction_changes_nothing() -> None:
@@ -72,7 +72,7 @@ def test_half_of_a_level_that_moved_is_taken_over() -> None:
     that alone.
     """
     known = Known(period(20_000, shift=0.8), None, None, [])
-    found = drift.corrections(known)
+    found = correction.corrections(known)
     assert set(found) == {"none", "level"}
     assert found["level"].intercept == pytest.approx(0.4, abs=0.03)
 
@@ -87,7 +87,7 @@ def test_the_early_correction_is_from_who_is_still_away_after_the_first_days() -
     learned = period(20_000)
     learned_early = Seen(learned.probability, period(20_000, shift=1.0).away)
     early = period(20_000, shift=1.6, seed=1)
-    found = drift.corrections(Known(learned, learned_early, early, []))
+    found = correction.corrections(Known(learned, learned_early, early, []))
     assert found["early"].intercept == pytest.approx(0.3, abs=0.04)
     assert found["level"].intercept == pytest.approx(0, abs=0.03)
 
@@ -99,16 +99,18 @@ def test_shapes_are_from_earlier_periods_and_the_free_one_needs_many(
     each kind, and it rises.
     """
     judged = [period(2000, slope=0.5, seed=seed, shift=0.3) for seed in (1, 2)]
-    found = drift.corrections(Known(period(100), None, None, judged))
+    found = correction.corrections(Known(period(100), None, None, judged))
     assert set(found) == {"none", "level", "platt"}
     assert (found["platt"].slope, found["platt"].intercept) == pytest.approx(
         (0.5, 0.3), abs=0.06
     )
     fewest = min(np.bincount(np.concatenate([seen.away for seen in judged])))
-    monkeypatch.setattr(drift, "MANY", fewest + 1)
-    assert "isotonic" not in drift.corrections(Known(period(100), None, None, judged))
-    monkeypatch.setattr(drift, "MANY", fewest)
-    free = drift.corrections(Known(period(100), None, None, judged))["isotonic"]
+    monkeypatch.setattr(correction, "MANY", fewest + 1)
+    assert "isotonic" not in correction.corrections(
+        Known(period(100), None, None, judged)
+    )
+    monkeypatch.setattr(correction, "MANY", fewest)
+    free = correction.corrections(Known(period(100), None, None, judged))["isotonic"]
     x, y = np.array(free.knots).T
     assert (np.diff(x) > 0).all()
     assert (np.diff(y) >= 0).all()
@@ -119,7 +121,7 @@ def test_shapes_are_from_earlier_periods_and_the_free_one_needs_many(
 def test_no_shape_is_made_where_everybody_did_the_same() -> None:
     """Earlier periods in which nobody came back teach nothing."""
     nobody = Seen(np.full(20, 0.5), np.ones(20, int))
-    assert set(drift.corrections(Known(period(100), None, None, [nobody]))) == {
+    assert set(correction.corrections(Known(period(100), None, None, [nobody]))) == {
         "none",
         "level",
     }
@@ -139,13 +141,13 @@ def test_a_level_that_is_steadily_off_is_corrected() -> None:
     """In all three periods the same shift came that was seen before: ``level`` is
     kept.
     """
-    assert drift.keep(steady(1.0, 1.0, 1.0)) == "level"
+    assert correction.keep(steady(1.0, 1.0, 1.0)) == "level"
 
 
 def test_one_period_made_worse_and_nothing_is_corrected() -> None:
     """Two large gains don't pay for a period whose level was right."""
-    assert drift.keep(steady(1.0, 1.0, 0.0)) == "none"
-    assert drift.keep(steady(0.0, 0.0)) == "none"
+    assert correction.keep(steady(1.0, 1.0, 0.0)) == "none"
+    assert correction.keep(steady(0.0, 0.0)) == "none"
 
 
 def test_only_what_can_be_made_in_every_period_is_kept() -> None:
@@ -154,12 +156,12 @@ def test_only_what_can_be_made_in_every_period_is_kept() -> None:
     """
     (first, seen), second = steady(1.0, 1.0)
     early = Known(first.learned, period(4000), period(4000, 1.0, 3), [])
-    assert drift.keep([(early, seen)]) == "early"
-    assert drift.keep([(early, seen), second]) == "level"
-    assert drift.keep([]) == "none"
+    assert correction.keep([(early, seen)]) == "early"
+    assert correction.keep([(early, seen), second]) == "level"
+    assert correction.keep([]) == "none"
 
 
 def test_a_gain_too_small_to_matter_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Better in every period, but by less on average than a correction is worth."""
-    monkeypatch.setattr(drift, "GAIN", 0.5)
-    assert drift.keep(steady(1.0, 1.0)) == "none"
+    monkeypatch.setattr(correction, "GAIN", 0.5)
+    assert correction.keep(steady(1.0, 1.0)) == "none"

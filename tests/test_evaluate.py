@@ -14,6 +14,7 @@ from churn.events import ingest
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
+from churn.model import training
 from churn.settings import Settings
 from churn.stats import probability
 from churn.store import Store, open_filled
@@ -167,7 +168,7 @@ def test_too_few_churners_are_refused(filled: Store) -> None:
     """One early cutoff has fewer than 50 churners: an error with both counts."""
     store = filled
     with pytest.raises(TrainingError, match=r"\d+ churned and \d+ stayed, at least 50"):
-        evaluate.train(store, [DAY0 + timedelta(days=20)])
+        training.train(store, [DAY0 + timedelta(days=20)])
 
 
 def test_training_on_a_cutoff_without_outcome_is_refused(
@@ -178,7 +179,7 @@ def test_training_on_a_cutoff_without_outcome_is_refused(
     """
     store = filled
     with pytest.raises(CutoffError, match="has no outcome yet: train on cutoffs up to"):
-        evaluate.train(store, [Calendar.of(store).end])
+        training.train(store, [Calendar.of(store).end])
 
 
 def test_a_log_shorter_than_the_windows_is_refused(
@@ -194,4 +195,4 @@ def test_a_log_shorter_than_the_windows_is_refused(
     settings = make_study()
     ingest.ingest(settings, progress=False)
     with pytest.raises(TrainingError, match="more history"):
-        evaluate.training_cutoffs(open_filled(settings))
+        training.training_cutoffs(open_filled(settings))

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from churn import definitions, explore
 from churn.events import ingest
+from churn.explore import definitions, retention
 from churn.settings import Settings
 from churn.store import open_filled
 
@@ -30,7 +30,7 @@ def test_retention_counts_users_by_months_since_first_seen(
     )
     settings = make_study()
     ingest.ingest(settings, progress=False)
-    table = explore.retention(open_filled(settings))
+    table = retention.retention(open_filled(settings))
     assert table["cohort"].unique().to_list() == [date(2026, 1, 1)]
     assert table["n_users"].to_list() == [3, 3]
     assert table["share"].to_list() == pytest.approx([1, 2 / 3])
@@ -51,12 +51,12 @@ def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
     (tmp_path / "events.csv").write_text("user_id,event,time\n" + "".join(days))
     settings = make_study()
     ingest.ingest(settings, progress=False)
-    curve = explore.return_curve(open_filled(settings))
+    curve = retention.return_curve(open_filled(settings))
     assert curve.filter(pl.col("silence_days") < 3)["return_rate"].to_list() == [1, 1]
 
 
 def test_the_shortest_horizon_is_the_first_below_the_share() -> None:
     """The first silence under the stated share; none if it never falls so low."""
     curve = pl.DataFrame({"silence_days": [1, 7, 14], "return_rate": [0.9, 0.2, 0.05]})
-    assert explore.shortest_horizon(curve, 0.1) == 14
-    assert explore.shortest_horizon(curve, 0.01) is None
+    assert retention.shortest_horizon(curve, 0.1) == 14
+    assert retention.shortest_horizon(curve, 0.01) is None

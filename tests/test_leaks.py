@@ -15,11 +15,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from churn import candidates, choice, clocks, drift, evaluate, model
+from churn import clocks, evaluate
 from churn.errors import LeakError
 from churn.events import activity, identity
 from churn.features import compute, labels, leakage, snapshots
 from churn.features.cutoffs import Calendar
+from churn.model import correction, fitting, pipelines, selection, training
 from churn.settings import Settings
 from churn.stats import probability
 from churn.store import Store
@@ -83,8 +84,8 @@ def of_folds(world: World, see: Callable[[Any], None]) -> int:
     def judge(rows: pl.DataFrame) -> pl.DataFrame:
         with quick_members():
             each = [
-                (fold, choice._predict(fold, plan, store.settings, is_large=False))
-                for fold in choice._folds(rows, store.settings)
+                (fold, selection._predict(fold, plan, store.settings, is_large=False))
+                for fold in selection._folds(rows, store.settings)
             ]
         found = [
             (name, fold.cutoff, *figures(fold, p, store.settings))
@@ -101,11 +102,11 @@ def quick_members() -> Iterator[None]:
     """The quickest member in the place of the network, and boosting of 40 rounds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            candidates,
+            pipelines,
             "MEMBERS",
-            candidates.MEMBERS | {"network": candidates.MEMBERS["recency"]},
+            pipelines.MEMBERS | {"network": pipelines.MEMBERS["recency"]},
         )
-        patch.setattr(candidates, "most_rounds", lambda is_large: 40)
+        patch.setattr(pipelines, "most_rounds", lambda is_large: 40)
         yield
 
 
@@ -119,17 +120,19 @@ FOLDS = {
 
 
 def figures(
-    fold: choice.Fold, predicted: list[Any], settings: Settings
+    fold: selection.Fold, predicted: list[Any], settings: Settings
 ) -> tuple[int, float, float]:
     """Rows, log loss at the judged cutoff, and the level that the early returns before
     it speak for.
     """
     judged, *said = predicted
-    made = drift.corrections(choice._known(fold.newest, fold.early, said, settings, []))
+    made = correction.corrections(
+        selection._known(fold.newest, fold.early, said, settings, [])
+    )
     return (
         len(fold.y),
         log_loss(fold.y, judged, labels=[0, 1]),
-        made.get("early", drift.Correction()).intercept,
+        made.get("early", correction.Correction()).intercept,
     )
 
 
@@ -317,7 +320,7 @@ def matrix_over_all(
     """
 
     def plant(patch: Patch) -> None:
-        observe, matrix, everything = snapshots.observe, model.matrix, []
+        observe, matrix, everything = snapshots.observe, fitting.matrix, []
 
         def remember(*args: Any, **kwargs: Any) -> pl.DataFrame:
             everything.append(observe(*args, **kwargs))
@@ -327,7 +330,7 @@ def matrix_over_all(
             return matrix(encode(snapshot, everything[-1], list(names)), names)
 
         patch.setattr(snapshots, "observe", remember)
-        patch.setattr(model, "matrix", wrong)
+        patch.setattr(fitting, "matrix", wrong)
 
     return plant
 
@@ -354,9 +357,9 @@ def filled(
 
 def calibrated_on_the_judged(patch: Patch) -> None:
     """Probabilities are mended with the outcomes they are to be judged by."""
-    honest = model.predict
+    honest = fitting.predict
 
-    def wrong(fitted: model.Model, snapshot: pl.DataFrame) -> np.ndarray:
+    def wrong(fitted: fitting.Model, snapshot: pl.DataFrame) -> np.ndarray:
         p, known = (
             honest(fitted, snapshot),
             snapshot["churned"].is_not_null().to_numpy(),
@@ -370,12 +373,12 @@ def calibrated_on_the_judged(patch: Patch) -> None:
         )
         return mended
 
-    patch.setattr(model, "predict", wrong)
+    patch.setattr(fitting, "predict", wrong)
 
 
 def overlapping(patch: Patch) -> None:
     """Trained on cutoffs up to the tested one, whose label windows reach beyond it."""
-    honest, label = evaluate.training_cutoffs, snapshots.label
+    honest, label = training.training_cutoffs, snapshots.label
 
     def wrong(
         store: Store,
@@ -395,7 +398,7 @@ def overlapping(patch: Patch) -> None:
 def random_folds(patch: Patch) -> None:
     """Every cutoff is judged by a model of all the others."""
     patch.setattr(
-        choice,
+        selection,
         "judged_cutoffs",
         lambda cutoffs, _: [([c for c in cutoffs if c != j], j) for j in cutoffs],
     )
@@ -422,9 +425,9 @@ def early_returns(days: int) -> Callable[[Patch], None]:
 
 def early_days(days: int) -> Callable[[Patch], None]:
     """Who is still away early is asked so many days too late."""
-    honest = choice._still_away
+    honest = selection._still_away
     return lambda patch: patch.setattr(
-        choice, "_still_away", lambda rows, usual: honest(rows, usual + days)
+        selection, "_still_away", lambda rows, usual: honest(rows, usual + days)
     )
 
 
@@ -530,11 +533,11 @@ def test_a_training_that_sees_the_future_is_stopped(
     """
     store = world
     known_before(a_day_wide)(monkeypatch)
-    monkeypatch.delattr(model, "fit")
+    monkeypatch.delattr(fitting, "fit")
     with pytest.raises(
         LeakError, match=rf"poison check at {CUTOFFS[0]}: .*n_open_7d.* must be mended"
     ):
-        evaluate.train(store, CUTOFFS)
+        training.train(store, CUTOFFS)
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Pacific/Auckland"])

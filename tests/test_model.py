@@ -12,27 +12,27 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from churn import candidates, evaluate, model
-from churn.candidates import Recipe
-from churn.drift import Correction
 from churn.errors import ModelError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
-from churn.model import Model
+from churn.model import fitting, pipelines, storage, training
+from churn.model.correction import Correction
+from churn.model.fitting import Model
+from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.store import Store, create_or_open
 
 from .test_choice import PLAN, WINDOWS, rows
 
-ALL = dict.fromkeys(candidates.MEMBERS, 0.25)
-USUAL = candidates.usual(is_large=False)
+ALL = dict.fromkeys(pipelines.MEMBERS, 0.25)
+USUAL = pipelines.usual(is_large=False)
 
 
 def learned(
     settings: Settings, weights: dict[str, float] = USUAL, rounds: int = 80
 ) -> Model:
     """A recipe fitted to 300 users at six cutoffs."""
-    return model.fit(
+    return fitting.fit(
         rows().drop_nulls("churned"), PLAN, settings, Recipe(weights, rounds)
     )
 
@@ -45,7 +45,7 @@ def fitted(make_study: Callable[..., Settings]) -> tuple[Store, Model]:
 
 
 @pytest.mark.parametrize(
-    "weights", [*({name: 1.0} for name in candidates.MEMBERS), USUAL, ALL]
+    "weights", [*({name: 1.0} for name in pipelines.MEMBERS), USUAL, ALL]
 )
 def test_a_stored_model_predicts_the_same(
     fitted: tuple[Store, Model], weights: dict[str, float]
@@ -55,10 +55,10 @@ def test_a_stored_model_predicts_the_same(
     """
     store, _ = fitted
     one = learned(store.settings, weights)
-    model.save(one, store, {"log_loss": 0.5})
-    loaded = model.load(store, one.model_id)
-    p = model.predict(loaded, rows())
-    assert np.array_equal(p, model.predict(one, rows()))
+    storage.save(one, store, {"log_loss": 0.5})
+    loaded = storage.load(store, one.model_id)
+    p = fitting.predict(loaded, rows())
+    assert np.array_equal(p, fitting.predict(one, rows()))
     assert p.min() >= 0
     assert p.max() <= 1
     assert replace(loaded, pipeline=None) == replace(one, pipeline=None)
@@ -83,14 +83,15 @@ def test_a_stored_correction_is_the_same(
     """
     store, plain = fitted
     one = replace(plain, correction=correction, calibration=(-0.1, 0.2))
-    model.save(one, store, {})
-    loaded = model.load(store)
+    storage.save(one, store, {})
+    loaded = storage.load(store)
     assert (loaded.correction, loaded.calibration) == (correction, (-0.1, 0.2))
     assert loaded.model_id == one.model_id != plain.model_id
     assert np.array_equal(
-        model.predict(loaded, rows()), correction.apply(model.predict(plain, rows()))
+        fitting.predict(loaded, rows()),
+        correction.apply(fitting.predict(plain, rows())),
     )
-    assert not np.allclose(model.predict(loaded, rows()), model.raw(loaded, rows()))
+    assert not np.allclose(fitting.predict(loaded, rows()), fitting.raw(loaded, rows()))
 
 
 def test_the_card_and_facts_say_what_the_model_is(
@@ -100,7 +101,7 @@ def test_the_card_and_facts_say_what_the_model_is(
     features.
     """
     store, blend = fitted
-    folder = model.save(blend, store, {"log_loss": 0.5})
+    folder = storage.save(blend, store, {"log_loss": 0.5})
     card = (folder / "card.md").read_text()
     assert "logistic (40%), boosting (40%), network (20%)" in card
     assert "**none**" in card
@@ -109,7 +110,7 @@ def test_the_card_and_facts_say_what_the_model_is(
     assert json.loads((folder / "model.json").read_text())["features"] == list(
         blend.features
     )
-    assert model.load(store).model_id == blend.model_id
+    assert storage.load(store).model_id == blend.model_id
 
 
 def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(
@@ -119,11 +120,11 @@ def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(
     anything of it runs.
     """
     store, blend = fitted
-    folder = model.save(blend, store, {})
+    folder = storage.save(blend, store, {})
     evil = {"pipeline": FunctionTransformer(func=timedelta)}
     (folder / "model.skops").write_bytes(skops.io.dumps(evil))
     with pytest.raises(ModelError, match=r"datetime\.timedelta"):
-        model.load(store)
+        storage.load(store)
 
 
 def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(
@@ -131,9 +132,9 @@ def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(
 ) -> None:
     """A blend of all members needs every type on the list."""
     store, _ = fitted
-    folder = model.save(learned(store.settings, ALL), store, {})
+    folder = storage.save(learned(store.settings, ALL), store, {})
     assert set(skops.io.get_untrusted_types(file=folder / "model.skops")) == set(
-        model.TRUSTED_TYPES
+        storage.TRUSTED_TYPES
     )
 
 
@@ -143,13 +144,13 @@ def test_a_damaged_or_missing_file_is_one_sentence(
     """Bytes that are no model, an unknown model id, and a store without any model."""
     store, blend = fitted
     with pytest.raises(ModelError, match="run `churn run train` first"):
-        model.load(store)
-    folder = model.save(blend, store, {})
+        storage.load(store)
+    folder = storage.save(blend, store, {})
     (folder / "model.skops").write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="can't be read"):
-        model.load(store)
+        storage.load(store)
     with pytest.raises(ModelError, match="there is no model nope"):
-        model.load(store, "nope")
+        storage.load(store, "nope")
 
 
 def test_a_model_of_an_earlier_version_is_refused(
@@ -159,7 +160,7 @@ def test_a_model_of_an_earlier_version_is_refused(
     again.
     """
     store, blend = fitted
-    folder = model.save(blend, store, {})
+    folder = storage.save(blend, store, {})
     facts = json.loads((folder / "model.json").read_text())
     old = {
         name: value
@@ -170,7 +171,7 @@ def test_a_model_of_an_earlier_version_is_refused(
     with pytest.raises(
         ModelError, match="stored by an earlier version; run `churn run train`"
     ):
-        model.load(store)
+        storage.load(store)
 
 
 def test_a_model_with_other_features_or_windows_is_refused(
@@ -180,18 +181,18 @@ def test_a_model_with_other_features_or_windows_is_refused(
     by churn.
     """
     store, blend = fitted
-    folder = model.save(blend, store, {})
+    folder = storage.save(blend, store, {})
     other = store.settings.model_copy(
         update={
             "windows": store.settings.windows.model_copy(update={"horizon_days": 7})
         }
     )
     with pytest.raises(ModelError, match="trained for windows"):
-        model.load(store.under(other))
+        storage.load(store.under(other))
     text = (folder / "model.json").read_text()
     (folder / "model.json").write_text(text.replace('"recency_days"', '"gone_days"'))
     with pytest.raises(ModelError, match="gone_days, no longer computed"):
-        model.load(store)
+        storage.load(store)
 
 
 def test_a_snapshot_without_a_needed_feature_is_refused(
@@ -200,8 +201,8 @@ def test_a_snapshot_without_a_needed_feature_is_refused(
     """Predicting never fills a missing column silently; nobody to predict is nobody."""
     _, blend = fitted
     with pytest.raises(ModelError, match="recency_days"):
-        model.predict(blend, rows().drop("recency_days"))
-    assert model.predict(blend, rows().clear()).shape == (0,)
+        fitting.predict(blend, rows().drop("recency_days"))
+    assert fitting.predict(blend, rows().clear()).shape == (0,)
 
 
 def test_a_feature_without_a_value_in_training_is_not_seen(
@@ -220,7 +221,7 @@ def test_a_feature_without_a_value_in_training_is_not_seen(
             pl.int_range(pl.len())
         ),
     )
-    one = model.fit(table.drop_nulls("churned"), PLAN, store.settings, Recipe(ALL))
+    one = fitting.fit(table.drop_nulls("churned"), PLAN, store.settings, Recipe(ALL))
     assert set(one.features) == {
         "recency_days",
         "active_days_28d",
@@ -230,7 +231,7 @@ def test_a_feature_without_a_value_in_training_is_not_seen(
     nothing = table.with_columns(
         pl.lit(None, pl.Float64).alias(name) for name in one.features
     )
-    assert np.isfinite(model.predict(one, nothing)).all()
+    assert np.isfinite(fitting.predict(one, nothing)).all()
 
 
 def test_typical_is_the_median_of_the_training_rows(
@@ -246,7 +247,7 @@ def test_typical_is_the_median_of_the_training_rows(
     table = table.with_columns(
         pl.when(pl.col("tenure_days") < 900).then("tenure_days").alias("tenure_days")
     )
-    one = model.fit(table, PLAN, store.settings, Recipe({"logistic": 1.0}))
+    one = fitting.fit(table, PLAN, store.settings, Recipe({"logistic": 1.0}))
     assert dict(zip(one.features, one.typical, strict=True)) == table.select(
         one.features
     ).median().row(0, named=True)
@@ -260,18 +261,18 @@ def test_fewer_rounds_are_a_stage_of_more(
     has one stage.
     """
     store, blend = fitted
-    staged = dict(model.stages(learned(store.settings, {"boosting": 1.0}, 80)))
+    staged = dict(fitting.stages(learned(store.settings, {"boosting": 1.0}, 80)))
     assert list(staged) == [40, 80]
     for rounds, predict in staged.items():
         one = learned(store.settings, {"boosting": 1.0}, rounds)
-        assert np.allclose(predict(rows()), model.raw(one, rows()), rtol=1e-12)
-    assert [rounds for rounds, _ in model.stages(blend)] == [0]
+        assert np.allclose(predict(rows()), fitting.raw(one, rows()), rtol=1e-12)
+    assert [rounds for rounds, _ in fitting.stages(blend)] == [0]
 
 
 def test_what_a_parallel_sum_leaves_in_the_last_digits_is_not_seen() -> None:
     """Values equal to nine digits are equal in the matrix; null is NaN there."""
     table = pl.DataFrame({"a": [1 / 3, 1 / 3 * (1 + 1e-14), None]})
-    got = model.matrix(table, ("a",))
+    got = fitting.matrix(table, ("a",))
     assert got[0] == got[1]
     assert np.isnan(got[2, 0])
 
@@ -279,9 +280,9 @@ def test_what_a_parallel_sum_leaves_in_the_last_digits_is_not_seen() -> None:
 def test_training_twice_gives_the_same_model(filled: Store, tmp_path: Path) -> None:
     """The same study and store: the same id, choice and probabilities."""
     store = filled
-    cutoffs = evaluate.training_cutoffs(store)
+    cutoffs = training.training_cutoffs(store)
     (first, chosen), (second, again) = (
-        evaluate.train(store, cutoffs) for _ in range(2)
+        training.train(store, cutoffs) for _ in range(2)
     )
     snapshot = snapshots.observe(
         store,
@@ -291,5 +292,5 @@ def test_training_twice_gives_the_same_model(filled: Store, tmp_path: Path) -> N
     assert first.model_id == second.model_id
     assert (chosen.recipe, chosen.correction) == (again.recipe, again.correction)
     assert np.array_equal(
-        model.predict(first, snapshot), model.predict(second, snapshot)
+        fitting.predict(first, snapshot), fitting.predict(second, snapshot)
     )

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 import vl_convert
 
-from churn import intake, plots
+from churn import plots
 from churn.events import ingest
+from churn.explore import inventory
 from churn.settings import Settings
 from churn.store import open_filled
 
@@ -162,7 +163,7 @@ def test_days_without_events_are_zero(
     )
     ingest.ingest(settings, progress=False)
     days = (
-        intake.events_per_day(open_filled(settings))
+        inventory.events_per_day(open_filled(settings))
         .pivot("kind", index="date", values="n")
         .drop("date")
     )

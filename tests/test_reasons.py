@@ -12,9 +12,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 
-from churn import model, reasons
-from churn.drift import Correction
+from churn import reasons
 from churn.features.catalogue import KINDS, Plan, catalogue
+from churn.model import fitting
+from churn.model.correction import Correction
 
 FEATURES = ("recency_days", "active_days_28d", "tenure_days")
 TYPICAL = (3.0, 8.0, 100.0)
@@ -167,10 +168,10 @@ def test_explaining_in_slices_is_explaining_at_once(
 def test_reasons_leave_snapshot_and_probability_as_they_were() -> None:
     """Predicted before and after, to the bit."""
     fitted, table = linear(0.2, -0.1, 0.01), snapshot((9, 4, 50), (1, 12, 150))
-    kept, before = table.clone(), model.predict(fitted, table)
+    kept, before = table.clone(), fitting.predict(fitted, table)
     reasons.explain(fitted, table)
     assert table.equals(kept)
-    assert model.predict(fitted, table).tobytes() == before.tobytes()
+    assert fitting.predict(fitted, table).tobytes() == before.tobytes()
 
 
 def test_sentences_read_well_with_and_without_gaps() -> None:

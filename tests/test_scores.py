@@ -7,12 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn import evaluate, forget, health, model, reasons, scores
-from churn.candidates import Recipe
+from churn import forget, health, reasons, scores
 from churn.errors import CutoffError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
-from churn.model import Model
+from churn.model import fitting, training
+from churn.model.fitting import Model
+from churn.model.pipelines import Recipe
 from churn.settings import Policy, Settings, parse
 from churn.store import Store
 from churn.store.schemas import Scores
@@ -22,12 +23,14 @@ from churn.store.schemas import Scores
 def fitted(filled: Store) -> tuple[Store, Model]:
     """The small app with a fitted model."""
     store = filled
-    cutoffs = evaluate.training_cutoffs(store)[-3:]
+    cutoffs = training.training_cutoffs(store)[-3:]
     plan = snapshots.plan(store, cutoffs[-1])
     recipe = Recipe({"logistic": 0.5, "boosting": 0.5})
     return (
         store,
-        model.fit(snapshots.build(store, cutoffs, plan), plan, store.settings, recipe),
+        fitting.fit(
+            snapshots.build(store, cutoffs, plan), plan, store.settings, recipe
+        ),
     )
 
 
@@ -119,7 +122,7 @@ def test_a_model_scores_only_its_own_features(
     store, one = fitted
     snapshot = snapshots.observe(store, [Calendar.of(store).end], one.plan)
     assert set(one.features) <= set(snapshot.columns)
-    assert len(model.predict(one, snapshot)) == snapshot.height
+    assert len(fitting.predict(one, snapshot)) == snapshot.height
 
 
 def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(

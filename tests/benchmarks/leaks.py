@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from churn import clocks, evaluate
+from churn import clocks
 from churn.errors import LeakError
 from churn.events import activity, identity, ingest, properties
 from churn.features import leakage, snapshots
 from churn.hashing import bucket_of
+from churn.model import training
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
 from churn.store import Store, create_or_open, open_filled
@@ -204,7 +205,7 @@ def checked(
     """The check exactly as a training of the study's own cutoffs makes it; number of
     rows compared.
     """
-    cutoffs = evaluate.training_cutoffs(store)
+    cutoffs = training.training_cutoffs(store)
     as_of = store.settings.windows.horizon(cutoffs[-1])[1]
     return leakage.check(
         store,
@@ -250,7 +251,7 @@ def share_of_training(n_users: int, n_days: int) -> float:
         checked(store, settings)
         alone = time.process_time() - started
         started = time.process_time()
-        evaluate.train(store, evaluate.training_cutoffs(store))
+        training.train(store, training.training_cutoffs(store))
         whole = time.process_time() - started
     print(f"check {alone:.2f} s, training {whole:.2f} s with it: {alone / whole:.1%}")
     return alone / whole

@@ -24,11 +24,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from churn import model
 from churn.clocks import known_before
 from churn.features import snapshots
 from churn.features.compute import Plan, catalogue
 from churn.kinds import is_active
+from churn.model import fitting
 from churn.settings import Settings
 from churn.store import Store
 
@@ -118,7 +118,7 @@ def matrices(
     """
 
     def pair(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-        return model.matrix(task.past, names), model.matrix(task.judged, names)
+        return fitting.matrix(task.past, names), fitting.matrix(task.judged, names)
 
     sets = {
         label: pair(names)

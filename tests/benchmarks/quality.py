@@ -29,10 +29,11 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import evaluate, model
+from churn import evaluate
 from churn.events import ingest
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
+from churn.model import fitting, training
 from churn.settings import Settings, load
 from churn.simulate import extracts
 from churn.stats import probability as probability_
@@ -55,7 +56,7 @@ def filled(settings: Settings) -> Store:
 def tasks(store: Store, tests: Sequence[date]) -> Iterator[Task]:
     """What each test cutoff learns from and is judged on."""
     for test in tests:
-        trains = evaluate.training_cutoffs(store, as_of=test)
+        trains = training.training_cutoffs(store, as_of=test)
         plan = snapshots.plan(store, max(trains))
         past = snapshots.build(store, trains, plan, test).drop_nulls("churned")
         yield Task(
@@ -89,7 +90,7 @@ def ours(store: Store, tests: Sequence[date]) -> tuple[pl.DataFrame, pl.DataFram
 
 def of_peers(store: Store, task: Task, cache: Path, fed: Sequence[str]) -> pl.DataFrame:
     """Predictions of all peers at one test cutoff; ``fed``: on which features."""
-    y = model.target(task.past)
+    y = fitting.target(task.past)
     found = {
         name: kept(
             cache,
@@ -252,9 +253,9 @@ def reachable(store: Store, task: Task, truth: pl.DataFrame) -> float:
         part.join(truth, on=["user_id", "cutoff"]) for part in (task.past, task.judged)
     )
     p = peers.soft(
-        model.matrix(past, names),
+        fitting.matrix(past, names),
         past["truth"].to_numpy(),
-        model.matrix(now, names),
+        fitting.matrix(now, names),
         SEED,
     )
     return probability_.ceiling_skill(p, now["truth"].to_numpy())
@@ -338,13 +339,13 @@ def timing(n_users: int, n_days: int) -> pl.DataFrame:
         return run(), (time.perf_counter() - started) * 1e6 / rows
 
     (chosen, _), train = timed(
-        task.past.height, lambda: evaluate.learn(task.past, task.plan, settings)
+        task.past.height, lambda: training.learn(task.past, task.plan, settings)
     )
-    x, y = model.matrix(task.past, names), model.target(task.past)
+    x, y = fitting.matrix(task.past, names), fitting.target(task.past)
     booster, fit = timed(len(y), lambda: peers.lightgbm(SEED).fit(x, y))
-    _, score = timed(now.height, lambda: model.predict(chosen, now))
+    _, score = timed(now.height, lambda: fitting.predict(chosen, now))
     _, predict = timed(
-        now.height, lambda: booster.predict_proba(model.matrix(now, names))
+        now.height, lambda: booster.predict_proba(fitting.matrix(now, names))
     )
     rows = [
         ("ours", train, score),

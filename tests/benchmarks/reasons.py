@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn import evaluate, model, reasons
+from churn import reasons
 from churn.events import ingest
 from churn.features import snapshots
 from churn.features.catalogue import KINDS
 from churn.features.cutoffs import Calendar
-from churn.model import Model
+from churn.model import fitting, training
+from churn.model.fitting import Model
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
 from churn.stats import probability
@@ -68,12 +69,14 @@ def single(fitted: Model, snapshot: pl.DataFrame) -> float:
     """Mean move of the log-odds when one feature takes its typical value, over users
     and features.
     """
-    whole = probability.log_odds(model.predict(fitted, snapshot))
+    whole = probability.log_odds(fitting.predict(fitted, snapshot))
     moves = []
     for name, value in zip(fitted.features, fitted.typical, strict=True):
         without = snapshot.with_columns(pl.lit(value, pl.Float64).alias(name))
         moves.append(
-            np.abs(whole - probability.log_odds(model.predict(fitted, without))).mean()
+            np.abs(
+                whole - probability.log_odds(fitting.predict(fitted, without))
+            ).mean()
         )
     return float(np.mean(moves))
 
@@ -90,7 +93,7 @@ def stability(
         for past in (before, None)
     )
     p = [
-        s.select("user_id", pl.Series("p", model.predict(fitted, s)))
+        s.select("user_id", pl.Series("p", fitting.predict(fitted, s)))
         for s in (now, later)
     ]
     both = before.join(told, on="user_id", suffix="_later").join(
@@ -136,7 +139,7 @@ def one(settings: Settings, trains: list[date], test: date | None) -> dict[str, 
     """
     ingest.ingest(settings, progress=False)
     store = open_filled(settings)
-    fitted, _ = evaluate.train(store, trains or evaluate.training_cutoffs(store))
+    fitted, _ = training.train(store, trains or training.training_cutoffs(store))
     first = test or Calendar.of(store).end - timedelta(weeks=1)
     now, later = (
         snapshots.observe(store, [first + timedelta(weeks=k)], fitted.plan)

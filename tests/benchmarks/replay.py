@@ -24,6 +24,7 @@ import polars as pl
 from churn import evaluate, segments
 from churn.events import ingest
 from churn.features import snapshots
+from churn.model import training
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
 from churn.store import open_filled
@@ -116,8 +117,8 @@ def scored(
     """Every run's users: user_id, cutoff, tenure_days, churned, probability."""
     ingest.ingest(settings, progress=False)
     store = open_filled(settings)
-    fitted, _ = evaluate.train(
-        store, train or evaluate.training_cutoffs(store, as_of=first)
+    fitted, _ = training.train(
+        store, train or training.training_cutoffs(store, as_of=first)
     )
     runs = snapshots.build(
         store, [first + timedelta(weeks=k) for k in range(N_RUNS)], fitted.plan

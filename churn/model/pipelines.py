@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
-from churn.btyd import BuyTillYouDie
+from churn.model.btyd import BuyTillYouDie
 
 ROUNDS = (40, 80, 150, 250, 400)  # of boosting, one of which the inner loop takes
 # from which on what is flexible is trusted; rows of one user a week apart are hardly

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from churn import definitions
-from churn.definitions import Rule
+from churn.explore import definitions
+from churn.explore.definitions import Rule
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.kinds import is_active

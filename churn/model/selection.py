@@ -19,12 +19,13 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from churn import candidates, drift, model
-from churn.candidates import Recipe
-from churn.drift import Correction, Known, Seen
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
+from churn.model import correction as drift
+from churn.model import fitting, pipelines
+from churn.model.correction import Correction, Known, Seen
+from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.stats import probability as probability_
 
@@ -71,7 +72,7 @@ class Fold:
     @cached_property
     def y(self) -> np.ndarray:
         """Outcomes at the judged cutoff."""
-        return model.target(self.judged)
+        return fitting.target(self.judged)
 
 
 Predicted = dict[
@@ -87,9 +88,9 @@ def choose(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
     open. Without a fold to choose by the usual weights are taken, uncorrected.
     """
     is_large = (
-        snapshot.drop_nulls("churned")["user_id"].n_unique() >= candidates.MANY_USERS
+        snapshot.drop_nulls("churned")["user_id"].n_unique() >= pipelines.MANY_USERS
     )
-    usual = candidates.usual(is_large)
+    usual = pipelines.usual(is_large)
     folds = [fold for fold in _folds(snapshot, settings) if len(np.unique(fold.y)) == 2]
     if not folds:
         return Choice(Recipe(usual, is_large=is_large))
@@ -134,7 +135,7 @@ def choose(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
 
 
 def correct(
-    fitted: model.Model, snapshot: pl.DataFrame, choice: Choice, settings: Settings
+    fitted: fitting.Model, snapshot: pl.DataFrame, choice: Choice, settings: Settings
 ) -> Correction:
     """The chosen correction, made from what is known when all is fitted; none where
     that isn't enough for it.
@@ -144,7 +145,7 @@ def correct(
     open_rows = snapshot.filter(pl.col("churned").is_null())
     early = None if open_rows.is_empty() else open_rows
     said = [
-        None if rows is None else model.raw(fitted, rows) for rows in (newest, early)
+        None if rows is None else fitting.raw(fitted, rows) for rows in (newest, early)
     ]
     # Of the shapes only what the folds were judged by is known out of sample.
     judged = (
@@ -158,12 +159,12 @@ def correct(
 
 
 def _judged(
-    snapshot: pl.DataFrame, fitted: model.Model, choice: Choice, settings: Settings
+    snapshot: pl.DataFrame, fitted: fitting.Model, choice: Choice, settings: Settings
 ) -> list[Seen]:
     found = []
     for fold in _folds(snapshot, settings):
-        refitted = model.fit(fold.learned, fitted.plan, settings, choice.recipe)
-        found.append(Seen(model.raw(refitted, fold.judged), fold.y))
+        refitted = fitting.fit(fold.learned, fitted.plan, settings, choice.recipe)
+        found.append(Seen(fitting.raw(refitted, fold.judged), fold.y))
     return found
 
 
@@ -211,14 +212,14 @@ def sample(rows: pl.DataFrame, most: int = MAX_FOLD_ROWS) -> pl.DataFrame:
 
 def _predict(fold: Fold, plan: Plan, settings: Settings, is_large: bool) -> Predicted:
     found: Predicted = {}
-    for name in candidates.MEMBERS:
-        fitted = model.fit(
+    for name in pipelines.MEMBERS:
+        fitted = fitting.fit(
             fold.learned,
             plan,
             settings,
-            Recipe({name: 1.0}, candidates.most_rounds(is_large), is_large),
+            Recipe({name: 1.0}, pipelines.most_rounds(is_large), is_large),
         )
-        for stage, predict in model.stages(fitted):
+        for stage, predict in fitting.stages(fitted):
             parts = (fold.judged, fold.newest, fold.early)
             found[f"{name}:{stage}"] = [
                 None if rows is None else predict(rows) for rows in parts
@@ -239,7 +240,7 @@ def _rounds(folds: list[Fold], staged: list[Predicted]) -> int:
 
 def _kept(rounds: int) -> set[str]:
     return {
-        f"{name}:{rounds if name == 'boosting' else 0}" for name in candidates.MEMBERS
+        f"{name}:{rounds if name == 'boosting' else 0}" for name in pipelines.MEMBERS
     }
 
 
@@ -266,13 +267,13 @@ def _weights(
     """The mean of what each judged cutoff would have: every period has one vote, also a
     large and odd one.
     """
-    towards = np.array([usual.get(name, 0.0) for name in candidates.MEMBERS])
+    towards = np.array([usual.get(name, 0.0) for name in pipelines.MEMBERS])
     votes = [_vote(fold, p, towards) for fold, p in zip(folds, predicted, strict=True)]
     mean = np.mean(votes, axis=0)
     w = np.where(mean < MIN_WEIGHT, 0, mean)
     return {
         name: round(float(v), 3)
-        for name, v in zip(candidates.MEMBERS, w / w.sum(), strict=True)
+        for name, v in zip(pipelines.MEMBERS, w / w.sum(), strict=True)
         if v
     }
 
@@ -281,7 +282,7 @@ def _vote(fold: Fold, predicted: Predicted, towards: np.ndarray) -> np.ndarray:
     """Weights of the mixture with the lowest log loss at one judged cutoff, leaning
     towards others.
     """
-    aligned = [_aligned(predicted[name][0], fold.y) for name in candidates.MEMBERS]  # type: ignore[arg-type]
+    aligned = [_aligned(predicted[name][0], fold.y) for name in pipelines.MEMBERS]  # type: ignore[arg-type]
     came = np.column_stack([np.where(fold.y == 1, p, 1 - p) for p in aligned])
     found = minimize(
         lambda w: (
@@ -324,7 +325,7 @@ def _known(
     """``said``: what the model forecast for the rows of the newest and of the early
     cutoff.
     """
-    learned = Seen(said[0], model.target(newest))
+    learned = Seen(said[0], fitting.target(newest))
     if early is None:
         return Known(learned, None, None, judged)
     away = [
@@ -344,8 +345,17 @@ def _still_away(rows: pl.DataFrame, days: int) -> np.ndarray:
 def _table(folds: list[Fold], tried: list[dict[str, Any]]) -> pl.DataFrame:
     rows = [
         (name, fold.cutoff, len(fold.y), log_loss(fold.y, p, labels=[0, 1]))
-        for name in (*candidates.MEMBERS, "blend")
+        for name in (*pipelines.MEMBERS, "blend")
         for fold, found in zip(folds, tried, strict=True)
         for p in [found[name]]
     ]
     return pl.DataFrame(rows, FOLDS, orient="row")
+
+
+def choice_metrics(chosen: Choice) -> dict[str, float]:
+    """Log loss of each member and of the blend over the inner loop, weighted by their
+    rows; empty without folds.
+    """
+    weighted = (pl.col("log_loss") * pl.col("n")).sum() / pl.col("n").sum()
+    totals = chosen.folds.group_by("candidate", maintain_order=True).agg(weighted)
+    return {f"log_loss {name}": loss for name, loss in totals.iter_rows()}

@@ -1,0 +1,1 @@
+"""What came in, who returns after silence, and which silence to call churn."""

@@ -1,0 +1,1 @@
+"""The forecast: what predicts, how it is chosen, fitted, corrected and stored."""

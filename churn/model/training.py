@@ -1,0 +1,95 @@
+"""Learning a model from past cutoffs: everything from what was known by then."""
+
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+
+from churn.errors import CutoffError, TrainingError
+from churn.features import leakage, snapshots
+from churn.features.catalogue import Plan
+from churn.features.cutoffs import Calendar, parse_cutoff
+from churn.model import fitting, selection
+from churn.model.fitting import Model
+from churn.model.selection import Choice
+from churn.settings import Settings
+from churn.store import Store
+
+MIN_CLASS = 50  # churners, and stayers, below which nothing is learned
+
+
+def training_cutoffs(
+    store: Store, newest: date | None = None, as_of: date | None = None
+) -> list[date]:
+    """The study's training cutoffs up to ``newest``, by default the newest mature by
+    ``as_of``, by default the end.
+    """
+    calendar = Calendar.of(store)
+    newest = newest or calendar.newest_mature(as_of)
+    cutoffs = calendar.series(newest, store.settings.backtest.n_train_cutoffs)
+    if not cutoffs:
+        raise TrainingError(
+            f"no training cutoff: the newest with a known outcome is {newest}, the "
+            f"earliest the log allows is {calendar.earliest}; more history or shorter "
+            "windows are needed"
+        )
+    return cutoffs
+
+
+def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
+    """Build snapshots, run the poison check, choose, fit. Nothing after the newest
+    cutoff's horizon is seen.
+
+    Raises CutoffError if a cutoff lies outside the data or its horizon isn't over.
+    """
+    calendar = Calendar.of(store)
+    calendar.check(cutoffs)
+    as_of = calendar.horizon(max(cutoffs))[1]
+    if as_of > calendar.end:
+        newest = calendar.newest_mature()
+        raise CutoffError(
+            f"cutoff {max(cutoffs)} has no outcome yet: train on cutoffs up to {newest}"
+        )
+    plan = snapshots.plan(store, max(cutoffs))
+    leakage.check(store, cutoffs, plan, as_of)
+    return learn(
+        snapshots.training_rows(store, cutoffs, plan, as_of), plan, store.settings
+    )
+
+
+def learn(
+    snapshot: pl.DataFrame, plan: Plan, settings: Settings
+) -> tuple[Model, Choice]:
+    """Choose, fit and correct on one labelled snapshot; rows without outcome only tell
+    of the level.
+
+    Raises TrainingError with too few churners or stayers.
+    """
+    check_enough(snapshot.drop_nulls("churned"))
+    sampled = selection.sample(snapshot, settings.backtest.max_training_rows)
+    chosen = selection.choose(sampled, plan, settings)
+    fitted = fitting.fit(sampled.drop_nulls("churned"), plan, settings, chosen.recipe)
+    correction = selection.correct(fitted, sampled, chosen, settings)
+    return replace(
+        fitted, correction=correction, calibration=chosen.calibration
+    ), chosen
+
+
+def check_enough(snapshot: pl.DataFrame) -> None:
+    """Raise TrainingError unless there are at least 50 churners and 50 stayers."""
+    n_churned = int(snapshot["churned"].sum())
+    n_stayed = snapshot.height - n_churned
+    if min(n_churned, n_stayed) < MIN_CLASS:
+        raise TrainingError(
+            f"too little to learn from: {n_churned} churned and {n_stayed} stayed, at least {MIN_CLASS} of each are "
+            "needed; use more history, more cutoffs or a longer horizon"
+        )
+
+
+def parse_training_cutoffs(store: Store, newest: str, listed: list[str]) -> list[date]:
+    """Training cutoffs from notebook parameters: an explicit list, else the study's
+    series up to ``newest``.
+    """
+    if listed:
+        return sorted({c for c in map(parse_cutoff, listed) if c})
+    return training_cutoffs(store, parse_cutoff(newest))
