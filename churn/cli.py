@@ -14,6 +14,7 @@ import typer
 
 from churn import __version__
 from churn.errors import ChurnError
+from churn.report import page
 from churn.settings import Settings, find, load
 from churn.store import open_filled
 
@@ -180,13 +181,13 @@ def run(
 
 
 def _run(name: str, study_file: Path, assignments: list[str], progress: bool) -> Path:
-    from churn import notebooks
+    from churn.report import runner
 
-    path = notebooks.find(name, load(study_file))
-    return notebooks.run(
+    path = runner.find(name, load(study_file))
+    return runner.run(
         name,
         study_file,
-        notebooks.parse_assignments(path, assignments),
+        runner.parse_assignments(path, assignments),
         progress=progress,
     )
 
@@ -217,9 +218,7 @@ def nightly(
 @app.command()
 def report(notebook: Path) -> None:
     """Write the HTML report and metrics of a notebook that plain papermill executed."""
-    from churn import notebooks
-
-    for path in notebooks.report(notebook).values():
+    for path in page.report(notebook).values():
         typer.echo(path)
 
 
@@ -241,9 +240,9 @@ def check(study: StudyPath = None) -> None:
     """Look at endpoint, key, permission, clock, limits, ledger and match rate; each
     line is ok or says what to do.
     """
-    from churn import scores
     from churn.braze import check as setup
     from churn.errors import CutoffError, StoreError
+    from churn.scoring import scores
 
     settings = load(study)
     try:
@@ -339,9 +338,9 @@ def _take(
     progress: bool,
 ) -> None:
     from churn import forget as erasure
-    from churn import runs
     from churn.braze import export
     from churn.errors import StoreError
+    from churn.report import runs
 
     try:
         opted_out = erasure.opted_out(open_filled(settings))

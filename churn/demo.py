@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import typer
 
-from churn import notebooks
 from churn.braze.client import KEY_VARIABLE
 from churn.errors import InputError
-from churn.runs import read_metrics
+from churn.report import runner
+from churn.report.runs import read_metrics
 from churn.sandbox import server
 from churn.simulate import extracts, markov
 
@@ -99,6 +99,6 @@ def _notebooks(file: Path, out: Path, progress: bool) -> list[Path]:
     ]
     folders = []
     for name, parameters in [*steps, steps[-1]]:
-        folders.append(notebooks.run(name, file, parameters, progress=progress))
+        folders.append(runner.run(name, file, parameters, progress=progress))
         _say(f"ran         {name}")
     return folders

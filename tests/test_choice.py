@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn import evaluate
 from churn.features.catalogue import Plan, catalogue
 from churn.model import correction, fitting, pipelines, selection, training
 from churn.model.pipelines import Recipe
 from churn.model.selection import Choice
+from churn.report import tables
 from churn.settings import Settings, parse
 
 from .conftest import DAY0
@@ -124,7 +124,7 @@ def test_what_is_chosen_is_among_what_was_tried(chosen: Choice) -> None:
     assert chosen.folds.select("candidate", "cutoff").is_unique().all()
     assert set(chosen.folds["candidate"]) == {*pipelines.MEMBERS, "blend"}
     judges = [str(judge) for _, judge in selection.judged_cutoffs(CUTOFFS, STUDY)]
-    assert evaluate.choice_table(chosen).columns == [
+    assert tables.members(chosen).columns == [
         "candidate",
         *judges,
         "all",

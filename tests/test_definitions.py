@@ -13,10 +13,10 @@ import pytest
 import vl_convert
 from sklearn.metrics import roc_auc_score
 
-from churn import plots
 from churn.events import ingest
-from churn.explore import definitions, retention
+from churn.explore import definitions
 from churn.explore.definitions import Rule
+from churn.report import charts, display, sentences
 from churn.settings import Settings
 from churn.stats import ranking
 from churn.store import Store, open_filled
@@ -140,7 +140,7 @@ def test_where_everybody_returns_no_definition_fits(
     assert table["return_rate"].to_list() == pytest.approx([1] * table.height)
     assert table["chosen_rate"].sum() == 0
     assert definitions.choose(table) is None
-    sentence = retention.definition(table, store.settings, Rule())
+    sentence = sentences.definition(table, store.settings, Rule())
     assert sentence.startswith(
         "No definition with a horizon of up to 28 days fits (this log can't judge longer ones)."
     )
@@ -187,7 +187,7 @@ def test_a_clear_rhythm_gives_a_stable_horizon(
     assert at[21, 14]["misses"] == "AUC"
     assert at[28, 28]["misses"] == ""
     assert table.filter(horizon_days=28)["chosen_rate"].sum() >= 0.9
-    sentence = retention.definition(table, store.settings, Rule())
+    sentence = sentences.definition(table, store.settings, Rule())
     assert sentence.endswith(
         "\n\n```toml\n[windows]\nobservation_days = 28\neligible_days = 28\nhorizon_days = 28\n```"
     )
@@ -206,7 +206,7 @@ def test_a_log_too_short_says_so(
     table = definitions.compare(store, Rule())
     assert table.is_empty()
     assert table.columns == list(definitions.SCHEMA)
-    assert retention.definition(table, store.settings, Rule()).startswith(
+    assert sentences.definition(table, store.settings, Rule()).startswith(
         "The log is too short"
     )
 
@@ -245,12 +245,12 @@ def test_the_chart_frames_what_fits() -> None:
         "auc": [0.8, 0.75],
     }
     picture = vl_convert.vegalite_to_svg(
-        plots.definitions(pl.DataFrame({**rows, "misses": ["AUC", ""]})).to_dict()
+        charts.definitions(pl.DataFrame({**rows, "misses": ["AUC", ""]})).to_dict()
     )
     assert all(
         text in picture for text in ("30% back", "AUC 0.80", "5% back", "AUC 0.75")
     )
-    assert picture.count(f'stroke="{plots.ACCENT}"') == 1
+    assert picture.count(f'stroke="{display.ACCENT}"') == 1
     assert "come back anyway" in vl_convert.vegalite_to_svg(
-        plots.definitions(pl.DataFrame(schema=definitions.SCHEMA)).to_dict()
+        charts.definitions(pl.DataFrame(schema=definitions.SCHEMA)).to_dict()
     )

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from churn import notebooks
-from churn import scores as scoring
 from churn.braze import client, export, ledger, pace
 from churn.errors import BrazeError, NotebookError
 from churn.events import ingest
+from churn.report import runner
 from churn.sandbox import faults as injected
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
 from churn.sandbox.options import Options
 from churn.sandbox.server import Sandbox
+from churn.scoring import scores as scoring
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
 from churn.store import open_filled
@@ -246,9 +246,7 @@ def test_a_refused_key_is_in_no_file_log_or_traceback(
     with server.running(key=KEY, options=Options(echo_key=True)) as sandbox:
         file = exportable(tmp_path, sandbox)
         with pytest.raises(NotebookError, match="does not accept the key") as caught:
-            notebooks.run(
-                "export", file, {"send": True}, progress=False, run_id="refused"
-            )
+            runner.run("export", file, {"send": True}, progress=False, run_id="refused")
     assert sandbox.state.n_refused == 1
     written = [f for f in tmp_path.rglob("*") if f.is_file()]
     names = {f.name for f in written}

@@ -151,14 +151,14 @@ def test_every_command_is_documented_and_every_documented_one_exists() -> None:
 
 def test_notebooks_and_their_parameters_are_documented() -> None:
     """Each notebook is in the README's table with all its parameters, and no others."""
-    from churn import notebooks
+    from churn.report import runner
 
     for path in sorted((HOME / "notebooks").glob("*.ipynb")):
         row = next(
             line for line in text().splitlines() if line.startswith(f"| `{path.stem}`")
         )
         named = set(re.findall(r"`(\w+)`", row)) - {path.stem}
-        assert named == set(notebooks.parameters(path)) - {"study", "run_id"}, path.stem
+        assert named == set(runner.parameters(path)) - {"study", "run_id"}, path.stem
 
 
 def test_the_tree_names_every_module_and_nothing_else() -> None:

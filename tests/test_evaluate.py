@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import evaluate, metrics
 from churn.errors import CutoffError, TrainingError
+from churn.evaluation import backtest, metrics
 from churn.events import ingest
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.model import training
+from churn.report import tables
 from churn.settings import Settings
 from churn.stats import probability
 from churn.store import Store, open_filled
@@ -77,12 +78,12 @@ def test_plans_computed_together_give_what_each_gives_alone(
     plans = {
         cutoff: Plan(28, vocabulary=vocabulary) for cutoff, vocabulary in names.items()
     }
-    together = evaluate._union(plans)
+    together = backtest._union(plans)
     assert together.vocabulary == ("open", "buy", "search", "rare")
     observed = snapshots.observe(store, cutoffs, together)
     for plan in plans.values():
         leakage.compare(
-            evaluate._columns(observed, plan),
+            backtest._columns(observed, plan),
             snapshots.observe(store, cutoffs, plan),
             DAY0,
         )
@@ -95,7 +96,7 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
     test cutoff are unchanged.
     """
     store = filled
-    honest = evaluate.backtest(store, progress=False)
+    honest = backtest.backtest(store, progress=False)
     first = honest.predictions["cutoff"].min()
     rows = random_log()
     start = pl.lit(first).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -112,7 +113,7 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
         backtest=store.settings.backtest.model_dump(),
     )
     ingest.ingest(other_study, progress=False)
-    other = evaluate.backtest(
+    other = backtest.backtest(
         open_filled(other_study),
         honest.predictions["cutoff"].max(),
         False,
@@ -134,7 +135,7 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
     what was used is said.
     """
     store = filled
-    done = evaluate.backtest(store, progress=False)
+    done = backtest.backtest(store, progress=False)
     assert set(done.choices["correction"]) <= {
         "none",
         "level",
@@ -142,7 +143,7 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
         "platt",
         "isotonic",
     }
-    assert evaluate.choices_table(done.choices)["cutoff"].to_list() == sorted(
+    assert tables.choices(done.choices)["cutoff"].to_list() == sorted(
         map(str, done.predictions["cutoff"].unique())
     )
     table = metrics.by_cutoff(done.predictions)

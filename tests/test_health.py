@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn import health
 from churn.errors import GateError
-from churn.gate import check_gates
+from churn.scoring import gates
+from churn.scoring.gate import check_gates
 from churn.settings import parse
 from churn.store.schemas import Files, Findings, Tally, Volume
 
@@ -164,7 +164,7 @@ def judged(
     files: pl.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """All findings on the log."""
-    return health.data(volume, tally, file() if files is None else files, STUDY, CUTOFF)
+    return gates.data(volume, tally, file() if files is None else files, STUDY, CUTOFF)
 
 
 def failed(**tables: pl.DataFrame) -> dict[str, dict[str, Any]]:

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from churn import health, scores
 from churn.events import addresses, identity, ingest
 from churn.features import compute, snapshots
 from churn.features.compute import Plan
+from churn.scoring import gates, scores
 from churn.settings import Settings, parse
 from churn.store import Store, open_filled
 
@@ -366,7 +366,7 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
         ("currents", 1, 1),
         ("table", 3, 1),
     ]
-    finding = health.match_rate(store, table_of("anna", "ben", "CEM"))
+    finding = gates.match_rate(store, table_of("anna", "ben", "CEM"))
     assert not finding["passed"]
     assert "1 of 3" in finding["sentence"]
 

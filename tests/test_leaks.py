@@ -15,8 +15,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from churn import clocks, evaluate
+from churn import clocks
 from churn.errors import LeakError
+from churn.evaluation import backtest
 from churn.events import activity, identity
 from churn.features import compute, labels, leakage, snapshots
 from churn.features.cutoffs import Calendar
@@ -65,7 +66,7 @@ def of_predictions(world: World, see: Callable[[Any], None]) -> int:
 
     def predict(copy: Store) -> pl.DataFrame:
         with quick_members():
-            done = evaluate.backtest(copy, TEST + timedelta(days=7), False).predictions
+            done = backtest.backtest(copy, TEST + timedelta(days=7), False).predictions
         mine = (pl.col("model") == "chosen") & (pl.col("cutoff") == TEST)
         return done.filter(mine).select("user_id", "cutoff", "probability")
 
@@ -387,7 +388,7 @@ def overlapping(patch: Patch) -> None:
     ) -> list[date]:
         return honest(store, newest, as_of + timedelta(days=14) if as_of else None)
 
-    patch.setattr(evaluate, "training_cutoffs", wrong)
+    patch.setattr(backtest, "training_cutoffs", wrong)
     patch.setattr(
         snapshots,
         "label",

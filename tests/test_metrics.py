@@ -10,7 +10,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from churn import calibration, health, metrics
+from churn.evaluation import calibration, metrics
+from churn.report import sentences, tables
+from churn.scoring import gates
 from churn.settings import Settings
 from churn.stats import probability, ranking
 
@@ -159,7 +161,7 @@ def test_slope_agrees_with_an_unpenalised_logistic_regression() -> None:
     got = probability.calibration(y, 1 / (1 + np.exp(-x)))
     theirs = LogisticRegression(C=1e8, tol=1e-10).fit(x[:, None], y)
     assert got["slope"] == pytest.approx(theirs.coef_[0, 0], abs=1e-4)
-    assert got["slope_high"] < calibration.SLOPES[0]
+    assert got["slope_high"] < sentences.SLOPES[0]
 
 
 def test_a_closed_form_case_of_level() -> None:
@@ -190,7 +192,7 @@ def test_the_gate_fails_only_if_the_whole_interval_is_beyond(
     """Inside, overlapping the limit or unknown passes; wholly above or below the limit
     fails and says which way.
     """
-    said = health.calibration_finding(low, high, 0.2)
+    said = gates.calibration_finding(low, high, 0.2)
     assert said["passed"] is passed
     assert (
         passed
@@ -211,11 +213,11 @@ def test_the_newest_cutoff_out_of_bounds_is_said_and_an_older_one_is_not() -> No
     late = rest.filter(pl.col("cutoff") == date(2026, 1, 2)).with_columns(
         probability=odds / (1 + odds)
     )
-    assert "OUT OF BOUNDS: the level" in calibration.newest_sentence(
+    assert "OUT OF BOUNDS: the level" in sentences.calibration(
         calibration.by_cutoff(pl.concat([good, late])), 0.2
     )
     early = late.with_columns(cutoff=pl.lit(date(2025, 12, 1)))
-    assert "nothing speaks against" in calibration.newest_sentence(
+    assert "nothing speaks against" in sentences.calibration(
         calibration.by_cutoff(pl.concat([early, good])), 0.2
     )
 
@@ -237,13 +239,13 @@ def test_what_is_off_but_tolerated_and_what_is_too_extreme_are_said() -> None:
         "churn_rate": 0.71,
         **level,
     }
-    assert calibration.newest_sentence(pl.DataFrame([row]), 0.2).endswith(
+    assert sentences.calibration(pl.DataFrame([row]), 0.2).endswith(
         "too low by more than chance, but not by enough to warn of."
     )
     steep = row | {"intercept_low": -0.1, "slope": 0.6, "slope_high": 0.75}
     assert (
         "OUT OF BOUNDS: high and low probabilities are too extreme"
-        in calibration.newest_sentence(pl.DataFrame([steep]), 0.2)
+        in sentences.calibration(pl.DataFrame([steep]), 0.2)
     )
 
 
@@ -253,16 +255,16 @@ def test_calibration_and_intervals_read_as_people_do() -> None:
     """
     frame = predicted()
     assert (
-        metrics.interval_table(frame, 0)["of"].to_list()
+        tables.intervals(frame, 0)["of"].to_list()
         == ["chosen", "recency", "chosen less recency"] * 2
     )
-    table = calibration.readable(calibration.by_cutoff(frame))
+    table = tables.calibration(calibration.by_cutoff(frame))
     assert table.height == 2
     assert " to " in table["slope (1 is right)"][0]
     unknown = pl.DataFrame(
         {"x_low": [float("nan"), 0.1], "x_high": [float("nan"), 0.2]}
     )
-    assert metrics.between(unknown, "x", ".0%").to_list() == ["–", "10% to 20%"]
+    assert tables.between(unknown, "x", ".0%").to_list() == ["–", "10% to 20%"]
 
 
 def test_the_answer_counts_churners_from_the_top() -> None:
@@ -277,7 +279,7 @@ def test_the_answer_counts_churners_from_the_top() -> None:
             "churned": y,
         }
     )
-    said = metrics.answer(frame, 28)
+    said = sentences.answer(frame, 28)
     assert "tenth 100% did not come back within 28 days, of all users 20%" in said
     assert "reached 100%" in said
 
@@ -297,7 +299,7 @@ def test_the_gate_judges_the_level_the_model_was_trained_with(
     """
     settings = make_study(gates={"max_calibration_shift": limit})
     model = SimpleNamespace(calibration=level)
-    said = health.calibrated(settings, date(2026, 3, 1), model)
+    said = gates.calibrated(settings, date(2026, 3, 1), model)
     assert (said["gate"], said["passed"], said["cutoff"]) == (
         "calibration",
         passed,

@@ -16,8 +16,8 @@ import papermill
 import polars as pl
 import pytest
 
-from churn import notebooks, runs
 from churn.errors import NotebookError, ParameterError
+from churn.report import page, runner, runs
 from churn.settings import Settings, load
 from churn.simulate import extracts, markov
 
@@ -42,7 +42,7 @@ def notebook(folder: Path, *cells: str, name: str = "1_small") -> Path:
         ),
         path,
     )
-    path.write_text(notebooks.normal_form(path), encoding="utf-8")
+    path.write_text(runner.normal_form(path), encoding="utf-8")
     return path
 
 
@@ -68,7 +68,7 @@ def test_a_run_leaves_notebook_report_metrics_and_manifest(
         PARAMETERS,
         "from churn import runs\nruns.record(n=n, flag=flag, bad=float('nan'))\nprint('done')",
     )
-    folder = notebooks.run("small", study_file, {"n": 7}, progress=False)
+    folder = runner.run("small", study_file, {"n": 7}, progress=False)
     assert {f.name for f in folder.iterdir()} == {
         "notebook.ipynb",
         "report.html",
@@ -90,9 +90,9 @@ def test_a_misspelt_parameter_is_refused_before_anything_runs(
     with pytest.raises(
         ParameterError, match=r"no parameter 'nams'; did you mean names\?"
     ):
-        notebooks.run("small", study_file, {"nams": []}, progress=False)
+        runner.run("small", study_file, {"nams": []}, progress=False)
     with pytest.raises(ParameterError, match="must be written name=value"):
-        notebooks.parse_assignments(path, ["n"])
+        runner.parse_assignments(path, ["n"])
     assert not (tmp_path / "reports").exists()
 
 
@@ -101,13 +101,11 @@ def test_values_take_the_type_the_parameter_cell_states(tmp_path: Path) -> None:
     refused.
     """
     path = notebook(tmp_path, PARAMETERS)
-    got = notebooks.parse_assignments(
-        path, ["n=3", "flag=true", "names=a,b", "study=7"]
-    )
+    got = runner.parse_assignments(path, ["n=3", "flag=true", "names=a,b", "study=7"])
     assert got == {"n": 3, "flag": True, "names": ["a", "b"], "study": "7"}
-    assert notebooks.parse_assignments(path, ["names=['a']"]) == {"names": ["a"]}
+    assert runner.parse_assignments(path, ["names=['a']"]) == {"names": ["a"]}
     with pytest.raises(ParameterError, match="n='x' is no int"):
-        notebooks.parse_assignments(path, ["n=x"])
+        runner.parse_assignments(path, ["n=x"])
 
 
 def test_a_failing_cell_keeps_the_executed_notebook(
@@ -121,12 +119,12 @@ def test_a_failing_cell_keeps_the_executed_notebook(
     )
     notebook(tmp_path, PARAMETERS, raise_ours, name="1_ours")
     with pytest.raises(NotebookError, match=r"^the file x is empty"):
-        notebooks.run("ours", study_file, {}, progress=False, run_id="r1")
+        runner.run("ours", study_file, {}, progress=False, run_id="r1")
     notebook(tmp_path, PARAMETERS, "1 / 0", name="2_other")
     with pytest.raises(
         NotebookError, match=r"2_other\.ipynb failed in cell \d: ZeroDivisionError"
     ):
-        notebooks.run("other", study_file, {}, progress=False, run_id="r2")
+        runner.run("other", study_file, {}, progress=False, run_id="r2")
     manifest = json.loads((tmp_path / "reports/r1/manifest.json").read_text())
     assert manifest["status"] == "failed"
     assert (
@@ -168,7 +166,7 @@ def test_an_unknown_notebook_lists_those_there_are(
     """The names to choose from are in the message."""
     notebook(tmp_path, PARAMETERS)
     with pytest.raises(NotebookError, match="no notebook 'smal'; there are small"):
-        notebooks.find("smal", load(study_file))
+        runner.find("smal", load(study_file))
 
 
 @pytest.mark.parametrize("path", STORED, ids=[p.stem for p in STORED])
@@ -178,7 +176,7 @@ def test_notebooks_are_stored_in_normal_form_and_thin(path: Path) -> None:
 
     No functions, classes, loops, HTTP or path arithmetic.
     """
-    assert path.read_text(encoding="utf-8") == notebooks.normal_form(path)
+    assert path.read_text(encoding="utf-8") == runner.normal_form(path)
     node = nbformat.read(path, as_version=4)
     code = [c for c in node.cells if c.cell_type == "code"]
     parameter_cells = [c for c in code if "parameters" in c.metadata.get("tags", [])]
@@ -228,7 +226,7 @@ def test_the_five_notebooks_run_in_order(small_app: Path) -> None:
         "export": {},
     }
     metrics = {
-        n: runs.read_metrics(notebooks.run(n, small_app, p, progress=False))
+        n: runs.read_metrics(runner.run(n, small_app, p, progress=False))
         for n, p in given.items()
     }
     assert metrics["explore"]["n_events"] > 50_000
@@ -254,9 +252,9 @@ def test_plain_papermill_does_the_same_from_any_folder(
     papermill.execute_notebook(
         str(STORED[1]), str(out), {"study": str(small_app)}, progress_bar=False
     )
-    written = notebooks.report(out)
+    written = page.report(out)
     assert {p.name for p in written.values()} == {"out.report.html", "out.metrics.json"}
-    ours = notebooks.run("explore", small_app, {}, progress=False)
+    ours = runner.run("explore", small_app, {}, progress=False)
     assert json.loads(written["metrics"].read_text()) == runs.read_metrics(ours)
 
 
@@ -270,7 +268,7 @@ def test_a_report_needs_no_network_and_shows_no_user(small_app: Path) -> None:
     """Nothing in the HTML is fetched from anywhere, no user id is in it, every picture
     has a text.
     """
-    folder = notebooks.run("explore", small_app, {}, progress=False)
+    folder = runner.run("explore", small_app, {}, progress=False)
     text = (folder / "report.html").read_text()
     assert LOADS.findall(text) == []
     assert text.count("<img") == text.count("<img alt=") >= 3
@@ -293,7 +291,7 @@ def test_a_report_opens_in_a_browser_with_the_network_off(
         unavailable(
             "no Chromium on this machine, the report was not looked at in a browser"
         )
-    folder = notebooks.run("explore", small_app, {}, progress=False)
+    folder = runner.run("explore", small_app, {}, progress=False)
     picture = tmp_path / "report.png"
     flags = [
         "--headless",

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn import evaluate, outlook
+from churn.evaluation import backtest, next_period
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
+from churn.report import sentences
 from churn.stats import probability as probability_
 from churn.store import Store
 
@@ -62,7 +63,7 @@ def test_a_misfit_finds_the_shift_and_the_tilt_that_made_the_outcomes() -> None:
     """Shift 0.5 and slope 1.3, from 4,000 users, to within their noise; a right
     forecast has none of either.
     """
-    found = outlook.misfits(pl.concat([period(0), period(1, shift=0.5, slope=1.3)]))
+    found = next_period.misfits(pl.concat([period(0), period(1, shift=0.5, slope=1.3)]))
     assert found["shift"].to_list() == pytest.approx([0, 0.5], abs=0.12)
     assert found["tilt"].to_list() == pytest.approx([0, np.log(1.3)], abs=0.1)
 
@@ -70,8 +71,10 @@ def test_a_misfit_finds_the_shift_and_the_tilt_that_made_the_outcomes() -> None:
 def test_a_cutoff_with_one_outcome_tells_nothing_of_misfit() -> None:
     """Where everybody churned, no row; the interval is then made from what is usual."""
     all_gone = period(0).with_columns(churned=pl.lit(True))
-    assert outlook.misfits(all_gone).is_empty()
-    stated = outlook.next_period(all_gone, np.linspace(0.1, 0.9, 500), rates(), 28, 0)
+    assert next_period.misfits(all_gone).is_empty()
+    stated = next_period.next_period(
+        all_gone, np.linspace(0.1, 0.9, 500), rates(), 28, 0
+    )
     assert (stated["low"] < stated["estimate"]).all()
 
 
@@ -80,10 +83,10 @@ def test_a_move_is_the_log_odds_of_the_rate_against_the_newest_old_enough() -> N
     ten, ln 4 alone.
     """
     levels = rates(0.2, 0.2, 0.5)
-    assert outlook.level_moves(levels, 7)["move"].to_list() == pytest.approx(
+    assert next_period.level_moves(levels, 7)["move"].to_list() == pytest.approx(
         [0, np.log(4)]
     )
-    assert outlook.level_moves(levels, 10)["move"].to_list() == pytest.approx(
+    assert next_period.level_moves(levels, 10)["move"].to_list() == pytest.approx(
         [np.log(4)]
     )
 
@@ -93,8 +96,8 @@ def test_overlapping_periods_count_by_the_time_they_span() -> None:
     worth nothing.
     """
     weeks = pl.Series([D0 + timedelta(days=7 * k) for k in range(4)])
-    assert outlook._n_periods(weeks, 28) == 1.75
-    assert outlook._n_periods(weeks.clear(), 28) == 0
+    assert next_period._n_periods(weeks, 28) == 1.75
+    assert next_period._n_periods(weeks.clear(), 28) == 0
 
 
 def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> None:
@@ -108,7 +111,7 @@ def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> No
     calm, moving = rates(*[0.4] * 20), rates(*[0.2, 0.2, 0.7, 0.7] * 5)
 
     def width(past: pl.DataFrame, levels: pl.DataFrame) -> float:
-        row = outlook.next_period(past, p, levels, 7, 0).row(1, named=True)
+        row = next_period.next_period(past, p, levels, 7, 0).row(1, named=True)
         return row["high"] - row["low"]
 
     assert width(good, moving) > 1.5 * width(good, calm)
@@ -124,10 +127,10 @@ def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_esti
     p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
     given = (period(0), p, rates(0.4, 0.4), 28, 0)
     narrow, wide = (
-        outlook.next_period(*given),
-        outlook.next_period(*given, coverage=0.95),
+        next_period.next_period(*given),
+        next_period.next_period(*given, coverage=0.95),
     )
-    assert narrow.equals(outlook.next_period(*given))
+    assert narrow.equals(next_period.next_period(*given))
     assert narrow["estimate"].equals(wide["estimate"])
     assert ((wide["low"] < narrow["low"]) & (narrow["high"] < wide["high"])).all()
     assert narrow["estimate"].to_list() == pytest.approx(
@@ -144,18 +147,20 @@ def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     store = filled
     cutoff = Calendar.of(store).end - timedelta(days=7)
     latest = cutoff - timedelta(days=store.settings.windows.horizon_days)
-    tested = evaluate.backtest(store, latest, progress=False).predictions
+    tested = backtest.backtest(store, latest, progress=False).predictions
     given: list[Any] = []
-    honest = outlook.next_period
+    honest = next_period.next_period
     monkeypatch.setattr(
-        outlook, "next_period", lambda *args: given.extend(args) or honest(*args)
+        next_period, "next_period", lambda *args: given.extend(args) or honest(*args)
     )
-    stated = outlook.stated(store, tested)
+    stated = next_period.stated(store, tested)
     predictions, probability, churn_rates, days, _ = given
     assert predictions["cutoff"].max() == churn_rates["cutoff"].max() == latest
     assert predictions["model"].unique().to_list() == ["chosen"]
     eligible = snapshots.observe(store, [cutoff], snapshots.plan(store, latest)).height
     assert len(probability) == eligible > 50
     assert days == store.settings.windows.horizon_days
-    assert outlook.sentence(stated).endswith("80% of such intervals are meant to hold.")
-    assert len(outlook.headline(stated)) == 6
+    assert sentences.next_period(stated).endswith(
+        "80% of such intervals are meant to hold."
+    )
+    assert len(next_period.headline(stated)) == 6

@@ -9,18 +9,18 @@ import polars as pl
 import pytest
 import vl_convert
 
-from churn import plots
 from churn.events import ingest
 from churn.explore import inventory
+from churn.report import charts, display
 from churn.settings import Settings
 from churn.store import open_filled
 
 MODELS = {"model": ["chosen", "recency"]}
 CHARTS = {
-    "events_per_day": plots.events_per_day(
+    "events_per_day": charts.events_per_day(
         pl.DataFrame({"date": [date(2026, 1, 1)], "kind": ["in_app"], "n": [3]})
     ),
-    "retention": plots.retention(
+    "retention": charts.retention(
         pl.DataFrame(
             {
                 "cohort": [date(2026, 1, 1)],
@@ -30,19 +30,19 @@ CHARTS = {
             }
         )
     ),
-    "returns": plots.returns(
+    "returns": charts.returns(
         pl.DataFrame(
             {"silence_days": [1, 2], "return_rate": [0.5, 0.1], "n_at_risk": [9, 9]}
         ),
         0.2,
         2,
     ),
-    "returns without horizon": plots.returns(
+    "returns without horizon": charts.returns(
         pl.DataFrame({"silence_days": [1], "return_rate": [0.5], "n_at_risk": [9]}),
         0.2,
         None,
     ),
-    "calibration": plots.calibration(
+    "calibration": charts.calibration(
         pl.DataFrame(
             {
                 **MODELS,
@@ -52,27 +52,29 @@ CHARTS = {
             }
         )
     ),
-    "lift": plots.lift(
+    "lift": charts.lift(
         pl.DataFrame({**MODELS, "depth": [0.5, 0.5], "capture": [0.7, 0.6]})
     ),
-    "scores": plots.scores(pl.Series([0.0, 0.5, 1.0]), {"high": 0.6, "low": 0.0}),
-    "segments": plots.segments(pl.DataFrame({"segment": ["high", "low"], "n": [1, 2]})),
-    "transitions": plots.transitions(
+    "scores": charts.scores(pl.Series([0.0, 0.5, 1.0]), {"high": 0.6, "low": 0.0}),
+    "segments": charts.segments(
+        pl.DataFrame({"segment": ["high", "low"], "n": [1, 2]})
+    ),
+    "transitions": charts.transitions(
         pl.DataFrame({"from": ["low"], "to": ["high"], "n": [4]})
     ),
-    "no transitions": plots.transitions(pl.DataFrame({"from": [], "to": [], "n": []})),
-    "metric_by_cutoff": plots.metric_by_cutoff(
+    "no transitions": charts.transitions(pl.DataFrame({"from": [], "to": [], "n": []})),
+    "metric_by_cutoff": charts.metric_by_cutoff(
         pl.DataFrame({**MODELS, "cutoff": [date(2026, 1, 1)] * 2, "auc": [0.8, 0.7]}),
         "auc",
         "AUC",
     ),
-    "profit": plots.profit(
+    "profit": charts.profit(
         pl.DataFrame(
             {"depth": [0.5, 1.0], "expected": [3.0, 1.0], "realised": [2.0, 1.5]}
         ),
         "EUR",
     ),
-    "learning": plots.learning(
+    "learning": charts.learning(
         pl.DataFrame(
             {
                 "what": ["users", "users", "days of history"],
@@ -100,15 +102,15 @@ def test_every_chart_renders_to_a_picture(name: str) -> None:
 
 def test_without_a_curve_there_is_no_chart() -> None:
     """Neither of profit nor of learning: the notebook's cell shows nothing."""
-    assert plots.profit(pl.DataFrame(), "EUR") is None
-    assert plots.learning(pl.DataFrame()) is None
+    assert charts.profit(pl.DataFrame(), "EUR") is None
+    assert charts.learning(pl.DataFrame()) is None
 
 
 def test_tables_are_shown_as_people_read_them() -> None:
     """Thousands, shares in percent, three digits, a dash for null; no quotes, no type
     row.
     """
-    text = plots.table(
+    text = display.table(
         pl.DataFrame(
             {
                 "n": [1234567],
@@ -123,7 +125,7 @@ def test_tables_are_shown_as_people_read_them() -> None:
         assert shown in text
     assert "&quot;a&quot;" not in text
     assert "f64" not in text
-    assert "the first 200 of 1,000 rows" in plots.table(
+    assert "the first 200 of 1,000 rows" in display.table(
         pl.DataFrame({"n": range(1000)})
     )
 
@@ -135,7 +137,7 @@ def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
     import json
     from importlib.metadata import files
 
-    bundle = plots._both(CHARTS["lift"].to_dict())
+    bundle = display._both(CHARTS["lift"].to_dict())
     live = next(mime for mime in bundle if "vegalite" in mime)
     lab = [
         f

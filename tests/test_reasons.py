@@ -12,10 +12,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 
-from churn import reasons
 from churn.features.catalogue import KINDS, Plan, catalogue
 from churn.model import fitting
 from churn.model.correction import Correction
+from churn.scoring import reasons
 
 FEATURES = ("recency_days", "active_days_28d", "tenure_days")
 TYPICAL = (3.0, 8.0, 100.0)

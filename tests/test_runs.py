@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 
-from churn import runs
+from churn.report import runs
 
 
 def test_run_ids_sort_by_time_and_name_their_notebook() -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn import learning, scorecard
+from churn.evaluation import learning_curve, scorecard
 from churn.events import ingest
+from churn.report import sentences, tables
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -163,10 +164,10 @@ def test_tenths_go_from_most_to_least_likely_to_return_and_carry_their_revenue()
     assert last["predicted_rate"] == pytest.approx((18 + 19) / 40)
     assert (last["churn_rate"], last["revenue"], last["at_risk"]) == (0.5, 40, 20)
     assert table["at_risk"].sum() == 20
-    assert scorecard.risk_sentence(table, "EUR") == (
+    assert sentences.revenue_at_risk(table, "EUR") == (
         "20 of 140 EUR (14%) were at risk, most of it in group 10 (20 EUR)."
     )
-    assert "no revenue" in scorecard.risk_sentence(
+    assert "no revenue" in sentences.revenue_at_risk(
         scorecard.tenths(rows, money.clear()), "EUR"
     )
 
@@ -192,7 +193,7 @@ def test_profit_adds_up_from_the_riskiest_down() -> None:
     assert curve["realised"].to_list() == pytest.approx([1.5, 1.0, 2.5])
     best = curve.sort("expected").row(-1, named=True)
     assert best["probability"] > scorecard.profit_threshold(20, 0.5, 0.1)
-    said = scorecard.profit_sentence(rows, 20, 0.5, 0.1, "USD")
+    said = sentences.profit(rows, 20, 0.5, 0.1, "USD")
     assert (
         "from a probability of 25.0%: 2 of 3 users. Expected profit 2 USD; by who then churned, 1 USD"
         in said
@@ -203,20 +204,18 @@ def test_without_a_value_no_profit_is_shown() -> None:
     """The curve is empty, the sentence says what to state."""
     rows = chosen([0.9], [1])
     assert scorecard.profit(rows, 0, 0.5, 0.1).is_empty()
-    assert "value_per_saved" in scorecard.profit_sentence(rows, 0, 0.5, 0.1, "USD")
+    assert "value_per_saved" in sentences.profit(rows, 0, 0.5, 0.1, "USD")
 
 
 def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
     """Revenue in whole units under its currency; the interval as one text."""
     rows = chosen([0.9, 0.1], [1, 0])
-    shown = scorecard.tenths_readable(
+    shown = tables.tenths(
         scorecard.tenths(rows, pl.DataFrame({"user_id": ["u0"], "revenue": [1.6]})),
         "EUR",
     )
     assert shown["revenue of 30 days, EUR"].sum() == 2
-    assert (
-        scorecard.readable(scorecard.rates(rows, "model")).columns[4] == "95 % interval"
-    )
+    assert tables.rates(scorecard.rates(rows, "model")).columns[4] == "95 % interval"
 
 
 def test_the_learning_curve_ends_with_all_there_is(
@@ -226,8 +225,8 @@ def test_the_learning_curve_ends_with_all_there_is(
     model on the same users.
     """
     store = filled
-    monkeypatch.setattr(learning, "USERS", (5, 200, 10_000))
-    table = learning.curve(store)
+    monkeypatch.setattr(learning_curve, "USERS", (5, 200, 10_000))
+    table = learning_curve.curve(store)
     users, history = (part for part in table.partition_by("what", maintain_order=True))
     assert users["n"].to_list()[:2] == [5, 200]
     assert users["log_loss"][0] is None  # too few to learn from
@@ -252,10 +251,12 @@ def test_the_learning_curve_says_where_more_stops_helping() -> None:
         ("days of history", 100, 1, 0.8, 0.42),
         ("days of history", 200, 1, 0.8, 0.4),
     ]
-    said = learning.sentence(pl.DataFrame(rows, learning.SCHEMA, orient="row"))
+    said = sentences.learning_curve(
+        pl.DataFrame(rows, learning_curve.SCHEMA, orient="row")
+    )
     assert said.startswith("1,000 users are enough: all 2,000 gain less than 0.005")
     assert said.endswith("More days of history than the 200 there are may still help.")
-    assert "learning_curve=true" in learning.sentence(learning.EMPTY)
-    assert "Too few users" in learning.sentence(
-        pl.DataFrame(rows[:1], learning.SCHEMA, orient="row")
+    assert "learning_curve=true" in sentences.learning_curve(learning_curve.EMPTY)
+    assert "Too few users" in sentences.learning_curve(
+        pl.DataFrame(rows[:1], learning_curve.SCHEMA, orient="row")
     )

@@ -7,13 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn import forget, health, reasons, scores
+from churn import forget
 from churn.errors import CutoffError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, training
 from churn.model.fitting import Model
 from churn.model.pipelines import Recipe
+from churn.scoring import gates, reasons, scores, summary
 from churn.settings import Policy, Settings, parse
 from churn.store import Store
 from churn.store.schemas import Scores
@@ -107,7 +108,7 @@ def test_scores_far_from_the_trained_churn_rate_fail(
     table = scores.make(store, one, Calendar.of(store).end).with_columns(
         probability=pl.lit(0.95)
     )
-    finding = health.score_shift(store.settings, table["cutoff"][0], table, one)
+    finding = gates.score_shift(store.settings, table["cutoff"][0], table, one)
     assert not finding["passed"]
     assert "95.0%" in finding["sentence"]
     assert f"{one.churn_rate:.1%}" in finding["sentence"]
@@ -136,7 +137,7 @@ def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(
     table = scores.make(store, one, cutoff)
     assert set(table["reason_1"].drop_nulls()) <= set(reasons.CODES)
     assert table["reason_1"].null_count() < table.height / 2
-    counts = scores.reason_counts(table)
+    counts = summary.reason_counts(table)
     assert counts["n"].sum() == table.height
     assert counts["share"].sum() == pytest.approx(1)
     file = scores.write(store, table, scores.check(store, table, one))
@@ -155,7 +156,7 @@ def test_examples_of_reasons_show_numbers_and_no_user(
     """One user per first reason, under a pseudonym, with the reason in words."""
     store, one = fitted
     table = scores.make(store, one, Calendar.of(store).end)
-    shown = scores.reason_examples(store, one, table)
+    shown = summary.reason_examples(store, one, table)
     assert shown.columns == ["user", "probability", "reason", "why_1", "why_2", "why_3"]
     assert shown["reason"].is_unique().all()
     assert shown["user"].str.contains("^user-[0-9a-f]{8}$").all()
@@ -232,12 +233,12 @@ def test_a_wide_band_moves_fewer_users(fitted: tuple[Store, Model]) -> None:
     with_band, without = (
         scores.make(store.under(settings), one, cutoff) for settings in (calm, plain)
     )
-    frame = scores.stability(with_band, before, calm)
+    frame = summary.stability(with_band, before, calm)
     assert frame["n_top"].n_unique() == 1
     assert frame["n_changed"][0] < frame["n_changed"][1]
     assert frame.rows()[1] == (
         "without",
-        *scores.stability(without, before, plain).rows()[0][1:],
+        *summary.stability(without, before, plain).rows()[0][1:],
     )
 
 
@@ -250,7 +251,7 @@ def test_users_too_new_to_judge_are_written_as_unknown(
     store, one = fitted
     careful = store.settings.model_copy(update={"policy": Policy(min_tenure_days=100)})
     table = scores.make(store.under(careful), one, Calendar.of(store).end)
-    counts = scores.segment_counts(table, careful)
+    counts = summary.segment_counts(table, careful)
     assert counts["segment"].to_list() == ["high", "medium", "low", "unknown"]
     assert 0 < counts["n"][3] < table.height
     assert scores.recut(table, careful, None).equals(table)
@@ -267,7 +268,7 @@ def test_stability_counts_moves_writes_and_expected_churners() -> None:
     before = scored(0, a=(0.7, "high"), b=(0.6, "low"), d=(0.9, "high"), e=(0.1, "low"))
     now = scored(7, a=(0.6, "high"), b=(0.7, "low"), d=(0.9, "high"), x=(0.2, "low"))
     assert scores.recut(now, halves(band=1.0), before).equals(now)
-    frame = scores.stability(now, before, halves(band=1.0))
+    frame = summary.stability(now, before, halves(band=1.0))
     assert frame.drop("expected_recall_rate").to_dicts() == [
         {
             "hysteresis": "with",
@@ -295,7 +296,9 @@ def test_on_a_first_run_nobody_is_known() -> None:
     """Without previous scores every user with an identifier is written, and no rate of
     change is claimed.
     """
-    frame = scores.stability(scored(0, a=(0.7, "high"), x=(0.6, "low")), None, halves())
+    frame = summary.stability(
+        scored(0, a=(0.7, "high"), x=(0.6, "low")), None, halves()
+    )
     assert (
         frame.select("n_known", "n_changed", "changed_rate", "n_data_points").rows()
         == [(0, 0, None, 1)] * 2
@@ -307,9 +310,9 @@ def test_the_histogram_shows_where_segments_begin() -> None:
     figure; the last begins at 0.
     """
     table = scored(0, a=(0.8, "high"), b=(0.7, "high"), c=(0.2, "low"), d=(0.1, "low"))
-    assert scores.thresholds(table, halves()) == {"high": 0.7, "low": 0.0}
+    assert summary.thresholds(table, halves()) == {"high": 0.7, "low": 0.0}
     by_probability = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
-    assert scores.thresholds(table, by_probability) == {
+    assert summary.thresholds(table, by_probability) == {
         "high": 0.6,
         "medium": 0.3,
         "low": 0.0,

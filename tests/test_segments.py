@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn import segments
 from churn.hashing import stable_hash
+from churn.scoring import segments
 from churn.settings import Settings, parse
 
 BY_PROBABILITY = [

@@ -15,7 +15,6 @@ from typing import Any
 
 import polars as pl
 
-from churn import segments
 from churn.braze import client, database, ledger, payload, plan
 from churn.braze.client import Sent
 from churn.braze.database import Ledger
@@ -23,8 +22,9 @@ from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.braze.plan import Plan
 from churn.braze.recorder import Recorder
 from churn.errors import InputError
-from churn.gate import check_gates
 from churn.hashing import digest
+from churn.scoring import segments
+from churn.scoring.gate import check_gates
 from churn.settings import Braze, Settings
 
 log = logging.getLogger(__name__)

@@ -3,12 +3,10 @@ back after silence.
 """
 
 from datetime import timedelta
-from typing import Any
 
 import polars as pl
 
 from churn.explore import definitions
-from churn.explore.definitions import Rule
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.kinds import is_active
@@ -114,83 +112,3 @@ def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:
     """
     quiet = curve.filter(pl.col("return_rate") < max_return_rate)["silence_days"]
     return None if quiet.is_empty() else int(quiet[0])
-
-
-def advice(curve: pl.DataFrame, settings: Settings, max_return_rate: float) -> str:
-    """The shortest horizon beside the study's, in one sentence."""
-    horizon = shortest_horizon(curve, max_return_rate)
-    ours = settings.windows.horizon_days
-    rates = curve.filter(pl.col("silence_days") <= ours)["return_rate"]
-    now = (
-        f"After the study's {ours} days {rates[-1]:.0%} still return."
-        if len(rates)
-        else ""
-    )
-    if horizon is None:
-        return f"After no silence seen here do fewer than {max_return_rate:.0%} still return. {now}"
-    return f"After {horizon} days of silence fewer than {max_return_rate:.0%} still return. {now}"
-
-
-def definition(table: pl.DataFrame, settings: Settings, rule: Rule) -> str:
-    """The chosen definition in a sentence with its lines for churn.toml, or that none
-    fits and what the nearest misses.
-
-    ``table`` is that of ``definitions.compare``.
-    """
-    if table.is_empty():
-        return (
-            "The log is too short to judge any definition: each needs five cutoffs whose horizon is over, one of them"
-            " a horizon before the last four, and as many days again to see who comes back."
-        )
-    chosen = definitions.choose(table)
-    return _chosen(chosen, table, settings) if chosen else _nearest(table, rule)
-
-
-def _chosen(row: dict[str, Any], table: pl.DataFrame, settings: Settings) -> str:
-    horizon, eligible = row["horizon_days"], row["eligible_days"]
-    same = table.filter(pl.col("horizon_days") == horizon)["chosen_rate"].sum()
-    longer = (
-        {"observation_days": eligible}
-        if eligible > settings.windows.observation_days
-        else {}
-    )
-    lines = {**longer, "eligible_days": eligible, "horizon_days": horizon}
-    return (
-        f"Judge who was active in the last {eligible} days and call it churn if the next {horizon} bring no activity:"
-        f" {row['churn_rate']:.0%} churn and {row['return_rate']:.0%} of them come back anyway; even a simple score has"
-        f" an AUC of {row['auc']:.2f} and is {row['head_start_days']} days ahead of the silence. With the users drawn"
-        f" anew the rule chooses this horizon in {same:.0%} of draws, this very definition in"
-        f" {row['chosen_rate']:.0%}.\n\n"
-        + "\n".join(
-            [
-                "```toml",
-                "[windows]",
-                *(f"{name} = {days}" for name, days in lines.items()),
-                "```",
-            ]
-        )
-    )
-
-
-def _nearest(table: pl.DataFrame, rule: Rule) -> str:
-    near = table.sort(
-        pl.col("misses").str.count_matches(","), "return_rate", "horizon_days"
-    ).row(0, named=True)
-    wanted = {
-        "return rate": f"{near['return_rate']:.1%} of the churned come back anyway (limit {rule.max_return_rate:.0%})",
-        "churn rate": f"{near['churn_rate']:.1%} churn (not {rule.min_churn_rate:.0%} to {rule.max_churn_rate:.0%})",
-        "AUC": f"the AUC is {near['auc']:.2f} (limit {rule.min_auc})",
-        "head start": f"a score is {near['head_start_days'] or 0} days ahead (limit {rule.min_head_start_days})",
-    }
-    missed = " and ".join(wanted[what] for what in near["misses"].split(", "))
-    judged = table["horizon_days"].to_list()
-    longer = (
-        " (this log can't judge longer ones)"
-        if max(judged) < max(definitions.HORIZONS)
-        else ""
-    )
-    return (
-        f"No definition with a horizon of up to {max(judged)} days fits{longer}. The nearest, active in the last"
-        f" {near['eligible_days']} and not in the next {near['horizon_days']}: {missed}. With the users drawn anew some"
-        f" definition fits in {table['chosen_rate'].sum():.0%} of draws."
-    )

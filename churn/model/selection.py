@@ -359,3 +359,10 @@ def choice_metrics(chosen: Choice) -> dict[str, float]:
     weighted = (pl.col("log_loss") * pl.col("n")).sum() / pl.col("n").sum()
     totals = chosen.folds.group_by("candidate", maintain_order=True).agg(weighted)
     return {f"log_loss {name}": loss for name, loss in totals.iter_rows()}
+
+
+def weights_text(chosen: Choice) -> str:
+    """The members and their weights for readers."""
+    return ", ".join(
+        f"{name} {weight:.0%}" for name, weight in chosen.recipe.weights.items()
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from churn import health
+from churn.scoring import gates
 from churn.settings import Settings, parse
 from churn.simulate import extracts, markov
 from churn.store.schemas import Files
@@ -91,7 +91,7 @@ def failed(
     rows: pl.DataFrame, cutoff: date, settings: Settings = STUDY
 ) -> dict[str, str]:
     """Sentences of the gates that fail at a cutoff, by gate."""
-    findings = health.data(*counted(rows), Files.create_empty(), settings, cutoff)
+    findings = gates.data(*counted(rows), Files.create_empty(), settings, cutoff)
     return {f["gate"]: f["sentence"] for f in findings if not f["passed"]}
 
 

@@ -23,7 +23,8 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import binomtest, rankdata
 
-from churn import evaluate, metrics, outlook
+from churn.evaluation import backtest as evaluate
+from churn.evaluation import metrics, next_period
 from churn.events import ingest
 from churn.features.cutoffs import Calendar
 from churn.settings import parse
@@ -137,7 +138,7 @@ def history(
         else [(newest, wanted)]
     )
     tested = pl.concat([_tested(store, last, n) for last, n in runs])
-    return History(tested, outlook.churn_rates(store, newest), days)
+    return History(tested, next_period.churn_rates(store, newest), days)
 
 
 def _tested(store: Store, newest: date, n: int) -> pl.DataFrame:
@@ -213,7 +214,7 @@ def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:
     now = known.predictions.filter(pl.col("cutoff") == cutoff)
     probability = now["probability"].to_numpy()
     rates = known.rates.filter(pl.col("cutoff") <= mature)
-    stated = outlook.next_period(
+    stated = next_period.next_period(
         past, probability, rates, known.distance_days, random_state=0
     )
     before = (

@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 from tqdm.auto import tqdm
 
-from churn import evaluate
+from churn.evaluation import backtest
 from churn.events import ingest
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
@@ -77,7 +77,7 @@ def ours(store: Store, tests: Sequence[date]) -> tuple[pl.DataFrame, pl.DataFram
         }
     )
     done = [
-        evaluate.backtest(store.under(alone), newest=test, progress=False)
+        backtest.backtest(store.under(alone), newest=test, progress=False)
         for test in tests
     ]
     chosen = pl.concat(

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn import reasons
 from churn.events import ingest
 from churn.features import snapshots
 from churn.features.catalogue import KINDS
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, training
 from churn.model.fitting import Model
+from churn.scoring import reasons
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
 from churn.stats import probability

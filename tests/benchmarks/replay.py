@@ -21,10 +21,11 @@ from pathlib import Path
 
 import polars as pl
 
-from churn import evaluate, segments
+from churn.evaluation import backtest
 from churn.events import ingest
 from churn.features import snapshots
 from churn.model import training
+from churn.scoring import segments
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
 from churn.store import open_filled
@@ -123,7 +124,7 @@ def scored(
     runs = snapshots.build(
         store, [first + timedelta(weeks=k) for k in range(N_RUNS)], fitted.plan
     )
-    probability = pl.Series("probability", evaluate.model.predict(fitted, runs))
+    probability = pl.Series("probability", backtest.model.predict(fitted, runs))
     assert runs["churned"].null_count() == 0, "a run's horizon isn't over"
     return runs.select("user_id", "cutoff", "tenure_days", "churned", probability)
 

@@ -194,23 +194,6 @@ def _draws(
     return out
 
 
-def sentence(stated: pl.DataFrame) -> str:
-    """The statement for readers.
-
-    >>> stated = {"figure": ["auc", "log_loss"], "estimate": [0.83, 0.5], "low": [0.8, 0.4], "high": [0.86, 0.6]}
-    >>> sentence(pl.DataFrame(stated))[:53]
-    'At the next scoring expect AUC 0.830 (0.800 to 0.860)'
-    """
-    auc, loss = (
-        f"{r['estimate']:.3f} ({r['low']:.3f} to {r['high']:.3f})"
-        for r in stated.iter_rows(named=True)
-    )
-    return (
-        f"At the next scoring expect AUC {auc}, how often a churner is ranked above one who stays, and log loss "
-        f"{loss}, lower is better. {COVERAGE:.0%} of such intervals are meant to hold."
-    )
-
-
 def headline(stated: pl.DataFrame) -> dict[str, Any]:
     """The statement as metrics of a run: next_auc, next_auc_low, next_auc_high, and so
     for log_loss.

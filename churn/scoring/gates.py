@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from churn import daily_gates
 from churn.clocks import known_before
 from churn.events import addresses
-from churn.gate import finding, verdict
 from churn.model.fitting import Model
+from churn.scoring import day_gates
+from churn.scoring.gate import finding, verdict
 from churn.settings import Settings
 from churn.store import Store
 from churn.store.schemas import Findings
@@ -52,16 +52,16 @@ def data(
     """
     known = volume.filter(known_before(pl.lit(cutoff)))
     counted = tally.filter(pl.col("date") < cutoff)
-    days = daily_gates.day_ratios(known, settings, cutoff)
+    days = day_gates.day_ratios(known, settings, cutoff)
     return [
-        daily_gates.missing_day(days, settings, cutoff),
-        daily_gates.excess_day(days, settings, cutoff),
-        daily_gates.vanished_event(known, cutoff),
-        daily_gates.unknown_users(known, settings, cutoff),
-        daily_gates.clock_shift(counted, settings, cutoff),
-        daily_gates.bulk_backfill(known, settings, cutoff),
-        daily_gates.schema_change(counted, cutoff),
-        daily_gates.mixed_currencies(counted, settings, cutoff),
+        day_gates.missing_day(days, settings, cutoff),
+        day_gates.excess_day(days, settings, cutoff),
+        day_gates.vanished_event(known, cutoff),
+        day_gates.unknown_users(known, settings, cutoff),
+        day_gates.clock_shift(counted, settings, cutoff),
+        day_gates.bulk_backfill(known, settings, cutoff),
+        day_gates.schema_change(counted, cutoff),
+        day_gates.mixed_currencies(counted, settings, cutoff),
         truncated_report(files, settings, cutoff),
         duplicate_rows(files, settings, cutoff),
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from churn.clocks import known_before
-from churn.gate import Case, verdict
+from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
 WEEKS = 4  # before a day, that say what is usual

@@ -10,10 +10,10 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from churn import metrics, segments
 from churn.clocks import known_before, local_date
 from churn.events.activity import counted_once
 from churn.hashing import stable_hash
+from churn.scoring import segments
 from churn.store import Store
 
 N_GROUPS = 10
@@ -204,67 +204,4 @@ def profit(
         ordered.filter(pl.col("n").is_in(ends.implode()))
         if worth > 0
         else ordered.clear()
-    )
-
-
-def profit_sentence(
-    predictions: pl.DataFrame,
-    value_per_saved: float,
-    cost_per_contact: float,
-    save_rate: float,
-    currency: str,
-) -> str:
-    """Whom it would have paid to contact, what was expected of it and what it would
-    have come to.
-    """
-    if value_per_saved * save_rate <= 0:
-        return "Not shown: state what a saved user is worth with `-p value_per_saved=…` (and cost_per_contact, save_rate)."
-    at = profit_threshold(value_per_saved, cost_per_contact, save_rate)
-    who = predictions.filter(pl.col("probability") > at)
-    expected, realised = (
-        float((who[name] * save_rate * value_per_saved - cost_per_contact).sum())
-        for name in ("probability", "churned")
-    )
-    return (
-        f"A contact pays from a probability of {at:.1%}: {who.height:,} of {predictions.height:,} users. "
-        f"Expected profit {expected:,.0f} {currency}; by who then churned, {realised:,.0f} {currency}."
-    )
-
-
-def readable(table: pl.DataFrame) -> pl.DataFrame:
-    """``rates`` for readers: the interval as one text."""
-    return table.select(
-        table.columns[0],
-        pl.col("n").alias("scored"),
-        "predicted_rate",
-        pl.col("churn_rate").alias("actual_rate"),
-        metrics.between(table, "churn", ".1%").alias("95 % interval"),
-        pl.col("found_share").alias("share_of_all_churners"),
-    )
-
-
-def tenths_readable(table: pl.DataFrame, currency: str) -> pl.DataFrame:
-    """``tenths`` for readers, amounts in whole units."""
-    return table.select(
-        "group",
-        pl.col("n").alias("users"),
-        "predicted_rate",
-        pl.col("churn_rate").alias("share_not_returning"),
-        pl.col("revenue")
-        .round()
-        .cast(pl.Int64)
-        .alias(f"revenue of 30 days, {currency}"),
-        pl.col("at_risk").round().cast(pl.Int64).alias(f"of it at risk, {currency}"),
-    )
-
-
-def risk_sentence(table: pl.DataFrame, currency: str) -> str:
-    """How much of the revenue is at risk, and in which group most of it lies."""
-    total, at_risk = float(table["revenue"].sum()), float(table["at_risk"].sum())
-    if total <= 0:
-        return "The log holds no revenue of these 30 days, so none is at risk."
-    worst = table.sort("at_risk", descending=True).row(0, named=True)
-    return (
-        f"{at_risk:,.0f} of {total:,.0f} {currency} ({at_risk / total:.0%}) were at risk, most of it in group "
-        f"{worst['group']} ({worst['at_risk']:,.0f} {currency})."
     )

@@ -23,19 +23,6 @@ from churn.stats.probability import N_BINS, calibration_error, ceiling_skill
 from churn.stats.probability import log_losses as _losses
 from churn.stats.ranking import lift_quality
 
-FIGURES = {
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "log_loss": "log loss",
-    "brier": "Brier",
-    "calibration_error": "calibration error",
-    "lift_top_tenth": "lift, top tenth",
-    "capture_top_tenth": "capture, top tenth",
-    "lift_quality_gains": "lift quality, by gains",
-    "lift_quality_lift": "lift quality, by lift",
-}
-SHOWN_BY_CUTOFF = ("auc", "log_loss", "brier", "calibration_error", "lift_top_tenth")
-
 
 def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     """AUC, average precision, log loss, Brier, calibration error, lift and capture in
@@ -199,75 +186,10 @@ def lift_table(predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def summary_table(table: pl.DataFrame) -> pl.DataFrame:
-    """The pooled figures for readers: one row per figure, a column per model."""
-    pooled = (
-        table.filter(pl.col("cutoff").is_null())
-        .select("model", *FIGURES)
-        .rename(FIGURES)
-    )
-    return pooled.transpose(
-        include_header=True, header_name="figure", column_names="model"
-    )
-
-
-def cutoff_table(table: pl.DataFrame) -> pl.DataFrame:
-    """The main figures at every test cutoff for readers, recency below the chosen
-    model.
-    """
-    rows = table.filter(pl.col("cutoff").is_not_null()).sort("model", "cutoff")
-    return rows.select(
-        "model",
-        pl.col("cutoff").cast(pl.String),
-        pl.col("n").alias("users"),
-        "churn_rate",
-        *SHOWN_BY_CUTOFF,
-    ).rename({name: FIGURES[name] for name in SHOWN_BY_CUTOFF})
-
-
-def interval_table(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
-    """Intervals for readers: figure, of whom, value, from, to."""
-    less = pl.col("model") + (" less " + pl.col("less")).fill_null("")
-    name = pl.col("figure").replace(FIGURES)
-    return intervals(predictions, random_state).select(
-        name,
-        less.alias("of"),
-        "value",
-        pl.col("low").alias("from"),
-        pl.col("high").alias("to"),
-    )
-
-
-def between(table: pl.DataFrame, name: str, form: str) -> pl.Series:
-    """The columns ``<name>_low`` and ``<name>_high`` as one text, for readers."""
-    bounds = table.select(f"{name}_low", f"{name}_high").iter_rows()
-    return pl.Series(
-        name,
-        [
-            "–" if low is None or low != low else f"{low:{form}} to {high:{form}}"
-            for low, high in bounds
-        ],
-    )
-
-
 def newest(predictions: pl.DataFrame, model: str = "chosen") -> pl.DataFrame:
     """One model's predictions at the newest test cutoff."""
     mine = predictions.filter(pl.col("model") == model)
     return mine.filter(pl.col("cutoff") == pl.col("cutoff").max())
-
-
-def answer(predictions: pl.DataFrame, horizon_days: int) -> str:
-    """What the chosen model is good for, in two sentences, over all test cutoffs."""
-    chosen = predictions.filter(pl.col("model") == "chosen").sort(
-        "probability", descending=True
-    )
-    y = chosen["churned"].to_numpy()
-    fifth, tenth = (y[: max(1, len(y) // part)] for part in (5, 10))
-    return (
-        f"**Of the riskiest tenth {tenth.mean():.0%} did not come back within {horizon_days} days, of all users "
-        f"{y.mean():.0%}.** "
-        f"Contacting the riskiest fifth would have reached {fifth.sum() / max(1, y.sum()):.0%} of those who left."
-    )
 
 
 def headline(table: pl.DataFrame) -> dict[str, Any]:
@@ -297,12 +219,3 @@ def against_truth(predictions: pl.DataFrame, truth: str) -> float | None:
         known, on=["user_id", "cutoff"]
     )
     return ceiling_skill(both["probability"].to_numpy(), both["truth"].to_numpy())
-
-
-def ceiling_sentence(skill: float | None) -> str:
-    """What a ceiling skill means, in one sentence; nothing where the truth is
-    unknown.
-    """
-    if skill is None:
-        return ""
-    return f"This app is simulated: the model knows {skill:.0%} of what could be known (100 % is the true probability)."

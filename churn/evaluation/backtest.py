@@ -13,8 +13,7 @@ from churn.features import snapshots
 from churn.features.catalogue import Plan, catalogue
 from churn.features.cutoffs import Calendar
 from churn.model import fitting
-from churn.model.fitting import Model
-from churn.model.selection import Choice, choice_metrics
+from churn.model.selection import weights_text
 from churn.model.training import learn, training_cutoffs
 from churn.settings import Settings
 from churn.store import Store
@@ -145,51 +144,3 @@ def _columns(observed: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     }
     kinds = [pl.sum_horizontal(each).alias(name) for name, each in used.items()]
     return observed.with_columns(kinds).select("user_id", "cutoff", *names)
-
-
-def weights_text(chosen: Choice) -> str:
-    """The members and their weights for readers."""
-    return ", ".join(
-        f"{name} {weight:.0%}" for name, weight in chosen.recipe.weights.items()
-    )
-
-
-def choice_table(chosen: Choice) -> pl.DataFrame:
-    """The inner loop for readers: one row per member and the blend, a column per judged
-    cutoff, all, and the weight.
-    """
-    wide = chosen.folds.with_columns(pl.col("cutoff").cast(pl.String)).pivot(
-        "cutoff", index="candidate", values="log_loss"
-    )
-    total = {
-        name.removeprefix("log_loss "): loss
-        for name, loss in choice_metrics(chosen).items()
-    }
-    together = (
-        pl.col("candidate").replace_strict(total, return_dtype=pl.Float64).alias("all")
-    )
-    weight = pl.col("candidate").replace_strict(
-        chosen.recipe.weights, default=None, return_dtype=pl.Float64
-    )
-    return wide.with_columns(together, weight.alias("weight"))
-
-
-def feature_table(fitted: Model) -> pl.DataFrame:
-    """Every feature the model sees and what it means."""
-    meanings = catalogue(fitted.plan)
-    rows = [
-        {"feature": n, "kind": meanings[n].kind, "meaning": meanings[n].meaning}
-        for n in fitted.features
-    ]
-    return pl.DataFrame(rows)
-
-
-def choices_table(choices: pl.DataFrame) -> pl.DataFrame:
-    """What each test cutoff was predicted with."""
-    return choices.select(
-        pl.col("cutoff").cast(pl.String),
-        "weights",
-        "rounds",
-        "correction",
-        "n_train_rows",
-    )

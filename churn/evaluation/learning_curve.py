@@ -5,8 +5,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from churn import metrics
 from churn.errors import TrainingError
+from churn.evaluation import metrics
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
@@ -84,27 +84,3 @@ def _days(store: Store, start: date, test: date) -> int:
         store.first_date or date.min,
     )
     return (test - first).days
-
-
-def sentence(table: pl.DataFrame) -> str:
-    """From where on more gains less than 0.005 of log loss, or that more may still
-    help.
-    """
-    if table.is_empty():
-        return "Not run, since it trains a dozen models: `churn run evaluate -p learning_curve=true`."
-    return " ".join(
-        _said(part) for part in table.partition_by("what", maintain_order=True)
-    )
-
-
-def _said(part: pl.DataFrame) -> str:
-    what = part["what"][0]
-    known = part.drop_nulls("log_loss")
-    if known.height < 2:
-        return f"Too few {what} to say how many are enough."
-    enough = known.filter(pl.col("log_loss") <= pl.col("log_loss").last() + ENOUGH)[
-        "n"
-    ][0]
-    if enough == known["n"][-1]:
-        return f"More {what} than the {enough:,} there are may still help."
-    return f"{enough:,} {what} are enough: all {known['n'][-1]:,} gain less than {ENOUGH} of log loss over them."

@@ -1,0 +1,1 @@
+"""What people read: notebooks run and turned into pages, tables, sentences, charts."""

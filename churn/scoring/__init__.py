@@ -1,0 +1,1 @@
+"""Probabilities become scores, segments and reasons, and gates say whether they may be sent."""
