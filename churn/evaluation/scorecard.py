@@ -2,7 +2,7 @@
 at risk; profit of contacting.
 
 Every table is judged by what happened after the test cutoffs; ``predictions`` are those
-of ``churn.metrics``.
+of ``churn.evaluation.metrics``.
 """
 
 from datetime import timedelta

@@ -19,7 +19,7 @@ from churn.store import Store, write_atomically
 
 # Written out on purpose: a model file that holds anything else is not opened.
 TRUSTED_TYPES = (
-    "churn.btyd.BuyTillYouDie",
+    "churn.model.btyd.BuyTillYouDie",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",

@@ -17,7 +17,7 @@ from churn.events import ingest
 from churn.settings import Extract, parse
 from churn.store import open_filled
 
-from .conftest import SHARED, read
+from ..conftest import SHARED, read
 
 ADJUST = '{activity_kind},{created_at},{adid},{event},{event_name},{environment},{revenue},{currency},[user_id],"x"\n'
 

@@ -16,7 +16,7 @@ from churn.report import sentences, tables
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
-from .conftest import DAY0
+from ..conftest import DAY0
 
 CUT = DAY0 + timedelta(days=40)  # 10 February 2026
 

@@ -20,7 +20,7 @@ from churn.settings import Settings
 from churn.stats import probability
 from churn.store import Store, open_filled
 
-from .conftest import DAY0, random_log
+from ..conftest import DAY0, random_log
 
 
 def test_metrics_of_a_perfect_and_a_useless_ranking() -> None:

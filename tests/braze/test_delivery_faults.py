@@ -30,8 +30,8 @@ from churn.simulate import extracts, markov
 from churn.store import open_filled
 from churn.store.schemas import Findings, Scores
 
-from .benchmarks import crash
-from .test_braze import KEY, PASSED, scores
+from ..benchmarks import crash
+from .test_export import KEY, PASSED, scores
 
 VARIABLE = "CHURN_TEST_FAULT_SCRIPTS"
 N_SCRIPTS = int(os.environ.get(VARIABLE, "40"))

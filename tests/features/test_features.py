@@ -11,7 +11,7 @@ from churn.events import activity, properties
 from churn.features import compute as features
 from churn.features.catalogue import KINDS, Plan, catalogue
 
-from .conftest import DAY0, event_log
+from ..conftest import DAY0, event_log
 
 PLAN = Plan(observation_days=28, vocabulary=("buy",))
 

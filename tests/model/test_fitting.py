@@ -22,7 +22,7 @@ from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.store import Store, create_or_open
 
-from .test_choice import PLAN, WINDOWS, rows
+from .test_selection import PLAN, WINDOWS, rows
 
 ALL = dict.fromkeys(pipelines.MEMBERS, 0.25)
 USUAL = pipelines.usual(is_large=False)

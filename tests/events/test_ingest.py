@@ -20,7 +20,7 @@ from churn.events import ingest
 from churn.settings import Settings, load
 from churn.store import Store, create_or_open, open_filled
 
-from .conftest import SHARED
+from ..conftest import SHARED
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
 

@@ -22,8 +22,8 @@ from churn.scoring import gates, scores
 from churn.settings import Settings, parse
 from churn.store import Store, open_filled
 
-from .conftest import DAY0, SHARED, at
-from .exports import WRITERS, Row
+from ..conftest import DAY0, SHARED, at
+from ..exports import WRITERS, Row
 
 NOW = datetime(2026, 3, 25, tzinfo=UTC)
 CUTOFF = 10  # days after DAY0

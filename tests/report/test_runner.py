@@ -21,9 +21,9 @@ from churn.report import page, runner, runs
 from churn.settings import Settings, load
 from churn.simulate import extracts, markov
 
-from .conftest import unavailable
+from ..conftest import unavailable
 
-HOME = Path(__file__).resolve().parents[1]
+HOME = Path(__file__).resolve().parents[2]
 STORED = sorted((HOME / "notebooks").glob("*.ipynb"))
 
 
@@ -66,7 +66,7 @@ def test_a_run_leaves_notebook_report_metrics_and_manifest(
     notebook(
         tmp_path,
         PARAMETERS,
-        "from churn import runs\nruns.record(n=n, flag=flag, bad=float('nan'))\nprint('done')",
+        "from churn.report import runs\nruns.record(n=n, flag=flag, bad=float('nan'))\nprint('done')",
     )
     folder = runner.run("small", study_file, {"n": 7}, progress=False)
     assert {f.name for f in folder.iterdir()} == {
@@ -142,10 +142,10 @@ def test_it_runs_with_an_empty_home_and_a_bare_path(
     notebook(
         tmp_path,
         PARAMETERS,
-        "import sys\nfrom churn import runs\nruns.record(python=sys.prefix)",
+        "import sys\nfrom churn.report import runs\nruns.record(python=sys.prefix)",
     )
     code = (
-        "from churn import notebooks, runs; from pathlib import Path\n"
+        "from churn.report import runner, runs; from pathlib import Path\n"
         f"folder = notebooks.run('small', Path({str(study_file)!r}), {{}}, progress=False)\n"
         "print(runs.read_metrics(folder)['python'])"
     )

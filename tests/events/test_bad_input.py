@@ -25,7 +25,7 @@ from churn.events.sources import READERS, SUFFIXES
 from churn.settings import Extract, parse
 from churn.store import open_filled
 
-from .conftest import read
+from ..conftest import read
 
 Cells = dict[str, Any]
 NOW, NOON = datetime(2026, 3, 25, tzinfo=UTC), datetime(2026, 3, 8, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from churn.sandbox import server
 from churn.settings import Settings
 from churn.store import open_filled
 
-from .conftest import SHARED
+from ..conftest import SHARED
 
 NOW = datetime(2026, 3, 25, tzinfo=UTC)
 

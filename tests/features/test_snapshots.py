@@ -18,7 +18,7 @@ from churn.features.cutoffs import Calendar
 from churn.settings import Settings, Windows
 from churn.store import Store, open_filled
 
-from .conftest import DAY0, event_log
+from ..conftest import DAY0, event_log
 
 CUTOFF = DAY0 + timedelta(days=20)
 PLAN = Plan(observation_days=14, vocabulary=("open", "buy"))

@@ -24,7 +24,7 @@ from churn.sandbox.rules import Profile
 from churn.sandbox.server import Sandbox
 from churn.settings import Settings
 
-from .conftest import unavailable
+from ..conftest import unavailable
 
 KEY = "secret-key-5f2a"
 PASSED = pl.DataFrame(

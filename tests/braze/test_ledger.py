@@ -24,7 +24,7 @@ from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.braze.recorder import Recorder
 from churn.errors import TerminalBrazeError
 
-from .conftest import unavailable
+from ..conftest import unavailable
 
 Open = Callable[..., AbstractContextManager[Ledger]]
 

@@ -26,7 +26,7 @@ from churn.settings import Settings
 from churn.stats import probability
 from churn.store import Store
 
-from .benchmarks.leaks import DAY0, app, checked
+from ..benchmarks.leaks import DAY0, app, checked
 
 CUTOFFS = [DAY0 + timedelta(days=d) for d in (46, 60, 74)]
 AS_OF = CUTOFFS[-1] + timedelta(days=14)

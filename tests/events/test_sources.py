@@ -18,7 +18,7 @@ from churn.features import snapshots
 from churn.settings import Extract, Settings
 from churn.store import open_filled
 
-from .conftest import SHARED, read
+from ..conftest import SHARED, read
 
 AF = Extract(source="appsflyer", path="x")
 TABLE = Extract(source="table", path="x")

@@ -20,7 +20,7 @@ from churn.model.selection import Choice
 from churn.report import tables
 from churn.settings import Settings, parse
 
-from .conftest import DAY0
+from ..conftest import DAY0
 
 PLAN = Plan(28)
 WINDOWS = {"observation_days": 28, "eligible_days": 14, "horizon_days": 14}

@@ -22,7 +22,7 @@ from churn.events.sources import find
 from churn.settings import Extract, Settings, parse
 from churn.store import open_filled
 
-from .conftest import SHARED
+from ..conftest import SHARED
 
 NOW = datetime(2026, 3, 25, tzinfo=UTC)
 

@@ -23,7 +23,7 @@ from churn.simulate.extracts import WORLDS
 from churn.simulate.markov import Markov, Parameters
 from churn.simulate.world import World, truth
 
-from .conftest import SHARED, read
+from ..conftest import SHARED, read
 
 TINY = Parameters(
     events=("a", "b"),

@@ -7,7 +7,7 @@ from churn.features import labels
 from churn.features.cutoffs import Calendar
 from churn.settings import Windows
 
-from .conftest import DAY0, event_log
+from ..conftest import DAY0, event_log
 
 WINDOWS = Windows(lead_days=2, horizon_days=7)
 CUTOFF = DAY0 + timedelta(days=10)

@@ -21,7 +21,7 @@ from churn.events import properties as numeric
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
-from .conftest import event_log
+from ..conftest import event_log
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
 
