@@ -146,7 +146,7 @@ def test_it_runs_with_an_empty_home_and_a_bare_path(
     )
     code = (
         "from churn.report import runner, runs; from pathlib import Path\n"
-        f"folder = notebooks.run('small', Path({str(study_file)!r}), {{}}, progress=False)\n"
+        f"folder = runner.run('small', Path({str(study_file)!r}), {{}}, progress=False)\n"
         "print(runs.read_metrics(folder)['python'])"
     )
     environment = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
