@@ -14,14 +14,13 @@ import typer
 
 from churn import __version__
 from churn.errors import ChurnError
-from churn.report import page
-from churn.settings import Settings, find, load
-from churn.store import open_filled
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Drawing the help with rich would load it, pygments and a Markdown parser.
+    rich_markup_mode=None,
     help=__doc__,
 )
 
@@ -130,6 +129,7 @@ def ingest(
     read.
     """
     from churn.events import ingest
+    from churn.settings import load
 
     result = ingest.ingest(
         load(study), now.replace(tzinfo=UTC) if now else None, progress
@@ -152,6 +152,7 @@ def forget(
     and ledger.
     """
     from churn import forget as erasure
+    from churn.settings import load
 
     done = erasure.forget(load(study), who or [], requested)
     typer.echo(
@@ -176,12 +177,15 @@ def run(
     """Run a notebook (ingest, explore, train, evaluate, score, export) strictly; writes
     reports/<run_id>/.
     """
+    from churn.settings import find
+
     folder = _run(name, find(study), p or [], progress)
     typer.echo(folder / "report.html")
 
 
 def _run(name: str, study_file: Path, assignments: list[str], progress: bool) -> Path:
     from churn.report import runner
+    from churn.settings import load
 
     path = runner.find(name, load(study_file))
     return runner.run(
@@ -204,6 +208,8 @@ def nightly(
     progress: Progress = False,
 ) -> None:
     """Ingest, score, export: what a scheduler runs every night."""
+    from churn.settings import find
+
     study_file = find(study)
     accepted = f"accept={','.join(accept or [])}"
     steps = {
@@ -218,12 +224,15 @@ def nightly(
 @app.command()
 def report(notebook: Path) -> None:
     """Write the HTML report and metrics of a notebook that plain papermill executed."""
+    from churn.report import page
+
     for path in page.report(notebook).values():
         typer.echo(path)
 
 
 braze = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,
     help="Delivery to Braze: the set-up, what was told, taking it back.",
 )
 app.add_typer(braze, name="braze")
@@ -243,6 +252,8 @@ def check(study: StudyPath = None) -> None:
     from churn.braze import check as setup
     from churn.errors import CutoffError, StoreError
     from churn.scoring import scores
+    from churn.settings import load
+    from churn.store import open_filled
 
     settings = load(study)
     try:
@@ -276,6 +287,7 @@ def ledger(
     """
     from churn.braze import database, export
     from churn.braze import ledger as books
+    from churn.settings import load
 
     with export.opened(load(study), None) as book:
         if backup is not None:
@@ -312,7 +324,7 @@ def restore(
     """Send the values from before a run to all whom no later run has told anything
     else.
     """
-    _take("restore", bad_run, load(study), send, accept, progress)
+    _take("restore", bad_run, study, send, accept, progress)
 
 
 @braze.command()
@@ -326,13 +338,13 @@ def resend(
     """Send a mended file of rejects: a CSV with the columns identifier and
     attributes.
     """
-    _take("resend", rejects, load(study), send, accept, progress)
+    _take("resend", rejects, study, send, accept, progress)
 
 
 def _take(
     what: str,
     subject: Any,
-    settings: Settings,
+    study: Path | None,
     send: bool,
     accept: list[str] | None,
     progress: bool,
@@ -341,7 +353,10 @@ def _take(
     from churn.braze import export
     from churn.errors import StoreError
     from churn.report import runs
+    from churn.settings import load
+    from churn.store import open_filled
 
+    settings = load(study)
     try:
         opted_out = erasure.opted_out(open_filled(settings))
     except StoreError:  # no events, so nobody who opted out
