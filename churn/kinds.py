@@ -1,8 +1,12 @@
 """Kinds of events, and which of them count as a person being active."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import polars as pl
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ACTIVE_KINDS = (
     "session_start",
@@ -39,6 +43,8 @@ def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
 
     Works on any frame with the columns ``event`` and ``kind``.
     """
+    import polars as pl
+
     kinds = [
         name.removeprefix("kind:")
         for name in counts_as_active

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-import polars as pl
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -45,6 +44,8 @@ def _known_encoding(name: str) -> str:
 
 
 def _known_pattern(pattern: str) -> str:
+    import polars as pl  # here, since few studies have patterns
+
     try:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.PolarsError as error:

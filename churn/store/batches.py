@@ -11,6 +11,8 @@ the old state. Batches are never touched again, but for erasure; only the adopte
 anonymous history that has found its user, are made anew.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import secrets
@@ -19,46 +21,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
-
-import dataframely as dy
-import polars as pl
+from typing import TYPE_CHECKING, Any, Self
 
 from churn.errors import StoreError
 from churn.settings import Settings
 from churn.store.files import write_atomically
-from churn.store.schemas import (
-    ActivityTable,
-    Anonymous,
-    Edges,
-    Events,
-    Files,
-    Merges,
-    Quarantine,
-    Tally,
-    Tombstones,
-    Users,
-    Volume,
-)
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SCHEMA_VERSION = 2
 N_BUCKETS = 32
 STAGING = ".staging-"
-BUCKETED: dict[str, type[dy.Schema]] = {
-    "events": Events,
-    "activity": ActivityTable,
-    "users": Users,
-    "anonymous": Anonymous,
-}
-FLAT: dict[str, type[dy.Schema]] = {
-    "edges": Edges,
-    "merges": Merges,
-    "files": Files,
-    "quarantine": Quarantine,
-    "volume": Volume,
-    "tally": Tally,
-    "tombstones": Tombstones,
-}
+BUCKETED = ("events", "activity", "users", "anonymous")
+FLAT = ("edges", "merges", "files", "quarantine", "volume", "tally", "tombstones")
 TABLES = (*BUCKETED, *FLAT)
 ADOPTED = ("activity", "users")  # tables to which anonymous history is added
 
@@ -94,7 +70,7 @@ class Store:
         _check_bound(self.root, self.bound, settings)
         return replace(self, settings=settings)
 
-    def reopened(self) -> "Store":
+    def reopened(self) -> Store:
         """The store as it is by now, other commits included."""
         return _load(self.path("store.json"), self.settings)
 
@@ -104,7 +80,11 @@ class Store:
 
         A column that a file lacks, since an earlier version wrote it, is null.
         """
-        schema = BUCKETED.get(table) or FLAT[table]
+        import polars as pl
+
+        from churn.store.schemas import BY_TABLE
+
+        schema = BY_TABLE[table]
         wanted = (
             [None]
             if table in FLAT
@@ -137,6 +117,9 @@ class Store:
 
         Rows of a bucketed table come with a column ``bucket``.
         """
+        from churn.store.schemas import BY_TABLE
+
+        schema = BY_TABLE[table]
         parts = (
             frame.partition_by("bucket", as_dict=True, include_key=False)
             if table in BUCKETED
@@ -144,7 +127,6 @@ class Store:
         )
         for (bucket,), rows in parts.items():
             if rows.height:
-                schema = BUCKETED.get(table) or FLAT[table]
                 file = self._file(table, batch_id, bucket)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 schema.validate(rows.select(schema.column_names())).write_parquet(file)

@@ -236,3 +236,19 @@ class Findings(dy.Schema):
     expected = dy.String(nullable=False)
     seen = dy.String(nullable=False)
     sentence = dy.String(nullable=False)
+
+
+BY_TABLE: dict[str, type[dy.Schema]] = {
+    "events": Events,
+    "activity": ActivityTable,
+    "users": Users,
+    "anonymous": Anonymous,
+    "edges": Edges,
+    "merges": Merges,
+    "files": Files,
+    "quarantine": Quarantine,
+    "volume": Volume,
+    "tally": Tally,
+    "tombstones": Tombstones,
+}
+"""The schema of each table that is stored in batches."""
