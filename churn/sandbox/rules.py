@@ -9,10 +9,7 @@ from typing import Any
 
 from churn.sandbox import values
 from churn.sandbox.options import BULK, SYNC, Options
-from churn.sandbox.profiles import PRIMARY, SECONDARY, Object, Profile, identity
-from churn.sandbox.state import State
-
-__all__ = ["Profile", "State", "fault_of", "malformed", "objects_of", "told"]
+from churn.sandbox.profiles import PRIMARY, SECONDARY, Object, identity
 
 ARRAYS = ("attributes", "events", "purchases")
 COUNTED = {"combined75": 75, "per_array75": 75, "combined50": 50, "combined5": 5}

@@ -20,7 +20,7 @@ from churn.braze import answers, client, database, export, ledger, pace, payload
 from churn.errors import GateError, InputError, TerminalBrazeError, TransientBrazeError
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
-from churn.sandbox.rules import Profile
+from churn.sandbox.profiles import Profile
 from churn.sandbox.server import Sandbox
 from churn.settings import Settings
 

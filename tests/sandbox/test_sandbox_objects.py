@@ -8,7 +8,8 @@ import pytest
 
 from churn.sandbox import rules, track
 from churn.sandbox.options import Options
-from churn.sandbox.rules import Profile, State
+from churn.sandbox.profiles import Profile
+from churn.sandbox.state import State
 
 
 @pytest.fixture

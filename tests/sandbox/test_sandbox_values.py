@@ -10,7 +10,8 @@ import pytest
 from churn.sandbox import audience, track
 from churn.sandbox.audience import Filter
 from churn.sandbox.options import SYNC, Options
-from churn.sandbox.rules import Profile, State
+from churn.sandbox.profiles import Profile
+from churn.sandbox.state import State
 from churn.sandbox.values import as_datetime, points
 
 

@@ -14,8 +14,9 @@ from churn.sandbox import audience, faults, page, server, track
 from churn.sandbox.audience import Filter
 from churn.sandbox.faults import NAMES, Faults
 from churn.sandbox.options import BULK, Options
-from churn.sandbox.rules import Profile, State
+from churn.sandbox.profiles import Profile
 from churn.sandbox.server import Sandbox
+from churn.sandbox.state import State
 from churn.sandbox.style import STYLE
 
 TWO = {"attributes": [{"external_id": "a", "x": 1}, {"external_id": "b", "x": 1}]}

@@ -25,8 +25,8 @@ from churn.sandbox.options import (
     TRACK,
     Options,
 )
-from churn.sandbox.rules import State
 from churn.sandbox.server import Sandbox
+from churn.sandbox.state import State
 
 JSON = "application/json"
 
