@@ -1,5 +1,5 @@
-"""An audience as a marketer builds it: attribute, operator, value; and what Braze's
-filters do that surprises.
+"""An audience as a marketer builds it: rows of attribute, operator and value, joined by
+AND, with Braze's rules for blanks, letter case and types.
 """
 
 from collections.abc import Callable
@@ -18,168 +18,89 @@ OPERATORS = (
     "is blank",
     "is not blank",
 )
-MAX_ANY_OF = 256
-Test = Callable[[Any], bool]  # of the value held, None for none
+# A test takes the value that a profile holds, None where it holds none.
+Test = Callable[[Any], bool]
 
 
 class Filter(NamedTuple):
-    """One row of an audience; rows are joined by AND."""
+    """One row of an audience."""
 
     name: str
     operator: str = "is"
     value: str = ""
 
+    @property
+    def listed(self) -> list[str]:
+        """The values of "is any of", which are separated by commas."""
+        return [text.strip() for text in self.value.split(",")]
+
 
 def kind_of(state: State, name: str) -> str | None:
-    """The type of an attribute; None where nobody ever held it."""
-    held = (
-        type_of(p.attributes[name])
-        for p in state.profiles.values()
-        if name in p.attributes
-    )
-    return (
-        state.options.forced_types.get(name)
-        or state.types.get(name)
-        or next(held, None)
-    )
+    """The type of an attribute; None where no profile has ever held it."""
+    known = state.options.forced_types.get(name) or state.types.get(name)
+    if known:
+        return known
+    held = state.values_of(name)
+    return type_of(held[0]) if held else None
 
 
 def matching(state: State, filters: list[Filter]) -> list[Profile]:
-    """The profiles that pass every filter."""
-    tests = [(f.name, _test(kind_of(state, f.name), f)) for f in filters]
+    """The profiles that pass every filter; all of them without a filter."""
+    tests = [(row.name, _test(kind_of(state, row.name), row)) for row in filters]
     return [
-        p
-        for p in state.profiles.values()
-        if all(test(p.attributes.get(name)) for name, test in tests)
+        profile
+        for profile in state.profiles.values()
+        if all(test(profile.attributes.get(name)) for name, test in tests)
     ]
 
 
 def number(text: str) -> float | None:
-    """The number a text holds, None where it holds none."""
+    """The number that a text holds, None where it holds none."""
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def _test(kind: str | None, f: Filter) -> Test:
-    if f.operator in ("is blank", "is not blank"):
-        return lambda held: (held is None) == (f.operator == "is blank")
-    if f.operator in ("more than", "less than"):
-        return _compared(kind, f.operator, number(f.value))
+def _test(kind: str | None, row: Filter) -> Test:
+    if row.operator == "is blank":
+        return lambda held: held is None
+    if row.operator == "is not blank":
+        return lambda held: held is not None
+    if row.operator in ("more than", "less than"):
+        return _comparison(kind, row.operator, number(row.value))
     if kind not in ("number", "string", "boolean", "array"):
-        return lambda held: False
-    if f.operator == "is any of":
-        return lambda held: any(_equal(kind, held, text) for text in _listed(f))
-    if f.operator == "is":
-        return lambda held: _equal(kind, held, f.value)
-    return lambda held: not _equal(kind, held, f.value, loosely=True)
+        return _never
+    if row.operator == "is any of":
+        return lambda held: any(_equal(kind, held, text) for text in row.listed)
+    if row.operator == "is":
+        return lambda held: _equal(kind, held, row.value)
+    return lambda held: not _equal(kind, held, row.value, ignore_case=True)
 
 
-def _listed(f: Filter) -> list[str]:
-    return [text.strip() for text in f.value.split(",")]
+def _never(held: Any) -> bool:
+    return False
 
 
-def _compared(kind: str | None, operator: str, limit: float | None) -> Test:
+def _comparison(kind: str | None, operator: str, limit: float | None) -> Test:
+    """Braze's "less than" also matches profiles without a value."""
     if kind != "number" or limit is None:
-        return lambda held: False
+        return _never
     if operator == "more than":
         return lambda held: isinstance(held, int | float) and held > limit
     return lambda held: held is None or (isinstance(held, int | float) and held < limit)
 
 
-def _equal(kind: str, held: Any, text: str, loosely: bool = False) -> bool:
-    """EQUALS on text heeds letter case, DOES NOT EQUAL doesn't; exactly 0 also finds
-    those without a number.
+def _equal(kind: str, held: Any, text: str, ignore_case: bool = False) -> bool:
+    """Whether a profile's value equals a filter's text.
+
+    A number of exactly 0 also matches profiles without a value. On text, Braze's
+    EQUALS is case-sensitive and its DOES NOT EQUAL is not.
     """
     if kind == "number":
-        return number(text) == (held if held is not None else 0.0)
+        return number(text) == (0.0 if held is None else held)
     if kind == "array":
         return text in map(shown, held or ())
-    if kind == "boolean" or loosely:
+    if kind == "boolean" or ignore_case:
         return held is not None and shown(held).casefold() == text.casefold()
     return bool(held == text)
-
-
-def notes(state: State, f: Filter) -> list[str]:
-    """What to know about this filter, beside its result."""
-    kind, blank = (
-        kind_of(state, f.name),
-        sum(f.name not in p.attributes for p in state.profiles.values()),
-    )
-    if f.operator in ("is blank", "is not blank"):
-        return []
-    if kind is None:
-        return [f"No profile has ever held {f.name}. Names are case-sensitive."]
-    told = {"datetime": _on_datetime, "number": _on_number, "string": _on_text}.get(
-        kind, _on_others
-    )
-    return told(state, f, kind, blank)
-
-
-def _on_datetime(state: State, f: Filter, kind: str, blank: int) -> list[str]:
-    return [
-        f"{f.name} holds datetimes: its values looked like dates, and Braze turned them into such. Filters on text or "
-        "numbers find nobody. Use labels that don't look like a date, and a new attribute name."
-    ]
-
-
-def _on_number(state: State, f: Filter, kind: str, blank: int) -> list[str]:
-    if f.operator != "is any of" and number(f.value) is None:
-        return [f"{f.name} is a number: give a number to compare with."]
-    if f.operator == "less than" or (
-        f.operator in ("is", "is any of") and any(number(v) == 0 for v in _listed(f))
-    ):
-        return [
-            f"This row lets in all {blank:,} profiles without any {f.name}: Braze's “less than” and “exactly 0” match "
-            "them. Add a row “is not blank” to leave them out."
-        ]
-    return _on_others(state, f, kind, blank)
-
-
-def _on_text(state: State, f: Filter, kind: str, blank: int) -> list[str]:
-    if f.operator in ("more than", "less than"):
-        return [
-            f"{f.name} is text: it is never more or less than anything, so this finds nobody."
-        ]
-    if f.operator == "is not":
-        return [
-            "“Is not” ignores letter case, unlike “is”. Spaces count.",
-            *_on_others(state, f, kind, blank),
-        ]
-    wanted = {
-        text.casefold() for text in ([f.value] if f.operator == "is" else _listed(f))
-    }
-    held = (p.attributes.get(f.name) for p in state.profiles.values())
-    missed = sum(
-        isinstance(v, str)
-        and v.casefold() in wanted
-        and v not in (f.value, *_listed(f))
-        for v in held
-    )
-    near = f" Not found for holding it in other letters: {missed:,}." if missed else ""
-    many = (
-        [f"“Is any of” takes up to {MAX_ANY_OF} values."]
-        if len(_listed(f)) > MAX_ANY_OF
-        else []
-    )
-    return [
-        f"“{f.operator.capitalize()}” on text is case-sensitive, and spaces count.{near}",
-        *many,
-    ]
-
-
-def _on_others(state: State, f: Filter, kind: str, blank: int) -> list[str]:
-    if kind in ("object", "objects"):
-        return [
-            f"{f.name} is nested: in Braze this needs a nested filter, which this page doesn't have."
-        ]
-    if f.operator == "is not" and blank:
-        return [
-            f"Counts those without a value too ({blank:,} here); Braze's documents don't say whether it does."
-        ]
-    if kind == "boolean" and f.operator == "is" and f.value.casefold() == "false":
-        return [
-            f"{blank:,} profiles have no value; for those Braze offers the filter “false or not set”."
-        ]
-    return []

@@ -115,7 +115,7 @@ def _arrived(request: web.Request) -> Sandbox:
     sandbox = request.app[RUNNING]
     sandbox.state.settle()
     sandbox.state.n_requests += 1
-    sandbox.state.saw(request.headers.get("User-Agent", ""))
+    sandbox.state.count_agent(request.headers.get("User-Agent", ""))
     return sandbox
 
 

@@ -74,10 +74,16 @@ class State:
 
     def attribute_values(self, name: str) -> dict[str, int]:
         """How many profiles hold each value of an attribute."""
-        held = (
-            p.attributes[name] for p in self.profiles.values() if name in p.attributes
-        )
-        return dict(sorted(Counter(values.shown(v) for v in held).items()))
+        counts = Counter(values.shown(value) for value in self.values_of(name))
+        return dict(sorted(counts.items()))
+
+    def values_of(self, name: str) -> list[Any]:
+        """The values of an attribute, one for each profile that holds it."""
+        return [
+            profile.attributes[name]
+            for profile in self.profiles.values()
+            if name in profile.attributes
+        ]
 
     def points_by_attribute(self) -> Counter[str]:
         """Data points of each attribute over all runs."""
@@ -87,7 +93,7 @@ class State:
         """Book the data points from here on under another run."""
         self.run = name
 
-    def saw(self, agent: str) -> None:
+    def count_agent(self, agent: str) -> None:
         """Note a User-Agent; only the first hundred kinds, so that nobody fills the
         memory.
         """

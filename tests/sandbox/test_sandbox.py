@@ -390,7 +390,7 @@ def test_point_18_unknown_keys_are_ignored_and_the_agent_is_noted(
     )
     assert sandbox.state.user_agents == {"partner-X-Y/1": 1}
     for i in range(200):
-        sandbox.state.saw(str(i))
+        sandbox.state.count_agent(str(i))
     assert len(sandbox.state.user_agents) == 100
 
 

@@ -1,44 +1,19 @@
-"""Injected faults over real HTTP (point 29 of the checklist), and the page."""
+"""Injected faults over real HTTP: point 29 of the checklist."""
 
 import http.client
 import json
 import threading
 import time
-import urllib.parse
-import urllib.request
 from typing import Any
 
 import pytest
 
-from churn.sandbox import audience, faults, page, server, track
-from churn.sandbox.audience import Filter
+from churn.sandbox import faults, server
 from churn.sandbox.faults import NAMES, Faults
 from churn.sandbox.options import BULK, Options
-from churn.sandbox.profiles import Profile
-from churn.sandbox.server import Sandbox
 from churn.sandbox.state import State
-from churn.sandbox.style import STYLE
 
-TWO = {"attributes": [{"external_id": "a", "x": 1}, {"external_id": "b", "x": 1}]}
-
-
-def post(
-    sandbox: Sandbox, body: Any = TWO, path: str = "/users/track", timeout: float = 5
-) -> tuple[int, dict[str, str], str]:
-    """Status, headers and text of an answer."""
-    connection = http.client.HTTPConnection(
-        sandbox.url.removeprefix("http://"), timeout=timeout
-    )
-    try:
-        headers = {
-            "Authorization": f"Bearer {sandbox.key}",
-            "Content-Type": "application/json",
-        }
-        connection.request("POST", path, json.dumps(body), headers)
-        answer = connection.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read().decode()
-    finally:
-        connection.close()
+from .client import post
 
 
 def faulty(name: str, **options: Any) -> Any:
@@ -220,188 +195,3 @@ def test_delayed_writes_land_without_a_further_request(
         post(sandbox)
         assert landed.wait(5)
         assert sandbox.state.attribute_values("x") == {"1": 2}
-
-
-@pytest.fixture
-def state() -> State:
-    """Five profiles: two scored, one without a score, one with nothing, one put in by
-    hand.
-    """
-    told = State()
-    told.add_users(list("abcd"))
-    items = [
-        {
-            "external_id": "a",
-            "churn_segment": "high",
-            "churn_score": 90,
-            "vip": True,
-            "tags": ["x", "y"],
-        },
-        {"external_id": "b", "churn_segment": "High", "churn_score": 0},
-        {
-            "external_id": "c",
-            "churn_segment": "low",
-            "wave": "2024-01-01",
-            "vip": False,
-            "nest": {"a": 1},
-        },
-    ]
-    track.track(told, {"attributes": items})
-    told.profiles["external_id", "e"] = Profile(
-        {"external_id": "e"}, {}, {"by_hand": "yes"}
-    )
-    return told
-
-
-@pytest.mark.parametrize(
-    ("rows", "found"),
-    [
-        ([], "abcde"),
-        ([("churn_segment", "is", "high")], "a"),
-        ([("churn_segment", "is not", "high")], "cde"),
-        ([("churn_segment", "is any of", "low, high")], "ac"),
-        ([("churn_segment", "more than", "a")], ""),
-        ([("churn_segment", "is blank", "")], "de"),
-        ([("churn_segment", "is not blank", "")], "abc"),
-        ([("churn_score", "is", "90")], "a"),
-        ([("churn_score", "is", "0")], "bcde"),
-        ([("churn_score", "is not", "0")], "a"),
-        ([("churn_score", "is not", "90")], "bcde"),
-        ([("churn_score", "is any of", "90,1")], "a"),
-        ([("churn_score", "more than", "10")], "a"),
-        ([("churn_score", "less than", "10")], "bcde"),
-        (
-            [("churn_score", "less than", "10"), ("churn_score", "is not blank", "")],
-            "b",
-        ),
-        ([("churn_score", "less than", "ten")], ""),
-        ([("vip", "is", "true")], "a"),
-        ([("vip", "is", "False")], "c"),
-        ([("tags", "is", "y")], "a"),
-        ([("wave", "is", "2024-01-01")], ""),
-        ([("wave", "is not", "2024-01-01")], ""),
-        ([("wave", "is not blank", "")], "c"),
-        ([("nest", "is", "a")], ""),
-        ([("by_hand", "is", "yes")], "e"),
-        ([("Churn_segment", "is", "high")], ""),
-    ],
-)
-def test_an_audience_is_what_braze_would_find(
-    state: State, rows: list[tuple[str, str, str]], found: str
-) -> None:
-    """Rows are joined by AND; blanks are below any number and exactly 0; text is
-    compared as Braze does.
-    """
-    matching = audience.matching(state, [Filter(*row) for row in rows])
-    assert "".join(p.identifiers["external_id"] for p in matching) == found
-
-
-@pytest.mark.parametrize(
-    ("row", "note"),
-    [
-        (
-            ("churn_score", "less than", "10"),
-            "lets in all 3 profiles without any churn_score",
-        ),
-        (("churn_score", "is", "0"), "lets in all 3 profiles"),
-        (("churn_score", "more than", "x"), "give a number"),
-        (
-            ("churn_segment", "is", "high"),
-            "case-sensitive, and spaces count. Not found for holding it in other letters: 1.",
-        ),
-        (("churn_segment", "is not", "high"), "ignores letter case"),
-        (("churn_segment", "less than", "1"), "never more or less"),
-        (
-            ("churn_segment", "is any of", ",".join(map(str, range(300)))),
-            "up to 256 values",
-        ),
-        (("wave", "is", "2024-01-01"), "turned them into such"),
-        (("vip", "is", "false"), "false or not set"),
-        (("nest", "is", "a"), "nested filter"),
-        (("Churn_segment", "is", "high"), "Names are case-sensitive"),
-    ],
-)
-def test_traps_are_told_beside_the_result(
-    state: State, row: tuple[str, str, str], note: str
-) -> None:
-    """What surprises in Braze's filters stands on the page, escaped."""
-    keys = dict(zip(("attribute", "operator", "value"), row, strict=True))
-    assert any(note in told for told in audience.notes(state, Filter(*row)))
-    assert page.html(note) in page.render(state, keys)
-
-
-def test_the_page_shows_all_there_is_and_loads_nothing(state: State) -> None:
-    """Figures, types, values, triggers, points, what had no effect; no script, no
-    address, no style but its own.
-    """
-    items = [{"external_id": "a", "churn_score": i} for i in [0, *range(20)]]
-    track.track(
-        state,
-        {
-            "attributes": [
-                *items,
-                {"external_id": "<script>x</script>", "t": "<b>&", "n": 20},
-            ]
-        },
-    )
-    track.track(
-        state,
-        {
-            "attributes": [
-                {"external_id": f"u{i}", "n": i, "_update_existing_only": False}
-                for i in range(20)
-            ]
-        },
-    )
-    state.silent.append("<i>")
-    text = page.render(
-        state,
-        {
-            "attribute": "t",
-            "operator": "<u>",
-            "value": '"><script>',
-            "attribute2": "<s>",
-        },
-    )
-    for shown in (
-        "NOT Braze",
-        "median 10",
-        "don&#x27;t: same value",
-        "fires",
-        "&lt;script&gt;x",
-        "run 1",
-        "&lt;i&gt;",
-        "datetime",
-    ):
-        assert shown in text, shown
-    bad = (
-        "<script",
-        "<b>&",
-        "<i>&",
-        "<u>",
-        "<s>",
-        "http",
-        "style=",
-        "src=",
-        "@import",
-        "url(",
-    )
-    assert not [b for b in bad if b in text]
-    assert "http" not in STYLE
-    assert "None yet" in page.render(State(), {})
-
-
-def test_the_page_over_http() -> None:
-    """It is HTML on the sandbox's own port; filters come in the query; what waits is
-    told.
-    """
-    with server.running(
-        known_users=["a", "b"], options=Options(apply_delay=5, clock=lambda: 0.0)
-    ) as sandbox:
-        post(sandbox)
-        query = urllib.parse.urlencode({"attribute": "x", "operator": "is blank"})
-        with urllib.request.urlopen(f"{sandbox.url}/?{query}") as answer:
-            text = answer.read().decode()
-            assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "2 profiles listed" in text
-    assert "1 request acknowledged, not applied yet" in text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from churn.sandbox import audience, track
+from churn.sandbox import audience, notes, track
 from churn.sandbox.audience import Filter
 from churn.sandbox.options import SYNC, Options
 from churn.sandbox.profiles import Profile
@@ -147,7 +147,7 @@ def test_point_21_a_date_for_a_label_breaks_the_segment() -> None:
     state = wrote({"x": "2024-01-01"})
     label = Filter("x", "is", "2024-01-01")
     assert audience.matching(state, [label]) == []
-    assert "holds datetimes" in audience.notes(state, label)[0]
+    assert "holds datetimes" in notes.notes_on(state, label)[0]
     assert (
         len(
             audience.matching(
