@@ -213,7 +213,7 @@ def test_the_sandbox_refuses_switches_it_does_not_have(tmp_path: Path) -> None:
         (["--fault", "501=0.5"], "close_after"),
         (["--fault-at", "x=500"], "invalid literal"),
         (["--option", "burst_limt=3"], "burst_limit"),
-        (["--option", "burst_limit=many"], "is no int"),
+        (["--option", "burst_limit=many"], "must be int"),
     ):
         code, text = churn(tmp_path, "sandbox", *arguments)
         assert code == 2

@@ -1,3 +1,5 @@
-"""A stand-in for Braze's /users/track on loopback. Useful to anyone who writes to it;
-imports nothing of churn.
+"""A stand-in for Braze's /users/track that listens on this machine only.
+
+It imports nothing else of churn, so that anyone who writes to Braze can use it.
+README.md in this folder says what it does and what it can't stand for.
 """

@@ -1,12 +1,12 @@
-"""What goes wrong, by script (the nth request) or by chance (from a seed): the same
-requests meet the same faults.
+"""Faults that the sandbox injects: at scripted requests, or at random from a seed, so
+that the same requests meet the same faults again.
 """
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# Answered in place of everything else; nothing is applied.
+# Answers, as status and message, that are given before the request is looked at.
 ANSWERS: dict[str, tuple[int, str]] = {
     "500": (500, "Internal Server Error"),
     "502": (502, "Bad Gateway"),
@@ -17,21 +17,18 @@ ANSWERS: dict[str, tuple[int, str]] = {
     "drop_401": (401, "Invalid API key"),
     "drop_403": (403, "Access Denied"),
 }
+# Rate-limit answers; a suffix names their headers, as the option answer_429 does.
 LIMITED = ("429", "429_mau", "429_legacy", "429_bare")
-# One object is refused as if it were invalid; the value is the error form it is told
-# in.
+# Connections that break before anything is applied.
+BROKEN = ("hang", "close_before")
+# Connections and answers that break after everything was applied.
+AFTERWARDS = ("hang_after", "close_after", "truncated", "not_json")
+# One valid object is refused; the value is the form of its error.
 PARTIAL = {
     "partial": "sentence",
     "partial_no_index": "no_index",
     "partial_strings": "strings",
 }
-BROKEN = ("hang", "close_before")  # nothing is applied
-AFTERWARDS = (
-    "hang_after",
-    "close_after",
-    "truncated",
-    "not_json",
-)  # everything was applied
 NAMES = (*LIMITED, *ANSWERS, *BROKEN, *AFTERWARDS, *PARTIAL)
 
 
@@ -39,10 +36,11 @@ NAMES = (*LIMITED, *ANSWERS, *BROKEN, *AFTERWARDS, *PARTIAL)
 class Faults:
     """Which requests to /users/track, /bulk and /sync fail, and how.
 
-    ``script`` maps the 1-based number of a request to a fault's name; ``rates`` is the
-    share of the other requests that meet each fault. "429" takes the form that the
-    options say. ``retry_seconds`` is the hint of an injected 429, rounded up to whole
-    seconds. Unknown names are a ValueError that lists those known.
+    ``script`` maps the number of a request, from 1, to the name of a fault; ``rates``
+    gives the share of the other requests that meet each fault. "429" has the headers
+    that the option ``answer_429`` names. ``retry_seconds`` is the wait that an injected
+    429 asks for, rounded up to whole seconds. An unknown name is a ValueError that
+    lists the known ones.
 
     >>> Faults(script={2: "500"}).of(2), Faults().of(2)
     ('500', None)
@@ -55,35 +53,28 @@ class Faults:
     retry_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse unknown names and rates that are no shares."""
-        unknown = [
-            name for name in (*self.script.values(), *self.rates) if name not in NAMES
-        ]
-        if unknown:
+        """Refuse unknown names, and rates that are no shares."""
+        for name in (*self.script.values(), *self.rates):
+            if name not in NAMES:
+                raise ValueError(
+                    f"unknown fault {name!r}, must be one of {', '.join(NAMES)}"
+                )
+        rates = self.rates.values()
+        if any(rate < 0 for rate in rates) or sum(rates) > 1:
             raise ValueError(
-                f"unknown fault {unknown[0]!r}, must be one of {', '.join(NAMES)}"
-            )
-        if (
-            any(rate < 0 for rate in self.rates.values())
-            or sum(self.rates.values()) > 1
-        ):
-            raise ValueError(
-                "fault rates must be shares of all requests, and no more than 1 together"
+                "fault rates must be shares of all requests, from 0 to 1, "
+                f"and at most 1 together; they are {dict(self.rates)}"
             )
 
     def of(self, nth: int) -> str | None:
         """The fault that request number ``nth`` meets."""
-        if nth in self.script or not self.rates:
-            return self.script.get(nth)
-        drawn = self.draw(nth)
+        if nth in self.script:
+            return self.script[nth]
+        if not self.rates:
+            return None
+        left = random.Random(f"{self.seed}:{nth}:fault").random()
         for name, rate in self.rates.items():
-            drawn -= rate
-            if drawn < 0:
+            left -= rate
+            if left < 0:
                 return name
         return None
-
-    def draw(self, nth: int, what: str = "fault") -> float:
-        """A number in [0, 1) that depends on the seed, the request's number and
-        ``what`` alone.
-        """
-        return random.Random(f"{self.seed}:{nth}:{what}").random()

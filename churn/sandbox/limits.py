@@ -1,82 +1,97 @@
-"""The rate limiter: windows that reset on the clock, and the headers that tell of
-them.
-"""
+"""The rate limiter: windows that reset on the clock, and the headers of answers."""
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from churn.sandbox.options import BULK, TRACK, Options
 
 HOUR = 3600.0
 
 
+class Limit(NamedTuple):
+    """So many requests in each window of so many seconds."""
+
+    name: str
+    requests: int
+    seconds: float
+
+
+class Window(NamedTuple):
+    """The requests counted in one window of the clock."""
+
+    number: int = 0
+    requests: int = 0
+
+
 @dataclass
 class Limiter:
-    """Requests counted in the current window of every limit."""
+    """The requests counted in the current window of each limit and key."""
 
     options: Options
-    counted: dict[tuple[str, str, float], tuple[int, int]] = field(
-        default_factory=dict
-    )  # window's number, requests
+    windows: dict[tuple[str, Limit], Window] = field(default_factory=dict)
 
     def take(self, endpoint: str, key: str) -> tuple[bool, dict[str, str]]:
-        """Whether a request may pass, and the headers of its answer; one that may not
-        is not counted.
+        """Whether a request may pass, and the rate-limit headers of its answer.
+
+        A request that may not pass is not counted.
         """
+        limits = _limits(endpoint, self.options)
+        if not limits:
+            return True, {}
         now = self.options.clock()
         owner = key if self.options.limit_scope == "key" else ""
-        windows = [
-            ((owner, name, seconds), limit)
-            for name, limit, seconds in _limits(endpoint, self.options)
-        ]
-        if not windows:
-            return True, {}
-        left = [
-            (limit - self._used(slot, now), limit, slot[2]) for slot, limit in windows
-        ]
-        passes = all(remaining > 0 for remaining, _, _ in left)
-        for slot, _ in windows if passes else ():
-            self.counted[slot] = (int(now // slot[2]), self._used(slot, now) + 1)
-        remaining, limit, seconds = min(left)
-        wait = seconds - now % seconds
-        told = headers(self.options, limit, remaining - passes, wait)
-        return passes, told if passes else refusal(
-            self.options, self.options.answer_429, wait, limit
-        )
+        used = {limit: self._used(owner, limit, now) for limit in limits}
+        tightest = min(limits, key=lambda limit: _order(limit, used[limit]))
+        wait = tightest.seconds - now % tightest.seconds
+        if any(used[limit] >= limit.requests for limit in limits):
+            mode = self.options.answer_429
+            return False, refusal(self.options, mode, wait, tightest.requests)
+        for limit in limits:
+            number = int(now // limit.seconds)
+            self.windows[owner, limit] = Window(number, used[limit] + 1)
+        remaining = tightest.requests - used[tightest] - 1
+        return True, headers(self.options, tightest.requests, remaining, wait)
 
-    def _used(self, slot: tuple[str, str, float], now: float) -> int:
-        window, used = self.counted.get(slot, (0, 0))
-        return used if window == int(now // slot[2]) else 0
+    def _used(self, owner: str, limit: Limit, now: float) -> int:
+        window = self.windows.get((owner, limit), Window())
+        return window.requests if window.number == int(now // limit.seconds) else 0
 
 
-def _limits(endpoint: str, options: Options) -> list[tuple[str, int, float]]:
-    own: list[tuple[str, int | None, float]] = [
-        (endpoint, *options.other_limits.get(endpoint, (None, 1.0)))
-    ]
+def _order(limit: Limit, used: int) -> tuple[int, int, float]:
+    """The limit with the fewest requests left comes first; the headers are about it."""
+    return limit.requests - used, limit.requests, limit.seconds
+
+
+def _limits(endpoint: str, options: Options) -> list[Limit]:
+    limits = []
     if endpoint == TRACK:
-        own = [(TRACK, options.burst_limit, options.burst_seconds)]
-    if endpoint in (TRACK, BULK):
-        own.append(("ingestion", options.hourly_limit, HOUR))
-    return [(name, limit, seconds) for name, limit, seconds in own if limit is not None]
+        if options.burst_limit is not None:
+            limits.append(Limit(TRACK, options.burst_limit, options.burst_seconds))
+    elif endpoint in options.other_limits:
+        requests, seconds = options.other_limits[endpoint]
+        limits.append(Limit(endpoint, requests, seconds))
+    if endpoint in (TRACK, BULK) and options.hourly_limit is not None:
+        limits.append(Limit("ingestion", options.hourly_limit, HOUR))
+    return limits
 
 
 def headers(
     options: Options, limit: int, remaining: int, wait: float
 ) -> dict[str, str]:
-    """The triple of headers; the reset is a moment or the seconds left, by switch."""
-    reset = (
-        math.ceil(options.clock() + wait)
-        if options.reset_mode == "epoch"
-        else math.ceil(wait)
-    )
-    told = {"limit": limit, "remaining": remaining, "reset": reset}
-    return {f"x-ratelimit-{name}": str(n) for name, n in told.items()}
+    """The three headers; by option the reset is a moment or the seconds left."""
+    reset = wait + options.clock() if options.reset_mode == "epoch" else wait
+    return {
+        "x-ratelimit-limit": str(limit),
+        "x-ratelimit-remaining": str(remaining),
+        "x-ratelimit-reset": str(math.ceil(reset)),
+    }
 
 
 def refusal(options: Options, mode: str, wait: float, limit: int = 0) -> dict[str, str]:
-    """The headers of a 429: whole seconds to wait, or the old triple, or none at
-    all.
-    """
+    """The headers of a 429: the seconds to wait, the older three headers, or none."""
     if mode == "mau":
         return {"x-ratelimit-retry-after": str(math.ceil(wait))}
-    return headers(options, limit, 0, wait) if mode == "legacy" else {}
+    if mode == "legacy":
+        return headers(options, limit, 0, wait)
+    return {}

@@ -1,5 +1,5 @@
-"""Every switch of the sandbox. Where Braze's documents disagree or depend on the
-contract, there is one here.
+"""The options of the sandbox: one for each point on which Braze's documents disagree or
+that depends on the contract.
 """
 
 import time
@@ -7,8 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-TRACK, BULK, SYNC = "/users/track", "/users/track/bulk", "/users/track/sync"
-STATUS, EXPORT = "/users/track/status", "/users/export/ids"
+TRACK = "/users/track"
+BULK = "/users/track/bulk"
+SYNC = "/users/track/sync"
+STATUS = "/users/track/status"
+EXPORT = "/users/export/ids"
+
+# The permission that a key needs for each endpoint.
 PERMISSIONS = {
     TRACK: "users.track",
     BULK: "users.track.bulk",
@@ -16,6 +21,7 @@ PERMISSIONS = {
     STATUS: "users.track.status",
     EXPORT: "users.export.ids",
 }
+# The values that these options may take; the README explains them.
 CHOICES: dict[str, tuple[str | int, ...]] = {
     "count_mode": ("combined75", "per_array75", "combined50", "combined5"),
     "body_size_answer": (413, 400),
@@ -27,104 +33,132 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "trailing_slash": (403, 404),
 }
 FORCED_TYPES = ("boolean", "number", "string", "datetime")
-
-
-def _other_limits() -> dict[str, tuple[int, float]]:
-    return {BULK: (50, 1.0), SYNC: (500, 60.0), EXPORT: (250, 60.0)}
+# Requests per so many seconds for the endpoints other than /users/track.
+OTHER_LIMITS = {BULK: (50, 1.0), SYNC: (500, 60.0), EXPORT: (250, 60.0)}
 
 
 @dataclass(frozen=True)
 class Options:
-    """How this Braze behaves.
+    """The behaviour of one sandbox. Sizes are bytes and times are seconds.
 
-    ``CHOICES`` lists what a switch may be; an unknown choice is a ValueError. Sizes are
-    bytes, times seconds. ``burst_limit`` and ``hourly_limit`` are requests to
-    /users/track (the hour also takes /bulk); None is no limit. ``apply_delay`` is the
-    longest wait between the answer and its effect, drawn per request from ``seed``;
-    with ``reorder`` the draws also decide the order. ``more_keys`` gives further keys
-    with their permissions.
+    A value that isn't in ``CHOICES``, an unknown forced type and a negative delay are
+    a ValueError.
     """
 
+    # Objects per request.
     count_mode: str = "combined75"
     bulk_objects: int = 1000
     bulk_objects_per_user: int = 100
+
+    # Size of a body, and the status that answers one that is too large.
     max_body_bytes: int = 4 * 1024 * 1024
     max_bulk_bytes: int = 2 * 1024 * 1024
     body_size_answer: int = 413
-    error_form: str = "sentence"
+
+    # Rate limits, in requests; None is no limit. The hour counts /bulk as well.
     burst_limit: int | None = 3000
     burst_seconds: float = 3.0
     hourly_limit: int | None = None
-    other_limits: Mapping[str, tuple[int, float]] = field(default_factory=_other_limits)
+    other_limits: Mapping[str, tuple[int, float]] = field(
+        default_factory=OTHER_LIMITS.copy
+    )
     limit_scope: str = "company"
     reset_mode: str = "epoch"
     answer_429: str = "mau"
+
+    # What becomes of values.
+    error_form: str = "sentence"
     long_text: str = "drop"
     max_text: int = 255
-    forced_types: Mapping[str, str] = field(default_factory=dict)
-    blocklist: frozenset[str] = frozenset()
-    spam_blocked: frozenset[str] = frozenset()
     array_limit: int = 500
     max_nested_bytes: int = 100 * 1024
+    # Attribute name to one of FORCED_TYPES.
+    forced_types: Mapping[str, str] = field(default_factory=dict)
+    # Names of attributes that are dropped, and external ids that are refused.
+    blocklist: frozenset[str] = frozenset()
+    spam_blocked: frozenset[str] = frozenset()
+
+    # Longest wait between the answer and its effect, drawn per request from the seed.
+    # With ``reorder`` the draws also decide the order in which requests take effect.
     apply_delay: float = 0.0
     reorder: bool = False
+
+    # Requests and endpoints.
     gzip: bool = False
     status_endpoint: bool = False
     group_seconds: float = 24 * 3600.0
     trailing_slash: int = 403
+
+    # Keys: what the main key may do, and further keys with their permissions.
     permissions: frozenset[str] = frozenset(PERMISSIONS.values())
     more_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     inactive: bool = False
+    # Braze repeats a wrong key in its 401; a test can prove that a client hides it.
     echo_key: bool = False
+
+    # Newest attribute changes that are kept.
     change_log: int = 10_000
     seed: int = 0
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        """Refuse a choice that doesn't exist, naming those that do."""
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name in CHOICES and value not in CHOICES[f.name]:
+        """Refuse values that don't exist, and name those that do."""
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
                 raise ValueError(
-                    f"{f.name} is {value!r}, must be one of {', '.join(map(str, CHOICES[f.name]))}"
+                    f"{name} is {value!r}, must be one of "
+                    f"{', '.join(map(str, choices))}"
                 )
-        if wrong := set(self.forced_types.values()) - set(FORCED_TYPES):
-            raise ValueError(
-                f"forced type {sorted(wrong)[0]!r}, must be one of {', '.join(FORCED_TYPES)}"
-            )
+        for name, forced in self.forced_types.items():
+            if forced not in FORCED_TYPES:
+                raise ValueError(
+                    f"forced type of {name} is {forced!r}, must be one of "
+                    f"{', '.join(FORCED_TYPES)}"
+                )
         if self.apply_delay < 0:
             raise ValueError(f"apply_delay is {self.apply_delay}, must not be negative")
 
 
 def parse(assignments: Sequence[str]) -> dict[str, Any]:
-    """Switches written as ``name=value``, by the type of the default; ``none`` is no
-    limit. ValueError names the fault.
+    """Options written as ``name=value``, converted to the type of the default.
+
+    ``none`` is no limit. An unknown name and a value of the wrong type are a
+    ValueError. Options that hold collections can't be written this way.
 
     >>> parse(["count_mode=combined5", "burst_limit=none", "echo_key=true"])
     {'count_mode': 'combined5', 'burst_limit': None, 'echo_key': True}
     """
-    defaults = {
-        f.name: f.default
-        for f in fields(Options)
-        if isinstance(f.default, bool | int | float | str | None)
-    }
-    found: dict[str, Any] = {}
-    for name, _, text in (assignment.partition("=") for assignment in assignments):
-        if name not in defaults:
+    types = _scalar_types()
+    parsed: dict[str, Any] = {}
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        if name not in types:
             raise ValueError(
-                f"there is no option {name!r}; there are {', '.join(defaults)}"
+                f"there is no option {name!r}; the options are {', '.join(types)}"
             )
-        kind = type(defaults[name])
         try:
-            found[name] = (
-                None
-                if text == "none"
-                else _typed(text, int if kind is type(None) else kind)
-            )
+            parsed[name] = _value(text, types[name])
         except (KeyError, ValueError):
-            raise ValueError(f"{name}={text!r} is no {kind.__name__}") from None
-    return found
+            raise ValueError(
+                f"{name} is {text!r}, must be {types[name].__name__}"
+            ) from None
+    return parsed
 
 
-def _typed(text: str, kind: type) -> Any:
-    return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+def _scalar_types() -> dict[str, type]:
+    types: dict[str, type] = {}
+    for option in fields(Options):
+        if option.default is None:
+            types[option.name] = int
+        elif isinstance(option.default, bool | int | float | str):
+            types[option.name] = type(option.default)
+    return types
+
+
+def _value(text: str, kind: type) -> Any:
+    if text == "none":
+        return None
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    return kind(text)

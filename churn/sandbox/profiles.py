@@ -1,51 +1,106 @@
-"""What one profile is and what a write does to it: identifiers, fields, triggers,
-spoilt nested values, histories.
-"""
+"""One profile, and what a write does to it: identifiers, fields, events, triggers."""
 
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from churn.sandbox import values
+from churn.sandbox import nested
+from churn.sandbox.dates import as_datetime
+from churn.sandbox.values import ADD_OR_REMOVE, type_of
 
+# Exactly one of these identifies a user; without one, an e-mail or a phone number does.
 PRIMARY = ("external_id", "user_alias", "braze_id")
 SECONDARY = ("email", "phone")
+# Keys of an attributes object that steer the write.
 CONTROL = {*PRIMARY, "_update_existing_only", "_merge_objects", "push_token_import"}
-FIELDS = set(
-    "alias_name alias_label country current_location date_of_first_session date_of_last_session dob email "
-    "email_subscribe email_open_tracking_disabled email_click_tracking_disabled facebook first_name gender home_city "
-    "image_url language last_name marked_email_as_spam_at phone push_subscribe push_tokens subscription_groups "
-    "time_zone twitter".split()
-)
+# Keys of an attributes object that are fields of the profile.
+FIELDS = {
+    "alias_name",
+    "alias_label",
+    "country",
+    "current_location",
+    "date_of_first_session",
+    "date_of_last_session",
+    "dob",
+    "email",
+    "email_subscribe",
+    "email_open_tracking_disabled",
+    "email_click_tracking_disabled",
+    "facebook",
+    "first_name",
+    "gender",
+    "home_city",
+    "image_url",
+    "language",
+    "last_name",
+    "marked_email_as_spam_at",
+    "phone",
+    "push_subscribe",
+    "push_tokens",
+    "subscription_groups",
+    "time_zone",
+    "twitter",
+}
 NOT_CUSTOM = FIELDS | CONTROL
+
+# Kind and text of an identifier.
 Key = tuple[str, str]
-Object = tuple[str, int, Any]  # array, place in it, what was sent
+
+
+class Sent(NamedTuple):
+    """One object of a request: its array, its position there, and itself."""
+
+    array: str
+    position: int
+    item: Any
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Array and position, by which an answer names the object."""
+        return self.array, self.position
+
+
+@dataclass
+class History:
+    """The first and last time, and the number, of one event or product."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+    count: int = 0
+
+    def add(self, time: str | None, now: float, times: int) -> None:
+        """Count an event. Events are never de-duplicated; a future time becomes now."""
+        self.count += times
+        at = as_datetime(time) if time else None
+        if at is None:
+            return
+        at = min(at, datetime.fromtimestamp(now, at.tzinfo))
+        self.first = min(self.first or at, at)
+        self.last = max(self.last or at, at)
 
 
 @dataclass
 class Profile:
-    """One user: identifiers, standard fields, custom attributes; first, last and count
-    of events and purchases.
-    """
+    """One user: identifiers, fields, custom attributes, events and purchases."""
 
     identifiers: dict[str, str]
     fields: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
-    events: dict[str, list[Any]] = field(default_factory=dict)
-    purchases: dict[str, list[Any]] = field(default_factory=dict)
+    events: dict[str, History] = field(default_factory=dict)
+    purchases: dict[str, History] = field(default_factory=dict)
+    # The number of the last write to this profile.
     updated: int = 0
 
     @property
     def braze_id(self) -> str:
-        """The id Braze would have given: the one it is known by, else a digest."""
-        known = "\0".join(f"{k}\0{v}" for k, v in self.identifiers.items()).encode(
-            "utf-8", "surrogatepass"
-        )
-        return (
-            self.identifiers.get("braze_id")
-            or hashlib.blake2b(known, digest_size=12).hexdigest()
-        )
+        """Braze's own id: the one the profile is known by, or else a digest."""
+        if given := self.identifiers.get("braze_id"):
+            return given
+        text = "\0".join(f"{kind}\0{value}" for kind, value in self.identifiers.items())
+        # JSON can hold half a surrogate pair, which plain UTF-8 can't.
+        data = text.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
 class Change(NamedTuple):
@@ -64,7 +119,7 @@ class Change(NamedTuple):
 
 @dataclass
 class Group:
-    """Requests that named one ``group_id``, for the status endpoint."""
+    """The requests of one ``group_id``, for the status endpoint."""
 
     at: float
     received: int = 0
@@ -73,23 +128,24 @@ class Group:
 
 
 def identity(item: dict[str, Any]) -> Key:
-    """Kind and text of the identifier that a valid object is looked up by; an alias is
-    label:name.
-    """
-    if isinstance(alias := item.get("user_alias"), dict):
+    """The identifier that a valid object is looked up by; an alias is label:name."""
+    alias = item.get("user_alias")
+    if isinstance(alias, dict):
         return "user_alias", f"{alias['alias_label']}:{alias['alias_name']}"
     kind = next(name for name in (*PRIMARY, *SECONDARY) if item.get(name))
     return kind, str(item[kind])
 
 
 def updates_only(item: dict[str, Any], kind: str) -> bool:
-    """Whether an unknown user stays unknown: never created by Braze's own id, by alias
-    only on demand.
+    """Whether a write leaves an unknown user unknown.
+
+    The object's ``_update_existing_only`` decides; it is true by default for an alias.
+    Braze's own id never creates a profile.
     """
-    said = item.get("_update_existing_only")
-    return kind == "braze_id" or (
-        said if isinstance(said, bool) else kind == "user_alias"
-    )
+    if kind == "braze_id":
+        return True
+    given = item.get("_update_existing_only")
+    return given if isinstance(given, bool) else kind == "user_alias"
 
 
 def trigger(old: Any, new: Any) -> tuple[bool, str]:
@@ -104,44 +160,32 @@ def trigger(old: Any, new: Any) -> tuple[bool, str]:
         return False, "arrays and objects have no trigger"
     if isinstance(new, float):
         return False, "no trigger is documented for decimals"
-    same = old == new and isinstance(old, bool) == isinstance(new, bool)
-    return not same, "same value" if same else ""
+    # In Python True == 1, which are different values here.
+    if old == new and isinstance(old, bool) == isinstance(new, bool):
+        return False, "same value"
+    return True, ""
 
 
-def spoilt_in(objects: list[Object]) -> dict[str, str]:
-    """Attributes of which one nested value is bad: all nested updates to them in the
-    request are lost.
+def lost_updates(objects: list[Sent]) -> dict[str, str]:
+    """Attributes with one bad nested value in a request, and what is wrong with it.
+
+    All nested updates of such an attribute in the same request are lost.
     """
-    return {
-        name: fault
-        for array, _, item in objects
-        if array == "attributes"
-        for name, value in item.items()
-        if isinstance(value, list | dict)
-        and name not in NOT_CUSTOM
-        and (fault := _nested(value))
-    }
+    lost: dict[str, str] = {}
+    for sent in objects:
+        if sent.array != "attributes":
+            continue
+        for name, value in sent.item.items():
+            if name in NOT_CUSTOM or not isinstance(value, list | dict):
+                continue
+            fault = None if _is_flat(value) else nested.fault_of(value)
+            if fault:
+                lost[name] = fault
+    return lost
 
 
-def _nested(value: Any) -> str | None:
-    scalars = values.ADD | {"inc"}
-    plain = (
-        set(value) <= scalars
-        if isinstance(value, dict) and value
-        else values.type_of(value) == "array"
-    )
-    return None if plain else values.nested_fault(value)
-
-
-def happened(
-    book: dict[str, list[Any]], name: str, time: Any, now: float, times: int
-) -> None:
-    """Events are never de-duplicated; times to come become now."""
-    at = values.as_datetime(time)
-    at = min(at, datetime.fromtimestamp(now, at.tzinfo)) if at else None
-    first, last, n = book.get(name, [at, at, 0])
-    book[name] = [
-        min(filter(None, (first, at)), default=None),
-        max(filter(None, (last, at)), default=None),
-        n + times,
-    ]
+def _is_flat(value: list[Any] | dict[str, Any]) -> bool:
+    """Whether it is an array of scalars, or an update to one or to a number."""
+    if isinstance(value, dict) and value:
+        return set(value) <= ADD_OR_REMOVE | {"inc"}
+    return type_of(value) == "array"

@@ -1,15 +1,15 @@
-"""All that a sandbox knows: profiles, the data-point ledger, the change log, and what
-waits to be applied.
+"""All that a sandbox knows: profiles, data points, attribute changes, and the requests
+that wait to be applied.
 """
 
 import heapq
 import random
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from churn.sandbox import profiles, values
+from churn.sandbox import data_points, nested, profiles, values
+from churn.sandbox.directory import Directory
 from churn.sandbox.options import Options
 from churn.sandbox.profiles import (
     CONTROL,
@@ -19,58 +19,65 @@ from churn.sandbox.profiles import (
     SECONDARY,
     Change,
     Group,
+    History,
     Key,
-    Object,
     Profile,
+    Sent,
 )
 from churn.sandbox.values import NotTakenError
 
 MAX_NAME = 255
+# Different User-Agents that are counted, so that no client fills the memory.
 MAX_AGENTS = 100
+SECOND_PROFILE = (
+    "an unknown primary id with a known email or phone made a second profile"
+)
 
 
 @dataclass
 class State:
-    """What a sandbox knows. ``silent`` lists what was acknowledged and yet did
-    nothing.
-    """
+    """What a sandbox knows. Tests read it, and may put profiles in by hand."""
 
+    options: Options = field(default_factory=Options)
     profiles: dict[Key, Profile] = field(default_factory=dict)
-    silent: list[str] = field(default_factory=list)
+    # The type that the first value of an attribute has fixed.
+    types: dict[str, str] = field(default_factory=dict)
     n_requests: int = 0
+    # Requests to the three endpoints that take data.
     n_tracked: int = 0
     n_refused: int = 0
-    n_data_points: int = 0
     n_created: int = 0
     n_applied: int = 0
-    options: Options = field(default_factory=Options)
-    types: dict[str, str] = field(default_factory=dict)
-    points: dict[str, Counter[str]] = field(default_factory=dict)  # run, then attribute
+    n_data_points: int = 0
     run: str = "1"
-    fired: dict[str, Counter[str]] = field(
-        default_factory=dict
-    )  # attribute, then why no trigger fired ("": it did)
+    # Data points by run and attribute.
+    points: dict[str, Counter[str]] = field(default_factory=dict)
+    # Writes by attribute and the reason why no trigger fired; "" where one did.
+    fired: dict[str, Counter[str]] = field(default_factory=dict)
+    # The newest changes; ``fired`` counts all of them.
+    changes: deque[Change] = field(init=False)
+    # What was acknowledged and had no effect.
+    silent: list[str] = field(default_factory=list)
     warnings: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     user_agents: Counter[str] = field(default_factory=Counter)
     groups: dict[str, Group] = field(default_factory=dict)
-    changes: deque[Change] = field(init=False)
-    waiting: list[tuple[float, int, list[Object], str]] = field(default_factory=list)
+    # A heap of requests: when due, number, objects, group.
+    waiting: list[tuple[float, int, list[Sent], str]] = field(default_factory=list)
+    _directory: Directory = field(init=False)
     _last_due: float = 0.0
     _n_queued: int = 0
-    _index: dict[Key, list[Profile]] = field(default_factory=dict)
-    _n_indexed: int = 0
 
     def __post_init__(self) -> None:
-        """The log is bounded: its totals are counted beside it."""
+        """Bound the log of changes, and index the profiles."""
         self.changes = deque(maxlen=self.options.change_log)
+        self._directory = Directory(self.profiles)
 
     def add_users(self, external_ids: list[str]) -> None:
-        """Make profiles known, as if the app's SDK had."""
-        for who in external_ids:
-            self.profiles.setdefault(
-                ("external_id", who), Profile({"external_id": who})
-            )
+        """Create profiles as the app's SDK would."""
+        for external_id in external_ids:
+            profile = Profile({"external_id": external_id})
+            self.profiles.setdefault(("external_id", external_id), profile)
 
     def attribute_values(self, name: str) -> dict[str, int]:
         """How many profiles hold each value of an attribute."""
@@ -90,32 +97,30 @@ class State:
         return sum(self.points.values(), Counter())
 
     def start_run(self, name: str) -> None:
-        """Book the data points from here on under another run."""
+        """Count data points under this run from now on."""
         self.run = name
 
     def count_agent(self, agent: str) -> None:
-        """Note a User-Agent; only the first hundred kinds, so that nobody fills the
-        memory.
-        """
+        """Count a request's User-Agent."""
         if agent in self.user_agents or len(self.user_agents) < MAX_AGENTS:
             self.user_agents[agent] += 1
 
     def count_points(self, item: dict[str, Any]) -> None:
-        """Book every write of an accepted object.
+        """Count the data points of an accepted object.
 
-        Changed or not, removals too, and even where an update-only write finds nobody
-        or a value is not taken: Braze counts what is sent, and does not say that it
-        forgives those. The reading that costs most is the safe one.
+        A write counts whether or not it changes the value, also when an update-only
+        write finds nobody or the value is not taken: Braze counts what is sent, and
+        its documents name no exception for these. The highest reading is the safe one.
         """
-        book = self.points.setdefault(self.run, Counter())
+        counts = self.points.setdefault(self.run, Counter())
         for name, value in item.items():
-            if name not in NOT_CUSTOM and not self._dropped(name):
-                cost = values.points(value)
-                book[name] += cost
+            if name not in NOT_CUSTOM and not self._reason_to_drop(name):
+                cost = data_points.cost(value)
+                counts[name] += cost
                 self.n_data_points += cost
 
-    def accept(self, objects: list[Object], group: str = "") -> None:
-        """Take the valid objects of a request: now, or after the drawn delay."""
+    def accept(self, objects: list[Sent], group: str = "") -> None:
+        """Take the valid objects of a request: now, or after the delay drawn for it."""
         now = self.options.clock()
         if group:
             self.groups.setdefault(group, Group(now)).received += 1
@@ -123,168 +128,143 @@ class State:
             self.apply_all(objects, group)
             return
         self._n_queued += 1
-        drawn = random.Random(f"{self.options.seed}:{self._n_queued}:delay").random()
-        due = now + self.options.apply_delay * drawn
-        self._last_due = due if self.options.reorder else max(due, self._last_due)
-        heapq.heappush(self.waiting, (self._last_due, self._n_queued, objects, group))
+        seed = f"{self.options.seed}:{self._n_queued}:delay"
+        due = now + self.options.apply_delay * random.Random(seed).random()
+        if not self.options.reorder:
+            due = max(due, self._last_due)
+        self._last_due = due
+        heapq.heappush(self.waiting, (due, self._n_queued, objects, group))
 
     def settle(self) -> None:
-        """Apply what is due by now."""
+        """Apply the requests that are due by now."""
         while self.waiting and self.waiting[0][0] <= self.options.clock():
             _, _, objects, group = heapq.heappop(self.waiting)
             self.apply_all(objects, group)
 
-    def apply_all(self, objects: list[Object], group: str = "") -> list[Profile]:
-        """Apply a request's objects in order; the profiles they reached."""
-        spoilt = profiles.spoilt_in(objects)
-        found = [self.apply(array, item, spoilt) for array, _, item in objects]
+    def apply_all(self, objects: list[Sent], group: str = "") -> list[Profile]:
+        """Apply a request's objects in order; the profiles that were reached."""
+        lost = profiles.lost_updates(objects)
+        reached = [self.apply(sent, lost) for sent in objects]
         if group:
             self.groups[group].done += 1
             self.groups[group].finished = self.options.clock()
-        return [p for p in found if p]
+        return [profile for profile in reached if profile]
 
-    def apply(
-        self, array: str, item: dict[str, Any], spoilt: dict[str, str]
-    ) -> Profile | None:
-        """Apply one object; None where it was to update somebody who isn't there."""
-        kind, who = profiles.identity(item)
-        profile = self.find(kind, who)
-        if profile is None and profiles.updates_only(item, kind):
-            self.silent.append("unknown user, update only")
-            return None
-        profile = profile or self._create(kind, who, item)
+    def apply(self, sent: Sent, lost: dict[str, str]) -> Profile | None:
+        """Apply one object; None where an update-only write finds nobody.
+
+        ``lost`` names the attributes whose nested updates this request loses.
+        """
+        item = sent.item
+        kind, value = profiles.identity(item)
+        profile = self.find(kind, value)
+        if profile is None:
+            if profiles.updates_only(item, kind):
+                self.silent.append("unknown user, update only")
+                return None
+            profile = self._create(kind, value, item)
         self.n_applied += 1
         profile.updated = self.n_applied
-        if array == "attributes":
-            self._write(profile, item, spoilt)
+        if sent.array == "attributes":
+            self._write(profile, item, lost)
+            return profile
+        if sent.array == "events":
+            history = profile.events.setdefault(item["name"], History())
         else:
-            book, name = (
-                (profile.events, "name")
-                if array == "events"
-                else (profile.purchases, "product_id")
-            )
-            profiles.happened(
-                book,
-                item[name],
-                item.get("time"),
-                self.options.clock(),
-                item.get("quantity", 1),
-            )
+            history = profile.purchases.setdefault(item["product_id"], History())
+        now = self.options.clock()
+        history.add(item.get("time"), now, item.get("quantity", 1))
         return profile
 
-    def find(self, kind: str, who: str) -> Profile | None:
-        """The profile meant: of several that share an email, the last updated of those
-        with an external_id.
-        """
-        if kind in PRIMARY and (kind, who) in self.profiles:
-            return self.profiles[kind, who]
-        if self._n_indexed != len(self.profiles):  # somebody put profiles in by hand
-            self._index, self._n_indexed = {}, len(self.profiles)
-            for profile in self.profiles.values():
-                self._remember(profile)
-        found = self._index.get((kind, who), ())
-        return max(
-            found,
-            key=lambda p: ("external_id" in p.identifiers, p.updated),
-            default=None,
-        )
+    def find(self, kind: str, value: str) -> Profile | None:
+        """The profile of an identifier."""
+        return self._directory.find(kind, value)
 
-    def _create(self, kind: str, who: str, item: dict[str, Any]) -> Profile:
-        if any(
-            item.get(name) and self.find(name, str(item[name]))
-            for name in SECONDARY
-            if kind in PRIMARY
-        ):
-            self.warnings[
-                "an unknown primary id with a known email or phone made a second profile"
-            ] += 1
-        profile = Profile({kind: who})
-        key = (
-            (kind, who)
-            if (kind, who) not in self.profiles
-            else (kind, f"{who} #{self.n_applied}")
-        )
-        self.profiles[key] = profile
+    def _create(self, kind: str, value: str, item: dict[str, Any]) -> Profile:
+        if kind in PRIMARY and self._shares_address(item):
+            self.warnings[SECOND_PROFILE] += 1
+        profile = Profile({kind: value})
+        key = (kind, value)
+        if key in self.profiles:
+            key = (kind, f"{value} #{self.n_applied}")
+        self._directory.add(key, profile)
         self.n_created += 1
-        self._n_indexed += 1
-        self._remember(profile)
         if kind in SECONDARY:
-            self._set_field(profile, kind, who)
+            self._set_field(profile, kind, value)
         return profile
 
-    def _remember(self, profile: Profile) -> None:
-        keys: Iterable[Key] = {
-            *profile.identifiers.items(),
-            ("braze_id", profile.braze_id),
-        }
-        fields = [
-            (name, str(profile.fields[name]))
-            for name in SECONDARY
-            if profile.fields.get(name)
-        ]
-        for key in [*(k for k in keys if k[0] not in SECONDARY), *fields]:
-            self._index.setdefault(key, []).append(profile)
+    def _shares_address(self, item: dict[str, Any]) -> bool:
+        addresses = [(name, item[name]) for name in SECONDARY if item.get(name)]
+        return any(self.find(name, str(value)) for name, value in addresses)
 
     def _write(
-        self, profile: Profile, item: dict[str, Any], spoilt: dict[str, str]
+        self, profile: Profile, item: dict[str, Any], lost: dict[str, str]
     ) -> None:
         merge = item.get("_merge_objects") is True
         for name, value in item.items():
-            if name in CONTROL:
-                continue
             if name in FIELDS:
                 self._set_field(profile, name, value)
-                continue
-            try:
-                if reason := self._dropped(name) or spoilt.get(name):
-                    raise NotTakenError(reason)
-                self._set(profile, name, value, merge)
-            except NotTakenError as reason:
-                self.silent.append(f"{name}: {reason}")
-            except RecursionError:
-                self.silent.append(f"{name}: nested too deep")
+            elif name not in CONTROL:
+                reason = self._reason_to_drop(name) or lost.get(name)
+                reason = reason or self._set(profile, name, value, merge)
+                if reason:
+                    self.silent.append(f"{name}: {reason}")
 
     def _set_field(self, profile: Profile, name: str, value: Any) -> None:
         old = profile.fields.pop(name, None)
-        if name in SECONDARY and old:
-            held = self._index.get((name, str(old)), [])
-            self._index[name, str(old)] = [p for p in held if p is not profile]
         if value is not None:
             profile.fields[name] = value
-            if name in SECONDARY:
-                self._index.setdefault((name, str(value)), []).append(profile)
+        if name in SECONDARY:
+            before = str(old) if old else None
+            after = None if value is None else str(value)
+            self._directory.move(profile, name, before, after)
 
-    def _dropped(self, name: str) -> str | None:
+    def _reason_to_drop(self, name: str) -> str | None:
         if name in self.options.blocklist:
             return "on the blocklist"
         if name == "bio" or name.startswith("$"):
             return "a name that is dropped"
         return "a name over 255 characters" if len(name) > MAX_NAME else None
 
-    def _set(self, profile: Profile, name: str, value: Any, merge: bool) -> None:
+    def _set(self, profile: Profile, name: str, value: Any, merge: bool) -> str | None:
+        """Write an attribute; the reason where it had no effect or was cut."""
         old = profile.attributes.get(name)
         if value is None:
             profile.attributes.pop(name, None)
             self._log(profile, name, old, None)
-            return
-        new = values.stored(
-            value, old, self.options, self.options.forced_types.get(name), merge
-        )
-        kind = values.type_of(new)
-        known = self.options.forced_types.get(name) or self.types.setdefault(name, kind)
-        if kind != known and new != []:  # an empty array is an array of anything
-            raise NotTakenError(f"{kind} where the attribute is {known}")
-        if isinstance(value, str) and len(value) > self.options.max_text:
-            self.silent.append(
-                f"{name}: text cut to {self.options.max_text} characters"
-            )
+            return None
+        try:
+            new = self._stored(name, value, old, merge)
+            self._check_type(name, new)
+        except NotTakenError as reason:
+            return str(reason)
+        except RecursionError:
+            return "nested too deep"
         profile.attributes[name] = new
         self._log(profile, name, old, new)
+        if isinstance(value, str) and len(value) > self.options.max_text:
+            return f"text cut to {self.options.max_text} characters"
+        return None
+
+    def _stored(self, name: str, value: Any, old: Any, merge: bool) -> Any:
+        if isinstance(value, dict):
+            return nested.from_object(value, old, self.options, merge)
+        if isinstance(value, list):
+            return nested.from_array(value, self.options)
+        forced = self.options.forced_types.get(name)
+        return values.scalar(value, self.options, forced)
+
+    def _check_type(self, name: str, new: Any) -> None:
+        kind = values.type_of(new)
+        forced = self.options.forced_types.get(name)
+        known = forced or self.types.setdefault(name, kind)
+        # An empty array is an array of scalars as well as of objects.
+        if kind != known and new != []:
+            raise NotTakenError(f"{kind} where the attribute is {known}")
 
     def _log(self, profile: Profile, name: str, old: Any, new: Any) -> None:
-        fired, why = profiles.trigger(old, new)
-        self.fired.setdefault(name, Counter())[why] += 1
-        who = next(iter(profile.identifiers.values()))
-        self.changes.append(
-            Change(self.options.clock(), who, name, old, new, fired, why)
-        )
+        fired, reason = profiles.trigger(old, new)
+        self.fired.setdefault(name, Counter())[reason] += 1
+        user = next(iter(profile.identifiers.values()))
+        now = self.options.clock()
+        self.changes.append(Change(now, user, name, old, new, fired, reason))

@@ -4,7 +4,7 @@ import http.client
 import json
 from typing import Any
 
-from churn.sandbox.server import Sandbox
+from churn.sandbox.instance import Sandbox
 
 TWO_USERS = {"attributes": [{"external_id": "a", "x": 1}, {"external_id": "b", "x": 1}]}
 ALIAS = {"alias_name": "n", "alias_label": "l"}

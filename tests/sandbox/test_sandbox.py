@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from churn.sandbox import limits, server, track
+from churn.sandbox.instance import Sandbox
 from churn.sandbox.options import (
     BULK,
     CHOICES,
@@ -25,7 +26,6 @@ from churn.sandbox.options import (
     TRACK,
     Options,
 )
-from churn.sandbox.server import Sandbox
 from churn.sandbox.state import State
 
 JSON = "application/json"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from churn.sandbox import rules, track
+from churn.sandbox import messages, track
 from churn.sandbox.options import Options
 from churn.sandbox.profiles import Profile
 from churn.sandbox.state import State
@@ -61,7 +61,7 @@ def test_point_13_partial_errors_name_array_and_index(state: State) -> None:
     )
     places = [(e["input_array"], e["index"]) for e in answer["errors"]]
     assert places == [("attributes", 1), ("attributes", 2), ("events", 1)]
-    assert answer["errors"][0]["type"] == rules.NO_IDENTIFIER
+    assert answer["errors"][0]["type"] == messages.NO_IDENTIFIER
 
 
 @pytest.mark.parametrize(
@@ -99,21 +99,21 @@ def test_point_13_forms_of_errors(form: str, error: Any) -> None:
     ("array", "item", "fault"),
     [
         ("attributes", {"external_id": "a" * 988}, "EXTERNAL_USER_ID_TOO_LARGE"),
-        ("attributes", {"external_id": ""}, rules.NO_IDENTIFIER),
-        ("attributes", {"external_id": None}, rules.NO_IDENTIFIER),
+        ("attributes", {"external_id": ""}, messages.NO_IDENTIFIER),
+        ("attributes", {"external_id": None}, messages.NO_IDENTIFIER),
         ("attributes", {"external_id": 7}, "'external_id' must be a string"),
         (
             "attributes",
             {"external_id": "a", "user_alias": {"alias_name": "n", "alias_label": "l"}},
-            rules.SEVERAL,
+            messages.SEVERAL,
         ),
         (
             "attributes",
             {"user_alias": {"alias_name": "n" * 237, "alias_label": "l"}},
-            rules.BAD_ALIAS,
+            messages.BAD_ALIAS,
         ),
-        ("attributes", {"user_alias": {"alias_name": "n"}}, rules.BAD_ALIAS),
-        ("attributes", {"user_alias": "n"}, rules.BAD_ALIAS),
+        ("attributes", {"user_alias": {"alias_name": "n"}}, messages.BAD_ALIAS),
+        ("attributes", {"user_alias": "n"}, messages.BAD_ALIAS),
         ("attributes", {"email": "nobody"}, "EMAIL_BAD_FORMAT"),
         ("attributes", {"external_id": "spam"}, "BLACKLISTED_EXTERNAL_USER_ID"),
         (
@@ -232,7 +232,7 @@ def test_points_13_14_and_16_why_an_object_is_refused(
     """
     state = State(options=Options(error_form="enum", spam_blocked=frozenset({"spam"})))
     status, answer = track.track(state, {array: [item]})
-    assert (status, answer["message"]) == (400, rules.NOTHING_VALID)
+    assert (status, answer["message"]) == (400, messages.NOTHING_VALID)
     assert answer["errors"] == [{"type": fault, "input_array": array, "index": 0}]
     assert (state.profiles, state.n_data_points) == ({}, 0)
 
@@ -246,7 +246,7 @@ def test_point_14_nothing_sent_is_400_and_creates_nobody(state: State) -> None:
         {"attributes": []},
         {"attributes": [], "events": [], "purchases": []},
     ):
-        assert track.track(state, body) == (400, {"message": rules.NOTHING_VALID})
+        assert track.track(state, body) == (400, {"message": messages.NOTHING_VALID})
     assert len(state.profiles) == 2
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from churn.sandbox import audience, notes, track
+from churn.sandbox import audience, data_points, notes, reads, track
 from churn.sandbox.audience import Filter
+from churn.sandbox.dates import as_datetime
 from churn.sandbox.options import SYNC, Options
 from churn.sandbox.profiles import Profile
 from churn.sandbox.state import State
-from churn.sandbox.values import as_datetime, points
 
 
 def wrote(*objects: dict[str, Any], together: bool = False, **options: Any) -> State:
@@ -328,7 +328,7 @@ def test_point_24_blocklist() -> None:
 )
 def test_point_25_what_a_write_costs(value: Any, cost: int) -> None:
     """Point 25: by kind of write; incrementing is free."""
-    assert points(value) == cost
+    assert data_points.cost(value) == cost
 
 
 def test_point_25_the_ledger_by_attribute_and_run() -> None:
@@ -391,7 +391,7 @@ def test_point_26_the_log_is_bounded_and_the_totals_are_not() -> None:
 
 def exported(state: State) -> Any:
     """What an export tells of u."""
-    return track.export(state, {"external_ids": ["u"]})[1]["users"][0].get(
+    return reads.export(state, {"external_ids": ["u"]})[1]["users"][0].get(
         "custom_attributes"
     )
 
@@ -459,7 +459,7 @@ def test_events_are_counted_each_time_and_never_in_the_future() -> None:
             ]
             == 1
         )
-    told = track.export(state, {"external_ids": ["u"]})[1]["users"][0]
+    told = reads.export(state, {"external_ids": ["u"]})[1]["users"][0]
     assert told["custom_events"] == [
         {
             "name": "e",

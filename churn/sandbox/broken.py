@@ -1,0 +1,68 @@
+"""Injected faults over HTTP: refusals, waits, closed connections, broken answers."""
+
+import asyncio
+import math
+
+from aiohttp import web
+
+from churn.sandbox import limits
+from churn.sandbox.checks import invalid_key, respond
+from churn.sandbox.faults import ANSWERS
+from churn.sandbox.instance import Sandbox
+
+
+async def before(
+    request: web.Request, sandbox: Sandbox, fault: str
+) -> web.StreamResponse:
+    """A fault that comes before the request is looked at; nothing is applied."""
+    if fault == "close_before":
+        return _closed(request)
+    if fault == "hang":
+        await asyncio.sleep(sandbox.faults.hang_seconds)
+        fault = "504"
+    if fault == "drop_401":
+        return respond(sandbox, invalid_key(request, sandbox))
+    if fault in ANSWERS:
+        status, message = ANSWERS[fault]
+        return respond(sandbox, (status, {"message": message}))
+    return _rate_limited(sandbox, fault)
+
+
+def _rate_limited(sandbox: Sandbox, fault: str) -> web.Response:
+    options = sandbox.state.options
+    mode = options.answer_429 if fault == "429" else fault.removeprefix("429_")
+    wait = math.ceil(sandbox.faults.retry_seconds)
+    headers = limits.refusal(options, mode, wait, options.burst_limit or 0)
+    return respond(sandbox, (429, {"message": "Rate Limited"}), headers)
+
+
+async def afterwards(
+    request: web.Request, sandbox: Sandbox, answer: web.Response, fault: str
+) -> web.StreamResponse:
+    """A fault on the way back; everything valid has been taken."""
+    if fault == "close_after":
+        return _closed(request)
+    if fault == "truncated":
+        return await _truncated(request, answer)
+    if fault == "not_json":
+        text = "<html>Created</html>"
+        return web.Response(text=text, status=answer.status, content_type="text/html")
+    await asyncio.sleep(sandbox.faults.hang_seconds)
+    return answer
+
+
+def _closed(request: web.Request) -> web.Response:
+    if request.transport:
+        request.transport.close()
+    return web.Response()
+
+
+async def _truncated(request: web.Request, answer: web.Response) -> web.StreamResponse:
+    """Half of the body that the length announces, then the connection ends."""
+    text = answer.text or ""
+    answer.headers["content-length"] = str(len(text))
+    half = web.StreamResponse(status=answer.status, headers=answer.headers)
+    half.force_close()
+    await half.prepare(request)
+    await half.write(text[: len(text) // 2].encode())
+    return half
