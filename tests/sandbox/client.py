@@ -2,11 +2,15 @@
 
 import http.client
 import json
+import urllib.error
+import urllib.request
 from typing import Any
 
 from churn.sandbox.instance import Sandbox
+from churn.sandbox.options import TRACK
 
 TWO_USERS = {"attributes": [{"external_id": "a", "x": 1}, {"external_id": "b", "x": 1}]}
+JSON = "application/json"
 ALIAS = {"alias_name": "n", "alias_label": "l"}
 
 
@@ -39,3 +43,30 @@ def post(
         return answer.status, dict(answer.getheaders()), answer.read().decode()
     finally:
         connection.close()
+
+
+def call(
+    sandbox: Sandbox,
+    body: Any,
+    path: str = TRACK,
+    key: str = "Bearer k",
+    kind: str = JSON,
+    method: str = "POST",
+    **more: str,
+) -> tuple[int, dict[str, Any]]:
+    """Send a body; status and parsed answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {
+        "Authorization": key,
+        "Content-Type": kind,
+        **{k.replace("_", "-"): v for k, v in more.items()},
+    }
+    request = urllib.request.Request(
+        sandbox.url + path, data if method == "POST" else None, headers, method=method
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())

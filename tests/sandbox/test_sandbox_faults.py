@@ -1,4 +1,4 @@
-"""Injected faults over real HTTP: point 29 of the checklist."""
+"""Injected faults over real HTTP: point 29 of the sandbox's README."""
 
 import http.client
 import json
@@ -43,13 +43,13 @@ def faulty(name: str, **options: Any) -> Any:
     ],
 )
 def test_point_29_answers_that_apply_nothing(name: str, status: int) -> None:
-    """Point 29: the second request is answered so and changes nothing; those around it
-    pass.
+    """Point 29: the second request has this answer and changes nothing; the requests
+    before and after it pass.
     """
     with faulty(name) as sandbox:
         assert post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})[0] == 201
-        told, _, text = post(sandbox)
-        assert (told, json.loads(text)["message"] != "success") == (status, True)
+        answered, _, text = post(sandbox)
+        assert (answered, json.loads(text)["message"] != "success") == (status, True)
         assert sandbox.state.attribute_values("x") == {}
         assert post(sandbox)[0] == 201
         assert (
@@ -60,7 +60,7 @@ def test_point_29_answers_that_apply_nothing(name: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reset", "told"),
+    ("name", "reset", "expected"),
     [
         ("429_mau", "epoch", {"retry-after": "0"}),
         ("429_legacy", "delta", {"limit": "3000", "remaining": "0", "reset": "0"}),
@@ -68,20 +68,20 @@ def test_point_29_answers_that_apply_nothing(name: str, status: int) -> None:
         ("429_bare", "epoch", {}),
     ],
 )
-def test_point_29_what_an_injected_429_tells(
-    name: str, reset: str, told: dict[str, str]
+def test_point_29_headers_of_an_injected_429(
+    name: str, reset: str, expected: dict[str, str]
 ) -> None:
-    """Point 29: each kind has its own headers; the hint is what the script sets."""
+    """Point 29: each kind has its own headers, with the wait that the faults set."""
     with faulty(name, reset_mode=reset, clock=lambda: 1000.0) as sandbox:
         post(sandbox)
         headers = {
             k: v for k, v in post(sandbox)[1].items() if "rate" in k or "retry" in k
         }
-    assert headers == {f"x-ratelimit-{k}": v for k, v in told.items()}
+    assert headers == {f"x-ratelimit-{k}": v for k, v in expected.items()}
 
 
 def test_point_29_closed_before_and_after() -> None:
-    """Point 29: the client can't tell one from the other; the state can."""
+    """Point 29: the client can't distinguish the two; the state can."""
     for name, applied in (("close_before", {}), ("close_after", {"1": 2})):
         with faulty(name) as sandbox:
             post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})
@@ -92,8 +92,8 @@ def test_point_29_closed_before_and_after() -> None:
 
 
 def test_point_29_hanging_with_and_without_effect() -> None:
-    """Point 29: the client gives up first; one write is there all the same; a hanging
-    request holds up no shutdown.
+    """Point 29: the client gives up first, one of the writes is applied all the same,
+    and a hanging request doesn't delay the shutdown.
     """
     for name, applied in (("hang", {}), ("hang_after", {"1": 2})):
         injected = Faults(script={1: name}, hang_seconds=60)
@@ -106,9 +106,7 @@ def test_point_29_hanging_with_and_without_effect() -> None:
 
 
 def test_point_29_broken_success() -> None:
-    """Point 29: a body cut off and one that is no JSON come with 201 and are
-    applied.
-    """
+    """Point 29: requests are applied although the 201 has a truncated or non-JSON body."""
     with faulty("truncated") as sandbox:
         post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})
         with pytest.raises(http.client.IncompleteRead):
@@ -127,8 +125,8 @@ def test_point_29_broken_success() -> None:
 
 @pytest.mark.parametrize("name", list(faults.PARTIAL))
 def test_point_29_one_object_is_refused(name: str) -> None:
-    """Point 29: one object chosen by the seed isn't applied, the other is; how much is
-    told is the fault's.
+    """Point 29: one object drawn from the seed isn't applied, the other is; the fault
+    decides how the error names it.
     """
     with faulty(name) as sandbox:
         post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]}, BULK)
@@ -148,8 +146,8 @@ def test_point_29_one_object_is_refused(name: str) -> None:
 
 
 def test_point_29_faults_by_seed() -> None:
-    """Point 29: rates give about their share, the same for the same seed; the script
-    goes first.
+    """Point 29: a rate breaks about its share of the requests, the same ones for the
+    same seed; the script goes first.
     """
     drawn = Faults(rates={"500": 0.2, "hang": 0.1}, seed=1, script={1: "partial"})
     met = [drawn.of(n) for n in range(1, 2001)]
@@ -166,9 +164,7 @@ def test_point_29_faults_by_seed() -> None:
 
 @pytest.mark.parametrize("given", [{"script": {1: "509"}}, {"rates": {"509": 0.1}}])
 def test_point_29_an_unknown_fault_lists_those_known(given: dict[str, Any]) -> None:
-    """Point 29: the error names every fault there is; rates that are no shares are
-    refused too.
-    """
+    """Point 29: the error lists all faults; rates that aren't shares are refused too."""
     with pytest.raises(
         ValueError, match=r"unknown fault '509'.*429_mau.*close_after.*partial_strings"
     ):
@@ -181,7 +177,7 @@ def test_point_29_an_unknown_fault_lists_those_known(given: dict[str, Any]) -> N
 def test_delayed_writes_land_without_a_further_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The server applies what is due by itself."""
+    """The server applies delayed writes by itself."""
     landed = threading.Event()
     settle = State.settle
     monkeypatch.setattr(

@@ -1,5 +1,5 @@
-"""Which objects the sandbox refuses, whom it creates and whom it finds: points 12 to 17
-of the checklist.
+"""Which objects the sandbox refuses, and which profiles a write creates or finds:
+points 12 to 17 of the sandbox's README.
 """
 
 from typing import Any
@@ -11,6 +11,8 @@ from churn.sandbox.options import Options
 from churn.sandbox.profiles import Profile
 from churn.sandbox.state import State
 
+from .client import ALIAS, many, one
+
 
 @pytest.fixture
 def state() -> State:
@@ -20,19 +22,9 @@ def state() -> State:
     return known
 
 
-def one(**values: Any) -> dict[str, Any]:
-    """A request with one object."""
-    return {"attributes": [values]}
-
-
-def many(n: int, who: str = "a") -> list[dict[str, Any]]:
-    """N objects for one user."""
-    return [{"external_id": who, "x": i} for i in range(n)]
-
-
-def test_point_12_what_is_no_array_of_objects(state: State) -> None:
-    """Point 12: a field that is no array refuses the request, an element that is no
-    object only itself.
+def test_point_12_arrays_and_elements(state: State) -> None:
+    """Point 12: a field that isn't an array refuses the request; an element that isn't
+    an object is refused alone.
     """
     assert track.track(state, {"attributes": {"external_id": "a"}})[0] == 400
     assert track.track(state, {"attributes": [], "events": None})[0] == 400
@@ -88,7 +80,7 @@ def test_point_13_partial_errors_name_array_and_index(state: State) -> None:
     ],
 )
 def test_point_13_forms_of_errors(form: str, error: Any) -> None:
-    """Point 13: the switch chooses how an object's error is told."""
+    """Point 13: an option chooses the form of an object's error."""
     body = {"attributes": [*many(1), {"external_id": "ü" * 494, "x": 1}]}
     assert track.track(State(options=Options(error_form=form)), body)[1]["errors"] == [
         error
@@ -227,8 +219,8 @@ def test_point_13_forms_of_errors(form: str, error: Any) -> None:
 def test_points_13_14_and_16_why_an_object_is_refused(
     array: str, item: dict[str, Any], fault: str
 ) -> None:
-    """Points 13, 14, 16: each fault has its name or sentence, and who is refused alone
-    is a 400 that creates nobody.
+    """Points 13, 14, 16: each fault has its name or sentence, and a request with a
+    refused object alone is a 400 that creates nobody.
     """
     state = State(options=Options(error_form="enum", spam_blocked=frozenset({"spam"})))
     status, answer = track.track(state, {array: [item]})
@@ -238,8 +230,8 @@ def test_points_13_14_and_16_why_an_object_is_refused(
 
 
 def test_point_14_nothing_sent_is_400_and_creates_nobody(state: State) -> None:
-    """Point 14: no arrays or empty ones get the same sentence as all invalid, without
-    errors.
+    """Point 14: no arrays and empty arrays have the same answer as objects that are all
+    invalid, without errors.
     """
     for body in (
         {},
@@ -248,9 +240,6 @@ def test_point_14_nothing_sent_is_400_and_creates_nobody(state: State) -> None:
     ):
         assert track.track(state, body) == (400, {"message": messages.NOTHING_VALID})
     assert len(state.profiles) == 2
-
-
-ALIAS = {"alias_name": "n", "alias_label": "l"}
 
 
 @pytest.mark.parametrize(
@@ -266,8 +255,8 @@ ALIAS = {"alias_name": "n", "alias_label": "l"}
 def test_point_15_unknown_users(
     identifier: dict[str, Any], by_default: int, if_true: int, if_false: int
 ) -> None:
-    """Point 15: whom a write creates, by identifier; otherwise it counts as processed,
-    and the silent list says so.
+    """Point 15: the identifier decides whether a write creates an unknown user; a write
+    that doesn't counts as processed, and is noted as silent.
     """
     for only, created in (
         ({}, by_default),
@@ -290,7 +279,7 @@ def test_point_15_unknown_users(
 
 
 def test_point_16_a_refused_object_changes_nothing(state: State) -> None:
-    """Point 16: beside a valid object, the refused one neither creates nor writes."""
+    """Point 16: a refused object beside a valid one neither creates nor writes."""
     bad = {"external_id": "a", "x": 9, "email_subscribe": "yes"}
     assert (
         track.track(state, {"attributes": [bad, *many(1, "b")]})[1][
@@ -301,9 +290,9 @@ def test_point_16_a_refused_object_changes_nothing(state: State) -> None:
     assert state.attribute_values("x") == {"0": 1}
 
 
-def test_point_17_whose_email_it_is() -> None:
-    """Point 17: of those who share an email the last updated with an external_id is
-    meant; email beats phone.
+def test_point_17_profiles_that_share_an_email() -> None:
+    """Point 17: an e-mail finds, of the profiles that share it, the last updated one
+    with an external_id; e-mail goes before phone.
     """
     state = State()
     track.track(state, one(email="s@x.de", y=0))
@@ -313,7 +302,7 @@ def test_point_17_whose_email_it_is() -> None:
     assert state.profiles["external_id", "old"].attributes == {"x": 1}
     track.track(
         state, one(phone="+new", x=2)
-    )  # the one before took this number too, and was updated later
+    )  # "old" took this number too, and was updated later
     assert state.profiles["external_id", "old"].attributes == {"x": 2}
     track.track(state, one(external_id="old", email=None, phone="+other"))
     track.track(state, one(email="s@x.de", x=3))
@@ -322,8 +311,8 @@ def test_point_17_whose_email_it_is() -> None:
 
 
 def test_point_17_a_new_id_with_a_known_email_makes_a_second_profile() -> None:
-    """Point 17: the email of a write with a primary id is a value, not a key; the trap
-    is a warning.
+    """Point 17: the e-mail in a write with a primary id is a value, not a key; the
+    second profile is a warning.
     """
     state = State()
     track.track(state, one(external_id="a", email="s@x.de"))
@@ -335,7 +324,7 @@ def test_point_17_a_new_id_with_a_known_email_makes_a_second_profile() -> None:
 
 
 def test_point_17_profiles_put_in_by_hand_are_found() -> None:
-    """Point 17: by any identifier, and by the email in their fields."""
+    """Point 17: profiles that a test put in are found by any identifier or e-mail."""
     state = State()
     state.profiles["braze_id", "z"] = Profile(
         {"braze_id": "z", "external_id": "e"}, {"email": "s@x.de"}

@@ -1,5 +1,5 @@
-"""What becomes of values, what they cost and when they land: points 19 to 28 of the
-checklist. No HTTP.
+"""What is stored of a value, what it costs and when it takes effect: points 19 to 28 of
+the sandbox's README. No HTTP.
 """
 
 from datetime import UTC, datetime
@@ -16,8 +16,8 @@ from churn.sandbox.state import State
 
 
 def wrote(*objects: dict[str, Any], together: bool = False, **options: Any) -> State:
-    """A state that knows u and took these objects about u, each in a request of its own
-    or all in one.
+    """A state that knows u and took these objects for u, each in a request of its own
+    or all together in one.
     """
     state = State(options=Options(**options))
     state.add_users(["u"])
@@ -38,8 +38,8 @@ def user(state: State) -> Profile:
 
 
 def test_point_19_names() -> None:
-    """Point 19: case counts; reserved names are fields; bio, $-names and overlong names
-    are dropped, with a note.
+    """Point 19: names are case-sensitive, reserved ones are fields, and bio, $-names
+    and overlong ones are dropped and noted.
     """
     sent = {
         "X": 1,
@@ -75,7 +75,9 @@ def test_point_20_the_first_value_fixes_the_type(first: Any, then: Any) -> None:
 
 
 def test_point_20_numbers_are_one_type_and_empty_arrays_fit_both() -> None:
-    """Point 20: whole numbers and decimals mix; an empty array is of neither kind."""
+    """Point 20: whole numbers and decimals are one type; an empty array fits both
+    kinds.
+    """
     assert held(wrote({"x": 1}, {"x": 1.5})) == 1.5
     assert held(wrote({"x": [{"a": 1}]}, {"x": []})) == []
 
@@ -132,17 +134,17 @@ def test_point_20_forced_types(forced: str, sent: Any, expected: Any) -> None:
         ("", None),
     ],
 )
-def test_point_21_texts_that_look_like_dates(
+def test_point_21_text_that_looks_like_a_date(
     text: str, expected: datetime | None
 ) -> None:
-    """Point 21: these become datetimes, those stay text."""
+    """Point 21: text in a listed form becomes a datetime, other text stays."""
     assert as_datetime(text) == expected
     assert held(wrote({"x": text})) == (expected or text)
 
 
 def test_point_21_a_date_for_a_label_breaks_the_segment() -> None:
-    """Point 21: an audience that asks for the very label written finds nobody, and is
-    told why.
+    """Point 21: an audience filter on the label that was written matches nobody, and a
+    note says why.
     """
     state = wrote({"x": "2024-01-01"})
     label = Filter("x", "is", "2024-01-01")
@@ -159,8 +161,8 @@ def test_point_21_a_date_for_a_label_breaks_the_segment() -> None:
 
 
 def test_point_22_long_text() -> None:
-    """Point 22: 256 characters are not taken, or cut by switch; either way 255 are fine
-    and each write is a point.
+    """Point 22: a text of 256 characters is not stored, or cut by option, and each
+    write costs a data point; 255 characters are stored.
     """
     dropped, cut = wrote({"x": "y" * 256}), wrote({"x": "y" * 256}, long_text="cut")
     assert (held(dropped), dropped.silent) == (None, ["x: text over 255 characters"])
@@ -170,8 +172,8 @@ def test_point_22_long_text() -> None:
 
 
 def test_point_23_null_removes_and_ids_stay() -> None:
-    """Point 23: null removes an attribute, even one that isn't there; a null id counts
-    as not given.
+    """Point 23: null removes an attribute and is accepted for one that isn't there; a
+    null id counts as not given.
     """
     state = wrote({"x": 1}, {"x": None}, {"x": None, "user_alias": None})
     assert (held(state), user(state).identifiers, state.silent) == (
@@ -205,13 +207,13 @@ ARRAYS = [
 
 @pytest.mark.parametrize(("sent", "expected"), ARRAYS)
 def test_point_23_arrays_and_increments(sent: list[Any], expected: Any) -> None:
-    """Point 23: sets keep the last place of a repeated item and lose the oldest; bad
-    updates change nothing.
+    """Point 23: an array keeps the last place of a repeated item and loses the oldest
+    ones; an invalid update changes nothing.
     """
     assert held(wrote(*({"x": value} for value in sent))) == expected
 
 
-def test_point_23_array_limit_by_switch() -> None:
+def test_point_23_array_limit_by_option() -> None:
     """Point 23: the older limit of 25 drops the oldest too."""
     assert held(
         wrote({"x": list(range(25))}, {"x": {"add": [99]}}, array_limit=25)
@@ -249,8 +251,8 @@ PET = {"id": 1, "name": "Rex"}
     ],
 )
 def test_point_23_nested_objects(sent: list[dict[str, Any]], expected: Any) -> None:
-    """Point 23: overwritten or deep-merged; null, bad keys, bad dates and over 100 KB
-    leave the value as it was.
+    """Point 23: an object replaces or is merged; null, bad keys, bad dates and more
+    than 100 KB leave the value as it was.
     """
     assert held(wrote(*sent)) == expected
 
@@ -262,8 +264,8 @@ def test_point_23_nested_objects(sent: list[dict[str, Any]], expected: Any) -> N
 def test_point_23_objects_are_added_then_removed_then_updated(
     merge: bool, expected: Any
 ) -> None:
-    """Point 23: in one request that order holds, however it is written; merging is by
-    the object's switch.
+    """Point 23: that order holds however the update is written; _merge_objects decides
+    about merging.
     """
     chosen = {"$identifier_key": "id", "$identifier_value": 2}
     update = {
@@ -276,9 +278,9 @@ def test_point_23_objects_are_added_then_removed_then_updated(
     ]
 
 
-def test_point_23_one_bad_nested_value_spoils_the_attribute_in_the_request() -> None:
-    """Point 23: all nested updates of that attribute in the request are lost, others
-    and other requests are not.
+def test_point_23_one_bad_nested_value_loses_the_attributes_updates() -> None:
+    """Point 23: all nested updates of that attribute in the request are lost; other
+    attributes and other requests are not.
     """
     state = wrote(
         {"x": {"a": 1}, "y": {"a": 1}},
@@ -326,14 +328,14 @@ def test_point_24_blocklist() -> None:
         ({"$remove": [{"$identifier_key": "id", "$identifier_value": 1}]}, 1),
     ],
 )
-def test_point_25_what_a_write_costs(value: Any, cost: int) -> None:
-    """Point 25: by kind of write; incrementing is free."""
+def test_point_25_cost_of_a_write(value: Any, cost: int) -> None:
+    """Point 25: the kind of a write decides its cost; an increment is free."""
     assert data_points.cost(value) == cost
 
 
-def test_point_25_the_ledger_by_attribute_and_run() -> None:
-    """Point 25: unchanged, null and lost writes count; ids and fields don't; a run that
-    sends nothing costs nothing.
+def test_point_25_data_points_by_attribute_and_run() -> None:
+    """Point 25: unchanged, null and lost writes count, ids and fields don't, and a run
+    that sends nothing costs nothing.
     """
     state = wrote({"x": 1, "country": "DE"}, {"x": 1}, {"x": None, "y": "z" * 300})
     track.track(
@@ -352,8 +354,8 @@ def test_point_25_the_ledger_by_attribute_and_run() -> None:
 
 
 def test_point_26_which_changes_fire_a_trigger() -> None:
-    """Point 26: a new value does, for new users too; the same, null, arrays, objects
-    and decimals don't.
+    """Point 26: a new value fires, for new users too; the same value, null, arrays,
+    objects and decimals don't.
     """
     sent = [
         {"x": 1},
@@ -383,22 +385,22 @@ def test_point_26_which_changes_fire_a_trigger() -> None:
 
 
 def test_point_26_the_log_is_bounded_and_the_totals_are_not() -> None:
-    """Point 26: the newest changes stay, all are counted."""
+    """Point 26: the newest changes are kept, and all are counted."""
     state = wrote(*({"x": i} for i in range(10)), change_log=3)
     assert [c.new for c in state.changes] == [7, 8, 9]
     assert state.fired["x"][""] == 10
 
 
 def exported(state: State) -> Any:
-    """What an export tells of u."""
+    """The custom attributes of u in an export."""
     return reads.export(state, {"external_ids": ["u"]})[1]["users"][0].get(
         "custom_attributes"
     )
 
 
 def test_point_27_acknowledged_first_applied_later() -> None:
-    """Point 27: an export shows the old value until the drawn delay is over; points are
-    booked at once.
+    """Point 27: an export shows the old value until the drawn delay is over; data
+    points are counted at once.
     """
     now = [0.0]
     state = wrote({"x": 1}, apply_delay=5.0, clock=lambda: now[0])
@@ -420,8 +422,8 @@ def test_point_27_acknowledged_first_applied_later() -> None:
 
 @pytest.mark.parametrize("reorder", [False, True])
 def test_point_28_order_between_requests(reorder: bool) -> None:
-    """Point 28: requests in flight together land in sent order, or in any by switch;
-    inside one, by index.
+    """Point 28: requests take effect in the order sent, or by option in any order; the
+    objects of one request in theirs.
     """
     now = [0.0]
     sent = ({"x": i} for i in range(10))
@@ -433,13 +435,13 @@ def test_point_28_order_between_requests(reorder: bool) -> None:
 
 
 def test_one_user_twice_in_a_request_is_a_warning() -> None:
-    """Braze doesn't say which wins; here the later one does, and the warning counts."""
+    """Braze doesn't say which object wins; here the later one does, with a warning."""
     assert sum(wrote({"x": 1}, {"y": 2}, together=True).warnings.values()) == 1
     assert not wrote({"x": 1}, {"y": 2}).warnings
 
 
 def test_events_are_counted_each_time_and_never_in_the_future() -> None:
-    """Repeated events add up; a time to come becomes now; a purchase counts its
+    """Repeated events add up, a future time becomes now, and a purchase counts its
     quantity.
     """
     state = State(options=Options(clock=lambda: 0.0))
@@ -459,12 +461,12 @@ def test_events_are_counted_each_time_and_never_in_the_future() -> None:
             ]
             == 1
         )
-    told = reads.export(state, {"external_ids": ["u"]})[1]["users"][0]
-    assert told["custom_events"] == [
+    user_export = reads.export(state, {"external_ids": ["u"]})[1]["users"][0]
+    assert user_export["custom_events"] == [
         {
             "name": "e",
             **dict.fromkeys(("first", "last"), datetime(1970, 1, 1, tzinfo=UTC)),
             "count": 2,
         }
     ]
-    assert (told["purchases"][0]["count"], state.n_data_points) == (6, 0)
+    assert (user_export["purchases"][0]["count"], state.n_data_points) == (6, 0)
