@@ -203,7 +203,7 @@ def test_point_7_gzip_bodies_by_option(accepted: bool) -> None:
 def test_point_18_unknown_keys_are_ignored_and_the_agent_is_noted(
     sandbox: Sandbox,
 ) -> None:
-    """Point 18: a partner key and bulk headers change nothing; User-Agents are counted."""
+    """Point 18: a partner key and bulk headers change nothing; User-Agents count."""
     body = {**one(external_id="a", x=1), "partner": "p", "group_id": "not valid!"}
     assert (
         call(sandbox, body, User_Agent="partner-X-Y/1", X_Braze_Bulk="true")[0] == 201

@@ -106,7 +106,7 @@ def test_point_29_hanging_with_and_without_effect() -> None:
 
 
 def test_point_29_broken_success() -> None:
-    """Point 29: requests are applied although the 201 has a truncated or non-JSON body."""
+    """Point 29: a 201 with a truncated or non-JSON body applies the request."""
     with faulty("truncated") as sandbox:
         post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})
         with pytest.raises(http.client.IncompleteRead):
@@ -164,7 +164,7 @@ def test_point_29_faults_by_seed() -> None:
 
 @pytest.mark.parametrize("given", [{"script": {1: "509"}}, {"rates": {"509": 0.1}}])
 def test_point_29_an_unknown_fault_lists_those_known(given: dict[str, Any]) -> None:
-    """Point 29: the error lists all faults; rates that aren't shares are refused too."""
+    """Point 29: an unknown name is refused with a list; so are rates above 1."""
     with pytest.raises(
         ValueError, match=r"unknown fault '509'.*429_mau.*close_after.*partial_strings"
     ):

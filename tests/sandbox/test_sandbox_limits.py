@@ -52,7 +52,7 @@ def test_point_9_bulk() -> None:
 
 
 def test_point_10_sync() -> None:
-    """Point 10: sync takes exactly one object and answers with the values stored now."""
+    """Point 10: sync takes exactly one object and answers with what is stored."""
     state = State()
     state.add_users(["a"])
     assert track.track(state, {"attributes": many(2)}, SYNC)[0] == 400
