@@ -3,7 +3,7 @@
 import asyncio
 import math
 
-from aiohttp import web
+from aiohttp.web import Request, Response, StreamResponse
 
 from churn.sandbox import limits
 from churn.sandbox.checks import invalid_key, respond
@@ -11,9 +11,7 @@ from churn.sandbox.faults import ANSWERS
 from churn.sandbox.instance import Sandbox
 
 
-async def before(
-    request: web.Request, sandbox: Sandbox, fault: str
-) -> web.StreamResponse:
+async def before(request: Request, sandbox: Sandbox, fault: str) -> StreamResponse:
     """A fault that comes before the request is looked at; nothing is applied."""
     if fault == "close_before":
         return _closed(request)
@@ -28,7 +26,7 @@ async def before(
     return _rate_limited(sandbox, fault)
 
 
-def _rate_limited(sandbox: Sandbox, fault: str) -> web.Response:
+def _rate_limited(sandbox: Sandbox, fault: str) -> Response:
     options = sandbox.state.options
     mode = options.answer_429 if fault == "429" else fault.removeprefix("429_")
     wait = math.ceil(sandbox.faults.retry_seconds)
@@ -37,8 +35,8 @@ def _rate_limited(sandbox: Sandbox, fault: str) -> web.Response:
 
 
 async def afterwards(
-    request: web.Request, sandbox: Sandbox, answer: web.Response, fault: str
-) -> web.StreamResponse:
+    request: Request, sandbox: Sandbox, answer: Response, fault: str
+) -> StreamResponse:
     """A fault on the way back; everything valid has been taken."""
     if fault == "close_after":
         return _closed(request)
@@ -46,22 +44,22 @@ async def afterwards(
         return await _truncated(request, answer)
     if fault == "not_json":
         text = "<html>Created</html>"
-        return web.Response(text=text, status=answer.status, content_type="text/html")
+        return Response(text=text, status=answer.status, content_type="text/html")
     await asyncio.sleep(sandbox.faults.hang_seconds)
     return answer
 
 
-def _closed(request: web.Request) -> web.Response:
+def _closed(request: Request) -> Response:
     if request.transport:
         request.transport.close()
-    return web.Response()
+    return Response()
 
 
-async def _truncated(request: web.Request, answer: web.Response) -> web.StreamResponse:
+async def _truncated(request: Request, answer: Response) -> StreamResponse:
     """Half of the body that the length announces, then the connection ends."""
     text = answer.text or ""
     answer.headers["content-length"] = str(len(text))
-    half = web.StreamResponse(status=answer.status, headers=answer.headers)
+    half = StreamResponse(status=answer.status, headers=answer.headers)
     half.force_close()
     await half.prepare(request)
     await half.write(text[: len(text) // 2].encode())

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from aiohttp import web
+from aiohttp.web import (
+    HTTPRequestEntityTooLarge,
+    Request,
+    RequestPayloadError,
+    Response,
+    json_response,
+)
 
 from churn.sandbox.instance import Sandbox
 from churn.sandbox.messages import Answer
@@ -20,16 +26,16 @@ to_text = partial(json.dumps, default=shown)
 
 def respond(
     sandbox: Sandbox, answer: Answer, headers: dict[str, str] | None = None
-) -> web.Response:
+) -> Response:
     """An answer as HTTP; refusals are counted."""
     status, content = answer
     sandbox.state.n_refused += status >= 300
-    return web.json_response(content, status=status, headers=headers, dumps=to_text)
+    return json_response(content, status=status, headers=headers, dumps=to_text)
 
 
 async def checked(
-    request: web.Request, sandbox: Sandbox, act: Callable[[Any], Answer]
-) -> web.Response:
+    request: Request, sandbox: Sandbox, act: Callable[[Any], Answer]
+) -> Response:
     """The answer of ``act`` to the parsed body, or the refusal that comes first.
 
     ``act`` is given None for a body that isn't JSON.
@@ -46,7 +52,7 @@ async def checked(
     return respond(sandbox, too_large or act(body), headers)
 
 
-def key_refusal(request: web.Request, sandbox: Sandbox) -> Answer | None:
+def key_refusal(request: Request, sandbox: Sandbox) -> Answer | None:
     """The answer to a key that may not use this endpoint, or None."""
     permissions = sandbox.permissions(request.headers.get("Authorization", ""))
     if permissions is None:
@@ -58,7 +64,7 @@ def key_refusal(request: web.Request, sandbox: Sandbox) -> Answer | None:
     return None
 
 
-def invalid_key(request: web.Request, sandbox: Sandbox) -> Answer:
+def invalid_key(request: Request, sandbox: Sandbox) -> Answer:
     """The 401; by option it repeats the key that was offered."""
     message = "Invalid API key"
     if sandbox.echo_key:
@@ -66,7 +72,7 @@ def invalid_key(request: web.Request, sandbox: Sandbox) -> Answer:
     return 401, {"message": message}
 
 
-async def _body(request: web.Request, options: Options) -> tuple[Any, Answer | None]:
+async def _body(request: Request, options: Options) -> tuple[Any, Answer | None]:
     """The parsed body, and the answer to one that is too large."""
     is_bulk = request.path == BULK
     most = options.max_bulk_bytes if is_bulk else options.max_body_bytes
@@ -74,10 +80,10 @@ async def _body(request: web.Request, options: Options) -> tuple[Any, Answer | N
     too_large = status, {"message": "Request Entity Too Large"}
     try:
         data = await request.read()
-    except web.HTTPRequestEntityTooLarge:
+    except HTTPRequestEntityTooLarge:
         return None, too_large
     # A body whose compression is broken.
-    except web.RequestPayloadError:
+    except RequestPayloadError:
         return None, None
     if len(data) > most:
         return None, too_large

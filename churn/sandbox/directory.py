@@ -1,5 +1,6 @@
 """Finds profiles by any of their identifiers."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from churn.sandbox.profiles import PRIMARY, SECONDARY, Key, Profile
@@ -14,7 +15,7 @@ class Directory:
 
     def __init__(self, profiles: dict[Key, Profile]) -> None:
         self._profiles = profiles
-        self._index: dict[Key, list[Profile]] = {}
+        self._index: defaultdict[Key, list[Profile]] = defaultdict(list)
         self._n_indexed = 0
 
     def find(self, kind: str, value: str) -> Profile | None:
@@ -27,33 +28,34 @@ class Directory:
             return self._profiles[kind, value]
         if self._n_indexed != len(self._profiles):
             self._build()
-        return max(self._index.get((kind, value), ()), key=_priority, default=None)
+        found = self._index.get((kind, value), [])
+        return max(found, key=_priority, default=None)
 
     def add(self, key: Key, profile: Profile) -> None:
         """Take a new profile into the state and the index."""
         self._profiles[key] = profile
         self._n_indexed += 1
-        self._insert(profile)
+        self._insert_all(profile)
 
-    def move(
-        self, profile: Profile, kind: str, old: str | None, new: str | None
-    ) -> None:
-        """Note that an e-mail or a phone number of a profile has changed."""
-        if old:
-            held = self._index.get((kind, old), [])
-            self._index[kind, old] = [other for other in held if other is not profile]
-        if new is not None:
-            self._index.setdefault((kind, new), []).append(profile)
+    def insert(self, profile: Profile, kind: str, value: str) -> None:
+        """Let a profile be found by one more identifier."""
+        self._index[kind, value].append(profile)
+
+    def remove(self, profile: Profile, kind: str, value: str) -> None:
+        """Let a profile no longer be found by an identifier."""
+        held = self._index[kind, value]
+        others = [other for other in held if other is not profile]
+        self._index[kind, value] = others
 
     def _build(self) -> None:
-        self._index = {}
+        self._index.clear()
         self._n_indexed = len(self._profiles)
         for profile in self._profiles.values():
-            self._insert(profile)
+            self._insert_all(profile)
 
-    def _insert(self, profile: Profile) -> None:
-        for key in set(_keys(profile)):
-            self._index.setdefault(key, []).append(profile)
+    def _insert_all(self, profile: Profile) -> None:
+        for kind, value in set(_keys(profile)):
+            self.insert(profile, kind, value)
 
 
 def _keys(profile: Profile) -> Iterator[Key]:

@@ -20,8 +20,8 @@ class Limit(NamedTuple):
 class Window(NamedTuple):
     """The requests counted in one window of the clock."""
 
-    number: int = 0
-    requests: int = 0
+    number: int
+    requests: int
 
 
 @dataclass
@@ -42,32 +42,36 @@ class Limiter:
         now = self.options.clock()
         owner = key if self.options.limit_scope == "key" else ""
         used = {limit: self._used(owner, limit, now) for limit in limits}
-        tightest = min(limits, key=lambda limit: _order(limit, used[limit]))
+        # The headers are about the limit with the fewest requests left.
+        left = {limit: limit.requests - used[limit] for limit in limits}
+        tightest = min(limits, key=lambda limit: (left[limit], limit.requests))
+        remaining = left[tightest]
         wait = tightest.seconds - now % tightest.seconds
-        if any(used[limit] >= limit.requests for limit in limits):
+        if remaining <= 0:
             mode = self.options.answer_429
             return False, refusal(self.options, mode, wait, tightest.requests)
         for limit in limits:
             number = int(now // limit.seconds)
             self.windows[owner, limit] = Window(number, used[limit] + 1)
-        remaining = tightest.requests - used[tightest] - 1
-        return True, headers(self.options, tightest.requests, remaining, wait)
+        return True, headers(self.options, tightest.requests, remaining - 1, wait)
 
     def _used(self, owner: str, limit: Limit, now: float) -> int:
-        window = self.windows.get((owner, limit), Window())
-        return window.requests if window.number == int(now // limit.seconds) else 0
-
-
-def _order(limit: Limit, used: int) -> tuple[int, int, float]:
-    """The limit with the fewest requests left comes first; the headers are about it."""
-    return limit.requests - used, limit.requests, limit.seconds
+        window = self.windows.get((owner, limit))
+        if window is None or window.number != int(now // limit.seconds):
+            return 0
+        return window.requests
 
 
 def _limits(endpoint: str, options: Options) -> list[Limit]:
     limits = []
     if endpoint == TRACK:
         if options.burst_limit is not None:
-            limits.append(Limit(TRACK, options.burst_limit, options.burst_seconds))
+            burst = Limit(
+                name=TRACK,
+                requests=options.burst_limit,
+                seconds=options.burst_seconds,
+            )
+            limits.append(burst)
     elif endpoint in options.other_limits:
         requests, seconds = options.other_limits[endpoint]
         limits.append(Limit(endpoint, requests, seconds))

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from churn.sandbox.values import JsonObject
+
 # Status and parsed body of an answer.
-Answer = tuple[int, dict[str, Any]]
+Answer = tuple[int, JsonObject]
 
 MAX_EXTERNAL_ID_BYTES = 987
 MAX_ALIAS_BYTES = 236

@@ -9,6 +9,7 @@ from churn.sandbox.dates import as_datetime
 from churn.sandbox.options import Options
 from churn.sandbox.values import (
     ADD_OR_REMOVE,
+    JsonObject,
     NotTakenError,
     array,
     fitting,
@@ -39,7 +40,7 @@ def fault_of(value: Any) -> str | None:
     return None
 
 
-def _fault_of_keys(node: dict[str, Any]) -> str | None:
+def _fault_of_keys(node: JsonObject) -> str | None:
     if set(node) == {"$time"}:
         time = node["$time"]
         if isinstance(time, str) and as_datetime(time):
@@ -61,7 +62,7 @@ def from_array(items: list[Any], options: Options) -> list[Any]:
     return list(fitting(array(items, options), options))
 
 
-def from_object(value: dict[str, Any], old: Any, options: Options, merge: bool) -> Any:
+def from_object(value: JsonObject, old: Any, options: Options, merge: bool) -> Any:
     """What is stored of an object, or after an update, where ``old`` was stored.
 
     ``merge`` is the ``_merge_objects`` of the write: nested keys that it doesn't name
@@ -70,7 +71,7 @@ def from_object(value: dict[str, Any], old: Any, options: Options, merge: bool) 
     return fitting(_changed(value, old, options, merge), options)
 
 
-def _changed(value: dict[str, Any], old: Any, options: Options, merge: bool) -> Any:
+def _changed(value: JsonObject, old: Any, options: Options, merge: bool) -> Any:
     keys = set(value)
     if keys == {"inc"}:
         return _incremented(value["inc"], old)
@@ -89,7 +90,7 @@ def _incremented(by: Any, old: Any) -> int:
     return int(in_range(start + by))
 
 
-def _scalars_changed(value: dict[str, Any], old: Any, options: Options) -> list[Any]:
+def _scalars_changed(value: JsonObject, old: Any, options: Options) -> list[Any]:
     held = old or []
     added = value.get("add", [])
     removed = value.get("remove", [])
@@ -102,7 +103,7 @@ def _scalars_changed(value: dict[str, Any], old: Any, options: Options) -> list[
     return array(kept, options)
 
 
-def _objects_changed(value: dict[str, Any], old: Any, merge: bool) -> list[Any]:
+def _objects_changed(value: JsonObject, old: Any, merge: bool) -> list[Any]:
     """Braze adds, then removes, then updates, in whatever order they are written."""
     held = old or []
     added = value.get("$add", [])
@@ -119,18 +120,16 @@ def _are_objects(items: Any) -> bool:
     return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
-def _any_selects(steps: Iterable[dict[str, Any]], item: dict[str, Any]) -> bool:
+def _any_selects(steps: Iterable[JsonObject], item: JsonObject) -> bool:
     return any(_selects(step, item) for step in steps)
 
 
-def _selects(step: dict[str, Any], item: dict[str, Any]) -> bool:
+def _selects(step: JsonObject, item: JsonObject) -> bool:
     key = step.get("$identifier_key")
     return key in item and item[key] == step.get("$identifier_value")
 
 
-def _updated(
-    item: dict[str, Any], steps: list[dict[str, Any]], merge: bool
-) -> dict[str, Any]:
+def _updated(item: JsonObject, steps: list[JsonObject], merge: bool) -> JsonObject:
     for step in steps:
         new = step.get("$new_object")
         if isinstance(new, dict) and _selects(step, item):
@@ -139,7 +138,7 @@ def _updated(
     return item
 
 
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def _merged(old: JsonObject, new: JsonObject) -> JsonObject:
     merged = {**old, **new}
     for key, value in new.items():
         before = old.get(key)

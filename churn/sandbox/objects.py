@@ -18,6 +18,7 @@ from churn.sandbox.messages import (
 )
 from churn.sandbox.options import Options
 from churn.sandbox.profiles import PRIMARY, SECONDARY
+from churn.sandbox.values import JsonObject
 
 MAX_PRODUCT = 255
 MAX_QUANTITY = 100
@@ -74,7 +75,7 @@ def _alias_fault(alias: Any) -> str | None:
     return None
 
 
-def _event_fault(item: dict[str, Any]) -> str | None:
+def _event_fault(item: JsonObject) -> str | None:
     if not item.get("name") or not isinstance(item["name"], str):
         return "'name' is required"
     reserved = {"time", "event_name"} & set(item.get("properties") or {})
@@ -83,14 +84,14 @@ def _event_fault(item: dict[str, Any]) -> str | None:
     return _time_fault(item)
 
 
-def _time_fault(item: dict[str, Any]) -> str | None:
+def _time_fault(item: JsonObject) -> str | None:
     time = item.get("time")
     if isinstance(time, str) and as_datetime(time):
         return None
     return "'time' is required, in ISO 8601"
 
 
-def _purchase_fault(item: dict[str, Any]) -> str | None:
+def _purchase_fault(item: JsonObject) -> str | None:
     product = item.get("product_id")
     if not isinstance(product, str) or not 0 < len(product) <= MAX_PRODUCT:
         return "'product_id' is not valid"
@@ -106,7 +107,7 @@ def _purchase_fault(item: dict[str, Any]) -> str | None:
     return _time_fault(item)
 
 
-def _attributes_fault(item: dict[str, Any]) -> str | None:
+def _attributes_fault(item: JsonObject) -> str | None:
     has_id = item.get("external_id") or item.get("braze_id")
     if item.get("push_token_import") is True and has_id:
         return "BAD_PUSH_TOKEN_IMPORT"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from churn.sandbox import nested
 from churn.sandbox.dates import as_datetime
-from churn.sandbox.values import ADD_OR_REMOVE, type_of
+from churn.sandbox.values import ADD_OR_REMOVE, JsonObject, type_of
 
 # Exactly one of these identifies a user; without one, an e-mail or a phone number does.
 PRIMARY = ("external_id", "user_alias", "braze_id")
@@ -85,8 +85,8 @@ class Profile:
     """One user: identifiers, fields, custom attributes, events and purchases."""
 
     identifiers: dict[str, str]
-    fields: dict[str, Any] = field(default_factory=dict)
-    attributes: dict[str, Any] = field(default_factory=dict)
+    fields: JsonObject = field(default_factory=dict)
+    attributes: JsonObject = field(default_factory=dict)
     events: dict[str, History] = field(default_factory=dict)
     purchases: dict[str, History] = field(default_factory=dict)
     # The number of the last write to this profile.
@@ -127,7 +127,7 @@ class Group:
     finished: float = 0.0
 
 
-def identity(item: dict[str, Any]) -> Key:
+def identity(item: JsonObject) -> Key:
     """The identifier that a valid object is looked up by; an alias is label:name."""
     alias = item.get("user_alias")
     if isinstance(alias, dict):
@@ -136,7 +136,7 @@ def identity(item: dict[str, Any]) -> Key:
     return kind, str(item[kind])
 
 
-def updates_only(item: dict[str, Any], kind: str) -> bool:
+def updates_only(item: JsonObject, kind: str) -> bool:
     """Whether a write leaves an unknown user unknown.
 
     The object's ``_update_existing_only`` decides; it is true by default for an alias.
@@ -184,7 +184,7 @@ def lost_updates(objects: list[Sent]) -> dict[str, str]:
     return lost
 
 
-def _is_flat(value: list[Any] | dict[str, Any]) -> bool:
+def _is_flat(value: list[Any] | JsonObject) -> bool:
     """Whether it is an array of scalars, or an update to one or to a number."""
     if isinstance(value, dict) and value:
         return set(value) <= ADD_OR_REMOVE | {"inc"}

@@ -10,6 +10,7 @@ from churn.sandbox.messages import NO_STATUS, Answer
 from churn.sandbox.profiles import History, Key, Profile, identity
 from churn.sandbox.state import State
 from churn.sandbox.track import history_entry
+from churn.sandbox.values import JsonObject
 
 MAX_EXPORTED = 50
 # Keys of an export's body that hold one identifier, and the kind of it.
@@ -27,7 +28,7 @@ def export(state: State, body: Any) -> Answer:
     if not 0 < len(keys) <= MAX_EXPORTED:
         message = f"1 to {MAX_EXPORTED} user identifiers must be provided"
         return 400, {"message": message}
-    users: dict[int, dict[str, Any]] = {}
+    users: dict[int, JsonObject] = {}
     unknown = []
     for kind, value in keys:
         profile = state.find(kind, value)
@@ -41,7 +42,7 @@ def export(state: State, body: Any) -> Answer:
     return 201, answer
 
 
-def _keys(body: dict[str, Any]) -> list[Key]:
+def _keys(body: JsonObject) -> list[Key]:
     keys: list[Key] = []
     external_ids = body.get("external_ids")
     if isinstance(external_ids, list):
@@ -57,7 +58,7 @@ def _keys(body: dict[str, Any]) -> list[Key]:
     return keys
 
 
-def _exported(profile: Profile, wanted: Any) -> dict[str, Any]:
+def _exported(profile: Profile, wanted: Any) -> JsonObject:
     """The fields of a profile that hold anything, of those asked for."""
     label, _, name = profile.identifiers.get("user_alias", "").partition(":")
     everything = {
@@ -76,7 +77,7 @@ def _exported(profile: Profile, wanted: Any) -> dict[str, Any]:
     }
 
 
-def _history(histories: dict[str, History]) -> list[dict[str, Any]]:
+def _history(histories: dict[str, History]) -> list[JsonObject]:
     return [history_entry("name", name, entry) for name, entry in histories.items()]
 
 
@@ -105,7 +106,7 @@ def status(state: State, group_id: str) -> Answer:
     return 200, {"results": [result]}
 
 
-def state_as_json(state: State) -> dict[str, Any]:
+def state_as_json(state: State) -> JsonObject:
     """All that a sandbox knows, for /__sandbox__/state."""
     return {
         "note": "a local stand-in, not Braze",
@@ -126,6 +127,6 @@ def state_as_json(state: State) -> dict[str, Any]:
     }
 
 
-def _profile(profile: Profile) -> dict[str, Any]:
+def _profile(profile: Profile) -> JsonObject:
     attributes = {"custom_attributes": profile.attributes}
     return {**profile.identifiers, **profile.fields, **attributes}

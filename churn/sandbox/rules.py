@@ -10,6 +10,7 @@ from churn.sandbox.messages import TOO_MANY, UNKNOWN_SYNTAX, Answer
 from churn.sandbox.objects import identifier_fault
 from churn.sandbox.options import BULK, SYNC, Options
 from churn.sandbox.profiles import Sent, identity
+from churn.sandbox.values import JsonObject
 
 ARRAYS = ("attributes", "events", "purchases")
 # Objects per request by count mode.
@@ -48,7 +49,7 @@ def is_group_id(value: Any) -> bool:
     return re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", value) is not None
 
 
-def objects_of(body: dict[str, Any]) -> list[Sent]:
+def objects_of(body: JsonObject) -> list[Sent]:
     """All objects of a body, in the order in which Braze applies them."""
     return [
         Sent(array, position, item)
@@ -57,7 +58,7 @@ def objects_of(body: dict[str, Any]) -> list[Sent]:
     ]
 
 
-def _too_many(body: dict[str, Any], endpoint: str, options: Options) -> bool:
+def _too_many(body: JsonObject, endpoint: str, options: Options) -> bool:
     sizes = [len(body.get(name, ())) for name in ARRAYS]
     if endpoint == SYNC:
         return sum(sizes) > 1
@@ -69,7 +70,7 @@ def _too_many(body: dict[str, Any], endpoint: str, options: Options) -> bool:
     return counted > MAX_OBJECTS[options.count_mode]
 
 
-def _most_for_one_user(body: dict[str, Any]) -> int:
+def _most_for_one_user(body: JsonObject) -> int:
     valid = [sent.item for sent in objects_of(body) if not identifier_fault(sent.item)]
     counts = Counter(identity(item) for item in valid)
     return max(counts.values(), default=0)

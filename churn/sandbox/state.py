@@ -12,7 +12,6 @@ from churn.sandbox import data_points, nested, profiles, values
 from churn.sandbox.directory import Directory
 from churn.sandbox.options import Options
 from churn.sandbox.profiles import (
-    CONTROL,
     FIELDS,
     NOT_CUSTOM,
     PRIMARY,
@@ -24,7 +23,7 @@ from churn.sandbox.profiles import (
     Profile,
     Sent,
 )
-from churn.sandbox.values import NotTakenError
+from churn.sandbox.values import JsonObject, NotTakenError
 
 MAX_NAME = 255
 # Different User-Agents that are counted, so that no client fills the memory.
@@ -105,7 +104,7 @@ class State:
         if agent in self.user_agents or len(self.user_agents) < MAX_AGENTS:
             self.user_agents[agent] += 1
 
-    def count_points(self, item: dict[str, Any]) -> None:
+    def count_points(self, item: JsonObject) -> None:
         """Count the data points of an accepted object.
 
         A write counts whether or not it changes the value, also when an update-only
@@ -114,23 +113,27 @@ class State:
         """
         counts = self.points.setdefault(self.run, Counter())
         for name, value in item.items():
-            if name not in NOT_CUSTOM and not self._reason_to_drop(name):
-                cost = data_points.cost(value)
-                counts[name] += cost
-                self.n_data_points += cost
+            if name in NOT_CUSTOM or self._reason_to_drop(name):
+                continue
+            cost = data_points.cost(value)
+            counts[name] += cost
+            self.n_data_points += cost
 
     def accept(self, objects: list[Sent], group: str = "") -> None:
         """Take the valid objects of a request: now, or after the delay drawn for it."""
-        now = self.options.clock()
+        options = self.options
+        now = options.clock()
         if group:
-            self.groups.setdefault(group, Group(now)).received += 1
-        if not self.options.apply_delay:
+            entry = self.groups.setdefault(group, Group(now))
+            entry.received += 1
+        if not options.apply_delay:
             self.apply_all(objects, group)
             return
         self._n_queued += 1
-        seed = f"{self.options.seed}:{self._n_queued}:delay"
-        due = now + self.options.apply_delay * random.Random(seed).random()
-        if not self.options.reorder:
+        seed = f"{options.seed}:{self._n_queued}:delay"
+        share = random.Random(seed).random()
+        due = now + options.apply_delay * share
+        if not options.reorder:
             due = max(due, self._last_due)
         self._last_due = due
         heapq.heappush(self.waiting, (due, self._n_queued, objects, group))
@@ -146,8 +149,9 @@ class State:
         lost = profiles.lost_updates(objects)
         reached = [self.apply(sent, lost) for sent in objects]
         if group:
-            self.groups[group].done += 1
-            self.groups[group].finished = self.options.clock()
+            entry = self.groups[group]
+            entry.done += 1
+            entry.finished = self.options.clock()
         return [profile for profile in reached if profile]
 
     def apply(self, sent: Sent, lost: dict[str, str]) -> Profile | None:
@@ -180,7 +184,7 @@ class State:
         """The profile of an identifier."""
         return self._directory.find(kind, value)
 
-    def _create(self, kind: str, value: str, item: dict[str, Any]) -> Profile:
+    def _create(self, kind: str, value: str, item: JsonObject) -> Profile:
         if kind in PRIMARY and self._shares_address(item):
             self.warnings[SECOND_PROFILE] += 1
         profile = Profile({kind: value})
@@ -193,38 +197,44 @@ class State:
             self._set_field(profile, kind, value)
         return profile
 
-    def _shares_address(self, item: dict[str, Any]) -> bool:
-        addresses = [(name, item[name]) for name in SECONDARY if item.get(name)]
-        return any(self.find(name, str(value)) for name, value in addresses)
+    def _shares_address(self, item: JsonObject) -> bool:
+        for name in SECONDARY:
+            if item.get(name) and self.find(name, str(item[name])):
+                return True
+        return False
 
-    def _write(
-        self, profile: Profile, item: dict[str, Any], lost: dict[str, str]
-    ) -> None:
+    def _write(self, profile: Profile, item: JsonObject, lost: dict[str, str]) -> None:
         merge = item.get("_merge_objects") is True
         for name, value in item.items():
             if name in FIELDS:
                 self._set_field(profile, name, value)
-            elif name not in CONTROL:
-                reason = self._reason_to_drop(name) or lost.get(name)
-                reason = reason or self._set(profile, name, value, merge)
-                if reason:
-                    self.silent.append(f"{name}: {reason}")
+            if name in NOT_CUSTOM:
+                continue
+            reason = self._reason_to_drop(name) or lost.get(name)
+            if reason is None:
+                reason = self._set(profile, name, value, merge)
+            if reason:
+                self.silent.append(f"{name}: {reason}")
 
     def _set_field(self, profile: Profile, name: str, value: Any) -> None:
         old = profile.fields.pop(name, None)
         if value is not None:
             profile.fields[name] = value
-        if name in SECONDARY:
-            before = str(old) if old else None
-            after = None if value is None else str(value)
-            self._directory.move(profile, name, before, after)
+        if name not in SECONDARY:
+            return
+        if old:
+            self._directory.remove(profile, name, str(old))
+        if value is not None:
+            self._directory.insert(profile, name, str(value))
 
     def _reason_to_drop(self, name: str) -> str | None:
         if name in self.options.blocklist:
             return "on the blocklist"
         if name == "bio" or name.startswith("$"):
             return "a name that is dropped"
-        return "a name over 255 characters" if len(name) > MAX_NAME else None
+        if len(name) > MAX_NAME:
+            return f"a name over {MAX_NAME} characters"
+        return None
 
     def _set(self, profile: Profile, name: str, value: Any, merge: bool) -> str | None:
         """Write an attribute; the reason where it had no effect or was cut."""
@@ -265,6 +275,13 @@ class State:
     def _log(self, profile: Profile, name: str, old: Any, new: Any) -> None:
         fired, reason = profiles.trigger(old, new)
         self.fired.setdefault(name, Counter())[reason] += 1
-        user = next(iter(profile.identifiers.values()))
-        now = self.options.clock()
-        self.changes.append(Change(now, user, name, old, new, fired, reason))
+        change = Change(
+            at=self.options.clock(),
+            who=next(iter(profile.identifiers.values())),
+            name=name,
+            old=old,
+            new=new,
+            fired=fired,
+            why=reason,
+        )
+        self.changes.append(change)

@@ -9,6 +9,7 @@ from churn.sandbox.messages import Answer
 from churn.sandbox.options import SYNC, TRACK
 from churn.sandbox.profiles import History, Profile, Sent, identity
 from churn.sandbox.state import State
+from churn.sandbox.values import JsonObject
 
 REPEATED_USER = "one user in several objects of a request: Braze doesn't say which wins"
 
@@ -47,8 +48,8 @@ def track(
 
 
 def _taken(
-    state: State, body: dict[str, Any], accepted: list[Sent], endpoint: str
-) -> dict[str, Any]:
+    state: State, body: JsonObject, accepted: list[Sent], endpoint: str
+) -> JsonObject:
     _count(state, accepted)
     if endpoint == SYNC:
         reached = state.apply_all(accepted)
@@ -56,7 +57,7 @@ def _taken(
         return {"users": users, "message": "success"}
     group = body.get("group_id", "") if state.options.status_endpoint else ""
     state.accept(accepted, group)
-    answer: dict[str, Any] = {"message": "success"}
+    answer: JsonObject = {"message": "success"}
     for array in rules.ARRAYS:
         if body.get(array):
             n_processed = sum(sent.array == array for sent in accepted)
@@ -72,7 +73,7 @@ def _count(state: State, accepted: list[Sent]) -> None:
         state.warnings[REPEATED_USER] += 1
 
 
-def _result(profile: Profile, sent: Sent) -> dict[str, Any]:
+def _result(profile: Profile, sent: Sent) -> JsonObject:
     """What /sync answers: the values that the object's profile holds now."""
     kind, _ = identity(sent.item)
     user = {kind: sent.item[kind]}
@@ -88,7 +89,7 @@ def _result(profile: Profile, sent: Sent) -> dict[str, Any]:
     return {**user, "purchase_events": [entry]}
 
 
-def history_entry(label: str, name: str, history: History) -> dict[str, Any]:
+def history_entry(label: str, name: str, history: History) -> JsonObject:
     """One event or product, as sync and export answer it."""
     return {
         label: name,

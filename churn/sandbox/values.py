@@ -12,6 +12,8 @@ from typing import Any
 from churn.sandbox.dates import as_datetime
 from churn.sandbox.options import Options
 
+# A parsed object of JSON.
+JsonObject = dict[str, Any]
 # The keys of an update to an array of scalars.
 ADD_OR_REMOVE = {"add", "remove"}
 TRUE = {"1", "true", "t"}
