@@ -187,10 +187,12 @@ def test_a_second_ingest_at_the_same_time_is_refused(
 INGEST = """
 import sys
 from datetime import datetime, UTC
-from churn import events, study
+from churn.events import ingest
+from churn.settings import load
+settings = load(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-events.ingest(study.load(sys.argv[1]), datetime(2026, 3, 20, tzinfo=UTC), progress=False)
+ingest.ingest(settings, datetime(2026, 3, 20, tzinfo=UTC), progress=False)
 """
 
 
