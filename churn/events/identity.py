@@ -10,10 +10,7 @@ nobody's. So an edge learned later changes nothing that was known before.
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from churn import clocks
 from churn.events import privacy
@@ -272,6 +269,11 @@ def n_clusters(devices: pl.DataFrame) -> int:
     )
     if pairs.is_empty():
         return 0
+    # Loaded only where there are devices to group.
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     ids = pairs["ids"].rank("dense").to_numpy().astype(np.int64) + devices.height
     n = int(ids.max()) + 1
     graph = coo_array(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import sklearn
-import skops.io
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
@@ -40,6 +39,8 @@ def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
     """Write models/<model_id>/ with model.skops, model.json and card.md; returns the
     folder.
     """
+    import skops.io  # here, since it loads every module of scikit-learn
+
     folder = store.path("models", model.model_id)
     fitted = skops.io.dumps({"pipeline": model.pipeline})
     write_atomically(folder / "model.skops", fitted)
@@ -148,6 +149,8 @@ def _newest(store: Store) -> Path:
 
 
 def _open(file: Path) -> dict[str, Any]:
+    import skops.io
+
     try:
         strange = sorted(
             set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED_TYPES)

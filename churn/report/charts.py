@@ -1,11 +1,14 @@
-"""Charts, each a function of frames, and how frames look in a notebook."""
+"""Charts, each a function of frames."""
 
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from churn.report.display import ACCENT, HEIGHT, INK, SOFT, WIDTH
+from churn.report import theme
+from churn.report.theme import ACCENT, HEIGHT, INK, SOFT, WIDTH
+
+theme.register()
 
 MODELS = alt.Scale(domain=["chosen", "recency"], range=[ACCENT, "#d98032"])
 

@@ -1,36 +1,40 @@
-"""How frames and charts look in a notebook."""
+"""How frames look in a notebook."""
 
-from typing import Any
+from __future__ import annotations
 
-import altair as alt
-import polars as pl
-import polars.selectors as cs
-import vl_convert
-from great_tables import GT
-from IPython.core.getipython import get_ipython
+import sys
+from typing import TYPE_CHECKING, Any
 
-WIDTH, HEIGHT = 640, 260
-INK, ACCENT, SOFT = "#1c2430", "#2f5d8a", "#9aa7b5"
+if TYPE_CHECKING:
+    import polars as pl
+
 MAX_ROWS = 200
 
 
 def setup() -> None:
-    """First call of a notebook: charts that are live in JupyterLab and static in a
-    report, and readable tables.
-    """
-    alt.renderers.register("churn", _both)
-    alt.renderers.enable("churn")
-    alt.data_transformers.disable_max_rows()  # a long log has many days
-    alt.theme.register("churn", enable=True)(_theme)
-    shell: Any = get_ipython()
+    """Show frames as readable tables in this notebook; outside one nothing happens."""
+    shell = notebook_shell()
     if shell:
-        shell.display_formatter.formatters["text/html"].for_type(pl.DataFrame, table)
+        formatter = shell.display_formatter.formatters["text/html"]
+        formatter.for_type_by_name("polars.dataframe.frame", "DataFrame", table)
+
+
+def notebook_shell() -> Any:
+    """The shell of the notebook this runs in, null outside a notebook.
+
+    IPython is not loaded for it: a notebook has loaded it already.
+    """
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython else None
 
 
 def table(frame: pl.DataFrame) -> str:
     """A frame as people read it, the first 200 rows: thousands, shares in percent, yes
     and no, null as a dash.
     """
+    import polars.selectors as cs
+    from great_tables import GT
+
     if frame.is_empty():
         return "<p>none</p>"
     shares = cs.ends_with("_rate", "share") | cs.starts_with("share_")
@@ -53,47 +57,3 @@ def table(frame: pl.DataFrame) -> str:
     if frame.height > MAX_ROWS:
         shown = shown.tab_source_note(f"the first {MAX_ROWS} of {frame.height:,} rows")
     return str(shown.as_raw_html())
-
-
-def _both(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
-    # A report shows the SVG, JupyterLab the live chart: each takes the richest form it
-    # knows. JupyterLab renders Vega-Lite 5 and no later one; what is drawn here means
-    # the same in both.
-    return {
-        "application/vnd.vegalite.v5+json": spec,
-        "image/svg+xml": vl_convert.vegalite_to_svg(spec),
-    }
-
-
-def _theme() -> alt.theme.ThemeConfig:
-    font = "system-ui, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
-    axis: Any = {
-        "labelColor": INK,
-        "titleColor": "#5b6675",
-        "titleFontWeight": "normal",
-        "titlePadding": 12,
-        "gridColor": "#e8edf2",
-        "domain": False,
-    }
-    return {
-        "config": {
-            "font": font,
-            "axis": axis,
-            "view": {
-                "stroke": None,
-                "continuousWidth": WIDTH,
-                "continuousHeight": HEIGHT,
-            },
-            "title": {"anchor": "start", "color": INK, "fontSize": 14, "offset": 12},
-            "range": {
-                "category": [
-                    ACCENT,
-                    "#d98032",
-                    "#5a9367",
-                    "#a45a8d",
-                    "#7a7a7a",
-                    "#c9b037",
-                ]
-            },
-        }
-    }

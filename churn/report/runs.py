@@ -13,9 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from IPython.core.getipython import get_ipython
-from IPython.display import publish_display_data
-
+from churn.report.display import notebook_shell
 from churn.settings import Settings
 
 METRICS_MIME = "application/vnd.churn.metrics+json"
@@ -34,8 +32,10 @@ def record(**metrics: Any) -> None:
     Values are numbers, texts, dates, lists and dicts; NaN becomes null. Outside a
     notebook nothing happens.
     """
-    if get_ipython() is None:
+    if notebook_shell() is None:
         return
+    from IPython.display import publish_display_data
+
     data = {METRICS_MIME: plain(metrics), "text/plain": ""}
     publish_display_data(data)
 

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from churn.events import ingest
 from churn.explore import definitions
 from churn.explore.definitions import Rule
-from churn.report import charts, display, sentences
+from churn.report import charts, sentences, theme
 from churn.settings import Settings
 from churn.stats import ranking
 from churn.store import Store, open_filled
@@ -250,7 +250,7 @@ def test_the_chart_frames_what_fits() -> None:
     assert all(
         text in picture for text in ("30% back", "AUC 0.80", "5% back", "AUC 0.75")
     )
-    assert picture.count(f'stroke="{display.ACCENT}"') == 1
+    assert picture.count(f'stroke="{theme.ACCENT}"') == 1
     assert "come back anyway" in vl_convert.vegalite_to_svg(
         charts.definitions(pl.DataFrame(schema=definitions.SCHEMA)).to_dict()
     )

@@ -11,7 +11,7 @@ import vl_convert
 
 from churn.events import ingest
 from churn.explore import inventory
-from churn.report import charts, display
+from churn.report import charts, display, theme
 from churn.settings import Settings
 from churn.store import open_filled
 
@@ -137,7 +137,7 @@ def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
     import json
     from importlib.metadata import files
 
-    bundle = display._both(CHARTS["lift"].to_dict())
+    bundle = theme._both(CHARTS["lift"].to_dict())
     live = next(mime for mime in bundle if "vegalite" in mime)
     lab = [
         f
