@@ -1,10 +1,80 @@
-"""Churn prediction on your own event data, delivered to Braze."""
+"""Churn prediction on your own event data, delivered to Braze.
+
+>>> import churn
+>>> study = churn.open("churn.toml")  # doctest: +SKIP
+>>> study.score().segments()  # doctest: +SKIP
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from churn.errors import (
+    BrazeError,
+    ChurnError,
+    CutoffError,
+    GateError,
+    InputError,
+    LeakError,
+    ModelError,
+    NotebookError,
+    ParameterError,
+    StoreError,
+    StudyError,
+    TerminalBrazeError,
+    TrainingError,
+    TransientBrazeError,
+)
+
+if TYPE_CHECKING:
+    from churn import charts
+    from churn.explore.definitions import Rule
+    from churn.study import Study, open
 
 __version__ = "0.1.0"
 
-# Before scikit-learn loads GNU OpenMP, whose threads spin long before they sleep:
-# beside other work on the same cores a training then takes ten times as long. So short
-# a spin cures that, and costs nothing on a quiet machine.
+__all__ = [
+    "BrazeError",
+    "ChurnError",
+    "CutoffError",
+    "GateError",
+    "InputError",
+    "LeakError",
+    "ModelError",
+    "NotebookError",
+    "ParameterError",
+    "Rule",
+    "StoreError",
+    "Study",
+    "StudyError",
+    "TerminalBrazeError",
+    "TrainingError",
+    "TransientBrazeError",
+    "__version__",
+    "charts",
+    "open",
+]
+
+_LAZY = {
+    "Rule": "churn.explore.definitions",
+    "Study": "churn.study",
+    "open": "churn.study",
+}
+
+# scikit-learn loads GNU OpenMP, whose threads spin for long before they sleep: beside
+# other work on the same cores a training then takes ten times as long. A short spin
+# avoids that and costs nothing on a quiet machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the front door on first use, so that `churn --help` stays quick."""
+    if name == "charts":
+        return import_module("churn.charts")
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'churn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

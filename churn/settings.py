@@ -84,6 +84,9 @@ def _endpoint(url: str) -> str:
     return url.rstrip("/")
 
 
+TRUTH = "truth.parquet"
+"""File of true churn probabilities that a simulation writes beside its study."""
+
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 SegmentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,254}$")]
@@ -403,6 +406,11 @@ class Settings(Part):
         """The study file's folder; every relative path in the study starts there."""
         return self._folder
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the study's users are invented: their true probabilities lie beside."""
+        return (self._folder / TRUTH).is_file()
+
     def path(self, relative: str) -> Path:
         """An absolute path for one written in the study."""
         return (self._folder / relative).resolve()
@@ -454,9 +462,7 @@ def load(path: str | Path | None = None) -> Settings:
 
 
 def find(path: str | Path | None = None) -> Path:
-    """The study file meant: ``path``, else CHURN_STUDY, else the first churn.toml
-    upward from here.
-    """
+    """The study file meant: ``path``, else CHURN_STUDY, else the nearest churn.toml."""
     if wanted := path or os.environ.get("CHURN_STUDY"):
         file = Path(wanted).expanduser().resolve()
         if not file.is_file():
@@ -464,13 +470,20 @@ def find(path: str | Path | None = None) -> Path:
                 f"there is no study file {file}; give one with --study PATH"
             )
         return file
+    files = candidates()
+    if not files:
+        raise StudyError(
+            f"no churn.toml in {Path.cwd()} or above; give one with --study PATH"
+        )
+    return files[0]
+
+
+def candidates() -> list[Path]:
+    """Every churn.toml from the working folder upward, then the package's own."""
     package_home = Path(__file__).resolve().parents[1]
-    for folder in (Path.cwd(), *Path.cwd().parents, package_home):
-        if (folder / "churn.toml").is_file():
-            return folder / "churn.toml"
-    raise StudyError(
-        f"no churn.toml in {Path.cwd()} or above; give one with --study PATH"
-    )
+    folders = [Path.cwd(), *Path.cwd().parents, package_home]
+    files = (folder / "churn.toml" for folder in folders)
+    return list(dict.fromkeys(file for file in files if file.is_file()))
 
 
 def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Settings:

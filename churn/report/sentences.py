@@ -10,6 +10,7 @@ from churn.evaluation.scorecard import profit_threshold
 from churn.explore import definitions
 from churn.explore.definitions import Rule
 from churn.explore.retention import shortest_horizon
+from churn.model.fitting import Model
 from churn.scoring.gates import calibration_finding
 from churn.settings import Settings
 
@@ -62,6 +63,16 @@ def ceiling(skill: float | None) -> str:
     if skill is None:
         return ""
     return f"This app is simulated: the model knows {skill:.0%} of what could be known (100 % is the true probability)."
+
+
+def training(model: Model, settings: Settings) -> str:
+    """What a model learned from, and how the level of its probabilities is corrected."""
+    most = settings.backtest.max_training_rows
+    rows = f"{model.n_rows:,} rows (at most {most:,}) of {len(model.cutoffs)} cutoffs"
+    return (
+        f"**{model.model_id}** learned from {rows}; {model.churn_rate:.1%} of them "
+        f"churned. Correction of the level: {model.correction.kind}."
+    )
 
 
 def profit(

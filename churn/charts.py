@@ -1,0 +1,94 @@
+"""The charts of the notebooks, each drawn from what a step of a study returned.
+
+Altair is loaded when the first chart is drawn. In JupyterLab charts are live, in a
+report they are still pictures.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from churn.results import (
+        Backtest,
+        Definitions,
+        Export,
+        Inventory,
+        Scores,
+        Silence,
+    )
+
+
+def setup() -> None:
+    """First call of a notebook: how its frames and charts look."""
+    from churn.report import display
+
+    display.setup()
+
+
+def _drawing() -> Any:
+    from churn.report import charts
+
+    return charts
+
+
+def events_per_day(inventory: "Inventory") -> Any:
+    """Events per day, stacked by kind."""
+    return _drawing().events_per_day(inventory.events_per_day())
+
+
+def retention(cohorts: "pl.DataFrame") -> Any:
+    """Share of each monthly cohort still active, by months since first seen."""
+    return _drawing().retention(cohorts)
+
+
+def returns(silence: "Silence") -> Any:
+    """Share of users who still come back after n days of silence."""
+    horizon_days = silence.shortest_horizon_days
+    return _drawing().returns(silence.curve, silence.max_return_rate, horizon_days)
+
+
+def definitions(candidates: "Definitions") -> Any:
+    """Definitions of churn by how many of the churned come back anyway."""
+    return _drawing().definitions(candidates.table)
+
+
+def gains(backtest: "Backtest") -> Any:
+    """Share of all churners found by contacting the riskiest users."""
+    return _drawing().lift(backtest.gains())
+
+
+def profit(backtest: "Backtest", *stakes: float) -> Any:
+    """Profit by share of users contacted; ``stakes`` as in Backtest.profit."""
+    currency = backtest.store.settings.activity.currency
+    return _drawing().profit(backtest.profit(*stakes), currency)
+
+
+def calibration(backtest: "Backtest") -> Any:
+    """Predicted against actual churn rate in ten groups."""
+    return _drawing().calibration(backtest.calibration_bins())
+
+
+def metric_by_cutoff(backtest: "Backtest", metric: str, title: str) -> Any:
+    """One figure, such as auc or log_loss, at every test cutoff."""
+    return _drawing().metric_by_cutoff(backtest.figures, metric, title)
+
+
+def learning_curve(curve: "pl.DataFrame | None") -> Any:
+    """Log loss with less to learn from; nothing without a curve."""
+    return None if curve is None else _drawing().learning(curve)
+
+
+def segments(scores: "Scores") -> Any:
+    """Users per segment."""
+    return _drawing().segments(scores.segments().rename({"users": "n"}))
+
+
+def probabilities(scores: "Scores") -> Any:
+    """Users by probability of churn, with where each segment begins."""
+    return _drawing().scores(scores.table["probability"], scores.thresholds())
+
+
+def transitions(export: "Export") -> Any:
+    """Users by the segment that Braze has and the new one."""
+    return _drawing().transitions(export.transitions())

@@ -1,0 +1,170 @@
+"""Results of the night: scores that may be sent, and what an export did with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import polars as pl
+
+from churn import forget
+from churn.braze import export
+from churn.events import addresses
+from churn.features.cutoffs import parse_cutoff
+from churn.model.fitting import Model
+from churn.report import runs
+from churn.scoring import scores, summary
+from churn.settings import load
+from churn.store import Store
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one cutoff with what the gates found.
+
+    ``table`` has a row per user (schemas.Scores), ``findings`` one per gate. ``model``
+    is null where the scores were read from the store.
+    """
+
+    store: Store
+    table: pl.DataFrame
+    findings: pl.DataFrame
+    model: Model | None = None
+
+    @property
+    def cutoff(self) -> date:
+        """The day the scores are for: nothing from it or later was seen."""
+        day: date = self.table["cutoff"][0]
+        return day
+
+    def summary(self) -> str:
+        """How many users were scored, for which day, by which model."""
+        model_id = self.table["model_id"][0]
+        return f"{self.table.height:,} users at {self.cutoff}, model {model_id}"
+
+    def save(self, accept: Sequence[str] = ()) -> Path:
+        """Write scores and findings, replacing those of the same cutoff.
+
+        Raises GateError, and writes nothing, if a gate failed that ``accept`` doesn't
+        name.
+        """
+        return scores.write(self.store, self.table, self.findings, accept)
+
+    def gates(self) -> pl.DataFrame:
+        """What each gate says: gate, passed, sentence."""
+        return self.findings.select("gate", "passed", "sentence")
+
+    def match(self) -> pl.DataFrame:
+        """How many scored users Braze can find, by the study's identifier."""
+        matched = addresses.match_report(self.store, self.table)
+        return matched.rename({"n": "users"})
+
+    def segments(self) -> pl.DataFrame:
+        """Users per segment, riskiest first: segment, users, share, mean_probability."""
+        counts = summary.segment_counts(self.table, self.store.settings)
+        return counts.rename({"n": "users"})
+
+    def thresholds(self) -> dict[str, float]:
+        """Probability at which each segment begins."""
+        return summary.thresholds(self.table, self.store.settings)
+
+    def reasons(self) -> pl.DataFrame:
+        """Users per first reason, the commonest first."""
+        return summary.reason_counts(self.table).rename({"n": "users"})
+
+    def reason_examples(self) -> pl.DataFrame:
+        """Somebody for each first reason, under a pseudonym, with reasons in words."""
+        if self.model is None:
+            raise ValueError("stored scores have no model at hand: score them again")
+        return summary.reason_examples(self.store, self.model, self.table)
+
+    @cached_property
+    def _stability(self) -> pl.DataFrame:
+        previous = scores.previous(self.store, self.cutoff)
+        return summary.stability(self.table, previous, self.store.settings)
+
+    def stability(self) -> pl.DataFrame:
+        """Users whose segment changed since the scoring before, and without a band."""
+        return self._stability.rename({"n_top": "in_highest_segment"})
+
+    def record(self) -> None:
+        """Put the counts into the executed notebook."""
+        segments = self.segments().select("segment", "users").iter_rows()
+        failed = self.findings.filter(~pl.col("passed"))["gate"]
+        runs.record(
+            cutoff=self.cutoff,
+            model_id=self.table["model_id"][0],
+            n_scored=self.table.height,
+            mean_probability=self.table["probability"].mean(),
+            n_changed=self._stability["n_changed"][0],
+            n_changed_without_hysteresis=self._stability["n_changed"][1],
+            segments=dict(segments),
+            failed_gates=failed.to_list(),
+        )
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export wrote to Braze or, in a dry run, would write."""
+
+    done: export.Export
+
+    @classmethod
+    def run(
+        cls,
+        store: Store,
+        cutoff: str,
+        send: bool,
+        accept: Sequence[str],
+        what_if: str,
+        run_id: str,
+    ) -> Self:
+        """Export stored scores; with ``what_if`` another study's view of them, dry."""
+        table, findings = scores.read(store, parse_cutoff(cutoff))
+        if what_if:
+            store, send = store.under(load(what_if)), False
+            earlier = scores.previous(store, table["cutoff"][0])
+            table = scores.recut(table, store.settings, earlier)
+        addressed = scores.addressed(store, table)
+        opted_out = forget.opted_out(store)
+        done = export.run(
+            addressed,
+            store.settings,
+            run_id=run_id or runs.new_run_id("export"),
+            findings=findings,
+            send=send,
+            accept=accept,
+            opted_out=opted_out,
+            progress=False,
+        )
+        if not what_if:
+            export.write_id_lists(addressed, store.settings, opted_out)
+        return cls(done)
+
+    def summary(self) -> pl.DataFrame:
+        """Users, requests and data points, under a heading that says if it was dry."""
+        return export.summary_table(self.done)
+
+    def limits(self) -> str:
+        """Which limits of the study the export passes, a line each."""
+        passed = self.done.summary["beyond_limits"]
+        return "\n".join(passed) or "Within the limits of the study."
+
+    def transitions(self) -> pl.DataFrame:
+        """Users by the segment Braze has and the new one: from, to, n."""
+        return self.done.transitions
+
+    def outcomes(self) -> pl.DataFrame:
+        """Users by outcome and reason."""
+        return export.outcome_table(self.done)
+
+    def sample(self) -> str:
+        """A request body, ids replaced by pseudonyms."""
+        bodies = self.done.sample_bodies
+        return bodies[0] if bodies else "nothing to send"
+
+    def record(self) -> None:
+        """Put the counts into the executed notebook."""
+        runs.record(**self.done.summary)

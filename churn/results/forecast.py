@@ -1,0 +1,212 @@
+"""Results about the model: what was learned, and how good it would have been."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from churn.evaluation import (
+    backtest,
+    calibration,
+    learning_curve,
+    metrics,
+    next_period,
+    scorecard,
+)
+from churn.model import selection, storage
+from churn.model.fitting import Model
+from churn.report import runs, sentences, tables
+from churn.store import Store
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model learned from past cutoffs, not yet stored."""
+
+    store: Store
+    model: Model
+    choice: selection.Choice
+
+    def save(self) -> Path:
+        """Store the model for scoring; returns its folder with the model card."""
+        return storage.save(
+            self.model, self.store, selection.choice_metrics(self.choice)
+        )
+
+    def summary(self) -> str:
+        """What the model learned from, in a sentence or two."""
+        return sentences.training(self.model, self.store.settings)
+
+    def members(self) -> pl.DataFrame:
+        """Log loss of each member and of the blend by validation fold, and weights."""
+        return tables.members(self.choice)
+
+    def features(self) -> pl.DataFrame:
+        """Every feature that the model sees: feature, kind, meaning."""
+        return tables.features(self.model)
+
+    def record(self) -> None:
+        """Put the model's facts into the executed notebook."""
+        runs.record(
+            model_id=self.model.model_id,
+            candidate=self.model.candidate,
+            weights=dict(self.model.recipe.weights),
+            rounds=self.model.recipe.rounds,
+            correction=self.model.correction.kind,
+            calibration=self.model.calibration,
+            n_rows=self.model.n_rows,
+            n_churned=self.model.n_churned,
+            churn_rate=self.model.churn_rate,
+            cutoffs=self.model.cutoffs,
+            inner=selection.choice_metrics(self.choice),
+        )
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Past cutoffs played through as they would have been scored.
+
+    ``predictions`` has the columns user_id, cutoff, churned, model and probability.
+    """
+
+    store: Store
+    done: backtest.Backtest
+
+    @property
+    def predictions(self) -> pl.DataFrame:
+        """A row per user, test cutoff and model."""
+        return self.done.predictions
+
+    @cached_property
+    def newest(self) -> pl.DataFrame:
+        """The chosen model's predictions at the newest test cutoff."""
+        return metrics.newest(self.predictions)
+
+    @cached_property
+    def figures(self) -> pl.DataFrame:
+        """AUC, log loss and their like by model and cutoff; cutoff null: all of them."""
+        return metrics.by_cutoff(self.predictions)
+
+    @cached_property
+    def levels(self) -> pl.DataFrame:
+        """Forecast and actual rate by test cutoff, with calibration intervals."""
+        return calibration.by_cutoff(self.predictions)
+
+    @cached_property
+    def next_period(self) -> pl.DataFrame:
+        """What to expect of the next scoring: figure, estimate, low, high."""
+        return next_period.stated(self.store, self.predictions)
+
+    def answer(self) -> str:
+        """What the model is good for, what to expect next, and whether to trust it."""
+        settings = self.store.settings
+        horizon_days = settings.windows.horizon_days
+        limit = settings.gates.max_calibration_shift
+        parts = (
+            sentences.answer(self.predictions, horizon_days),
+            sentences.next_period(self.next_period),
+            sentences.calibration(self.levels, limit),
+        )
+        return "\n\n".join(parts)
+
+    def by_segment(self) -> pl.DataFrame:
+        """Predicted and actual churn rate by the study's segments."""
+        return tables.rates(scorecard.by_segment(self.store, self.predictions))
+
+    def by_platform(self) -> pl.DataFrame:
+        """Predicted and actual churn rate by platform."""
+        return tables.rates(scorecard.by_platform(self.store, self.predictions))
+
+    @cached_property
+    def _tenths(self) -> pl.DataFrame:
+        revenue = scorecard.revenue(self.store, self.newest)
+        return scorecard.tenths(self.newest, revenue)
+
+    def tenths(self) -> pl.DataFrame:
+        """Ten groups by risk at the newest cutoff, with their revenue at risk."""
+        return tables.tenths(self._tenths, self.store.settings.activity.currency)
+
+    def revenue_at_risk(self) -> str:
+        """How much revenue is at risk, and where most of it lies."""
+        currency = self.store.settings.activity.currency
+        return sentences.revenue_at_risk(self._tenths, currency)
+
+    def profit(
+        self, value_per_saved: float, cost_per_contact: float, save_rate: float
+    ) -> pl.DataFrame:
+        """Profit by share of users contacted: depth, expected, realised.
+
+        ``save_rate`` is the share of contacted churners who stay because of it. Without
+        a value the frame is empty.
+        """
+        return scorecard.profit(
+            self.newest, value_per_saved, cost_per_contact, save_rate
+        )
+
+    def profit_advice(
+        self, value_per_saved: float, cost_per_contact: float, save_rate: float
+    ) -> str:
+        """Whom it pays to contact, in a sentence."""
+        stakes = (value_per_saved, cost_per_contact, save_rate)
+        currency = self.store.settings.activity.currency
+        return sentences.profit(self.newest, *stakes, currency)
+
+    def gains(self) -> pl.DataFrame:
+        """Share of churners found by share of users contacted: model, depth, capture."""
+        return metrics.lift_table(self.predictions)
+
+    def calibration_bins(self) -> pl.DataFrame:
+        """Predicted and actual churn rate in ten groups per model."""
+        return metrics.calibration_table(self.predictions)
+
+    def calibration(self) -> pl.DataFrame:
+        """Level and slope of the probabilities by test cutoff, with intervals."""
+        return tables.calibration(self.levels)
+
+    def summary(self) -> pl.DataFrame:
+        """The figures over all test cutoffs, a column per model."""
+        return tables.pooled(self.figures)
+
+    def intervals(self) -> pl.DataFrame:
+        """AUC and log loss of each model and of each pair's difference, 95 %."""
+        return tables.intervals(self.predictions, self.store.settings.random_state)
+
+    def by_cutoff(self) -> pl.DataFrame:
+        """The main figures at every test cutoff."""
+        return tables.by_cutoff(self.figures)
+
+    def choices(self) -> pl.DataFrame:
+        """With which weights and correction each cutoff was predicted."""
+        return tables.choices(self.done.choices)
+
+    def ceiling_skill(self, truth: str) -> float | None:
+        """Share of what could be known; null without a file of true probabilities."""
+        return metrics.against_truth(self.predictions, truth)
+
+    def ceiling(self, truth: str) -> str:
+        """What the ceiling skill means, in a sentence; empty without the truth."""
+        return sentences.ceiling(self.ceiling_skill(truth))
+
+    def learning_curve(self) -> pl.DataFrame:
+        """Figures at the newest test cutoff with less to learn from; trains a dozen."""
+        return learning_curve.curve(self.store, self.newest["cutoff"][0])
+
+    def learning_advice(self, curve: pl.DataFrame | None) -> str:
+        """From where on more data gains little, in a sentence."""
+        known = learning_curve.EMPTY if curve is None else curve
+        return sentences.learning_curve(known)
+
+    def record(self, truth: str = "", curve: pl.DataFrame | None = None) -> None:
+        """Put the figures into the executed notebook."""
+        shift = ("intercept", "intercept_low", "intercept_high", "slope")
+        figures: dict[str, Any] = {
+            **metrics.headline(self.figures),
+            **next_period.headline(self.next_period),
+            "n_test_cutoffs": self.done.choices.height,
+            "ceiling_skill": self.ceiling_skill(truth),
+            "newest_calibration": self.levels.select(shift).row(-1, named=True),
+            "learning_curve": [] if curve is None else curve.to_dicts(),
+        }
+        runs.record(**figures)

@@ -1,0 +1,125 @@
+"""Results about the past: what came in, who is in the log, which silence is churn."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from churn.events.ingest import Ingest as Ingested
+from churn.explore import definitions, inventory, retention
+from churn.report import runs, sentences
+from churn.settings import Settings
+from churn.store import Store
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """What one ingest did with the new extract files."""
+
+    done: Ingested
+
+    def summary(self) -> str:
+        """Counts of files and rows, reasons of quarantine, coverage; a line each."""
+        return "\n".join(self.done.sentences)
+
+    def by_extract(self) -> pl.DataFrame:
+        """New files by extract: n_files, rows, kept, duplicate, quarantined."""
+        return inventory.ingested(self.done.files)
+
+    def reasons(self) -> pl.DataFrame:
+        """Why rows were kept out of the log: reason, n."""
+        return self.done.reasons
+
+    def record(self) -> None:
+        """Put the counts into the executed notebook."""
+        runs.record(
+            **self.done.totals,
+            n_new_files=self.done.n_new_files,
+            n_waiting=len(self.done.waiting),
+            covered_until=self.done.covered_until,
+            **self.done.people,
+        )
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the whole log holds."""
+
+    store: Store
+
+    def by_extract(self) -> pl.DataFrame:
+        """Events per extract: first and last day, days without events, counts."""
+        return inventory.totals(self.store)
+
+    def events_per_day(self) -> pl.DataFrame:
+        """Events per day and kind: date, kind, n."""
+        return inventory.events_per_day(self.store)
+
+    def last_days(self, n: int = 14) -> pl.DataFrame:
+        """Events on the last days, a column per extract."""
+        return inventory.last_days(self.store, n)
+
+    def commonest_events(self, n: int = 20) -> pl.DataFrame:
+        """The commonest event names with their kind: event, kind, n_events."""
+        return inventory.commonest_events(self.store, n)
+
+    def people(self) -> pl.DataFrame:
+        """Users by source and platform, and people without a user id."""
+        return inventory.people(self.store)
+
+    def ids(self) -> pl.DataFrame:
+        """Ids known to be a user's, by type, and how many of them are shared."""
+        return inventory.ids(self.store)
+
+
+@dataclass(frozen=True)
+class Silence:
+    """How many users still come back after n days of silence.
+
+    ``curve`` has the columns silence_days, n_at_risk and return_rate.
+    """
+
+    settings: Settings
+    curve: pl.DataFrame
+    max_return_rate: float
+
+    @property
+    def shortest_horizon_days(self) -> int | None:
+        """The shortest silence after which too few return to be worth waiting for."""
+        return retention.shortest_horizon(self.curve, self.max_return_rate)
+
+    def advice(self) -> str:
+        """That horizon beside the study's own, in one sentence."""
+        return sentences.silence(self.curve, self.settings, self.max_return_rate)
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Candidate definitions of churn under a rule; see ``definitions.compare``."""
+
+    settings: Settings
+    table: pl.DataFrame
+    rule: definitions.Rule
+
+    @cached_property
+    def chosen(self) -> dict[str, Any]:
+        """The definition that the rule chooses; empty if none fits."""
+        return definitions.choose(self.table) or {}
+
+    def advice(self) -> str:
+        """The choice in a sentence, with its lines for churn.toml."""
+        return sentences.definition(self.table, self.settings, self.rule)
+
+    def record(self, silence: Silence, held: Inventory) -> None:
+        """Put the choice and what it rests on into the executed notebook."""
+        runs.record(
+            covered_until=held.store.covered_until,
+            n_events=held.by_extract()["n_events"].sum(),
+            horizon_days=self.settings.windows.horizon_days,
+            shortest_horizon_days=silence.shortest_horizon_days,
+            max_return_rate=silence.max_return_rate,
+            chosen_horizon_days=self.chosen.get("horizon_days"),
+            chosen_eligible_days=self.chosen.get("eligible_days"),
+            chosen_rate=self.chosen.get("chosen_rate"),
+        )

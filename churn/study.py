@@ -1,0 +1,287 @@
+"""The front door: a study and the steps of the work as its methods.
+
+study = churn.open()            the nearest study whose store holds events
+study.ingest()                  new extract files into the event log
+study.events()                  the event log, a LazyFrame
+study.definitions()             which silence to call churn
+study.snapshot()                features and label, for a model of your own
+study.train().save()            learn and store a model
+study.backtest()                how good it would have been, cutoff by cutoff
+study.score().save()            probabilities, segments, reasons, gates
+study.export(send=True)         write to Braze what changed
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from churn.errors import StudyError
+from churn.settings import Settings, candidates, find, load
+from churn.store import Store, create_or_open, open_filled
+
+if TYPE_CHECKING:
+    from churn import results
+    from churn.explore.definitions import Rule
+    from churn.features.cutoffs import Calendar
+    from churn.model.fitting import Model
+
+DEMO = Path("data/demo/churn.toml")
+"""Where `churn demo` writes its study, from the folder in which it was started."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study: what its churn.toml says, and the store that was made from its extracts.
+
+    Cutoffs are dates or texts such as "2026-03-01"; an empty text means the usual one
+    of that step. Every step reads the store as it is at that moment.
+    """
+
+    file: Path
+    settings: Settings
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.file)!r})"
+
+    @property
+    def store(self) -> Store:
+        """The store as it is now. Raises StoreError while it holds no events."""
+        return open_filled(self.settings)
+
+    @property
+    def calendar(self) -> "Calendar":
+        """Which cutoffs the log allows, and which of them have a known outcome."""
+        from churn.features.cutoffs import Calendar
+
+        return Calendar.of(self.store)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the users are invented: `churn demo` and `churn simulate` say so."""
+        return self.settings.is_simulated
+
+    # What came in
+
+    def ingest(self, now: str = "") -> "results.Ingest":
+        """Add every new extract file to the event log.
+
+        ``now`` (UTC) only says what lies in the future; by default it is the clock.
+        Raises InputError for a file that can't be read, before anything is stored.
+        """
+        from churn import results
+        from churn.events import ingest
+
+        done = ingest.ingest(self.settings, ingest.parse_now(now), progress=False)
+        return results.Ingest(done)
+
+    def events(self) -> pl.LazyFrame:
+        """The event log: a row is one thing that happened (schemas.Events)."""
+        return self.store.scan("events")
+
+    def activity(self) -> pl.LazyFrame:
+        """Daily activity by user, event and the day it was known; sum over rows."""
+        return self.store.scan("activity")
+
+    def users(self) -> pl.LazyFrame:
+        """When each user was first and last seen, by source and platform."""
+        return self.store.scan("users")
+
+    def quarantine(self) -> pl.DataFrame:
+        """Rows kept out of the log: source, file, row number and reason."""
+        columns = ("source", "source_file", "source_row", "reason")
+        return (
+            create_or_open(self.settings).scan("quarantine").select(columns).collect()
+        )
+
+    def inventory(self) -> "results.Inventory":
+        """What the whole log holds: days, events, users and ids."""
+        from churn import results
+
+        return results.Inventory(self.store)
+
+    def check_active_events(self) -> None:
+        """Raise StudyError if counts_as_active names an event that the log lacks."""
+        from churn.features import snapshots
+
+        snapshots.check_active_events(self.store)
+
+    # Which silence is churn
+
+    def retention(self) -> pl.DataFrame:
+        """Share of each monthly cohort active n months after it was first seen."""
+        from churn.explore import retention
+
+        return retention.retention(self.store)
+
+    def return_curve(self, max_return_rate: float = 0.1) -> "results.Silence":
+        """How many users still come back after n days of silence."""
+        from churn import results
+        from churn.explore import retention
+
+        curve = retention.return_curve(self.store)
+        return results.Silence(self.settings, curve, max_return_rate)
+
+    def definitions(self, rule: "Rule | None" = None) -> "results.Definitions":
+        """Candidate definitions of churn, compared under a rule."""
+        from churn import results
+        from churn.explore import definitions
+
+        rule = rule or definitions.Rule()
+        table = definitions.compare(self.store, rule)
+        return results.Definitions(self.settings, table, rule)
+
+    # A model
+
+    def snapshot(self, *cutoffs: str | date) -> pl.DataFrame:
+        """Features and label of the users eligible at each cutoff.
+
+        Columns: user_id, cutoff, the features, and ``churned`` (null while the outcome
+        isn't known). Without a cutoff: the newest whose outcome is known.
+
+            snapshot = study.snapshot()
+            X, y = snapshot.drop("user_id", "cutoff", "churned"), snapshot["churned"]
+        """
+        from churn.features import snapshots
+
+        store = self.store
+        chosen = [day for day in map(_cutoff, cutoffs) if day]
+        chosen = chosen or [self.calendar.newest_mature()]
+        plan = snapshots.plan(store, max(chosen))
+        return snapshots.build(store, chosen, plan).drop("return_days")
+
+    def train(
+        self, cutoff: str = "", cutoffs: Sequence[str] = (), model: Any = None
+    ) -> "results.Training":
+        """Learn a model from past cutoffs whose outcome is known.
+
+        ``cutoff`` is the newest to learn from, ``cutoffs`` an explicit list instead.
+        ``model`` is an unfitted scikit-learn classifier of your own that takes the
+        place of the blend; save() stores it for scoring like ours.
+        """
+        from churn import results
+        from churn.model import training
+
+        chosen = training.parse_training_cutoffs(self.store, cutoff, list(cutoffs))
+        return results.Training(self.store, *training.train(self.store, chosen))
+
+    def model(self, model_id: str = "") -> "Model":
+        """A stored model, by default the one trained last."""
+        from churn.model import storage
+
+        return storage.load(self.store, model_id)
+
+    def backtest(
+        self, cutoff: str = "", models: Mapping[str, Any] | None = None
+    ) -> "results.Backtest":
+        """Play past cutoffs through as they would have been scored.
+
+        ``cutoff`` is the newest test cutoff. ``models`` are unfitted scikit-learn
+        classifiers by name, learned and scored on the same rows and days as ours.
+        """
+        from churn import results
+        from churn.evaluation import backtest
+
+        done = backtest.backtest(self.store, _cutoff(cutoff), progress=False)
+        return results.Backtest(self.store, done)
+
+    # Scores and delivery
+
+    def score(self, cutoff: str = "", model_id: str = "") -> "results.Scores":
+        """Score every user eligible at a cutoff, by default the newest possible one."""
+        from churn import results
+        from churn.scoring import scores
+
+        at = _cutoff(cutoff) or self.calendar.end
+        fitted = self.model(model_id)
+        table = scores.make(self.store, fitted, at)
+        findings = scores.check(self.store, table, fitted)
+        return results.Scores(self.store, table, findings, fitted)
+
+    def scores(self, cutoff: str = "") -> "results.Scores":
+        """Stored scores with their findings, by default those of the newest cutoff."""
+        from churn import results
+        from churn.scoring import scores
+
+        table, findings = scores.read(self.store, _cutoff(cutoff))
+        return results.Scores(self.store, table, findings)
+
+    def export(
+        self,
+        cutoff: str = "",
+        *,
+        send: bool = False,
+        accept: Sequence[str] = (),
+        what_if: str = "",
+        run_id: str = "",
+    ) -> "results.Export":
+        """Write to Braze what changed since it last acknowledged; a dry run by default.
+
+        ``accept`` names failed gates and passed limits to go on with. ``what_if`` is
+        another study file: a dry run of its segments and attributes on the same scores.
+        Raises StudyError for invented users that would be sent to anything but a
+        sandbox on this machine.
+        """
+        from churn import results
+
+        if send and not what_if:
+            self._refuse_invented_users()
+        return results.Export.run(self.store, cutoff, send, accept, what_if, run_id)
+
+    def _refuse_invented_users(self) -> None:
+        host = urlsplit(self.settings.braze.endpoint).hostname
+        if self.is_simulated and host not in {"127.0.0.1", "localhost", "::1"}:
+            raise StudyError(
+                f"{self.file} holds invented users, which are sent to a sandbox only; "
+                f"its endpoint is {host}: start `churn sandbox` and use its address"
+            )
+
+
+def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
+    """Open a study.
+
+    ``path`` is its file. Without one, the study that CHURN_STUDY names, else the first
+    churn.toml from the working folder upward whose store holds events, else that of
+    `churn demo`, if there is one; which of them it is gets printed. With
+    ``holds_events=False`` the first churn.toml is taken, as before a first ingest.
+
+    Raises StudyError if there is none, or if it has faults.
+    """
+    file = find(path)
+    if not path and file not in _named() and holds_events:
+        file = next(filter(_holds_events, _nearby()), file)
+    study = Study(file, load(file))
+    if not path:
+        kind = " (invented users, sent to a sandbox only)" if study.is_simulated else ""
+        print(f"study: {file}{kind}")
+    return study
+
+
+def _named() -> list[Path]:
+    """The study file that the environment names, if any."""
+    import os
+
+    name = os.environ.get("CHURN_STUDY")
+    return [find(name)] if name else []
+
+
+def _nearby() -> list[Path]:
+    """Study files from here upward, then the demos beside them."""
+    files = candidates()
+    demos = [file.parent / DEMO for file in files]
+    return [*files, *(demo for demo in demos if demo.is_file())]
+
+
+def _holds_events(file: Path) -> bool:
+    store_file = load(file).store_path / "store.json"
+    return store_file.is_file() and create_or_open(load(file)).first_date is not None
+
+
+def _cutoff(value: str | date) -> date | None:
+    from churn.features.cutoffs import parse_cutoff
+
+    return value if isinstance(value, date) else parse_cutoff(value)
