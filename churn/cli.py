@@ -129,12 +129,13 @@ def ingest(
     read.
     """
     from churn.events import ingest
+    from churn.report import sentences
     from churn.settings import load
 
     result = ingest.ingest(
         load(study), now.replace(tzinfo=UTC) if now else None, progress
     )
-    typer.echo("\n".join(result.sentences))
+    typer.echo("\n".join(sentences.ingest(result)))
 
 
 @app.command()

@@ -19,7 +19,6 @@ from tqdm.auto import tqdm
 
 from churn.errors import InputError
 from churn.events import activity, coverage, identity, privacy, properties, staging
-from churn.events.sources import find
 from churn.events.sources.find import Found
 from churn.events.staging import Staged
 from churn.events.writing import exclusively
@@ -63,29 +62,6 @@ class Ingest:
     def n_new_files(self) -> int:
         """Files read for the first time."""
         return int(self.files["new"].sum())
-
-    @property
-    def sentences(self) -> list[str]:
-        """What happened, a line each."""
-        lines = [
-            f"{self.n_new_files} new file(s), {self.files.height - self.n_new_files} already known"
-        ]
-        lines.append("  ".join(f"{name} {n:,}" for name, n in self.totals.items()))
-        lines += [
-            f"  quarantined {reason}: {n:,}" for reason, n in self.reasons.iter_rows()
-        ]
-        if self.waiting:
-            lines.append(
-                f"{len(self.waiting)} file(s) wait: their hour has no {find.MARKER} marker yet"
-            )
-        lines.append(
-            f"{self.people['users']:,} users, {self.people['anonymous']:,} people without a user id"
-        )
-        if self.n_requests:
-            lines.append(
-                f"{self.n_requests} row(s) ask for a person's erasure: churn forget --requested"
-            )
-        return [*lines, f"complete until {self.covered_until or '(no events yet)'}"]
 
     @property
     def totals(self) -> dict[str, int]:

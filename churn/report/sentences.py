@@ -1,6 +1,6 @@
 """What the figures mean, in sentences."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -13,6 +13,9 @@ from churn.explore.retention import shortest_horizon
 from churn.model.fitting import Model
 from churn.scoring.gates import calibration_finding
 from churn.settings import Settings
+
+if TYPE_CHECKING:
+    from churn.events.ingest import Ingest
 
 SLOPES = (0.8, 1.25)
 
@@ -230,3 +233,29 @@ def _nearest(table: pl.DataFrame, rule: Rule) -> str:
         f" {near['eligible_days']} and not in the next {near['horizon_days']}: {missed}. With the users drawn anew some"
         f" definition fits in {table['chosen_rate'].sum():.0%} of draws."
     )
+
+
+def ingest(arrived: "Ingest") -> list[str]:
+    """What one ingest did, one line each: files, rows, faults, people and coverage."""
+    n_known = arrived.files.height - arrived.n_new_files
+    totals = [f"{name} {n:,}" for name, n in arrived.totals.items()]
+    lines = [
+        f"{arrived.n_new_files} new file(s), {n_known} already known",
+        "  ".join(totals),
+    ]
+    for reason, n in arrived.reasons.iter_rows():
+        lines.append(f"  quarantined {reason}: {n:,}")
+    if arrived.waiting:
+        lines.append(
+            f"{len(arrived.waiting)} file(s) wait until their hour has a _SUCCESS marker"
+        )
+    lines.append(
+        f"{arrived.people['users']:,} users,"
+        f" {arrived.people['anonymous']:,} people without a user id"
+    )
+    if arrived.n_requests:
+        lines.append(
+            f"{arrived.n_requests} row(s) ask for a person's erasure:"
+            " churn forget --requested"
+        )
+    return [*lines, f"complete until {arrived.covered_until or '(no events yet)'}"]

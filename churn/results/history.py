@@ -21,7 +21,7 @@ class Ingest:
 
     def summary(self) -> str:
         """Counts of files and rows, reasons of quarantine, coverage; a line each."""
-        return "\n".join(self.done.sentences)
+        return "\n".join(sentences.ingest(self.done))
 
     def by_extract(self) -> pl.DataFrame:
         """New files by extract: n_files, rows, kept, duplicate, quarantined."""

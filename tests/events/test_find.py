@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from churn.errors import InputError
 from churn.events import ingest, staging
 from churn.events.sources import find
+from churn.report import sentences
 from churn.settings import Extract, Settings, parse
 from churn.store import open_filled
 
@@ -135,7 +136,7 @@ def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
         1,
         ["h=10"],
     )
-    assert "1 file(s) wait" in " ".join(first.sentences)
+    assert "1 file(s) wait" in " ".join(sentences.ingest(first))
     touch(tmp_path, f"{LOCKER}/h=10/_SUCCESS")
     second = ingest.ingest(settings, NOW, progress=False)
     assert (second.n_added, second.waiting) == (1, [])
