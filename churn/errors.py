@@ -5,7 +5,7 @@
     ├── InputError (ValueError)            an extract can't be read
     ├── StoreError (RuntimeError)          data/store is missing, older or made for another study
     ├── CutoffError (ValueError)           a cutoff the data can't answer for
-    ├── LeakError (RuntimeError)           the poison check found a feature that sees the future
+    ├── LeakError (RuntimeError)           the leakage check found a feature that uses the future
     ├── TrainingError (RuntimeError)       too little to learn from
     ├── ModelError (RuntimeError)          a model file that must not be loaded or doesn't fit
     ├── GateError (RuntimeError)           data or scores that look wrong; nothing is sent

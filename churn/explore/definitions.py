@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from churn.clocks import known_before, known_by
 from churn.features import snapshots
-from churn.features.compute import GONE
 from churn.features.cutoffs import Calendar
+from churn.features.user_days import GONE
 from churn.hashing import stable_hash
 from churn.kinds import is_active
 from churn.stats.ranking import weighted_auc, weighted_median

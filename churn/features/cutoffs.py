@@ -64,7 +64,7 @@ class Calendar:
         return self.first + timedelta(days=self.windows.eligible_days)
 
     def newest_mature(self, as_of: date | None = None) -> date:
-        """The newest cutoff whose horizon is over by ``as_of``, by default by ``end``."""
+        """The newest cutoff whose horizon is over by ``as_of`` (default: ``end``)."""
         days = self.windows.lead_days + self.windows.horizon_days
         return (as_of or self.end) - timedelta(days=days)
 
@@ -96,7 +96,7 @@ class Calendar:
         return max(lead // step + 1, n_steps) * step - lead
 
     def open(self, as_of: date) -> date | None:
-        """The cutoff whose opening days are over by ``as_of`` while its horizon is open.
+        """The cutoff whose opening days end on ``as_of`` while its horizon is open.
 
         Null if a step is longer than the horizon.
         """

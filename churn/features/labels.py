@@ -1,4 +1,4 @@
-"""Churned, active or unknown over the horizon."""
+"""Returns in the horizon, from which labels are made."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -17,11 +17,11 @@ def returned(
     counts_as_active: Sequence[str],
     as_of: date,
 ) -> pl.LazyFrame:
-    """Users active in each cutoff's horizon, one row each: user_id, cutoff, return_days
-    (0: on its first day).
+    """Users active in each cutoff's horizon: user_id, cutoff, return_days.
 
-    Only what was known before ``as_of`` counts: a model trained as of that day could
-    not have seen more.
+    ``return_days`` counts from the horizon's first day, which is 0, to the user's first
+    active day. Only what was known before ``as_of`` counts: a model trained as of that
+    day could not have known more.
     """
     active = activity.filter(is_active(counts_as_active) & known_by(pl.lit(as_of)))
     return pl.concat(
@@ -32,12 +32,7 @@ def returned(
 def _returned_at(
     active: pl.LazyFrame, cutoff: date, start: date, end: date
 ) -> pl.LazyFrame:
-    came = active.filter((pl.col("date") >= start) & (pl.col("date") < end))
-    days = (
-        (pl.col("date") - pl.lit(start))
-        .dt.total_days()
-        .cast(pl.Int32)
-        .alias("return_days")
-    )
-    first = came.group_by("user_id").agg(days.min())
+    in_horizon = active.filter((pl.col("date") >= start) & (pl.col("date") < end))
+    days = (pl.col("date") - pl.lit(start)).dt.total_days().cast(pl.Int32)
+    first = in_horizon.group_by("user_id").agg(days.min().alias("return_days"))
     return first.select("user_id", pl.lit(cutoff).alias("cutoff"), "return_days")

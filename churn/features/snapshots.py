@@ -1,7 +1,10 @@
-"""One row per eligible user and cutoff: features and label, built bucket by bucket."""
+"""Snapshots built from a store: features and label of each eligible user and cutoff.
+
+Users are read bucket by bucket, so that memory stays bounded.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -12,11 +15,16 @@ from churn.features import compute, labels
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
-from churn.settings import Windows
 from churn.store import Store
 from churn.store.schemas import Snapshot
 
 log = logging.getLogger(__name__)
+
+SPARE_ROWS = 1.2
+"""Training rows built, as a multiple of those wanted; the rest is dropped later."""
+
+N_NAMED = 20
+"""Number of the commonest events that an error message lists."""
 
 
 def build(
@@ -25,11 +33,10 @@ def build(
     plan: Plan,
     as_of: date | None = None,
 ) -> pl.DataFrame:
-    """Snapshots of all cutoffs, sorted by cutoff and user: user_id, cutoff, the
-    catalogue's columns, then the label's.
+    """Features and label of each eligible user and cutoff, sorted by cutoff and user.
 
-    ``as_of``: what the labels may know, see ``label``. Raises CutoffError for a cutoff
-    the log can't answer for.
+    Columns: user_id, cutoff, the catalogue's, then those of ``label``, which explains
+    ``as_of``. Raises CutoffError for a cutoff outside the data.
     """
     return label(observe(store, cutoffs, plan), store, as_of)
 
@@ -37,11 +44,11 @@ def build(
 def training_rows(
     store: Store, cutoffs: Sequence[date], plan: Plan, as_of: date
 ) -> pl.DataFrame:
-    """All that a training as of a day learns from: see ``with_open``, labelled as known
-    then.
+    """Snapshots that a training as of a day learns from, labelled as known by then.
 
-    Where that would be far more than ``max_training_rows``, a share of the users is
-    left out before anything is built.
+    The open cutoff joins ``cutoffs`` (see ``Calendar.with_open``). If the rows would be
+    far more than ``max_training_rows``, a share of the users is left out before
+    anything is built.
     """
     needed = Calendar.of(store).with_open(cutoffs, as_of)
     share = learned_share(store, needed, plan)
@@ -49,17 +56,16 @@ def training_rows(
 
 
 def learned_share(store: Store, cutoffs: Sequence[date], plan: Plan) -> float:
-    """Of the users, how many make up the training rows: a little more than needed, as
-    the rest is cut off exactly.
+    """Share of the users whose snapshots fill ``max_training_rows``, with some spare.
+
+    Estimated from the number of users eligible at the newest cutoff; 1 at most.
     """
+    bare_plan = replace(plan, vocabulary=(), properties=())
     keys = ["user_id", "cutoff"]
-    n_rows = observe(
-        store, [max(cutoffs)], replace(plan, vocabulary=(), properties=()), keys
-    ).height
-    return min(
-        1.0,
-        1.2 * store.settings.backtest.max_training_rows / max(n_rows * len(cutoffs), 1),
-    )
+    n_users = observe(store, [max(cutoffs)], bare_plan, keys).height
+    n_rows = max(n_users * len(cutoffs), 1)
+    wanted = SPARE_ROWS * store.settings.backtest.max_training_rows
+    return min(1.0, wanted / n_rows)
 
 
 def observe(
@@ -71,78 +77,72 @@ def observe(
 ) -> pl.DataFrame:
     """Snapshots without their label: features of the users eligible at each cutoff.
 
-    ``columns``: only these, for what needs no feature. ``share``: of the users only
-    those who come first by the stable hash.
+    ``columns`` keeps only these columns. ``share`` keeps only that share of the users,
+    those with the lowest stable hash. Raises CutoffError for a cutoff outside the data.
     """
     Calendar.of(store).check(cutoffs)
     rows, _ = tables(store)
     level = compute.app_level(rows, cutoffs, plan).collect().lazy()
-    n_rows = rows.select(pl.len()).collect().item()
-    parts = [
-        of_users(held_rows, held_users, [cutoff], plan, store.settings.windows, level)
-        .select(columns or pl.all())
-        .collect()
-        for buckets in store.passes(n_rows)
-        for held_rows, held_users in [_in_memory(tables(store, buckets), share)]
-        for cutoff in cutoffs
-    ]
+    eligible_days = store.settings.windows.eligible_days
+    parts = []
+    for activity, users in _passes(store, share):
+        for cutoff in cutoffs:
+            features = compute.compute(
+                activity, users, [cutoff], plan, eligible_days, level
+            )
+            parts.append(features.select(columns or pl.all()).collect())
     snapshot = pl.concat(parts).sort("cutoff", "user_id")
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))
     return snapshot
 
 
-def _in_memory(
-    frames: tuple[pl.LazyFrame, pl.LazyFrame], share: float
-) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Read once, not once per cutoff, and only that share of the users."""
-    mine = (
-        pl.lit(True)
-        if share >= 1
-        else stable_hash("user_id") <= int(share * (2**64 - 1))
-    )
-    return frames[0].filter(mine).collect().lazy(), frames[1].filter(
-        mine
-    ).collect().lazy()
+def _passes(store: Store, share: float) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
+    """Activity and users of some buckets at a time, read once for all cutoffs."""
+    rows, _ = tables(store)
+    n_rows = rows.select(pl.len()).collect().item()
+    is_kept = pl.lit(True)
+    if share < 1:
+        is_kept = stable_hash("user_id") <= int(share * (2**64 - 1))
+    for buckets in store.passes(n_rows):
+        activity, users = tables(store, buckets)
+        yield (
+            activity.filter(is_kept).collect().lazy(),
+            users.filter(is_kept).collect().lazy(),
+        )
 
 
 def label(
     snapshot: pl.DataFrame, store: Store, as_of: date | None = None
 ) -> pl.DataFrame:
-    """Add ``churned``: true without activity in the horizon, null where the horizon
-    isn't over by ``as_of``.
+    """Add ``churned`` and ``return_days``, as known by ``as_of``.
 
-    And ``return_days``: from the horizon's first day to the first activity in it before
-    ``as_of``; null without any.
+    - ``churned``: true without activity in the horizon; null where the horizon is not
+      over by ``as_of``.
+    - ``return_days``: days from the horizon's first day to the user's first activity in
+      it before ``as_of``; null without any.
 
-    ``as_of`` (default, and at most: the day after the store's coverage) also hides what
-    became known later than a source takes to settle from then on: a model trained as of
-    that day could not have seen it.
+    ``as_of`` is by default, and at most, the day after the store's coverage. What a
+    source reported later than its settling time after ``as_of`` does not count: a model
+    trained as of that day could not have known it.
     """
-    end = min(as_of or date.max, Calendar.of(store).end)
-    rows = tables(store)[0].filter(pl.col("date") < end)
-    cutoffs = snapshot["cutoff"].unique().to_list() or [
-        end
-    ]  # an empty one gets its columns all the same
-    came = labels.returned(
-        rows,
-        cutoffs,
-        store.settings.windows,
-        store.settings.activity.counts_as_active,
-        Calendar.of(store).settled(end),
-    ).collect()
-    marked = snapshot.drop("churned", "return_days", strict=False).join(
-        came, on=["user_id", "cutoff"], how="left", maintain_order="left"
+    calendar = Calendar.of(store)
+    end = min(as_of or date.max, calendar.end)
+    windows = store.settings.windows
+    activity = tables(store)[0].filter(pl.col("date") < end)
+    # A snapshot without rows still gets the columns.
+    cutoffs = snapshot["cutoff"].unique().to_list() or [end]
+    counts_as_active = store.settings.activity.counts_as_active
+    returns = labels.returned(
+        activity, cutoffs, windows, counts_as_active, calendar.settled(end)
     )
-    mature = (
-        pl.col("cutoff")
-        + timedelta(
-            days=store.settings.windows.lead_days + store.settings.windows.horizon_days
-        )
-        <= end
+    unlabelled = snapshot.drop("churned", "return_days", strict=False)
+    labelled = unlabelled.join(
+        returns.collect(), on=["user_id", "cutoff"], how="left", maintain_order="left"
     )
-    labelled = marked.with_columns(
-        pl.when(mature).then(pl.col("return_days").is_null()).alias("churned")
-    )
+    horizon_days = timedelta(days=windows.lead_days + windows.horizon_days)
+    is_mature = pl.col("cutoff") + horizon_days <= end
+    churned = pl.when(is_mature).then(pl.col("return_days").is_null())
+    labelled = labelled.with_columns(churned.alias("churned"))
     Snapshot.validate(labelled.select(Snapshot.column_names()))
     return labelled
 
@@ -150,74 +150,49 @@ def label(
 def tables(
     store: Store, buckets: Sequence[int] | None = None
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Daily activity and users (first_date in the study's time zone) of some buckets,
-    or of all.
+    """Daily activity and users of some buckets, or of all.
+
+    Users have user_id, known_date and first_date, a day in the study's time zone.
     """
-    users = store.scan("users", buckets)
-    first = (
-        pl.col("first_at")
-        .dt.convert_time_zone(store.settings.timezone)
-        .dt.date()
-        .alias("first_date")
+    activity = store.scan("activity", buckets)
+    first_at = pl.col("first_at").dt.convert_time_zone(store.settings.timezone)
+    users = store.scan("users", buckets).select(
+        "user_id", "known_date", first_at.dt.date().alias("first_date")
     )
-    return store.scan("activity", buckets), users.select("user_id", "known_date", first)
-
-
-def of_users(
-    rows: pl.LazyFrame,
-    users: pl.LazyFrame,
-    cutoffs: Sequence[date],
-    plan: Plan,
-    windows: Windows,
-    level: pl.LazyFrame | None = None,
-) -> pl.LazyFrame:
-    """Features of whole users; the one road from activity to features, for training,
-    scoring and the poison check.
-    """
-    return compute.compute(rows, users, cutoffs, plan, windows.eligible_days, level)
+    return activity, users
 
 
 def plan(store: Store, newest_cutoff: date) -> Plan:
-    """The feature plan as it could be made at ``newest_cutoff``. Raises StudyError for
-    unknown active events.
+    """The feature plan, made from what was known at ``newest_cutoff``.
+
+    Raises StudyError if ``counts_as_active`` names an unknown event or kind.
     """
     check_active_events(store)
-    rows, _ = tables(store)
-    window = (
-        rows,
-        newest_cutoff,
-        store.settings.windows.observation_days,
-        store.settings.sources,
-    )
+    activity, _ = tables(store)
+    settings = store.settings
+    observation_days = settings.windows.observation_days
+    window = (activity, newest_cutoff, observation_days, settings.sources)
     return Plan(
-        observation_days=store.settings.windows.observation_days,
-        counts_as_active=store.settings.activity.counts_as_active,
+        observation_days=observation_days,
+        counts_as_active=settings.activity.counts_as_active,
         vocabulary=compute.vocabulary(*window),
         properties=compute.properties(*window),
-        sources=store.settings.sources,
+        sources=settings.sources,
     )
 
 
-def check_active_events(
-    store: Store,
-) -> None:
-    """Raise StudyError if counts_as_active names an event or kind that the log has
-    never seen.
-    """
-    volume = (
-        store.scan("volume").group_by("event", "kind").agg(pl.col("n").sum()).collect()
-    )
-    seen = {*volume["event"], *("kind:" + volume["kind"])}
-    missing = [
-        name for name in store.settings.activity.counts_as_active if name not in seen
-    ]
+def check_active_events(store: Store) -> None:
+    """Raise StudyError if counts_as_active names an event or kind not in the log."""
+    volume = store.scan("volume").group_by("event", "kind").agg(pl.col("n").sum())
+    counts = volume.collect()
+    known = {*counts["event"], *("kind:" + counts["kind"])}
+    names = store.settings.activity.counts_as_active
+    missing = [name for name in names if name not in known]
     if missing:
-        common = (
-            volume.group_by("event")
-            .agg(pl.col("n").sum())
-            .sort("n", "event", descending=[True, False])
-        )
-        names = ", ".join(common["event"].head(20))
+        by_event = counts.group_by("event").agg(pl.col("n").sum())
+        commonest = by_event.sort("n", "event", descending=[True, False])
+        listed = ", ".join(commonest["event"].head(N_NAMED))
         raise StudyError(
-            f"activity.counts_as_active: {', '.join(missing)} not in the log; the commonest are {names}"
+            f"activity.counts_as_active: {', '.join(missing)} not in the log; "
+            f"the commonest are {listed}"
         )

@@ -37,7 +37,7 @@ def training_cutoffs(
 
 
 def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
-    """Build snapshots, run the poison check, choose, fit. Nothing after the newest
+    """Build snapshots, run the leakage check, choose, fit. Nothing after the newest
     cutoff's horizon is seen.
 
     Raises CutoffError if a cutoff lies outside the data or its horizon isn't over.

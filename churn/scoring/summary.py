@@ -119,12 +119,12 @@ def reason_examples(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.Dat
     rows, users = snapshots.tables(store)
     level = compute.app_level(rows, at, fitted.plan)
     them = pl.col("user_id").is_in(mine["user_id"].implode())
-    snapshot = snapshots.of_users(
+    snapshot = compute.compute(
         rows.filter(them),
         users.filter(them),
         at,
         fitted.plan,
-        store.settings.windows,
+        store.settings.windows.eligible_days,
         level,
     ).collect()
     words = reasons.sentences(fitted, snapshot, mine).select(

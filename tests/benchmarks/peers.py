@@ -26,7 +26,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from churn.clocks import known_before
 from churn.features import snapshots
-from churn.features.compute import Plan, catalogue
+from churn.features.catalogue import Plan, catalogue
 from churn.kinds import is_active
 from churn.model import fitting
 from churn.settings import Settings

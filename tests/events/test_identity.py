@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 
 from churn.events import addresses, identity, ingest
 from churn.features import compute, snapshots
-from churn.features.compute import Plan
+from churn.features.catalogue import Plan
 from churn.scoring import gates, scores
 from churn.settings import Settings, parse
 from churn.store import Store, open_filled
@@ -95,13 +95,10 @@ def observed(store: Store, cutoff: int = CUTOFF) -> pl.DataFrame:
     """Features of all users at a cutoff, whatever the log's coverage."""
     plan = Plan(28, vocabulary=("level_up",), sources=store.settings.sources)
     tables = snapshots.tables(store)
-    return (
-        snapshots.of_users(
-            *tables, [DAY0 + timedelta(days=cutoff)], plan, store.settings.windows
-        )
-        .sort("user_id")
-        .collect()
-    )
+    eligible_days = store.settings.windows.eligible_days
+    cutoffs = [DAY0 + timedelta(days=cutoff)]
+    features = compute.compute(*tables, cutoffs, plan, eligible_days)
+    return features.sort("user_id").collect()
 
 
 def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(

@@ -65,11 +65,10 @@ def observe(
         for rows in (log, everybody or log)
     )
     level = compute.app_level(all_days, [CUTOFF], PLAN)
-    return (
-        snapshots.of_users(daily, users, [CUTOFF], PLAN, WINDOWS, level)
-        .sort("user_id")
-        .collect()
+    features = compute.compute(
+        daily, users, [CUTOFF], PLAN, WINDOWS.eligible_days, level
     )
+    return features.sort("user_id").collect()
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,182 @@
+"""Features of activity, trend, depth and tenure: what a user's active days add up to.
+
+Each function returns name → (expression over a user's days, one-line meaning).
+"""
+
+import polars as pl
+
+from churn.features.columns import (
+    ACTIVE_AGE,
+    AGE,
+    IS_ACTIVE,
+    N_ACTIVE,
+    RECENCY,
+    decay,
+    within,
+)
+
+HALF_LIVES = (3, 7, 14, 30, 60)
+"""Half-lives in days of the decayed counts."""
+
+
+def activity(windows: list[int]) -> dict[str, tuple[pl.Expr, str]]:
+    """Events and active days: by window, with decaying weight, and per observed day.
+
+    The last of ``windows`` is the observation window.
+    """
+    return _by_window(windows) | _decayed() | _per_observed_day(windows[-1])
+
+
+def _by_window(windows: list[int]) -> dict[str, tuple[pl.Expr, str]]:
+    counts = {
+        f"n_events_{w}d": (
+            (N_ACTIVE * within(w)).sum(),
+            f"active events in the last {w} days",
+        )
+        for w in windows
+    }
+    days = {
+        f"active_days_{w}d": (
+            (IS_ACTIVE & within(w)).sum(),
+            f"active days in the last {w} days",
+        )
+        for w in windows
+        if w > 1
+    }
+    return counts | days
+
+
+def _decayed() -> dict[str, tuple[pl.Expr, str]]:
+    counts = {
+        f"decayed_events_{h}d": (
+            (N_ACTIVE * decay(h)).sum(),
+            f"active events, each weighted by a half per {h} days of age",
+        )
+        for h in HALF_LIVES
+    }
+    days = {
+        f"decayed_days_{h}d": (
+            (decay(h) * IS_ACTIVE).sum(),
+            f"active days, each weighted by a half per {h} days of age",
+        )
+        for h in HALF_LIVES
+    }
+    return counts | days
+
+
+def _per_observed_day(whole: int) -> dict[str, tuple[pl.Expr, str]]:
+    """Rates over the days of the window since first seen; all of them if unknown."""
+    tenure_days = pl.col("tenure_days").first().fill_null(whole)
+    since_first_seen = tenure_days.clip(lower_bound=AGE.max())
+    observed_days = pl.min_horizontal(since_first_seen, whole)
+    return {
+        "active_day_rate": (
+            IS_ACTIVE.sum() / observed_days,
+            "share of active days, of the days since first seen inside the window",
+        ),
+        "event_rate": (
+            N_ACTIVE.sum() / observed_days,
+            "active events per day since first seen inside the window",
+        ),
+    }
+
+
+def trend(whole: int) -> dict[str, tuple[pl.Expr, str]]:
+    """Recent activity against earlier activity, as far as the window of ``whole`` days.
+
+    A feature that looks further back than the window is left out.
+    """
+    return _paces(whole) | _changes(whole)
+
+
+def _paces(whole: int) -> dict[str, tuple[pl.Expr, str]]:
+    """Log ratios of events per day; each count is smoothed by one event."""
+    longest = min(90, whole)
+    recent = _log_pace(7) - _log_pace(28)
+    features = {}
+    if whole >= 28:
+        features["trend_7d_28d"] = (
+            recent,
+            "log of events per day in the last 7 days over the last 28",
+        )
+    if whole > 28:
+        features[f"trend_28d_{longest}d"] = (
+            _log_pace(28) - _log_pace(longest),
+            f"log of events per day in the last 28 days over the last {longest}",
+        )
+    if whole >= 28:
+        features["trend_7d_28d_vs_app"] = (
+            recent - pl.col("app_trend").first(),
+            "trend_7d_28d less the trend of active days of all users (season)",
+        )
+    return features
+
+
+def _log_pace(days: int) -> pl.Expr:
+    n_events = (N_ACTIVE * within(days)).sum()
+    return ((n_events + 1) / days).log()
+
+
+def _changes(whole: int) -> dict[str, tuple[pl.Expr, str]]:
+    """Differences of active days between neighbouring windows of equal length."""
+    features = {}
+    if whole >= 14:
+        features["active_days_change_7d"] = (
+            _active_days(0, 7) - _active_days(7, 14),
+            "active days in the last 7 days less those in the 7 days before",
+        )
+    if whole >= 28:
+        features["active_days_change_14d"] = (
+            _active_days(0, 14) - _active_days(14, 28),
+            "active days in the last 14 days less those in the 14 days before",
+        )
+    if whole >= 21:
+        features["active_days_acceleration_7d"] = (
+            _active_days(0, 7) - 2 * _active_days(7, 14) + _active_days(14, 21),
+            "active_days_change_7d less its value one week earlier",
+        )
+    return features
+
+
+def _active_days(newer: int, older: int) -> pl.Expr:
+    """Active days with an age above ``newer`` and up to ``older``."""
+    is_counted = IS_ACTIVE & within(older) & ~within(newer)
+    return is_counted.sum().cast(pl.Int32)
+
+
+def depth() -> dict[str, tuple[pl.Expr, str]]:
+    """How much the user does on an active day."""
+    last_month = N_ACTIVE.filter(IS_ACTIVE & within(28))
+    return {
+        "events_per_active_day": (
+            N_ACTIVE.sum() / IS_ACTIVE.sum(),
+            "active events per active day",
+        ),
+        "events_per_active_day_28d": (
+            last_month.mean(),
+            "active events per active day of the last 28 days; null without any",
+        ),
+        "n_events_last_day": (
+            (N_ACTIVE * (AGE == RECENCY)).sum(),
+            "active events on the last active day",
+        ),
+        "n_events_max_day": (N_ACTIVE.max(), "most active events on one day"),
+        "minutes_per_active_day": (
+            pl.col("active_minutes").mean(),
+            "mean minutes between a day's first and last active event",
+        ),
+    }
+
+
+def tenure() -> dict[str, tuple[pl.Expr, str]]:
+    """How long the user has been known."""
+    return {
+        "tenure_days": (
+            pl.col("tenure_days").first(),
+            "days since first seen, from the users table; null if not known by then",
+        ),
+        "first_active_days": (
+            ACTIVE_AGE.max(),
+            "days since the oldest active day in the window",
+        ),
+    }

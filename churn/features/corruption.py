@@ -1,0 +1,172 @@
+"""Samples of a store, and their corruption from a day on, for the leakage check.
+
+A corrupted sample holds the data as it was known on that day, and false rows of two
+sorts, one for each clock: rows dated from the day on, and rows dated before it that
+were learned from the day on.
+"""
+
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from churn import clocks
+from churn.events import identity
+from churn.hashing import stable_hash
+from churn.settings import Settings
+from churn.store import Store
+
+N_USERS = 400
+"""Largest number of users in the sample of a training's leakage check."""
+
+TABLES = ("activity", "users", "anonymous", "edges", "merges", "volume")
+"""All tables that a training could read."""
+
+FALSE_KINDS = ("in_app", "purchase", "install")
+"""Kinds of events falsely reported for every user."""
+
+LEAVING_KINDS = ("uninstall", "erasure", "merge")
+"""Kinds of events, which end eligibility, falsely reported for every second user."""
+
+LARGE = 10**6
+"""Count of events in a false row, and factor of its property sums."""
+
+Tables = dict[str, pl.DataFrame]
+
+
+def sample(store: Store, start: date, end: date, max_users: int = N_USERS) -> Tables:
+    """Tables of users active from ``start`` to before ``end``, under pseudonyms.
+
+    Whole buckets are read until they hold ``max_users``; anonymous people of the same
+    buckets come with them. Adopted history is left out, since each copy adopts it anew.
+    """
+    own = replace(store, adopted=())
+    n_in_one = len(_active_users(own, start, end, 1))
+    n_buckets = min(store.n_buckets, -(-max_users // max(n_in_one, 1)))
+    user_ids = _active_users(own, start, end, n_buckets).head(max_users)
+    tables = {name: own.scan(name, range(n_buckets)) for name in TABLES}
+    for name in ("activity", "users"):
+        is_sampled = pl.col("user_id").is_in(user_ids.implode())
+        tables[name] = tables[name].filter(is_sampled)
+    each_id = pl.col("ids").explode(empty_as_null=False)
+    anonymous_ids = tables["anonymous"].select(each_id.unique().alias("id"))
+    tables["edges"] = tables["edges"].join(anonymous_ids, on="id", how="semi")
+    return {name: _pseudonymous(table).collect() for name, table in tables.items()}
+
+
+def _active_users(store: Store, start: date, end: date, n_buckets: int) -> pl.Series:
+    """Ids of users active in the days, in the order of their stable hash."""
+    in_days = pl.col("date").is_between(start, end, closed="left")
+    rows = store.scan("activity", range(n_buckets)).filter(in_days)
+    users = rows.select("user_id").unique().sort(stable_hash("user_id"))
+    return users.collect()["user_id"]
+
+
+def _pseudonymous(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Replace ids by their hash: files left by a killed run identify nobody."""
+    names = table.collect_schema().names()
+    columns = [
+        stable_hash(name).cast(pl.String).alias(name)
+        for name in ("user_id", "id", "into")
+        if name in names
+    ]
+    if "ids" in names:
+        each_hash = stable_hash(pl.element()).cast(pl.String)
+        columns.append(pl.col("ids").list.eval(each_hash))
+    return table.with_columns(columns)
+
+
+def write_copy(store: Store, folder: Path, tables: Tables) -> Store:
+    """A store in ``folder`` that holds the tables, with log-ins matched anew."""
+    copy = replace(store, root=folder, batches=("sample",), adopted=(), n_buckets=1)
+    for name, rows in tables.items():
+        copy.write_batch(name, "sample", rows.with_columns(bucket=pl.lit(0)))
+    return replace(copy, adopted=identity.adopt(copy, "sample"))
+
+
+def corrupt(tables: Tables, day: date, learned: date, settings: Settings) -> Tables:
+    """The tables as known then, with false data dated or learned later.
+
+    False rows are dated ``day``, or are dated before it and known from ``learned`` on.
+    """
+    midnight = datetime.combine(learned, time(), ZoneInfo(settings.timezone))
+    learned_at = pl.lit(midnight).dt.convert_time_zone("UTC")
+    is_past = clocks.local_date("learned_at", settings.timezone) < learned
+    edges = tables["edges"]
+    false_edges = edges.with_columns(learned_at=learned_at, user_id=pl.lit("false"))
+    source = settings.sources[0]
+    return {
+        "activity": _corrupt_days(tables["activity"], "user_id", day, learned, source),
+        "anonymous": _corrupt_days(tables["anonymous"], "ids", day, learned, source),
+        "users": _corrupt_users(tables["users"], day, learned, settings.timezone),
+        "edges": pl.concat([edges.filter(is_past), false_edges]),
+        "merges": tables["merges"].filter(is_past),
+        "volume": _corrupt_volume(tables["volume"], day),
+    }
+
+
+def _corrupt_volume(volume: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Large counts from the day on; names stay, as a study may count them as active."""
+    n = pl.when(pl.col("date") >= day).then(LARGE).otherwise("n")
+    return volume.with_columns(n.cast(pl.Int64).alias("n"))
+
+
+def _corrupt_days(
+    rows: pl.DataFrame, key: str, day: date, learned: date, source: str
+) -> pl.DataFrame:
+    """Past activity and false activity: on the first day that may not be seen, and on
+    earlier days that were learned too late.
+
+    ``key`` is the column that names the person.
+    """
+    is_past = (pl.col("date") < day) & clocks.known_by(pl.lit(learned))
+    past = rows.filter(is_past)
+    large_sum = pl.field("total") * LARGE + 1
+    sums = pl.col("sums").list.eval(pl.element().struct.with_fields(large_sum))
+    false_sum = pl.lit([{"name": "false", "total": 1.0}])
+    false = pl.concat([past, _false_events(past, key)]).with_columns(
+        n=pl.lit(LARGE, pl.Int64),
+        revenue=pl.lit(-1e9),
+        sums=pl.concat_list(sums, false_sum),
+    )
+    future = _dated(false, day).with_columns(known_date=pl.lit(None, pl.Date))
+    late = false.with_columns(known_date=pl.lit(learned), source=pl.lit(source))
+    late_yesterday = _dated(late, day - timedelta(days=1))
+    return pl.concat([past, future, late, late_yesterday])
+
+
+def _false_events(past: pl.DataFrame, key: str) -> pl.DataFrame:
+    """One false event of every kind per person."""
+    events = pl.DataFrame({"kind": (*FALSE_KINDS, *LEAVING_KINDS)}).with_columns(
+        event="false " + pl.col("kind")
+    )
+    people = past.unique(key, maintain_order=True).drop("kind", "event")
+    each = people.with_row_index("number").join(events, how="cross")
+    leaves = pl.col("number") % 2 == 0
+    is_kept = leaves | ~pl.col("kind").is_in(LEAVING_KINDS)
+    return each.filter(is_kept).select(past.columns)
+
+
+def _dated(rows: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The rows moved to ``day``, with their instants."""
+    shift = pl.duration(days=(pl.lit(day) - pl.col("date")).dt.total_days())
+    return rows.with_columns(pl.col("first_at", "last_at") + shift, date=pl.lit(day))
+
+
+def _corrupt_users(
+    users: pl.DataFrame, day: date, learned: date, timezone: str
+) -> pl.DataFrame:
+    """Past users, last seen far in the future if seen from ``day`` on.
+
+    With them false rows, learned late, that were first seen thirty years earlier.
+    """
+    was_seen = clocks.local_date("first_at", timezone) < day
+    past = users.filter(was_seen & clocks.known_by(pl.lit(learned)))
+    is_past = clocks.local_date("last_at", timezone) < day
+    far_future = pl.col("last_at") + pl.duration(days=10_000)
+    last_at = pl.when(is_past).then("last_at").otherwise(far_future)
+    long_ago = pl.col("first_at").dt.offset_by("-30y")
+    false = past.with_columns(long_ago, known_date=pl.lit(learned))
+    return pl.concat([past.with_columns(last_at), false])

@@ -1,0 +1,134 @@
+"""Features of silence and rhythm: the user's absence against the user's own habit.
+
+Each function returns name → (expression over a user's days, one-line meaning).
+"""
+
+import math
+
+import polars as pl
+
+from churn.features.columns import ACTIVE_AGE, GAP, IS_ACTIVE, RECENCY, decay
+
+HABIT_HALF_LIVES = (7, 30)
+"""Half-lives in days of the rates of activity that the silence is compared with."""
+
+
+def silence() -> dict[str, tuple[pl.Expr, str]]:
+    """How long the user has been away; ratios to gaps are null without a gap."""
+    as_long = (GAP >= RECENCY).sum()
+    return {
+        "recency_days": (
+            RECENCY,
+            "days since the last active day; 1 is the day before the cutoff",
+        ),
+        "recency_per_gap": (
+            RECENCY / GAP.mean(),
+            "current silence divided by the user's mean gap between active days",
+        ),
+        "recency_per_gap_max": (
+            RECENCY / GAP.max(),
+            "current silence divided by the user's longest gap",
+        ),
+        "gap_survival": (
+            (as_long + 0.5) / (GAP.count() + 1),
+            "share of the user's gaps at least as long as the current silence",
+        ),
+        "missed_weekdays": (
+            _missed_weekdays(),
+            "active days expected during the silence from the user's weekday habit",
+        ),
+        **_missed_days(),
+    }
+
+
+def _missed_days() -> dict[str, tuple[pl.Expr, str]]:
+    """The silence times the rate of active days as of the last active day."""
+    features = {}
+    for half_life in HABIT_HALF_LIVES:
+        decayed_days = (decay(half_life) * IS_ACTIVE).sum()
+        at_last_day = decayed_days * pl.lit(2.0).pow(RECENCY / half_life)
+        rate = at_last_day * (math.log(2) / half_life)
+        features[f"missed_days_{half_life}d"] = (
+            RECENCY * rate,
+            f"active days expected during the silence from the {half_life}-day habit",
+        )
+    return features
+
+
+def _missed_weekdays() -> pl.Expr:
+    """Sum over weekdays of (share of them that were active) × (number in the silence).
+
+    The share is taken over the weeks from the first to the last active day.
+    """
+    cutoff_weekday = pl.col("cutoff").first().dt.weekday().cast(pl.Int32)
+    weeks = (ACTIVE_AGE.max() - RECENCY) / 7 + 1
+    parts = []
+    for weekday in range(1, 8):
+        newest_age = (cutoff_weekday - weekday - 1).mod(7) + 1
+        n_silent = (RECENCY - 1 - newest_age + 7) // 7
+        n_active = (IS_ACTIVE & (pl.col("weekday") == weekday)).sum()
+        parts.append(n_active / weeks * n_silent)
+    return pl.sum_horizontal(parts)
+
+
+def rhythm() -> dict[str, tuple[pl.Expr, str]]:
+    """How regularly the user comes, on which days and at which hour."""
+    return _gaps() | _streaks() | _hours()
+
+
+def _gaps() -> dict[str, tuple[pl.Expr, str]]:
+    return {
+        "gap_mean_days": (
+            GAP.mean(),
+            "mean days between active days; null with fewer than two",
+        ),
+        "gap_max_days": (
+            GAP.max(),
+            "longest time between active days; null with fewer than two",
+        ),
+        "gap_std_days": (
+            GAP.std(),
+            "standard deviation of the gaps; null with fewer than three active days",
+        ),
+        "gap_last_days": (
+            GAP.drop_nulls().first(),
+            "days between the last two active days; null with fewer than two",
+        ),
+    }
+
+
+def _streaks() -> dict[str, tuple[pl.Expr, str]]:
+    streak = pl.col("streak")
+    on_weekend = IS_ACTIVE & (pl.col("weekday") >= 6)
+    return {
+        "streak_last_days": (
+            (streak == streak.min()).sum(),
+            "consecutive active days up to the last active day",
+        ),
+        "streak_max_days": (
+            pl.col("streak_days").max(),
+            "longest run of consecutive active days",
+        ),
+        "weekend_share": (
+            on_weekend.sum() / IS_ACTIVE.sum(),
+            "share of active days on Saturday or Sunday",
+        ),
+    }
+
+
+def _hours() -> dict[str, tuple[pl.Expr, str]]:
+    """The hour (UTC) of each day's last active event as a point on a 24-hour circle."""
+    angle = pl.col("active_at").dt.hour() * (math.tau / 24)
+    sine = angle.sin().mean()
+    cosine = angle.cos().mean()
+    return {
+        "hour_sin": (
+            sine,
+            "mean sine of the hour of each day's last active event on a 24-hour circle",
+        ),
+        "hour_cos": (cosine, "mean cosine of the same hour"),
+        "hour_regularity": (
+            (sine**2 + cosine**2).sqrt(),
+            "regularity of that hour: 1 if always the same, 0 if evenly spread",
+        ),
+    }

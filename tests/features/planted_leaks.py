@@ -1,0 +1,352 @@
+"""Leaks planted on purpose: twenty ways to use the future, and two through early returns.
+
+Each plant patches the package the way a programming mistake would change it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from churn import clocks
+from churn.evaluation import backtest
+from churn.events import activity, identity
+from churn.features import compute, labels, snapshots, user_days
+from churn.model import fitting, selection, training
+from churn.stats import probability
+from churn.store import Store
+
+Patch = pytest.MonkeyPatch
+Clock = Callable[[pl.Expr], pl.Expr]
+
+
+def known_before(wrong: Clock) -> Callable[[Patch], None]:
+    """Features select a user's days by another rule."""
+
+    def plant(patch: Patch) -> None:
+        patch.setattr(compute, "known_before", wrong)
+        patch.setattr(user_days, "known_before", wrong)
+
+    return plant
+
+
+def a_day_wide(cutoff: pl.Expr) -> pl.Expr:
+    """Both clocks one day later, so that the cutoff's own day counts."""
+    return clocks.known_before(cutoff + pl.duration(days=1))
+
+
+def leaving(kind: str) -> Callable[[Patch], None]:
+    """Users with an event of this kind before the cutoff are not eligible.
+
+    It does not matter when the event became known.
+    """
+
+    def plant(patch: Patch) -> None:
+        original = compute.compute
+
+        def wrong(
+            rows: pl.LazyFrame, users: pl.LazyFrame, cutoffs: list[date], *rest: Any
+        ) -> pl.LazyFrame:
+            left = (
+                rows.filter(pl.col("kind") == kind)
+                .group_by("user_id")
+                .agg(gone=pl.col("date").min())
+            )
+            both = original(rows, users, cutoffs, *rest).join(
+                left, on="user_id", how="left"
+            )
+            return both.filter(
+                pl.col("gone").is_null() | (pl.col("gone") >= pl.col("cutoff"))
+            ).drop("gone")
+
+        patch.setattr(compute, "compute", wrong)
+
+    return plant
+
+
+def logins_learned_later(patch: Patch) -> None:
+    """Anonymous history counts from its own day on, not from the log-in."""
+    columns = [*activity.ActivityTable.column_names(), "platform"]
+    patch.setattr(
+        identity,
+        "_known_from",
+        lambda rows: rows.filter(pl.col("kind") != "merge").select(columns),
+    )
+
+
+def users_table(**columns: pl.Expr) -> Callable[[Patch], None]:
+    """Tenure comes from other columns of the users table."""
+
+    def plant(patch: Patch) -> None:
+        original = user_days._tenure
+        patch.setattr(
+            user_days,
+            "_tenure",
+            lambda users, cutoff: original(users.with_columns(**columns), cutoff),
+        )
+
+    return plant
+
+
+def last_seen(patch: Patch) -> None:
+    """The users table's last instant instead of its first."""
+    original = snapshots.tables
+
+    def wrong(store: Store, *rest: Any) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        last = clocks.local_date("last_at", store.settings.timezone) - pl.duration(
+            days=1000
+        )  # all of them before any cutoff
+        users = store.scan("users", *rest).select(
+            "user_id", "known_date", last.alias("first_date")
+        )
+        return original(store, *rest)[0], users
+
+    patch.setattr(snapshots, "tables", wrong)
+
+
+def later_source(patch: Patch) -> None:
+    """Precedence of sources is decided before late reports are left out."""
+
+    def wrong(
+        rows: pl.LazyFrame, cutoff: date, observation_days: int, sources: Any
+    ) -> pl.LazyFrame:
+        start = pl.col("date") >= cutoff - timedelta(days=observation_days)
+        return activity.counted_once(rows, sources).filter(
+            clocks.known_before(pl.lit(cutoff)) & start
+        )
+
+    patch.setattr(user_days, "observed", wrong)
+
+
+def later_vocabulary(patch: Patch) -> None:
+    """Event names chosen from the whole log."""
+    original = compute.vocabulary
+    patch.setattr(
+        compute,
+        "vocabulary",
+        lambda rows, _, days, *rest: original(rows, date(2026, 12, 1), 9 * days, *rest),
+    )
+
+
+def app_wide(days: int) -> Callable[[Patch], None]:
+    """The app's trend counts all users' activity up to ``days`` days too late."""
+
+    def plant(patch: Patch) -> None:
+        original = compute.app_level
+        earlier = pl.col("date", "known_date") - pl.duration(days=days)
+        patch.setattr(
+            compute,
+            "app_level",
+            lambda rows, *rest: original(rows.with_columns(earlier), *rest),
+        )
+
+    return plant
+
+
+def labels_of_all_time(patch: Patch) -> None:
+    """Labels use what became known at any time."""
+    original = labels.returned
+    patch.setattr(
+        labels, "returned", lambda *args: original(*args[:-1], date(2100, 1, 1))
+    )
+
+
+def target_encoded(patch: Patch) -> None:
+    """A feature holds the user's churn rate over all rows."""
+    original = snapshots.label
+    rate = pl.col("churned").mean().over("user_id")
+    patch.setattr(
+        snapshots,
+        "label",
+        lambda *args, **kw: original(*args, **kw).with_columns(tenure_days=rate),
+    )
+
+
+def matrix_over_all(
+    encode: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl.DataFrame],
+) -> Callable[[Patch], None]:
+    """The matrix is prepared with statistics of all observed cutoffs.
+
+    Only those of the training cutoffs would be right.
+    """
+
+    def plant(patch: Patch) -> None:
+        observe, matrix, everything = snapshots.observe, fitting.matrix, []
+
+        def remember(*args: Any, **kwargs: Any) -> pl.DataFrame:
+            everything.append(observe(*args, **kwargs))
+            return everything[-1]
+
+        def wrong(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
+            return matrix(encode(snapshot, everything[-1], list(names)), names)
+
+        patch.setattr(snapshots, "observe", remember)
+        patch.setattr(fitting, "matrix", wrong)
+
+    return plant
+
+
+def scaled(
+    snapshot: pl.DataFrame, everything: pl.DataFrame, names: list[str]
+) -> pl.DataFrame:
+    """Columns scaled with mean and standard deviation of all cutoffs."""
+    return snapshot.with_columns(
+        (pl.col(n).cast(pl.Float64) - (everything[n].mean() or 0))
+        / ((everything[n].std() or 0) + 1)
+        for n in names
+    )
+
+
+def filled(
+    snapshot: pl.DataFrame, everything: pl.DataFrame, names: list[str]
+) -> pl.DataFrame:
+    """Missing values replaced by the median of all cutoffs."""
+    return snapshot.with_columns(
+        pl.col(n).cast(pl.Float64).fill_null(everything[n].median() or 0) for n in names
+    )
+
+
+def calibrated_on_the_tested(patch: Patch) -> None:
+    """Probabilities are calibrated on the outcomes that they are tested with."""
+    original = fitting.predict
+
+    def wrong(fitted: fitting.Model, snapshot: pl.DataFrame) -> np.ndarray:
+        p = original(fitted, snapshot)
+        known = snapshot["churned"].is_not_null().to_numpy()
+        if snapshot["churned"].n_unique() < 2:
+            return p
+        y = snapshot["churned"].fill_null(False).cast(pl.Int8).to_numpy()
+        odds = probability.log_odds(p).reshape(-1, 1)
+        calibrator = LogisticRegression().fit(odds[known], y[known])
+        calibrated: np.ndarray = calibrator.predict_proba(odds)[:, 1]
+        return calibrated
+
+    patch.setattr(fitting, "predict", wrong)
+
+
+def overlapping(patch: Patch) -> None:
+    """Trained on cutoffs up to the tested one, whose label windows reach beyond it."""
+    original = training.training_cutoffs
+    label = snapshots.label
+
+    def wrong(
+        store: Store,
+        newest: date | None = None,
+        as_of: date | None = None,
+    ) -> list[date]:
+        return original(store, newest, as_of + timedelta(days=14) if as_of else None)
+
+    patch.setattr(backtest, "training_cutoffs", wrong)
+    patch.setattr(
+        snapshots,
+        "label",
+        lambda rows, store, as_of=None: label(rows, store),
+    )
+
+
+def random_folds(patch: Patch) -> None:
+    """Every cutoff is predicted by a model of all other cutoffs."""
+    patch.setattr(
+        selection,
+        "judged_cutoffs",
+        lambda cutoffs, _: [([c for c in cutoffs if c != j], j) for j in cutoffs],
+    )
+
+
+def early_returns(days: int) -> Callable[[Patch], None]:
+    """First returns in an open horizon are read ``days`` days too late."""
+
+    def plant(patch: Patch) -> None:
+        original = snapshots.label
+
+        def wrong(
+            rows: pl.DataFrame, store: Store, as_of: date | None = None
+        ) -> pl.DataFrame:
+            later = original(rows, store, as_of and as_of + timedelta(days=days))
+            return original(rows, store, as_of).with_columns(later["return_days"])
+
+        patch.setattr(snapshots, "label", wrong)
+
+    return plant
+
+
+def early_days(days: int) -> Callable[[Patch], None]:
+    """Users still away in an open horizon are counted ``days`` days too late."""
+    original = selection._still_away
+    return lambda patch: patch.setattr(
+        selection, "_still_away", lambda rows, usual: original(rows, usual + days)
+    )
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How the leak is planted, what the error must name, and which check must fail."""
+
+    plant: Callable[[Patch], None]
+    named: str
+    check: str = "training"
+
+
+USERS = "the set of eligible users"
+LEAKS = {
+    "feature windows reach one day too far": Leak(
+        known_before(a_day_wide), "n_open_7d"
+    ),
+    "the cutoff is read inclusively": Leak(
+        known_before(lambda cutoff: pl.col("date") <= cutoff), "n_open_7d"
+    ),
+    "events received later count": Leak(
+        known_before(lambda cutoff: pl.col("date") < cutoff), "n_open_7d"
+    ),
+    "events received on the cutoff's day count": Leak(
+        known_before(
+            lambda c: (
+                (pl.col("date") < c)
+                & (pl.col("known_date").is_null() | (pl.col("known_date") <= c))
+            )
+        ),
+        "n_open_7d",
+    ),
+    "uninstalls received later end eligibility": Leak(leaving("uninstall"), USERS),
+    "erasures asked for later end eligibility": Leak(leaving("erasure"), USERS),
+    "log-ins learned later bring their history": Leak(logins_learned_later, "at .*: "),
+    "first seen as learned later": Leak(
+        users_table(known_date=pl.lit(None, pl.Date)), "tenure_days"
+    ),
+    "last seen, from the users table": Leak(last_seen, "tenure_days"),
+    "later reports decide which source counts": Leak(later_source, "n_open"),
+    "vocabulary chosen from the whole log": Leak(
+        later_vocabulary, "the plan's vocabulary"
+    ),
+    "app-wide totals include the cutoff's day": Leak(app_wide(1), "vs_app"),
+    "app-wide totals of the horizon": Leak(app_wide(14), "vs_app"),
+    "labels from what became known after training": Leak(
+        labels_of_all_time, "the label churned"
+    ),
+    "target-encoded user id": Leak(target_encoded, "tenure_days"),
+    "scaling fitted over all cutoffs": Leak(
+        matrix_over_all(scaled), "probability", "predictions"
+    ),
+    "medians for missing values taken over all cutoffs": Leak(
+        matrix_over_all(filled), "probability", "predictions"
+    ),
+    "calibrator fitted on the outcomes it is tested with": Leak(
+        calibrated_on_the_tested, "probability", "predictions"
+    ),
+    "label windows of training overlap the tested cutoff": Leak(
+        overlapping, "probability", "predictions"
+    ),
+    "folds split at random instead of by time": Leak(random_folds, "log_loss", "folds"),
+}
+
+EARLY = {
+    "returns in an open horizon seen before they came": Leak(
+        early_returns(3), "the label return_days"
+    ),
+    "the early level of a fold knows later days": Leak(early_days(3), "level", "folds"),
+}
