@@ -1,0 +1,40 @@
+"""What churn.toml says, checked at once and frozen.
+
+The file itself, churn.toml at the top of the repository, explains every key; the
+classes here give its type, bounds and default.
+"""
+
+from churn.settings.braze import Braze
+from churn.settings.sections import (
+    Activity,
+    Backtest,
+    Extract,
+    Gates,
+    Identity,
+    ModelSettings,
+    Policy,
+    Privacy,
+    Segment,
+    Windows,
+)
+from churn.settings.study_file import TRUTH, Settings, candidates, find, load, parse
+
+__all__ = [
+    "TRUTH",
+    "Activity",
+    "Backtest",
+    "Braze",
+    "Extract",
+    "Gates",
+    "Identity",
+    "ModelSettings",
+    "Policy",
+    "Privacy",
+    "Segment",
+    "Settings",
+    "Windows",
+    "candidates",
+    "find",
+    "load",
+    "parse",
+]

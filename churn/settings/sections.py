@@ -1,0 +1,175 @@
+"""The tables of churn.toml but that of Braze."""
+
+import itertools
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from churn.kinds import EVENT_KINDS
+from churn.settings.values import (
+    Address,
+    Days,
+    Encoding,
+    Pattern,
+    Section,
+    SegmentName,
+    Share,
+    Zone,
+)
+
+
+class Extract(Section):
+    """Files received from one analytics tool."""
+
+    source: Literal[
+        "adjust", "amplitude", "appsflyer", "branch", "currents", "ga4", "table"
+    ]
+    path: Address
+    timezone: Zone = "UTC"
+    encoding: Encoding = "utf-8"
+    columns: dict[str, str] = Field(default={})
+    kinds: dict[str, str] = Field(default={})
+    settling_days: int | None = Field(default=None, ge=0, le=60)
+    covered_until: date | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        unknown = sorted(set(self.kinds.values()) - set(EVENT_KINDS))
+        if unknown:
+            raise ValueError(
+                f"kinds: {', '.join(unknown)} unknown; "
+                f"there are {', '.join(EVENT_KINDS)}"
+            )
+        return self
+
+
+class Activity(Section):
+    """Which events count as being active, and the one currency of revenue."""
+
+    counts_as_active: tuple[str, ...] = ()
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+
+
+class Windows(Section):
+    """Lengths in days of the half-open windows around a cutoff."""
+
+    observation_days: Days = 90
+    eligible_days: Days = 28
+    lead_days: int = Field(default=0, ge=0, le=365)
+    horizon_days: Days = 28
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.eligible_days > self.observation_days:
+            raise ValueError("eligible_days must not exceed observation_days")
+        return self
+
+    def horizon(self, cutoff: date) -> tuple[date, date]:
+        """First day of a cutoff's horizon, and the day after its last."""
+        start = cutoff + timedelta(days=self.lead_days)
+        return start, start + timedelta(days=self.horizon_days)
+
+
+class Backtest(Section):
+    """How many cutoffs are learned from and tested on, and how far apart they lie."""
+
+    step_days: Days = 7
+    n_train_cutoffs: int = Field(default=24, ge=1, le=500)
+    n_test_cutoffs: int = Field(default=4, ge=1, le=100)
+    max_training_rows: int = Field(default=500_000, ge=1000)
+
+
+class ModelSettings(Section):
+    """What a stored model of one's own may consist of."""
+
+    trusted_types: tuple[str, ...] = ()
+
+
+class Segment(Section):
+    """A named risk band that ends where the one before it begins."""
+
+    name: SegmentName
+    from_probability: float | None = Field(default=None, ge=0, le=1)
+    share: float | None = Field(default=None, gt=0, le=1)
+    capacity: int | None = Field(default=None, ge=1)
+
+
+class Policy(Section):
+    """Which users get a segment, and how far a rank must move before it follows."""
+
+    band: Share = 0.8
+    min_tenure_days: int = Field(default=0, ge=0, le=3650)
+    unknown_segment: SegmentName = "unknown"
+
+
+class Identity(Section):
+    """Which ids make rows one person's."""
+
+    not_a_user: tuple[str, ...] = ()
+    never_join: tuple[str, ...] = ()
+
+
+class Privacy(Section):
+    """What happens to rows without consent, and to personal data inside properties."""
+
+    refused_consent: Literal["drop", "keep"] = "drop"
+    limited_tracking: Literal["unlink", "keep", "drop"] = "unlink"
+    scrub_keys: tuple[str, ...] = ()
+    scrub_patterns: tuple[Pattern, ...] = ()
+
+
+class Gates(Section):
+    """Limits that data and scores must keep before anything is sent."""
+
+    window_days: Days = 28
+    min_day_share: Share = 0.6
+    max_day_share: float = Field(default=1.7, ge=1)
+    max_unknown_rise: Share = 0.2
+    max_clock_shift_hours: int = Field(default=3, ge=1, le=12)
+    max_backfill_rate: Share = 0.3
+    max_copy_rate: Share = 0.3
+    max_other_currency_rate: Share = 0.2
+    min_match_rate: Share = 0.5
+    max_score_shift: Share = 0.15
+    max_calibration_shift: float = Field(default=0.6, ge=0)
+
+
+def segment_faults(segments: Sequence[Segment], policy: Policy) -> list[str]:
+    """Everything that is wrong with the segments together, a sentence each."""
+    names = [segment.name for segment in segments]
+    faults = _boundary_faults(segments)
+    if any(segment.capacity for segment in segments[-1:]):
+        faults.append("the last one takes whoever is left and can't have a capacity")
+    if len(set(names)) < len(names):
+        faults.append("two share a name")
+    if policy.unknown_segment in names:
+        unknown = policy.unknown_segment
+        faults.append(f"one has the name of policy.unknown_segment, {unknown!r}")
+    return faults
+
+
+def _boundary_faults(segments: Sequence[Segment]) -> list[str]:
+    starts = [s.from_probability for s in segments if s.from_probability is not None]
+    shares = [s.share for s in segments if s.share is not None]
+    if starts and shares:
+        return ["cut all by from_probability or all by share"]
+    if shares:
+        return _share_faults(segments, sum(shares))
+    is_falling = all(above > below for above, below in itertools.pairwise(starts))
+    if len(starts) < len(segments) or starts[-1:] != [0] or not is_falling:
+        return ["list them highest first, each starting lower, the last at 0.0"]
+    return []
+
+
+def _share_faults(segments: Sequence[Segment], total: float) -> list[str]:
+    faults = []
+    if any(segment.share is None for segment in segments[:-1]):
+        faults.append("each but the last needs a share")
+    is_short = segments[-1].share is not None and total < 1 - 1e-9
+    if total > 1 + 1e-9 or is_short:
+        faults.append(
+            f"the shares add up to {total:g}, not 1 (the last may be left out)"
+        )
+    return faults

@@ -1,0 +1,184 @@
+"""The study file as a whole: found, read and checked."""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+
+from churn.errors import StudyError
+from churn.settings.braze import Braze
+from churn.settings.sections import (
+    Activity,
+    Backtest,
+    Extract,
+    Gates,
+    Identity,
+    ModelSettings,
+    Policy,
+    Privacy,
+    Segment,
+    Windows,
+    segment_faults,
+)
+from churn.settings.values import Section, Zone
+
+TRUTH = "truth.parquet"
+"""File of true churn probabilities that a simulation writes beside its study."""
+
+
+class Settings(Section):
+    """What one study file says. Everything but ``extracts`` has a default."""
+
+    timezone: Zone = "UTC"
+    store: str = "data/store"
+    reports: str = "reports"
+    random_state: int = Field(default=0, ge=0)
+    extracts: tuple[Extract, ...] = Field(min_length=1)
+    activity: Activity = Activity()
+    windows: Windows = Windows()
+    backtest: Backtest = Backtest()
+    model: ModelSettings = ModelSettings()
+    segments: tuple[Segment, ...] = (
+        Segment(name="high", from_probability=0.6),
+        Segment(name="medium", from_probability=0.3),
+        Segment(name="low", from_probability=0.0),
+    )
+    policy: Policy = Policy()
+    identity: Identity = Identity()
+    privacy: Privacy = Privacy()
+    gates: Gates = Gates()
+    braze: Braze = Braze()
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if faults := segment_faults(self.segments, self.policy):
+            raise ValueError(f"segments: {'; '.join(faults)}")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The study file's folder; every relative path in the study starts there."""
+        return self._folder
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the study's users are invented: their true probabilities lie beside."""
+        return (self._folder / TRUTH).is_file()
+
+    def path(self, relative: str) -> Path:
+        """An absolute path for one written in the study."""
+        return (self._folder / relative).resolve()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The extracts' sources in the study's order, each once.
+
+        Where two of them report the same event, that of the first one counts.
+        """
+        return tuple(dict.fromkeys(extract.source for extract in self.extracts))
+
+    @property
+    def store_path(self) -> Path:
+        """Folder of event log, activity, models and scores."""
+        return self.path(self.store)
+
+    @property
+    def reports_path(self) -> Path:
+        """Folder that holds one run folder per notebook execution."""
+        return self.path(self.reports)
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy address of the ledger.
+
+        CHURN_LEDGER_URL in the environment takes precedence over the study file.
+        """
+        url = os.environ.get("CHURN_LEDGER_URL") or self.braze.ledger
+        prefix = "sqlite:///"
+        if not url.startswith(prefix):
+            return url
+        return f"{prefix}{self.path(url.removeprefix(prefix))}"
+
+
+def load(path: str | Path | None = None) -> Settings:
+    """Read and check a study file.
+
+    ``path`` null: CHURN_STUDY from the environment, else the first churn.toml from the
+    working folder upward. Raises StudyError naming every fault at once, each with its
+    path in the file.
+    """
+    file = find(path)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyError(f"{file} can't be read: {error}") from error
+    return parse(data, file.parent, file.name)
+
+
+def find(path: str | Path | None = None) -> Path:
+    """The study file meant: ``path``, else CHURN_STUDY, else the nearest churn.toml."""
+    if wanted := path or os.environ.get("CHURN_STUDY"):
+        file = Path(wanted).expanduser().resolve()
+        if not file.is_file():
+            raise StudyError(
+                f"there is no study file {file}; give one with --study PATH"
+            )
+        return file
+    files = candidates()
+    if not files:
+        raise StudyError(
+            f"no churn.toml in {Path.cwd()} or above; give one with --study PATH"
+        )
+    return files[0]
+
+
+def candidates() -> list[Path]:
+    """Every churn.toml from the working folder upward, then the package's own."""
+    package_home = Path(__file__).resolve().parents[2]
+    folders = [Path.cwd(), *Path.cwd().parents, package_home]
+    files = (folder / "churn.toml" for folder in folders)
+    return list(dict.fromkeys(file for file in files if file.is_file()))
+
+
+def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Settings:
+    """Settings from parsed TOML; ``folder`` is where its relative paths start."""
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        faults = [_fault(dict(e)) for e in error.errors(include_url=False)]
+        if len(faults) > 1:
+            # An extract with a fault is missing from the list as well: report it once.
+            empty = "extracts: Tuple should have"
+            faults = [fault for fault in faults if not fault.startswith(empty)]
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise StudyError(f"{name} has {len(faults)} fault(s):\n{listed}") from None
+    settings._folder = folder.resolve()
+    return settings
+
+
+def _fault(error: dict[str, Any]) -> str:
+    where = ".".join(str(p) for p in error["loc"]) or "study"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_did_you_mean(error['loc'])}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _did_you_mean(loc: tuple[Any, ...]) -> str:
+    fields: dict[str, Any] = dict(Settings.model_fields)
+    for step in loc[:-1]:
+        if isinstance(step, str) and step in fields:
+            fields = dict(_part_of(fields[step].annotation).model_fields)
+    close = difflib.get_close_matches(str(loc[-1]), fields, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known here: {', '.join(fields)}"
+
+
+def _part_of(annotation: Any) -> type[BaseModel]:
+    inner = getattr(annotation, "__args__", (annotation,))[0]
+    is_section = isinstance(inner, type) and issubclass(inner, BaseModel)
+    return inner if is_section else Settings

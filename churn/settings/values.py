@@ -1,0 +1,95 @@
+"""Types of single values in churn.toml, each with the check that it must pass."""
+
+import codecs
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Host names that lead to this machine, where a sandbox may be used without TLS."""
+
+
+class Section(BaseModel):
+    """Base of every table of the study file: frozen, unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def known_zone(name: str) -> str:
+    """Refuse a name that isn't a time zone of the IANA database."""
+    if name not in available_timezones():
+        raise ValueError(
+            f"{name!r} is no time zone; write one like 'UTC' or 'Europe/Berlin'"
+        )
+    return name
+
+
+def known_encoding(name: str) -> str:
+    """Refuse a name that Python has no text encoding for."""
+    try:
+        "".encode(name)
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError(
+            f"{name!r} is no encoding; write one like 'utf-8' or 'latin-1'"
+        ) from None
+
+
+def known_pattern(pattern: str) -> str:
+    """Refuse what polars, which will use it, can't take as a regular expression."""
+    import polars as pl
+
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+    return pattern
+
+
+def no_credentials(path: str) -> str:
+    """Refuse an address with a user name or password; they belong in the environment."""
+    if "://" in path and "@" in urlsplit(path).netloc:
+        raise ValueError(
+            "holds credentials; leave them out and set them in the environment"
+        )
+    return path
+
+
+def no_password(url: str) -> str:
+    """Refuse a database address with a password; it belongs in the environment."""
+    parts = urlsplit(url)
+    if parts.password or "password" in parts.query.lower():
+        raise ValueError(
+            "holds a password; leave it out and set CHURN_LEDGER_URL in the environment"
+        )
+    return url
+
+
+def endpoint(url: str) -> str:
+    """Refuse all but an https address without a path, or http to this machine."""
+    parts = urlsplit(url)
+    is_local = parts.scheme == "http" and parts.hostname in LOOPBACK
+    if parts.scheme != "https" and not is_local:
+        raise ValueError(
+            f"{url!r} must be an https address such as https://rest.fra-02.braze.eu "
+            "(http only on loopback)"
+        )
+    if parts.path.strip("/"):
+        raise ValueError(
+            f"{url!r} must end after the host name; the path is ours to add"
+        )
+    return url.rstrip("/")
+
+
+Zone = Annotated[str, AfterValidator(known_zone)]
+Encoding = Annotated[str, AfterValidator(known_encoding)]
+Pattern = Annotated[str, AfterValidator(known_pattern)]
+Address = Annotated[str, Field(min_length=1), AfterValidator(no_credentials)]
+DatabaseUrl = Annotated[str, AfterValidator(no_password)]
+Endpoint = Annotated[str, AfterValidator(endpoint)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+Share = Annotated[float, Field(ge=0, le=1)]
+SegmentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,254}$")]
+AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,254}$")]
