@@ -11,6 +11,8 @@ study.score().save()            probabilities, segments, reasons, gates
 study.export(send=True)         write to Braze what changed
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import polars as pl
-
 from churn.errors import StudyError
 from churn.settings import Settings, candidates, find, load
 from churn.store import Store, create_or_open, open_filled
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from churn import results
     from churn.explore.definitions import Rule
     from churn.features.cutoffs import Calendar
@@ -54,7 +56,7 @@ class Study:
         return open_filled(self.settings)
 
     @property
-    def calendar(self) -> "Calendar":
+    def calendar(self) -> Calendar:
         """Which cutoffs the log allows, and which of them have a known outcome."""
         from churn.features.cutoffs import Calendar
 
@@ -67,7 +69,7 @@ class Study:
 
     # What came in
 
-    def ingest(self, now: str = "") -> "results.Ingest":
+    def ingest(self, now: str = "") -> results.Ingest:
         """Add every new extract file to the event log.
 
         ``now`` (UTC) only says what lies in the future; by default it is the clock.
@@ -98,7 +100,7 @@ class Study:
             create_or_open(self.settings).scan("quarantine").select(columns).collect()
         )
 
-    def inventory(self) -> "results.Inventory":
+    def inventory(self) -> results.Inventory:
         """What the whole log holds: days, events, users and ids."""
         from churn import results
 
@@ -118,7 +120,7 @@ class Study:
 
         return retention.retention(self.store)
 
-    def return_curve(self, max_return_rate: float = 0.1) -> "results.Silence":
+    def return_curve(self, max_return_rate: float = 0.1) -> results.Silence:
         """How many users still come back after n days of silence."""
         from churn import results
         from churn.explore import retention
@@ -126,7 +128,7 @@ class Study:
         curve = retention.return_curve(self.store)
         return results.Silence(self.settings, curve, max_return_rate)
 
-    def definitions(self, rule: "Rule | None" = None) -> "results.Definitions":
+    def definitions(self, rule: Rule | None = None) -> results.Definitions:
         """Candidate definitions of churn, compared under a rule."""
         from churn import results
         from churn.explore import definitions
@@ -156,7 +158,7 @@ class Study:
 
     def train(
         self, cutoff: str = "", cutoffs: Sequence[str] = (), model: Any = None
-    ) -> "results.Training":
+    ) -> results.Training:
         """Learn a model from past cutoffs whose outcome is known.
 
         ``cutoff`` is the newest to learn from, ``cutoffs`` an explicit list instead.
@@ -169,7 +171,7 @@ class Study:
         chosen = training.parse_training_cutoffs(self.store, cutoff, list(cutoffs))
         return results.Training(self.store, *training.train(self.store, chosen))
 
-    def model(self, model_id: str = "") -> "Model":
+    def model(self, model_id: str = "") -> Model:
         """A stored model, by default the one trained last."""
         from churn.model import storage
 
@@ -177,7 +179,7 @@ class Study:
 
     def backtest(
         self, cutoff: str = "", models: Mapping[str, Any] | None = None
-    ) -> "results.Backtest":
+    ) -> results.Backtest:
         """Play past cutoffs through as they would have been scored.
 
         ``cutoff`` is the newest test cutoff. ``models`` are unfitted scikit-learn
@@ -191,7 +193,7 @@ class Study:
 
     # Scores and delivery
 
-    def score(self, cutoff: str = "", model_id: str = "") -> "results.Scores":
+    def score(self, cutoff: str = "", model_id: str = "") -> results.Scores:
         """Score every user eligible at a cutoff, by default the newest possible one."""
         from churn import results
         from churn.scoring import scores
@@ -202,7 +204,7 @@ class Study:
         findings = scores.check(self.store, table, fitted)
         return results.Scores(self.store, table, findings, fitted)
 
-    def scores(self, cutoff: str = "") -> "results.Scores":
+    def scores(self, cutoff: str = "") -> results.Scores:
         """Stored scores with their findings, by default those of the newest cutoff."""
         from churn import results
         from churn.scoring import scores
@@ -218,7 +220,7 @@ class Study:
         accept: Sequence[str] = (),
         what_if: str = "",
         run_id: str = "",
-    ) -> "results.Export":
+    ) -> results.Export:
         """Write to Braze what changed since it last acknowledged; a dry run by default.
 
         ``accept`` names failed gates and passed limits to go on with. ``what_if`` is

@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from churn.braze import client, database, ledger, payload, plan
-from churn.braze.client import Sent
+from churn.braze import database, ledger, payload, plan
 from churn.braze.database import Ledger
 from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.braze.plan import Plan
@@ -26,6 +25,9 @@ from churn.hashing import digest
 from churn.scoring import segments
 from churn.scoring.gate import check_gates
 from churn.settings import Braze, Settings
+
+if TYPE_CHECKING:
+    from churn.braze.client import Sent
 
 log = logging.getLogger(__name__)
 ID_LIST = "churn_"  # how the files begin, so that no others are touched
@@ -184,7 +186,7 @@ def _export(
     and who gets null or nothing.
     """
     braze = settings.braze
-    key = client.key_from_environment() if send else ""
+    key = _key_from_environment() if send else ""
     with opened(settings, WAIT_SECONDS if send else None) as book:
         if not book.is_alone:
             log.warning(
@@ -239,6 +241,12 @@ def _export(
     )
 
 
+def _key_from_environment() -> str:
+    from churn.braze import client  # here, so that a dry run loads no HTTP client
+
+    return client.key_from_environment()
+
+
 @dataclass(frozen=True)
 class _Sending:
     drafted: Plan
@@ -258,6 +266,8 @@ class _Sending:
 
 def _send(book: Ledger, job: _Sending, summary: dict[str, Any]) -> list[Result]:
     """Send a plan, keep what came of it, and add the counts to the summary."""
+    from churn.braze import client
+
     changes, braze = job.drafted.changes, job.braze
     started = ledger.start(book, job.run_id, job.what, changes, job.drafted.names)
     if job.ranges:
@@ -294,7 +304,7 @@ def _wait_for_late_requests(book: Ledger, braze: Braze) -> None:
         time.sleep(wait)
 
 
-def _counts(results: Sequence[Result], sent: Sent) -> dict[str, Any]:
+def _counts(results: Sequence[Result], sent: "Sent") -> dict[str, Any]:
     n_rejected = sum(len(r.rejected) for r in results)
     by_outcome = {
         o: sum(r.last - r.first + 1 for r in results if r.outcome == o)

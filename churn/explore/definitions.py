@@ -14,9 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from churn.clocks import known_before, known_by
 from churn.features import snapshots
@@ -270,6 +267,10 @@ def _judge(
     """Figures of one definition; null where the log is too short for it, or a side is
     empty.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     cutoffs = rows["cutoff"].unique().sort()
     if len(cutoffs) <= N_JUDGED:
         return None

@@ -1,21 +1,19 @@
 """What the figures mean, in sentences."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from churn.evaluation.learning_curve import ENOUGH
-from churn.evaluation.next_period import COVERAGE
-from churn.evaluation.scorecard import profit_threshold
 from churn.explore import definitions
 from churn.explore.definitions import Rule
 from churn.explore.retention import shortest_horizon
-from churn.model.fitting import Model
-from churn.scoring.gates import calibration_finding
 from churn.settings import Settings
 
 if TYPE_CHECKING:
     from churn.events.ingest import Ingest
+    from churn.model.fitting import Model
 
 SLOPES = (0.8, 1.25)
 
@@ -26,6 +24,8 @@ def calibration(table: pl.DataFrame, limit: float) -> str:
 
     ``limit``: see ``calibration_finding``.
     """
+    from churn.scoring.gates import calibration_finding
+
     row = table.row(-1, named=True)
     forecast, came = row["forecast_churn_rate"], row["churn_rate"]
     said = f"At {row['cutoff']} a churn rate of {forecast:.1%} was forecast, {came:.1%} came"
@@ -88,6 +88,8 @@ def profit(
     """Whom it would have paid to contact, what was expected of it and what it would
     have come to.
     """
+    from churn.evaluation.scorecard import profit_threshold
+
     if value_per_saved * save_rate <= 0:
         return "Not shown: state what a saved user is worth with `-p value_per_saved=…` (and cost_per_contact, save_rate)."
     at = profit_threshold(value_per_saved, cost_per_contact, save_rate)
@@ -121,6 +123,8 @@ def next_period(stated: pl.DataFrame) -> str:
     >>> sentence(pl.DataFrame(stated))[:53]
     'At the next scoring expect AUC 0.830 (0.800 to 0.860)'
     """
+    from churn.evaluation.next_period import COVERAGE
+
     auc, loss = (
         f"{r['estimate']:.3f} ({r['low']:.3f} to {r['high']:.3f})"
         for r in stated.iter_rows(named=True)
@@ -143,6 +147,8 @@ def learning_curve(table: pl.DataFrame) -> str:
 
 
 def _enough(part: pl.DataFrame) -> str:
+    from churn.evaluation.learning_curve import ENOUGH
+
     what = part["what"][0]
     known = part.drop_nulls("log_loss")
     if known.height < 2:
@@ -235,7 +241,7 @@ def _nearest(table: pl.DataFrame, rule: Rule) -> str:
     )
 
 
-def ingest(arrived: "Ingest") -> list[str]:
+def ingest(arrived: Ingest) -> list[str]:
     """What one ingest did, one line each: files, rows, faults, people and coverage."""
     n_known = arrived.files.height - arrived.n_new_files
     totals = [f"{name} {n:,}" for name, n in arrived.totals.items()]

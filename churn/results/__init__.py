@@ -4,9 +4,13 @@ Tables are polars frames ready to be read, sentences are Markdown text, and reco
 puts a step's figures into the executed notebook.
 """
 
-from churn.results.delivery import Export, Scores
-from churn.results.forecast import Backtest, Training
-from churn.results.history import Definitions, Ingest, Inventory, Silence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from churn.results.delivery import Export, Scores
+    from churn.results.forecast import Backtest, Training
+    from churn.results.history import Definitions, Ingest, Inventory, Silence
 
 __all__ = [
     "Backtest",
@@ -18,3 +22,21 @@ __all__ = [
     "Silence",
     "Training",
 ]
+
+_MODULES = {
+    "Backtest": "churn.results.forecast",
+    "Definitions": "churn.results.history",
+    "Export": "churn.results.delivery",
+    "Ingest": "churn.results.history",
+    "Inventory": "churn.results.history",
+    "Scores": "churn.results.delivery",
+    "Silence": "churn.results.history",
+    "Training": "churn.results.forecast",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a result on first use, so that an ingest loads nothing of the forecast."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'churn.results' has no attribute {name!r}")

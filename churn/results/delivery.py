@@ -1,11 +1,13 @@
 """Results of the night: scores that may be sent, and what an export did with them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
@@ -13,11 +15,13 @@ from churn import forget
 from churn.braze import export
 from churn.events import addresses
 from churn.features.cutoffs import parse_cutoff
-from churn.model.fitting import Model
 from churn.report import runs
 from churn.scoring import scores, summary
 from churn.settings import load
 from churn.store import Store
+
+if TYPE_CHECKING:
+    from churn.model.fitting import Model
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,28 @@
 the findings beside it.
 """
 
+from __future__ import annotations
+
 import io
 import logging
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from churn.errors import CutoffError
 from churn.events import addresses, privacy
 from churn.features import snapshots
-from churn.model import fitting
-from churn.model.fitting import Model
-from churn.scoring import gates, reasons, segments
+from churn.scoring import segments
 from churn.scoring.gate import check_gates
 from churn.settings import Settings
 from churn.store import Store, write_atomically
 from churn.store.schemas import Findings, Scores
+
+if TYPE_CHECKING:
+    from churn.model.fitting import Model
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,10 @@ def make(store: Store, fitted: Model, cutoff: date) -> pl.DataFrame:
 
     Raises CutoffError outside the data or with nobody to score.
     """
+    # Here, so that reading scores, all that an export does, loads no scikit-learn.
+    from churn.model import fitting
+    from churn.scoring import reasons
+
     snapshot = snapshots.observe(store, [cutoff], fitted.plan)
     if snapshot.is_empty():
         raise CutoffError(
@@ -128,8 +136,8 @@ def _read(store: Store, cutoff: date) -> pl.DataFrame:
     table = pl.read_parquet(_file(store, "scores", cutoff), hive_partitioning=False)
     missing = [
         pl.lit(None, pl.String).alias(name)
-        for name in reasons.COLUMNS
-        if name not in table.columns
+        for name in Scores.column_names()
+        if name.startswith("reason_") and name not in table.columns
     ]
     return Scores.validate(
         table.with_columns(missing)
@@ -158,4 +166,6 @@ def recut(
 
 def check(store: Store, scores: pl.DataFrame, fitted: Model) -> pl.DataFrame:
     """What the gates say of these scores and the data behind them."""
+    from churn.scoring import gates
+
     return gates.check(store, scores["cutoff"][0], scores, fitted)

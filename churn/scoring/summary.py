@@ -1,16 +1,20 @@
 """Counts over a scores table: segments, reasons, stability."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from churn.events import privacy
 from churn.features import compute, snapshots
-from churn.model.fitting import Model
-from churn.scoring import reasons, segments
+from churn.scoring import segments
 from churn.scoring.scores import recut
 from churn.settings import Settings
 from churn.store import Store
+
+if TYPE_CHECKING:
+    from churn.model.fitting import Model
 
 
 def stability(
@@ -112,6 +116,8 @@ def reason_examples(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.Dat
     Columns: user (a pseudonym, the same in every report), probability, reason (the
     first), why_1 … why_3.
     """
+    from churn.scoring import reasons
+
     at, mine = (
         [scores["cutoff"][0]],
         scores.unique("reason_1", keep="first", maintain_order=True),
