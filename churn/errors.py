@@ -1,81 +1,125 @@
-"""The whole exception tree.
+"""The exceptions of the package: what each one means and what to do about it.
 
     ChurnError
-    ├── StudyError (ValueError)            churn.toml can't be used
-    ├── InputError (ValueError)            an extract can't be read
-    ├── StoreError (RuntimeError)          data/store is missing, older or made for another study
-    ├── CutoffError (ValueError)           a cutoff the data can't answer for
-    ├── LeakError (RuntimeError)           the leakage check found a feature that uses the future
-    ├── TrainingError (RuntimeError)       too little to learn from
-    ├── ModelError (RuntimeError)          a model file that must not be loaded or doesn't fit
-    ├── GateError (RuntimeError)           data or scores that look wrong; nothing is sent
-    ├── NotebookError (RuntimeError)       a notebook that failed
-    │   └── ParameterError (ValueError)    a parameter the notebook doesn't have, or can't take
-    └── BrazeError (RuntimeError)          delivery
-        ├── TransientBrazeError            worth another try: 429, 5xx, lost connections
-        └── TerminalBrazeError             never retried: bad key, bad endpoint, refused request
+    ├── StudyError (ValueError)            the study file cannot be used
+    ├── InputError (ValueError)            an input file cannot be read
+    ├── StoreError (RuntimeError)          the store is missing, outdated or locked
+    ├── CutoffError (ValueError)           the data cannot answer for this cutoff
+    ├── LeakError (RuntimeError)           a feature sees the future
+    ├── TrainingError (RuntimeError)       too little data to learn from
+    ├── ModelError (RuntimeError)          a stored model cannot be used
+    ├── GateError (RuntimeError)           data or scores look wrong; nothing is sent
+    ├── NotebookError (RuntimeError)       a notebook failed
+    │   └── ParameterError (ValueError)    a notebook parameter cannot be used
+    └── BrazeError (RuntimeError)          delivery failed
+        ├── TransientBrazeError            another attempt may succeed
+        └── TerminalBrazeError             another attempt would fail the same way
 
-The command line prints the message of any of these as one sentence and exits with 1.
+Each class also derives from the built-in exception in brackets. The command line prints
+the message as one sentence and exits with code 1. The first line of each docstring is
+the error's row in the README.
 """
 
 
 class ChurnError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
+
+    Catch it to handle every expected failure; the message says what to do.
+    """
 
 
 class StudyError(ChurnError, ValueError):
-    """The study file is missing, unreadable or has faults; the message lists every
-    fault with its path.
+    """The study file is missing, is no TOML, or has keys or values that are wrong.
+
+    The message lists every fault with its path. Correct churn.toml and run the command
+    again.
     """
 
 
 class InputError(ChurnError, ValueError):
-    """An extract is missing, empty, unreadable or lacks a needed column."""
+    """An extract or another input file is missing, empty, damaged or lacks a column.
+
+    Nothing of the ingest has been stored. Fetch the file again, remove it, or describe
+    it in the study (columns, encoding, time zone), as the message says.
+    """
 
 
 class StoreError(ChurnError, RuntimeError):
-    """The store is missing, empty, of another version or was made for another study."""
+    """The store is empty, locked by another writer, or was made under other settings.
+
+    Run `churn ingest` if it is empty, wait for the other writer, or move the store away
+    and ingest again if a setting that stored tables depend on has changed.
+    """
 
 
 class CutoffError(ChurnError, ValueError):
-    """The cutoff lies outside what the data covers."""
+    """A cutoff lies outside the days that the data covers.
+
+    Choose one of the dates that the message names, or ingest newer extracts.
+    """
 
 
 class LeakError(ChurnError, RuntimeError):
-    """Features changed although only events at or after the cutoff did."""
+    """The leakage check found features that changed with events at or after the cutoff.
+
+    The features named in the message use information from the future. Correct them
+    before training; no model was stored.
+    """
 
 
 class TrainingError(ChurnError, RuntimeError):
-    """Too few users, churners or cutoffs to train or test on."""
+    """There are too few users, churners or cutoffs to train or test on.
+
+    Ingest a longer history, shorten the windows in the study or ask for fewer cutoffs.
+    """
 
 
 class ModelError(ChurnError, RuntimeError):
-    """A stored model is missing, holds types that aren't allowed, or needs other
-    features.
+    """A stored model is missing, holds types that are not allowed, or does not fit.
+
+    Train a new model with `churn run train`. Never load a model file whose origin you
+    do not know.
     """
 
 
 class GateError(ChurnError, RuntimeError):
-    """A gate failed and wasn't accepted by name."""
+    """A gate failed and was not accepted by name, so nothing was sent.
+
+    Read the finding in the message and repair the data. If the data is right, run again
+    with the gate's name in `accept`.
+    """
 
 
 class NotebookError(ChurnError, RuntimeError):
-    """A notebook failed; the executed copy is kept and named in the message."""
+    """A notebook is missing or one of its cells failed.
+
+    The executed copy with the failed cell is kept, and the message names it.
+    """
 
 
 class ParameterError(NotebookError, ValueError):
-    """A parameter that the notebook doesn't have, or whose value can't be read."""
+    """A notebook has no such parameter, or the value does not have its type.
+
+    The message lists the parameters or the expected type. Correct `-p name=value`.
+    """
 
 
 class BrazeError(ChurnError, RuntimeError):
-    """Delivery to Braze failed."""
+    """Delivery to Braze failed; the ledger knows what had been acknowledged by then.
+
+    Run the export again when the cause is mended: it sends only what is missing.
+    """
 
 
 class TransientBrazeError(BrazeError):
-    """May succeed if tried again.
+    """Braze could not be reached or was overloaded; another attempt may succeed.
 
-    ``wait_seconds`` is the pause the server asked for, null if it stated none.
-    ``was_sent``: whether what was tried may have been applied, though nobody said so.
+    Raised for HTTP 429 and 5xx and for lost connections, and retried until the study's
+    `retry_seconds` are over. Run the export again later.
+
+    ``wait_seconds``: the pause the server asked for, or None if it stated none.
+    ``was_sent``: whether Braze may have applied the request although it did not
+    acknowledge it.
     """
 
     def __init__(
@@ -87,9 +131,12 @@ class TransientBrazeError(BrazeError):
 
 
 class TerminalBrazeError(BrazeError):
-    """Must not be tried again as it stands.
+    """Braze refused the request, and another attempt would be refused as well.
 
-    ``status`` is the HTTP status, null where no request was made.
+    Raised for a wrong key, endpoint or request, and for a ledger that cannot be used.
+    Correct the cause that the message names before running the export again.
+
+    ``status``: the HTTP status, or None if no request was made.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:

@@ -1,4 +1,7 @@
-"""Kinds of events, and which of them count as a person being active."""
+"""Kinds of events, and which of them count as a person being active.
+
+Readers give every event one of these kinds, whatever name the vendor uses for it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ ACTIVE_KINDS = (
     "refund",
     "message_engaged",
 )
-"""Kinds that a person caused; what an empty ``counts_as_active`` means."""
+"""Kinds that a person causes. They count as active if the study names no events."""
 
 
 PASSIVE_KINDS = (
@@ -31,26 +34,27 @@ PASSIVE_KINDS = (
     "merge",
     "other",
 )
-"""Kinds that happen to a person; never activity unless the study names them."""
+"""Kinds that happen to a person. They count as active only if the study names them."""
 
 
 EVENT_KINDS = ACTIVE_KINDS + PASSIVE_KINDS
 
 
 def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
-    """True for activity rows that count as active: named events or kinds, else every
-    kind a person caused.
+    """Whether a row counts as active.
 
-    Works on any frame with the columns ``event`` and ``kind``.
+    For any frame with the columns ``event`` and ``kind``. ``counts_as_active`` lists
+    event names and kinds (``kind:purchase``); if it is empty, ACTIVE_KINDS count.
     """
     import polars as pl
 
-    kinds = [
-        name.removeprefix("kind:")
-        for name in counts_as_active
-        if name.startswith("kind:")
-    ]
-    names = [name for name in counts_as_active if not name.startswith("kind:")]
     if not counts_as_active:
         return pl.col("kind").is_in(ACTIVE_KINDS)
+    kinds = []
+    names = []
+    for entry in counts_as_active:
+        if entry.startswith("kind:"):
+            kinds.append(entry.removeprefix("kind:"))
+        else:
+            names.append(entry)
     return pl.col("kind").is_in(kinds) | pl.col("event").is_in(names)

@@ -1,4 +1,8 @@
-"""Everything derived from the extracts: tables by bucket, made visible atomically."""
+"""What is derived from the extracts: tables in batches, made visible atomically.
+
+``batches`` holds the Store and how it is opened, ``schemas`` the columns of every table
+that crosses a module border, ``files`` the atomic replacement of one file.
+"""
 
 from churn.store.batches import Store, create_or_open, open_filled
 from churn.store.files import write_atomically

@@ -1,11 +1,14 @@
-"""Files written so that a crash leaves the old content or the new."""
+"""Files that hold either their old content or their new one after a crash."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write beside the file, flush to disk, then rename over it."""
+    """Replace a file's content in one step, creating its folder if needed.
+
+    The content is written to a temporary file beside it, flushed to disk and renamed.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as stream:

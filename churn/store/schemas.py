@@ -1,5 +1,7 @@
-"""Schema of every table that crosses a module border, the words they share, and the
-stable user hash.
+"""The schema of every table that crosses a module border.
+
+Frames are validated against these when they are stored, and built from them when a
+table is empty.
 """
 
 import dataframely as dy
@@ -8,83 +10,91 @@ import polars as pl
 from churn.kinds import EVENT_KINDS
 
 TIME_BASES = ("exact", "tz_assumed", "skew_corrected", "estimated", "detected")
-"""How an event time came about; ``estimated`` times are never features."""
+"""How an event time came about.
+
+``exact``: stated with its zone. ``tz_assumed``: stated without a zone and read in that
+of the extract. ``skew_corrected``: the vendor corrected the device's clock.
+``detected``: the moment the vendor noticed the event. ``estimated``: back-dated by the
+vendor, and never used in features.
+"""
 
 
 UTC_TIME = pl.Datetime("us", "UTC")
 
 
+def _instant(nullable: bool = False) -> dy.Datetime:
+    """A column of UTC_TIME."""
+    return dy.Datetime(time_unit="us", time_zone="UTC", nullable=nullable)
+
+
 class Events(dy.Schema):
-    """The event log: one row, one thing that happened."""
+    """The event log: one row is one thing that happened."""
 
     event_id = dy.String(primary_key=True)
     source = dy.String(primary_key=True)
     source_file = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
-    event_time = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+    event_time = _instant()
     event_time_basis = dy.String(
         nullable=False, regex="^(" + "|".join(TIME_BASES) + ")$"
     )
-    received_time = dy.Datetime(time_unit="us", time_zone="UTC", nullable=True)
+    received_time = _instant(nullable=True)
     event_kind = dy.String(nullable=False, regex="^(" + "|".join(EVENT_KINDS) + ")$")
     event = dy.String(nullable=False, min_length=1)
     user_id = dy.String(nullable=True, min_length=1)
     anonymous_id = dy.String(nullable=True)
-    ids = dy.List(
-        dy.String(), nullable=False
-    )  # every id that may join, as "type:value"
+    # Every id by which rows of one person may be joined, as "type:value".
+    ids = dy.List(dy.String(), nullable=False)
     platform = dy.String(nullable=True)
     country = dy.String(nullable=True)
     app_version = dy.String(nullable=True)
     revenue = dy.Float64(nullable=True)
     currency = dy.String(nullable=True)
-    revenue_usd = dy.Float64(nullable=True)  # as the vendor converted it
+    # The revenue in US dollars as the vendor converted it; null if it did not.
+    revenue_usd = dy.Float64(nullable=True)
     media_source = dy.String(nullable=True)
     properties = dy.String(nullable=True)
 
 
 class Quarantine(dy.Schema):
-    """Rows kept out of the event log, each with its reason; holds no content of the
-    row.
-    """
+    """Rows kept out of the event log, each with the reason but without its content."""
 
     source = dy.String(nullable=False)
     source_file = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     reason = dy.String(nullable=False)
-    subjects = dy.List(
-        dy.String(), nullable=False
-    )  # salted hashes of the row's ids, so that it can be erased
+    # Salted hashes of the row's ids, so that an erasure finds the row.
+    subjects = dy.List(dy.String(), nullable=False)
 
 
 class Files(dy.Schema):
-    """Every file ever read: where it was, how it is recognised, and what became of its
-    rows.
-    """
+    """Every file that was read, how it is recognised, and what became of its rows."""
 
     extract = dy.String(nullable=False)
-    address = dy.String(nullable=False)  # path or URL
-    stamp = dy.String(
-        nullable=False
-    )  # size and time of change, or the object's entity tag
-    digest = dy.String(nullable=False)  # SHA-256
-    ingested_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+    # Path or URL of the file.
+    address = dy.String(nullable=False)
+    # Size and time of change, or the object's entity tag.
+    stamp = dy.String(nullable=False)
+    # SHA-256 of the content.
+    digest = dy.String(nullable=False)
+    ingested_at = _instant()
     rows = dy.Int64(nullable=False)
     kept = dy.Int64(nullable=False)
     duplicate = dy.Int64(nullable=False)
-    copies = dy.Int64(
-        nullable=False
-    )  # of the duplicates: those whose first copy came with the same ingest
+    # Duplicates whose first copy arrived in the same ingest.
+    copies = dy.Int64(nullable=False)
     quarantined = dy.Int64(nullable=False)
 
 
 class Volume(dy.Schema):
-    """Events per extract, platform, local day, day known, event and kind: what coverage
-    and gates look at.
+    """Events per extract, platform, local day, day known, event and kind.
+
+    Coverage and the gates are computed from it.
     """
 
     extract = dy.String(nullable=False)
-    platform = dy.String(nullable=False)  # "" where not stated
+    # The empty text if the row states no platform.
+    platform = dy.String(nullable=False)
     date = dy.Date(nullable=False)
     known_date = dy.Date(nullable=True)
     event = dy.String(nullable=False)
@@ -94,8 +104,10 @@ class Volume(dy.Schema):
 
 
 class Tally(dy.Schema):
-    """Events per extract and local day by one property: hour of the day, filled column,
-    or currency of revenue.
+    """Events per extract and local day by one measure.
+
+    ``measure`` is the hour of the day, the column (counting rows in which it is filled)
+    or the currency of revenue; ``value`` is the hour, column name or currency.
     """
 
     extract = dy.String(nullable=False)
@@ -106,8 +118,10 @@ class Tally(dy.Schema):
 
 
 class Daily(dy.Schema):
-    """What daily activity holds of one day, kind and event. Rows may repeat, since late
-    ones append: sum on read.
+    """Columns that activity of users and of anonymous devices share.
+
+    A key (person, source, date, event, kind, known_date) may occur in several rows,
+    because late rows are appended: sum on read.
     """
 
     source = dy.String(nullable=False)
@@ -118,9 +132,9 @@ class Daily(dy.Schema):
     n = dy.Int64(nullable=False)
     revenue = dy.Float64(nullable=False)
     n_other_currency = dy.Int64(nullable=False)
-    first_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
-    last_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
-    # Sums of numeric properties by name; null in rows stored before there were any.
+    first_at = _instant()
+    last_at = _instant()
+    # Sums of numeric properties by name; null in rows of versions that had none.
     sums = dy.List(
         dy.Struct(
             {"name": dy.String(nullable=False), "total": dy.Float64(nullable=False)}
@@ -130,16 +144,18 @@ class Daily(dy.Schema):
 
 
 class ActivityTable(Daily):
-    """Daily activity of users; ``known_date`` is the day from which a row was known to
-    be this user's.
+    """Daily activity of users.
+
+    ``known_date`` is the first day on which the rows were known to belong to this user.
     """
 
     user_id = dy.String(nullable=False)
 
 
 class Anonymous(Daily):
-    """Daily activity of rows without a user, waiting for the day on which one of their
-    ids is.
+    """Daily activity of rows without a user.
+
+    It is adopted by a user once one of its ids is known to belong to that user.
     """
 
     ids = dy.List(dy.String(), nullable=False)
@@ -147,53 +163,56 @@ class Anonymous(Daily):
 
 
 class Users(dy.Schema):
-    """When a user was seen, by source, platform and the day on which that became
-    known.
-    """
+    """First and last event of a user, by source, platform and day known."""
 
     user_id = dy.String(nullable=False)
     source = dy.String(nullable=False)
     platform = dy.String(nullable=True)
     known_date = dy.Date(nullable=True)
-    first_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
-    last_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+    first_at = _instant()
+    last_at = _instant()
 
 
 class Edges(dy.Schema):
-    """That an id was this user's: from rows that carry both. Rows may repeat; the
-    earliest ``learned_at`` counts.
+    """Ids that were seen together with a user id, and thus belong to that user.
+
+    A pair may occur in several rows; the earliest ``learned_at`` counts.
     """
 
     source = dy.String(nullable=False)
-    id = dy.String(nullable=False)  # "type:value"
+    # "type:value".
+    id = dy.String(nullable=False)
     user_id = dy.String(nullable=False)
-    learned_at = dy.Datetime(
-        time_unit="us", time_zone="UTC", nullable=False
-    )  # event and receipt both over
+    # The later of event time and time of receipt.
+    learned_at = _instant()
 
 
 class Merges(dy.Schema):
-    """That a vendor declared two ids one: ``id`` became ``into``; ``user_id`` is the
-    name ``id`` had, if any.
+    """Ids that a vendor merged: the profile ``id`` became part of ``into``.
+
+    ``user_id`` is the user id of the merged profile; null if it had none.
     """
 
     id = dy.String(nullable=False)
     into = dy.String(nullable=False)
     user_id = dy.String(nullable=True)
-    learned_at = dy.Datetime(time_unit="us", time_zone="UTC", nullable=False)
+    learned_at = _instant()
 
 
 class Tombstones(dy.Schema):
-    """Salted hash of every id of the people who were erased: all that is kept of them,
-    so that they stay erased.
+    """Salted hash of every id of an erased person.
+
+    Nothing else is kept of them; with it, old extracts that are read again are refused.
     """
 
     subject = dy.String(nullable=False)
 
 
 class Snapshot(dy.Schema):
-    """One row per eligible user at one cutoff; the feature columns come from the
-    catalogue.
+    """One row per eligible user at one cutoff.
+
+    The feature columns come from the catalogue. ``churned`` is null until complete days
+    cover the horizon.
     """
 
     user_id = dy.String(primary_key=True)
@@ -202,32 +221,28 @@ class Snapshot(dy.Schema):
 
 
 REASON = "^(risky|safe)_[a-z]+$"
-"""What a reason looks like: its direction, and the kind of feature it rests on."""
+"""Form of a reason: its direction and the kind of the features behind it."""
 
 
 class Scores(dy.Schema):
-    """One row per eligible user: calibrated probability of churn, the segment it falls
-    in, and why.
-    """
+    """One row per eligible user: probability of churn, segment, score and reasons."""
 
     user_id = dy.String(primary_key=True)
     cutoff = dy.Date(primary_key=True)
     probability = dy.Float64(nullable=False, min=0.0, max=1.0)
     segment = dy.String(nullable=False)
     score = dy.Int64(nullable=False, min=0, max=100)
-    reason_1 = dy.String(
-        nullable=True, regex=REASON
-    )  # the first explains why the risk is high, or low
+    # Reasons, most important first; null if there are fewer.
+    reason_1 = dy.String(nullable=True, regex=REASON)
     reason_2 = dy.String(nullable=True, regex=REASON)
     reason_3 = dy.String(nullable=True, regex=REASON)
     model_id = dy.String(nullable=False)
-    identifier = dy.String(
-        nullable=True
-    )  # how Braze knows the user; null: it doesn't, or another user shares it
+    # Braze's identifier of the user; null if there is none or several users share it.
+    identifier = dy.String(nullable=True)
 
 
 class Findings(dy.Schema):
-    """What each gate said of one cutoff."""
+    """What each gate found at one cutoff."""
 
     cutoff = dy.Date(nullable=False)
     gate = dy.String(nullable=False)
@@ -251,4 +266,4 @@ BY_TABLE: dict[str, type[dy.Schema]] = {
     "tally": Tally,
     "tombstones": Tombstones,
 }
-"""The schema of each table that is stored in batches."""
+"""The schema of each table that the store keeps in batches."""
