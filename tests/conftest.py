@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are small here
 
 import polars as pl
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from churn.events import ingest, sources
 from churn.settings import Extract, Settings, parse
@@ -20,6 +21,10 @@ from churn.store import Store, open_filled
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DAY0 = date(2026, 1, 1)
+
+# A property says what holds, not how fast this machine is: it has no deadline.
+hypothesis_settings.register_profile("churn", deadline=None)
+hypothesis_settings.load_profile("churn")
 
 
 def at(day: float) -> datetime:

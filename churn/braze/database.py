@@ -37,7 +37,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from churn.errors import TerminalBrazeError
 
 SCHEMA_VERSION = 2
-ADDRESSES = "write sqlite:///FILE or postgresql+psycopg://HOST/DATABASE, which needs `pip install 'churn[postgres]'`"
+ADDRESSES = (
+    "write sqlite:///FILE or postgresql+psycopg://HOST/DATABASE, "
+    "which needs `uv sync --extra postgres`"
+)
 ADVISORY_LOCK = (
     7_246_113_095  # of PostgreSQL, per database: any number nobody else uses
 )

@@ -27,6 +27,8 @@ INJECTED = "injected-parameters"
 # The kernel is reached through a socket file, not a TCP port that others on the machine
 # could connect to.
 KERNEL = Config({"KernelManager": {"transport": "ipc"}})
+KERNEL_START_SECONDS = 300
+"""How long a kernel may take to start: on a busy machine more than papermill's 60 s."""
 
 
 def folder_of(settings: Settings) -> Path:
@@ -171,6 +173,7 @@ def _execute(
             values,
             kernel_name="python3",
             progress_bar=progress,
+            start_timeout=KERNEL_START_SECONDS,
             config=KERNEL,
         )
     except PapermillExecutionError as failure:

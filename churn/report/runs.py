@@ -13,11 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from churn import __version__
 from churn.report.display import notebook_shell
 from churn.settings import Settings
 
 METRICS_MIME = "application/vnd.churn.metrics+json"
-PACKAGES = ("churn", "polars", "scikit-learn", "skops", "papermill", "numpy")
+PACKAGES = ("polars", "scikit-learn", "skops", "papermill", "numpy")
 
 
 def new_run_id(name: str, now: datetime | None = None) -> str:
@@ -91,7 +92,10 @@ def manifest(
         "parameters": plain(parameters),
         "study": settings.model_dump(mode="json"),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {
+            "churn": __version__,
+            **{name: version(name) for name in PACKAGES},
+        },
     }
 
 

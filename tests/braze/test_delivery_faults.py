@@ -119,7 +119,6 @@ FIRST, SECOND = (
 @settings(
     max_examples=N_SCRIPTS,
     derandomize=VARIABLE not in os.environ,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     database=None,
 )

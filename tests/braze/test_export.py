@@ -531,7 +531,7 @@ def test_a_ledger_on_postgresql_does_the_same(
         assert export.forget(settings, lambda _: [a]) == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["high", "low"])),

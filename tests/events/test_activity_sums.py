@@ -194,7 +194,7 @@ def is_telling(name: str) -> bool:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.dictionaries(names.filter(is_telling), values, max_size=5), max_size=5),
     st.booleans(),
@@ -212,7 +212,7 @@ def test_any_json_object_is_read_as_json_reads_it(
         assert pairs == pytest.approx(expected(text), rel=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(alphabet='{}[]":,\\ 1a-e.', max_size=30)))
 def test_no_text_breaks_it(texts: list[str]) -> None:
     """Whatever stands in the column, every row gets a list, and what json.loads refuses

@@ -942,7 +942,6 @@ def test_a_cell_of_100_megabytes_does_no_harm(tmp_path: Path, case: str) -> None
 
 fuzz = settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

@@ -71,7 +71,7 @@ def observe(
     return features.sort("user_id").collect()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(past=PAST, future=FUTURE, late=LATE)
 def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
     past: list[dict[str, Any]], future: list[dict[str, Any]], late: list[dict[str, Any]]
@@ -82,7 +82,7 @@ def test_no_event_after_the_cutoff_or_learned_after_it_changes_a_feature(
     leakage.compare(observe(past), observe(past + future + late), CUTOFF)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     horizon=st.lists(rows(21, 28, NEVER_STATED), max_size=5),
     past=PAST,
@@ -111,7 +111,7 @@ def test_no_event_outside_the_horizon_changes_a_label(
     assert came(horizon) == came(past + lead + horizon + after)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(log=PAST)
 def test_features_do_not_depend_on_how_users_are_bucketed(
     log: list[dict[str, Any]],
