@@ -169,7 +169,7 @@ class Study:
         from churn.model import training
 
         chosen = training.parse_training_cutoffs(self.store, cutoff, list(cutoffs))
-        return results.Training(self.store, *training.train(self.store, chosen))
+        return results.Training(self.store, training.train(self.store, chosen, model))
 
     def model(self, model_id: str = "") -> Model:
         """A stored model, by default the one trained last."""

@@ -109,6 +109,7 @@ def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
         "gates",
         "braze",
         "policy",
+        "model",
     }
     assert named == set(_keys(Settings)) - tables
     shown = parse(tomllib.loads(raw), HOME)

@@ -108,7 +108,8 @@ def _test(
     """Predictions of one test cutoff's rows by what is learned from ``known``, and
     how.
     """
-    fitted, chosen = learn(known, plan, settings)
+    trained = learn(known, plan, settings)
+    fitted, choice = trained.model, trained.choice
     recency = fitting.fit(known.drop_nulls("churned"), plan, settings, fitting.RECENCY)
     key = judged.select("user_id", "cutoff", "churned")
     predictions = [
@@ -120,8 +121,8 @@ def _test(
     ]
     facts = {
         "cutoff": test,
-        "weights": weights_text(chosen),
-        "rounds": chosen.recipe.rounds,
+        "weights": weights_text(choice),
+        "rounds": choice.recipe.rounds,
         "correction": fitted.correction.kind,
         "n_train_cutoffs": len(fitted.cutoffs),
         "n_train_rows": fitted.n_rows,

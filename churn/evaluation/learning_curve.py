@@ -41,7 +41,7 @@ def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
 
     def tested(rows: pl.DataFrame) -> tuple[int, float | None, float | None]:
         try:
-            fitted, _ = training.learn(rows, plan, store.settings)
+            fitted = training.learn(rows, plan, store.settings).model
         except TrainingError:
             return rows.height, None, None
         found = metrics.figures(fitting.target(judged), fitting.predict(fitted, judged))

@@ -45,7 +45,8 @@ def stated(store: Store, tested: pl.DataFrame) -> pl.DataFrame:
     """
     newest: date = max(tested["cutoff"])
     cutoff = store.settings.windows.horizon(newest)[1]
-    fitted, _ = training.train(store, training.training_cutoffs(store, as_of=cutoff))
+    cutoffs = training.training_cutoffs(store, as_of=cutoff)
+    fitted = training.train(store, cutoffs).model
     probability = fitting.predict(
         fitted, snapshots.observe(store, [cutoff], fitted.plan)
     )

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
-from churn.model import pipelines
+from churn.model import own, pipelines
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
@@ -54,11 +54,12 @@ class Model:
     churn_rate: float  # over the training rows
     n_rows: int
     n_churned: int
-    learned_from: str  # SHA-256 of the training matrix and labels
+    # SHA-256 of the training matrix, the labels and an own estimator's parameters.
+    learned_from: str
 
     @property
     def candidate(self) -> str:
-        """The only member's name, or ``blend``."""
+        """The only member's name, ``own`` for a model of one's own, or ``blend``."""
         return (
             next(iter(self.recipe.weights))
             if len(self.recipe.weights) == 1
@@ -82,10 +83,16 @@ class Model:
 
 
 def fit(
-    snapshot: pl.DataFrame, plan: Plan, settings: Settings, recipe: Recipe
+    snapshot: pl.DataFrame,
+    plan: Plan,
+    settings: Settings,
+    recipe: Recipe,
+    estimator: Any = None,
 ) -> Model:
-    """Fit a recipe to a labelled snapshot, uncorrected; nothing is fitted outside the
-    pipeline.
+    """Fit a recipe to a labelled snapshot, without a correction.
+
+    ``estimator``: a classifier of one's own, fitted in the place of the recipe's
+    members; ``recipe`` is then ``own.RECIPE``. Nothing is fitted outside the pipeline.
     """
     names = (
         ("recency_days",)
@@ -93,17 +100,11 @@ def fit(
         else columns(snapshot, plan)
     )
     x, y = matrix(snapshot, names), target(snapshot)
-    pipeline = pipelines.blend(
-        recipe, names, settings.windows.horizon_days, settings.random_state
-    )
-    with _one_thread(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # the network stops after its rounds on purpose
-        warnings.filterwarnings(
-            "ignore", "Got `batch_size`", UserWarning
-        )  # and takes all rows where they are few
-        pipeline.fit(x, y)
+    with _one_thread():
+        if estimator is None:
+            pipeline = _fit_blend(recipe, names, x, y, settings)
+        else:
+            pipeline = own.fit(estimator, x, y, settings.random_state)
     return Model(
         recipe=recipe,
         features=names,
@@ -117,8 +118,32 @@ def fit(
         churn_rate=float(y.mean()),
         n_rows=len(y),
         n_churned=int(y.sum()),
-        learned_from=hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest(),
+        learned_from=_digest(x, y, estimator, settings),
     )
+
+
+def _fit_blend(
+    recipe: Recipe,
+    names: tuple[str, ...],
+    x: np.ndarray,
+    y: np.ndarray,
+    settings: Settings,
+) -> Any:
+    horizon_days = settings.windows.horizon_days
+    pipeline = pipelines.blend(recipe, names, horizon_days, settings.random_state)
+    with warnings.catch_warnings():
+        # The network stops after its rounds on purpose, and takes all rows at once
+        # where there are few.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)
+        return pipeline.fit(x, y)
+
+
+def _digest(x: np.ndarray, y: np.ndarray, estimator: Any, settings: Settings) -> str:
+    content = x.tobytes() + y.tobytes()
+    if estimator is not None:
+        content += own.fingerprint(estimator, settings.random_state)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _typical(x: np.ndarray) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
 from churn.model import correction as drift
-from churn.model import fitting, pipelines
+from churn.model import fitting, own, pipelines
 from churn.model.correction import Correction, Known, Seen
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
@@ -80,18 +80,24 @@ Predicted = dict[
 ]  # by member: at the judged, newest and early cutoff
 
 
-def choose(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
+def choose(
+    snapshot: pl.DataFrame, plan: Plan, settings: Settings, estimator: Any = None
+) -> Choice:
     """Settle on a recipe by log loss over later cutoffs, each predicted from cutoffs
     mature by then.
 
     ``snapshot``: labelled rows, and rows without outcome of a cutoff whose horizon is
-    open. Without a fold to choose by the usual weights are taken, uncorrected.
+    open. ``estimator``: a classifier of one's own; then only its correction is chosen.
+    Without a validation fold the default weights are taken, uncorrected.
     """
     is_large = (
         snapshot.drop_nulls("churned")["user_id"].n_unique() >= pipelines.MANY_USERS
     )
     usual = pipelines.usual(is_large)
-    folds = [fold for fold in _folds(snapshot, settings) if len(np.unique(fold.y)) == 2]
+    folds = usable_folds(snapshot, settings)
+    if estimator is not None:
+        forecasts = [_predict_own(fold, plan, settings, estimator) for fold in folds]
+        return _validated(folds, own.RECIPE, forecasts, settings)
     if not folds:
         return Choice(Recipe(usual, is_large=is_large))
     staged = [_predict(fold, plan, settings, is_large) for fold in folds]
@@ -101,6 +107,18 @@ def choose(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
         for s in staged
     ]
     weights = _weights(folds, predicted, usual)
+    return _validated(folds, Recipe(weights, rounds, is_large), predicted, settings)
+
+
+def _validated(
+    folds: list[Fold], recipe: Recipe, predicted: list[Predicted], settings: Settings
+) -> Choice:
+    """The recipe with the correction that helped in every fold, its log losses and the
+    calibration in the newest fold.
+    """
+    if not folds:
+        return Choice(recipe)
+    weights = dict(recipe.weights)
     blended = [[_mean(weights, p, k) for k in range(3)] for p in predicted]
     cases = [
         (
@@ -120,22 +138,24 @@ def choose(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
         drift.corrections(known).get(kind, Correction()).apply(seen.probability)
         for known, seen in cases
     ]
+    name = own.NAME if own.NAME in weights else "blend"
     tried = [
-        {**{m: p[0] for m, p in s.items()}, "blend": c}
+        {**{m: p[0] for m, p in s.items()}, name: c}
         for s, c in zip(predicted, corrected, strict=True)
     ]
     newest = probability_.calibration(folds[-1].y, corrected[-1])
     level = (newest["intercept_low"], newest["intercept_high"])
     return Choice(
-        Recipe(weights, rounds, is_large),
-        kind,
-        _table(folds, tried),
-        level if np.isfinite(level).all() else None,
+        recipe, kind, _table(folds, tried), level if np.isfinite(level).all() else None
     )
 
 
 def correct(
-    fitted: fitting.Model, snapshot: pl.DataFrame, choice: Choice, settings: Settings
+    fitted: fitting.Model,
+    snapshot: pl.DataFrame,
+    choice: Choice,
+    settings: Settings,
+    estimator: Any = None,
 ) -> Correction:
     """The chosen correction, made from what is known when all is fitted; none where
     that isn't enough for it.
@@ -151,7 +171,7 @@ def correct(
     judged = (
         []
         if choice.correction not in ("platt", "isotonic")
-        else _judged(snapshot, fitted, choice, settings)
+        else _judged(snapshot, fitted, choice, settings, estimator)
     )
     return drift.corrections(_known(newest, early, said, settings, judged)).get(
         choice.correction, Correction()
@@ -159,11 +179,17 @@ def correct(
 
 
 def _judged(
-    snapshot: pl.DataFrame, fitted: fitting.Model, choice: Choice, settings: Settings
+    snapshot: pl.DataFrame,
+    fitted: fitting.Model,
+    choice: Choice,
+    settings: Settings,
+    estimator: Any,
 ) -> list[Seen]:
     found = []
     for fold in _folds(snapshot, settings):
-        refitted = fitting.fit(fold.learned, fitted.plan, settings, choice.recipe)
+        refitted = fitting.fit(
+            fold.learned, fitted.plan, settings, choice.recipe, estimator
+        )
         found.append(Seen(fitting.raw(refitted, fold.judged), fold.y))
     return found
 
@@ -184,6 +210,11 @@ def judged_cutoffs(
     usable = [fold for fold in folds if fold[0]]
     step = max(1, len(usable) // MAX_FOLDS)
     return usable[::-1][::step][:MAX_FOLDS][::-1]
+
+
+def usable_folds(snapshot: pl.DataFrame, settings: Settings) -> list[Fold]:
+    """The folds at whose cutoff some churned and some stayed, oldest first."""
+    return [f for f in _folds(snapshot, settings) if len(np.unique(f.y)) == 2]
 
 
 def _folds(snapshot: pl.DataFrame, settings: Settings) -> Iterator[Fold]:
@@ -225,6 +256,14 @@ def _predict(fold: Fold, plan: Plan, settings: Settings, is_large: bool) -> Pred
                 None if rows is None else predict(rows) for rows in parts
             ]
     return found
+
+
+def _predict_own(
+    fold: Fold, plan: Plan, settings: Settings, estimator: Any
+) -> Predicted:
+    fitted = fitting.fit(fold.learned, plan, settings, own.RECIPE, estimator)
+    parts = (fold.judged, fold.newest, fold.early)
+    return {own.NAME: [None if p is None else fitting.raw(fitted, p) for p in parts]}
 
 
 def _rounds(folds: list[Fold], staged: list[Predicted]) -> int:
@@ -345,7 +384,7 @@ def _still_away(rows: pl.DataFrame, days: int) -> np.ndarray:
 def _table(folds: list[Fold], tried: list[dict[str, Any]]) -> pl.DataFrame:
     rows = [
         (name, fold.cutoff, len(fold.y), log_loss(fold.y, p, labels=[0, 1]))
-        for name in (*pipelines.MEMBERS, "blend")
+        for name in tried[0]
         for fold, found in zip(folds, tried, strict=True)
         for p in [found[name]]
     ]

@@ -10,13 +10,15 @@ import sklearn
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
+from churn.model import own
 from churn.model.correction import Correction
 from churn.model.fitting import Model, log
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.store import Store, write_atomically
 
-# Written out on purpose: a model file that holds anything else is not opened.
+# Written out on purpose: beside these, what skops itself trusts (scikit-learn's common
+# classifiers among it) and the study's model.trusted_types, nothing is stored or opened.
 TRUSTED_TYPES = (
     "churn.model.btyd.BuyTillYouDie",
     "numpy.dtype",
@@ -38,13 +40,20 @@ STORED = (
 def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
     """Write models/<model_id>/ with model.skops, model.json and card.md; returns the
     folder.
+
+    Raises ModelError for a model that could not be loaded again, or that holds types
+    which neither ``TRUSTED_TYPES`` nor the study's ``model.trusted_types`` names.
     """
     import skops.io  # here, since it loads every module of scikit-learn
 
     folder = store.path("models", model.model_id)
-    fitted = skops.io.dumps({"pipeline": model.pipeline})
+    fitted = _dumped(model)
+    types = set(skops.io.get_untrusted_types(data=fitted))
+    _check_importable(types)
+    _check_trusted(types, store.settings, f"model {model.model_id}")
+    extra = sorted(types - set(TRUSTED_TYPES))
     write_atomically(folder / "model.skops", fitted)
-    write_atomically(folder / "card.md", _card(model, metrics).encode())
+    write_atomically(folder / "card.md", _card(model, metrics, extra).encode())
     # Last, since a folder without it is no model.
     write_atomically(
         folder / "model.json", json.dumps(_facts(model, metrics), indent=1).encode()
@@ -53,6 +62,40 @@ def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
         "model %s: %d rows, %d churned", folder.name, model.n_rows, model.n_churned
     )
     return folder
+
+
+def _dumped(model: Model) -> bytes:
+    import skops.io
+
+    try:
+        return bytes(skops.io.dumps({"pipeline": model.pipeline}))
+    except Exception as error:  # skops raises many kinds for what it can't store
+        raise ModelError(
+            f"model {model.model_id} can't be stored ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _check_importable(types: set[str]) -> None:
+    """Raise ModelError for what another process could not import when it loads."""
+    for name in sorted(types):
+        if name.startswith("__main__.") or "<" in name:
+            raise ModelError(
+                f"{name} is defined in a notebook or inside a function, so that no "
+                "other run could load it: move it to a module that can be imported"
+            )
+
+
+def _check_trusted(types: set[str], settings: Settings, what: str) -> None:
+    """Raise ModelError with the lines that ``model.trusted_types`` lacks."""
+    lacking = sorted(types - {*TRUSTED_TYPES, *settings.model.trusted_types})
+    if not lacking:
+        return
+    lines = "\n".join(f'  "{name}",' for name in lacking)
+    raise ModelError(
+        f"{what} holds types that aren't trusted. The code of a trusted type runs when "
+        "a model is loaded; if you trust these, add to model.trusted_types in the study "
+        f"file:\n{lines}"
+    )
 
 
 def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +113,7 @@ def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _card(model: Model, metrics: dict[str, Any]) -> str:
+def _card(model: Model, metrics: dict[str, Any], extra: list[str]) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in metrics.items())
     fix = model.correction
     return f"""# Model {model.model_id}
@@ -78,7 +121,8 @@ def _card(model: Model, metrics: dict[str, Any]) -> str:
 Probability that a user active before the cutoff is not active in the horizon after it.
 Windows in days: {model.windows}.
 
-- Weighted mean of {", ".join(f"{name} ({weight:.0%})" for name, weight in model.recipe.weights.items())}.
+- {_origin(model)}
+- {_trust(extra)}
 - Correction: **{fix.kind}**, log-odds times {fix.slope:.2f} and {fix.intercept:+.2f}.
 - Trained on {model.n_rows} rows of {len(model.cutoffs)} cutoffs, {min(model.cutoffs)} to {max(model.cutoffs)};
   {model.churn_rate:.1%} of them churned.
@@ -91,12 +135,31 @@ Windows in days: {model.windows}.
 """
 
 
+def _origin(model: Model) -> str:
+    """Which estimators give the probability."""
+    if model.candidate == own.NAME:
+        return f"A model of one's own: `{' '.join(repr(model.pipeline).split())}`."
+    members = [f"{name} ({share:.0%})" for name, share in model.recipe.weights.items()]
+    return f"Weighted mean of {', '.join(members)}."
+
+
+def _trust(extra: list[str]) -> str:
+    """Which types a study must trust to load the model."""
+    if not extra:
+        return "Loading needs no entry in the study's `model.trusted_types`."
+    names = ", ".join(f"`{name}`" for name in extra)
+    return (
+        f"Loading needs these entries in the study's `model.trusted_types`: {names}. "
+        "The code of a trusted type runs when the model is loaded."
+    )
+
+
 def load(store: Store, model_id: str = "") -> Model:
     """A stored model, by default the one created last.
 
-    Raises ModelError if there is none, if the file holds a type that isn't on the list
-    above, if its features are no longer in the catalogue, or if it was trained for
-    another definition of churn.
+    Raises ModelError if there is none, if the file holds a type that isn't trusted, if
+    its features are no longer in the catalogue, or if it was trained for another
+    definition of churn.
     """
     folder = store.path("models", model_id) if model_id else _newest(store)
     if not (folder / "model.json").exists():
@@ -104,7 +167,7 @@ def load(store: Store, model_id: str = "") -> Model:
             f"there is no model {folder.name} in {folder.parent}; run `churn run train`"
         )
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    fitted = _open(folder / "model.skops")
+    fitted = _open(folder / "model.skops", store.settings)
     model = _from(facts, fitted)
     _check_fits(model, store.settings)
     return model
@@ -148,18 +211,15 @@ def _newest(store: Store) -> Path:
     return made[max(made)]
 
 
-def _open(file: Path) -> dict[str, Any]:
+def _open(file: Path, settings: Settings) -> dict[str, Any]:
     import skops.io
 
+    trusted = [*TRUSTED_TYPES, *settings.model.trusted_types]
     try:
-        strange = sorted(
-            set(skops.io.get_untrusted_types(file=file)) - set(TRUSTED_TYPES)
+        _check_trusted(
+            set(skops.io.get_untrusted_types(file=file)), settings, str(file)
         )
-        if strange:
-            raise ModelError(
-                f"{file} holds {', '.join(strange)}, which no model of ours does; it is not opened"
-            )
-        return dict(skops.io.load(file, trusted=list(TRUSTED_TYPES)))
+        return dict(skops.io.load(file, trusted=trusted))
     except ModelError:
         raise
     except Exception as error:  # skops and zipfile raise many kinds for a damaged file

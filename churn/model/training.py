@@ -1,7 +1,8 @@
 """Learning a model from past cutoffs: everything from what was known by then."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar, parse_cutoff
 from churn.model import fitting, selection
 from churn.model.fitting import Model
-from churn.model.selection import Choice
+from churn.model.selection import Choice, Fold
 from churn.settings import Settings
 from churn.store import Store
 
@@ -36,11 +37,30 @@ def training_cutoffs(
     return cutoffs
 
 
-def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
-    """Build snapshots, run the leakage check, choose, fit. Nothing after the newest
-    cutoff's horizon is seen.
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model, and what was measured while it was chosen.
 
-    Raises CutoffError if a cutoff lies outside the data or its horizon isn't over.
+    ``choice``: recipe, correction and log losses in the validation folds; for a model
+    of one's own its only candidate is ``own``. ``fold``: the newest validation fold,
+    null where history is too short for any. ``estimator``: the unfitted classifier of
+    one's own, null for the blend.
+    """
+
+    model: Model
+    choice: Choice
+    fold: Fold | None
+    estimator: Any = None
+
+
+def train(store: Store, cutoffs: list[date], estimator: Any = None) -> Trained:
+    """Build snapshots, run the leakage check, choose and fit.
+
+    ``estimator``: an unfitted scikit-learn classifier or pipeline with predict_proba to
+    train in the place of the blend, see ``churn.model.own``. Nothing after the newest
+    cutoff's horizon is seen. Raises CutoffError if a cutoff lies outside the data or
+    its horizon isn't over, TrainingError where there is too little to learn from, and
+    ModelError for an estimator that can't be used.
     """
     calendar = Calendar.of(store)
     calendar.check(cutoffs)
@@ -52,27 +72,28 @@ def train(store: Store, cutoffs: list[date]) -> tuple[Model, Choice]:
         )
     plan = snapshots.plan(store, max(cutoffs))
     leakage.check(store, cutoffs, plan, as_of)
-    return learn(
-        snapshots.training_rows(store, cutoffs, plan, as_of), plan, store.settings
-    )
+    rows = snapshots.training_rows(store, cutoffs, plan, as_of)
+    return learn(rows, plan, store.settings, estimator)
 
 
 def learn(
-    snapshot: pl.DataFrame, plan: Plan, settings: Settings
-) -> tuple[Model, Choice]:
-    """Choose, fit and correct on one labelled snapshot; rows without outcome only tell
-    of the level.
+    snapshot: pl.DataFrame, plan: Plan, settings: Settings, estimator: Any = None
+) -> Trained:
+    """Choose, fit and correct on one labelled snapshot.
 
-    Raises TrainingError with too few churners or stayers.
+    Rows without an outcome serve only to estimate the level of the next period.
+    ``estimator``: see ``train``; it learns from the same rows and features, and gets a
+    correction by the same rule. Raises TrainingError with too few churners or stayers.
     """
     check_enough(snapshot.drop_nulls("churned"))
     sampled = selection.sample(snapshot, settings.backtest.max_training_rows)
-    chosen = selection.choose(sampled, plan, settings)
-    fitted = fitting.fit(sampled.drop_nulls("churned"), plan, settings, chosen.recipe)
-    correction = selection.correct(fitted, sampled, chosen, settings)
-    return replace(
-        fitted, correction=correction, calibration=chosen.calibration
-    ), chosen
+    choice = selection.choose(sampled, plan, settings, estimator)
+    labelled = sampled.drop_nulls("churned")
+    fitted = fitting.fit(labelled, plan, settings, choice.recipe, estimator)
+    correction = selection.correct(fitted, sampled, choice, settings, estimator)
+    model = replace(fitted, correction=correction, calibration=choice.calibration)
+    folds = selection.usable_folds(sampled, settings)
+    return Trained(model, choice, folds[-1] if folds else None, estimator)
 
 
 def check_enough(snapshot: pl.DataFrame) -> None:

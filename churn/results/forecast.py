@@ -15,8 +15,9 @@ from churn.evaluation import (
     next_period,
     scorecard,
 )
-from churn.model import selection, storage
+from churn.model import importance, selection, storage
 from churn.model.fitting import Model
+from churn.model.training import Trained
 from churn.report import runs, sentences, tables
 from churn.store import Store
 
@@ -26,8 +27,17 @@ class Training:
     """A model learned from past cutoffs, not yet stored."""
 
     store: Store
-    model: Model
-    choice: selection.Choice
+    trained: Trained
+
+    @property
+    def model(self) -> Model:
+        """The fitted model."""
+        return self.trained.model
+
+    @property
+    def choice(self) -> selection.Choice:
+        """Which recipe and correction were chosen, and how each member did."""
+        return self.trained.choice
 
     def save(self) -> Path:
         """Store the model for scoring; returns its folder with the model card."""
@@ -46,6 +56,14 @@ class Training:
     def features(self) -> pl.DataFrame:
         """Every feature that the model sees: feature, kind, meaning."""
         return tables.features(self.model)
+
+    def importance(self) -> pl.DataFrame:
+        """How much log loss rises without each kind and each feature.
+
+        Columns: what (kind or feature), name, kind, meaning, log_loss_increase. Empty
+        where history is too short for a validation fold.
+        """
+        return importance.measure(self.trained, self.store.settings)
 
     def record(self) -> None:
         """Put the model's facts into the executed notebook."""

@@ -338,12 +338,12 @@ def timing(n_users: int, n_days: int) -> pl.DataFrame:
         started = time.perf_counter()
         return run(), (time.perf_counter() - started) * 1e6 / rows
 
-    (chosen, _), train = timed(
+    learned, train = timed(
         task.past.height, lambda: training.learn(task.past, task.plan, settings)
     )
     x, y = fitting.matrix(task.past, names), fitting.target(task.past)
     booster, fit = timed(len(y), lambda: peers.lightgbm(SEED).fit(x, y))
-    _, score = timed(now.height, lambda: fitting.predict(chosen, now))
+    _, score = timed(now.height, lambda: fitting.predict(learned.model, now))
     _, predict = timed(
         now.height, lambda: booster.predict_proba(fitting.matrix(now, names))
     )

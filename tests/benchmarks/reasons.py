@@ -139,7 +139,7 @@ def one(settings: Settings, trains: list[date], test: date | None) -> dict[str, 
     """
     ingest.ingest(settings, progress=False)
     store = open_filled(settings)
-    fitted, _ = training.train(store, trains or training.training_cutoffs(store))
+    fitted = training.train(store, trains or training.training_cutoffs(store)).model
     first = test or Calendar.of(store).end - timedelta(weeks=1)
     now, later = (
         snapshots.observe(store, [first + timedelta(weeks=k)], fitted.plan)

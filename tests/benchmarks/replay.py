@@ -21,10 +21,9 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.evaluation import backtest
 from churn.events import ingest
 from churn.features import snapshots
-from churn.model import training
+from churn.model import fitting, training
 from churn.scoring import segments
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
@@ -118,13 +117,12 @@ def scored(
     """Every run's users: user_id, cutoff, tenure_days, churned, probability."""
     ingest.ingest(settings, progress=False)
     store = open_filled(settings)
-    fitted, _ = training.train(
-        store, train or training.training_cutoffs(store, as_of=first)
-    )
+    cutoffs = train or training.training_cutoffs(store, as_of=first)
+    fitted = training.train(store, cutoffs).model
     runs = snapshots.build(
         store, [first + timedelta(weeks=k) for k in range(N_RUNS)], fitted.plan
     )
-    probability = pl.Series("probability", backtest.model.predict(fitted, runs))
+    probability = pl.Series("probability", fitting.predict(fitted, runs))
     assert runs["churned"].null_count() == 0, "a run's horizon isn't over"
     return runs.select("user_id", "cutoff", "tenure_days", "churned", probability)
 

@@ -281,9 +281,9 @@ def test_training_twice_gives_the_same_model(filled: Store, tmp_path: Path) -> N
     """The same study and store: the same id, choice and probabilities."""
     store = filled
     cutoffs = training.training_cutoffs(store)
-    (first, chosen), (second, again) = (
-        training.train(store, cutoffs) for _ in range(2)
-    )
+    one, other = (training.train(store, cutoffs) for _ in range(2))
+    first, second = one.model, other.model
+    chosen, again = one.choice, other.choice
     snapshot = snapshots.observe(
         store,
         [Calendar.of(store).newest_mature()],

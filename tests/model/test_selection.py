@@ -220,8 +220,8 @@ def test_rows_without_outcome_tell_of_the_level_only(chosen: Choice) -> None:
     again = selection.choose(without, PLAN, STUDY)
     assert again.recipe == chosen.recipe
     assert again.folds.equals(chosen.folds)
-    (one, _), (other, _) = (
-        training.learn(table, PLAN, STUDY) for table in (there, without)
+    one, other = (
+        training.learn(table, PLAN, STUDY).model for table in (there, without)
     )
     assert np.array_equal(fitting.raw(one, there), fitting.raw(other, there))
     assert one.n_rows == other.n_rows == without.height
@@ -305,20 +305,22 @@ def test_a_training_learns_from_at_most_max_training_rows(
     )
     seen: list[int] = []
 
-    def look(snapshot: pl.DataFrame, plan: Plan, settings: Settings) -> Choice:
+    def look(
+        snapshot: pl.DataFrame, plan: Plan, settings: Settings, estimator: Any
+    ) -> Choice:
         seen.append(snapshot.height)
         return Choice(Recipe({"logistic": 1.0}))
 
     monkeypatch.setattr(selection, "choose", look)
-    fitted, _ = training.learn(rows(), PLAN, few)
+    fitted = training.learn(rows(), PLAN, few).model
     assert 990 < seen[0] <= 1000
     assert fitted.n_rows == seen[0] * 6 // 7
 
 
 def test_two_hundred_users_are_enough() -> None:
     """The whole inner loop runs, and the model ranks new users well above chance."""
-    fitted, chosen = training.learn(rows(200), PLAN, STUDY)
-    assert not chosen.folds.is_empty()
+    trained = training.learn(rows(200), PLAN, STUDY)
+    assert not trained.choice.folds.is_empty()
     new = rows(1000, seed=1).drop_nulls("churned")
-    y, p = fitting.target(new), fitting.predict(fitted, new)
+    y, p = fitting.target(new), fitting.predict(trained.model, new)
     assert p[y == 1].mean() > p[y == 0].mean() + 0.2
