@@ -143,7 +143,8 @@ class Study:
         """Features and label of the users eligible at each cutoff.
 
         Columns: user_id, cutoff, the features, and ``churned`` (null while the outcome
-        isn't known). Without a cutoff: the newest whose outcome is known.
+        isn't known). Features that no row has a value for are left out: scikit-learn's
+        boosting can't take them. Without a cutoff: the newest whose outcome is known.
 
             snapshot = study.snapshot()
             X, y = snapshot.drop("user_id", "cutoff", "churned"), snapshot["churned"]
@@ -154,7 +155,9 @@ class Study:
         chosen = [day for day in map(_cutoff, cutoffs) if day]
         chosen = chosen or [self.calendar.newest_mature()]
         plan = snapshots.plan(store, max(chosen))
-        return snapshots.build(store, chosen, plan).drop("return_days")
+        snapshot = snapshots.build(store, chosen, plan).drop("return_days")
+        empty = [c.name for c in snapshot if c.null_count() == snapshot.height]
+        return snapshot.drop(name for name in empty if name != "churned")
 
     def train(
         self, cutoff: str = "", cutoffs: Sequence[str] = (), model: Any = None

@@ -1,0 +1,174 @@
+"""Commands about Braze: the set-up, the ledger, taking values back, the sandbox."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from churn.cli.options import Accept, Progress, Send, StudyPath, as_text, new_app
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module, in the order in which help lists them."""
+    braze = new_app("Check the set-up, read the ledger, restore or resend values.")
+    for command in (check, ledger, restore, resend):
+        braze.command()(command)
+    app.add_typer(braze, name="braze")
+    app.command()(sandbox)
+
+
+def check(study: StudyPath = None) -> None:
+    """Check the set-up before the first export.
+
+    Endpoint, key, permission, clock, limits, ledger and match rate. Each line is ok or says what to do.
+    """
+    from churn.braze import check as setup
+    from churn.errors import CutoffError, StoreError
+    from churn.scoring import scores
+    from churn.settings import load
+    from churn.store import open_filled
+
+    settings = load(study)
+    try:
+        findings = scores.read(open_filled(settings))[1]
+    except (CutoffError, StoreError):
+        findings = None
+    is_fine = True
+    for line in setup.run(settings, findings):
+        is_fine = is_fine and line.is_fine
+        typer.echo(f"{'ok  ' if line.is_fine else 'FAIL'} {line.name}: {line.said}")
+    if not is_fine:
+        raise typer.Exit(1)
+
+
+def ledger(
+    study: StudyPath = None,
+    user: Annotated[
+        str | None,
+        typer.Option(help="Show what Braze has acknowledged for an identifier."),
+    ] = None,
+    rejects: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Print users that Braze refused, as CSV."),
+    ] = None,
+    backup: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Copy the ledger to a new file.")
+    ] = None,
+) -> None:
+    """Show runs, a user's history or rejected users."""
+    from churn.braze import database, export
+    from churn.braze import ledger as books
+    from churn.settings import load
+
+    with export.opened(load(study), None) as book:
+        if backup is not None:
+            database.backup(book.connection, backup)
+        elif rejects is not None:
+            typer.echo(books.rejected(book, rejects).write_csv(), nl=False)
+        elif user is not None:
+            typer.echo(as_text(books.history(book, user)))
+        else:
+            typer.echo(as_text(books.runs(book)))
+
+
+def restore(
+    bad_run: str,
+    study: StudyPath = None,
+    send: Send = False,
+    accept: Accept = None,
+    progress: Progress = True,
+) -> None:
+    """Write back the values from before a run.
+
+    Users that a later run has written are left alone.
+    """
+    _write("restore", bad_run, study, send, accept, progress)
+
+
+def resend(
+    rejects: Path,
+    study: StudyPath = None,
+    send: Send = False,
+    accept: Accept = None,
+    progress: Progress = True,
+) -> None:
+    """Send a mended file of rejected users.
+
+    A CSV with the columns identifier and attributes.
+    """
+    _write("resend", rejects, study, send, accept, progress)
+
+
+def _write(
+    what: str,
+    subject: Any,
+    study: Path | None,
+    send: bool,
+    accept: list[str] | None,
+    progress: bool,
+) -> None:
+    from churn import forget
+    from churn.braze import export
+    from churn.errors import StoreError
+    from churn.report import runs
+    from churn.settings import load
+    from churn.store import open_filled
+
+    settings = load(study)
+    try:
+        opted_out = forget.opted_out(open_filled(settings))
+    except StoreError:
+        opted_out = []  # without events nobody can have opted out
+    make: Any = {"restore": export.restore, "resend": export.resend}[what]
+    done = make(
+        settings,
+        subject,
+        run_id=runs.new_run_id(what),
+        send=send,
+        accept=accept or (),
+        opted_out=opted_out,
+        progress=progress,
+    )
+    typer.echo(as_text(export.summary_table(done)))
+
+
+def sandbox(
+    port: int = 8600,
+    key: Annotated[
+        str, typer.Option(envvar="CHURN_SANDBOX_KEY", help="The only accepted key.")
+    ] = "sandbox-key",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=RATE", help="Share of requests that fail so; repeatable."
+        ),
+    ] = None,
+    fault_at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=NAME", help="How the nth request fails; repeatable."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Option of the sandbox; repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of faults and delays.")] = 0,
+) -> None:
+    """Serve a stand-in for Braze's /users/track on this machine."""
+    from churn.sandbox import server
+    from churn.sandbox.faults import Faults
+    from churn.sandbox.options import Options, parse
+
+    try:
+        rates = {name: float(rate) for name, rate in _pairs(fault)}
+        script = {int(n): name for n, name in _pairs(fault_at)}
+        faults = Faults(script, rates, seed)
+        options = Options(**{"seed": seed, **parse(option or [])})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    server.serve(port, key, options, faults)
+
+
+def _pairs(entries: list[str] | None) -> list[tuple[str, str]]:
+    """Name and value of entries such as "429=0.1"."""
+    split = (entry.partition("=") for entry in entries or [])
+    return [(name, value) for name, _, value in split]

@@ -1,0 +1,50 @@
+"""Options that several commands share, and how a frame is printed on a terminal."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+StudyPath = Annotated[
+    Path | None,
+    typer.Option("--study", help="Study file; default: the nearest churn.toml."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="NAME=VALUE", help="Notebook parameter; repeatable."),
+]
+Progress = Annotated[
+    bool, typer.Option("--progress/--no-progress", help="Show progress bars.")
+]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(help="Failed gate or passed limit to go on with; repeatable."),
+]
+Send = Annotated[
+    bool, typer.Option(help="Write to Braze; without it this is a dry run.")
+]
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """A group of commands whose help is plain text: rich would be slow to load."""
+    return typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=help_text,
+    )
+
+
+def as_text(frame: Any) -> str:
+    """A polars frame as a terminal shows it: all columns, up to 50 rows."""
+    import polars as pl
+
+    with pl.Config(
+        tbl_rows=50,
+        tbl_cols=-1,
+        tbl_width_chars=200,
+        tbl_hide_column_data_types=True,
+        fmt_str_lengths=80,
+    ):
+        return str(frame)
