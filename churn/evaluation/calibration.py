@@ -24,4 +24,5 @@ def by_cutoff(predictions: pl.DataFrame) -> pl.DataFrame:
         }
         for part in parts
     ]
-    return pl.DataFrame(rows)
+    names = {"mean_probability": "forecast_churn_rate", "outcome_rate": "churn_rate"}
+    return pl.DataFrame(rows).rename(names, strict=False)

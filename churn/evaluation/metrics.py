@@ -21,7 +21,7 @@ from sklearn.metrics import (
 from churn.hashing import stable_hash
 from churn.stats.probability import N_BINS, calibration_error, ceiling_skill
 from churn.stats.probability import log_losses as _losses
-from churn.stats.ranking import lift_quality
+from churn.stats.ranking import auc_of_weights, lift_quality
 
 
 def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
@@ -125,24 +125,17 @@ def _span(drawn: np.ndarray, model: int, less: int | None) -> tuple[float, ...]:
 def _judge(
     user: np.ndarray, y: np.ndarray, p: np.ndarray
 ) -> Callable[[np.ndarray], tuple[float, float]]:
-    """AUC and log loss as a function of how often each user counts: sorting and
-    logarithms are done once.
+    """AUC and log loss as a function of how often each user counts.
+
+    Sorting and logarithms are done once.
     """
-    order = np.argsort(p, kind="stable")
-    stayer, churner = order[y[order] == 0], order[y[order] == 1]
-    below, upto = (
-        np.searchsorted(p[stayer], p[churner], side) for side in ("left", "right")
-    )
-    lost, rows = np.bincount(user, _losses(y, p)), np.bincount(user)
-    stayer, churner = user[stayer], user[churner]
+    auc = auc_of_weights(y, p)
+    losses = np.bincount(user, _losses(y, p))
+    rows = np.bincount(user)
 
     def judged(counts: np.ndarray) -> tuple[float, float]:
-        stayed, churned = np.append(0.0, np.cumsum(counts[stayer])), counts[churner]
-        pairs = churned.sum() * stayed[-1]
-        won = churned @ (stayed[below] + stayed[upto]) / 2  # a tie is half a win
-        return float(won / pairs) if pairs else float("nan"), float(
-            counts @ lost / (counts @ rows)
-        )
+        log_loss = counts @ losses / (counts @ rows)
+        return float(auc(counts[user][None])[0]), float(log_loss)
 
     return judged
 

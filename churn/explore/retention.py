@@ -1,12 +1,9 @@
-"""What an analyst looks at before saying what churn means: retention, and who comes
-back after silence.
-"""
+"""Retention by cohort, and the share of users who return after silence."""
 
 from datetime import timedelta
 
 import polars as pl
 
-from churn.explore import definitions
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.kinds import is_active
@@ -14,101 +11,90 @@ from churn.settings import Settings
 from churn.stats import survival
 from churn.store import Store
 
+MIN_AT_RISK = 50
+"""Number of silences, or churned users, below which a share of returns is noise."""
 
-def retention(
-    store: Store,
-) -> pl.DataFrame:
-    """Share of each cohort active n months after first seen: cohort (first of month),
-    period, share, n_users.
 
-    The last month counts only if it is covered to its end.
+def retention(store: Store) -> pl.DataFrame:
+    """Share of each cohort that is active n months after first seen.
+
+    Columns: cohort (first of the month), period (months since then), share, n_users
+    (size of the cohort). A month counts once it is covered to its end.
     """
-    rows, users = snapshots.tables(store)
-    first = users.group_by("user_id").agg(
-        pl.col("first_date").min().dt.truncate("1mo").alias("cohort")
-    )
+    activity, users = snapshots.tables(store)
     end = Calendar.of(store).end
-    whole = pl.col("month").dt.offset_by("1mo") <= end
-    months = (
-        _active_days(rows, store.settings)
-        .with_columns(pl.col("date").dt.truncate("1mo").alias("month"))
-        .filter(whole)
-    )
-    period = (_months("month") - _months("cohort")).alias("period")
-    active = (
-        months.join(first, on="user_id")
-        .group_by("cohort", period)
-        .agg(pl.col("user_id").n_unique().alias("active"))
-    )
-    sizes = first.group_by("cohort").agg(n_users=pl.len())
-    table = active.join(sizes, on="cohort").with_columns(
-        share=pl.col("active") / pl.col("n_users")
-    )
-    return (
-        table.filter(pl.col("period") >= 0)
-        .select("cohort", "period", "share", "n_users")
-        .sort("cohort", "period")
-        .collect()
-    )
+    month = pl.col("date").dt.truncate("1mo")
+    is_complete = pl.col("month").dt.offset_by("1mo") <= end
+    active_days = _active_days(activity, store.settings)
+    months = active_days.with_columns(month=month).filter(is_complete)
+    cohort = pl.col("first_date").min().dt.truncate("1mo").alias("cohort")
+    cohorts = users.group_by("user_id").agg(cohort)
+    period = _month_number("month") - _month_number("cohort")
+    each = months.join(cohorts, on="user_id").with_columns(period=period)
+    counts = each.group_by("cohort", "period").agg(active=pl.col("user_id").n_unique())
+    sizes = cohorts.group_by("cohort").agg(n_users=pl.len())
+    share = pl.col("active") / pl.col("n_users")
+    table = counts.join(sizes, on="cohort").with_columns(share=share)
+    table = table.filter(pl.col("period") >= 0)
+    columns = table.select("cohort", "period", "share", "n_users")
+    return columns.sort("cohort", "period").collect()
 
 
-def _months(name: str) -> pl.Expr:
+def _month_number(name: str) -> pl.Expr:
     return pl.col(name).dt.year() * 12 + pl.col(name).dt.month().cast(pl.Int32)
 
 
-def _active_days(rows: pl.LazyFrame, settings: Settings) -> pl.LazyFrame:
-    return (
-        rows.filter(is_active(settings.activity.counts_as_active))
-        .select("user_id", "date")
-        .unique()
-    )
+def _active_days(activity: pl.LazyFrame, settings: Settings) -> pl.LazyFrame:
+    active = activity.filter(is_active(settings.activity.counts_as_active))
+    return active.select("user_id", "date").unique()
 
 
-def return_curve(
-    store: Store,
-) -> pl.DataFrame:
-    """Share of silences of n days that still end with a return: silence_days,
-    n_at_risk, return_rate.
+def return_curve(store: Store) -> pl.DataFrame:
+    """Share of silences of n days that still end with a return.
 
-    A silence starts after each active day and ends with the next one or is cut off by
-    the end of the data, so returns that are yet to come are not taken for losses
-    (Kaplan-Meier). "Still" means within the longest silence that at least 50 silences
-    reached.
+    Columns: silence_days, n_at_risk, return_rate. A silence starts after each active
+    day. It ends with the next active day, or is censored by the end of the data, so
+    that a return after the data's end does not count as a loss (Kaplan-Meier). A return
+    counts if it comes within the longest silence that 50 silences reached.
     """
-    rows, _ = snapshots.tables(store)
+    activity, _ = snapshots.tables(store)
     last = Calendar.of(store).end - timedelta(days=1)
-    days = (
-        _active_days(rows, store.settings)
-        .filter(pl.col("date") <= last)
-        .sort("user_id", "date")
+    active_days = _active_days(activity, store.settings)
+    days = active_days.filter(pl.col("date") <= last).sort("user_id", "date")
+    next_day = pl.col("date").shift(-1).over("user_id")
+    until_return = (next_day - pl.col("date")).dt.total_days()
+    until_end = (pl.lit(last) - pl.col("date")).dt.total_days()
+    silences = days.select(
+        is_back=until_return.is_not_null(),
+        length=pl.coalesce(until_return, until_end),
     )
-    gap = (pl.col("date").shift(-1).over("user_id") - pl.col("date")).dt.total_days()
-    waited = (pl.lit(last) - pl.col("date")).dt.total_days()
-    lengths = days.select(
-        back=gap.is_not_null(), length=pl.coalesce(gap, waited)
-    ).group_by("length")
-    counts = lengths.agg(back=pl.col("back").mean(), n=pl.len()).collect()
-    length, back, n = (counts[name].to_numpy() for name in ("length", "back", "n"))
-    length, at_risk, away = survival.kaplan_meier(length, back, n[None])
+    by_length = silences.group_by("length").agg(
+        back_rate=pl.col("is_back").mean(), n=pl.len()
+    )
+    counts = by_length.collect()
+    length, at_risk, away = survival.kaplan_meier(
+        counts["length"].to_numpy(),
+        counts["back_rate"].to_numpy(),
+        counts["n"].to_numpy()[None],
+    )
     curve = pl.DataFrame(
         {"silence_days": length, "n_at_risk": at_risk[0], "away": away[0]}
     )
-    curve = curve.filter(
-        (pl.col("n_at_risk") >= definitions.MIN_AT_RISK) & (pl.col("silence_days") > 0)
-    )
-    return curve.select(
-        "silence_days",
-        "n_at_risk",
-        return_rate=1 - pl.col("away").last() / pl.col("away"),
-    )
+    is_reliable = pl.col("n_at_risk") >= MIN_AT_RISK
+    curve = curve.filter(is_reliable & (pl.col("silence_days") > 0))
+    never_back = pl.col("away").last() / pl.col("away")
+    return curve.select("silence_days", "n_at_risk", return_rate=1 - never_back)
 
 
 def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:
-    """The shortest silence after which fewer than ``max_return_rate`` still return;
-    null if none is that short.
+    """The shortest silence, in days, after which fewer than that share still return.
 
-    >>> shortest_horizon(pl.DataFrame({"silence_days": [1, 2], "return_rate": [0.5, 0.05]}), 0.1)
+    ``curve`` is that of ``return_curve``. Null if no silence in it is long enough.
+
+    >>> curve = pl.DataFrame({"silence_days": [1, 2], "return_rate": [0.5, 0.05]})
+    >>> shortest_horizon(curve, 0.1)
     2
     """
-    quiet = curve.filter(pl.col("return_rate") < max_return_rate)["silence_days"]
-    return None if quiet.is_empty() else int(quiet[0])
+    long_enough = curve.filter(pl.col("return_rate") < max_return_rate)
+    days = long_enough["silence_days"]
+    return None if days.is_empty() else int(days[0])

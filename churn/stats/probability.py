@@ -1,71 +1,119 @@
-"""Log-odds, log losses and calibration of probabilities."""
+"""Log-odds, log loss, calibration and logistic regression of binary outcomes.
+
+Log losses and log-odds are in natural logarithms.
+"""
 
 import numpy as np
 from scipy.special import expit, logit
 
 N_BINS = 10
+"""Number of bins of equal size of a calibration error."""
+
+MAX_STEPS = 50
+"""Largest number of Newton steps of a logistic regression."""
+
+Z = 1.96
+"""Half-width of a 95 % interval in standard errors."""
+
+Interval = tuple[float, float, float]
 
 
-def calibration_error(churned: np.ndarray, probability: np.ndarray) -> float:
-    """Mean distance of predicted and actual churn rate over ten bins of equal size,
-    weighted by size.
+def calibration_error(outcome: np.ndarray, probability: np.ndarray) -> float:
+    """Mean distance of forecast and actual rate over ten bins of equal size.
+
+    ``outcome`` and ``probability``: shape (n,). Bins follow the probability; each
+    counts by its size. NaN without observations.
 
     >>> round(calibration_error(np.array([0, 1] * 10), np.array([0.5] * 20)), 3)
     0.0
     """
+    if not len(probability):
+        return float("nan")
     bins = np.array_split(np.argsort(probability, kind="stable"), N_BINS)
     gaps = [
-        abs(churned[b].mean() - probability[b].mean()) * len(b) for b in bins if len(b)
+        abs(outcome[b].mean() - probability[b].mean()) * len(b) for b in bins if len(b)
     ]
     return float(sum(gaps) / len(probability))
 
 
+def noise_floor(probability: np.ndarray) -> float:
+    """The calibration error expected of exactly right probabilities, by chance alone.
+
+    ``probability``: shape (n,), in the same ten bins. A bin's gap is about normal with
+    mean 0 and variance sum p (1 − p) / n², whose mean distance from 0 is √(2/π) of its
+    standard deviation.
+
+    >>> round(noise_floor(np.full(1000, 0.5)), 3), noise_floor(np.ones(1000))
+    (0.04, 0.0)
+    """
+    p = np.sort(np.asarray(probability, dtype=float))
+    deviations = [np.sqrt(np.sum(b * (1 - b))) for b in np.array_split(p, N_BINS)]
+    return float(np.sqrt(2 / np.pi) * sum(deviations) / len(p))
+
+
 def log_losses(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Log loss of each row, in expectation where ``outcome`` is itself a
-    probability.
+    """The log loss of each observation, shape (n,).
+
+    Where ``outcome`` is itself a probability, the loss in expectation. Probabilities
+    are kept 1e-15 away from 0 and 1.
+
+    >>> log_losses(np.array([1, 0]), np.array([0.5, 0.2])).round(3)
+    array([0.693, 0.223])
     """
     p = np.clip(probability, 1e-15, 1 - 1e-15)
     return np.asarray(-(outcome * np.log(p) + (1 - outcome) * np.log(1 - p)))
 
 
-def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
-    """(L_base − L_model) / (L_base − L_truth), log losses in expectation under the true
-    probabilities.
+def expected_log_loss(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Mean log loss of ``probability`` over outcomes drawn with probability ``truth``.
 
-    The base is the best constant, the mean of the true probabilities. 1 is all that
-    could be known, 0 is no better than the constant.
+    Both have shape (n,).
+
+    >>> round(expected_log_loss(np.array([0.5]), np.array([0.9])), 3)
+    0.693
+    """
+    return float(np.mean(log_losses(truth, probability)))
+
+
+def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
+    """(L_base − L_model) / (L_base − L_truth), with expected log losses.
+
+    ``probability`` and the true ``truth``: shape (n,). The base forecast is the best
+    constant, the mean of the truth. 1 is all that could be known, 0 no better than the
+    constant.
 
     >>> ceiling_skill(np.array([0.2, 0.8]), np.array([0.2, 0.8]))
     1.0
     """
     base = expected_log_loss(np.full(len(truth), truth.mean()), truth)
-    own = expected_log_loss(probability, truth)
-    return float((base - own) / (base - expected_log_loss(truth, truth)))
-
-
-def expected_log_loss(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Mean log loss that ``probability`` would have over all outcomes that ``truth``
-    makes possible.
-    """
-    return float(np.mean(log_losses(truth, probability)))
-
-
-MAX_STEPS = 50  # of Newton's method
+    model = expected_log_loss(probability, truth)
+    ceiling = expected_log_loss(truth, truth)
+    return float((base - model) / (base - ceiling))
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:
-    """Of probabilities kept a millionth away from 0 and 1."""
+    """Log-odds of probabilities, which are kept 1e-6 away from 0 and 1.
+
+    >>> log_odds(np.array([0.5, 1.0])).round(2)
+    array([ 0.  , 13.82])
+    """
     return np.asarray(logit(np.clip(probability, 1e-6, 1 - 1e-6)))
 
 
 def logistic(
     x: np.ndarray, y: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of an unpenalised logistic regression and their standard errors,
-    shape (n_columns,) each.
+    """Coefficients and standard errors of an unpenalised logistic regression.
 
-    NaN where no finite ones fit best. ``y`` may be shares. scikit-learn has neither
-    offset nor standard errors.
+    ``x``: shape (n, columns), without an intercept of its own. ``y``: shape (n,),
+    outcomes or shares. ``offset``: shape (n,), log-odds that are added as they are.
+    Returns two arrays of shape (columns,); NaN where no finite coefficients fit best,
+    as with outcomes that x separates. scikit-learn offers neither offset nor standard
+    errors.
+
+    >>> beta, error = logistic(np.ones((4, 1)), np.array([1, 1, 1, 0]), np.zeros(4))
+    >>> beta.round(3), error.round(3)
+    (array([1.099]), array([1.155]))
     """
     beta = np.zeros(x.shape[1])
     for _ in range(MAX_STEPS):
@@ -75,67 +123,50 @@ def logistic(
         beta += np.clip(step, -1, 1)
         if np.abs(step).max() < 1e-8:
             return beta, np.sqrt(np.diag(np.linalg.inv(information)))
-    return np.full((2, len(beta)), np.nan)  # type: ignore[return-value]
+    unknown = np.full(len(beta), np.nan)
+    return unknown, unknown.copy()
 
 
-Z = 1.96
+def calibration(outcome: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """Level, slope and error of probabilities against their outcomes.
 
+    ``outcome`` and ``probability``: shape (n,).
 
-def calibration(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """Forecast and actual rate, intercept and slope each with its 95 % interval,
-    calibration error beyond noise.
+    - ``n``, ``mean_probability``, ``outcome_rate``.
+    - ``intercept``: by how much the log-odds are too low, fitted with slope 1.
+    - ``slope``: of the outcomes on the log-odds; 1 is right, below 1 the probabilities
+      are too extreme. NaN if all probabilities are equal.
+    - ``…_low`` and ``…_high``: their 95 % intervals. All are NaN with one outcome only.
+    - ``calibration_error``, and ``error_beyond_noise``, that less ``noise_floor``.
     """
-    y, x = (
-        np.asarray(churned, dtype=float),
-        log_odds(np.asarray(probability, dtype=float)),
-    )
-    one = np.ones_like(x)
-    intercept = _interval(one[:, None], y, x)
-    slope = (
-        _interval(np.column_stack([one, x]), y, 0 * x)
-        if np.ptp(x)
-        else (np.nan, np.nan, np.nan)
-    )
+    y = np.asarray(outcome, dtype=float)
+    x = log_odds(np.asarray(probability, dtype=float))
+    ones = np.ones_like(x)
+    intercept = _interval(ones[:, None], y, x)
+    slope = (np.nan, np.nan, np.nan)
+    if np.ptp(x):
+        slope = _interval(np.column_stack([ones, x]), y, 0 * x)
+    error = calibration_error(y, probability)
     return {
         "n": len(y),
-        "forecast_churn_rate": float(np.mean(probability)),
-        "churn_rate": float(y.mean()),
-        **dict(
-            zip(
-                ("intercept", "intercept_low", "intercept_high"), intercept, strict=True
-            )
-        ),
-        **dict(zip(("slope", "slope_low", "slope_high"), slope, strict=True)),
-        "calibration_error": calibration_error(y, probability),
-        "error_beyond_noise": calibration_error(y, probability)
-        - noise_floor(probability),
+        "mean_probability": float(np.mean(probability)),
+        "outcome_rate": float(y.mean()),
+        "intercept": intercept[0],
+        "intercept_low": intercept[1],
+        "intercept_high": intercept[2],
+        "slope": slope[0],
+        "slope_low": slope[1],
+        "slope_high": slope[2],
+        "calibration_error": error,
+        "error_beyond_noise": error - noise_floor(probability),
     }
 
 
-def _interval(
-    x: np.ndarray, y: np.ndarray, offset: np.ndarray
-) -> tuple[float, float, float]:
-    """Last coefficient of a logistic regression and its 95 % interval; NaN where there
-    is none.
-    """
+def _interval(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> Interval:
+    """The last coefficient of a logistic regression, and its 95 % interval."""
     if len(np.unique(y)) < 2:
         return np.nan, np.nan, np.nan
-    beta, error = (float(found[-1]) for found in logistic(x, y, offset))
-    return beta, beta - Z * error, beta + Z * error
-
-
-def noise_floor(probability: np.ndarray) -> float:
-    """The calibration error to expect of probabilities that are exactly right: chance
-    alone, over the same ten bins.
-
-    A bin's gap is then normal about 0 with variance sum p (1 − p) / n², and its mean
-    distance from 0 is √(2/π) of that deviation.
-
-    >>> round(noise_floor(np.full(1000, 0.5)), 3), noise_floor(np.ones(1000))
-    (0.04, 0.0)
-    """
-    p = np.sort(np.asarray(probability, dtype=float))
-    bins = np.array_split(p, N_BINS)
-    return float(
-        np.sqrt(2 / np.pi) * sum(np.sqrt(np.sum(b * (1 - b))) for b in bins) / len(p)
-    )
+    coefficients, errors = logistic(x, y, offset)
+    value = float(coefficients[-1])
+    error = float(errors[-1])
+    return value, value - Z * error, value + Z * error

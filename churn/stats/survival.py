@@ -1,24 +1,27 @@
-"""How long until an event, where some were not watched to the end."""
+"""The Kaplan-Meier estimate of the time until an event, with censored observations."""
 
 import numpy as np
 
 
 def kaplan_meier(
-    days: np.ndarray, back: np.ndarray, weight: np.ndarray
+    duration: np.ndarray, event: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct days and, under each row of weights, how many were watched so long and
-    the share still away after it.
+    """Distinct durations, the weight at risk at each, and the share surviving it.
 
-    ``days``: watched until they came back or the data ended. ``back``: whether they
-    came, or the share that did.
+    ``duration``: shape (n,), time observed until the event or the end of observation.
+    ``event``: shape (n,), whether the event came, or the share of the weight for which
+    it did. ``weight``: shape (k, n), counts. Returns shapes (m,), (k, m) and (k, m).
+    Where nothing is at risk the survival stays as it was.
 
-    >>> kaplan_meier(np.array([2, 5, 5]), np.array([1, 1, 0]), np.ones((1, 3)))[2].round(2)
-    array([[0.67, 0.33]])
+    >>> duration, event = np.array([2, 5, 5]), np.array([1, 1, 0])
+    >>> distinct, at_risk, surviving = kaplan_meier(duration, event, np.ones((1, 3)))
+    >>> distinct, at_risk, surviving.round(2)
+    (array([2, 5]), array([[3., 2.]]), array([[0.67, 0.33]]))
     """
-    order = np.argsort(days, kind="stable")
-    distinct, starts = np.unique(days[order], return_index=True)
-    at_risk = np.add.reduceat(weight[:, order], starts, axis=1)[:, ::-1].cumsum(1)[
-        :, ::-1
-    ]
-    came = np.add.reduceat((weight * back)[:, order], starts, axis=1)
-    return distinct, at_risk, (1 - came / np.maximum(at_risk, 1)).cumprod(1)
+    order = np.argsort(duration, kind="stable")
+    distinct, starts = np.unique(duration[order], return_index=True)
+    ending = np.add.reduceat(weight[:, order], starts, axis=1)
+    at_risk = ending[:, ::-1].cumsum(axis=1)[:, ::-1]
+    n_events = np.add.reduceat((weight * event)[:, order], starts, axis=1)
+    surviving = 1 - n_events / np.maximum(at_risk, 1)
+    return distinct, at_risk, surviving.cumprod(axis=1)

@@ -1,5 +1,5 @@
-"""Definitions of churn side by side: figures by hand, the choice, and the honest answer
-that none fits.
+"""Definitions of churn side by side: figures computed by hand, the choice, and the
+answer that none fits.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
-from sklearn.metrics import roc_auc_score
 
 from churn.events import ingest
-from churn.explore import definitions
+from churn.explore import definitions, past_cutoffs, retention
 from churn.explore.definitions import Rule
 from churn.report import charts, sentences, theme
 from churn.settings import Settings
-from churn.stats import ranking
 from churn.store import Store, open_filled
 
 DAY0 = date(2026, 1, 1)
@@ -29,8 +27,9 @@ Visits = list[tuple[str, int]]
 def ingested(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> Callable[..., Store]:
-    """A store of visits (user, day) whose last complete day is n_days - 1; extra are
-    x's (event, day, received).
+    """A function that makes a store of visits (user, day) covering n_days days.
+
+    ``extra`` are further events of user x: (event, day, day received).
     """
 
     def make(
@@ -74,14 +73,15 @@ TEN_WEEKS: Visits = [
 def test_the_figures_of_a_small_log_are_those_computed_by_hand(
     ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Judged on days 42 to 63 are 4 + 3 + 3 + 3 rows of four users, of which y on day
-    42 and x on day 56 churned.
+    """The figures come from 4 + 3 + 3 + 3 rows of four users on days 42 to 63, of which
+    y churned on day 42 and x on day 56.
 
-    z was the example learned from, on day 21. Of these three churned only y came back:
-    9 days after its horizon, when z was still watched and x, with six days left, no
-    more: 1 in 2. The riskiest tenth is one row, y, silent for 3 of 7.
+    The regression learned from z, which churned on day 21. Of these three only y came
+    back, 9 days after its horizon. By then z was still followed but x, with six days of
+    data left, was not: 1 in 2. The riskiest tenth is one row, y, silent for 3 of the 7
+    days.
     """
-    monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
+    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
     store = ingested(TEN_WEEKS, 70)
     row = definitions.compare(store, Rule(), [(7, 7)]).row(0, named=True)
     assert (
@@ -100,7 +100,7 @@ def test_nothing_after_coverage_counts(
     ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Had x and z come back on the first uncovered day, no figure would change."""
-    monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
+    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
     before = definitions.compare(ingested(TEN_WEEKS, 70), Rule())
     later = [(user, day) for user in "xz" for day in range(70, 75)]
     assert before.height > 1
@@ -110,12 +110,10 @@ def test_nothing_after_coverage_counts(
 def test_a_visit_learned_late_is_seen_late_but_was_a_return(
     ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A visit by x of day 62 means that x had not churned on day 56; known by day 63, x
-    is judged then, and churned.
-
-    An uninstall on the same day takes x out again.
+    """With a visit on day 62, x had not churned on day 56. If the visit was known by
+    day 63, x is eligible then, and churned; not after an uninstall on the same day.
     """
-    monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
+    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
 
     def churn_rate(*extra: tuple[str, int, int]) -> float:
         store = ingested(TEN_WEEKS, 70, extra)
@@ -130,8 +128,8 @@ def test_a_visit_learned_late_is_seen_late_but_was_a_return(
 def test_where_everybody_returns_no_definition_fits(
     ingested: Callable[..., Store],
 ) -> None:
-    """Each of 200 comes every 40 days: however long a silence one takes for churn, all
-    come back, and it says so.
+    """Where each of 200 users comes every 40 days, all churned users come back under
+    any definition, and the sentence says so.
     """
     store = ingested(
         [(f"u{i}", day) for i in range(200) for day in range(i % 40, 300, 40)], 300
@@ -142,7 +140,8 @@ def test_where_everybody_returns_no_definition_fits(
     assert definitions.choose(table) is None
     sentence = sentences.definition(table, store.settings, Rule())
     assert sentence.startswith(
-        "No definition with a horizon of up to 28 days fits (this log can't judge longer ones)."
+        "No definition with a horizon of up to 28 days fits "
+        "(this log can't judge longer ones)."
     )
     assert "100.0% of the churned come back anyway (limit 10%)" in sentence
     assert "some definition fits in 0% of draws" in sentence
@@ -152,9 +151,7 @@ WINDOWS = {"observation_days": 14, "eligible_days": 14, "horizon_days": 14}
 
 
 def fortnightly(n_users: int, n_days: int, seed: int = 3) -> Visits:
-    """Users come about every 14 days (12 to 16) and after each visit one in twelve
-    never comes again.
-    """
+    """Visits every 12 to 16 days; after each, one user in twelve leaves for good."""
     rng = np.random.default_rng(seed)
     visits: Visits = []
     for i in range(n_users):
@@ -168,12 +165,12 @@ def fortnightly(n_users: int, n_days: int, seed: int = 3) -> Visits:
 def test_a_clear_rhythm_gives_a_stable_horizon(
     ingested: Callable[..., Store],
 ) -> None:
-    """In a fortnightly world 28 days are chosen in nine resamples of ten, with the
-    lines to paste.
+    """In a fortnightly world a horizon of 28 days is chosen in nine resamples of ten,
+    with the lines to paste.
 
-    After 14 days many are only late. After 21 nobody comes back, but of those seen in
-    the last 14 days nothing says who will; of those seen in the last 28 those silent
-    for 17 and more are known to be gone.
+    After 14 days many users are only late. After 21 nobody comes back, but among users
+    active in the last 14 days nothing predicts who does; among those active in the last
+    28 days, a silence of 17 days or more means that the user has left.
     """
     store = ingested(fortnightly(1200, 300), 300, windows=WINDOWS)
     table = definitions.compare(store, Rule())
@@ -189,7 +186,8 @@ def test_a_clear_rhythm_gives_a_stable_horizon(
     assert table.filter(horizon_days=28)["chosen_rate"].sum() >= 0.9
     sentence = sentences.definition(table, store.settings, Rule())
     assert sentence.endswith(
-        "\n\n```toml\n[windows]\nobservation_days = 28\neligible_days = 28\nhorizon_days = 28\n```"
+        "\n\n```toml\n[windows]\nobservation_days = 28\neligible_days = 28\n"
+        "horizon_days = 28\n```"
     )
     assert "0% of them come back anyway" in sentence
 
@@ -197,8 +195,8 @@ def test_a_clear_rhythm_gives_a_stable_horizon(
 def test_a_log_too_short_says_so(
     ingested: Callable[..., Store],
 ) -> None:
-    """Three weeks judge nothing: an empty table, and a sentence instead of a choice;
-    the study's are no exception.
+    """Three weeks are too short for any definition, the study's own included: the table
+    is empty and a sentence stands in for the choice.
     """
     store = ingested(
         [(f"u{i}", day) for i in range(60) for day in range(i % 3, 21, 3)], 21
@@ -214,29 +212,17 @@ def test_a_log_too_short_says_so(
 def test_many_users_are_sampled(
     ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With room for 150 of 600 users, no more are judged; the same ones every time."""
-    monkeypatch.setattr(definitions, "MAX_USERS", 150)
+    """With a limit of 150, at most 150 of 600 users count, the same ones every time."""
+    monkeypatch.setattr(past_cutoffs, "MAX_USERS", 150)
     store = ingested(fortnightly(600, 200), 200)
     table = definitions.compare(store, Rule(), [(28, 28)], n_resamples=2)
     assert 20 < table["n_users"].item() <= 150
     assert definitions.compare(store, Rule(), [(28, 28)], n_resamples=2).equals(table)
 
 
-def test_the_weighted_auc_is_that_of_repeated_rows() -> None:
-    """With ties and whole weights it equals scikit-learn's."""
-    rng = np.random.default_rng(1)
-    y, risk, weight = (
-        rng.random(60) < 0.4,
-        rng.integers(0, 8, 60) / 8,
-        rng.integers(0, 4, (3, 60)),
-    )
-    wanted = [roc_auc_score(y, risk, sample_weight=w) for w in weight]
-    assert ranking.weighted_auc(y, risk, weight) == pytest.approx(wanted)
-
-
 def test_the_chart_frames_what_fits() -> None:
-    """One cell per definition with its share of returns and AUC; without any definition
-    an empty chart.
+    """There is one cell per definition with its return rate and AUC, and an empty chart
+    without any definition.
     """
     rows = {
         "horizon_days": [14, 28],

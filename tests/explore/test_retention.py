@@ -1,4 +1,4 @@
-"""What explore shows, computed by hand."""
+"""Retention and the return curve, against values computed by hand."""
 
 from collections.abc import Callable
 from datetime import date
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from churn.events import ingest
-from churn.explore import definitions, retention
+from churn.explore import retention
 from churn.settings import Settings
 from churn.store import open_filled
 
@@ -16,8 +16,8 @@ from churn.store import open_filled
 def test_retention_counts_users_by_months_since_first_seen(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Two users of January, one back in February: shares 1 and 0.5; the unfinished
-    March isn't shown.
+    """Of three users of January two are active in February: shares 1 and 2/3. March,
+    which is not covered to its end, is not shown.
     """
     filler = "".join(
         f"z,open,2026-0{m}-{d:02d}\n"
@@ -39,10 +39,10 @@ def test_retention_counts_users_by_months_since_first_seen(
 def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
     tmp_path: Path, make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everybody comes every third day: no silence lasts longer, and the last ones, cut
-    off, are no losses.
+    """Where everybody comes every third day, the silences cut off by the end of the
+    data do not count as losses.
     """
-    monkeypatch.setattr(definitions, "MIN_AT_RISK", 1)
+    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
     days = [
         f"u{i},open,2026-01-{d:02d}\n"
         for i in range(20)
@@ -56,7 +56,7 @@ def test_the_return_curve_is_not_fooled_by_the_end_of_the_data(
 
 
 def test_the_shortest_horizon_is_the_first_below_the_share() -> None:
-    """The first silence under the stated share; none if it never falls so low."""
+    """The first silence under the given share; null if no silence falls so low."""
     curve = pl.DataFrame({"silence_days": [1, 7, 14], "return_rate": [0.9, 0.2, 0.05]})
     assert retention.shortest_horizon(curve, 0.1) == 14
     assert retention.shortest_horizon(curve, 0.01) is None
