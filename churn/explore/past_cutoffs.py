@@ -52,8 +52,9 @@ def user_days(store: Store, end: date) -> tuple[pl.DataFrame, int]:
     users = covered.filter(active).select("user_id").unique()
     users = users.sort(stable_hash("user_id")).head(MAX_USERS).with_row_index("user")
     is_uninstall = pl.col("kind") == "uninstall"
-    left_at = pl.when(pl.col("kind").is_in(GONE)).then(pl.lit(NEVER))
-    left_at = left_at.when(is_uninstall).then("last_at")
+    is_gone = pl.col("kind").is_in(GONE)
+    gone_at = pl.when(is_gone).then(pl.lit(NEVER))
+    left_at = gone_at.when(is_uninstall).then("last_at")
     instants = pl.col("active_at", "left_at")
     rows = covered.with_columns(
         active_at=pl.when(active).then("last_at"), left_at=left_at
