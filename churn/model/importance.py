@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn.inspection import permutation_importance
 from sklearn.metrics import log_loss
 
 from churn.features.catalogue import KINDS, catalogue
@@ -23,6 +22,7 @@ from churn.settings import Settings
 
 MAX_ROWS = 5_000  # validation rows that are shuffled
 N_REPEATS = 2  # shuffles that are averaged
+BATCH_ROWS = 50_000  # shuffled rows in one call: a call costs more than a row
 SCHEMA = {
     "what": pl.String,
     "name": pl.String,
@@ -92,28 +92,30 @@ def _kinds(model: Model) -> list[Entry]:
 def _increases(
     model: Model, rows: pl.DataFrame, groups: Sequence[list[int]], random_state: int
 ) -> np.ndarray:
-    """Mean rise of log loss when a group of columns is shuffled, shape (n_groups,).
+    """Mean rise of log loss when a group of columns is shuffled, shape (n_groups,)."""
+    matrix, churned = fitting.matrix(rows, model.features), fitting.target(rows)
+    rng = np.random.default_rng(random_state)
+    shuffles = [
+        (columns, rng.permutation(len(matrix)))
+        for columns in groups
+        for _ in range(N_REPEATS)
+    ]
+    losses: list[float] = []
+    size = max(1, BATCH_ROWS // len(matrix))
+    for start in range(0, len(shuffles), size):
+        batch = shuffles[start : start + size]
+        stacked = np.concatenate([_shuffled(matrix, *shuffle) for shuffle in batch])
+        blocks = _probability(model, stacked).reshape(len(batch), -1)
+        losses += [log_loss(churned, block, labels=[0, 1]) for block in blocks]
+    before = log_loss(churned, _probability(model, matrix), labels=[0, 1])
+    return np.asarray(np.reshape(losses, (-1, N_REPEATS)).mean(axis=1) - before)
 
-    scikit-learn shuffles one column at a time. So it is given row numbers, a column per
-    group, and the matrix is put together from the rows they name.
-    """
-    matrix = fitting.matrix(rows, model.features)
-    row_numbers = np.tile(np.arange(len(matrix))[:, None], len(groups))
 
-    def score(pipeline: Any, sources: np.ndarray, y: np.ndarray) -> float:
-        mixed = matrix.copy()
-        moved = (sources != row_numbers).any(axis=0)
-        for group in np.flatnonzero(moved).tolist():
-            columns = groups[group]
-            mixed[:, columns] = matrix[sources[:, group]][:, columns]
-        return -float(log_loss(y, pipeline.predict_proba(mixed)[:, 1], labels=[0, 1]))
+def _shuffled(matrix: np.ndarray, columns: list[int], order: np.ndarray) -> np.ndarray:
+    mixed = matrix.copy()
+    mixed[:, columns] = matrix[order][:, columns]
+    return mixed
 
-    found = permutation_importance(
-        model.pipeline,
-        row_numbers,
-        fitting.target(rows),
-        scoring=score,
-        n_repeats=N_REPEATS,
-        random_state=random_state,
-    )
-    return np.asarray(found.importances_mean)
+
+def _probability(model: Model, matrix: np.ndarray) -> np.ndarray:
+    return np.asarray(model.pipeline.predict_proba(matrix)[:, 1])
