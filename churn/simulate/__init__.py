@@ -1,1 +1,4 @@
-"""Simulated apps whose true churn probabilities are known, written as vendors' extracts."""
+"""Simulated apps whose true churn probabilities are known, written as vendors' files.
+
+``extracts.write`` writes a world of ``extracts.WORLDS`` and its true probabilities.
+"""

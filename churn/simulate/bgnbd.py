@@ -1,9 +1,9 @@
 """The BG/NBD world (Fader, Hardie, Lee 2005), in continuous time.
 
 The first event comes right after the install. From then on a living user's events are a
-Poisson process; after each of these repeat events, not after the first, the user may
-drop out for good, unseen. Rates are Gamma and dropout probabilities Beta distributed
-over users, independently. Event names say nothing.
+Poisson process. After each of these repeat events, but not after the first event, the
+user may drop out for good, unseen. Rates are Gamma distributed over users, dropout
+probabilities Beta distributed, independently. Event names carry no information.
 """
 
 from collections.abc import Iterator
@@ -19,14 +19,21 @@ from tqdm.auto import tqdm
 from churn.settings import Windows
 from churn.simulate.world import DEFAULT_START, World, arrivals, eligible
 
-DAY = 86_400  # seconds
-N_NODES = 96  # of the quadrature
+DAY = 86_400
+"""Seconds of a day."""
+
+N_NODES = 96
+"""Number of nodes of the quadrature over dropout probabilities."""
+
+MIN_DROPOUT = 1e-12
+"""Smallest dropout probability, so that a user's last event can be drawn."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Events per day ~ Gamma(r, rate alpha), dropout probability after a repeat event ~
-    Beta(a, b).
+    """Events per day ~ Gamma(r, rate alpha); dropout probability ~ Beta(a, b).
+
+    ``events`` are the names of the in-app events, ``mix`` the share of each.
     """
 
     r: float = 0.9
@@ -39,27 +46,37 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of users at a cutoff; times in days."""
+    """What is known of users at a cutoff; each has shape (n,), times are in days.
 
-    x: np.ndarray  # repeat events in the observation window
-    last: (
-        np.ndarray
-    )  # from the start of their window (the first event, if later) to the last event
-    length: np.ndarray  # from there to the cutoff
-    tenure: (
-        np.ndarray
-    )  # from the first event to the start of the window; 0 if it lies within
+    A user's window starts with the observation window or, if later, the first event.
+
+    - ``x``: number of repeat events in the window.
+    - ``last``: time from the start of the window to the last event.
+    - ``length``: time from the start of the window to the cutoff.
+    - ``tenure``: time from the first event to the start of the window.
+    """
+
+    x: np.ndarray
+    last: np.ndarray
+    length: np.ndarray
+    tenure: np.ndarray
 
 
 @dataclass(frozen=True)
 class Bgnbd(World):
-    """A world of people who buy till they die."""
+    """A world of users who buy until they drop out.
+
+    Its events, sorted by user, each user's first event first:
+
+    - ``user``: shape (n_events,), an index.
+    - ``second``: shape (n_events,), since midnight of the log's first day.
+    - ``name``: shape (n_events,), an index of ``names``.
+    """
 
     parameters: Parameters
-    user: np.ndarray  # (n_events,) sorted
-    # (n_events,) since midnight of the first day; sorted by user, the first event first
+    user: np.ndarray
     second: np.ndarray
-    name: np.ndarray  # (n_events,) index
+    name: np.ndarray
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,14 +91,15 @@ class Bgnbd(World):
         return active
 
     def moments(self, rng: np.random.Generator) -> tuple[np.ndarray, pl.DataFrame]:
-        """As they were drawn; the install one second before the first event."""
+        """See World; the install comes one second before the first event."""
         columns = {
             "user": self.user,
             "day": self.second // DAY,
             "second": self.second % DAY,
             "name": self.name,
         }
-        return self.second[self.first] % DAY - 1, pl.DataFrame(columns)
+        installed = self.second[self.first] % DAY - 1
+        return installed, pl.DataFrame(columns)
 
     @cached_property
     def first(self) -> np.ndarray:
@@ -89,19 +107,18 @@ class Bgnbd(World):
         return np.searchsorted(self.user, np.arange(self.n_users))
 
     def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
-        """By quadrature, given the exact times of the first event and of those in the
-        window.
-        """
+        """See World; by quadrature, given the exact times of the visible events."""
         found = np.full((self.n_days + 1, self.n_users), np.nan)
+        lead = windows.lead_days
+        horizon = windows.horizon_days
         cutoffs = zip(seen(self, windows), eligible(self, windows), strict=True)
-        for day, (known, who) in enumerate(
-            tqdm(cutoffs, "truth", self.n_days + 1, disable=not progress, leave=False)
-        ):
-            users = np.flatnonzero(who)
-            some = Seen(*(values[users] for values in vars(known).values()))
-            found[day, users] = probability(
-                some, self.parameters, windows.lead_days, windows.horizon_days
-            )
+        shown = tqdm(
+            cutoffs, "truth", self.n_days + 1, disable=not progress, leave=False
+        )
+        for day, (known, is_eligible) in enumerate(shown):
+            users = np.flatnonzero(is_eligible)
+            known = Seen(*(values[users] for values in vars(known).values()))
+            found[day, users] = probability(known, self.parameters, lead, horizon)
         return found
 
 
@@ -112,86 +129,93 @@ def bgnbd(
     parameters: Parameters | None = None,
     start: date = DEFAULT_START,
 ) -> Bgnbd:
-    """Draw a world. The same arguments give the same world. Raises InputError for no
-    users or under 60 days.
+    """Draw a world; the same arguments give the same world.
+
+    Raises InputError for a world without users or with too few days.
     """
     p = parameters or Parameters()
     rng = np.random.default_rng([seed, 3])
     arrival = arrivals(rng, n_users, n_days)
     first = arrival * DAY + rng.integers(1, DAY, n_users)
-    rate, dropout = rng.gamma(p.r, 1 / p.alpha, n_users), rng.beta(p.a, p.b, n_users)
-    left = n_days * DAY - first
-    n = rng.poisson(rate * left / DAY)  # if nobody ever died
-    user = np.repeat(np.arange(n_users), n)
-    second = first[user] + (rng.random(len(user)) * left[user]).astype(int)
-    order = np.lexsort((second, user))
-    alive = (
-        np.arange(len(user)) - np.repeat(n.cumsum() - n, n)
-        < rng.geometric(np.maximum(dropout, 1e-12))[user]
-    )
-    user, second = (
-        np.r_[np.arange(n_users), user[alive]],
-        np.r_[first, second[order][alive]],
-    )
+    user, second = _repeat_events(rng, p, first, n_days * DAY)
+    user = np.r_[np.arange(n_users), user]
+    second = np.r_[first, second]
     order = np.argsort(user, kind="stable")
     name = rng.choice(len(p.events), len(user), p=p.mix)
-    return Bgnbd(
-        start,
-        seed,
-        n_days,
-        arrival,
-        np.full(n_users, -1),
-        p,
-        user[order],
-        second[order],
-        name,
-    )
+    no_uninstall = np.full(n_users, -1)
+    events = (user[order], second[order], name)
+    return Bgnbd(start, seed, n_days, arrival, no_uninstall, p, *events)
+
+
+def _repeat_events(
+    rng: np.random.Generator, p: Parameters, first: np.ndarray, end: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """User and second of the repeat events until each user drops out or the log ends.
+
+    ``first``: second of each user's first event. Events are sorted by user and second.
+    """
+    n_users = len(first)
+    rate = rng.gamma(p.r, 1 / p.alpha, n_users)
+    dropout = rng.beta(p.a, p.b, n_users)
+    left = end - first
+    n_undropped = rng.poisson(rate * left / DAY)
+    user = np.repeat(np.arange(n_users), n_undropped)
+    second = first[user] + (rng.random(len(user)) * left[user]).astype(int)
+    order = np.lexsort((second, user))
+    starts = n_undropped.cumsum() - n_undropped
+    number = np.arange(len(user)) - np.repeat(starts, n_undropped)
+    n_alive = rng.geometric(np.maximum(dropout, MIN_DROPOUT))
+    is_alive = number < n_alive[user]
+    return user[is_alive], second[order][is_alive]
 
 
 def seen(world: Bgnbd, windows: Windows) -> Iterator[Seen]:
-    """What is known of every user at the cutoffs 0 … n_days; right for those active in
-    the window.
+    """What is known of every user at the cutoffs 0 … n_days.
+
+    It is right for users who are active in the observation window.
     """
     first = world.second[world.first] / DAY
-    n = np.zeros((world.n_days + 1, world.n_users), np.int32)
-    np.add.at(n[1:], (world.second // DAY, world.user), 1)
-    n = n.cumsum(axis=0)  # events before each day
+    n_before = np.zeros((world.n_days + 1, world.n_users), np.int32)
+    np.add.at(n_before[1:], (world.second // DAY, world.user), 1)
+    n_before = n_before.cumsum(axis=0)
     for cutoff in range(world.n_days + 1):
         opened = max(cutoff - windows.observation_days, 0)
         start = np.maximum(first, opened)
-        last = world.second[world.first + np.maximum(n[cutoff] - 1, 0)] / DAY
-        repeats = n[cutoff] - np.maximum(n[opened], 1)
+        newest = world.first + np.maximum(n_before[cutoff] - 1, 0)
+        last = world.second[newest] / DAY
+        repeats = n_before[cutoff] - np.maximum(n_before[opened], 1)
         yield Seen(repeats, last - start, cutoff - start, start - first)
 
 
 def probability(known: Seen, p: Parameters, lead: float, horizon: float) -> np.ndarray:
-    """P(no event between ``lead`` and ``lead + horizon`` days after the cutoff | what
-    is known), for each user.
+    """P(no event from ``lead`` to ``lead + horizon`` days after the cutoff | known).
 
-    With rate λ and dropout d, a user lives to the window's start with exp(−λ d tenure).
-    Then, for x events, the last at t, in a window of length T, living weighs λ^x (1 −
-    d)^x exp(−λ T), having died λ^x d (1 − d)^(x − 1) exp(−λ t) (0 for x = 0), and the
-    living are silent with 1 − exp(−λ d lead) (1 − exp(−λ horizon)). λ integrates in
-    closed form, to (alpha + time)^−(r + x); d by Gauss-Jacobi, whose weight is the Beta
-    density. Users without any event in a window that began after their first are not
-    provided for.
+    Shape (n,). With rate λ and dropout probability d, a user survives until the window
+    starts with exp(−λ d tenure). For x events in a window of length T, the last at t,
+    being alive has the weight λ^x (1 − d)^x exp(−λ T), and having dropped out the
+    weight λ^x d (1 − d)^(x − 1) exp(−λ t), or 0 if x = 0. A living user is silent with
+    1 − exp(−λ d lead) (1 − exp(−λ horizon)). λ integrates in closed form, to
+    (alpha + time)^−(r + x), and d by Gauss-Jacobi quadrature, whose weight function is
+    the Beta density. Does not hold for users without any event in a window that began
+    after their first.
     """
     node, weight = roots_jacobi(N_NODES, p.b - 1, p.a - 1)
     d = (1 + node) / 2
-    x, length = known.x[:, None], known.length[:, None]
+    x = known.x[:, None]
+    length = known.length[:, None]
     before = p.alpha + known.tenure[:, None] * d
 
-    def term(logs: np.ndarray, time: np.ndarray) -> np.ndarray:
+    def integral(logs: np.ndarray, time: np.ndarray) -> np.ndarray:
         return np.asarray(logs - (p.r + x) * np.log(before + time))
 
-    alive, dead = (
-        x * np.log1p(-d),
-        np.where(x > 0, (x - 1) * np.log1p(-d) + np.log(d), -np.inf),
+    survived = x * np.log1p(-d)
+    dropped = np.where(x > 0, (x - 1) * np.log1p(-d) + np.log(d), -np.inf)
+    dead = integral(dropped, known.last[:, None])
+    alive = integral(survived, length)
+    at_lead = integral(survived, length + lead * d)
+    at_end = integral(survived, length + (lead * d + horizon))
+    top = np.maximum(dead, alive).max(axis=1, keepdims=True)
+    dead, alive, at_lead, at_end = (
+        np.exp(logs - top) @ weight for logs in (dead, alive, at_lead, at_end)
     )
-    logs = [
-        term(dead, known.last[:, None]),
-        *(term(alive, length + more) for more in (0, lead * d, lead * d + horizon)),
-    ]
-    top = np.maximum(logs[0], logs[1]).max(axis=1, keepdims=True)
-    died, lives, at_lead, at_end = (np.exp(term - top) @ weight for term in logs)
-    return np.asarray((died + lives - at_lead + at_end) / (died + lives))
+    return np.asarray((dead + alive - at_lead + at_end) / (dead + alive))

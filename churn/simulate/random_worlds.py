@@ -1,5 +1,6 @@
-"""Markov worlds whose every parameter is drawn by seed: types, states, rates, names,
-weekdays, season and drift.
+"""Markov worlds whose every parameter is drawn by seed.
+
+Drawn are types, states, rates, event names, weekdays, season and drift.
 """
 
 import itertools
@@ -8,17 +9,41 @@ from datetime import date
 import numpy as np
 
 from churn.settings import Windows
-from churn.simulate.markov import Markov, Parameters, markov
+from churn.simulate.markov import Markov, markov
+from churn.simulate.markov_parameters import Parameters
 from churn.simulate.world import DEFAULT_START, eligible
 
-NAMES = "login content_view search list_view add_to_cart purchase level_achieved share rate tutorial_completion".split()
-LASTS_DAYS = 1096  # so long season and drift go on
+NAMES = (
+    "login",
+    "content_view",
+    "search",
+    "list_view",
+    "add_to_cart",
+    "purchase",
+    "level_achieved",
+    "share",
+    "rate",
+    "tutorial_completion",
+)
+
+LASTING_DAYS = 1096
+"""Number of days for which season and drift are drawn."""
+
 PILOT_DAYS = 240
+"""Length of the world on which parameters are tested for plausibility."""
+
+PILOT_CUTOFFS = (60, 110, 160)
+"""Days of the pilot, besides its newest mature one, that must look plausible."""
+
+MIN_ELIGIBLE_RATE = 0.08
+MIN_CHURN_RATE = 0.15
+MAX_CHURN_RATE = 0.85
 
 
 def world(n_users: int, n_days: int, seed: int, start: date = DEFAULT_START) -> Markov:
-    """Draw a world with the parameters of the seed. Raises InputError for no users or
-    under 60 days.
+    """Draw a world with the parameters of the seed.
+
+    Raises InputError for a world without users or with too few days.
     """
     return markov(n_users, n_days, seed, parameters(seed), start)
 
@@ -30,33 +55,40 @@ def parameters(seed: int) -> Parameters:
 
 
 def is_plausible(p: Parameters, n_users: int = 1000) -> bool:
-    """Whether at four cutoffs of a pilot ≥ 8 % of the users so far are eligible and
-    0.15 to 0.85 of them churn.
+    """Whether a pilot world looks like an app at each of four cutoffs.
+
+    At least 8 % of the users so far are eligible, and 15 % to 85 % of these churn.
     """
-    pilot, windows = markov(n_users, PILOT_DAYS, 0, p), Windows()
-    who = eligible(pilot, windows)
-    for day in (60, 110, 160, PILOT_DAYS - windows.horizon_days):
-        returned = (
-            pilot.active[day : day + windows.horizon_days, who[day]].sum(axis=0) > 0
-        )
-        if (
-            len(returned) < 0.08 * (pilot.arrival < day).sum()
-            or not 0.15 <= returned.mean() <= 0.85
-        ):
+    windows = Windows()
+    horizon = windows.horizon_days
+    pilot = markov(n_users, PILOT_DAYS, 0, p)
+    is_eligible = eligible(pilot, windows)
+    for day in (*PILOT_CUTOFFS, PILOT_DAYS - horizon):
+        active = pilot.active[day : day + horizon, is_eligible[day]]
+        returned = active.sum(axis=0) > 0
+        n_arrived = (pilot.arrival < day).sum()
+        if len(returned) < MIN_ELIGIBLE_RATE * n_arrived:
+            return False
+        if not MIN_CHURN_RATE <= returned.mean() <= MAX_CHURN_RATE:
             return False
     return True
 
 
 def draw(rng: np.random.Generator) -> Parameters:
-    """Any parameters: 2–6 types, 2–5 live states (the first the most active), 2–10
-    event names.
+    """Any parameters, plausible or not.
+
+    2 to 6 types, 2 to 5 live states, the first the most active, and 2 to 10 events.
     """
-    n_types, n_live, n_names = (int(rng.integers(2, high)) for high in (7, 6, 11))
-    haste, pace = _between(rng, 0.3, 5), _between(rng, 0.15, 1.5)
+    n_types = int(rng.integers(2, 7))
+    n_live = int(rng.integers(2, 6))
+    n_names = int(rng.integers(2, 11))
+    haste = _between(rng, 0.3, 5)
+    pace = _between(rng, 0.15, 1.5)
     first = np.zeros((n_types, n_live + 2))
     first[:, :n_live] = rng.dirichlet(np.linspace(3, 0.5, n_live), n_types)
+    names = rng.permutation(NAMES)[:n_names]
     return Parameters(
-        events=tuple(f"af_{name}" for name in rng.permutation(NAMES)[:n_names]),
+        events=tuple(f"af_{name}" for name in names),
         type_share=rng.dirichlet(np.full(n_types, 3)),
         first_state=first,
         transition=np.array([_transition(rng, n_live, haste) for _ in range(n_types)]),
@@ -71,19 +103,23 @@ def draw(rng: np.random.Generator) -> Parameters:
 def _between(
     rng: np.random.Generator, low: float, high: float, n: int | None = None
 ) -> np.ndarray:
+    """Numbers drawn evenly on a log scale."""
     return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), n)))
 
 
 def _rate(rng: np.random.Generator, n_live: int, pace: np.ndarray) -> np.ndarray:
+    """Events per day by state: falling over live states, rare if gone, else none."""
     falls = np.r_[1, _between(rng, 0.1, 0.6, n_live - 1)].cumprod()
-    return np.concatenate(
-        [_between(rng, 0.3, 6) * pace * falls, _between(rng, 1e-4, 5e-3, 1), [0]]
-    )
+    live = _between(rng, 0.3, 6) * pace * falls
+    gone = _between(rng, 1e-4, 5e-3, 1)
+    return np.concatenate([live, gone, [0]])
 
 
 def _transition(rng: np.random.Generator, n_live: int, haste: np.ndarray) -> np.ndarray:
-    """Live states mix; the lower, the likelier to be left for gone, for uninstalled or
-    both; few come back.
+    """Transition probabilities of one type.
+
+    Live states mix. The less active a state, the likelier users leave it for gone or
+    uninstalled. Few of the gone come back.
     """
     step = np.eye(n_live + 2)
     for state in range(n_live):
@@ -91,20 +127,26 @@ def _transition(rng: np.random.Generator, n_live: int, haste: np.ndarray) -> np.
         leave = haste * _between(rng, 1e-3, 0.1) * ((state + 1) / n_live) ** 2
         step[state] = [*move, leave, leave * rng.uniform(0, 0.3)]
         step[state, state] += 1 - step[state].sum()
-    back, uninstall = _between(rng, 1e-4, 1e-2), _between(rng, 1e-3, 1e-2)
-    step[-2] = [*back * rng.dirichlet(np.ones(n_live)), 1 - back - uninstall, uninstall]
+    back = _between(rng, 1e-4, 1e-2)
+    uninstall = _between(rng, 1e-3, 1e-2)
+    to_live = back * rng.dirichlet(np.ones(n_live))
+    step[-2] = [*to_live, 1 - back - uninstall, uninstall]
     return step
 
 
 def _season(rng: np.random.Generator) -> np.ndarray:
-    """A wave over the year, up to half as much again at its height."""
-    days = np.arange(LASTS_DAYS)
-    return np.exp(rng.uniform(0, 0.4) * np.sin(2 * np.pi * (days / 365 + rng.random())))
+    """A factor by day: a wave over the year, at its height up to 1.5."""
+    years = np.arange(LASTING_DAYS) / 365
+    height = rng.uniform(0, 0.4)
+    return np.exp(height * np.sin(2 * np.pi * (years + rng.random())))
 
 
 def _drift(rng: np.random.Generator, most: float) -> np.ndarray:
-    """Steady growth or decay by a factor of up to ``most`` in 240 days, ending after
-    300; none in a third of them.
+    """A factor by day: steady growth or decay up to day 300, in a third of cases none.
+
+    It reaches up to ``most``, or its inverse, in 240 days.
     """
-    per_day = rng.choice([-1, 0, 1]) * np.log(rng.uniform(1.5, most)) / PILOT_DAYS
-    return np.asarray(np.exp(per_day * np.arange(LASTS_DAYS).clip(max=PILOT_DAYS + 60)))
+    direction = rng.choice([-1, 0, 1])
+    per_day = direction * np.log(rng.uniform(1.5, most)) / PILOT_DAYS
+    days = np.arange(LASTING_DAYS).clip(max=PILOT_DAYS + 60)
+    return np.asarray(np.exp(per_day * days))

@@ -1,6 +1,4 @@
-"""What all simulated worlds share: seeded, their true churn probability known, written
-by simulate_exports.
-"""
+"""What all simulated worlds share: arrivals, eligibility, the table of the truth."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,87 +12,110 @@ from churn.errors import InputError
 from churn.settings import Windows
 
 DEFAULT_START = date(2025, 1, 6)
-LAST_SECOND = 80_000  # of a day; leaves room to push events of one second apart
+"""First day of a simulated log, a Monday."""
+
+LAST_SECOND = 80_000
+"""Last second of a day at which events are drawn.
+
+It leaves room to move events of the same second apart.
+"""
+
+MIN_DAYS = 60
+"""Smallest number of days of a world."""
+
+FIRST_WAVE_RATE = 0.4
+"""Share of users who install within the first ``FIRST_WAVE_DAYS``."""
+
+FIRST_WAVE_DAYS = 30
 
 
 @dataclass(frozen=True)
 class World(ABC):
-    """What happened: all that can be seen of it, and the parameters nobody sees."""
+    """What happened in a simulated app.
+
+    - ``n_days``: length of the log.
+    - ``arrival``: shape (n_users,), day of each user's install.
+    - ``uninstall``: shape (n_users,), day of the uninstall event, -1 for none.
+    """
 
     start: date
     seed: int
-    n_days: int  # of the log
-    arrival: np.ndarray  # (n_users,) day of the install
-    uninstall: np.ndarray  # (n_users,) day of the uninstall row, -1 for none
+    n_days: int
+    arrival: np.ndarray
+    uninstall: np.ndarray
 
     @property
     def n_users(self) -> int:
-        """Users that ever arrive."""
+        """Number of users who arrive at some time."""
         return len(self.arrival)
 
     @property
     @abstractmethod
     def names(self) -> tuple[str, ...]:
-        """Of the in-app events."""
+        """Names of the in-app events."""
 
     @cached_property
     @abstractmethod
     def active(self) -> np.ndarray:
-        """Who had an in-app event on which day, (n_days, n_users)."""
+        """Whether a user had an in-app event on a day, shape (n_days, n_users)."""
 
     @abstractmethod
     def moments(self, rng: np.random.Generator) -> tuple[np.ndarray, pl.DataFrame]:
-        """Second of the day of each install; in-app events: user, day, second (of the
-        day), name (index).
+        """Second of the day of each install, and the in-app events.
 
-        ``rng`` draws what the world leaves open.
+        Events have user, day, second (of the day) and name (an index of ``names``).
+        ``rng`` draws what the world itself leaves open.
         """
 
     @abstractmethod
     def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
-        """P(no event in the horizon | what is visible) at the cutoffs 0 … n_days,
-        (n_days + 1, n_users).
+        """The true churn probability at the cutoffs 0 … n_days.
 
-        Visible are the first-seen date, the observation window's events, and that no
-        uninstall came before the cutoff. Means something for eligible users only.
+        Shape (n_days + 1, n_users): P(no event in the horizon | what is visible).
+        Visible are the first-seen date, the events of the observation window, and that
+        no uninstall came before the cutoff. Has a meaning for eligible users only.
         """
 
 
 def arrivals(rng: np.random.Generator, n_users: int, n_days: int) -> np.ndarray:
-    """Days of the installs: many in the first month, the others evenly. Raises
-    InputError for too small a world.
+    """Days of the installs: many in the first month, the others evenly.
+
+    Raises InputError for a world without users or with too few days.
     """
-    if n_users < 1 or n_days < 60:
+    if n_users < 1 or n_days < MIN_DAYS:
         raise InputError(
-            f"a world needs at least 1 user and 60 days, not {n_users} and {n_days}"
+            f"a world needs at least 1 user and {MIN_DAYS} days, "
+            f"not {n_users} and {n_days}"
         )
-    first_wave = rng.random(n_users) < 0.4
-    return np.where(
-        first_wave, rng.integers(0, 30, n_users), rng.integers(0, n_days, n_users)
-    )
+    is_early = rng.random(n_users) < FIRST_WAVE_RATE
+    early = rng.integers(0, FIRST_WAVE_DAYS, n_users)
+    any_day = rng.integers(0, n_days, n_users)
+    return np.where(is_early, early, any_day)
 
 
 def eligible(world: World, windows: Windows) -> np.ndarray:
-    """Who is eligible at the cutoffs 0 … n_days, (n_days + 1, n_users); nobody before a
-    whole eligible window.
+    """Whether each user is eligible at the cutoffs 0 … n_days.
+
+    Shape (n_days + 1, n_users); nobody is before a whole eligible window has passed.
     """
-    seen = np.zeros((world.n_days + 1, world.n_users), np.int32)
-    np.cumsum(world.active, axis=0, out=seen[1:])
-    cutoffs = np.arange(world.n_days + 1)[windows.eligible_days :, None]
-    recent = seen[windows.eligible_days :] > seen[: -windows.eligible_days]
-    stayed = (world.uninstall < 0) | (world.uninstall >= cutoffs)
-    return np.pad(recent & stayed, ((windows.eligible_days, 0), (0, 0)))
+    days = windows.eligible_days
+    n_active = np.zeros((world.n_days + 1, world.n_users), np.int32)
+    np.cumsum(world.active, axis=0, out=n_active[1:])
+    cutoffs = np.arange(world.n_days + 1)[days:, None]
+    is_recent = n_active[days:] > n_active[:-days]
+    is_installed = (world.uninstall < 0) | (world.uninstall >= cutoffs)
+    return np.pad(is_recent & is_installed, ((days, 0), (0, 0)))
 
 
 def truth(world: World, windows: Windows, progress: bool = False) -> pl.DataFrame:
-    """True churn probability of every eligible user at every cutoff: user (index),
-    cutoff, probability.
+    """True churn probability of every eligible user at every cutoff.
 
-    It knows what the study's windows let anyone see, see World.churn. Cutoffs start
-    when the log holds a whole eligible window and end the day after the last.
+    Columns: user (an index), cutoff, probability. The probability knows what the
+    windows let anyone see (``World.churn``). Cutoffs begin when the log holds a whole
+    eligible window, and end on the day after the log's last.
     """
     day, user = np.nonzero(eligible(world, windows))
     probability = world.churn(windows, progress)[day, user].clip(0, 1)
-    cutoff = pl.lit(world.start) + pl.duration(days=pl.col("day"))
     frame = pl.DataFrame({"user": user, "day": day, "probability": probability})
+    cutoff = pl.lit(world.start) + pl.duration(days=pl.col("day"))
     return frame.select("user", cutoff.alias("cutoff"), "probability")

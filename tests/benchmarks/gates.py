@@ -14,7 +14,8 @@ import polars as pl
 
 from churn.scoring import gates
 from churn.settings import Settings, parse
-from churn.simulate import extracts, markov
+from churn.simulate import appsflyer, markov
+from churn.simulate.events import events
 from churn.store.schemas import Files
 
 STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
@@ -35,12 +36,12 @@ def app(
     people = pl.DataFrame(
         {
             "user": np.arange(n_users),
-            "user_id": extracts.user_ids(n_users),
+            "user_id": appsflyer.user_ids(n_users),
             "platform": np.where(rng.random(n_users) < 0.45, "ios", "android"),
             "country": np.where(rng.random(n_users) < 0.99, "DE", ""),
         }
     ).with_columns(pl.col("country").replace("", None))
-    rows = extracts.events(world).join(people, on="user", maintain_order="left")
+    rows = events(world).join(people, on="user", maintain_order="left")
     currency = pl.when(pl.col("revenue").is_not_null()).then(pl.lit("USD"))
     lag = pl.Series(rng.choice([0, 1, 3], rows.height, p=[0.4, 0.5, 0.1]))
     known_date = DAY + pl.duration(days=pl.lit(lag)) if late else pl.lit(None, pl.Date)

@@ -17,7 +17,7 @@ import polars as pl
 from churn.events import ingest as events
 from churn.events.sources import appsflyer
 from churn.settings import parse
-from churn.simulate.extracts import HEADER
+from churn.simulate.appsflyer import HEADER
 
 DAYS, EVENTS, PER_USER = 90, 20, 50
 

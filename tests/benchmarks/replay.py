@@ -27,6 +27,7 @@ from churn.model import fitting, training
 from churn.scoring import segments
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
+from churn.simulate.markov_parameters import Parameters
 from churn.store import open_filled
 
 BANDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -44,11 +45,11 @@ SEGMENTS = [
 N_USERS, N_DAYS, SEEDS = 6_000, 270, (0, 1)
 
 
-def abrupt() -> markov.Parameters:
+def abrupt() -> Parameters:
     """A world in which users hardly fade but leave at a stroke: few churn, and their
     risk is steep in rank.
     """
-    usual = markov.Parameters()
+    usual = Parameters()
     step = usual.transition.copy()
     step[:, :3, 3] += 0.15 * step[:, :3, 2]
     step[:, :2, 2] *= 0.1
@@ -57,9 +58,9 @@ def abrupt() -> markov.Parameters:
 
 
 WORLDS = {
-    "28 days": (Windows(), markov.Parameters()),
-    "14 days": (Windows(eligible_days=30, horizon_days=14), markov.Parameters()),
-    "60 days": (Windows(eligible_days=60, horizon_days=60), markov.Parameters()),
+    "28 days": (Windows(), Parameters()),
+    "14 days": (Windows(eligible_days=30, horizon_days=14), Parameters()),
+    "60 days": (Windows(eligible_days=60, horizon_days=60), Parameters()),
     "abrupt": (Windows(), abrupt()),
 }
 

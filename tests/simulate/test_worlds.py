@@ -18,9 +18,10 @@ from churn import cli
 from churn.errors import InputError
 from churn.events import ingest
 from churn.settings import Extract, Windows, load
-from churn.simulate import extracts, markov, random_worlds
+from churn.simulate import appsflyer, extracts, markov, random_worlds
 from churn.simulate.extracts import WORLDS
-from churn.simulate.markov import Markov, Parameters
+from churn.simulate.markov import Markov
+from churn.simulate.markov_parameters import Parameters
 from churn.simulate.world import World, truth
 
 from ..conftest import SHARED, read
@@ -315,5 +316,6 @@ def test_the_header_is_the_vendors_own() -> None:
     """The 81 columns of a real report, in order."""
     sample = SHARED / "samples/appsflyer/pull_api/installs_report.csv"
     assert (
-        sample.read_text(encoding="utf-8").splitlines()[0].split(",") == extracts.HEADER
+        sample.read_text(encoding="utf-8").splitlines()[0].split(",")
+        == appsflyer.HEADER
     )
