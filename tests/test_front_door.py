@@ -109,6 +109,10 @@ def test_the_road_from_training_to_a_dry_run(study: churn.Study) -> None:
     training.save()
     assert training.model.model_id in training.summary()
     assert training.members().height >= 1
+    features = training.features()
+    assert set(features["feature"]) == set(training.model.features)
+    assert features["log_loss_increase"].drop_nulls().is_sorted(descending=True)
+    assert set(training.kinds()["name"]) == set(features["kind"])
     scores = study.score()
     scores.save(accept=scores.findings.filter(~pl.col("passed"))["gate"].to_list())
     assert scores.segments()["users"].sum() == scores.table.height

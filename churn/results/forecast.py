@@ -53,9 +53,9 @@ class Training:
         """Log loss of each member and of the blend by validation fold, and weights."""
         return tables.members(self.choice)
 
-    def features(self) -> pl.DataFrame:
-        """Every feature that the model sees: feature, kind, meaning."""
-        return tables.features(self.model)
+    @cached_property
+    def _importance(self) -> pl.DataFrame:
+        return importance.measure(self.trained, self.store.settings)
 
     def importance(self) -> pl.DataFrame:
         """How much log loss rises without each kind and each feature.
@@ -63,7 +63,23 @@ class Training:
         Columns: what (kind or feature), name, kind, meaning, log_loss_increase. Empty
         where history is too short for a validation fold.
         """
-        return importance.measure(self.trained, self.store.settings)
+        return self._importance
+
+    def kinds(self) -> pl.DataFrame:
+        """The kinds of features, the most important first; empty if not measured."""
+        kinds = self._importance.filter(pl.col("what") == "kind")
+        return kinds.select("name", "meaning", "log_loss_increase")
+
+    def features(self) -> pl.DataFrame:
+        """Every feature that the model sees, the most important first.
+
+        Columns: feature, kind, meaning, log_loss_increase (null: not measured).
+        """
+        measured = self._importance.filter(pl.col("what") == "feature")
+        weights = measured.select(feature="name", log_loss_increase="log_loss_increase")
+        table = tables.features(self.model).join(weights, on="feature", how="left")
+        order = ["log_loss_increase", "feature"]
+        return table.sort(order, descending=[True, False], nulls_last=True)
 
     def record(self) -> None:
         """Put the model's facts into the executed notebook."""
