@@ -50,14 +50,14 @@ def _decayed() -> dict[str, tuple[pl.Expr, str]]:
     counts = {
         f"decayed_events_{h}d": (
             (N_ACTIVE * decay(h)).sum(),
-            f"active events, each weighted by a half per {h} days of age",
+            f"active events, whose weight halves with every {h} days of age",
         )
         for h in HALF_LIVES
     }
     days = {
         f"decayed_days_{h}d": (
             (decay(h) * IS_ACTIVE).sum(),
-            f"active days, each weighted by a half per {h} days of age",
+            f"active days, whose weight halves with every {h} days of age",
         )
         for h in HALF_LIVES
     }
