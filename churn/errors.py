@@ -17,7 +17,7 @@
 
 Each class also derives from the built-in exception in brackets. The command line prints
 the message as one sentence and exits with code 1. The first line of each docstring is
-the error's row in the README.
+the error's row in churn/README.md.
 """
 
 

@@ -1,0 +1,86 @@
+"""The tables on README pages that are made from the code.
+
+python -m tests.docs.generated     writes them into the pages
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+
+from churn import errors
+from churn.features.catalogue import Plan, catalogue
+from churn.report import runner
+
+from .pages import HOME, NAMES, text
+
+OWN_PARAMETERS = {"study", "run_id"}  # set by `churn run` itself
+
+
+def feature_table() -> str:
+    """The catalogue; one row where a meaning has several windows: n_events_{w}d."""
+    rows: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
+    plan = Plan(90, vocabulary=("NAME",), properties=("PROPERTY",))
+    for name, feature in catalogue(plan).items():
+        stem, days = re.fullmatch(r"(.*?)(?:_(\d+)d)?", name).groups()  # type: ignore[union-attr]
+        meaning = re.sub(rf"\b{days}\b", "w", feature.meaning, count=1)
+        key = (f"{stem}_{{w}}d", feature.kind, meaning)
+        rows.setdefault(key, []).append((days, name, feature.meaning))
+    lines = ["| feature | w | kind | meaning |", "|---|---|---|---|"]
+    for (pattern, kind, meaning), windows in rows.items():
+        if len(windows) > 1:
+            listed = ", ".join(days for days, *_ in windows)
+            lines.append(f"| `{pattern}` | {listed} | {kind} | {meaning} |")
+        else:
+            _, name, exact = windows[0]
+            lines.append(f"| `{name}` | – | {kind} | {exact} |")
+    return "\n".join(lines)
+
+
+def error_table() -> str:
+    """Every exception with the first line of its docstring."""
+    classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+    ours = [kind for kind in classes if issubclass(kind, errors.ChurnError)]
+    lines = ["| error | means |", "|---|---|"]
+    for kind in sorted(ours, key=lambda kind: inspect.getsourcelines(kind)[1]):
+        summary = str(inspect.getdoc(kind)).splitlines()[0]
+        lines.append(f"| `{kind.__name__}` | {summary} |")
+    return "\n".join(lines)
+
+
+def parameter_table() -> str:
+    """Every parameter of every notebook with its default and meaning."""
+    lines = ["| notebook | parameter | default | meaning |", "|---|---|---|---|"]
+    for path in sorted((HOME / "notebooks").glob("*.ipynb")):
+        for name, facts in runner.parameters(path).items():
+            if name in OWN_PARAMETERS:
+                continue
+            default = facts["default"].replace('"', "") or "–"
+            lines.append(f"| `{path.stem}` | `{name}` | {default} | {facts['help']} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "features": feature_table,
+    "errors": error_table,
+    "parameters": parameter_table,
+}
+
+
+def places(table: str) -> list[str]:
+    """The pages that have a generated table's markers."""
+    return [name for name in NAMES if f"<!-- {table} -->" in text(name)]
+
+
+def write() -> None:
+    """Write every generated table into its page."""
+    for table, make in TABLES.items():
+        for name in places(table):
+            before, rest = text(name).split(f"<!-- {table} -->", 1)
+            after = rest.split(f"<!-- end {table} -->", 1)[1]
+            block = f"<!-- {table} -->\n{make()}\n<!-- end {table} -->"
+            page = f"{before}{block}{after}"
+            (HOME / name).write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
