@@ -90,7 +90,7 @@ def test_rules_between_values_are_checked(
         ),
         (
             [{"name": "high", "share": 0.5}, {"name": "low", "capacity": 3}],
-            "the last one takes whoever is left",
+            "the last one takes all remaining users",
         ),
         ([{"name": "high", "share": 0.5}, {"name": "high"}], "two share a name"),
         (

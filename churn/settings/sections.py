@@ -141,7 +141,9 @@ def segment_faults(segments: Sequence[Segment], policy: Policy) -> list[str]:
     names = [segment.name for segment in segments]
     faults = _boundary_faults(segments)
     if any(segment.capacity for segment in segments[-1:]):
-        faults.append("the last one takes all remaining users and can't have a capacity")
+        faults.append(
+            "the last one takes all remaining users and can't have a capacity"
+        )
     if len(set(names)) < len(names):
         faults.append("two share a name")
     if policy.unknown_segment in names:
