@@ -1,10 +1,8 @@
-"""Gates on simulated apps: false alarms over clean ones, and which gates speak when a
-fault is planted.
+"""Gates on simulated apps: false alarms, and the gates that catch planted faults.
 
-python tests/benchmarks/gates.py [--apps 50]
+python -m tests.benchmarks.gates [--apps 50]
 """
 
-import argparse
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,6 +16,8 @@ from churn.simulate import appsflyer, markov
 from churn.simulate.events import events
 from churn.store.schemas import Files
 
+from .common import parser
+
 STUDY = parse({"extracts": [{"source": "table", "path": "x"}]}, Path())
 DAY = pl.col("time").dt.date()
 
@@ -25,11 +25,11 @@ DAY = pl.col("time").dt.date()
 def app(
     n_users: int, n_days: int, seed: int, late: bool = False
 ) -> tuple[pl.DataFrame, date]:
-    """A simulated app's log and the day after its last: user_id, platform, country,
-    event, time, revenue, currency.
+    """The log of a simulated app, and the day after its last.
 
-    ``late``: half of the rows are known on the day after, a tenth three days after;
-    else nothing is said of that.
+    Columns: user_id, platform, country, event, time, revenue, currency, known_date.
+    With ``late`` half of the rows are known on the next day, a tenth three days later;
+    without it known_date is null.
     """
     world = markov.markov(n_users, n_days, seed)
     rng = np.random.default_rng([seed, 3])
@@ -51,7 +51,7 @@ def app(
 
 
 def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Volume and tally as an ingest would count them."""
+    """Volume and tally of a log, as an ingest would count them."""
     rows = rows.with_columns(date=DAY, extract=pl.lit("x"))
     without = pl.col("user_id").is_null().sum().cast(pl.Int64)
     volume = rows.group_by("extract", "platform", "date", "known_date", "event").agg(
@@ -91,7 +91,7 @@ def _n() -> pl.Expr:
 def failed(
     rows: pl.DataFrame, cutoff: date, settings: Settings = STUDY
 ) -> dict[str, str]:
-    """Sentences of the gates that fail at a cutoff, by gate."""
+    """The gates that fail at a cutoff, each with its sentence."""
     findings = gates.data(*counted(rows), Files.create_empty(), settings, cutoff)
     return {f["gate"]: f["sentence"] for f in findings if not f["passed"]}
 
@@ -105,8 +105,9 @@ def _set(rows: pl.DataFrame, condition: pl.Expr, **values: pl.Expr) -> pl.DataFr
 def faults(
     rows: pl.DataFrame, day: date, cutoff: date
 ) -> dict[tuple[str, str], pl.DataFrame]:
-    """The same log with one thing wrong on ``day``, since then or at the end; by what
-    it is and the gate due.
+    """Logs with one fault each, by the fault and the gate that must catch it.
+
+    The fault is on ``day``, from ``day`` on, or in the last days before the cutoff.
     """
     on, last = day == DAY, cutoff - timedelta(days=1) == DAY
     ahead, empty = pl.col("time") + timedelta(hours=8), pl.lit(None, pl.String)
@@ -143,7 +144,7 @@ def faults(
 
 
 def false_alarms(n_apps: int, n_users: int, late: bool = False) -> Counter[str]:
-    """How many clean apps of 120 days each gate speaks of, 28 days judged in each."""
+    """Number of clean apps that fail each gate; each app has 120 days, 28 checked."""
     return Counter(
         gate
         for seed in range(n_apps)
@@ -152,23 +153,24 @@ def false_alarms(n_apps: int, n_users: int, late: bool = False) -> Counter[str]:
 
 
 def main() -> None:
-    """Print false alarms, then the gates that speak of each fault."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--apps", type=int, default=50)
-    n_apps = parser.parse_args().apps
+    """Print the false alarms, then the gates that fail with each fault."""
+    command = parser(__doc__)
+    command.add_argument("--apps", type=int, default=50)
+    n_apps = command.parse_args().apps
     for n_users, late in ((2000, False), (2000, True), (500, False), (500, True)):
         alarms = false_alarms(n_apps, n_users, late)
-        which = f"clean apps of {n_users:,} users{', most of whose rows come late' if late else ''}"
-        print(f"{n_apps} {which}: {alarms.total()} false alarms {dict(alarms) or ''}")
+        lateness = ", most rows known late" if late else ""
+        which = f"{n_apps} clean apps of {n_users:,} users{lateness}"
+        print(f"{which}: {alarms.total()} false alarms {dict(alarms) or ''}")
     rows, cutoff = app(5000, 240, seed=0)
-    print(f"\n{'fault':38}{'gate due':16}{'caught':8}gates that speak")
+    print(f"\n{'fault':38}{'gate due':16}{'caught':8}gates that fail")
     for (fault, due), faulty in faults(
         rows, cutoff - timedelta(days=10), cutoff
     ).items():
-        found = failed(faulty, cutoff)
-        print(
-            f"{fault:38}{due:16}{'yes' if due in found else 'NO':8}{', '.join(found) or 'none'}"
-        )
+        gates_failed = failed(faulty, cutoff)
+        caught = "yes" if due in gates_failed else "NO"
+        names = ", ".join(gates_failed) or "none"
+        print(f"{fault:38}{due:16}{caught:8}{names}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Ingest of one large AppsFlyer report beside `polars.scan_csv` of the same columns
-alone: rows a second, peak memory.
+"""Ingest of one large AppsFlyer report: rows per second and peak memory.
 
-python tests/benchmarks/ingest.py [--rows 20000000]     needs some 450 bytes of disk a row, twice
+    python -m tests.benchmarks.ingest [--rows 20000000]
+
+Beside it stands reading the same columns with `polars.scan_csv` alone. Needs about 900
+bytes of disk per row.
 """
 
-import argparse
 import resource
 import subprocess
 import sys
@@ -19,14 +20,18 @@ from churn.events.sources import appsflyer
 from churn.settings import parse
 from churn.simulate.appsflyer import HEADER
 
-DAYS, EVENTS, PER_USER = 90, 20, 50
+from . import common
+
+DAYS = 90
+EVENTS = 20
+ROWS_PER_USER = 50
+MODULE = "tests.benchmarks.ingest"
+HOME = Path(__file__).resolve().parents[2]
 
 
 def write(path: Path, n_rows: int) -> None:
-    """A report of all 81 columns: devices that log in, with a fifth of the rows before
-    they do.
-    """
-    row, user = pl.col("i"), pl.col("i") * 7919 % max(1, n_rows // PER_USER)
+    """Write a report of all 81 columns, a fifth of its rows from before the log-in."""
+    row, user = pl.col("i"), pl.col("i") * 7919 % max(1, n_rows // ROWS_PER_USER)
     seconds = row * (DAYS * 86_400) // n_rows
     text = {
         "Event Time": (
@@ -61,7 +66,7 @@ def write(path: Path, n_rows: int) -> None:
 
 
 def scan(folder: Path) -> int:
-    """Only read the same columns."""
+    """Read the same columns and write them as Parquet; return the number of rows."""
     wanted = {name.lower().replace(" ", "_") for name in ("Event Time", *HEADER)} & set(
         appsflyer.FIELDS.values()
     )
@@ -74,7 +79,7 @@ def scan(folder: Path) -> int:
 
 
 def ingest(folder: Path) -> int:
-    """The whole road into the store."""
+    """Ingest the report into a store; return the number of rows."""
     settings = parse(
         {"extracts": [{"source": "appsflyer", "path": "report.csv"}]}, folder
     )
@@ -82,17 +87,17 @@ def ingest(folder: Path) -> int:
 
 
 def measure(what: str, folder: Path) -> tuple[float, int]:
-    """Seconds and peak megabytes of one road in a process of its own."""
-    command = [sys.executable, __file__, "--folder", str(folder), "--only", what]
+    """Seconds and peak megabytes of scan or ingest, in a process of its own."""
+    command = [sys.executable, "-m", MODULE, "--folder", str(folder), "--only", what]
     seconds, peak = subprocess.run(
-        command, check=True, capture_output=True, text=True
+        command, check=True, capture_output=True, text=True, cwd=HOME
     ).stdout.split()
     return float(seconds), int(peak)
 
 
 def main() -> None:
-    """Print rows a second and peak memory of both, and their ratio."""
-    parser = argparse.ArgumentParser()
+    """Print rows per second and peak memory of both, and their ratio."""
+    parser = common.parser(__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", choices=["scan", "ingest"])
@@ -112,12 +117,10 @@ def main() -> None:
         print(f"{given.rows:,} rows of AppsFlyer CSV, {size:.1f} GiB")
         results = {what: measure(what, folder) for what in ("scan", "ingest")}
         for what, (seconds, peak) in results.items():
-            print(
-                f"{what:7} {given.rows / seconds:>10,.0f} rows/s  {seconds:7.1f} s  peak {peak:,} MB"
-            )
-        print(
-            f"ratio   {results['scan'][0] / results['ingest'][0]:.2f} of the speed of reading the columns alone"
-        )
+            rate = f"{given.rows / seconds:>10,.0f} rows/s"
+            print(f"{what:7} {rate}  {seconds:7.1f} s  peak {peak:,} MB")
+        ratio = results["scan"][0] / results["ingest"][0]
+        print(f"ratio   {ratio:.2f} of the speed of reading the columns alone")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""What is stated of the next scoring against what then came: error of the estimate,
-coverage of the 80 % interval.
+"""The forecast for the next scoring against the outcome.
 
-    python tests/benchmarks/next_period.py worlds [--seeds 2000 2120] [--cache FOLDER]
-    python tests/benchmarks/next_period.py real [--data ../shared/data] [--cache FOLDER]
+    python -m tests.benchmarks.next_period worlds [--seeds 2000 2120] [--cache FOLDER]
+    python -m tests.benchmarks.next_period real [--data FOLDER] [--cache FOLDER]
 
-A drifting world is a small app whose level of activity and whose hazard of leaving walk
-at random, jump and have seasons, each world with strengths of its own. Everything
-stated at a day uses what was known by then; the outcomes of the horizon that begins on
-it are looked at once, afterwards. Seeds below 1000 are for development.
+Measured are the error of the estimate and the coverage of the 80 % interval. A drifting
+world is a small app whose level of activity and whose hazard of leaving follow a random
+walk, jump and have seasons, with strengths drawn for each world. A forecast uses what
+was known on its day; the outcomes of the horizon that begins on that day are read once,
+afterwards. Seeds below 1000 are for development.
 """
 
-import argparse
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,37 +22,27 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import binomtest, rankdata
 
-from churn.evaluation import backtest as evaluate
 from churn.evaluation import metrics, next_period
-from churn.events import ingest
 from churn.features.cutoffs import Calendar
 from churn.settings import parse
-from churn.stats import probability as probability_
-from churn.stats.probability import log_odds
-from churn.store import Store, create_or_open, open_filled
+from churn.stats.probability import expected_log_loss, log_odds
+from churn.store import create_or_open
+
+from .common import DATA, chosen, filled, parser, tested, wide_tables
+from .real_logs import LOGS
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 N_DAYS = 240
-N_PAST = 4  # test cutoffs whose outcome was known
+N_PAST = 4
+"""Number of test cutoffs with a known outcome that a forecast uses."""
+
 WINDOWS = {"observation_days": 56, "eligible_days": 28, "horizon_days": 28}
-REAL: dict[
-    str, dict[str, Any]
-] = {  # the study, days between cutoffs, how many of them at most
-    "collegemsg": {
-        "windows": {"horizon_days": 14, "eligible_days": 30},
-        "activity": {"counts_as_active": ["message_sent"]},
-        "backtest": {"step_days": 7, "n_train_cutoffs": 6, "n_test_cutoffs": 20},
-    },
-    "online_retail_ii": {
-        "windows": {"horizon_days": 90, "eligible_days": 90, "observation_days": 365},
-        "activity": {"currency": "GBP"},
-        "backtest": {"step_days": 30, "n_train_cutoffs": 6, "n_test_cutoffs": 14},
-    },
-    "oulad_vle": {
-        "windows": {"horizon_days": 30, "eligible_days": 30},
-        "backtest": {"step_days": 28, "n_train_cutoffs": 6, "n_test_cutoffs": 22},
-    },
+REAL_BACKTESTS = {
+    "collegemsg": {"step_days": 7, "n_train_cutoffs": 6, "n_test_cutoffs": 20},
+    "online_retail_ii": {"step_days": 30, "n_train_cutoffs": 6, "n_test_cutoffs": 14},
+    "oulad_vle": {"step_days": 28, "n_train_cutoffs": 6, "n_test_cutoffs": 22},
 }
+"""Days between cutoffs of each real log, and the most of them."""
 
 
 def drifting_log(seed: int) -> pl.DataFrame:
@@ -87,8 +76,9 @@ def drifting_log(seed: int) -> pl.DataFrame:
 
 
 def _drift(rng: np.random.Generator, walk: float) -> np.ndarray:
-    """A factor per day: random walk, in one world of two a jump, a week, in one of two
-    a season.
+    """A factor per day: a random walk and a weekly rhythm.
+
+    Every second world also has a jump, and every second one a season.
     """
     day = np.arange(N_DAYS)
     log = np.cumsum(rng.normal(0, rng.uniform(0, walk), N_DAYS))
@@ -104,8 +94,9 @@ def _drift(rng: np.random.Generator, walk: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class History:
-    """Predictions of consecutive test cutoffs, each with its outcome, and the churn
-    rate of every cutoff.
+    """Predictions and outcomes of consecutive test cutoffs, and all churn rates.
+
+    ``distance_days``: from a cutoff to the end of its horizon.
     """
 
     predictions: pl.DataFrame
@@ -116,19 +107,17 @@ class History:
 def history(
     extract: Path, parts: dict[str, Any], folder: Path, n_now: int = 0
 ) -> History:
-    """Every test cutoff scored once with what was known by then.
+    """Every test cutoff, scored once with what was known by then.
 
-    ``n_now``: score only so many of the newest, and those whose outcome was known by
-    then; 0 is all of them.
+    ``n_now``: score only that many of the newest cutoffs, and older ones whose outcome
+    was known by then; 0 scores all of them.
     """
     settings = parse(
         {"extracts": [{"source": "table", "path": str(extract)}], **parts}, folder
     )
-    replace(
-        create_or_open(settings), n_buckets=1
-    ).commit()  # small logs: one bucket is quickest
-    ingest.ingest(settings, progress=False)
-    store = open_filled(settings)
+    # One bucket is quickest for small logs.
+    replace(create_or_open(settings), n_buckets=1).commit()
+    store = filled(settings)
     newest = Calendar.of(store).newest_mature()
     days = (settings.windows.horizon(newest)[1] - newest).days
     wanted = settings.backtest.n_test_cutoffs
@@ -137,19 +126,8 @@ def history(
         if n_now
         else [(newest, wanted)]
     )
-    tested = pl.concat([_tested(store, last, n) for last, n in runs])
-    return History(tested, next_period.churn_rates(store, newest), days)
-
-
-def _tested(store: Store, newest: date, n: int) -> pl.DataFrame:
-    asked = store.settings.model_copy(
-        update={
-            "backtest": store.settings.backtest.model_copy(update={"n_test_cutoffs": n})
-        }
-    )
-    return evaluate.backtest(
-        store.under(asked), newest, progress=False
-    ).predictions.filter(pl.col("model") == "chosen")
+    parts = [chosen(tested(store, last, n).predictions) for last, n in runs]
+    return History(pl.concat(parts), next_period.churn_rates(store, newest), days)
 
 
 def cached(
@@ -171,8 +149,8 @@ def cached(
 
 
 def world(seed: int, cache: Path) -> History:
-    """A drifting world: the cutoff stated of, and the past ones whose outcome was known
-    by then.
+    """The history of a drifting world: its newest cutoff, and the past ones whose
+    outcome was known by then.
     """
     backtest = {"step_days": 7, "n_train_cutoffs": 6, "n_test_cutoffs": N_PAST + 1}
     with tempfile.TemporaryDirectory() as folder:
@@ -190,21 +168,21 @@ def world(seed: int, cache: Path) -> History:
 
 
 def implied(probability: np.ndarray) -> dict[str, float]:
-    """AUC and log loss that the probabilities would have in expectation if they were
-    right.
-    """
+    """Expected AUC and log loss of the probabilities if they are exactly right."""
     p = expit(np.sort(log_odds(probability)))
     below = (rankdata(p, "min") - 1).astype(int)
     upto = rankdata(p, "max").astype(int)
     stayed = np.concatenate([[0], np.cumsum(1 - p)])
     won = p @ (stayed[below] + stayed[upto]) / 2 - np.sum(p * (1 - p)) / 2
     pairs = p.sum() * (1 - p).sum() - np.sum(p * (1 - p))
-    return {"auc": float(won / pairs), "log_loss": probability_.expected_log_loss(p, p)}
+    return {"auc": float(won / pairs), "log_loss": expected_log_loss(p, p)}
 
 
 def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:
-    """What was stated at ``cutoff``, and three plainer statements, beside what came: a
-    row per figure.
+    """The forecast at ``cutoff`` beside the outcome, one row per figure.
+
+    With it come the errors of three simpler forecasts: the mean over the past test
+    cutoffs, the newest of them, and what the probabilities imply.
     """
     mature = cutoff - timedelta(days=known.distance_days)
     past = known.predictions.filter(pl.col("cutoff") <= mature)
@@ -240,9 +218,7 @@ def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Per log and figure: mean errors, coverage with its 95 % interval (Wilson), mean
-    width.
-    """
+    """Mean errors and width per log and figure, and coverage with its 95 % interval."""
     groups = pl.DataFrame(rows).group_by("log", "figure", maintain_order=True)
     errors = pl.col("^error.*$").mean()
     done = groups.agg(
@@ -261,17 +237,21 @@ def table(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def worlds(seeds: range, cache: Path) -> Iterator[dict[str, Any]]:
-    """One statement per world, at its newest cutoff."""
+    """One forecast per world, at its newest cutoff."""
     for seed in seeds:
         known = world(seed, cache)
         yield from judged("worlds", known, known.predictions["cutoff"].max())
 
 
 def real(data: Path, cache: Path) -> Iterator[dict[str, Any]]:
-    """A statement at every cutoff of a real log that has two test cutoffs with known
-    outcome.
-    """
-    for name, parts in REAL.items():
+    """A forecast at each cutoff of a real log with two past outcomes known by then."""
+    for name, backtest in REAL_BACKTESTS.items():
+        log = LOGS[name]
+        parts = {
+            "windows": log["windows"],
+            "activity": log["activity"],
+            "backtest": backtest,
+        }
         with tempfile.TemporaryDirectory() as folder:
             known = cached(
                 f"real-{name}",
@@ -292,30 +272,20 @@ def real(data: Path, cache: Path) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("of", choices=["worlds", "real"])
-    parser.add_argument("--seeds", type=int, nargs=2, default=[2000, 2120])
-    parser.add_argument(
-        "--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data"
-    )
-    parser.add_argument("--cache", type=Path)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    command = parser(__doc__)
+    command.add_argument("of", choices=["worlds", "real"])
+    command.add_argument("--seeds", type=int, nargs=2, default=[2000, 2120])
+    command.add_argument("--data", type=Path, default=DATA)
+    command.add_argument("--cache", type=Path)
+    given = command.parse_args()
+    with tempfile.TemporaryDirectory() as folder, wide_tables():
         cache = given.cache or Path(folder)
         cache.mkdir(parents=True, exist_ok=True)
-        rows = (
-            worlds(range(*given.seeds), cache)
-            if given.of == "worlds"
-            else real(given.data, cache)
-        )
-        shown = table(list(rows))
-    with pl.Config(
-        tbl_cols=20,
-        tbl_width_chars=200,
-        tbl_hide_dataframe_shape=True,
-        float_precision=3,
-    ):
-        print(shown)
+        if given.of == "worlds":
+            rows = [*worlds(range(*given.seeds), cache)]
+        else:
+            rows = [*real(given.data, cache)]
+        print(table(rows))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@ its defaults learns from them.
     peers/bin/python tests/benchmarks/peer_featuretools.py WORK/oulad_vle/featuretools
 
 It runs in an environment of its own (featuretools 1.31 does not work with pandas 3) and
-shares no code with the package. The folder is one that quality.py left: which rows to
-learn from and to predict at each test cutoff, and plan.json, where the events are and
-how long the observation window is. Predictions go back there.
+shares no code with the package. quality.py leaves the folder: a task file per test
+cutoff holds the rows to learn from and to predict, and plan.json says where the events
+are and how long the observation window is. Predictions go back there.
 
-Features: deep feature synthesis at each row's own cutoff, which it excludes, over the
-observation window; the default aggregations plus, since without them nothing would say
-how long a user has been silent, the times since the first and last event and between
-events; the counts and times since the last also for each of the twelve commonest event
-names. Rows of one user, instant and event are summed into one beforehand: oulad_vle's
-have a day's resolution.
+Features: deep feature synthesis at each row's own cutoff, which is excluded, over the
+observation window. To the default aggregations come the times since the first and last
+event and between events, without which nothing would tell how long a user has been
+silent. Counts and times since the last event are also made for each of the twelve
+commonest event names. Rows of one user, instant and event are summed beforehand, as
+those of oulad_vle have a day's resolution.
 """
 
 import json
@@ -41,8 +41,8 @@ N_NAMES = 12
 
 
 def events(path: str) -> Any:
-    """One row per user, instant and event: the sums of its numbers, and how many rows
-    it was.
+    """One row per user, instant and event: the sums of its numbers, and the number of
+    rows that were summed.
     """
     import pandas as pd
 
@@ -65,8 +65,13 @@ def entities(rows: Any) -> Any:
 
     kinds = {"event": "Categorical", "user_id": "Categorical"}
     made = ft.EntitySet("log")
-    made.add_dataframe(dataframe_name="events", dataframe=rows, index="event_id", time_index="time",
-                       logical_types=kinds)  # fmt: skip
+    made.add_dataframe(
+        dataframe_name="events",
+        dataframe=rows,
+        index="event_id",
+        time_index="time",
+        logical_types=kinds,
+    )
     made.normalize_dataframe("events", "users", index="user_id")
     common = rows["event"].value_counts().head(N_NAMES).index.tolist()
     made.add_interesting_values(dataframe_name="events", values={"event": common})
@@ -75,7 +80,7 @@ def entities(rows: Any) -> Any:
 
 
 def synthesise(made: Any, asked: Any, days: int) -> Any:
-    """One row of features per user and cutoff asked for."""
+    """One row of features per user and cutoff in ``asked``."""
     import featuretools as ft
 
     found, _ = ft.dfs(
@@ -90,19 +95,20 @@ def synthesise(made: Any, asked: Any, days: int) -> Any:
     )
     found = found.reset_index().rename(columns={"time": "cutoff"})
     names = [name for name in found if name not in ("user_id", "cutoff")]
+    # LightGBM takes no brackets in names.
     found.columns = [
         f"f{names.index(name)}" if name in names else name for name in found
-    ]  # LightGBM takes no brackets
+    ]
     return found
 
 
 def predict(task: Any, features: Any) -> Any:
-    """The judged rows of a task with their probability."""
+    """The test rows of a task with their probability."""
     from lightgbm import LGBMClassifier
 
     rows = task.merge(features, on=["user_id", "cutoff"], how="left")
     names = [name for name in features if name not in ("user_id", "cutoff")]
-    past, now = rows[~rows["judged"]], rows[rows["judged"]]
+    past, now = rows[~rows["is_test"]], rows[rows["is_test"]]
     learner = LGBMClassifier(random_state=0, n_jobs=1, verbose=-1).fit(
         past[names], past["churned"].astype(int)
     )
@@ -112,7 +118,7 @@ def predict(task: Any, features: Any) -> Any:
 
 
 def main() -> None:
-    """Predict every task in the folder that isn't done."""
+    """Predict every task in the folder that has no predictions yet."""
     import pandas as pd
 
     warnings.simplefilter("ignore")

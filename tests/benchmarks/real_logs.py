@@ -1,10 +1,11 @@
-"""The real event logs that benchmarks share: what churn means in each, and the cutoffs
-they are tested at.
+"""The real event logs of the benchmarks: the study and the test cutoffs of each.
 
-Test cutoffs were set by the calendar alone, before any result: from the first that has
+Test cutoffs were set by the calendar alone, before any result: from the first with
 three mature training cutoffs to the last whose horizon the log covers, a horizon or
-more apart. In oulad_vle they and their horizons lie inside the course presentations, as
-its README asks: Feb to Sep 2013, Oct 2013 to Jan 2014, Oct 2014 to Jun 2015.
+more apart. In oulad_vle they and their horizons lie inside the course presentations:
+Feb to Sep 2013, Oct 2013 to Jan 2014, Oct 2014 to Jun 2015. All three logs are public:
+oulad_vle is the Open University Learning Analytics dataset, online_retail_ii is in the
+UCI repository, collegemsg in the Stanford SNAP collection.
 """
 
 from datetime import date
@@ -32,14 +33,16 @@ LOGS: dict[str, dict[str, Any]] = {
         "windows": {"horizon_days": 14, "eligible_days": 30},
         "activity": {"counts_as_active": ["message_sent"]},
         "train": ["2004-05-15", "2004-05-22", "2004-05-29"],
-        "tests": "2004-06-15 2004-06-29 2004-07-13 2004-07-27 2004-08-10 2004-08-24 2004-09-07 2004-09-21 2004-10-05",
+        "tests": "2004-06-15 2004-06-29 2004-07-13 2004-07-27 2004-08-10 2004-08-24 "
+        "2004-09-07 2004-09-21 2004-10-05",
     },
 }
 
 
 def study(name: str, data: Path, folder: Path) -> Settings:
-    """The study of a log, everything it doesn't name left at its default; the store is
-    in ``folder``.
+    """The study of a log, with all other settings at their default.
+
+    ``data`` holds NAME/events.parquet; the store is made in ``folder``.
     """
     extract = {
         "source": "table",

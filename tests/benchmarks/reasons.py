@@ -1,20 +1,19 @@
-"""Whether reasons are faithful to the model, the same next week, and cheap.
+"""Whether reasons are faithful to the model, stable from week to week, and cheap.
 
-    python tests/benchmarks/reasons.py [--users 6000] [--days 240] [--seeds 0 1] [--data
-    ../shared/data]
+    python -m tests.benchmarks.reasons [--users 6000] [--seeds 0 1] [--data FOLDER]
 
-One row per Markov world and, where its data is, for the log oulad_vle. A model is
-trained once and explains two cutoffs a week apart.
+One row per Markov world and, if its data is there, for the log oulad_vle. A model is
+trained once and explains two cutoffs a week apart. The columns:
 
-times_feature: mean move of the log-odds when the kind of the first reason takes typical
-values, in units of that when one random feature of the model does. times_kind: in units
-of that when a random other kind does. n_still: users whose probability moved by less
-than 0.02 in the week; same_rate: of those, who have the same first reason;
-same_alone_rate: who would, were the reasons of the week before not known.
-cpu_seconds_per_million: to explain a million users.
+- times_feature: mean change of the log-odds when all features of the first reason's
+  kind take typical values, as a multiple of that for one random feature.
+- times_kind: the same as a multiple of that for a random other kind.
+- n_still: users whose probability changed by less than 0.02 in the week.
+- same_rate: share of those with the same first reason in both weeks.
+- same_alone_rate: the same share if last week's reasons are not known.
+- cpu_seconds_per_million: processor time to explain a million users.
 """
 
-import argparse
 import tempfile
 import time
 from datetime import date, timedelta
@@ -24,27 +23,32 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn.events import ingest
 from churn.features import snapshots
 from churn.features.catalogue import KINDS
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, training
 from churn.model.fitting import Model
 from churn.scoring import reasons
-from churn.settings import Settings, load, parse
+from churn.settings import Settings, load
 from churn.simulate import extracts, markov
 from churn.stats import probability
-from churn.store import open_filled
+
+from . import real_logs
+from .common import DATA, filled, parser, wide_tables
 
 STILL = 0.02
+"""Change of a probability in a week below which a user counts as unchanged."""
+
 N_TIMED = 100_000
-OULAD = ("2013-04-01", "2013-05-01", "2013-06-01", "2013-07-01")  # as in real_logs.py
+"""Number of users on which the time is measured."""
+
 OULAD_TEST = date(2013, 12, 15)
 
 
 def faithfulness(fitted: Model, snapshot: pl.DataFrame) -> dict[str, float]:
-    """How far the first reason's kind moves the score, against one feature and against
-    another kind.
+    """How far the first reason's kind changes the score.
+
+    As a multiple of what one feature, and what another kind, changes it.
     """
     table = reasons.contributions(fitted, snapshot)
     kinds = [kind for kind in KINDS if kind in table.columns]
@@ -66,9 +70,7 @@ def faithfulness(fitted: Model, snapshot: pl.DataFrame) -> dict[str, float]:
 
 
 def single(fitted: Model, snapshot: pl.DataFrame) -> float:
-    """Mean move of the log-odds when one feature takes its typical value, over users
-    and features.
-    """
+    """Mean change of the log-odds when one feature takes its typical value."""
     whole = probability.log_odds(fitting.predict(fitted, snapshot))
     moves = []
     for name, value in zip(fitted.features, fitted.typical, strict=True):
@@ -84,11 +86,12 @@ def single(fitted: Model, snapshot: pl.DataFrame) -> float:
 def stability(
     fitted: Model, now: pl.DataFrame, later: pl.DataFrame
 ) -> dict[str, float]:
-    """Of users whose probability hardly moved in a week: who has the same first reason,
-    with and without memory.
+    """Share of unchanged users with the same first reason a week later.
+
+    With and without knowledge of last week's reasons.
     """
     before = reasons.explain(fitted, now)
-    told, alone = (
+    informed, alone = (
         reasons.explain(fitted, later, past).select("user_id", "reason_1")
         for past in (before, None)
     )
@@ -96,7 +99,7 @@ def stability(
         s.select("user_id", pl.Series("p", fitting.predict(fitted, s)))
         for s in (now, later)
     ]
-    both = before.join(told, on="user_id", suffix="_later").join(
+    both = before.join(informed, on="user_id", suffix="_later").join(
         alone, on="user_id", suffix="_alone"
     )
     both = both.join(p[0], on="user_id").join(p[1], on="user_id", suffix="_later")
@@ -134,11 +137,11 @@ def figures(fitted: Model, now: pl.DataFrame, later: pl.DataFrame) -> dict[str, 
 
 
 def one(settings: Settings, trains: list[date], test: date | None) -> dict[str, Any]:
-    """Train at the given cutoffs, or as the study says, and explain ``test``, or the
-    last but one week.
+    """Figures of a model trained at the given cutoffs, or as the study says.
+
+    It explains ``test`` and the week after, or the last two weeks of the log.
     """
-    ingest.ingest(settings, progress=False)
-    store = open_filled(settings)
+    store = filled(settings)
     fitted = training.train(store, trains or training.training_cutoffs(store)).model
     first = test or Calendar.of(store).end - timedelta(weeks=1)
     now, later = (
@@ -154,44 +157,28 @@ def world(n_users: int, n_days: int, seed: int, folder: Path) -> dict[str, Any]:
     return {"log": f"markov {seed}"} | one(load(folder / "churn.toml"), [], None)
 
 
-def oulad(file: Path, folder: Path) -> dict[str, Any]:
+def oulad(data: Path, folder: Path) -> dict[str, Any]:
     """Figures of the log oulad_vle."""
-    windows = {"horizon_days": 30, "eligible_days": 30}
-    settings = parse(
-        {
-            "extracts": [{"source": "table", "path": str(file.resolve())}],
-            "windows": windows,
-        },
-        folder,
-    )
-    return {"log": "oulad_vle"} | one(
-        settings, [date.fromisoformat(c) for c in OULAD], OULAD_TEST
-    )
+    settings = real_logs.study("oulad_vle", data, folder)
+    trains = [date.fromisoformat(day) for day in real_logs.LOGS["oulad_vle"]["train"]]
+    return {"log": "oulad_vle"} | one(settings, trains, OULAD_TEST)
 
 
 def main() -> None:
     """Print one row per log."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--users", type=int, default=6000)
-    parser.add_argument("--days", type=int, default=240)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument(
-        "--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data"
-    )
-    given = parser.parse_args()
-    log = given.data / "oulad_vle" / "events.parquet"
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            world(given.users, given.days, seed, Path(folder) / str(seed))
-            for seed in given.seeds
-        ]
-        rows += [oulad(log, Path(folder) / "oulad")] if log.exists() else []
-    with pl.Config(
-        tbl_cols=20,
-        tbl_width_chars=200,
-        tbl_hide_dataframe_shape=True,
-        float_precision=3,
-    ):
+    command = parser(__doc__)
+    command.add_argument("--users", type=int, default=6000)
+    command.add_argument("--days", type=int, default=240)
+    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    command.add_argument("--data", type=Path, default=DATA)
+    given = command.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary, wide_tables():
+        folder = Path(temporary)
+        for seed in given.seeds:
+            rows.append(world(given.users, given.days, seed, folder / str(seed)))
+        if (given.data / "oulad_vle" / "events.parquet").exists():
+            rows.append(oulad(given.data, folder / "oulad"))
         print(pl.DataFrame(rows))
 
 

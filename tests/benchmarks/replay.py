@@ -1,17 +1,15 @@
-"""Weekly scoring replayed over ten runs: what hysteresis saves in segment changes and
-costs in recall, by band width.
+"""Hysteresis over ten weekly runs: segment changes saved and recall lost, by band.
 
-    python tests/benchmarks/replay.py [--data ../shared/data] [--only simulated]
+    python -m tests.benchmarks.replay [--data FOLDER] [--only simulated]
 
-Segments: the riskiest 15 % are high, the next 25 % medium. One model per log, trained
-on cutoffs whose horizons ended before the first run, scores all ten. The default band
-was chosen on the simulated worlds alone: the narrowest of BANDS with which, of what
-changes without one, at most 0.65 change on average over the four kinds of world, and
-with which in each kind at most a quarter go there and back and high loses at most two
-points of recall.
+The riskiest 15 % of users are high, the next 25 % medium. One model per log, trained on
+cutoffs whose horizons ended before the first run, scores all ten runs. The default band
+was chosen on the simulated worlds alone. It is the narrowest of BANDS that fulfils two
+conditions against no band: on average over the four kinds of world at most 65 % of the
+changes remain; and in each kind at most a quarter of the changes that are undone in the
+next run remain, and the segment high loses at most two points of recall.
 """
 
-import argparse
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -21,14 +19,15 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.events import ingest
 from churn.features import snapshots
 from churn.model import fitting, training
 from churn.scoring import segments
 from churn.settings import Policy, Settings, Windows, parse
 from churn.simulate import extracts, markov
 from churn.simulate.markov_parameters import Parameters
-from churn.store import open_filled
+
+from .common import DATA, filled, parser, wide_tables
+from .real_logs import LOGS
 
 BANDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FIRST_RUN = {
@@ -46,15 +45,16 @@ N_USERS, N_DAYS, SEEDS = 6_000, 270, (0, 1)
 
 
 def abrupt() -> Parameters:
-    """A world in which users hardly fade but leave at a stroke: few churn, and their
-    risk is steep in rank.
+    """A world in which users hardly fade before they leave.
+
+    Few churn, and the risk falls steeply with the rank.
     """
-    usual = Parameters()
-    step = usual.transition.copy()
+    default = Parameters()
+    step = default.transition.copy()
     step[:, :3, 3] += 0.15 * step[:, :3, 2]
     step[:, :2, 2] *= 0.1
     step[:, :3] /= step[:, :3].sum(axis=2, keepdims=True)
-    return replace(usual, transition=step, rate=usual.rate * [1, 2, 4, 1, 1])
+    return replace(default, transition=step, rate=default.rate * [1, 2, 4, 1, 1])
 
 
 WORLDS = {
@@ -67,10 +67,6 @@ WORLDS = {
 
 def real(data: Path, folder: Path) -> Iterator[tuple[str, pl.DataFrame, Settings]]:
     """Name, scored runs and study of each log."""
-    from real_logs import (
-        LOGS,
-    )  # beside this file; pytest, which looks for doctests, doesn't know it
-
     for name, log in LOGS.items():
         extract = {
             "source": "table",
@@ -88,7 +84,7 @@ def real(data: Path, folder: Path) -> Iterator[tuple[str, pl.DataFrame, Settings
 
 
 def simulated(folder: Path) -> Iterator[tuple[str, pl.DataFrame, Settings]]:
-    """The same of each simulated world; ``truth`` is the true probability."""
+    """The same of each simulated world, with the true probability as ``truth``."""
     for (name, (windows, parameters)), seed in itertools.product(WORLDS.items(), SEEDS):
         home = folder / f"{name}-{seed}"
         world = markov.markov(N_USERS, N_DAYS, seed, parameters)
@@ -116,8 +112,7 @@ def scored(
     settings: Settings, first: date, train: list[date] | None = None
 ) -> pl.DataFrame:
     """Every run's users: user_id, cutoff, tenure_days, churned, probability."""
-    ingest.ingest(settings, progress=False)
-    store = open_filled(settings)
+    store = filled(settings)
     cutoffs = train or training.training_cutoffs(store, as_of=first)
     fitted = training.train(store, cutoffs).model
     runs = snapshots.build(
@@ -129,7 +124,7 @@ def scored(
 
 
 def replay(runs: pl.DataFrame, settings: Settings, band: float) -> pl.DataFrame:
-    """The runs with their segments, each cut with regard to the one before."""
+    """The runs with their segments, each with hysteresis against the run before."""
     policy = settings.model_copy(update={"policy": Policy(band=band)})
     done: list[pl.DataFrame] = []
     for run in runs.sort("cutoff").partition_by("cutoff", maintain_order=True):
@@ -177,9 +172,7 @@ def _recall(runs: pl.DataFrame, names: list[str]) -> float:
 
 
 def lasting(runs: pl.DataFrame) -> float:
-    """Share of known users whose segment changed and stayed what it became for the two
-    runs after.
-    """
+    """Share of users in four runs whose segment changed once and then stayed."""
     parts = runs.select("user_id", "segment", "cutoff").partition_by(
         "cutoff", maintain_order=True
     )
@@ -207,13 +200,15 @@ def _mean(values: list[float]) -> float:
 def table(name: str, runs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """One row per band.
 
-    changed: share of users known in two runs in a row whose segment changed. back: A,
-    B, A, of those known in three. writes: segments to write per run, new users and
-    leavers included. recall: share of actual churners found in high, recall_2: in high
-    and medium; losses are against no band. lasting: share of known users whose plain
-    segment changed and then stayed for two more runs, an estimate of the moves worth
-    writing. true: share that would change if cut by the true probability (simulated
-    worlds only).
+    - changed: share of users in two consecutive runs whose segment changed.
+    - back: share of users in three runs whose segment changed and changed back.
+    - writes: segments to write per run, with those of new and leaving users.
+    - recall: share of the churners in high; recall_2: in high and medium.
+    - loss, loss_2: recall lost against no band.
+    - lasting: share of users whose segment without a band changed and then stayed for
+      two more runs, an estimate of the changes worth writing.
+    - true: share that would change with segments cut by the true probability, on
+      simulated worlds only.
     """
     plain = replay(runs, settings, 0)
     none = figures(plain)
@@ -238,22 +233,11 @@ def table(name: str, runs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 def main() -> None:
     """Print one table per log, then the means over the simulated worlds."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data"
-    )
-    parser.add_argument("--only", choices=["simulated", "real"])
-    given = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        pl.Config(
-            tbl_cols=20,
-            tbl_rows=50,
-            tbl_width_chars=220,
-            tbl_hide_dataframe_shape=True,
-            float_precision=3,
-        ),
-    ):
+    command = parser(__doc__)
+    command.add_argument("--data", type=Path, default=DATA)
+    command.add_argument("--only", choices=["simulated", "real"])
+    given = command.parse_args()
+    with tempfile.TemporaryDirectory() as folder, wide_tables():
         if given.only != "real":
             worlds = []
             for world in simulated(Path(folder)):
