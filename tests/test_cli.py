@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from churn import cli
 from churn.braze import export
+from churn.braze.delivery import Delivery
 from churn.sandbox import server
 from churn.settings import load
 from churn.simulate import extracts, markov
@@ -176,9 +177,8 @@ def test_the_commands_for_braze_show_take_back_and_send_again(
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("CHURN_BRAZE_KEY", "k")
         dated = table.with_columns(cutoff=pl.lit(date(2026, 3, 1)))
-        export.run(
-            dated, load(), run_id="night-1", findings=passed, send=True, progress=False
-        )
+        delivery = Delivery(load(), run_id="night-1", send=True, progress=False)
+        export.run(dated, passed, delivery)
         assert "ok   permission" in braze("check")
         monkeypatch.setenv("CHURN_BRAZE_KEY", "wrong")
         assert "FAIL permission" in braze("check", code=1)
@@ -202,9 +202,7 @@ def test_the_commands_for_braze_show_take_back_and_send_again(
             assert told("churn_segment") == before
             braze(*arguments, "--send", "--no-progress")
         assert told("churn_segment") == {"low": 1}
-        assert "knows no run night-9" in refused(
-            tmp_path, "braze", "restore", "night-9"
-        )
+        assert "has no run night-9" in refused(tmp_path, "braze", "restore", "night-9")
 
 
 def test_the_sandbox_refuses_switches_it_does_not_have(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
-"""Delivery: scores and findings in, attribute updates out. Knows no model, feature or
-event.
+"""Delivery to Braze: scores and findings in, attribute updates out.
+
+It knows no model, feature or event. README.md in this folder is the guide.
 """

@@ -1,6 +1,4 @@
-"""What an answer to /users/track means: who was taken, who was refused and why, what to
-try again and how.
-"""
+"""What an answer of /users/track means: who was accepted, who was rejected and why."""
 
 import json
 from collections.abc import Mapping
@@ -9,109 +7,101 @@ from typing import Any, Literal
 
 from churn.errors import TerminalBrazeError, TransientBrazeError
 
+MAX_MESSAGE = 200
+"""Characters of the server's own text that a message or reason repeats."""
+
+MEANINGS = {
+    401: "Braze does not accept the key (401): is it of this workspace, "
+    "and is the endpoint that of your instance?",
+    403: "Braze denies access (403): the key needs the permission users.track",
+    404: "there is no /users/track at the endpoint (404): "
+    "is it the REST endpoint of your instance?",
+}
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What Braze said of one request.
+    """What Braze did with the users of one request.
 
-    ``rejected``: reasons by position in the request; everybody else was taken.
-    ``again``: empty, or how the same objects must be sent again: in halves, since
-    nobody was taken, or singly, since it isn't known who was.
+    ``rejected``: reasons by position in the request; all others were accepted.
+    ``split``: empty, or how the same users must be sent again: in "halves" since none
+    was accepted, or as "singles" since the answer doesn't say which were rejected.
     """
 
     rejected: dict[int, str] = field(default_factory=dict)
-    again: Literal["", "halves", "singly"] = ""
+    split: Literal["", "halves", "singles"] = ""
 
 
 def read(status: int, content: bytes, n: int, key: str) -> Answer:
-    """What one answer to a request with ``n`` objects means.
+    """Read the answer to a request with ``n`` users.
 
-    Raises TransientBrazeError for what may succeed as it is, TerminalBrazeError for
-    what stops the run; neither shows the key, which Braze repeats when it refuses it.
+    Raises TransientBrazeError if the same request may succeed later, TerminalBrazeError
+    if the run must stop. Neither shows the key, which Braze repeats when it refuses it.
     """
     data = _json(content.replace(key.encode(), b"***"))
     if 200 <= status < 300:
         if data.get("message") != "success":
             raise TransientBrazeError(f"Braze answered {status} without saying success")
-        return _taken(data, n)
+        return _accepted(data, n)
     if status in {400, 413}:
         return _refused(data, n, status)
     if status in {408, 429} or status >= 500:
         raise TransientBrazeError(f"Braze answered {status}")
-    raise TerminalBrazeError(
-        REFUSALS.get(status, f"Braze refused with {status}: {said(data)}"), status
-    )
+    meaning = f"Braze refused the request with {status}: {_message(data)}"
+    raise TerminalBrazeError(MEANINGS.get(status, meaning), status)
 
 
-REFUSALS = {
-    401: "Braze does not accept the key (401): is it of this workspace, and is the endpoint that of your instance?",
-    403: "Braze denies access (403): the key needs the permission users.track",
-    404: "there is no /users/track at the endpoint (404): is it the REST endpoint of your instance?",
-}
+def _message(data: Mapping[str, Any]) -> str:
+    return str(data.get("message", ""))[:MAX_MESSAGE]
 
 
-def said(data: Mapping[str, Any]) -> str:
-    """The answer's own message, cut to a line."""
-    return str(data.get("message", ""))[:200]
-
-
-def _taken(data: dict[str, Any], n: int) -> Answer:
-    rejected, n_vague = _placed(data, n)
+def _accepted(data: dict[str, Any], n: int) -> Answer:
+    rejected, n_vague = _rejected(data, n)
     if not n_vague:
         return Answer(rejected)
-    # Somebody was refused, and nobody says who: one by one each gets an outcome of its
-    # own.
-    return (
-        Answer(again="singly")
-        if n > 1
-        else Answer({0: "; ".join(map(_reason, _errors(data)))})
-    )
+    if n > 1:
+        return Answer(split="singles")
+    return Answer({0: "; ".join(_reason(error) for error in _errors(data))})
 
 
 def _refused(data: dict[str, Any], n: int, status: int) -> Answer:
-    rejected, _ = _placed(data, n)
+    """Too many users, too large, or all invalid: smaller requests tell which."""
+    rejected, _ = _rejected(data, n)
     if len(rejected) == n:
         return Answer(rejected)
-    # Too many, too large, or all of them invalid without saying where: smaller requests
-    # tell.
-    return (
-        Answer(again="halves")
-        if n > 1
-        else Answer({0: f"{status} {said(data)}".strip()})
-    )
+    if n > 1:
+        return Answer(split="halves")
+    return Answer({0: f"{status} {_message(data)}".strip()})
 
 
-def _placed(data: dict[str, Any], n: int) -> tuple[dict[int, str], int]:
-    """Reasons by position, and how many errors can't be placed."""
-    errors = _errors(data)
-    found = {
-        e["index"]: _reason(e)
-        for e in errors
-        if isinstance(e, dict) and _is_placed(e, n)
-    }
-    return found, sum(not (isinstance(e, dict) and _is_placed(e, n)) for e in errors)
+def _rejected(data: dict[str, Any], n: int) -> tuple[dict[int, str], int]:
+    """Reasons by position, and how many errors name no position of the request."""
+    reasons = {}
+    n_vague = 0
+    for error in _errors(data):
+        if isinstance(error, dict) and _has_position(error, n):
+            reasons[error["index"]] = _reason(error)
+        else:
+            n_vague += 1
+    return reasons, n_vague
 
 
-def _is_placed(error: dict[str, Any], n: int) -> bool:
+def _has_position(error: dict[str, Any], n: int) -> bool:
+    if error.get("input_array", "attributes") != "attributes":
+        return False
     index = error.get("index")
-    ours = error.get("input_array", "attributes") == "attributes"
-    return (
-        ours
-        and isinstance(index, int)
-        and not isinstance(index, bool)
-        and 0 <= index < n
-    )
+    is_integer = isinstance(index, int) and not isinstance(index, bool)
+    return is_integer and index in range(n)
 
 
 def _reason(error: Any) -> str:
-    return str(error.get("type", "rejected") if isinstance(error, dict) else error)[
-        :200
-    ]
+    text = error.get("type", "rejected") if isinstance(error, dict) else error
+    return str(text)[:MAX_MESSAGE]
 
 
 def _errors(data: dict[str, Any]) -> list[Any]:
-    found = data.get("errors") or []
-    return found if isinstance(found, list) else [found]
+    errors = data.get("errors") or []
+    return errors if isinstance(errors, list) else [errors]
 
 
 def _json(content: bytes) -> dict[str, Any]:

@@ -1,6 +1,4 @@
-"""Is everything set up to tell Braze? Each line is fine or says what to do. Writes
-nothing that anybody could see.
-"""
+"""Checks the set-up for Braze, one line per point, without a visible effect there."""
 
 import re
 import secrets
@@ -12,30 +10,32 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from churn.braze import answers, client, database, export, payload, plan
+from churn.braze import answers, client, payload, plan
+from churn.braze.client import Response
+from churn.braze.delivery import open_ledger
+from churn.braze.ledger.tables import SCHEMA_VERSION
 from churn.errors import BrazeError, TerminalBrazeError
 from churn.settings import Braze, Settings
 
 REST_HOST = re.compile(r"^rest\.[a-z0-9-]+\.braze\.(com|eu)$")
 MAX_CLOCK_SECONDS = 120.0
-NOBODY = "churn-set-up-check"
+UNKNOWN_USER = "churn-set-up-check"
+RATE_LIMITS = ("limit", "remaining", "reset")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thing looked at: its name, whether it is fine, what was seen or what to
-    do.
-    """
+    """One point: its name, whether it is right, and what was seen or is to be done."""
 
     name: str
-    is_fine: bool
-    said: str
+    is_ok: bool
+    message: str
 
 
 def run(settings: Settings, findings: pl.DataFrame | None = None) -> Iterator[Line]:
-    """Look at one thing after the other; ends early where the next ones can't be tried.
+    """Check one point after another; stops where the next ones can't be checked.
 
-    ``findings``: of the newest scores, for the match rate; null: nobody was scored yet.
+    ``findings`` of the newest scores hold the match rate; null: nothing was scored.
     """
     braze = settings.braze
     yield _endpoint(braze)
@@ -48,22 +48,17 @@ def run(settings: Settings, findings: pl.DataFrame | None = None) -> Iterator[Li
         yield Line("key", False, str(error))
         return
     yield _key(key)
-    yield from _answer(braze, key)
+    yield from _request(braze, key)
 
 
 def _endpoint(braze: Braze) -> Line:
     host = urlsplit(braze.endpoint).hostname or ""
     if host.startswith(("dashboard", "sdk.")):
-        return Line(
-            "endpoint",
-            False,
-            f"{host} is not the REST endpoint; that of your instance begins with rest.",
-        )
-    kind = (
-        "a REST endpoint of Braze"
-        if REST_HOST.match(host)
-        else "no host of Braze's: a stand-in or a proxy of yours?"
-    )
+        message = f"{host} is not the REST endpoint; your instance's begins with rest."
+        return Line("endpoint", False, message)
+    kind = "not a host of Braze: a sandbox or a proxy?"
+    if REST_HOST.match(host):
+        kind = "a REST endpoint of Braze"
     return Line("endpoint", True, f"{braze.endpoint}, {kind}")
 
 
@@ -76,107 +71,87 @@ def _names(braze: Braze) -> Line:
 
 def _ledger(settings: Settings) -> Line:
     try:
-        with export.opened(settings, None) as book:
-            return Line(
-                "ledger",
-                True,
-                f"schema version {database.SCHEMA_VERSION}, {_running(book.is_alone)}",
-            )
+        with open_ledger(settings, None) as ledger:
+            exports = "no export" if ledger.is_exclusive else "an export"
     except BrazeError as error:
         return Line("ledger", False, str(error))
-
-
-def _running(is_alone: bool) -> str:
-    return "no export is running" if is_alone else "an export is running"
+    message = f"schema version {SCHEMA_VERSION}, {exports} is running"
+    return Line("ledger", True, message)
 
 
 def _match_rate(findings: pl.DataFrame | None) -> Line:
-    found = (
-        None if findings is None else findings.filter(pl.col("gate") == "match_rate")
-    )
-    if found is None or found.is_empty():
+    if findings is not None:
+        findings = findings.filter(pl.col("gate") == "match_rate")
+    if findings is None or findings.is_empty():
         return Line("match rate", True, "not known before `churn run score`")
-    return Line("match rate", bool(found["passed"].all()), str(found["sentence"][0]))
+    is_ok = bool(findings["passed"].all())
+    return Line("match rate", is_ok, str(findings["sentence"][0]))
 
 
 def _key(key: str) -> Line:
     if re.search(r"[\s\"']|^Bearer", key):
-        return Line(
-            "key",
-            False,
-            f"{client.KEY_VARIABLE} holds quotes, spaces or the word Bearer: give the key alone",
+        message = (
+            f"{client.KEY_VARIABLE} holds quotes, spaces or the word Bearer: "
+            "give the key alone"
         )
+        return Line("key", False, message)
     return Line("key", True, f"{client.KEY_VARIABLE} is set")
 
 
-def _answer(braze: Braze, key: str) -> Iterator[Line]:
-    """Write to a user who can't exist: update-only, and only a removal, so nothing can
-    come of it.
-    """
-    kind = braze.kind
-    who = f"{NOBODY}-{secrets.token_hex(16)}" + (
-        "@example.invalid" if kind == "email" else ""
-    )
-    write = pl.DataFrame(
-        {"identifier": [who], "attributes": [f'{{"{braze.segment_attribute}":null}}']}
-    )
-    body = payload.body(payload.items(write, kind, create_unknown_users=False))
+def _request(braze: Braze, key: str) -> Iterator[Line]:
+    """Write null to a user who can't exist, update-only, so without effect."""
     sent_at = time.time()
     try:
-        status, headers, content = client.probe(braze, key, body)
+        response = client.probe(braze, key, _harmless_body(braze))
     except BrazeError as error:
-        yield Line("connection", False, f"{error}: name, firewall or certificate")
+        message = f"{error}: name, firewall or certificate"
+        yield Line("connection", False, message)
         return
-    yield Line(
-        "connection",
-        True,
-        "https" if braze.endpoint.startswith("https:") else "http, on loopback only",
-    )
-    yield _permission(status, content, key)
-    yield _clock(headers, sent_at)
-    yield _limits(headers)
+    is_https = braze.endpoint.startswith("https:")
+    yield Line("connection", True, "https" if is_https else "http, on loopback only")
+    yield _permission(response, key)
+    yield _clock(response.headers, sent_at)
+    yield _limits(response.headers)
 
 
-def _permission(status: int, content: bytes, key: str) -> Line:
+def _harmless_body(braze: Braze) -> bytes:
+    identifier = f"{UNKNOWN_USER}-{secrets.token_hex(16)}"
+    if braze.kind == "email":
+        identifier += "@example.invalid"
+    attributes = f'{{"{braze.segment_attribute}":null}}'
+    write = pl.DataFrame({"identifier": [identifier], "attributes": [attributes]})
+    return payload.body(payload.items(write, braze.kind, create_unknown_users=False))
+
+
+def _permission(response: Response, key: str) -> Line:
     try:
-        answer = answers.read(status, content, 1, key)
+        answer = answers.read(response.status, response.content, 1, key)
     except BrazeError as error:
         return Line("permission", False, str(error))
+    effect = "an update-only write for an unknown user was accepted"
     if answer.rejected:
-        return Line(
-            "permission",
-            True,
-            f"the key may write; the trial write was refused: {answer.rejected[0]}",
-        )
-    return Line(
-        "permission",
-        True,
-        "the key may write; an update-only write for nobody was accepted",
-    )
+        effect = f"the trial write was rejected: {answer.rejected[0]}"
+    return Line("permission", True, f"the key may write; {effect}")
 
 
 def _clock(headers: Mapping[str, str], sent_at: float) -> Line:
     try:
-        theirs = parsedate_to_datetime(headers["date"]).timestamp()
+        server_time = parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, ValueError):
         return Line("clock", True, "the server states no time")
-    apart = abs(theirs - sent_at)
-    cure = (
-        ""
-        if apart <= MAX_CLOCK_SECONDS
-        else ": set this machine's clock, or rate-limit resets are misread"
-    )
-    return Line("clock", not cure, f"{apart:.0f} seconds apart{cure}")
+    apart = abs(server_time - sent_at)
+    message = f"{apart:.0f} seconds apart"
+    if apart <= MAX_CLOCK_SECONDS:
+        return Line("clock", True, message)
+    cure = "set this machine's clock, or rate-limit resets are misread"
+    return Line("clock", False, f"{message}: {cure}")
 
 
 def _limits(headers: Mapping[str, str]) -> Line:
-    found = {
-        name: headers[f"x-ratelimit-{name}"]
-        for name in ("limit", "remaining", "reset")
+    stated = [
+        f"{name} {headers[f'x-ratelimit-{name}']}"
+        for name in RATE_LIMITS
         if f"x-ratelimit-{name}" in headers
-    }
-    return Line(
-        "limits",
-        True,
-        ", ".join(f"{k} {v}" for k, v in found.items()) or "the server states none",
-    )
+    ]
+    message = ", ".join(stated) or "the server states none"
+    return Line("limits", True, message)

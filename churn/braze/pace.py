@@ -1,6 +1,4 @@
-"""How fast requests go out: our own ceilings, what the server's headers say, and pauses
-that all workers keep.
-"""
+"""How fast requests go out: the study's limits, the server's, and shared pauses."""
 
 import asyncio
 import random
@@ -8,49 +6,52 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-EPOCH = (
-    1e9  # a larger rate-limit reset is a point in time, a smaller one the seconds left
-)
-HOUR = (
-    3600.0  # Braze's windows start anew on the clock hour, so no pause need be longer
-)
-CATCH_UP_SECONDS = (
-    0.1  # by so much a turn may come early after one that came late: timers are coarse
-)
-AFTER, RESET = ("x-ratelimit-retry-after", "retry-after"), "x-ratelimit-reset"
-SLICE_SECONDS = 0.5  # of a wait, after which it is asked whether to go on at all
+EPOCH = 1e9
+"""A rate-limit reset above this is a point in time, below it the seconds left."""
+
+HOUR = 3600.0
+"""Longest pause: Braze's windows begin anew on the clock hour."""
+
+CATCH_UP_SECONDS = 0.1
+"""How much of a late turn the next ones make up for: timers are coarse."""
+
+POLL_SECONDS = 0.5
+"""A waiting worker checks this often whether the run has stopped."""
+
+RETRY_AFTER = ("x-ratelimit-retry-after", "retry-after")
+RESET = "x-ratelimit-reset"
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
 
 
-def hint(
-    headers: Mapping[str, str], now: float, names: Sequence[str] = (*AFTER, RESET)
+def stated_wait(
+    headers: Mapping[str, str],
+    now: float,
+    names: Sequence[str] = (*RETRY_AFTER, RESET),
 ) -> float | None:
-    """Seconds the server asks us to wait, from whichever of these headers came; null
-    without any.
+    """Seconds the server asks to wait, from the first of these headers; null if none.
 
-    The reset of a limit comes with every answer, so of one that isn't 429 only AFTER
-    tells when to try again.
+    Every answer carries the reset of the limit, so after an answer that isn't 429 only
+    RETRY_AFTER says when to try again.
 
-    >>> hint({"x-ratelimit-reset": "1700000007"}, now=1700000000.0)
+    >>> stated_wait({"x-ratelimit-reset": "1700000007"}, now=1700000000.0)
     7.0
-    >>> hint({"x-ratelimit-retry-after": "3", "x-ratelimit-reset": "1700000007"}, now=1700000000.0)
+    >>> both = {"x-ratelimit-retry-after": "3", "x-ratelimit-reset": "1700000007"}
+    >>> stated_wait(both, now=1700000000.0)
     3.0
     """
     for name in names:
         value = _number(headers, name)
         if value is not None:
-            return min(HOUR, max(0.0, value - now if value > EPOCH else value))
+            seconds = value - now if value > EPOCH else value
+            return min(HOUR, max(0.0, seconds))
     return None
 
 
 def full_jitter(attempt: int) -> float:
-    """Seconds to wait after the nth failure: anything up to an exponentially growing
-    bound.
-    """
-    return random.uniform(
-        0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2.0 ** min(attempt, 30))
-    )
+    """Seconds to wait after the nth failure: random, up to a bound that doubles."""
+    bound = BACKOFF_SECONDS * 2.0 ** min(attempt, 30)
+    return random.uniform(0, min(MAX_BACKOFF_SECONDS, bound))
 
 
 def _number(headers: Mapping[str, str], name: str) -> float | None:
@@ -63,11 +64,11 @@ def _number(headers: Mapping[str, str], name: str) -> float | None:
 
 @dataclass
 class Pace:
-    """Turns for requests, one after the other, shared by all workers of a run.
+    """Turns for requests, shared by all workers of a run.
 
-    ``per_hour`` counts by clock hours, null: no ceiling. ``leave_rate`` is the share of
-    the server's own limit that is left to other senders: once less remains, all wait
-    for the reset.
+    ``per_hour`` counts by clock hours; null: no limit. ``leave_rate`` is the share of
+    the server's limit left to other senders: once less remains, all workers wait for
+    the reset.
     """
 
     per_second: float
@@ -79,50 +80,45 @@ class Pace:
     n_this_hour: int = 0
     _hour: float = -1.0
     _next_at: float = 0.0
-    _held_until: float = 0.0
+    _paused_until: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def turn(self, check: Callable[[], None] = lambda: None) -> None:
-        """Wait for the next turn; over any time longer than CATCH_UP_SECONDS the
-        ceilings hold.
+        """Wait for the next turn; over times longer than CATCH_UP_SECONDS limits hold.
 
-        ``check`` is called again and again meanwhile, and raises to end the waiting.
+        ``check`` is called while waiting; it raises to end the wait.
         """
         async with self._lock:
             check()
             while (wait := self._wait()) > 0:
-                await self.sleep(min(wait, SLICE_SECONDS))
+                await self.sleep(min(wait, POLL_SECONDS))
                 check()
             now = self.clock()
-            due = (
-                max(self._next_at, now - CATCH_UP_SECONDS) if self._next_at > 0 else now
-            )
+            due = now
+            if self._next_at > 0:
+                due = max(self._next_at, now - CATCH_UP_SECONDS)
             self._next_at = due + 1 / self.per_second
             self.n_this_hour += 1
 
-    def hold(self, seconds: float) -> None:
-        """Let nobody go for that long."""
-        self._held_until = max(self._held_until, self.clock() + seconds)
+    def pause(self, seconds: float) -> None:
+        """Give no turns for that long."""
+        self._paused_until = max(self._paused_until, self.clock() + seconds)
 
-    def note(self, headers: Mapping[str, str]) -> None:
-        """Heed what the server says of its limit: with no more left than is due to
-        others, wait for the reset.
-        """
-        limit, remaining = (
-            _number(headers, f"x-ratelimit-{name}") for name in ("limit", "remaining")
-        )
-        wait = hint(headers, self.wall())
-        if (
-            remaining is not None
-            and wait is not None
-            and remaining <= self.leave_rate * (limit or 0.0)
-        ):
-            self.hold(wait)
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Pause until the reset if no more remains than is left to other senders."""
+        limit = _number(headers, "x-ratelimit-limit") or 0.0
+        remaining = _number(headers, "x-ratelimit-remaining")
+        wait = stated_wait(headers, self.wall())
+        if remaining is None or wait is None:
+            return
+        if remaining <= self.leave_rate * limit:
+            self.pause(wait)
 
     def _wait(self) -> float:
-        hour, into = divmod(self.wall(), HOUR)
+        hour, into_hour = divmod(self.wall(), HOUR)
         if hour != self._hour:
-            self._hour, self.n_this_hour = hour, 0
+            self._hour = hour
+            self.n_this_hour = 0
         if self.per_hour is not None and self.n_this_hour >= self.per_hour:
-            return HOUR - into
-        return max(self._next_at, self._held_until) - self.clock()
+            return HOUR - into_hour
+        return max(self._next_at, self._paused_until) - self.clock()

@@ -1,202 +1,229 @@
-"""Scores against what Braze was told: who must be told what, what that costs, and
-whether it is too much.
+"""Compares scores with the ledger: which attributes of which users must be written.
 
-Values are JSON text throughout ("high" with its quotes, 87, null); a value that was
-never told and one that was removed are the same.
+Values are JSON text ("high" with its quotes, 87, null). An attribute that was never
+written and one that was removed are the same.
 """
 
 import json
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from churn.braze import payload
-from churn.braze.ledger import CHANGES
-from churn.errors import GateError, TerminalBrazeError
 from churn.hashing import stable_hash
 from churn.settings import Braze
-from churn.store.schemas import REASON
 
-DATE = re.compile(r"\d{4}-\d\d-\d\d")
 NONE, REMOVED = "none", "removed"
 NULL = "null"
-MIN_MOVED = 50  # users who change segment, below which no share of them is too much
-MAX_REFUSALS = 5
+MAX_REJECTIONS = 5
+"""A change rejected this often isn't sent again until it is another change."""
+
 SCORED, LAPSED, GONE = "scored", "lapsed", "gone"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run is to tell.
+    """What a run will send.
 
-    ``changes``, in the order of sending: identifier, before, after, attributes (JSON
-    text, see ``ledger.CHANGES``), why (scored, lapsed or gone), was, becomes (segments;
-    ``none``, ``removed``; null where the segment stays), moved (whether the run changes
-    the segment of somebody who had one), n_points. ``undeliverable``: identifiers that
-    Braze can't take. ``n_known``: users who hold anything we told. ``names``:
-    attributes written. ``held_back``: identifiers whose write was refused too often to
-    try it again.
+    ``changes`` has a row per user in the order of sending: identifier, before, after,
+    attributes (see ``runs.CHANGES``), why (scored, lapsed, or gone for the forgotten
+    and opted-out), from_segment and to_segment (null if the segment isn't written),
+    replaces_segment (whether the user had attributes and its segment is rewritten),
+    n_points.
+
+    ``undeliverable``: identifiers that Braze can't take. ``n_synced``: users who have
+    attributes of ours. ``names``: attributes written. ``held_back``: identifiers whose
+    change was rejected too often. ``retried_from``: first position whose change was
+    rejected before; null: no such position.
     """
 
     changes: pl.DataFrame
     undeliverable: pl.Series
-    n_known: int
+    n_synced: int
     names: list[str]
     held_back: pl.Series = field(
         default_factory=lambda: pl.Series("identifier", [], pl.String)
     )
+    retried_from: int | None = None
 
 
 def names(braze: Braze) -> list[str]:
-    """The attributes a study writes. Raises TerminalBrazeError for such as Braze
-    doesn't take.
+    """The attributes a study writes.
+
+    Raises TerminalBrazeError if Braze can't take one of the names or ``lapsed_value``.
     """
-    wanted = [
+    optional = [
         braze.segment_attribute,
         braze.score_attribute,
         braze.changed_attribute,
         braze.reason_attribute,
     ]
-    found = [name for name in wanted if name is not None]
-    payload.check_names(found)
+    chosen = [name for name in optional if name is not None]
+    payload.check_names(chosen)
     if braze.lapsed_value is not None:
         payload.check_text(braze.lapsed_value)
-    return found
+    return chosen
 
 
 def make(
     scores: pl.DataFrame,
-    told: pl.DataFrame,
+    synced: pl.DataFrame,
     braze: Braze,
     *,
-    told_names: Iterable[str] = (),
+    synced_names: Iterable[str] = (),
     gone: Sequence[str] = (),
 ) -> Plan:
-    """The changes that bring Braze from what it was told to the scores.
+    """The changes that bring Braze from what the ledger holds to the scores.
 
-    A score goes along with a changed segment, or by itself once it has moved by
-    ``score_step``; a reason only along with something else. Users who were told a
-    segment and are no longer scored get the lapsed value once; ``gone``, the forgotten
-    and the opted-out, get null. Attributes that were told and that the study no longer
-    names are removed. Whoever may or may not have been reached is told everything
-    again.
+    A score is sent with a changed segment, or alone once it has moved by
+    ``score_step``; a reason only with another attribute. Users who have a segment and
+    are no longer scored get the lapsed value once; users in ``gone`` (forgotten or
+    opted out) get null. ``synced_names`` that the study no longer uses are removed. If
+    an earlier delivery is unconfirmed, all attributes are sent again.
     """
     current = names(braze)
-    former = [name for name in told_names if name not in current]
-    at = scores["cutoff"].max()
-    users = _users(scores, told, gone).with_columns(
-        [
-            pl.col("attributes")
-            .str.extract(_pattern(name))
-            .replace(NULL, None)
-            .alias(f"before:{name}")
-            for name in current + former
-        ]
+    former = [name for name in synced_names if name not in current]
+    written = current + former
+    cutoff = scores["cutoff"].max()
+    users = _users(scores, synced, gone)
+    users = users.with_columns(_held(name) for name in written)
+    has_lapsed = pl.col("why") == LAPSED
+    users = users.filter(~has_lapsed | _holds_any(written) | pl.col("unconfirmed"))
+    wanted = _wanted(braze, former, cutoff)
+    users = users.with_columns(v.alias(f"wanted:{n}") for n, v in wanted.items())
+    due = _due(braze, former)
+    users = users.with_columns(v.alias(f"send:{n}") for n, v in due.items())
+    n_synced = int(users.select(_holds_any(written).sum()).item())
+    return deliverable(_changes(users, braze, written), braze, n_synced, written)
+
+
+def deliverable(
+    changes: pl.DataFrame, braze: Braze, n_synced: int, written: list[str]
+) -> Plan:
+    """A plan of these changes, without identifiers that Braze can't take."""
+    fits = payload.is_deliverable(braze.kind)
+    too_long_or_empty = changes.filter(~fits)["identifier"]
+    return Plan(changes.filter(fits), too_long_or_empty, n_synced, written)
+
+
+def with_rejected_last(plan: Plan, rejections: pl.DataFrame) -> Plan:
+    """Send changes that were rejected before last, and hold back hopeless ones.
+
+    ``rejections``: see ``history.rejections``. A change rejected MAX_REJECTIONS times
+    is held back until it is another change.
+    """
+    counted = plan.changes.join(
+        rejections, on=["identifier", "attributes"], how="left", maintain_order="left"
+    ).with_columns(pl.col("n").fill_null(0))
+    new = counted.filter(pl.col("n") == 0)
+    retried = counted.filter(pl.col("n").is_between(1, MAX_REJECTIONS - 1))
+    hopeless = counted.filter(pl.col("n") >= MAX_REJECTIONS)
+    return replace(
+        plan,
+        changes=pl.concat([new, retried]).drop("n"),
+        held_back=hopeless["identifier"],
+        retried_from=new.height,
     )
-    # Whoever holds nothing of ours has nothing to lapse from.
-    holds = pl.any_horizontal(
-        pl.col(f"before:{name}").is_not_null() for name in current + former
-    ) | pl.col("unsure")
-    users = users.filter((pl.col("why") != LAPSED) | holds)
-    users = users.with_columns(
-        [
-            value.alias(f"wanted:{name}")
-            for name, value in _wanted(braze, former, at).items()
-        ]
+
+
+def transitions(plan: Plan) -> pl.DataFrame:
+    """Users whose segment is written: from, to, n."""
+    moves = plan.changes.drop_nulls("to_segment").select(
+        pl.col("from_segment").alias("from"), pl.col("to_segment").alias("to")
     )
-    users = users.with_columns(
-        [due.alias(f"send:{name}") for name, due in _due(braze, former).items()]
-    )
-    return _plan(users, braze, current + former)
+    return moves.group_by("from", "to").agg(n=pl.len()).sort("from", "to")
 
 
 def _users(
-    scores: pl.DataFrame, told: pl.DataFrame, gone: Sequence[str]
+    scores: pl.DataFrame, synced: pl.DataFrame, gone: Sequence[str]
 ) -> pl.DataFrame:
-    """Everybody scored or told: identifier, segment, score, attributes, unsure, why."""
-    reason = (
-        pl.col("reason_1") if "reason_1" in scores.columns else pl.lit(None, pl.String)
+    """Every user who is scored or synced.
+
+    Columns: identifier, segment, score, reason, attributes, unconfirmed, why.
+    """
+    reason = pl.lit(None, pl.String)
+    if "reason_1" in scores.columns:
+        reason = pl.col("reason_1")
+    score = pl.col("score").cast(pl.String)
+    scored = scores.select("identifier", "segment", score, reason=reason)
+    users = synced.join(
+        scored.drop_nulls("identifier"), on="identifier", how="full", coalesce=True
     )
-    scored = scores.select(
-        "identifier", "segment", pl.col("score").cast(pl.String), reason.alias("reason")
-    )
-    scored = scored.drop_nulls("identifier")
-    left = pl.col("identifier").is_in(pl.Series(gone, dtype=pl.String).implode())
-    why = (
-        pl.when(left)
-        .then(pl.lit(GONE))
-        .when(pl.col("segment").is_null())
-        .then(pl.lit(LAPSED))
-    )
-    users = told.join(scored, on="identifier", how="full", coalesce=True)
+    is_gone = pl.col("identifier").is_in(pl.Series(gone, dtype=pl.String).implode())
+    is_lapsed = pl.col("segment").is_null()
+    why = pl.when(is_gone).then(pl.lit(GONE)).when(is_lapsed).then(pl.lit(LAPSED))
     users = users.with_columns(
-        pl.col("unsure").fill_null(False), why=why.otherwise(pl.lit(SCORED))
+        pl.col("unconfirmed").fill_null(False), why=why.otherwise(pl.lit(SCORED))
     )
-    return users.filter(~((pl.col("why") == GONE) & pl.col("attributes").is_null()))
+    was_never_sent = pl.col("attributes").is_null()
+    return users.filter(~((pl.col("why") == GONE) & was_never_sent))
 
 
-def _pattern(name: str) -> str:
-    return rf'"{name}":("(?:[^"\\]|\\.)*"|[^,}}]*)'
+def _held(name: str) -> pl.Expr:
+    """The value that the ledger holds of an attribute; null if none."""
+    value = rf'"{name}":("(?:[^"\\]|\\.)*"|[^,}}]*)'
+    held = pl.col("attributes").str.extract(value).replace(NULL, None)
+    return held.alias(f"before:{name}")
 
 
-def _wanted(braze: Braze, former: Sequence[str], at: Any) -> dict[str, pl.Expr]:
-    is_scored, is_lapsed = pl.col("why") == SCORED, pl.col("why") == LAPSED
-    lapsed = json.dumps(braze.lapsed_value, ensure_ascii=False)
-    segment = (
-        pl.when(is_scored)
-        .then('"' + pl.col("segment") + '"')
-        .when(is_lapsed)
-        .then(pl.lit(lapsed))
-    )
-    values = {braze.segment_attribute: segment.otherwise(pl.lit(NULL))}
+def _holds_any(names: Sequence[str]) -> pl.Expr:
+    return pl.any_horizontal(pl.col(f"before:{name}").is_not_null() for name in names)
+
+
+def _wanted(braze: Braze, former: Sequence[str], cutoff: Any) -> dict[str, pl.Expr]:
+    """The value that Braze shall hold of each attribute, as JSON text."""
+    is_scored = pl.col("why") == SCORED
+    is_lapsed = pl.col("why") == LAPSED
+    null = pl.lit(NULL)
+    lapsed_value = pl.lit(json.dumps(braze.lapsed_value, ensure_ascii=False))
+    scored_segment = pl.when(is_scored).then('"' + pl.col("segment") + '"')
+    segment = scored_segment.when(is_lapsed).then(lapsed_value).otherwise(null)
+    wanted: dict[str, pl.Expr] = {braze.segment_attribute: segment}
     if braze.score_attribute:
-        values[braze.score_attribute] = (
-            pl.when(is_scored).then(pl.col("score")).otherwise(pl.lit(NULL))
-        )
+        score = pl.when(is_scored).then(pl.col("score")).otherwise(null)
+        wanted[braze.score_attribute] = score
     if braze.changed_attribute:
-        # Where the segment stays so does its date.
-        stays = segment.otherwise(pl.lit(NULL)) == pl.col(
-            f"before:{braze.segment_attribute}"
-        )
-        holds = is_scored | (is_lapsed & (braze.lapsed_value is not None))
-        dated = (
-            pl.when(stays)
-            .then(pl.col(f"before:{braze.changed_attribute}"))
-            .otherwise(pl.lit(f'"{at}"'))
-        )
-        values[braze.changed_attribute] = (
-            pl.when(holds).then(dated.fill_null(NULL)).otherwise(pl.lit(NULL))
+        has_segment = is_scored | (is_lapsed & (braze.lapsed_value is not None))
+        changed = _changed_date(braze, segment, cutoff)
+        wanted[braze.changed_attribute] = (
+            pl.when(has_segment).then(changed).otherwise(null)
         )
     if braze.reason_attribute:
-        values[braze.reason_attribute] = (
-            pl.when(is_scored).then('"' + pl.col("reason") + '"').fill_null(NULL)
-        )
-    return values | {name: pl.lit(NULL) for name in former}
+        reason = pl.when(is_scored).then('"' + pl.col("reason") + '"')
+        wanted[braze.reason_attribute] = reason.fill_null(NULL)
+    return wanted | dict.fromkeys(former, null)
+
+
+def _changed_date(braze: Braze, segment: pl.Expr, cutoff: Any) -> pl.Expr:
+    """The date of the last change of segment: the stored one if the segment stays."""
+    stays = segment == pl.col(f"before:{braze.segment_attribute}")
+    stored = pl.col(f"before:{braze.changed_attribute}")
+    return pl.when(stays).then(stored).otherwise(pl.lit(f'"{cutoff}"')).fill_null(NULL)
 
 
 def _due(braze: Braze, former: Sequence[str]) -> dict[str, pl.Expr]:
-    moved = _differs(braze.segment_attribute)
-    due = {braze.segment_attribute: moved}
+    """Whether each attribute must be sent."""
+    is_scored = pl.col("why") == SCORED
+    segment_differs = _differs(braze.segment_attribute)
+    due = {braze.segment_attribute: segment_differs}
     if name := braze.score_attribute:
-        step = (
-            _number(f"wanted:{name}") - _number(f"before:{name}")
-        ).abs() >= braze.score_step
-        new = pl.col(f"before:{name}").is_null() | (pl.col("why") != SCORED)
-        due[name] = _differs(name) & (moved | step.fill_null(False) | new)
+        difference = _number(f"wanted:{name}") - _number(f"before:{name}")
+        is_step = (difference.abs() >= braze.score_step).fill_null(False)
+        is_new = pl.col(f"before:{name}").is_null() | ~is_scored
+        due[name] = _differs(name) & (segment_differs | is_step | is_new)
     if braze.changed_attribute:
         due[braze.changed_attribute] = _differs(braze.changed_attribute)
-    due |= {name: _differs(name) for name in former}
+    for name in former:
+        due[name] = _differs(name)
     if name := braze.reason_attribute:
-        due[name] = _differs(name) & pl.any_horizontal(
-            *due.values(), pl.col("why") != SCORED
-        )
-    # What was sent and perhaps not taken is sent again, a removal too.
+        any_other = pl.any_horizontal(*due.values(), ~is_scored)
+        due[name] = _differs(name) & any_other
+    # An unconfirmed write is sent again, even one that removed an attribute.
     return {
-        name: expr | (pl.col("unsure") & _is_at_stake(name))
-        for name, expr in due.items()
+        name: is_due | (pl.col("unconfirmed") & _is_in_use(name))
+        for name, is_due in due.items()
     }
 
 
@@ -204,311 +231,52 @@ def _differs(name: str) -> pl.Expr:
     return pl.col(f"wanted:{name}") != pl.col(f"before:{name}").fill_null(NULL)
 
 
-def _is_at_stake(name: str) -> pl.Expr:
-    held = (
-        pl.col("attributes").str.contains(f'"{name}":', literal=True).fill_null(False)
-    )
-    return held | (pl.col(f"wanted:{name}") != NULL)
+def _is_in_use(name: str) -> pl.Expr:
+    """Whether an attribute was ever sent to the user, or now has a value."""
+    was_sent = pl.col("attributes").str.contains(f'"{name}":', literal=True)
+    return was_sent.fill_null(False) | (pl.col(f"wanted:{name}") != NULL)
 
 
 def _number(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.Int64, strict=False)
 
 
-def _plan(users: pl.DataFrame, braze: Braze, written: list[str]) -> Plan:
-    holds_any = pl.any_horizontal(
-        pl.col(f"before:{name}").is_not_null() for name in written
-    )
+def _changes(users: pl.DataFrame, braze: Braze, written: list[str]) -> pl.DataFrame:
+    """Rows of ``Plan.changes``, in a random order that is the same in every run."""
     segment = braze.segment_attribute
-    sends_segment = pl.col(f"send:{segment}")
+    is_sent = {name: pl.col(f"send:{name}") for name in written}
     sent = {
-        name: pl.when(pl.col(f"send:{name}")).then(
-            _piece(name, pl.col(f"wanted:{name}"))
-        )
+        name: pl.when(is_sent[name]).then(_pair(name, pl.col(f"wanted:{name}")))
         for name in written
     }
-    kept = [
-        piece.otherwise(_piece(name, pl.col(f"before:{name}")))
-        for name, piece in sent.items()
-    ]
-    small = {braze.score_attribute, braze.changed_attribute, braze.reason_attribute}
-    rewritten = pl.any_horizontal(
-        pl.col(f"send:{name}") for name in written if name not in small
-    )
-    changes = users.filter(
-        pl.any_horizontal(pl.col(f"send:{name}") for name in written)
-    ).select(
+    held_pairs = {name: _pair(name, pl.col(f"before:{name}")) for name in written}
+    after = [sent[name].otherwise(held_pairs[name]) for name in written]
+    minor = {braze.score_attribute, braze.changed_attribute, braze.reason_attribute}
+    is_rewritten = pl.any_horizontal(is_sent[n] for n in written if n not in minor)
+    sends_segment = pl.when(is_sent[segment])
+    changes = users.filter(pl.any_horizontal(is_sent.values())).select(
         "identifier",
         pl.col("attributes").fill_null("{}").alias("before"),
-        _object(kept).alias("after"),
-        _object([piece.otherwise(None) for piece in sent.values()]).alias("attributes"),
+        _object(after).alias("after"),
+        _object([pair.otherwise(None) for pair in sent.values()]).alias("attributes"),
         "why",
-        pl.when(sends_segment).then(_plain(f"before:{segment}", NONE)).alias("was"),
-        pl.when(sends_segment)
-        .then(_plain(f"wanted:{segment}", REMOVED))
-        .alias("becomes"),
-        (holds_any & rewritten).alias("moved"),
-        pl.sum_horizontal(
-            pl.col(f"send:{name}").cast(pl.Int64) for name in written
-        ).alias("n_points"),
+        sends_segment.then(_plain(f"before:{segment}", NONE)).alias("from_segment"),
+        sends_segment.then(_plain(f"wanted:{segment}", REMOVED)).alias("to_segment"),
+        (_holds_any(written) & is_rewritten).alias("replaces_segment"),
+        pl.sum_horizontal(is_sent[n].cast(pl.Int64) for n in written).alias("n_points"),
     )
-    changes = (
-        changes.with_columns(order=stable_hash("identifier"))
-        .sort("order", "identifier")
-        .drop("order")
-    )
-    n_known = int(users.select(holds_any.sum()).item())
-    return _of_deliverable(changes, braze, n_known, written)
+    ordered = changes.with_columns(order=stable_hash("identifier"))
+    return ordered.sort("order", "identifier").drop("order")
 
 
-def _of_deliverable(
-    changes: pl.DataFrame, braze: Braze, n_known: int, written: list[str]
-) -> Plan:
-    fits = payload.is_deliverable(braze.kind)
-    return Plan(
-        changes.filter(fits), changes.filter(~fits)["identifier"], n_known, written
-    )
-
-
-def _piece(name: str, value: pl.Expr) -> pl.Expr:
+def _pair(name: str, value: pl.Expr) -> pl.Expr:
     return pl.lit(f'"{name}":') + value
 
 
-def _object(pieces: Sequence[pl.Expr]) -> pl.Expr:
-    return "{" + pl.concat_str(pieces, separator=",", ignore_nulls=True) + "}"
+def _object(pairs: Sequence[pl.Expr]) -> pl.Expr:
+    return "{" + pl.concat_str(pairs, separator=",", ignore_nulls=True) + "}"
 
 
 def _plain(column: str, nothing: str) -> pl.Expr:
+    """A JSON text without its quotes; ``nothing`` stands for null."""
     return pl.col(column).fill_null(NULL).replace(NULL, nothing).str.strip_chars('"')
-
-
-def from_values(
-    values: Mapping[str, dict[str, Any]],
-    told: pl.DataFrame,
-    braze: Braze,
-    gone: Sequence[str] = (),
-) -> Plan:
-    """A plan of given writes: attributes by identifier. The ``gone`` are left out, and
-    so is what is as it was told.
-    """
-    held = {
-        who: (text, unsure) for who, text, unsure in told.iter_rows() if who in values
-    }
-    rows = []
-    for who, wanted in values.items():
-        text, unsure = held.get(who, ("{}", False))
-        before = json.loads(text)
-        # Of somebody who may or may not have been reached all is told again.
-        due = (
-            before | wanted
-            if unsure
-            else {n: v for n, v in wanted.items() if before.get(n) != v}
-        )
-        if due and who not in gone:
-            rows.append(
-                _row(who, text, before | due, due, before, braze.segment_attribute)
-            )
-    schema = {
-        **CHANGES,
-        **dict.fromkeys(("why", "was", "becomes"), pl.String),
-        "moved": pl.Boolean,
-        "n_points": pl.Int64,
-    }
-    changes = pl.DataFrame(rows, schema=schema, orient="row")
-    written = sorted({name for wanted in values.values() for name in wanted})
-    return _of_deliverable(changes, braze, 0, written)
-
-
-def _row(
-    who: str,
-    held: str,
-    after: dict[str, Any],
-    due: dict[str, Any],
-    before: dict[str, Any],
-    segment: str,
-) -> tuple[Any, ...]:
-    moved = segment in due
-    was, becomes = (
-        str(v.get(segment) or nothing)
-        for v, nothing in ((before, NONE), (due, REMOVED))
-    )
-    texts = [
-        json.dumps(v, ensure_ascii=False, separators=(",", ":")) for v in (after, due)
-    ]
-    return (
-        who,
-        held,
-        *texts,
-        SCORED,
-        was if moved else None,
-        becomes if moved else None,
-        moved,
-        len(due),
-    )
-
-
-def without_refused(plan: Plan, refusals: pl.DataFrame) -> tuple[Plan, int]:
-    """Writes refused before come last; what Braze refused MAX_REFUSALS times isn't
-    tried again until it changes.
-
-    ``refusals``: see ``ledger.refusals``. Returns the plan, and from which position on
-    its writes were refused before.
-    """
-    known = plan.changes.join(
-        refusals, on=["identifier", "attributes"], how="left", maintain_order="left"
-    )
-    known = known.with_columns(pl.col("n").fill_null(0))
-    parts = [
-        known.filter(pl.col("n") == 0),
-        known.filter(pl.col("n").is_between(1, MAX_REFUSALS - 1)),
-    ]
-    held_back = known.filter(pl.col("n") >= MAX_REFUSALS)["identifier"]
-    return replace(
-        plan, changes=pl.concat(parts).drop("n"), held_back=held_back
-    ), parts[0].height
-
-
-def forecast(
-    plan: Plan, n_requests: int, braze: Braze, answer_seconds: float
-) -> dict[str, Any]:
-    """What sending the plan takes: users, requests, data points, minutes at the pace
-    set.
-
-    ``answer_seconds``: how long an answer needs, where that and not the pace is the
-    limit.
-    """
-    changes = plan.changes
-    why = changes["why"]
-    per_second = min(braze.requests_per_second, braze.concurrency / answer_seconds)
-    seconds = n_requests / per_second
-    if braze.requests_per_hour:
-        seconds = max(seconds, 3600.0 * ((n_requests - 1) // braze.requests_per_hour))
-    return {
-        "n_changed": changes.height,
-        "n_moved": int(changes["moved"].sum()),
-        "n_lapsed": int((why == LAPSED).sum()),
-        "n_gone": int((why == GONE).sum()),
-        "n_undeliverable": len(plan.undeliverable),
-        "n_requests": n_requests,
-        "n_data_points": int(changes["n_points"].sum()),
-        "minutes": round(seconds / 60, 3),
-    }
-
-
-def transitions(plan: Plan) -> pl.DataFrame:
-    """Users whose segment is written: from, to, n."""
-    moved = plan.changes.drop_nulls("becomes").select(
-        pl.col("was").alias("from"), pl.col("becomes").alias("to")
-    )
-    return moved.group_by("from", "to").agg(n=pl.len()).sort("from", "to")
-
-
-def beyond_limits(plan: Plan, braze: Braze) -> dict[str, str]:
-    """Limits of the study that the plan passes, each with a sentence; they are accepted
-    by name, as gates are.
-    """
-    n_moved, found = int(plan.changes["moved"].sum()), {}
-    if (
-        plan.n_known
-        and n_moved > MIN_MOVED
-        and n_moved > braze.max_change_rate * plan.n_known
-    ):
-        found["change_rate"] = (
-            f"{n_moved:,} of {plan.n_known:,} users told before ({n_moved / plan.n_known:.0%}) would change segment, "
-            f"more than max_change_rate ({braze.max_change_rate:.0%}): did the events, the model or the study change?"
-        )
-    if braze.max_users is not None and plan.changes.height > braze.max_users:
-        found["max_users"] = (
-            f"{plan.changes.height:,} users would be written, more than max_users ({braze.max_users:,})"
-        )
-    return found
-
-
-def check_limits(beyond: dict[str, str], accept: Sequence[str]) -> None:
-    """Raise GateError for every limit passed that isn't accepted."""
-    said = [
-        f"{name}: {sentence}" for name, sentence in beyond.items() if name not in accept
-    ]
-    if said:
-        raise GateError(
-            f"nothing was sent: {'; '.join(said)}. If it is as it should be, accept it by name"
-        )
-
-
-def restored(
-    changes: pl.DataFrame, told: pl.DataFrame, braze: Braze, gone: Sequence[str] = ()
-) -> Plan:
-    """The plan that takes a run back: what each user held before it, removals where
-    there was nothing.
-    """
-    values = {}
-    for who, before, attributes in changes.select(
-        "identifier", "before", "attributes"
-    ).iter_rows():
-        was = json.loads(before)
-        values[who] = {name: was.get(name) for name in json.loads(attributes)}
-    return from_values(values, told, braze, gone)
-
-
-def read_file(
-    frame: pl.DataFrame,
-    told: pl.DataFrame,
-    braze: Braze,
-    segments: Sequence[str],
-    gone: Sequence[str] = (),
-) -> Plan:
-    """The plan that sends a (mended) file of rejects: identifier, attributes as JSON
-    text; other columns are ignored.
-
-    ``segments``: the names there are. Raises TerminalBrazeError naming the row of the
-    first fault.
-    """
-    missing = {"identifier", "attributes"} - set(frame.columns)
-    if missing:
-        raise TerminalBrazeError(
-            f"the file lacks the column {' and '.join(sorted(missing))}"
-        )
-    values: dict[str, dict[str, Any]] = {}
-    for number, (who, text) in enumerate(
-        frame.select("identifier", "attributes").iter_rows(), start=2
-    ):
-        if who is None or who in values:
-            raise TerminalBrazeError(
-                f"row {number}: {'no identifier' if who is None else 'an identifier comes twice'}"
-            )
-        values[who] = _attributes(text, number, braze, {*segments, braze.lapsed_value})
-    return from_values(values, told, braze, gone)
-
-
-def _attributes(
-    text: str | None, number: int, braze: Braze, segments: Collection[str | None]
-) -> dict[str, Any]:
-    """Attributes of one row, if they are such as the study itself could write."""
-    try:
-        values = json.loads(text or "")
-    except ValueError:
-        values = None
-    known = names(braze)
-    if not isinstance(values, dict) or not values or not set(values) <= set(known):
-        raise TerminalBrazeError(
-            f"row {number}: attributes must be a JSON object of {', '.join(known)}"
-        )
-    for name, value in values.items():
-        if value is not None and not _is_possible(name, value, braze, segments):
-            raise TerminalBrazeError(
-                f"row {number}: the study writes no such value of {name}"
-            )
-    return values
-
-
-def _is_possible(
-    name: str, value: Any, braze: Braze, segments: Collection[str | None]
-) -> bool:
-    if name == braze.segment_attribute:
-        return isinstance(value, str) and value in segments
-    if name == braze.score_attribute:
-        return (
-            isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100
-        )
-    form = REASON if name == braze.reason_attribute else DATE
-    return isinstance(value, str) and re.fullmatch(form, value) is not None

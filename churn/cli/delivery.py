@@ -35,8 +35,8 @@ def check(study: StudyPath = None) -> None:
         findings = None
     is_fine = True
     for line in setup.run(settings, findings):
-        is_fine = is_fine and line.is_fine
-        typer.echo(f"{'ok  ' if line.is_fine else 'FAIL'} {line.name}: {line.said}")
+        is_fine = is_fine and line.is_ok
+        typer.echo(f"{'ok  ' if line.is_ok else 'FAIL'} {line.name}: {line.message}")
     if not is_fine:
         raise typer.Exit(1)
 
@@ -56,19 +56,19 @@ def ledger(
     ] = None,
 ) -> None:
     """Show runs, a user's history or rejected users."""
-    from churn.braze import database, export
-    from churn.braze import ledger as books
+    from churn.braze.delivery import open_ledger
+    from churn.braze.ledger import database, history
     from churn.settings import load
 
-    with export.opened(load(study), None) as book:
+    with open_ledger(load(study), None) as opened:
         if backup is not None:
-            database.backup(book.connection, backup)
+            database.backup(opened.connection, backup)
         elif rejects is not None:
-            typer.echo(books.rejected(book, rejects).write_csv(), nl=False)
+            typer.echo(history.rejected(opened, rejects).write_csv(), nl=False)
         elif user is not None:
-            typer.echo(as_text(books.history(book, user)))
+            typer.echo(as_text(history.history(opened, user)))
         else:
-            typer.echo(as_text(books.runs(book)))
+            typer.echo(as_text(history.runs(opened)))
 
 
 def restore(
@@ -109,8 +109,9 @@ def _write(
 ) -> None:
     from churn import forget
     from churn.braze import export
+    from churn.braze.delivery import Delivery
     from churn.errors import StoreError
-    from churn.report import runs
+    from churn.report import runs, tables
     from churn.settings import load
     from churn.store import open_filled
 
@@ -119,17 +120,17 @@ def _write(
         opted_out = forget.opted_out(open_filled(settings))
     except StoreError:
         opted_out = []  # without events nobody can have opted out
-    make: Any = {"restore": export.restore, "resend": export.resend}[what]
-    done = make(
+    delivery = Delivery(
         settings,
-        subject,
         run_id=runs.new_run_id(what),
         send=send,
         accept=accept or (),
         opted_out=opted_out,
         progress=progress,
     )
-    typer.echo(as_text(export.summary_table(done)))
+    write: Any = {"restore": export.restore, "resend": export.resend}[what]
+    done = write(subject, delivery)
+    typer.echo(as_text(tables.export_summary(done.summary)))
 
 
 def sandbox(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Self
 import polars as pl
 
 from churn import forget
-from churn.braze import export
+from churn.braze import delivery, export, id_lists
 from churn.events import addresses
 from churn.features.cutoffs import parse_cutoff
-from churn.report import runs
+from churn.report import runs, tables
 from churn.scoring import scores, summary
 from churn.settings import load
 from churn.store import Store
@@ -113,7 +113,7 @@ class Scores:
 class Export:
     """What an export wrote to Braze or, in a dry run, would write."""
 
-    done: export.Export
+    done: delivery.Export
 
     @classmethod
     def run(
@@ -133,23 +133,22 @@ class Export:
             table = scores.recut(table, store.settings, earlier)
         addressed = scores.addressed(store, table)
         opted_out = forget.opted_out(store)
-        done = export.run(
-            addressed,
+        how = delivery.Delivery(
             store.settings,
             run_id=run_id or runs.new_run_id("export"),
-            findings=findings,
             send=send,
             accept=accept,
             opted_out=opted_out,
             progress=False,
         )
+        done = export.run(addressed, findings, how)
         if not what_if:
-            export.write_id_lists(addressed, store.settings, opted_out)
+            id_lists.write(addressed, store.settings, opted_out)
         return cls(done)
 
     def summary(self) -> pl.DataFrame:
         """Users, requests and data points, under a heading that says if it was dry."""
-        return export.summary_table(self.done)
+        return tables.export_summary(self.done.summary)
 
     def limits(self) -> str:
         """Which limits of the study the export passes, a line each."""
@@ -162,7 +161,7 @@ class Export:
 
     def outcomes(self) -> pl.DataFrame:
         """Users by outcome and reason."""
-        return export.outcome_table(self.done)
+        return export.outcome_counts(self.done)
 
     def sample(self) -> str:
         """A request body, ids replaced by pseudonyms."""

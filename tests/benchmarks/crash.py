@@ -25,8 +25,11 @@ from typing import Any
 import polars as pl
 from sqlalchemy import select
 
-from churn.braze import client, export, ledger, pace
-from churn.braze.database import ANSWERS, RUNS, Ledger
+from churn.braze import client, export, pace
+from churn.braze.delivery import Delivery, open_ledger
+from churn.braze.ledger import history
+from churn.braze.ledger.database import Ledger
+from churn.braze.ledger.tables import ANSWERS, RUNS
 from churn.errors import BrazeError
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
@@ -57,15 +60,9 @@ def child(table: Path, run_id: str, braze: str) -> None:
     scored, to = pl.read_parquet(table), study(table.parent, **json.loads(braze))
     print(STARTED, flush=True)
     try:
-        done = export.run(
-            scored,
-            to,
-            run_id=run_id,
-            findings=PASSED,
-            send=True,
-            accept=["change_rate"],
-            progress=False,
-        )
+        accept = ["change_rate"]
+        delivery = Delivery(to, run_id, send=True, accept=accept, progress=False)
+        done = export.run(scored, PASSED, delivery)
     except BrazeError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     print(json.dumps(done.summary))
@@ -207,8 +204,8 @@ def one_run(place: Place, kill_after: float | None = None) -> float:
 def count(place: Place, run_id: str) -> None:
     """Split what a run wrote into what was needed and what was written again."""
     tally, before, after = place.tally, place.before, see(place)
-    with export.opened(study(place.folder, **place.braze)) as book:
-        planned = sum(ledger.runs(book).filter(run_id=run_id)["n_users"])
+    with open_ledger(study(place.folder, **place.braze)) as ledger:
+        planned = sum(history.runs(ledger).filter(run_id=run_id)["n_users"])
     written, needed = after.written - before.written, after.n_right - before.n_right
     again = min(written - needed, max(0, planned - (place.n - before.n_right)))
     tally.written += written
@@ -239,27 +236,26 @@ def finish(place: Place) -> None:
         one_run(place)
         place.tally.stopped_by_faults += place.last_ended == "stopped"
     assert place.before.n_right == place.n
-    with export.opened(study(place.folder, **place.braze)) as book:
-        check_outcomes(book)
-        told = ledger.told(book)
-    assert not told["unsure"].any()
-    assert {who: json.loads(held) for who, held, _ in told.iter_rows()} == place.wanted
+    with open_ledger(study(place.folder, **place.braze)) as ledger:
+        check_outcomes(ledger)
+        synced = history.synced(ledger)
+    assert not synced["unconfirmed"].any()
+    assert {
+        who: json.loads(held) for who, held, _ in synced.iter_rows()
+    } == place.wanted
 
 
 def n_changed(place: Place) -> int:
     """How many users a further export would write."""
     table, to = pl.read_parquet(place.scores), study(place.folder, **place.braze)
-    return int(
-        export.run(table, to, run_id="dry", findings=PASSED, progress=False).summary[
-            "n_changed"
-        ]
-    )
+    done = export.run(table, PASSED, Delivery(to, "dry", progress=False))
+    return int(done.summary["n_changed"])
 
 
-def check_outcomes(book: Ledger) -> None:
+def check_outcomes(ledger: Ledger) -> None:
     """Every position of every run's plan is covered by exactly one answer."""
-    runs = book.connection.execute(select(RUNS.c.run, RUNS.c.n_users)).all()
-    answers = book.connection.execute(
+    runs = ledger.connection.execute(select(RUNS.c.run, RUNS.c.n_users)).all()
+    answers = ledger.connection.execute(
         select(ANSWERS.c.run, ANSWERS.c.first, ANSWERS.c.last).order_by(*ANSWERS.c[:2])
     )
     expected = dict.fromkeys((run for run, _ in runs), 0)
@@ -270,7 +266,7 @@ def check_outcomes(book: Ledger) -> None:
         expected[run] = last + 1
     short = [(run, expected[run], n) for run, n in runs if expected[run] != n]
     assert not short, f"runs, positions covered, positions planned: {short}"
-    assert ledger.runs(book)["pending"].sum() == 0
+    assert history.runs(ledger)["pending"].sum() == 0
 
 
 def main() -> None:
@@ -324,9 +320,9 @@ def run_all(place: Place, n_kills: int, draw: random.Random) -> None:
             f"round {place.tally.rounds}: {what} after {moment:.2f} s, {n_runs} runs, {again} told again",
             flush=True,
         )
-    with export.opened(study(place.folder, **place.braze)) as book:
+    with open_ledger(study(place.folder, **place.braze)) as ledger:
         place.tally.unknown, place.tally.rejected = (
-            ledger.runs(book).select("unknown", "rejected").sum().row(0)
+            history.runs(ledger).select("unknown", "rejected").sum().row(0)
         )
 
 

@@ -35,8 +35,10 @@ import polars as pl
 from aiohttp import web
 from httpx_aiohttp import HttpxAiohttpClient
 
-from churn.braze import client, database, export, ledger, payload, plan
-from churn.braze.recorder import Recorder
+from churn.braze import client, export, payload, plan, sending
+from churn.braze.delivery import Delivery
+from churn.braze.ledger import database, history, runs
+from churn.braze.ledger.recorder import Recorder
 from churn.sandbox import server
 from churn.settings import Braze, Settings, parse
 
@@ -136,15 +138,9 @@ def send(
     to: Settings, table: pl.DataFrame, run_id: str, is_sent: bool = True
 ) -> dict[str, Any]:
     """Summary of an export."""
-    done = export.run(
-        table,
-        to,
-        run_id=run_id,
-        findings=PASSED,
-        send=is_sent,
-        accept=["change_rate"],
-        progress=False,
-    )
+    accept = ["change_rate"]
+    delivery = Delivery(to, run_id, send=is_sent, accept=accept, progress=False)
+    done = export.run(table, PASSED, delivery)
     return done.summary
 
 
@@ -263,13 +259,13 @@ def _compared(to: Settings, table: pl.DataFrame, url: str, what: str) -> dict[st
 # --- throughput ---
 
 PARTS = (
-    (ledger, "told"),
+    (history, "synced"),
     (plan, "make"),
     (payload, "items"),
-    (ledger, "start"),
-    (client, "send"),
+    (runs, "start"),
+    (sending, "send"),
     (Recorder, "__exit__"),  # what is left to write after the last answer
-    (ledger, "finish"),
+    (runs, "finish"),
 )
 
 
@@ -338,12 +334,12 @@ def _ours(
         summary = send(to, table, "r")
         took["whole export"] = time.perf_counter() - started
     assert summary["n_sent"] == table.height, summary
-    cpu = took.pop("client.send CPU")
+    cpu = took.pop("sending.send CPU")
     paced = "" if limit == UNBOUND else f", at most {limit:g}/s"
     return Rate(
         f"churn, {n} workers{paced}",
         summary["n_requests_sent"],
-        took["client.send"],
+        took["sending.send"],
         cpu,
     ), {name: spent for name, spent in took.items() if not name.endswith("CPU")}
 
@@ -465,12 +461,12 @@ def _place(url: str) -> Any:
 
 def _fill(url: str, users: int) -> None:
     """Every user told two attributes, written as fast as the database takes it."""
-    with _place(url) as book:
-        ledger.add_names(book.connection, book.place, plan.names(Braze()))
-        book.connection.commit()
-        raw: Any = book.connection.connection.driver_connection
-        write = _insert if book.connection.dialect.name == "sqlite" else _copy
-        write(raw, itertools.chain.from_iterable(_rows(book.place, users)))
+    with _place(url) as ledger:
+        database.add_names(ledger.connection, ledger.place, plan.names(Braze()))
+        ledger.connection.commit()
+        raw: Any = ledger.connection.connection.driver_connection
+        write = _insert if ledger.connection.dialect.name == "sqlite" else _copy
+        write(raw, itertools.chain.from_iterable(_rows(ledger.place, users)))
         raw.commit()
 
 
@@ -519,14 +515,14 @@ def _diff(url: str, users: int, changed: float) -> dict[str, float]:
     every = round(1 / changed)
     table = scores(users, lambda user: (user % every == 0).cast(pl.Int64))
     peak_before = _peak()
-    with _place(url) as book:
+    with _place(url) as ledger:
         started = time.perf_counter()
-        told = ledger.told(book)
+        synced = history.synced(ledger)
         read, peak_read = time.perf_counter() - started, _peak()
-        drafted = plan.make(table, told, Braze(), told_names=ledger.names(book))
+        drafted = plan.make(table, synced, Braze(), synced_names=history.names(ledger))
         made = time.perf_counter() - started - read
     return {
-        "users": told.height,
+        "users": synced.height,
         "changed": drafted.changes.height,
         "told s": read,
         "make s": made,

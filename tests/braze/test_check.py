@@ -26,7 +26,7 @@ def lines(
 ) -> dict[str, tuple[bool, str]]:
     """Whether each line is fine and what it says, by name."""
     return {
-        line.name: (line.is_fine, line.said) for line in check.run(settings, findings)
+        line.name: (line.is_ok, line.message) for line in check.run(settings, findings)
     }
 
 
@@ -123,7 +123,7 @@ def test_a_key_that_was_copied_wrongly_is_noticed(
         ("https://rest.fra-02.braze.eu", True, "a REST endpoint of Braze"),
         ("https://dashboard-02.braze.eu", False, "not the REST endpoint"),
         ("https://sdk.fra-02.braze.eu", False, "not the REST endpoint"),
-        ("https://proxy.example.com", True, "no host of Braze's"),
+        ("https://proxy.example.com", True, "not a host of Braze"),
     ],
 )
 def test_the_endpoint_must_be_that_for_rest(
@@ -144,7 +144,7 @@ def test_nobody_listening_is_one_line_and_the_last(make_study: Make) -> None:
     """Without an answer there is no permission, clock or limit to tell of."""
     found = lines(make_study(braze={"endpoint": "http://127.0.0.1:9"}))
     assert list(found)[-1] == "connection"
-    assert "nobody answers" in found["connection"][1]
+    assert "nothing listens" in found["connection"][1]
 
 
 def test_names_and_ledger_are_looked_at_too(
@@ -188,5 +188,5 @@ def test_the_match_rate_is_that_of_the_newest_scores(
 def test_a_clock_that_is_off_is_noticed(date: str | None, fine: bool) -> None:
     """Years apart: said in seconds; a server without a date can't tell."""
     line = check._clock({} if date is None else {"date": date}, sent_at=1_700_000_000.0)
-    assert line.is_fine is fine
-    assert ("set this machine's clock" in line.said) is not fine
+    assert line.is_ok is fine
+    assert ("set this machine's clock" in line.message) is not fine

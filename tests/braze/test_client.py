@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import polars as pl
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.braze import answers, client, pace, payload
+from churn.braze import answers, client, pace, payload, sending
 from churn.braze.answers import Answer
-from churn.braze.client import Sent
 from churn.braze.pace import Pace
+from churn.braze.payload import Batches
+from churn.braze.sending import Sent
 from churn.errors import TerminalBrazeError, TransientBrazeError
 from churn.sandbox import server
 from churn.settings import Braze
@@ -55,27 +57,27 @@ def error(
         (
             201,
             {"message": "success", "errors": [error(0, "events")]},
-            Answer(again="singly"),
+            Answer(split="singles"),
         ),
-        (201, {"message": "success", "errors": [error(3)]}, Answer(again="singly")),
-        (201, {"message": "success", "errors": [error(-1)]}, Answer(again="singly")),
-        (201, {"message": "success", "errors": [error(True)]}, Answer(again="singly")),
-        (201, {"message": "success", "errors": [error()]}, Answer(again="singly")),
-        (201, {"message": "success", "errors": ["text"]}, Answer(again="singly")),
-        (201, {"message": "success", "errors": "text"}, Answer(again="singly")),
+        (201, {"message": "success", "errors": [error(3)]}, Answer(split="singles")),
+        (201, {"message": "success", "errors": [error(-1)]}, Answer(split="singles")),
+        (201, {"message": "success", "errors": [error(True)]}, Answer(split="singles")),
+        (201, {"message": "success", "errors": [error()]}, Answer(split="singles")),
+        (201, {"message": "success", "errors": ["text"]}, Answer(split="singles")),
+        (201, {"message": "success", "errors": "text"}, Answer(split="singles")),
         (
             201,
             {"message": "success", "errors": [error(1), "text"]},
-            Answer(again="singly"),
+            Answer(split="singles"),
         ),
         (
             400,
             {"message": "no", "errors": [error(0), error(1), error(2)]},
             Answer({0: "bad", 1: "bad", 2: "bad"}),
         ),
-        (400, {"message": "no", "errors": [error(0)]}, Answer(again="halves")),
-        (400, {"message": "Max Input Length Exceeded"}, Answer(again="halves")),
-        (413, b"<html>too large</html>", Answer(again="halves")),
+        (400, {"message": "no", "errors": [error(0)]}, Answer(split="halves")),
+        (400, {"message": "Max Input Length Exceeded"}, Answer(split="halves")),
+        (413, b"<html>too large</html>", Answer(split="halves")),
     ],
 )
 def test_an_answer_says_who_was_taken(status: int, body: Any, expected: Answer) -> None:
@@ -88,9 +90,9 @@ def test_an_answer_says_who_was_taken(status: int, body: Any, expected: Answer) 
 def test_two_objects_are_sent_singly_too() -> None:
     """One of them may be the one that is meant."""
     assert read(201, {"message": "success", "errors": ["text"]}, 2) == Answer(
-        again="singly"
+        split="singles"
     )
-    assert read(413, {}, 2) == Answer(again="halves")
+    assert read(413, {}, 2) == Answer(split="halves")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_hints_come_by_whatever_header_as_epoch_or_seconds(
     """Above a thousand million it is a point in time; never is a pause longer than an
     hour.
     """
-    assert pace.hint(headers, now=1_700_000_000.0) == expected
+    assert pace.stated_wait(headers, now=1_700_000_000.0) == expected
 
 
 class Time:
@@ -276,8 +278,8 @@ def test_a_pause_holds_everybody_and_the_longest_one_counts() -> None:
     time = Time()
     kept = paced(time, 10)
     turns(time, kept, 1)
-    kept.hold(7)
-    kept.hold(2)
+    kept.pause(7)
+    kept.pause(2)
     began = time.now
     turns(time, kept, 1)
     assert time.now - began == pytest.approx(7)
@@ -296,7 +298,7 @@ def test_a_share_of_the_servers_limit_is_left_to_others(
         time = Time()
         kept = paced(time, 10, leave_rate=0.2)
         at = reset or str(int(time.now) + 9)
-        kept.note(
+        kept.observe(
             {
                 "x-ratelimit-limit": "100",
                 "x-ratelimit-remaining": remaining,
@@ -312,11 +314,11 @@ def test_nothing_left_waits_even_where_the_limit_is_not_stated() -> None:
     """Remaining 0 is enough; without a reset there is nothing to wait for."""
     time = Time()
     kept = paced(time, 10)
-    kept.note({"x-ratelimit-remaining": "0"})
-    kept.note({"x-ratelimit-reset": "5"})
+    kept.observe({"x-ratelimit-remaining": "0"})
+    kept.observe({"x-ratelimit-reset": "5"})
     turns(time, kept, 1)
     assert time.slept == []
-    kept.note({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "5"})
+    kept.observe({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "5"})
     turns(time, kept, 1)
     assert sum(time.slept) == pytest.approx(5)
 
@@ -351,23 +353,26 @@ class Notes:
         """Note how far."""
         self.reserved = max(self.reserved, position)
 
-    async def confirm(self) -> None:
+    async def confirm_lock(self) -> None:
         """Always."""
 
     async def refuse(self) -> None:
         """As a ledger does whose lock is gone."""
         raise TerminalBrazeError("the ledger is ours no more")
 
-    def answered(
-        self, part: tuple[int, int], rejected: dict[int, str], *, unclear: bool
+    def acknowledged(
+        self, part: tuple[int, int], rejected: dict[int, str], *, may_be_applied: bool
     ) -> None:
         """Sent, but for the rejected."""
         self._set(part, "sent")
         self.outcome |= {
-            p: f"{why}, perhaps told" if unclear else why for p, why in rejected.items()
+            p: f"{why}, perhaps applied" if may_be_applied else why
+            for p, why in rejected.items()
         }
 
-    def lost(self, part: tuple[int, int], reason: str, *, attempted: bool) -> None:
+    def unacknowledged(
+        self, part: tuple[int, int], reason: str, *, attempted: bool
+    ) -> None:
         """Unknown or not attempted."""
         self._set(part, "unknown" if attempted else "not attempted")
 
@@ -385,7 +390,7 @@ def sent_to(
     answer: Answering,
     n: int = 4,
     size: int = 4,
-    n_trusted: int | None = None,
+    retried_from: int | None = None,
     **braze: Any,
 ) -> tuple[Sent, dict[int, str], list[list[str]]]:
     """Send n users to a server that answers by ``answer(nth request, its ids)``:
@@ -417,15 +422,13 @@ def sent_to(
                     **braze,
                 }
             )
-            book = Notes()
+            log = Notes()
             ranges = payload.batches([1] * n, size, 10**6)
-            body = lambda part: payload.body(  # noqa: E731
-                f'{{"external_id":"{i}"}}' for i in range(part[0], part[1] + 1)
+            items = pl.Series([f'{{"external_id":"{i}"}}' for i in range(n)])
+            done = sending.send(
+                Batches(items, ranges), settings, KEY, log, False, retried_from
             )
-            done = client.send(
-                ranges, body, settings, KEY, book, progress=False, n_trusted=n_trusted
-            )
-    return done, book.outcome, seen
+    return done, log.outcome, seen
 
 
 OK: tuple[int, dict[str, str], Any] = (201, {}, {"message": "success"})
@@ -461,7 +464,7 @@ def test_who_is_refused_without_being_named_is_found_one_by_one() -> None:
     """
     vague = (201, {}, {"message": "success", "errors": ["2 is odd"]})
     done, outcome, seen = sent_to(lambda _, ids: vague if "2" in ids else OK)
-    assert outcome == {0: "sent", 1: "sent", 2: "2 is odd, perhaps told", 3: "sent"}
+    assert outcome == {0: "sent", 1: "sent", 2: "2 is odd, perhaps applied", 3: "sent"}
     assert [len(ids) for ids in seen] == [4, 1, 1, 1, 1]
     assert done.error is None
 
@@ -473,7 +476,12 @@ def test_a_limit_makes_all_wait_and_is_no_failure() -> None:
     limited = (429, {"x-ratelimit-retry-after": "0"}, "")
     done, outcome, seen = sent_to(scripted(*[limited] * 40), retry_seconds=0.01)
     assert set(outcome.values()) == {"sent"}
-    assert (len(seen), done.n_retries, done.n_lost, done.n_requests) == (41, 40, 0, 1)
+    assert (len(seen), done.n_retries, done.n_unanswered, done.n_requests) == (
+        41,
+        40,
+        0,
+        1,
+    )
 
 
 def test_failures_end_when_their_time_is_over_and_leave_the_batch_unknown() -> None:
@@ -483,7 +491,7 @@ def test_failures_end_when_their_time_is_over_and_leave_the_batch_unknown() -> N
     done, outcome, _ = sent_to(lambda *_: (500, {}, ""), n=8, retry_seconds=0.01)
     assert isinstance(done.error, TransientBrazeError)
     assert outcome == dict.fromkeys(range(4), "unknown")
-    assert done.n_lost > 0
+    assert done.n_unanswered > 0
 
 
 def test_a_refused_key_stops_the_run_with_nothing_attempted() -> None:
@@ -509,9 +517,9 @@ def test_who_is_refused_after_a_lost_answer_may_have_been_told() -> None:
     refused = (201, {}, {"message": "success", "errors": [error(2), error(0)]})
     _, outcome, _ = sent_to(scripted((503, {}, ""), refused))
     assert outcome == {
-        0: "bad, perhaps told",
+        0: "bad, perhaps applied",
         1: "sent",
-        2: "bad, perhaps told",
+        2: "bad, perhaps applied",
         3: "sent",
     }
     assert sent_to(scripted(refused))[1] == {0: "bad", 1: "sent", 2: "bad", 3: "sent"}
@@ -566,7 +574,7 @@ def test_users_refused_before_are_no_sign_that_all_is_wrong() -> None:
             {"message": "no", "errors": [error(i) for i in range(len(ids))]},
         )
 
-    done, outcome, _ = sent_to(nobody, n=400, size=75, n_trusted=100)
+    done, outcome, _ = sent_to(nobody, n=400, size=75, retried_from=100)
     assert (done.error, len(outcome)) == (None, 400)
 
 
@@ -619,8 +627,8 @@ def test_a_request_that_waited_long_makes_sure_of_the_ledger_first(
     """After a pause of the server's, the book is asked before anything is sent; if it
     is lost, nothing is.
     """
-    monkeypatch.setattr(client, "CONFIRM_SECONDS", 0.5)
-    monkeypatch.setattr(Notes, "confirm", Notes.refuse)
+    monkeypatch.setattr(sending, "CONFIRM_SECONDS", 0.5)
+    monkeypatch.setattr(Notes, "confirm_lock", Notes.refuse)
     done, outcome, seen = sent_to(scripted((429, {"x-ratelimit-retry-after": "1"}, "")))
     assert "ours no more" in str(done.error)
     assert (len(seen), set(outcome.values())) == (1, {"not attempted"})
@@ -646,7 +654,7 @@ def test_a_key_that_no_header_takes_is_refused_and_not_shown(
 def test_an_answer_that_cannot_be_unpacked_is_tried_again() -> None:
     """Said to be gzip and isn't: nobody knows what came of it, so it is sent again."""
     done, outcome, _ = sent_to(scripted((503, {"content-encoding": "gzip"}, "no gzip")))
-    assert (done.error, set(outcome.values()), done.n_lost) == (None, {"sent"}, 1)
+    assert (done.error, set(outcome.values()), done.n_unanswered) == (None, {"sent"}, 1)
 
 
 @pytest.mark.parametrize("endpoint", ["https://rest.no-such-host.invalid"])
@@ -654,12 +662,11 @@ def test_an_endpoint_that_does_not_exist_stops_the_run_with_nobody_unknown(
     endpoint: str,
 ) -> None:
     """No connection ever existed, so nothing was attempted."""
-    book = Notes()
-    done = client.send(
-        [(0, 3)], lambda _: b"{}", Braze(endpoint=endpoint), KEY, book, progress=False
-    )
+    log = Notes()
+    batches = Batches(pl.Series(["{}"] * 4), [(0, 3)])
+    done = sending.send(batches, Braze(endpoint=endpoint), KEY, log, progress=False)
     assert "can't be reached" in str(done.error)
-    assert book.outcome == dict.fromkeys(range(4), "not attempted")
+    assert log.outcome == dict.fromkeys(range(4), "not attempted")
 
 
 def test_a_run_ends_when_its_minutes_are_over() -> None:
@@ -676,7 +683,11 @@ def test_a_hint_of_a_failing_server_is_kept() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pace, "full_jitter", lambda _: pytest.fail("the hint counts"))
         done, outcome, _ = sent_to(scripted((503, {"retry-after": "0"}, "")))
-    assert (set(outcome.values()), done.n_retries, done.n_lost) == ({"sent"}, 1, 1)
+    assert (set(outcome.values()), done.n_retries, done.n_unanswered) == (
+        {"sent"},
+        1,
+        1,
+    )
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -694,14 +705,9 @@ def test_a_book_that_cannot_be_written_stops_the_run() -> None:
             raise TerminalBrazeError("the ledger can't be written")
 
     with server.running(key=KEY) as sandbox:
-        done = client.send(
-            [(0, 0)],
-            lambda _: b"",
-            Braze(endpoint=sandbox.url),
-            KEY,
-            Full(),
-            progress=False,
-        )
+        to = Braze(endpoint=sandbox.url)
+        batches = Batches(pl.Series(["{}"]), [(0, 0)])
+        done = sending.send(batches, to, KEY, Full(), progress=False)
         assert "can't be written" in str(done.error)
         assert sandbox.state.n_requests == 0
 
@@ -770,7 +776,7 @@ def test_the_pace_is_that_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second, an hour, and what is left to others."""
     kept: list[Any] = []
     monkeypatch.setattr(
-        client, "Pace", lambda *given: (kept.append(given), Pace(*given))[1]
+        sending, "Pace", lambda *given: (kept.append(given), Pace(*given))[1]
     )
     sent_to(
         lambda *_: OK, requests_per_second=500, requests_per_hour=77, leave_rate=0.25

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from churn.braze import client, export, ledger, pace
+from churn.braze import client, export, pace
+from churn.braze.delivery import Delivery, open_ledger
+from churn.braze.ledger import runs
 from churn.errors import BrazeError, NotebookError
 from churn.events import ingest
 from churn.report import runner
@@ -73,17 +75,16 @@ def wanted(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 def check_outcomes(settings: Settings) -> None:
     """Every user of every run has exactly one outcome."""
-    with export.opened(settings) as book:
-        ledger.settle(book)
-        crash.check_outcomes(book)
+    with open_ledger(settings) as ledger:
+        runs.close_interrupted(ledger)
+        crash.check_outcomes(ledger)
 
 
 def one_run(table: pl.DataFrame, settings: Settings, run_id: str) -> int | None:
     """How many users an export wrote or tried to; null where it stopped."""
     try:
-        done = export.run(
-            table, settings, run_id=run_id, findings=PASSED, send=True, progress=False
-        )
+        delivery = Delivery(settings, run_id, send=True, progress=False)
+        done = export.run(table, PASSED, delivery)
     except BrazeError:
         return None
     return int(done.summary["n_changed"])

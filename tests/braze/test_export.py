@@ -16,8 +16,20 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn.braze import answers, client, database, export, ledger, pace, payload
+from churn.braze import (
+    answers,
+    client,
+    delivery,
+    export,
+    id_lists,
+    outcomes,
+    pace,
+    payload,
+)
+from churn.braze.delivery import Delivery, Export, open_ledger
+from churn.braze.ledger import database, history
 from churn.errors import GateError, InputError, TerminalBrazeError, TransientBrazeError
+from churn.report import tables
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
 from churn.sandbox.profiles import Profile
@@ -58,7 +70,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 @pytest.fixture
 def deliver(
     sandbox: Sandbox, make_study: Callable[..., Settings]
-) -> Callable[..., export.Export]:
+) -> Callable[..., Export]:
     """Export scores to the sandbox; ``braze`` overrides the study's table."""
     numbers = iter(range(1000))
 
@@ -67,7 +79,7 @@ def deliver(
         send: bool = True,
         braze: dict[str, Any] | None = None,
         **kwargs: Any,
-    ) -> export.Export:
+    ) -> Export:
         settings = make_study(
             braze={
                 "endpoint": sandbox.url,
@@ -75,10 +87,9 @@ def deliver(
                 **(braze or {}),
             }
         )
-        kwargs.setdefault("run_id", f"run-{next(numbers)}")
-        return export.run(
-            table, settings, findings=PASSED, send=send, progress=False, **kwargs
-        )
+        run_id = kwargs.pop("run_id", f"run-{next(numbers)}")
+        how = Delivery(settings, run_id, send, progress=False, **kwargs)
+        return export.run(table, PASSED, how)
 
     return run
 
@@ -94,7 +105,7 @@ def told(sandbox: Sandbox, attribute: str = "churn_segment") -> dict[str, Any]:
 
 
 def test_two_exports_in_a_row_send_once_and_flips_send_only_themselves(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """1,000 users take 14 requests of 75; again 0 requests and 0 data points; 150 flips
     take exactly 2.
@@ -112,7 +123,7 @@ def test_two_exports_in_a_row_send_once_and_flips_send_only_themselves(
 
 def test_a_dry_run_sends_and_records_nothing(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The default needs no key, makes no request, and forecasts what sending then
@@ -137,7 +148,7 @@ def test_a_dry_run_sends_and_records_nothing(
 
 
 def test_nobody_is_created_unless_the_study_says_so(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """An unknown user is acknowledged and not created; with create_unknown_users the
     profile appears.
@@ -156,7 +167,7 @@ def test_nobody_is_created_unless_the_study_says_so(
 
 def test_a_rejected_user_is_recorded_and_the_others_are_told(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
 ) -> None:
     """One identifier too long for Braze, two good ones: each gets its outcome, only the
@@ -165,17 +176,17 @@ def test_a_rejected_user_is_recorded_and_the_others_are_told(
     sandbox.state.add_users(["a", "b"])
     long = "x" * 988
     done = deliver(scores({"a": "high", long: "high", "b": "low"}))
-    outcomes = dict(done.outcomes.select("identifier", "outcome").iter_rows())
-    assert outcomes == {"a": "sent", "b": "sent", long: "rejected"}
+    by_user = dict(done.outcomes.select("identifier", "outcome").iter_rows())
+    assert by_user == {"a": "sent", "b": "sent", long: "rejected"}
     assert done.outcomes.filter(pl.col("outcome") == "rejected")[
         "reason"
-    ].to_list() == [export.UNDELIVERABLE]
+    ].to_list() == [outcomes.UNDELIVERABLE]
     assert told(sandbox) == {"a": "high", "b": "low"}
 
 
 def test_braze_own_partial_errors_are_mapped_to_users(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where Braze itself refuses one object of a batch, that user is rejected with its
@@ -196,7 +207,7 @@ def test_braze_own_partial_errors_are_mapped_to_users(
 
 
 def test_users_who_leave_are_told_once(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """A user no longer scored loses both attributes by null, once; coming back is told
     again.
@@ -212,7 +223,7 @@ def test_users_who_leave_are_told_once(
 
 
 def test_a_lapsed_value_is_written_instead_of_removal(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """With lapsed_value the segment says so, and only the score is removed."""
     sandbox.state.add_users(["a", "b"])
@@ -224,7 +235,7 @@ def test_a_lapsed_value_is_written_instead_of_removal(
 
 
 def test_a_score_alone_is_sent_only_once_it_moved_by_a_step(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """Segment unchanged: nine points are kept back, ten are sent, and then only the
     score.
@@ -237,7 +248,7 @@ def test_a_score_alone_is_sent_only_once_it_moved_by_a_step(
 
 
 def test_ledgers_of_other_endpoints_and_workspaces_are_apart(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """What one workspace was told says nothing about another."""
     sandbox.state.add_users(["a"])
@@ -249,7 +260,7 @@ def test_ledgers_of_other_endpoints_and_workspaces_are_apart(
 
 
 def test_a_missing_key_is_one_sentence(
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
     sandbox: Sandbox,
 ) -> None:
@@ -261,7 +272,7 @@ def test_a_missing_key_is_one_sentence(
 
 def test_a_wrong_key_stops_the_run_and_is_shown_nowhere(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -289,18 +300,15 @@ def test_a_sandbox_that_is_down_is_one_sentence(
     settings = make_study(braze={"endpoint": "http://127.0.0.1:9"})
     with pytest.raises(
         TerminalBrazeError,
-        match=r"start the stand-in with `churn sandbox`.*0 of 1 users",
+        match=r"start the sandbox with `churn sandbox`.*0 of 1 users",
     ):
         export.run(
             scores({"a": "high"}),
-            settings,
-            run_id="r",
-            findings=PASSED,
-            send=True,
-            progress=False,
+            PASSED,
+            Delivery(settings, "r", send=True, progress=False),
         )
-    with export.opened(settings) as book:
-        assert ledger.told(book).is_empty()
+    with open_ledger(settings) as ledger:
+        assert history.synced(ledger).is_empty()
 
 
 def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
@@ -313,42 +321,35 @@ def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
     settings = make_study(braze={"endpoint": sandbox.url})
     table = scores({"a": "high"})
     with pytest.raises(GateError, match="2026-02-20 has no events"):
-        export.run(table, settings, run_id="r1", findings=FAILED, progress=False)
+        export.run(table, FAILED, Delivery(settings, "r1", progress=False))
     with pytest.raises(GateError, match="mising_day is no gate"):
         export.run(
             table,
-            settings,
-            run_id="r2",
-            findings=FAILED,
-            accept=["mising_day"],
-            progress=False,
+            FAILED,
+            Delivery(settings, "r2", accept=["mising_day"], progress=False),
         )
     done = export.run(
         table,
-        settings,
-        run_id="r3",
-        findings=FAILED,
-        send=True,
-        accept=["missing_day"],
-        progress=False,
+        FAILED,
+        Delivery(settings, "r3", send=True, accept=["missing_day"], progress=False),
     )
     assert done.summary["n_sent"] == 1
 
 
 def test_export_works_where_an_event_loop_already_runs(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """Called from inside a coroutine, as a Jupyter cell would, it sends as ever."""
     sandbox.state.add_users(["a"])
 
-    async def cell() -> export.Export:
+    async def cell() -> Export:
         return deliver(scores({"a": "high"}))
 
     assert asyncio.run(cell()).summary["n_sent"] == 1
 
 
 def test_sample_bodies_show_no_user_id(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """The body in the report is real but for its ids."""
     done = deliver(scores({"alice-17": "high"}), send=False)
@@ -396,11 +397,8 @@ def test_transient_answers_are_retried(
         settings = make_study(braze={"endpoint": bare.url})
         done = export.run(
             scores({"a": "high"}),
-            settings,
-            run_id="r",
-            findings=PASSED,
-            send=True,
-            progress=False,
+            PASSED,
+            Delivery(settings, "r", send=True, progress=False),
         )
     assert (done.summary["n_sent"], done.summary["n_requests_sent"]) == (1, 1)
 
@@ -418,10 +416,8 @@ def test_errors_that_name_no_object_are_found_one_by_one(
         settings = make_study(braze={"endpoint": bare.url, "concurrency": 1})
         done = export.run(
             scores({"a": "high", "b": "low"}),
-            settings,
-            run_id="r",
-            findings=PASSED,
-            send=True,
+            PASSED,
+            Delivery(settings, "r", send=True),
         )
     assert sorted(done.outcomes.select("outcome", "reason").rows()) == [
         ("rejected", "something went wrong"),
@@ -433,9 +429,9 @@ def test_rate_limit_hints_come_as_epoch_or_seconds() -> None:
     """A large reset is a point in time, a small one the seconds left; without a header
     there is no hint.
     """
-    assert pace.hint({"x-ratelimit-reset": "7"}, now=2e9) == 7
-    assert pace.hint({"x-ratelimit-reset": "1000000001"}, now=2e9) == 0
-    assert pace.hint({}, now=2e9) is None
+    assert pace.stated_wait({"x-ratelimit-reset": "7"}, now=2e9) == 7
+    assert pace.stated_wait({"x-ratelimit-reset": "1000000001"}, now=2e9) == 0
+    assert pace.stated_wait({}, now=2e9) is None
 
 
 @pytest.mark.parametrize(
@@ -477,7 +473,7 @@ def test_a_ledger_password_never_shows(tmp_path: Path) -> None:
 
 def test_a_ledger_on_postgresql_does_the_same(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
 ) -> None:
     """On a real PostgreSQL: told once, nothing again, a flip alone, a used run id
@@ -564,11 +560,8 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
             before = running.state.n_requests
             export.run(
                 scores(night),
-                settings,
-                run_id=f"r{i}",
-                findings=PASSED,
-                send=True,
-                progress=False,
+                PASSED,
+                Delivery(settings, f"r{i}", send=True, progress=False),
             )
         assert told(running) == nights[-1]
         assert running.state.n_requests == before
@@ -587,7 +580,7 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
 )
 def test_any_identifier_can_be_how_users_are_addressed(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     braze: dict[str, Any],
     key: tuple[str, str],
     sent_as: Any,
@@ -611,7 +604,7 @@ def test_any_identifier_can_be_how_users_are_addressed(
 
 
 def test_the_summary_tells_everything_a_reader_or_the_next_run_needs(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """Counts, minutes and answer time of a sent run; its table says so in words."""
     sandbox.state.add_users(["a"])
@@ -635,18 +628,19 @@ def test_the_summary_tells_everything_a_reader_or_the_next_run_needs(
     }
     assert 0 < done.summary["answer_seconds"] < 5
     assert 0 <= done.summary["minutes_taken"] < 0.5
-    table = export.summary_table(done)
-    assert (table.columns, dict(table.iter_rows())["users told"]) == (
+    table = tables.export_summary(done.summary)
+    assert (table.columns, dict(table.iter_rows())["users delivered"]) == (
         ["sent", "n"],
         "1",
     )
-    dry = export.summary_table(deliver(scores({"a": "low"}), send=False))
+    dry_run = deliver(scores({"a": "low"}), send=False)
+    dry = tables.export_summary(dry_run.summary)
     assert dry.columns == ["dry run: nothing was sent", "n"]
-    assert "users told" not in dict(dry.iter_rows())
+    assert "users delivered" not in dict(dry.iter_rows())
 
 
 def test_opted_out_users_get_null_though_scored(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """With a lapsed value in the study, too; whoever was never told is left alone."""
     sandbox.state.add_users(["a", "b"])
@@ -661,7 +655,7 @@ def test_opted_out_users_get_null_though_scored(
 
 
 def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """Renaming changes everybody: the limit speaks, in a dry run as a sentence;
     accepted, the old name is null.
@@ -671,7 +665,7 @@ def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
     deliver(scores(users))
     renamed = {"segment_attribute": "risk"}
     dry = deliver(scores(users), send=False, braze=renamed)
-    assert "60 of 60 users told before (100%)" in dry.summary["beyond_limits"][0]
+    assert "60 of 60 synced users (100%)" in dry.summary["beyond_limits"][0]
     assert dry.summary["n_data_points"] == 120
     n_requests = sandbox.state.n_requests
     with pytest.raises(GateError, match="change_rate"):
@@ -688,7 +682,7 @@ def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
 
 def test_a_bad_run_is_taken_back(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
 ) -> None:
     """Everybody is told what they held before; the new one nothing; whoever was told
@@ -699,10 +693,12 @@ def test_a_bad_run_is_taken_back(
     deliver(scores({"a": "high", "b": "high", "new": "high"}, 90), run_id="bad")
     deliver(scores({"a": "high", "b": "low", "new": "high"}, 90), run_id="later")
     settings = make_study(braze={"endpoint": sandbox.url})
-    dry = export.restore(settings, "bad", run_id="back")
+    dry = export.restore("bad", Delivery(settings, run_id="back"))
     assert (dry.summary["n_changed"], dry.summary["n_data_points"]) == (2, 4)
     assert told(sandbox)["a"] == "high"
-    done = export.restore(settings, "bad", run_id="back", send=True, progress=False)
+    done = export.restore(
+        "bad", Delivery(settings, run_id="back", send=True, progress=False)
+    )
     assert done.transitions.rows() == [("high", "low", 1), ("high", "removed", 1)]
     assert (told(sandbox), told(sandbox, "churn_score")) == (
         {"a": "low", "b": "low"},
@@ -710,17 +706,17 @@ def test_a_bad_run_is_taken_back(
     )
     assert (
         export.restore(
-            settings, "bad", run_id="again", send=True, progress=False
+            "bad", Delivery(settings, run_id="again", send=True, progress=False)
         ).summary["n_changed"]
         == 0
     )
-    with pytest.raises(TerminalBrazeError, match="knows no run nonsense"):
-        export.restore(settings, "nonsense", run_id="x")
+    with pytest.raises(TerminalBrazeError, match="has no run nonsense"):
+        export.restore("nonsense", Delivery(settings, run_id="x"))
 
 
 def test_rejects_are_a_file_that_can_be_mended_and_sent(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -732,27 +728,28 @@ def test_rejects_are_a_file_that_can_be_mended_and_sent(
     monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
     deliver(scores({"a": "high", "b" * 988: "low"}), run_id="first")
     settings = make_study(braze={"endpoint": sandbox.url})
-    with export.opened(settings) as book:
-        rejects = ledger.rejected(book, "first")
+    with open_ledger(settings) as ledger:
+        rejects = history.rejected(ledger, "first")
     assert rejects["reason"].to_list() == ["'external_id' must be fewer than 988 bytes"]
     rejects.with_columns(identifier=pl.lit("b")).write_csv(tmp_path / "mended.csv")
     assert (
-        export.resend(settings, tmp_path / "mended.csv", run_id="dry").summary[
-            "n_changed"
-        ]
+        export.resend(
+            tmp_path / "mended.csv", Delivery(settings, run_id="dry")
+        ).summary["n_changed"]
         == 1
     )
     done = export.resend(
-        settings, tmp_path / "mended.csv", run_id="second", send=True, progress=False
+        tmp_path / "mended.csv",
+        Delivery(settings, run_id="second", send=True, progress=False),
     )
     assert (done.summary["n_sent"], told(sandbox)) == (1, {"a": "high", "b": "low"})
     with pytest.raises(InputError, match=r"none.csv can't be read"):
-        export.resend(settings, tmp_path / "none.csv", run_id="third")
+        export.resend(tmp_path / "none.csv", Delivery(settings, run_id="third"))
 
 
 def test_after_lost_requests_a_run_waits_before_it_sends(
     sandbox: Sandbox,
-    deliver: Callable[..., export.Export],
+    deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A request of yesterday's run might still be applied: newer values wait; a run
@@ -760,7 +757,7 @@ def test_after_lost_requests_a_run_waits_before_it_sends(
     """
     sandbox.state.add_users(["a"])
     waited: list[float] = []
-    monkeypatch.setattr(export.time, "sleep", waited.append)
+    monkeypatch.setattr(delivery.time, "sleep", waited.append)
     monkeypatch.setattr(pace, "BACKOFF_SECONDS", 0.001)
     deliver(scores({"a": "high"}))
     deliver(scores({"a": "low"}), braze={"quiet_seconds": 60})
@@ -797,7 +794,7 @@ def test_id_lists_are_one_file_per_segment(
     table = scores({"b": "high", "a": "high", "c": "low", "d": "low", "": "low"})
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/mine.csv").write_text("not ours")
-    export.write_id_lists(table, settings, ["d"])
+    id_lists.write(table, settings, ["d"])
     (tmp_path / "lists/mine.csv").rename(tmp_path / "mine.csv")
     assert {f.name: f.read_text() for f in (tmp_path / "lists").iterdir()} == {
         "churn_high.csv": "external_id\na\nb\n",
@@ -806,17 +803,17 @@ def test_id_lists_are_one_file_per_segment(
     alias = make_study(
         braze={"id_lists": "lists", "identifier": "user_alias", "alias_label": "idfv"}
     )
-    export.write_id_lists(table.filter(pl.col("segment") == "high"), alias)
+    id_lists.write(table.filter(pl.col("segment") == "high"), alias)
     assert {f.name: f.read_text() for f in (tmp_path / "lists").iterdir()} == {
         "churn_high.csv": "user_alias_name,user_alias_label\na,idfv\nb,idfv\n"
     }
     assert export.forget(alias, lambda _: []) == 0
     assert list((tmp_path / "lists").iterdir()) == []
-    export.write_id_lists(table, make_study())
+    id_lists.write(table, make_study())
 
 
 def test_the_date_of_the_last_change_arrives_as_a_date(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """Braze makes a datetime of it, which is what filters on dates need; a second run
     leaves it.
@@ -833,7 +830,7 @@ def test_the_date_of_the_last_change_arrives_as_a_date(
 
 
 def test_what_was_asked_is_exactly_what_the_forecast_said(
-    sandbox: Sandbox, deliver: Callable[..., export.Export]
+    sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """Users, requests and data points of a dry run are those of the sending after it,
     at every change.

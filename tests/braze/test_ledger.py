@@ -18,10 +18,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn.braze import database, ledger
-from churn.braze.database import Ledger
-from churn.braze.ledger import NOT_ATTEMPTED, SENT, UNKNOWN, Result
-from churn.braze.recorder import Recorder
+from churn.braze.ledger import database, erasure, history, runs, tables
+from churn.braze.ledger.database import Ledger
+from churn.braze.ledger.recorder import Recorder
+from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.errors import TerminalBrazeError
 
 from ..conftest import unavailable
@@ -71,37 +71,37 @@ def changes(*users: str, before: str = "{}", **values: Any) -> pl.DataFrame:
     )
 
 
-def told(book: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
+def synced(ledger: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
     """Attributes and whether they are unsure, by identifier."""
     return {
         who: (json.loads(text), unsure)
-        for who, text, unsure in ledger.told(book).iter_rows()
+        for who, text, unsure in history.synced(ledger).iter_rows()
     }
 
 
-def tell(book: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -> None:
+def deliver(ledger: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -> None:
     """A whole run with these results; by default all are sent."""
-    run = ledger.start(book, run_id, "export", plan, ["x"])
-    ledger.record(book, run, results or [Result(0, plan.height - 1, SENT)], plan.height)
-    ledger.finish(book, run, plan.height, {"n": 1}, lost=False)
+    run = runs.start(ledger, run_id, "export", plan, ["x"])
+    runs.record(ledger, run, results or [Result(0, plan.height - 1, SENT)], plan.height)
+    runs.finish(ledger, run, plan.height, {"n": 1}, lost=False)
 
 
 def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
     """Sent, unknown, rejected within a sent range, not attempted, and without any
     answer.
     """
-    with opened() as book:
+    with opened() as ledger:
         plan = changes(*"abcde")
-        tell(
-            book,
+        deliver(
+            ledger,
             "r1",
             plan,
             Result(0, 1, SENT, rejected=((1, "too long"),)),
             Result(2, 2, UNKNOWN, "no answer"),
             Result(3, 3, NOT_ATTEMPTED, "refused"),
         )
-        assert told(book) == {"a": ({"x": 1}, False), "c": ({"x": 1}, True)}
-        row = ledger.runs(book).row(0, named=True)
+        assert synced(ledger) == {"a": ({"x": 1}, False), "c": ({"x": 1}, True)}
+        row = history.runs(ledger).row(0, named=True)
         assert (row["n_users"], row["sent"], row["rejected"], row["unknown"]) == (
             5,
             1,
@@ -109,9 +109,9 @@ def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
             1,
         )
         assert (row["not attempted"], row["pending"]) == (2, 0)
-        assert ledger.rejected(book, "r1").rows() == [("b", '{"x":1}', "too long")]
+        assert history.rejected(ledger, "r1").rows() == [("b", '{"x":1}', "too long")]
         outcomes = {
-            who: ledger.history(book, who).row(0, named=True)["outcome"]
+            who: history.history(ledger, who).row(0, named=True)["outcome"]
             for who in "abcde"
         }
         assert outcomes == {
@@ -125,12 +125,12 @@ def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
 
 def test_the_next_run_overwrites_what_was_told(opened: Open) -> None:
     """The newest values count, sure again; other users stay."""
-    with opened() as book:
-        tell(book, "r1", changes("a", "b"), Result(0, 1, UNKNOWN, "?"))
-        tell(book, "r2", changes("a", x=2))
-        assert told(book) == {"a": ({"x": 2}, False), "b": ({"x": 1}, True)}
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a", "b"), Result(0, 1, UNKNOWN, "?"))
+        deliver(ledger, "r2", changes("a", x=2))
+        assert synced(ledger) == {"a": ({"x": 2}, False), "b": ({"x": 1}, True)}
         assert [
-            h["run_id"] for h in ledger.history(book, "a").iter_rows(named=True)
+            h["run_id"] for h in history.history(ledger, "a").iter_rows(named=True)
         ] == ["r2", "r1"]
 
 
@@ -138,50 +138,51 @@ def test_places_are_apart(opened: Open) -> None:
     """Another workspace or kind of identifier knows nothing; names are remembered for
     each place.
     """
-    with opened() as book:
-        tell(book, "r1", changes("a"))
-        assert ledger.names(book) == ["x"]
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a"))
+        assert history.names(ledger) == ["x"]
     for other in ({"workspace": "w2"}, {"kind": "braze_id"}):
-        with opened(**other) as book:
-            assert told(book) == {}
-            assert ledger.names(book) == []
-            assert ledger.runs(book).is_empty()
-            with pytest.raises(TerminalBrazeError, match="knows no run r1"):
-                ledger.restorable(book, "r1")
+        with opened(**other) as ledger:
+            assert synced(ledger) == {}
+            assert history.names(ledger) == []
+            assert history.runs(ledger).is_empty()
+            with pytest.raises(TerminalBrazeError, match="has no run r1"):
+                history.restorable(ledger, "r1")
 
 
 def test_a_run_id_is_used_once(opened: Open) -> None:
     """The second start is refused and leaves nothing."""
-    with opened() as book:
-        tell(book, "r1", changes("a"))
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a"))
         with pytest.raises(TerminalBrazeError, match="run r1 is in the ledger already"):
-            ledger.start(book, "r1", "export", changes("b"), ["x"])
-        assert ledger.runs(book).height == 1
+            runs.start(ledger, "r1", "export", changes("b"), ["x"])
+        assert history.runs(ledger).height == 1
 
 
 def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
     """Answered: sent; reserved without an answer: unknown; beyond: not attempted.
     Settling again finds nothing.
     """
-    with opened() as book:
-        run = ledger.start(book, "r1", "export", changes(*"abcdef"), ["x"])
-        ledger.record(book, run, [Result(1, 2, SENT)], reserve=4)
-        assert ledger.runs(book)["pending"].item() == 4
-    with opened() as book:
-        assert ledger.settle(book) == 2
-        assert ledger.settle(book) == 0
-        assert told(book) == {
+    with opened() as ledger:
+        run = runs.start(ledger, "r1", "export", changes(*"abcdef"), ["x"])
+        runs.record(ledger, run, [Result(1, 2, SENT)], reserve=4)
+        assert history.runs(ledger)["pending"].item() == 4
+    with opened() as ledger:
+        assert runs.close_interrupted(ledger) == 2
+        assert runs.close_interrupted(ledger) == 0
+        assert synced(ledger) == {
             "a": ({"x": 1}, True),
             "b": ({"x": 1}, False),
             "c": ({"x": 1}, False),
             "d": ({"x": 1}, True),
         }
-        assert ledger.lost_at(book) >= time.time() - 60
-        assert ledger.runs(book).select("pending", "unknown", "not attempted").row(
+        assert history.last_unanswered_at(ledger) >= time.time() - 60
+        assert history.runs(ledger).select("pending", "unknown", "not attempted").row(
             0
         ) == (0, 2, 2)
         assert (
-            ledger.history(book, "e").row(0, named=True)["reason"] == ledger.INTERRUPTED
+            history.history(ledger, "e").row(0, named=True)["reason"]
+            == runs.INTERRUPTED
         )
 
 
@@ -189,42 +190,42 @@ def test_a_run_killed_before_it_sent_leaves_everybody_as_they_were(
     opened: Open,
 ) -> None:
     """Nothing reserved: nobody is unknown, nothing was lost."""
-    with opened() as book:
-        ledger.start(book, "r1", "export", changes("a", "b"), ["x"])
-        assert ledger.settle(book) == 0
-        assert (told(book), ledger.lost_at(book)) == ({}, 0)
+    with opened() as ledger:
+        runs.start(ledger, "r1", "export", changes("a", "b"), ["x"])
+        assert runs.close_interrupted(ledger) == 0
+        assert (synced(ledger), history.last_unanswered_at(ledger)) == ({}, 0)
 
 
 def test_a_run_that_lost_requests_is_remembered_as_such(opened: Open) -> None:
     """Even where the retry was answered: the first try may still be applied."""
-    with opened() as book:
+    with opened() as ledger:
         for run_id, lost in (("r1", False), ("r2", True)):
-            run = ledger.start(book, run_id, "export", changes("a"), ["x"])
-            ledger.record(book, run, [Result(0, 0, SENT)], 1)
-            ledger.finish(book, run, 1, {}, lost=lost)
-            assert (ledger.lost_at(book) > 0) is lost
+            run = runs.start(ledger, run_id, "export", changes("a"), ["x"])
+            runs.record(ledger, run, [Result(0, 0, SENT)], 1)
+            runs.finish(ledger, run, 1, {}, lost=lost)
+            assert (history.last_unanswered_at(ledger) > 0) is lost
 
 
 def test_the_mean_answer_time_of_the_newest_run_is_known(opened: Open) -> None:
     """Runs without any answer are passed over."""
-    with opened() as book:
-        assert ledger.answer_seconds(book) is None
+    with opened() as ledger:
+        assert history.answer_seconds(ledger) is None
         for run_id, summary in (
             ("r1", {"answer_seconds": 0.2}),
             ("r2", {"answer_seconds": 0.0}),
             ("r3", {}),
         ):
-            run = ledger.start(book, run_id, "export", changes("a"), ["x"])
-            ledger.finish(book, run, 1, summary, lost=False)
-        assert ledger.answer_seconds(book) == 0.2
+            run = runs.start(ledger, run_id, "export", changes("a"), ["x"])
+            runs.finish(ledger, run, 1, summary, lost=False)
+        assert history.answer_seconds(ledger) == 0.2
 
 
 def test_one_run_at_a_time_and_a_reader_may_look_on(opened: Open) -> None:
     """A second one is refused after its waiting time; one that needn't be alone can
     read and not start.
     """
-    with opened() as book:
-        tell(book, "r1", changes("a"))
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a"))
         before = time.monotonic()
         with (
             pytest.raises(TerminalBrazeError, match="another export is running"),
@@ -233,20 +234,20 @@ def test_one_run_at_a_time_and_a_reader_may_look_on(opened: Open) -> None:
             pass
         assert time.monotonic() - before >= 0.3
         with opened(wait=None) as onlooker:
-            assert not onlooker.is_alone
-            assert told(onlooker) == {"a": ({"x": 1}, False)}
+            assert not onlooker.is_exclusive
+            assert synced(onlooker) == {"a": ({"x": 1}, False)}
             with pytest.raises(TerminalBrazeError, match="another export is running"):
-                ledger.start(onlooker, "r2", "export", changes("b"), ["x"])
-    with opened() as book:
-        assert book.is_alone
+                runs.start(onlooker, "r2", "export", changes("b"), ["x"])
+    with opened() as ledger:
+        assert ledger.is_exclusive
 
 
 HOLD = """
     import sys, time
-    from churn.braze import database, ledger
+    from churn.braze.ledger import database, runs
     import polars as pl
-    with database.opened(sys.argv[1], "https://rest.example.com", "w", "external_id") as book:
-        run = ledger.start(book, "killed", "export", pl.DataFrame(
+    with database.opened(sys.argv[1], "https://rest.example.com", "w", "external_id") as ledger:
+        run = runs.start(ledger, "killed", "export", pl.DataFrame(
             {"identifier": ["a"], "before": ["{}"], "after": ["{}"], "attributes": ["{}"]}), ["x"])
         print("held", flush=True)
         time.sleep(60)
@@ -267,9 +268,9 @@ def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
     child.kill()
     child.wait()
     child.stdout.close()
-    with opened(wait=10) as book:
-        ledger.settle(book)
-        assert ledger.runs(book).select("run_id", "not attempted").row(0) == (
+    with opened(wait=10) as ledger:
+        runs.close_interrupted(ledger)
+        assert history.runs(ledger).select("run_id", "not attempted").row(0) == (
             "killed",
             1,
         )
@@ -277,15 +278,15 @@ def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
 
 def test_a_run_can_be_taken_back_but_for_users_told_since(opened: Open) -> None:
     """Of a, b and c the second run has told b something else: it stays."""
-    with opened() as book:
-        tell(
-            book,
+    with opened() as ledger:
+        deliver(
+            ledger,
             "r1",
             changes("a", "b", "c", before='{"x":0}'),
             Result(0, 2, SENT, rejected=((2, "no"),)),
         )
-        tell(book, "r2", changes("b", x=5))
-        assert ledger.restorable(book, "r1").rows() == [
+        deliver(ledger, "r2", changes("b", x=5))
+        assert history.restorable(ledger, "r1").rows() == [
             ("a", '{"x":0}', '{"x":1}', '{"x":1}')
         ]
 
@@ -294,88 +295,88 @@ def test_a_run_whose_plan_is_gone_cannot_be_taken_back(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so, where nothing to do would be misleading."""
-    with opened() as book:
-        tell(book, "r1", changes("a"))
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a"))
         monkeypatch.setattr(
-            ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10
+            runs, "now", lambda: int(time.time()) + runs.KEEP_SECONDS + 10
         )
-        tell(book, "r2", changes("b"))
+        deliver(ledger, "r2", changes("b"))
         with pytest.raises(TerminalBrazeError, match="no longer kept"):
-            ledger.restorable(book, "r1")
+            history.restorable(ledger, "r1")
 
 
 def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(
     opened: Open,
 ) -> None:
     """A first try may still arrive though its retry was answered."""
-    with opened() as book:
-        run = ledger.start(book, "r1", "export", changes("a"), ["x"])
-        ledger.record(book, run, [Result(0, 0, SENT)], reserve=1)
-        assert ledger.settle(book) == 0
-        assert ledger.lost_at(book) > 0
+    with opened() as ledger:
+        run = runs.start(ledger, "r1", "export", changes("a"), ["x"])
+        runs.record(ledger, run, [Result(0, 0, SENT)], reserve=1)
+        assert runs.close_interrupted(ledger) == 0
+        assert history.last_unanswered_at(ledger) > 0
 
 
 def test_who_was_rejected_after_a_lost_answer_is_unsure(opened: Open) -> None:
     """Rejected in the report, and told everything again by the next export; without an
     earlier try never told.
     """
-    with opened() as book:
-        refused = Result(0, 1, SENT, rejected=((1, "no"),), unclear=True)
-        tell(
-            book,
+    with opened() as ledger:
+        refused = Result(0, 1, SENT, rejected=((1, "no"),), may_be_applied=True)
+        deliver(
+            ledger,
             "r1",
             changes("a", "b", "c"),
             refused,
             Result(2, 2, SENT, rejected=((2, "no"),)),
         )
-        assert told(book) == {"a": ({"x": 1}, False), "b": ({"x": 1}, True)}
-        assert ledger.runs(book).select("sent", "rejected").row(0) == (1, 2)
+        assert synced(ledger) == {"a": ({"x": 1}, False), "b": ({"x": 1}, True)}
+        assert history.runs(ledger).select("sent", "rejected").row(0) == (1, 2)
 
 
 def test_refusals_are_counted_by_write(opened: Open) -> None:
     """The same write twice, another one once; of this place only."""
-    with opened() as book:
+    with opened() as ledger:
         for run_id, x in (("r1", 1), ("r2", 1), ("r3", 2)):
-            tell(
-                book,
+            deliver(
+                ledger,
                 run_id,
                 changes("a", "b", x=x),
                 Result(0, 1, SENT, rejected=((0, "no"),)),
             )
-        assert sorted(ledger.refusals(book).rows()) == [
+        assert sorted(history.rejections(ledger).rows()) == [
             ("a", '{"x":1}', 2),
             ("a", '{"x":2}', 1),
         ]
-    with opened("w2") as book:
-        assert ledger.refusals(book).is_empty()
+    with opened("w2") as ledger:
+        assert history.rejections(ledger).is_empty()
 
 
 def test_forgetting_keeps_the_counts_of_a_run(opened: Open) -> None:
     """Sent one and rejected one stay so, though the rejected is gone."""
-    with opened() as book:
-        tell(
-            book,
+    with opened() as ledger:
+        deliver(
+            ledger,
             "r1",
             changes("a", "b"),
             Result(0, 1, SENT, rejected=((1, "b is no id"),)),
         )
-        ledger.forget(book, ["b"])
-        assert ledger.runs(book).select("sent", "rejected").row(0) == (1, 1)
-        assert ledger.kinds(book) == ["external_id"]
+        erasure.forget(ledger, ["b"])
+        assert history.runs(ledger).select("sent", "rejected").row(0) == (1, 1)
+        assert history.kinds(ledger) == ["external_id"]
 
 
 def test_an_error_of_the_database_names_nobody(opened: Open) -> None:
     """Neither the statement's parameters nor its text are in the message."""
-    with opened() as book:
-        book.connection.exec_driver_sql("DROP TABLE churn_told")
-        book.connection.commit()
+    with opened() as ledger:
+        ledger.connection.exec_driver_sql("DROP TABLE churn_told")
+        ledger.connection.commit()
     with (
         pytest.raises(
-            TerminalBrazeError, match="failed; nothing more is sent"
+            TerminalBrazeError, match="failed and nothing more is sent"
         ) as caught,
-        opened() as book,
+        opened() as ledger,
     ):
-        ledger.forget(book, ["secret-user@example.com"])
+        erasure.forget(ledger, ["secret-user@example.com"])
     assert "secret-user" not in f"{caught.value}"
     assert caught.value.__suppress_context__
 
@@ -384,15 +385,15 @@ def test_old_plans_are_dropped_and_what_was_told_stays(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After ninety days a run can't be taken back any more."""
-    with opened() as book:
-        tell(book, "r1", changes("a"))
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a"))
         monkeypatch.setattr(
-            ledger, "_now", lambda: int(time.time()) + ledger.KEEP_SECONDS + 10
+            runs, "now", lambda: int(time.time()) + runs.KEEP_SECONDS + 10
         )
-        tell(book, "r2", changes("b"))
-        assert ledger.history(book, "a").is_empty()
-        assert set(told(book)) == {"a", "b"}
-        assert ledger.runs(book).height == 2
+        deliver(ledger, "r2", changes("b"))
+        assert history.history(ledger, "a").is_empty()
+        assert set(synced(ledger)) == {"a", "b"}
+        assert history.runs(ledger).height == 2
 
 
 def test_the_forgotten_leave_plans_at_once_and_the_rest_after_null(
@@ -401,35 +402,35 @@ def test_the_forgotten_leave_plans_at_once_and_the_rest_after_null(
     """Told users wait for their null write; others are gone; afterwards nothing of
     either is anywhere.
     """
-    with opened() as book:
-        tell(
-            book,
+    with opened() as ledger:
+        deliver(
+            ledger,
             "r1",
             changes("a", "b", "c"),
             Result(0, 2, SENT, rejected=((1, "no"),)),
         )
-        assert ledger.forget(book, ["a", "b", "never"]) == 1
-        assert ledger.forgotten(book) == ["a"]
-        assert ledger.history(book, "a").is_empty()
-        assert ledger.rejected(book, "r1").is_empty()
-        ledger.bury(book)
-        assert ledger.forgotten(book) == ["a"]
-        tell(book, "r2", changes("a", x=None))
-        ledger.bury(book)
-        assert ledger.forgotten(book) == []
-        assert set(told(book)) == {"c"}
-        assert ledger.history(book, "a").is_empty()
+        assert erasure.forget(ledger, ["a", "b", "never"]) == 1
+        assert erasure.waiting(ledger) == ["a"]
+        assert history.history(ledger, "a").is_empty()
+        assert history.rejected(ledger, "r1").is_empty()
+        erasure.complete(ledger)
+        assert erasure.waiting(ledger) == ["a"]
+        deliver(ledger, "r2", changes("a", x=None))
+        erasure.complete(ledger)
+        assert erasure.waiting(ledger) == []
+        assert set(synced(ledger)) == {"c"}
+        assert history.history(ledger, "a").is_empty()
 
 
 def test_a_null_that_may_not_have_arrived_buries_nobody(opened: Open) -> None:
     """Unknown is not acknowledged."""
-    with opened() as book:
-        tell(book, "r1", changes("a"))
-        ledger.forget(book, ["a"])
-        tell(book, "r2", changes("a", x=None), Result(0, 0, UNKNOWN, "?"))
-        ledger.bury(book)
-        assert ledger.forgotten(book) == ["a"]
-        assert ledger.forget(book, ["a"]) == 1
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a"))
+        erasure.forget(ledger, ["a"])
+        deliver(ledger, "r2", changes("a", x=None), Result(0, 0, UNKNOWN, "?"))
+        erasure.complete(ledger)
+        assert erasure.waiting(ledger) == ["a"]
+        assert erasure.forget(ledger, ["a"]) == 1
 
 
 def test_forgetting_reaches_every_endpoint_of_the_same_kind(opened: Open) -> None:
@@ -441,17 +442,17 @@ def test_forgetting_reaches_every_endpoint_of_the_same_kind(opened: Open) -> Non
         ("w2", "external_id"),
         ("w3", "braze_id"),
     ):
-        with opened(workspace, kind) as book:
-            tell(book, f"r-{workspace}", changes("a"))
-    with opened() as book:
-        assert ledger.forget(book, ["a"]) == 1
+        with opened(workspace, kind) as ledger:
+            deliver(ledger, f"r-{workspace}", changes("a"))
+    with opened() as ledger:
+        assert erasure.forget(ledger, ["a"]) == 1
     for workspace, kind, expected in (
         ("w", "external_id", ["a"]),
         ("w2", "external_id", ["a"]),
         ("w3", "braze_id", []),
     ):
-        with opened(workspace, kind) as book:
-            assert ledger.forgotten(book) == expected
+        with opened(workspace, kind) as ledger:
+            assert erasure.waiting(ledger) == expected
 
 
 def test_a_recorder_keeps_everything_in_few_transactions(
@@ -461,27 +462,27 @@ def test_a_recorder_keeps_everything_in_few_transactions(
     import asyncio
 
     commits = []
-    record = ledger.record
+    record = runs.record
     monkeypatch.setattr(
-        ledger, "record", lambda *a: (commits.append(len(a[2])), record(*a))
+        runs, "record", lambda *a: (commits.append(len(a[2])), record(*a))
     )
-    with opened() as book:
+    with opened() as ledger:
         plan = changes(*[f"u{i}" for i in range(2000)])
-        run = ledger.start(book, "r1", "export", plan, ["x"])
+        run = runs.start(ledger, "r1", "export", plan, ["x"])
 
         async def answer_all(recorder: Recorder) -> None:
             for i in range(2000):
                 await recorder.reserve(i)
                 if i % 2:
-                    recorder.answered((i, i), {}, unclear=False)
+                    recorder.acknowledged((i, i), {}, may_be_applied=False)
                 else:
-                    recorder.lost((i, i), "gone", attempted=i % 4 == 0)
+                    recorder.unacknowledged((i, i), "gone", attempted=i % 4 == 0)
 
-        with Recorder(book, run, ahead=500) as recorder:
+        with Recorder(ledger, run, ahead=500) as recorder:
             asyncio.run(answer_all(recorder))
         assert sum(commits) == 2000
         assert len(commits) < 100
-        assert ledger.runs(book).select(
+        assert history.runs(ledger).select(
             "sent", "unknown", "not attempted", "pending"
         ).row(0) == (1000, 500, 500, 0)
 
@@ -497,12 +498,12 @@ def test_a_ledger_that_breaks_while_sending_stops_the_run(
     def full(*_: Any) -> None:
         raise OSError("disk full")
 
-    with opened() as book:
-        run = ledger.start(book, "r1", "export", changes("a", "b"), ["x"])
-        monkeypatch.setattr(ledger, "record", full)
+    with opened() as ledger:
+        run = runs.start(ledger, "r1", "export", changes("a", "b"), ["x"])
+        monkeypatch.setattr(runs, "record", full)
         with (
             pytest.raises(TerminalBrazeError, match=r"can't be written \(OSError\)"),
-            Recorder(book, run, 0) as recorder,
+            Recorder(ledger, run, 0) as recorder,
             pytest.raises(TerminalBrazeError),
         ):
             asyncio.run(recorder.reserve(0))
@@ -516,81 +517,25 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
     connection.close()
     with (
         pytest.raises(
-            TerminalBrazeError, match="schema version 99, this program writes 2"
+            TerminalBrazeError,
+            match="schema version 99, and this program reads version 2 only",
         ),
         database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
     ):
         pass
 
 
-VERSION_1 = """
-    CREATE TABLE churn_schema (version INTEGER PRIMARY KEY);
-    INSERT INTO churn_schema VALUES (1);
-    CREATE TABLE churn_told (endpoint TEXT, workspace TEXT, kind TEXT, identifier TEXT, attribute TEXT, value TEXT,
-        run_id TEXT, acknowledged_at TEXT);
-    CREATE TABLE churn_runs (run_id TEXT);
-    CREATE TABLE churn_rejects (id INTEGER);
-    CREATE TABLE churn_forgotten (endpoint TEXT, workspace TEXT, kind TEXT, identifier TEXT);
-    INSERT INTO churn_told VALUES ('e', 'w', 'k', 'a', 'seg', '"high"', 'r', ''),
-        ('e', 'w', 'k', 'a', 'score', '7', 'r', ''),
-        ('e', 'w', 'k', 'b', 'seg', 'null', 'r', ''), ('e', 'other', 'k', 'a', 'seg', '"low"', 'r', '');
-    INSERT INTO churn_forgotten VALUES ('e', 'w', 'k', 'a');
-"""
-
-
-def test_an_older_ledger_is_upgraded_and_a_copy_left(tmp_path: Path) -> None:
-    """What version 1 knew is known: values, names, who waits to be forgotten; the old
-    file stands beside it.
-    """
-    file = tmp_path / "ledger.db"
-    with sqlite3.connect(file) as connection:
-        connection.executescript(VERSION_1)
-    connection.close()
-    for _ in range(2):
-        with database.opened(f"sqlite:///{file}", "e", "w", "k") as book:
-            assert told(book) == {
-                "a": ({"score": 7, "seg": "high"}, False),
-                "b": ({"seg": None}, False),
-            }
-            assert ledger.names(book) == ["score", "seg"]
-            assert ledger.forgotten(book) == ["a"]
-    with database.opened(f"sqlite:///{file}", "e", "other", "k") as book:
-        assert told(book) == {"a": ({"seg": "low"}, False)}
-    old = sqlite3.connect(f"{file}.v1")
-    assert old.execute("SELECT version FROM churn_schema").fetchall() == [(1,)]
-    old.close()
-
-
-def test_an_upgrade_that_fails_leaves_the_old_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed half-way, nothing is lost: the next one does it again."""
-    file = tmp_path / "ledger.db"
-    with sqlite3.connect(file) as connection:
-        connection.executescript(VERSION_1)
-    connection.close()
-    with monkeypatch.context() as patch:
-        patch.setattr(database, "dumps", lambda _: 1 / 0)
-        with (
-            pytest.raises(ZeroDivisionError),
-            database.opened(f"sqlite:///{file}", "e", "w", "k"),
-        ):
-            pass
-    with database.opened(f"sqlite:///{file}", "e", "w", "k") as book:
-        assert set(told(book)) == {"a", "b"}
-
-
 def test_a_backup_is_a_whole_ledger_and_overwrites_nothing(tmp_path: Path) -> None:
     """The copy can be opened and knows the same; a second one to the same file is
     refused.
     """
-    with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as book:
-        tell(book, "r1", changes("a"))
-        database.backup(book.connection, tmp_path / "copy.db")
+    with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as ledger:
+        deliver(ledger, "r1", changes("a"))
+        database.backup(ledger.connection, tmp_path / "copy.db")
         with pytest.raises(TerminalBrazeError, match="overwrites nothing"):
-            database.backup(book.connection, tmp_path / "copy.db")
+            database.backup(ledger.connection, tmp_path / "copy.db")
     with database.opened(f"sqlite:///{tmp_path}/copy.db", "e", "w", "k") as copy:
-        assert told(copy) == {"a": ({"x": 1}, False)}
+        assert synced(copy) == {"a": ({"x": 1}, False)}
 
 
 def test_a_ledger_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
@@ -625,7 +570,7 @@ def test_a_password_is_in_no_message() -> None:
         assert "127.0.0.1:9" in str(caught.value)
     for url in ("postgresql://me:pass-word-1@127.0.0.1:port/x", "pass-word-1"):
         with (
-            pytest.raises(TerminalBrazeError, match="address is none") as caught,
+            pytest.raises(TerminalBrazeError, match="address can't be read") as caught,
             database.opened(url, "e", "w", "k"),
         ):
             pass
@@ -640,54 +585,56 @@ def test_a_reservation_is_durable_before_anything_is_sent(opened: Open) -> None:
 
     from sqlalchemy import select
 
-    with opened() as book:
-        run = ledger.start(book, "r1", "export", changes(*"abcdef"), ["x"])
+    with opened() as ledger:
+        run = runs.start(ledger, "r1", "export", changes(*"abcdef"), ["x"])
 
         async def reserved(recorder: Recorder, position: int) -> int:
             await recorder.reserve(position)
-            return int(book.connection.scalar(select(database.RUNS.c.reserved)) or 0)
+            return int(ledger.connection.scalar(select(tables.RUNS.c.reserved)) or 0)
 
-        with Recorder(book, run, ahead=2) as recorder:
+        with Recorder(ledger, run, ahead=2) as recorder:
             assert asyncio.run(reserved(recorder, 0)) == 3
             assert asyncio.run(reserved(recorder, 2)) == 3
             assert asyncio.run(reserved(recorder, 3)) == 6
-            asyncio.run(recorder.confirm())
+            asyncio.run(recorder.confirm_lock())
 
 
 def test_what_is_written_is_on_disk_and_what_is_deleted_is_gone(tmp_path: Path) -> None:
     """Every commit is synced, freed pages are overwritten."""
-    with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as book:
+    with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as ledger:
         pragma = {
-            n: book.connection.exec_driver_sql(f"PRAGMA {n}").scalar()
+            n: ledger.connection.exec_driver_sql(f"PRAGMA {n}").scalar()
             for n in ("synchronous", "secure_delete")
         }
         assert pragma == {"synchronous": 2, "secure_delete": 1}
-        assert book.connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert (
+            ledger.connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        )
 
 
 def test_of_two_forgotten_only_the_acknowledged_is_buried(opened: Open) -> None:
     """The other one's null is still to be told."""
-    with opened() as book:
-        tell(book, "r1", changes("a", "b"))
-        ledger.forget(book, ["a", "b"])
-        tell(book, "r2", changes("a", x=None))
-        ledger.bury(book)
-        assert ledger.forgotten(book) == ["b"]
+    with opened() as ledger:
+        deliver(ledger, "r1", changes("a", "b"))
+        erasure.forget(ledger, ["a", "b"])
+        deliver(ledger, "r2", changes("a", x=None))
+        erasure.complete(ledger)
+        assert erasure.waiting(ledger) == ["b"]
 
 
 def test_a_history_says_what_when_and_from_what(opened: Open) -> None:
     """Before, written, outcome and time of each run that meant the user; pending while
     none is known.
     """
-    with opened() as book:
-        tell(
-            book,
+    with opened() as ledger:
+        deliver(
+            ledger,
             "r1",
             changes("a", before='{"x":0}'),
             Result(0, 0, UNKNOWN, "no answer"),
         )
-        ledger.start(book, "r2", "export", changes("a", before='{"x":1}', x=2), ["x"])
-        newest, oldest = ledger.history(book, "a").iter_rows(named=True)
+        runs.start(ledger, "r2", "export", changes("a", before='{"x":1}', x=2), ["x"])
+        newest, oldest = history.history(ledger, "a").iter_rows(named=True)
         assert (newest["before"], newest["attributes"], newest["outcome"]) == (
             '{"x":1}',
             '{"x":2}',

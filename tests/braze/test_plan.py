@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.braze import payload, plan
+from churn.braze import corrections, limits, payload, plan
 from churn.errors import GateError, TerminalBrazeError
 from churn.settings import Braze
 
@@ -28,13 +28,21 @@ def scored(*rows: tuple[str | None, str, int]) -> pl.DataFrame:
     )
 
 
-def told(unsure: bool = False, **users: dict[str, Any]) -> pl.DataFrame:
+def synced(unconfirmed: bool = False, **users: dict[str, Any]) -> pl.DataFrame:
     """A ledger's content: attributes by identifier."""
     rows = [
-        (who, json.dumps(values, ensure_ascii=False, separators=(",", ":")), unsure)
+        (
+            who,
+            json.dumps(values, ensure_ascii=False, separators=(",", ":")),
+            unconfirmed,
+        )
         for who, values in users.items()
     ]
-    schema = {"identifier": pl.String, "attributes": pl.String, "unsure": pl.Boolean}
+    schema = {
+        "identifier": pl.String,
+        "attributes": pl.String,
+        "unconfirmed": pl.Boolean,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -52,10 +60,12 @@ SILENT = {**HIGH, "churn_reason": "risky_silence"}
 
 def test_a_new_user_is_told_everything() -> None:
     """Segment and score, from nothing."""
-    made = plan.make(scored(("a", "high", 80)), told(), BRAZE)
+    made = plan.make(scored(("a", "high", 80)), synced(), BRAZE)
     assert writes(made) == writes(made, "after") == {"a": HIGH}
     assert writes(made, "before") == {"a": {}}
-    assert made.changes.select("why", "was", "becomes", "moved", "n_points").row(0) == (
+    assert made.changes.select(
+        "why", "from_segment", "to_segment", "replaces_segment", "n_points"
+    ).row(0) == (
         "scored",
         "none",
         "high",
@@ -67,10 +77,10 @@ def test_a_new_user_is_told_everything() -> None:
 def test_whoever_is_as_told_is_told_nothing() -> None:
     """The same segment and a score within the step: no write."""
     made = plan.make(
-        scored(("a", "high", 80), ("b", "high", 89)), told(a=HIGH, b=HIGH), BRAZE
+        scored(("a", "high", 80), ("b", "high", 89)), synced(a=HIGH, b=HIGH), BRAZE
     )
     assert made.changes.is_empty()
-    assert made.n_known == 2
+    assert made.n_synced == 2
 
 
 def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> None:
@@ -84,7 +94,7 @@ def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> N
             ("flip", "low", 79),
             ("same", "low", 80),
         ),
-        told(up=HIGH, down=HIGH, flip=HIGH, same=HIGH),
+        synced(up=HIGH, down=HIGH, flip=HIGH, same=HIGH),
         BRAZE,
     )
     assert writes(made) == {
@@ -95,9 +105,17 @@ def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> N
     }
     assert writes(made, "after")["up"] == {"churn_segment": "high", "churn_score": 90}
     flip = made.changes.filter(pl.col("identifier") == "flip")
-    assert flip.select("was", "becomes", "moved").row(0) == ("high", "low", True)
+    assert flip.select("from_segment", "to_segment", "replaces_segment").row(0) == (
+        "high",
+        "low",
+        True,
+    )
     up = made.changes.filter(pl.col("identifier") == "up")
-    assert up.select("was", "becomes", "moved").row(0) == (None, None, False)
+    assert up.select("from_segment", "to_segment", "replaces_segment").row(0) == (
+        None,
+        None,
+        False,
+    )
 
 
 def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
@@ -105,7 +123,7 @@ def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
     before: nothing.
     """
     braze = Braze(lapsed_value="lapsed")
-    before = told(
+    before = synced(
         quiet=HIGH,
         out=HIGH,
         before={"churn_segment": "lapsed", "churn_score": None},
@@ -122,7 +140,7 @@ def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
         "quiet": "lapsed",
         "out": "gone",
     }
-    assert dict(made.changes.select("identifier", "becomes").iter_rows()) == {
+    assert dict(made.changes.select("identifier", "to_segment").iter_rows()) == {
         "quiet": "lapsed",
         "out": "removed",
     }
@@ -130,15 +148,15 @@ def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
 
 def test_without_a_lapsed_value_leavers_lose_their_attributes() -> None:
     """Null removes both, once."""
-    made = plan.make(scored(("b", "low", 1)), told(a=HIGH), BRAZE)
+    made = plan.make(scored(("b", "low", 1)), synced(a=HIGH), BRAZE)
     assert writes(made)["a"] == {"churn_segment": None, "churn_score": None}
     again = plan.make(
         scored(("b", "low", 1)),
-        told(a=writes(made, "after")["a"], b=writes(made, "after")["b"]),
+        synced(a=writes(made, "after")["a"], b=writes(made, "after")["b"]),
         BRAZE,
     )
     assert again.changes.is_empty()
-    assert again.n_known == 1
+    assert again.n_synced == 1
 
 
 def test_renamed_attributes_are_removed_once() -> None:
@@ -147,16 +165,16 @@ def test_renamed_attributes_are_removed_once() -> None:
     """
     made = plan.make(
         scored(("a", "high", 80)),
-        told(a={"old": "high", **HIGH}),
+        synced(a={"old": "high", **HIGH}),
         BRAZE,
-        told_names=["old", "churn_segment"],
+        synced_names=["old", "churn_segment"],
     )
     assert writes(made) == {"a": {"old": None}}
-    assert made.changes["moved"].to_list() == [True]
+    assert made.changes["replaces_segment"].to_list() == [True]
     assert made.names == ["churn_segment", "churn_score", "old"]
-    after = told(a=writes(made, "after")["a"])
+    after = synced(a=writes(made, "after")["a"])
     assert plan.make(
-        scored(("a", "high", 80)), after, BRAZE, told_names=made.names
+        scored(("a", "high", 80)), after, BRAZE, synced_names=made.names
     ).changes.is_empty()
 
 
@@ -170,9 +188,9 @@ def test_whoever_may_have_been_reached_is_told_everything_again(
     was = {"churn_segment": "high", "churn_score": 80, "old": None}
     made = plan.make(
         scored(("a", "high", 80)),
-        told(unsure=True, a=was),
+        synced(unconfirmed=True, a=was),
         BRAZE,
-        told_names=["old"],
+        synced_names=["old"],
         gone=gone,
     )
     segment, score = (None, None) if gone else ("high", 80)
@@ -193,7 +211,7 @@ def test_the_date_of_the_last_change_goes_along_with_a_change_alone() -> None:
             ("score", "high", 20),
             ("same", "high", 80),
         ),
-        told(flip=kept, score=kept, same=kept, quiet=kept),
+        synced(flip=kept, score=kept, same=kept, quiet=kept),
         DATED,
     )
     assert writes(made) == {
@@ -203,7 +221,7 @@ def test_the_date_of_the_last_change_goes_along_with_a_change_alone() -> None:
         "quiet": {"churn_segment": None, "churn_score": None, "churn_since": None},
     }
     lapsing = DATED.model_copy(update={"lapsed_value": "lapsed"})
-    assert writes(plan.make(scored(("x", "low", 1)), told(quiet=kept), lapsing))[
+    assert writes(plan.make(scored(("x", "low", 1)), synced(quiet=kept), lapsing))[
         "quiet"
     ] == {
         "churn_segment": "lapsed",
@@ -219,16 +237,16 @@ def test_an_attribute_switched_on_later_is_told_to_all_but_a_date_only_with_a_ch
     known for them.
     """
     made = plan.make(
-        scored(("a", "high", 80)), told(a={"churn_segment": "high"}), DATED
+        scored(("a", "high", 80)), synced(a={"churn_segment": "high"}), DATED
     )
     assert writes(made) == {"a": {"churn_score": 80}}
 
 
-def test_unsure_dates_are_sent_as_they_were() -> None:
+def test_unconfirmed_dates_are_sent_as_they_were() -> None:
     """The date that may not have arrived is sent again, not moved to today."""
     made = plan.make(
         scored(("a", "high", 80)),
-        told(unsure=True, a={**HIGH, "churn_since": "2026-01-05"}),
+        synced(unconfirmed=True, a={**HIGH, "churn_since": "2026-01-05"}),
         DATED,
     )
     assert writes(made) == {"a": {**HIGH, "churn_since": "2026-01-05"}}
@@ -237,12 +255,12 @@ def test_unsure_dates_are_sent_as_they_were() -> None:
 def test_values_with_quotes_and_commas_are_read_back_as_they_are() -> None:
     """A lapsed value may hold anything that JSON escapes."""
     braze = Braze(lapsed_value='gone, "for good" \\ ü}')
-    made = plan.make(scored(("b", "low", 1)), told(a=HIGH), braze)
+    made = plan.make(scored(("b", "low", 1)), synced(a=HIGH), braze)
     after = writes(made, "after")["a"]
     assert after == {"churn_segment": 'gone, "for good" \\ ü}', "churn_score": None}
     again = plan.make(
         scored(("b", "low", 1)),
-        told(a=after, b={"churn_segment": "low", "churn_score": 1}),
+        synced(a=after, b={"churn_segment": "low", "churn_score": 1}),
         braze,
     )
     assert again.changes.is_empty()
@@ -256,13 +274,13 @@ def test_identifiers_that_braze_cannot_take_are_kept_out() -> None:
         ("ü" * 494, "low", 1),
         (None, "low", 1),
     ]
-    made = plan.make(scored(*rows), told(), BRAZE)
+    made = plan.make(scored(*rows), synced(), BRAZE)
     assert made.changes["identifier"].to_list() == ["x" * 987]
     assert sorted(made.undeliverable) == ["", "ü" * 494]
     alias = Braze(identifier="user_alias", alias_label="idfv")
     assert sorted(
         plan.make(
-            scored(("x" * 236, "low", 1), ("x" * 237, "low", 1)), told(), alias
+            scored(("x" * 236, "low", 1), ("x" * 237, "low", 1)), synced(), alias
         ).undeliverable
     ) == ["x" * 237]
 
@@ -287,7 +305,7 @@ VALUES = st.fixed_dictionaries(
 def test_after_its_writes_nothing_is_left_to_write(
     held: dict[str, dict[str, Any]],
     wanted: dict[str, tuple[str, int]],
-    unsure: bool,
+    unconfirmed: bool,
     gone: list[str],
 ) -> None:
     """Whatever was told: the plan's writes on top of it are its ``after``, and a second
@@ -295,7 +313,7 @@ def test_after_its_writes_nothing_is_left_to_write(
     """
     scores = scored(*[(who, *values) for who, values in wanted.items()])
     first = plan.make(
-        scores, told(unsure, **held), BRAZE, told_names=["old"], gone=gone
+        scores, synced(unconfirmed, **held), BRAZE, synced_names=["old"], gone=gone
     )
     after = {**held}
     for who, values in writes(first).items():
@@ -309,7 +327,7 @@ def test_after_its_writes_nothing_is_left_to_write(
     for who, (segment, _) in wanted.items():
         assert (after.get(who, {}).get("churn_segment") == segment) or who in gone
     assert plan.make(
-        scores, told(False, **after), BRAZE, told_names=["old"], gone=gone
+        scores, synced(False, **after), BRAZE, synced_names=["old"], gone=gone
     ).changes.is_empty()
 
 
@@ -317,8 +335,12 @@ def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
     """Three users of whom one lapsed and one is gone; five requests at ten a second, or
     two an hour, take so long.
     """
-    made = plan.make(scored(("a", "high", 80)), told(b=HIGH, c=HIGH), BRAZE, gone=["c"])
-    found = plan.forecast(made, 5, Braze(requests_per_second=10, concurrency=100), 0.1)
+    made = plan.make(
+        scored(("a", "high", 80)), synced(b=HIGH, c=HIGH), BRAZE, gone=["c"]
+    )
+    found = limits.forecast(
+        made, 5, Braze(requests_per_second=10, concurrency=100), 0.1
+    )
     assert found == {
         "n_changed": 3,
         "n_moved": 2,
@@ -329,9 +351,9 @@ def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
         "n_data_points": 6,
         "minutes": round(5 / 10 / 60, 3),
     }
-    assert plan.forecast(made, 5, Braze(requests_per_hour=2), 0.1)["minutes"] == 120
+    assert limits.forecast(made, 5, Braze(requests_per_hour=2), 0.1)["minutes"] == 120
     assert (
-        plan.forecast(made, 600, Braze(requests_per_second=1000, concurrency=1), 0.1)[
+        limits.forecast(made, 600, Braze(requests_per_second=1000, concurrency=1), 0.1)[
             "minutes"
         ]
         == 1.0
@@ -342,7 +364,7 @@ def test_transitions_count_users_whose_segment_is_written() -> None:
     """From what was told to what is; a score alone is none."""
     made = plan.make(
         scored(("a", "high", 80), ("b", "low", 80), ("c", "high", 10)),
-        told(b=HIGH, c=HIGH, d=HIGH),
+        synced(b=HIGH, c=HIGH, d=HIGH),
         BRAZE,
     )
     assert plan.transitions(made).rows() == [
@@ -356,7 +378,7 @@ def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
     """Over half of the 102 users told would flip: named with both figures; new users
     don't count; few never do.
     """
-    before = told(**{f"u{i}": HIGH for i in range(102)})
+    before = synced(**{f"u{i}": HIGH for i in range(102)})
     flips = {
         n: scored(
             *[(f"u{i}", "low" if i < n else "high", 80) for i in range(102)],
@@ -364,29 +386,25 @@ def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
         )
         for n in (51, 52)
     }
-    assert plan.beyond_limits(plan.make(flips[51], before, BRAZE), BRAZE) == {}
-    beyond = plan.beyond_limits(plan.make(flips[52], before, BRAZE), BRAZE)
+    assert limits.exceeded(plan.make(flips[51], before, BRAZE), BRAZE) == {}
+    beyond = limits.exceeded(plan.make(flips[52], before, BRAZE), BRAZE)
     assert (
-        "52 of 102 users told before (51%) would change segment, more than max_change_rate (50%)"
+        "52 of 102 synced users (51%) would change segment, more than max_change_rate (50%)"
         in beyond["change_rate"]
     )
     with pytest.raises(GateError, match="nothing was sent: change_rate: 52 of 102"):
-        plan.check_limits(beyond, ["max_users"])
-    plan.check_limits(beyond, ["change_rate"])
-    few = told(**{f"u{i}": HIGH for i in range(50)})
-    assert (
-        plan.beyond_limits(plan.make(scored(("x", "low", 1)), few, BRAZE), BRAZE) == {}
-    )
+        limits.check(beyond, ["max_users"])
+    limits.check(beyond, ["change_rate"])
+    few = synced(**{f"u{i}": HIGH for i in range(50)})
+    assert limits.exceeded(plan.make(scored(("x", "low", 1)), few, BRAZE), BRAZE) == {}
 
 
 def test_a_run_that_writes_too_many_users_needs_to_be_accepted() -> None:
     """Two users where max_users is one; exactly one passes."""
     one = BRAZE.model_copy(update={"max_users": 1})
-    assert (
-        plan.beyond_limits(plan.make(scored(("a", "low", 1)), told(), one), one) == {}
-    )
-    beyond = plan.beyond_limits(
-        plan.make(scored(("a", "low", 1), ("b", "low", 1)), told(), one), one
+    assert limits.exceeded(plan.make(scored(("a", "low", 1)), synced(), one), one) == {}
+    beyond = limits.exceeded(
+        plan.make(scored(("a", "low", 1), ("b", "low", 1)), synced(), one), one
     )
     assert beyond == {"max_users": "2 users would be written, more than max_users (1)"}
 
@@ -398,7 +416,7 @@ def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
     braze = Braze(max_body_bytes=10_000, batch_size=75)
     made = plan.make(
         scored(*[(f'user"\n{i}' + "x" * (i % 300), "high", 80) for i in range(400)]),
-        told(),
+        synced(),
         braze,
     )
     items = payload.items(made.changes, "external_id", False)
@@ -439,9 +457,9 @@ def test_a_run_taken_back_writes_what_was_there_before() -> None:
     """Old values of what the run wrote, null where there was nothing, and nothing of
     what it left alone.
     """
-    made = plan.make(scored(("a", "low", 80), ("b", "low", 5)), told(a=HIGH), BRAZE)
-    after = told(**writes(made, "after"))
-    back = plan.restored(made.changes, after, BRAZE)
+    made = plan.make(scored(("a", "low", 80), ("b", "low", 5)), synced(a=HIGH), BRAZE)
+    after = synced(**writes(made, "after"))
+    back = corrections.restoring(made.changes, after, BRAZE)
     assert writes(back) == {
         "a": {"churn_segment": "high"},
         "b": {"churn_segment": None, "churn_score": None},
@@ -460,7 +478,7 @@ def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
             "reason": ["too large"],
         }
     )
-    made = plan.read_file(rows, told(a=HIGH), BRAZE, ["high", "low"])
+    made = corrections.from_file(rows, synced(a=HIGH), BRAZE, ["high", "low"])
     assert writes(made) == {"a": {"churn_segment": "low"}}
     assert writes(made, "after") == {"a": {"churn_segment": "low", "churn_score": 80}}
     assert plan.transitions(made).rows() == [("high", "low", 1)]
@@ -497,8 +515,8 @@ def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
             "row 2: the study writes no such value of churn_segment",
         ),
         (["a"], ['{"churn_segment":55}'], "row 2: the study writes no such value"),
-        (["a", None], ['{"churn_score":1}'] * 2, "row 3: no identifier"),
-        (["a", "a"], ['{"churn_score":1}'] * 2, "row 3: an identifier comes twice"),
+        (["a", None], ['{"churn_score":1}'] * 2, "row 3 has no identifier"),
+        (["a", "a"], ['{"churn_score":1}'] * 2, "row 3 repeats an identifier"),
     ],
 )
 def test_a_file_that_could_do_harm_is_refused(
@@ -509,7 +527,7 @@ def test_a_file_that_could_do_harm_is_refused(
     """
     rows = pl.DataFrame({"identifier": identifiers, "attributes": texts})
     with pytest.raises(TerminalBrazeError, match=sentence):
-        plan.read_file(rows, told(), BRAZE, ["high", "low"])
+        corrections.from_file(rows, synced(), BRAZE, ["high", "low"])
 
 
 def test_a_file_without_its_columns_is_refused() -> None:
@@ -517,7 +535,7 @@ def test_a_file_without_its_columns_is_refused() -> None:
     with pytest.raises(
         TerminalBrazeError, match="lacks the column attributes and identifier"
     ):
-        plan.read_file(pl.DataFrame({"x": ["a"]}), told(), BRAZE, [])
+        corrections.from_file(pl.DataFrame({"x": ["a"]}), synced(), BRAZE, [])
 
 
 @pytest.mark.parametrize(
@@ -544,41 +562,41 @@ def test_whoever_holds_nothing_does_not_lapse(value: str | None) -> None:
     """Removed before, or told nothing but null: a lapsed value that the study got since
     isn't for them.
     """
-    before = told(removed={"churn_segment": None, "churn_score": None}, nothing={})
+    before = synced(removed={"churn_segment": None, "churn_score": None}, nothing={})
     made = plan.make(scored(("x", "low", 1)), before, Braze(lapsed_value=value))
     assert made.changes["identifier"].to_list() == ["x"]
 
 
 def test_no_change_at_all_may_be_the_limit() -> None:
     """max_change_rate 0 allows no run that moves more than fifty."""
-    before = told(**{f"u{i}": HIGH for i in range(60)})
+    before = synced(**{f"u{i}": HIGH for i in range(60)})
     none = BRAZE.model_copy(update={"max_change_rate": 0.0})
     flips = {
         n: scored(*[(f"u{i}", "low" if i < n else "high", 80) for i in range(60)])
         for n in (50, 51)
     }
-    assert plan.beyond_limits(plan.make(flips[50], before, none), none) == {}
-    assert "change_rate" in plan.beyond_limits(plan.make(flips[51], before, none), none)
+    assert limits.exceeded(plan.make(flips[50], before, none), none) == {}
+    assert "change_rate" in limits.exceeded(plan.make(flips[51], before, none), none)
 
 
 def test_taking_back_leaves_out_the_gone_and_what_is_already_so() -> None:
     """The opted-out get nothing back; whoever holds the old value again isn't written;
-    the unsure get everything.
+    the unconfirmed get everything.
     """
     made = plan.make(
         scored(
             ("a", "low", 80), ("b", "low", 80), ("c", "low", 80), ("out", "low", 80)
         ),
-        told(a=HIGH, b=HIGH, c=HIGH, out=HIGH),
+        synced(a=HIGH, b=HIGH, c=HIGH, out=HIGH),
         BRAZE,
     )
     now = pl.concat(
         [
-            told(a=HIGH, out={**HIGH, "churn_segment": "low"}),
-            told(True, b={**HIGH, "churn_segment": "low"}),
+            synced(a=HIGH, out={**HIGH, "churn_segment": "low"}),
+            synced(True, b={**HIGH, "churn_segment": "low"}),
         ]
     )
-    back = plan.restored(made.changes, now, BRAZE, gone=["out"])
+    back = corrections.restoring(made.changes, now, BRAZE, gone=["out"])
     assert writes(back) == {"b": HIGH, "c": {"churn_segment": "high"}}
 
 
@@ -588,7 +606,7 @@ def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
     """
     made = plan.make(
         scored(("a", "low", 1), ("b", "low", 1), ("c", "low", 1), ("d", "low", 1)),
-        told(),
+        synced(),
         BRAZE,
     )
     text = '{"churn_segment":"low","churn_score":1}'
@@ -596,11 +614,11 @@ def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
     refusals = pl.DataFrame(
         rows, schema=["identifier", "attributes", "n"], orient="row"
     )
-    kept, n_trusted = plan.without_refused(made, refusals)
+    kept = plan.with_rejected_last(made, refusals)
     assert (
         kept.changes["identifier"].to_list()[-1],
         kept.held_back.to_list(),
-        n_trusted,
+        kept.retried_from,
     ) == ("a", ["b"], 2)
     assert sorted(kept.changes["identifier"]) == ["a", "c", "d"]
     assert kept.changes.columns == made.changes.columns
@@ -608,7 +626,7 @@ def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
 
 def test_a_nul_in_an_identifier_keeps_nobody_else_from_being_told() -> None:
     """No database takes it, so it is left out."""
-    made = plan.make(scored(("a\x00", "low", 1), ("b", "low", 1)), told(), BRAZE)
+    made = plan.make(scored(("a\x00", "low", 1), ("b", "low", 1)), synced(), BRAZE)
     assert (made.changes["identifier"].to_list(), made.undeliverable.to_list()) == (
         ["b"],
         ["a\x00"],
@@ -631,7 +649,7 @@ def test_a_reason_goes_along_with_a_segment_or_score_and_never_by_itself() -> No
         ("alone", "high", 80),
         ("none", "high", 80),
     ]
-    before = told(flip=SILENT, step=SILENT, alone=SILENT, none=HIGH)
+    before = synced(flip=SILENT, step=SILENT, alone=SILENT, none=HIGH)
     made = plan.make(because("risky_trend", *rows), before, REASONED)
     trend = {"churn_reason": "risky_trend"}
     assert writes(made) == {
@@ -645,7 +663,10 @@ def test_a_reason_goes_along_with_a_segment_or_score_and_never_by_itself() -> No
         "flip": 2,
         "step": 2,
     }
-    assert dict(made.changes.select("identifier", "moved").iter_rows())["step"] is False
+    assert (
+        dict(made.changes.select("identifier", "replaces_segment").iter_rows())["step"]
+        is False
+    )
 
 
 def test_a_reason_that_stays_or_is_none_costs_nothing() -> None:
@@ -653,9 +674,9 @@ def test_a_reason_that_stays_or_is_none_costs_nothing() -> None:
     more is, as null.
     """
     rows = [("a", "low", 80)]
-    same = plan.make(because("risky_silence", *rows), told(a=SILENT), REASONED)
+    same = plan.make(because("risky_silence", *rows), synced(a=SILENT), REASONED)
     assert writes(same) == {"a": {"churn_segment": "low"}}
-    none = plan.make(because(None, *rows), told(a=SILENT), REASONED)
+    none = plan.make(because(None, *rows), synced(a=SILENT), REASONED)
     assert writes(none) == {"a": {"churn_segment": "low", "churn_reason": None}}
 
 
@@ -667,7 +688,7 @@ def test_whoever_leaves_loses_the_reason(value: str | None) -> None:
     braze = REASONED.model_copy(update={"lapsed_value": value})
     made = plan.make(
         because("risky_trend", ("out", "high", 80)),
-        told(quiet=SILENT, out=SILENT),
+        synced(quiet=SILENT, out=SILENT),
         braze,
         gone=["out"],
     )
@@ -676,21 +697,26 @@ def test_whoever_leaves_loses_the_reason(value: str | None) -> None:
     }
     assert set(writes(made)) == {"quiet", "out"}
     dropped = plan.make(
-        scored(("a", "high", 80)), told(a=SILENT), BRAZE, told_names=["churn_reason"]
+        scored(("a", "high", 80)),
+        synced(a=SILENT),
+        BRAZE,
+        synced_names=["churn_reason"],
     )
     assert writes(dropped) == {"a": {"churn_reason": None}}
 
 
-def test_scores_without_reasons_are_delivered_and_the_unsure_are_told_theirs_again() -> (
+def test_scores_without_reasons_are_delivered_and_the_unconfirmed_are_told_theirs_again() -> (
     None
 ):
     """A table from before there were any writes none; whoever may not have been reached
     gets all, the reason too.
     """
-    assert writes(plan.make(scored(("a", "high", 80)), told(), REASONED)) == {"a": HIGH}
+    assert writes(plan.make(scored(("a", "high", 80)), synced(), REASONED)) == {
+        "a": HIGH
+    }
     made = plan.make(
         because("risky_silence", ("a", "high", 80)),
-        told(unsure=True, a=SILENT),
+        synced(unconfirmed=True, a=SILENT),
         REASONED,
     )
     assert writes(made) == {"a": SILENT}
@@ -701,13 +727,13 @@ def test_a_mended_file_may_hold_reasons_and_nothing_like_them() -> None:
     rows = pl.DataFrame(
         {"identifier": ["a"], "attributes": ['{"churn_reason":"safe_rhythm"}']}
     )
-    assert writes(plan.read_file(rows, told(), REASONED, ["high"])) == {
+    assert writes(corrections.from_file(rows, synced(), REASONED, ["high"])) == {
         "a": {"churn_reason": "safe_rhythm"}
     }
     with pytest.raises(TerminalBrazeError, match="no such value of churn_reason"):
-        plan.read_file(
+        corrections.from_file(
             rows.with_columns(attributes=pl.lit('{"churn_reason":"rhythm"}')),
-            told(),
+            synced(),
             REASONED,
             ["high"],
         )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from churn import forget
 from churn.braze import client, export
+from churn.braze.delivery import Delivery, Export
 from churn.cli import app
 from churn.errors import InputError, TerminalBrazeError
 from churn.events import addresses, identity, ingest, privacy
@@ -202,7 +203,7 @@ def told(
         yield settings, sandbox
 
 
-def deliver(settings: Settings, run_id: str) -> export.Export:
+def deliver(settings: Settings, run_id: str) -> Export:
     """Write a scores file of whoever of the two is in the log, and export it."""
     store = open_filled(settings)
     users = store.scan("users").select(pl.col("user_id").unique().sort()).collect()
@@ -216,9 +217,8 @@ def deliver(settings: Settings, run_id: str) -> export.Export:
     file.parent.mkdir(exist_ok=True)
     made.write_parquet(file)
     passed = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": [""]})
-    return export.run(
-        made, settings, run_id=run_id, findings=passed, send=True, progress=False
-    )
+    delivery = Delivery(settings, run_id=run_id, send=True, progress=False)
+    return export.run(made, passed, delivery)
 
 
 def test_a_forgotten_person_is_nowhere_but_in_raw(told: Any, tmp_path: Path) -> None:
