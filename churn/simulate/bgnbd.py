@@ -108,7 +108,7 @@ class Bgnbd(World):
 
     def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
         """See World; by quadrature, given the exact times of the visible events."""
-        found = np.full((self.n_days + 1, self.n_users), np.nan)
+        result = np.full((self.n_days + 1, self.n_users), np.nan)
         lead = windows.lead_days
         horizon = windows.horizon_days
         cutoffs = zip(seen(self, windows), eligible(self, windows), strict=True)
@@ -118,8 +118,8 @@ class Bgnbd(World):
         for day, (known, is_eligible) in enumerate(shown):
             users = np.flatnonzero(is_eligible)
             known = Seen(*(values[users] for values in vars(known).values()))
-            found[day, users] = probability(known, self.parameters, lead, horizon)
-        return found
+            result[day, users] = probability(known, self.parameters, lead, horizon)
+        return result
 
 
 def bgnbd(

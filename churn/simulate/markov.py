@@ -73,13 +73,13 @@ class Markov(World):
         """See World; by filtering over the days of each window."""
         n_observed = windows.observation_days
         silent = [silence(self, day, windows) for day in range(self.n_days + 1)]
-        found = np.empty((self.n_days + 1, self.n_users))
+        probabilities = np.empty((self.n_days + 1, self.n_users))
         firsts = range(0, self.n_users, CHUNK)
         for first in tqdm(firsts, "truth", disable=not progress, leave=False):
             users = slice(first, first + CHUNK)
             for day, belief in enumerate(beliefs(self, n_observed, users)):
-                found[day, users] = np.einsum("tns,ts->n", belief, silent[day])
-        return found
+                probabilities[day, users] = np.einsum("tns,ts->n", belief, silent[day])
+        return probabilities
 
 
 def markov(

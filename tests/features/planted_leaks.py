@@ -1,4 +1,4 @@
-"""Leaks planted on purpose: twenty ways to use the future, and two through early returns.
+"""Leaks planted on purpose: twenty ways to use the future, and two by early returns.
 
 Each plant patches the package the way a programming mistake would change it.
 """

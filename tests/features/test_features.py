@@ -202,7 +202,7 @@ EXPECTED: dict[str, dict[str, float]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_feature_is_what_the_hand_computes(kind: str) -> None:
+def test_every_feature_has_the_value_worked_out_by_hand(kind: str) -> None:
     """For one user whose days are written out above, each feature of the kind has the
     value worked out there.
     """
@@ -258,9 +258,7 @@ def test_decayed_counts_halve_per_half_life() -> None:
 
 
 def test_passive_events_are_counted_apart() -> None:
-    """A message is no activity: it moves neither recency nor counts, only the passive
-    count.
-    """
+    """A message is no activity: it changes only the passive count."""
     got = compute({"day": 10}, {"day": 19, "kind": "message_sent"})
     assert (got["recency_days"], got["n_events_28d"], got["n_passive_7d"]) == (10, 1, 1)
 
@@ -287,9 +285,7 @@ def test_named_events_get_their_own_counts() -> None:
 
 
 def test_what_became_known_later_is_not_seen() -> None:
-    """An event of day 19 received on day 25 does not exist at day 20, and does at day
-    26.
-    """
+    """An event of day 19 received on day 25 counts at day 26, but not at day 20."""
     rows = ({"day": 10}, {"day": 19, "received": 25})
     assert compute(*rows)["recency_days"] == 10
     assert (
@@ -307,8 +303,8 @@ def test_tenure_reaches_beyond_the_window_by_both_clocks() -> None:
 
 
 def test_only_the_eligible_get_a_row() -> None:
-    """Silent for more than 14 days: no row. Uninstalled since the last activity: no
-    row. Back after it: a row.
+    """Users silent for more than 14 days, or uninstalled since the last activity, have
+    no row; users active after an uninstall have one.
     """
     assert compute({"day": 5.9}) == {}
     assert compute({"day": 6}) != {}
@@ -317,8 +313,8 @@ def test_only_the_eligible_get_a_row() -> None:
     assert compute({"day": 18}, {"day": 19, "kind": "uninstall", "received": 22}) != {}
 
 
-def test_who_asked_for_erasure_is_never_scored_again() -> None:
-    """Not even long after, when the request has left the observation window."""
+def test_users_who_asked_for_erasure_are_never_scored_again() -> None:
+    """Not even after the request has left the observation window."""
     rows = ({"day": -60, "kind": "erasure"}, {"day": 18})
     assert compute({"day": 18}) != {}
     assert compute(*rows) == {}
@@ -337,8 +333,8 @@ def test_estimated_times_are_never_features() -> None:
 
 
 def test_vocabulary_is_what_was_common_before_the_cutoff() -> None:
-    """An event name that explodes after the cutoff, or is learned of later, can't enter
-    the vocabulary.
+    """An event name that becomes common, or becomes known, after the cutoff does not
+    enter the vocabulary.
     """
     late = [{"day": 25, "event": "new"}] * 50 + [
         {"day": 5, "event": "late", "received": 30}
@@ -356,8 +352,8 @@ def test_vocabulary_is_what_was_common_before_the_cutoff() -> None:
 def test_properties_are_those_on_most_days_known_before_the_cutoff(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """B was on two days, a and c on one; what was learned later, or came later, is not
-    there, however common.
+    """Property b was on two days, a and c on one. Properties of later days, or known
+    later, do not count however common they are.
     """
     days = [
         (1, "b"),
@@ -401,9 +397,9 @@ def test_missed_weekdays_follow_the_habit_of_each_weekday() -> None:
     )  # twice each in 2 6/7 weeks
 
 
-def test_rates_of_the_young_are_over_the_days_they_were_known() -> None:
-    """Two of four days, not of 28; for who is older than the window, or of unknown age,
-    it is the window.
+def test_rates_of_new_users_are_over_the_days_since_first_seen() -> None:
+    """Rates are over two of four days, not of 28; for users first seen before the
+    window, or at an unknown time, they are over the window.
     """
     days = ({"day": 16}, {"day": 19}, {"day": 19.5})
     young, old = compute(*days), compute({"day": -50}, *days)
@@ -419,8 +415,7 @@ def test_rates_of_the_young_are_over_the_days_they_were_known() -> None:
 
 
 def test_streaks_are_each_users_own() -> None:
-    """Days on which something only happened to a user make no row of active days and
-    break none.
+    """Days with passive events alone neither make nor break a run of active days.
 
     U1 is active on days 14 to 16, u2 on 10, 11 and 13, so that u1's row would go on in
     u2's; u2 is sent a message on days 11, 12, 14 and 18.
@@ -439,7 +434,7 @@ def test_streaks_are_each_users_own() -> None:
 
 
 def test_cutoffs_computed_together_are_computed_alone() -> None:
-    """Gaps and streaks of one cutoff know nothing of another's."""
+    """Gaps and streaks of one cutoff do not depend on another cutoff."""
     log = [
         {"u": u, "day": d}
         for u, days in {"u1": (8, 9, 12), "u2": (9, 12, 13)}.items()
@@ -450,9 +445,9 @@ def test_cutoffs_computed_together_are_computed_alone() -> None:
     assert table(*log, cutoffs=cutoffs).equals(alone)
 
 
-def test_the_last_and_the_busiest_day_are_told_apart() -> None:
-    """Three events on day 15, one on day 18; of the two names one was used in the last
-    week.
+def test_the_last_and_the_busiest_day_are_distinguished() -> None:
+    """Three events on day 12 and one on day 18; only one of the two names occurs in the
+    last week.
     """
     plan = Plan(28, vocabulary=("open", "buy"))
     rows = ({"day": 12}, {"day": 12, "event": "buy"}, {"day": 12}, {"day": 18})
@@ -462,8 +457,8 @@ def test_the_last_and_the_busiest_day_are_told_apart() -> None:
 
 
 def test_depth_of_a_month_without_activity_is_null() -> None:
-    """Where users stay eligible longer than 28 days, there may be no active day in
-    them.
+    """Where users stay eligible for more than 28 days, the last 28 may hold no active
+    day.
     """
     got = compute(
         {"day": 0}, cutoff=DAY0 + timedelta(days=40), plan=EVERY, eligible_days=60

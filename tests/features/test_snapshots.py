@@ -52,8 +52,9 @@ LATE = st.lists(rows(-30, 20, st.floats(20, 60)), max_size=8)
 def observe(
     log: list[dict[str, Any]], everybody: list[dict[str, Any]] | None = None
 ) -> pl.DataFrame:
-    """Features at day 20 of a log, by the same road that training and scoring take; the
-    app may have more users.
+    """Features at day 20 of a log, computed as in training and scoring.
+
+    ``everybody`` is the log of all users, if the app has more.
     """
     frame = event_log(*log).lazy()
     first = pl.col("first_at").dt.date().alias("first_date")
@@ -239,7 +240,7 @@ def test_cutoffs_outside_the_data_are_refused(filled: Store) -> None:
 def test_an_active_event_that_is_not_in_the_log_is_refused(
     filled: Store,
 ) -> None:
-    """A misspelt active event names the commonest events there are."""
+    """The error for a misspelt active event lists the commonest events."""
     store = filled
     wrong = store.settings.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""The simulator: its truth against brute force and against what happens, and its
+"""The simulator: its true probabilities, against brute force and outcomes, and its
 files.
 """
 
@@ -176,13 +176,13 @@ def test_truth_is_calibrated_against_what_happens(
 
 
 def came(world: World, day: int, windows: Windows) -> np.ndarray:
-    """Who is active in the horizon."""
+    """Whether each user is active in the horizon."""
     first = day + windows.lead_days
     return world.active[first : first + windows.horizon_days].any(axis=0)
 
 
 def log_loss(p: np.ndarray, churned: np.ndarray, shift: float, slope: float) -> float:
-    """Of probabilities whose log odds are bent."""
+    """Log loss of probabilities whose log-odds are shifted and stretched."""
     odds = np.exp(
         shift
         + slope * np.log(p.clip(1e-12, 1 - 1e-12) / (1 - p.clip(1e-12, 1 - 1e-12)))
