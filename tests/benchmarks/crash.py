@@ -1,13 +1,13 @@
-"""Exports killed at random moments while the endpoint fails in every way: whether all
-are told, and how many twice.
+"""Exports killed at random moments while the endpoint fails in every way.
 
-python -m tests.benchmarks.crash [--kills 50] [--users 50000] [--seed 1] [--folder /tmp]
+    python -m tests.benchmarks.crash [--kills 50] [--users 50000] [--seed 1]
 
-Every round gives all users a new segment and score, starts an export as a process of
-its own, ends it with SIGKILL at a moment drawn evenly over the time an export needs,
-and exports again, as an operator would, until nothing is left to tell. The sandbox has
-a process of its own too and survives. A round that breaks a promise stops with an
-AssertionError.
+Measured is whether every user is reached, and how many users are written twice. Each
+round gives all users a new segment and score and starts an export in a process of its
+own. It ends the export with SIGKILL at a moment drawn evenly over the time an export
+needs, and exports again, as an operator would, until nothing has changed. The sandbox
+has a process of its own too, which survives. A round whose outcome is wrong stops the
+benchmark with an AssertionError.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from churn.sandbox.faults import Faults
 from churn.sandbox.options import Options
 from churn.settings import Settings, parse
 
-from .delivery import KEY, PASSED, know, process, scores, state
+from .delivery_parts import KEY, PASSED, know, process, scores, state
 
 RATES = {
     **dict.fromkeys(("429_mau", "429_legacy", "429_bare", "500", "503"), 0.01),
@@ -47,14 +47,17 @@ RATES = {
     **dict.fromkeys(("partial", "partial_no_index", "partial_strings"), 0.005),
 }
 BRAZE = {"timeout_seconds": 0.5, "quiet_seconds": 1, "requests_per_second": 1000}
-HANG_SECONDS = 0.7  # longer than the timeout, over before another run sends
+HANG_SECONDS = 0.7
+"""Time of a hanging answer: above the timeout, below the pause before another run."""
+
 STARTED = "started"
 HOME = Path(__file__).resolve().parents[2]
 
 
 def child(table: Path, run_id: str, braze: str) -> None:
-    """One export of the scores in a file; the ledger is beside it. Ends with 1 where
-    delivery stopped.
+    """Export the scores in a file, with a ledger beside it.
+
+    The process ends with 1 if delivery stopped.
     """
     pace.BACKOFF_SECONDS = 0.01
     scored, to = pl.read_parquet(table), study(table.parent, **json.loads(braze))
@@ -80,8 +83,9 @@ def study(folder: Path, **braze: Any) -> Settings:
 
 
 def start(table: Path, run_id: str, braze: dict[str, Any]) -> "subprocess.Popen[str]":
-    """A child that has read its scores and now begins to export them; the key is in the
-    environment.
+    """Start a child, and return once it begins to export.
+
+    It takes the key from the environment.
     """
     command = [
         sys.executable,
@@ -100,11 +104,12 @@ def start(table: Path, run_id: str, braze: dict[str, Any]) -> "subprocess.Popen[
 
 @dataclass
 class Tally:
-    """Counts over all rounds, of runs and of single users written.
+    """Numbers of runs, and of writes of single users, over all rounds.
 
-    ``again_in_run``: written more than once by one run, as retries do. The others were
-    written by a run although an earlier one had reached them: it was killed or stopped
-    before it knew, or ended well and Braze refused a repetition.
+    ``again_in_run`` counts users written more than once by one run, as in retries. The
+    other three count users written although an earlier run had reached them: a run that
+    was killed or stopped before it had recorded that, or a run that ended well, whose
+    repeated write Braze had refused.
     """
 
     rounds: int = 0
@@ -124,9 +129,7 @@ class Tally:
 
 @dataclass
 class Seen:
-    """What the sandbox shows: users written so far, two attributes each, and how many
-    hold what they should.
-    """
+    """Users written to the sandbox so far, and users that hold the right values."""
 
     written: int
     n_right: int
@@ -134,7 +137,7 @@ class Seen:
 
 @dataclass
 class Place:
-    """A sandbox, a ledger, and what is to be told."""
+    """A sandbox, a ledger, and the values that users are meant to hold."""
 
     url: str
     folder: Path
@@ -147,14 +150,12 @@ class Place:
 
     @property
     def scores(self) -> Path:
-        """Where a child finds them."""
+        """The file from which a child reads the scores."""
         return self.folder / "scores.parquet"
 
 
 def give(place: Place, number: int) -> None:
-    """New scores for everybody: in each round another segment than in the one
-    before.
-    """
+    """Give all users new scores, in another segment than in the round before."""
     table = scores(place.n, lambda _: pl.lit(number))
     table.write_parquet(place.scores)
     rows = table.select("identifier", "segment", "score").iter_rows()
@@ -167,7 +168,7 @@ def give(place: Place, number: int) -> None:
 
 
 def see(place: Place) -> Seen:
-    """Look into the sandbox; nobody may have been created."""
+    """Read the sandbox, which must not have created any user."""
     found = state(place.url)
     assert found["n_created"] == 0
     assert found["held"].keys() == place.wanted.keys()
@@ -178,9 +179,7 @@ def see(place: Place) -> Seen:
 
 
 def one_run(place: Place, kill_after: float | None = None) -> float:
-    """One export; the seconds it took. How it ended is kept, and what it wrote is
-    counted.
-    """
+    """Run one export, count what it wrote, and return the seconds it took."""
     place.tally.runs += 1
     run_id = f"run-{place.tally.runs}"
     with start(place.scores, run_id, place.braze) as running:
@@ -202,7 +201,7 @@ def one_run(place: Place, kill_after: float | None = None) -> float:
 
 
 def count(place: Place, run_id: str) -> None:
-    """Split what a run wrote into what was needed and what was written again."""
+    """Split the writes of a run into needed and repeated ones."""
     tally, before, after = place.tally, place.before, see(place)
     with open_ledger(study(place.folder, **place.braze)) as ledger:
         planned = sum(history.runs(ledger).filter(run_id=run_id)["n_users"])
@@ -218,9 +217,7 @@ def count(place: Place, run_id: str) -> None:
 
 
 def one_round(place: Place, number: int, kill_after: float) -> None:
-    """A killed export of everybody, and exports until nothing is left; then all
-    promises must be kept.
-    """
+    """Kill an export of all users, then export until nothing has changed."""
     give(place, number)
     place.last_ended = ""
     one_run(place, kill_after)
@@ -231,7 +228,7 @@ def one_round(place: Place, number: int, kill_after: float) -> None:
 
 
 def finish(place: Place) -> None:
-    """Export until there is nothing left to tell, then check what everybody holds."""
+    """Export until nothing has changed, then check what every user holds."""
     while place.last_ended != "well" or n_changed(place):
         one_run(place)
         place.tally.stopped_by_faults += place.last_ended == "stopped"
@@ -246,14 +243,14 @@ def finish(place: Place) -> None:
 
 
 def n_changed(place: Place) -> int:
-    """How many users a further export would write."""
+    """The number of users that a further export would write."""
     table, to = pl.read_parquet(place.scores), study(place.folder, **place.braze)
     done = export.run(table, PASSED, Delivery(to, "dry", progress=False))
     return int(done.summary["n_changed"])
 
 
 def check_outcomes(ledger: Ledger) -> None:
-    """Every position of every run's plan is covered by exactly one answer."""
+    """Assert that each position of each run's plan has exactly one answer."""
     runs = ledger.connection.execute(select(RUNS.c.run, RUNS.c.n_users)).all()
     answers = ledger.connection.execute(
         select(ANSWERS.c.run, ANSWERS.c.first, ANSWERS.c.last).order_by(*ANSWERS.c[:2])
@@ -270,7 +267,7 @@ def check_outcomes(ledger: Ledger) -> None:
 
 
 def main() -> None:
-    """All rounds, and the counts."""
+    """Run all rounds and print the counts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -301,9 +298,7 @@ def main() -> None:
 
 
 def run_all(place: Place, n_kills: int, draw: random.Random) -> None:
-    """An export that is left alone, for its duration, then rounds until so many kills
-    hit; totals at the end.
-    """
+    """Time an export that is left alone, then run rounds until ``n_kills`` have hit."""
     give(place, 0)
     lasts = one_run(place)
     finish(place)
@@ -311,13 +306,12 @@ def run_all(place: Place, n_kills: int, draw: random.Random) -> None:
     while place.tally.killed < n_kills:
         before, moment = replace(place.tally), draw.uniform(0, lasts)
         one_round(place, place.tally.rounds + 1, moment)
-        n_runs, again = (
-            place.tally.runs - before.runs,
-            place.tally.again_after_kill - before.again_after_kill,
-        )
+        n_runs = place.tally.runs - before.runs
+        again = place.tally.again_after_kill - before.again_after_kill
         what = "killed" if place.tally.killed > before.killed else "had ended"
         print(
-            f"round {place.tally.rounds}: {what} after {moment:.2f} s, {n_runs} runs, {again} told again",
+            f"round {place.tally.rounds}: {what} after {moment:.2f} s, "
+            f"{n_runs} runs, {again} written again",
             flush=True,
         )
     with open_ledger(study(place.folder, **place.braze)) as ledger:
