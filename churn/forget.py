@@ -1,65 +1,42 @@
-"""Erase people everywhere: event log, activity, scores, quarantine and ledger; only
-salted hashes stay, as tombstones.
+"""Erase people everywhere: event log, activity, scores, quarantine and ledger.
 
-A person is their user ids and every id that is theirs alone. Tombstones become visible
-first and every file is then replaced on its own, so an erasure that was interrupted is
-finished by the next command that writes to the store; rows of the erased are dropped
-whenever old extracts are read again. What Braze was told is taken back by a null write
-with the next export.
+A person is a set of user ids and every other id that belongs to them alone. Only
+tombstones, salted hashes of these ids, are kept, so that old extracts bring nobody
+back. Tombstones become visible first and each file is then replaced on its own; an
+erasure that was interrupted is completed by the next command that writes to the store.
+The next export takes back what Braze has acknowledged, by writing null.
 """
 
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from churn.braze import export
 from churn.errors import InputError
-from churn.events import identity, privacy
+from churn.events import erasure, identity
+from churn.events.erasure import USER
+from churn.events.requests import known_tags, read_request
 from churn.events.writing import exclusively
 from churn.settings import Settings
 from churn.store import Store
 
 log = logging.getLogger(__name__)
-TYPES = {
-    "controller_customer_id": "user_id",
-    "android_advertising_id": "gaid",
-    "android_id": "android_id",
-    "ios_advertising_id": "idfa",
-    "ios_vendor_id": "idfv",
-    "email": "email",
-    "phone": "phone",
-}
-"""Identity types of an OpenDSR request by our id types; others are taken by their own
-name, such as appsflyer_id.
-"""
-
-HASHES: dict[str, Callable[[bytes], Any]] = {
-    "sha256": hashlib.sha256,
-    "sha1": hashlib.sha1,
-    "md5": hashlib.md5,
-}
-LOWER = (
-    "idfa",
-    "idfv",
-    "gaid",
-    "android_id",
-    "email",
-)  # stored in lower case, since vendors differ
 
 
 @dataclass(frozen=True)
 class Forgotten:
     """What an erasure did.
 
-    People known to us, rows erased by table, null writes that wait for the next export,
-    and named ids that were left since others use them too.
+    Attributes
+    ----------
+    n_people: user ids that were erased.
+    rows: rows erased, by table.
+    n_waiting: null writes that wait for the next export.
+    n_shared: ids that were named but kept, because others use them too.
     """
 
     n_people: int
@@ -71,199 +48,124 @@ class Forgotten:
 def forget(
     settings: Settings, who: Sequence[str], by_vendors: bool = False
 ) -> Forgotten:
-    """Erase everybody named, and the ids that are theirs alone.
+    """Erase the people named, and the ids that belong to them alone.
 
-    ``who``: user ids, "type:value" of the id types in the log, or paths of OpenDSR
-    requests; ``by_vendors`` adds those whose erasure a vendor's rows report. Raises
-    InputError where nobody is named.
+    ``who`` holds user ids, ids as "type:value" with a type of the log, and paths of
+    OpenDSR requests. ``by_vendors`` adds everybody whose erasure a vendor's rows
+    report. Raises InputError if nobody is named, and StoreError if another process
+    writes to the store.
     """
     with exclusively(settings) as store:
-        kinds = {tag.split(":", 1)[0] for tag in _known_tags(store)}
-        tags = [tag for name in who for tag in _named(name, kinds, store)]
-        tags += requested(store) if by_vendors else []
+        id_types = {tag.split(":", 1)[0] for tag in known_tags(store)}
+        tags = []
+        for name in who:
+            tags += _tags(name, id_types, store)
+        if by_vendors:
+            tags += requested(store)
         if not tags:
             raise InputError(
-                "nobody is named: give user ids, an OpenDSR REQUEST.json, or --requested"
+                "nobody is named: give user ids, an OpenDSR REQUEST.json, "
+                "or --requested"
             )
         users, ids, n_shared = _person(store, tags)
-        # The ledger first, while the log still knows how Braze calls them.
-        waiting = export.forget(settings, lambda kind: _identifiers(store, kind, users))
-        store = _remember(store, [*(privacy.USER + user for user in users), *ids])
-        rows = privacy.erase(store)
+        # The ledger comes first, while the log still knows their Braze identifiers.
+        n_waiting = export.forget(
+            settings, lambda kind: _identifiers(store, kind, users)
+        )
+        erased = [*(USER + user for user in users), *ids]
+        rows = erasure.erase(_with_tombstones(store, erased))
     log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
-    return Forgotten(len(users), rows, waiting, n_shared)
+    return Forgotten(len(users), rows, n_waiting, n_shared)
 
 
-def _named(name: str, kinds: set[str], store: Store) -> list[str]:
+def _tags(name: str, id_types: set[str], store: Store) -> list[str]:
     if name.endswith(".json"):
         return read_request(Path(name), store)
-    return [name if name.split(":", 1)[0] in kinds else f"{privacy.USER}{name}"]
+    has_type = name.split(":", 1)[0] in id_types
+    return [name if has_type else f"{USER}{name}"]
 
 
 def requested(store: Store) -> list[str]:
-    """Everybody whose erasure a vendor's own rows report: user ids, and ids of rows
-    without a user.
+    """Everybody whose erasure a vendor's own rows report, as "type:value".
+
+    These are user ids and, of rows without a user, all other ids.
     """
-    rows = (
-        store.scan("events")
-        .filter(pl.col("event_kind") == "erasure")
-        .select("user_id", "ids")
-        .collect()
-    )
-    users = [privacy.USER + user for user in rows["user_id"].drop_nulls()]
-    return sorted(
-        {
-            *users,
-            *rows.filter(pl.col("user_id").is_null())["ids"].explode().drop_nulls(),
-        }
-    )
+    is_erasure = pl.col("event_kind") == "erasure"
+    rows = store.scan("events").filter(is_erasure).select("user_id", "ids").collect()
+    users = [USER + user for user in rows["user_id"].drop_nulls()]
+    anonymous = rows.filter(pl.col("user_id").is_null())
+    return sorted({*users, *anonymous["ids"].explode().drop_nulls()})
 
 
-def opted_out(
-    store: Store,
-) -> list[str]:
-    """Identifiers of the users whose erasure a vendor reports and who aren't erased
-    yet: Braze gets null for them.
+def opted_out(store: Store) -> list[str]:
+    """Braze identifiers of users whose erasure a vendor reports and who remain here.
+
+    Braze gets null for them.
     """
-    return _identifiers(
-        store, store.settings.braze.kind, _person(store, requested(store))[0]
-    )
-
-
-def read_request(file: Path, store: Store) -> list[str]:
-    """The people an OpenDSR request asks to erase, as "type:value"; hashed identities
-    are looked up among known ids.
-
-    Raises InputError for a file that is no erasure request.
-    """
-    try:
-        request = json.loads(file.read_text("utf-8"))
-        kind, identities = (
-            request["subject_request_type"],
-            request["subject_identities"],
-        )
-        asked = [
-            (i["identity_type"], i["identity_value"], i.get("identity_format", "raw"))
-            for i in identities
-        ]
-    except (OSError, UnicodeError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} is no OpenDSR request ({type(error).__name__}: {error})"
-        ) from None
-    if kind != "erasure" or not asked:
-        raise InputError(
-            f"{file} asks for {kind} of {len(asked)} identities; only erasure is done here"
-        )
-    return sorted(
-        {
-            tag
-            for kind, value, form in asked
-            for tag in _tags(str(kind), str(value), str(form), file, store)
-        }
-    )
-
-
-def _tags(kind: str, value: str, form: str, file: Path, store: Store) -> list[str]:
-    ours = TYPES.get(kind, kind)
-    if form == "raw":
-        return [f"{ours}:{value.lower() if ours in LOWER else value}"]
-    if form not in HASHES:
-        raise InputError(
-            f"{file}: identity_format {form!r} unknown; there are raw, {', '.join(HASHES)}"
-        )
-    known = {
-        tag.split(":", 1)[1] for tag in _known_tags(store) if tag.startswith(f"{ours}:")
-    }
-    return [
-        f"{ours}:{v}"
-        for v in known
-        if HASHES[form](v.encode()).hexdigest() == value.lower()
-    ]
-
-
-def _known_tags(store: Store) -> Iterable[str]:
-    users = (
-        store.scan("users")
-        .select(privacy.USER + pl.col("user_id").unique())
-        .collect()
-        .to_series()
-    )
-    ids = store.scan("edges").select(pl.col("id").unique()).collect().to_series()
-    return [
-        *users,
-        *ids,
-        *store.scan("anonymous")
-        .select(pl.col("ids").explode().unique())
-        .collect()
-        .to_series()
-        .drop_nulls(),
-    ]
+    users, _, _ = _person(store, requested(store))
+    return _identifiers(store, store.settings.braze.kind, users)
 
 
 def _person(store: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]:
-    """User ids and other ids of everybody named, and how many named ids are left, since
-    somebody else uses them.
+    """User ids and other ids of everybody named, and how many named ids are shared.
+
+    Ids are followed to a user if only one uses them, and users to the users their
+    profile was merged with.
     """
     edges = (
         store.scan("edges")
-        .filter(~identity.is_forgotten())
+        .filter(~erasure.is_forgotten())
         .select("id", "user_id")
         .unique()
         .collect()
     )
-    users = {
-        tag.removeprefix(privacy.USER) for tag in tags if tag.startswith(privacy.USER)
-    }
-    named = {tag for tag in tags if not tag.startswith(privacy.USER)}
-    alone = edges.filter(pl.col("user_id").n_unique().over("id") == 1)
-    users |= set(alone.filter(pl.col("id").is_in(named))["user_id"])
-    merged = identity.renames(store, identity.known_users(store)).select("was", "now")
-    for was, now in merged.iter_rows():
-        users |= {was, now} if users & {was, now} else set()
-    others = set(edges.filter(~pl.col("user_id").is_in(users))["id"])
-    ids = (named | set(edges.filter(pl.col("user_id").is_in(users))["id"])) - others
-    return users, _with_devices(store, ids, others), len(named & others)
+    users = {tag.removeprefix(USER) for tag in tags if tag.startswith(USER)}
+    named = {tag for tag in tags if not tag.startswith(USER)}
+    of_one_user = edges.filter(pl.col("user_id").n_unique().over("id") == 1)
+    users |= set(of_one_user.filter(pl.col("id").is_in(named))["user_id"])
+    merged = identity.renames(store, identity.known_users(store))
+    for was, now in merged.select("was", "now").iter_rows():
+        if users & {was, now}:
+            users |= {was, now}
+    is_theirs = pl.col("user_id").is_in(users)
+    of_others = set(edges.filter(~is_theirs)["id"])
+    ids = (named | set(edges.filter(is_theirs)["id"])) - of_others
+    return users, _with_devices(store, ids, of_others), len(named & of_others)
 
 
-def _with_devices(store: Store, ids: set[str], others: set[str]) -> set[str]:
-    """Ids that stand beside one of these in rows without a user, and so on, but nobody
-    else's.
+def _with_devices(store: Store, ids: set[str], of_others: set[str]) -> set[str]:
+    """These ids, and those that share rows without a user with them, and so on.
+
+    Ids of other people are left out.
     """
     devices = store.scan("anonymous").select("ids").unique().collect()
+    known = set(ids)
     while True:
-        beside = (
-            set(
-                devices.filter(
-                    pl.col("ids").list.set_intersection(list(ids)).list.len() > 0
-                )["ids"].explode()
-            )
-            - others
-        )
-        if beside <= ids:
-            return ids
-        ids |= beside
+        common = pl.col("ids").list.set_intersection(list(known))
+        linked = devices.filter(common.list.len() > 0)
+        beside = set(linked["ids"].explode()) - of_others
+        if beside <= known:
+            return known
+        known |= beside
 
 
 def _identifiers(store: Store, kind: str, users: set[str]) -> list[str]:
-    """Every identifier of a kind by which Braze may have been told of these users."""
-    kind = kind.removeprefix("user_alias:")
-    if kind == "external_id":
+    """Every identifier of a kind by which Braze may know these users."""
+    id_type = kind.removeprefix("user_alias:")
+    if id_type == "external_id":
         return sorted(users)
-    edges = store.scan("edges").filter(
-        pl.col("user_id").is_in(users) & pl.col("id").str.starts_with(f"{kind}:")
-    )
-    return (
-        edges.select(pl.col("id").str.strip_prefix(f"{kind}:").unique())
-        .collect()
-        .to_series()
-        .to_list()
-    )
+    is_theirs = pl.col("user_id").is_in(users)
+    is_of_type = pl.col("id").str.starts_with(f"{id_type}:")
+    edges = store.scan("edges").filter(is_theirs & is_of_type)
+    value = pl.col("id").str.strip_prefix(f"{id_type}:").unique()
+    return edges.select(value).collect().to_series().to_list()
 
 
-def _remember(store: Store, tags: Sequence[str]) -> Store:
-    """Make the tombstones visible, and that files are yet to be cleaned of them."""
+def _with_tombstones(store: Store, tags: Sequence[str]) -> Store:
+    """Make the tombstones visible, and that files have still to be cleaned."""
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
-    store.write_batch("tombstones", batch_id, privacy.tombstones(store.salt, tags))
+    rows = erasure.new_tombstones(store.salt, tags)
+    store.write_batch("tombstones", batch_id, rows)
     erasing = replace(store, batches=(*store.batches, batch_id), erasing=True)
     erasing.commit()
     return erasing

@@ -1,19 +1,20 @@
-"""Event log → daily activity and users table: what snapshots are built from."""
+"""Daily activity and the users table, which all snapshots are built from.
+
+Input are rows of the event log, output are frames of the schemas ActivityTable,
+Anonymous and Users. Rows with an estimated time are left out: the vendor may have dated
+them before anybody could know of them.
+"""
 
 from collections.abc import Sequence
 
 import polars as pl
 
 from churn.clocks import local_date, usable
-from churn.events.properties import NUMBERS_OF
+from churn.events.properties import NUMBERS_COLUMN
 from churn.store.schemas import ActivityTable, Anonymous, Users
 
-BY_NAME = (
-    "in_app",
-    "other",
-    "message_sent",
-    "message_engaged",
-)  # kinds whose events differ by name
+KINDS_BY_NAME = ("in_app", "other", "message_sent", "message_engaged")
+"""Kinds whose events differ by name; of others, the kind alone says what happened."""
 
 
 def from_events(
@@ -22,13 +23,18 @@ def from_events(
     currency: str,
     names: pl.DataFrame | None = None,
 ) -> pl.LazyFrame:
-    """Daily activity of one or more rows of the event log that have a user; see
-    ``_daily``.
+    """Daily activity of the events that have a user (schemas.ActivityTable).
+
+    ``timezone`` says where days begin. Revenue without a currency is taken to be in
+    ``currency``. Revenue in another one counts as the vendor converted it if
+    ``currency`` is the US dollar; otherwise it is not summed but counted in
+    ``n_other_currency``. Numeric properties are summed if the events have a column
+    ``numbers`` (see ``properties.numbers``), and of these only the pairs of event and
+    name in ``names``, if that is given.
     """
-    known = events.filter(pl.col("user_id").is_not_null())
-    return _daily(known, ["user_id"], timezone, currency, names).select(
-        ActivityTable.column_names()
-    )
+    identified = events.filter(pl.col("user_id").is_not_null())
+    daily = _daily(identified, ["user_id"], timezone, currency, names)
+    return daily.select(ActivityTable.column_names())
 
 
 def anonymous_from_events(
@@ -37,111 +43,99 @@ def anonymous_from_events(
     currency: str,
     names: pl.DataFrame | None = None,
 ) -> pl.LazyFrame:
-    """Daily activity of rows without a user that carry an id which may find one; see
-    ``_daily``.
+    """Daily activity of events that have ids but no user (schemas.Anonymous).
+
+    The parameters are those of ``from_events``.
     """
-    unknown = events.filter(
-        pl.col("user_id").is_null() & (pl.col("ids").list.len() > 0)
-    )
-    return _daily(unknown, ["ids", "platform"], timezone, currency, names).select(
-        Anonymous.column_names()
-    )
+    has_ids = pl.col("ids").list.len() > 0
+    unidentified = events.filter(pl.col("user_id").is_null() & has_ids)
+    daily = _daily(unidentified, ["ids", "platform"], timezone, currency, names)
+    return daily.select(Anonymous.column_names())
 
 
 def _daily(
     events: pl.LazyFrame,
-    whose: list[str],
+    person: list[str],
     timezone: str,
     currency: str,
     names: pl.DataFrame | None,
 ) -> pl.LazyFrame:
-    """Rows summed by whose, source, day, event, kind and the day on which they became
-    known.
-
-    Properties are summed where the rows have a column ``numbers``, of each event those
-    in ``names``, if it is given. Days are those of ``timezone``. Rows with an estimated
-    time are left out: they may be dated before anybody could know them. Revenue without
-    a currency is taken to be in the study's; in another it counts as the vendor
-    converted it, if the study's is the dollar, and is else counted, not summed.
-    """
-    ours = pl.col("currency").fill_null(currency) == currency
-    converted = pl.col("revenue_usd") if currency == "USD" else pl.lit(None, pl.Float64)
-    amount = pl.when(ours).then(pl.col("revenue")).otherwise(converted)
-    days = [
+    """Events summed by person, source, day, event, kind and the day they were known."""
+    amount = _amount(currency)
+    has_other_currency = pl.col("revenue").is_not_null() & amount.is_null()
+    key = [
+        *person,
+        "source",
         local_date("event_time", timezone).alias("date"),
         local_date("received_time", timezone).alias("known_date"),
+        "event",
+        pl.col("event_kind").alias("kind"),
     ]
-    daily = (
-        usable(events)
-        .with_columns(NUMBERS_OF)
-        .group_by(*whose, "source", *days, "event", pl.col("event_kind").alias("kind"))
-        .agg(
-            n=pl.len().cast(pl.Int64),
-            revenue=amount.sum(),
-            n_other_currency=(pl.col("revenue").is_not_null() & amount.is_null())
-            .sum()
-            .cast(pl.Int64),
-            first_at=pl.col("event_time").min(),
-            last_at=pl.col("event_time").max(),
-            numbers=pl.col("numbers").explode(empty_as_null=False),
-        )
+    with_numbers = usable(events).with_columns(NUMBERS_COLUMN)
+    daily = with_numbers.group_by(key).agg(
+        n=pl.len().cast(pl.Int64),
+        revenue=amount.sum(),
+        n_other_currency=has_other_currency.sum().cast(pl.Int64),
+        first_at=pl.col("event_time").min(),
+        last_at=pl.col("event_time").max(),
+        numbers=pl.col("numbers").explode(empty_as_null=False),
     )
-    return _summed(daily.with_row_index("row").collect(), names).lazy()
+    return _with_sums(daily.with_row_index("row").collect(), names).lazy()
 
 
-def _summed(daily: pl.DataFrame, names: pl.DataFrame | None) -> pl.DataFrame:
-    """The rows with ``sums``, each name once and in order, instead of ``numbers``."""
-    each = (
-        daily.select("row", "event", "numbers")
-        .explode("numbers", empty_as_null=False)
-        .unnest("numbers")
+def _amount(currency: str) -> pl.Expr:
+    """Revenue in the study's currency; null if it is in another one."""
+    is_own_currency = pl.col("currency").fill_null(currency) == currency
+    converted = pl.lit(None, pl.Float64)
+    if currency == "USD":
+        converted = pl.col("revenue_usd")
+    return pl.when(is_own_currency).then(pl.col("revenue")).otherwise(converted)
+
+
+def _with_sums(daily: pl.DataFrame, names: pl.DataFrame | None) -> pl.DataFrame:
+    """The rows with ``sums``, one sum per name, sorted by name, instead of numbers."""
+    each = daily.select("row", "event", "numbers")
+    values = each.explode("numbers", empty_as_null=False).unnest("numbers")
+    if names is not None:
+        values = values.join(names, on=["event", "name"], how="semi")
+    totals = values.group_by("row", "name").agg(total=pl.col("value").sum())
+    lists = (
+        totals.sort("row", "name").group_by("row").agg(sums=pl.struct("name", "total"))
     )
-    kept = each if names is None else each.join(names, on=["event", "name"], how="semi")
-    totals = (
-        kept.group_by("row", "name")
-        .agg(total=pl.col("value").sum())
-        .sort("row", "name")
-    )
-    sums = totals.group_by("row").agg(sums=pl.struct("name", "total"))
-    return (
-        daily.drop("numbers")
-        .join(sums, on="row", how="left")
-        .with_columns(pl.col("sums").fill_null([]))
-    )
+    joined = daily.drop("numbers").join(lists, on="row", how="left")
+    return joined.with_columns(pl.col("sums").fill_null([]))
 
 
 def total(name: str) -> pl.Expr:
-    """The sum of one numeric property in each activity row; 0 where no event had it,
-    null where it wasn't kept yet.
+    """The sum of one numeric property in each row of activity.
+
+    It is 0 where no event had the property, and null in rows of versions that did not
+    keep sums.
     """
-    mine = pl.element().filter(pl.element().struct.field("name") == name)
-    return pl.col("sums").list.eval(mine.struct.field("total")).list.sum() + 0.0
+    entry = pl.element()
+    of_name = entry.filter(entry.struct.field("name") == name)
+    return pl.col("sums").list.eval(of_name.struct.field("total")).list.sum() + 0.0
 
 
 def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
-    """First- and last-seen instants by source, platform and the day on which they
-    became known.
-    """
-    known = local_date("received_time", timezone).alias("known_date")
-    rows = usable(events.filter(pl.col("user_id").is_not_null()))
-    seen = {
-        "first_at": pl.col("event_time").min(),
-        "last_at": pl.col("event_time").max(),
-    }
-    return (
-        rows.group_by("user_id", "source", "platform", known)
-        .agg(**seen)
-        .select(Users.column_names())
+    """First and last event of each user, source, platform and day known (Users)."""
+    identified = usable(events.filter(pl.col("user_id").is_not_null()))
+    known_date = local_date("received_time", timezone).alias("known_date")
+    seen = identified.group_by("user_id", "source", "platform", known_date).agg(
+        first_at=pl.col("event_time").min(), last_at=pl.col("event_time").max()
     )
+    return seen.select(Users.column_names())
 
 
 def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame:
-    """Where several sources report the same of a user's day, only the rows of the first
-    of them.
+    """Activity without the copies that several sources report of the same thing.
 
-    The same is: sessions, purchases and other kinds as such, other events by their
-    name. ``sources`` says who comes first. Ask only for rows known by the cutoff: a
-    source that reports late must not silence one that had reported.
+    Of a user's day, sessions, purchases and the like are the same whatever they are
+    called; events of KINDS_BY_NAME only if they have the same name. Of the sources that
+    report the same, the rows of the first one in ``sources`` are kept.
+
+    Pass only rows known by the cutoff: a source that reports late must not displace one
+    that had reported in time.
     """
     if len(sources) < 2:
         return activity
@@ -149,12 +143,8 @@ def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame
     rank = pl.col("source").replace_strict(
         ranks, default=len(sources), return_dtype=pl.Int32
     )
-    named = (
-        pl.when(pl.col("kind").is_in(BY_NAME))
-        .then(pl.col("event"))
-        .otherwise(pl.lit(""))
-    )
-    ranked = activity.with_columns(rank.alias("rank"), named.alias("named"))
-    return ranked.filter(
-        pl.col("rank") == pl.col("rank").min().over("user_id", "date", "kind", "named")
-    ).drop("rank", "named")
+    counts_by_name = pl.col("kind").is_in(KINDS_BY_NAME)
+    name = pl.when(counts_by_name).then(pl.col("event")).otherwise(pl.lit(""))
+    ranked = activity.with_columns(rank.alias("rank"), name.alias("name"))
+    first = pl.col("rank").min().over("user_id", "date", "kind", "name")
+    return ranked.filter(pl.col("rank") == first).drop("rank", "name")

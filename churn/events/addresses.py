@@ -1,4 +1,4 @@
-"""How Braze knows a user: identifiers of the study's kind, and how many match."""
+"""How Braze addresses each user, and how many users it can address."""
 
 from datetime import date
 
@@ -9,77 +9,85 @@ from churn.store import Store
 
 
 def identifiers(store: Store, users: pl.Series, cutoff: date) -> pl.DataFrame:
-    """How Braze is to address each user at a cutoff: user_id, identifier, n_sharing.
+    """The identifier of each user at a cutoff: user_id, identifier, n_sharing.
 
-    The customer's own id is the external id; any other kind is the one learned last
-    before the cutoff. ``identifier`` is null where there is none or where several users
-    share it, which ``n_sharing`` tells.
+    Its kind is the study's ``braze.identifier``. The external id is the customer's own
+    user id; of any other kind it is the one learned last before the cutoff.
+    ``identifier`` is null if the user has none or shares it with others; ``n_sharing``
+    counts the users who have it, 0 if there is none.
     """
     asked = pl.DataFrame({"user_id": users}).unique(maintain_order=True)
     if store.settings.braze.identifier == "external_id":
-        found = asked.with_columns(identifier=pl.col("user_id"))
+        addressed = asked.with_columns(identifier=pl.col("user_id"))
     else:
-        prefix = (
-            f"{store.settings.braze.alias_label or store.settings.braze.identifier}:"
-        )
-        before = clocks.local_date("learned_at", store.settings.timezone) < cutoff
-        mine = store.scan("edges").filter(pl.col("id").str.starts_with(prefix) & before)
-        newest = (
-            mine.sort("learned_at", "id")
-            .group_by("user_id")
-            .agg(pl.col("id").last())
-            .collect()
-        )
-        value = pl.col("id").str.strip_prefix(prefix).alias("identifier")
-        found = asked.join(
-            newest, on="user_id", how="left", maintain_order="left"
-        ).select("user_id", value)
-    shared = (
-        pl.when(pl.col("identifier").is_not_null())
-        .then(pl.len().over("identifier"))
-        .otherwise(0)
-    )
-    marked = found.with_columns(shared.cast(pl.Int64).alias("n_sharing"))
-    return marked.with_columns(
-        pl.when(pl.col("n_sharing") == 1).then("identifier").alias("identifier")
-    )
+        newest = _newest(store, cutoff)
+        addressed = asked.join(newest, on="user_id", how="left", maintain_order="left")
+    has_identifier = pl.col("identifier").is_not_null()
+    n_sharing = pl.when(has_identifier).then(pl.len().over("identifier")).otherwise(0)
+    marked = addressed.with_columns(n_sharing.cast(pl.Int64).alias("n_sharing"))
+    own = pl.when(pl.col("n_sharing") == 1).then("identifier")
+    return marked.with_columns(own.alias("identifier"))
+
+
+def _newest(store: Store, cutoff: date) -> pl.DataFrame:
+    """The identifier of each user that was learned last before the cutoff."""
+    braze = store.settings.braze
+    prefix = f"{braze.alias_label or braze.identifier}:"
+    is_of_kind = pl.col("id").str.starts_with(prefix)
+    edges = store.scan("edges").filter(is_of_kind & _learned_before(store, cutoff))
+    ordered = edges.sort("learned_at", "id")
+    newest = ordered.group_by("user_id").agg(pl.col("id").last()).collect()
+    value = pl.col("id").str.strip_prefix(prefix).alias("identifier")
+    return newest.select("user_id", value)
+
+
+def _learned_before(store: Store, cutoff: date) -> pl.Expr:
+    return clocks.local_date("learned_at", store.settings.timezone) < cutoff
 
 
 def known_to_braze(store: Store, cutoff: date) -> pl.Series | None:
-    """Users that Braze Currents has named before the cutoff; null where the study has
-    no Currents extract.
+    """Users that Braze Currents has named before the cutoff.
+
+    None if the study has no Currents extract.
     """
     if "currents" not in store.settings.sources:
         return None
-    before = clocks.local_date("learned_at", store.settings.timezone) < cutoff
-    rows = store.scan("edges").filter((pl.col("source") == "currents") & before)
-    return rows.select(pl.col("user_id").unique()).collect()["user_id"]
+    is_from_braze = pl.col("source") == "currents"
+    edges = store.scan("edges").filter(is_from_braze & _learned_before(store, cutoff))
+    return edges.select(pl.col("user_id").unique()).collect()["user_id"]
 
 
 def match_report(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
-    """Scored users by source and platform: n, n_matched, match_rate, n_shared; first
-    the line over all.
+    """How many scored users Braze can address, by source and platform.
 
-    A user is matched who has an identifier of the study's kind that no other user
-    shares and, where Currents is among the sources, is known there too.
+    Columns: source, platform, n, n_matched, n_shared, match_rate; the first row counts
+    all users. A user is matched who has an identifier of the study's kind that no other
+    user shares and, if the study has a Currents extract, is known there too.
     """
     cutoff = scores["cutoff"][0]
-    found = identifiers(store, scores["user_id"], cutoff)
-    there = known_to_braze(store, cutoff)
-    known = pl.lit(True) if there is None else pl.col("user_id").is_in(there.implode())
-    marked = found.with_columns(matched=pl.col("identifier").is_not_null() & known)
-    where = store.scan("users").select("user_id", "source", "platform").unique()
-    by = marked.join(where.collect(), on="user_id").with_columns(
-        pl.col("platform").fill_null("not stated")
-    )
+    addressed = identifiers(store, scores["user_id"], cutoff)
+    in_braze = known_to_braze(store, cutoff)
+    is_known = pl.lit(True)
+    if in_braze is not None:
+        is_known = pl.col("user_id").is_in(in_braze.implode())
+    has_identifier = pl.col("identifier").is_not_null()
+    marked = addressed.with_columns(matched=has_identifier & is_known)
     counts = {
         "n": pl.col("user_id").n_unique(),
         "n_matched": pl.col("user_id").filter("matched").n_unique(),
+        "n_shared": pl.col("user_id").filter(pl.col("n_sharing") > 1).n_unique(),
     }
-    counts["n_shared"] = pl.col("user_id").filter(pl.col("n_sharing") > 1).n_unique()
-    parts = by.group_by("source", "platform").agg(**counts).sort("source", "platform")
-    total = marked.select(
+    everybody = marked.select(
         pl.lit("all").alias("source"), pl.lit("all").alias("platform"), **counts
     )
-    table = pl.concat([total, parts.select(total.columns)])
-    return table.with_columns((pl.col("n_matched") / pl.col("n")).alias("match_rate"))
+    by_place = _with_places(store, marked).group_by("source", "platform").agg(**counts)
+    ordered = by_place.sort("source", "platform").select(everybody.columns)
+    match_rate = (pl.col("n_matched") / pl.col("n")).alias("match_rate")
+    return pl.concat([everybody, ordered]).with_columns(match_rate)
+
+
+def _with_places(store: Store, users: pl.DataFrame) -> pl.DataFrame:
+    """Users with each source and platform on which they were seen."""
+    places = store.scan("users").select("user_id", "source", "platform").unique()
+    platform = pl.col("platform").fill_null("not stated")
+    return users.join(places.collect(), on="user_id").with_columns(platform)

@@ -1,4 +1,4 @@
-"""How many events each day has, by what, and which days are whole."""
+"""Counts of events per day, and from them the last day that is complete."""
 
 from datetime import date, timedelta
 
@@ -9,10 +9,12 @@ from churn.events import sources
 from churn.settings import Extract, Settings
 from churn.store.schemas import Tally, Volume
 
-LIVE_SHARE = 0.01  # of the median day: below it a day holds strays, not data
-WHOLE_SHARE = (
-    0.5  # of the same weekday before: below it the last day was cut off half-way
-)
+MIN_DAY_SHARE = 0.01
+"""Days with a smaller share of the median day's events hold stray rows, not data."""
+
+MIN_LAST_DAY_SHARE = 0.5
+"""A last day with a smaller share of its weekday's events was cut off half-way."""
+
 DAY = ["extract", "date"]
 TALLIED = (
     "user_id",
@@ -25,106 +27,105 @@ TALLIED = (
     "media_source",
     "properties",
 )
+"""Columns of the event log whose filled cells are counted per day."""
 
 
-def volume(fresh: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Rows per extract, platform, day, day known, event and kind."""
-    days = [
-        clocks.local_date(t, settings.timezone).alias(d)
-        for t, d in (("event_time", "date"), ("received_time", "known_date"))
-    ]
+def volume(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Events per extract, platform, day, day known, event and kind (schemas.Volume)."""
     key = [
         "extract",
         pl.col("platform").fill_null(""),
-        *days,
+        clocks.local_date("event_time", settings.timezone).alias("date"),
+        clocks.local_date("received_time", settings.timezone).alias("known_date"),
         "event",
         pl.col("event_kind").alias("kind"),
     ]
-    counted = fresh.group_by(key).agg(
-        n=pl.len().cast(pl.Int64),
-        n_without_user=pl.col("user_id").is_null().sum().cast(pl.Int64),
+    n_without_user = pl.col("user_id").is_null().sum().cast(pl.Int64)
+    counts = events.group_by(key).agg(
+        n=pl.len().cast(pl.Int64), n_without_user=n_without_user
     )
-    return counted.select(Volume.column_names())
+    return counts.select(Volume.column_names())
 
 
-def tally(fresh: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Rows per extract and day: by local hour, by filled column, by currency of
-    revenue.
-    """
-    hour = (
-        pl.col("event_time")
-        .dt.convert_time_zone(settings.timezone)
-        .dt.hour()
-        .cast(pl.String)
-    )
-    dated = fresh.select(
+def tally(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Events per extract and day by hour, filled column and currency (Tally)."""
+    local_time = pl.col("event_time").dt.convert_time_zone(settings.timezone)
+    dated = events.select(
         "extract",
         clocks.local_date("event_time", settings.timezone).alias("date"),
-        hour.alias("hour"),
+        local_time.dt.hour().cast(pl.String).alias("hour"),
         *TALLIED,
     )
-    filled = (
-        dated.group_by(DAY)
-        .agg(pl.col(TALLIED).count())
-        .unpivot(index=DAY, variable_name="value", value_name="n")
-    )
-    money = dated.filter(
+    with_currency = dated.filter(
         pl.col("revenue").is_not_null() & pl.col("currency").is_not_null()
     )
-    columns = filled.with_columns(
-        measure=pl.lit("column"), n=pl.col("n").cast(pl.Int64)
-    ).select(Tally.column_names())
-    return pl.concat([_counted(dated, "hour"), columns, _counted(money, "currency")])
+    return pl.concat(
+        [
+            _counted(dated, "hour"),
+            _filled(dated),
+            _counted(with_currency, "currency"),
+        ]
+    )
 
 
 def _counted(rows: pl.DataFrame, measure: str) -> pl.DataFrame:
+    """Rows per value of the column ``measure``."""
     counts = rows.group_by(*DAY, pl.col(measure).alias("value")).agg(
         n=pl.len().cast(pl.Int64)
     )
-    return counts.with_columns(measure=pl.lit(measure)).select(Tally.column_names())
+    named = counts.with_columns(measure=pl.lit(measure))
+    return named.select(Tally.column_names())
+
+
+def _filled(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows per column that is not null in them."""
+    counts = rows.group_by(DAY).agg(pl.col(TALLIED).count().cast(pl.Int64))
+    long = counts.unpivot(index=DAY, variable_name="value", value_name="n")
+    named = long.with_columns(measure=pl.lit("column"))
+    return named.select(Tally.column_names())
 
 
 def summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
-    """One table of several of equal columns: their counts added up."""
-    counts = [c for c in columns if c.startswith("n")]
-    return (
-        pl.concat(parts)
-        .group_by([c for c in columns if c not in counts])
-        .agg(pl.col(counts).sum())
-    )
+    """The rows of several tables with equal columns, those of one key added up.
+
+    Columns whose names begin with n are counts; the others are the key.
+    """
+    counts = [name for name in columns if name.startswith("n")]
+    key = [name for name in columns if name not in counts]
+    return pl.concat(parts).group_by(key).agg(pl.col(counts).sum())
 
 
 def covered_until(volume: pl.DataFrame, settings: Settings) -> date | None:
-    """The last day on which labels can be trusted; null without any events.
+    """The last day on which labels can be trusted; None without any events.
 
-    A stray row far from the others moves nothing: days with under 1 % of the median
-    day's events are not data. The last day counts as complete if it has at least half
-    of what the same weekday had in the four weeks before.
+    It is the earliest such day over all extracts. A stray row far from the others moves
+    nothing, since days with under 1 % of the median day's events are not data. The last
+    day counts as complete if it has at least half of what its weekday had in the four
+    weeks before. The source's settling days are subtracted, and ``covered_until`` of an
+    extract in the study overrules all of this.
     """
-    days = [_one_extract(volume, extract) for extract in settings.extracts]
+    days = [_covered_by(extract, volume) for extract in settings.extracts]
     known = [day for day in days if day]
     return min(known) if known else None
 
 
-def _one_extract(volume: pl.DataFrame, extract: Extract) -> date | None:
+def _covered_by(extract: Extract, volume: pl.DataFrame) -> date | None:
     if extract.covered_until:
         return extract.covered_until
-    daily = (
-        volume.filter(pl.col("extract") == extract.path)
-        .group_by("date")
-        .agg(pl.col("n").sum())
-        .sort("date")
-    )
+    rows = volume.filter(pl.col("extract") == extract.path)
+    daily = rows.group_by("date").agg(pl.col("n").sum()).sort("date")
     if daily.is_empty():
         return None
-    live = daily.filter(pl.col("n") >= LIVE_SHARE * pl.col("n").median())
-    return _last_whole_day(live) - timedelta(days=sources.settling_days(extract))
+    with_data = daily.filter(pl.col("n") >= MIN_DAY_SHARE * pl.col("n").median())
+    settling = timedelta(days=sources.settling_days(extract))
+    return _last_complete_day(with_data) - settling
 
 
-def _last_whole_day(live: pl.DataFrame) -> date:
+def _last_complete_day(daily: pl.DataFrame) -> date:
     last: date
-    last, n = live.row(-1)
-    weeks = [last - timedelta(days=7 * k) for k in range(1, 5)]
-    usual = live.filter(pl.col("date").is_in(weeks))["n"].median()
-    cut_off = isinstance(usual, float) and n < WHOLE_SHARE * usual
-    return last - timedelta(days=1) if cut_off else last
+    last, n = daily.row(-1)
+    same_weekday = [last - timedelta(weeks=k) for k in range(1, 5)]
+    expected = daily.filter(pl.col("date").is_in(same_weekday))["n"].median()
+    if isinstance(expected, float) and n < MIN_LAST_DAY_SHARE * expected:
+        return last - timedelta(days=1)
+    return last

@@ -1,283 +1,174 @@
-"""One person per person: which user an id was known to be, and from when.
+"""Which user an id belonged to, and from when that was known.
 
-Rows that carry both an id and a user make an edge, learned once the event has happened
-and was received. A row without a user counts for the user of its ids, from the moment
-the edge was known: history is adopted, never rewritten. A device on which a second user
-is seen stays the first one's until that day; from then on its anonymous rows are
-nobody's. So an edge learned later changes nothing that was known before.
+A row that carries both an id and a user makes an edge, learned once the event has
+happened and was received. A row without a user counts for the user of its ids from the
+moment the edge was known (``adoption``), so an edge learned later changes nothing that
+was known before. A device on which a second user appears remains the first user's until
+that day; afterwards its rows without a user belong to nobody.
+
+Ids are written "type:value". Frames of known users have the columns id, user_id and
+learned_at.
 """
-
-from collections.abc import Sequence
-from dataclasses import replace
 
 import polars as pl
 
 from churn import clocks
-from churn.events import privacy
-from churn.hashing import bucket_of
 from churn.store import Store
-from churn.store.schemas import ActivityTable, Edges, Merges, Users
+from churn.store.schemas import Edges, Merges
 
-MERGED = ("braze_id", "amplitude_id")  # id types that vendors merge
-CHAIN = 5  # merges of merges that are followed
+MERGED_TYPES = ("braze_id", "amplitude_id")
+"""Types of the ids that vendors merge."""
+
+MAX_MERGES = 5
+"""How many merges in a row are followed from one id to another."""
+
 KEY = pl.col("ids").list.join("\x1f").alias("key")
+"""The ids of a row as one text, which stands for its device."""
 
 
 def edges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Every (source, id, user) that rows carry, with the earliest moment it was
-    learned.
+    """Every source, id and user that rows carry together, and when that was learned.
+
+    It is learned at the later of event time and time of receipt; the earliest such
+    moment counts (schemas.Edges).
     """
-    both = events.filter(
-        pl.col("user_id").is_not_null() & (pl.col("event_kind") != "merge")
-    )
-    learned = pl.max_horizontal("event_time", "received_time").min().alias("learned_at")
-    by_device = clocks.usable(both).group_by("source", "ids", "user_id").agg(learned)
-    single = by_device.explode("ids", empty_as_null=False).rename({"ids": "id"})
-    return (
-        single.group_by("source", "id", "user_id")
-        .agg(pl.col("learned_at").min())
-        .select(Edges.column_names())
-    )
+    is_merge = pl.col("event_kind") == "merge"
+    linked = events.filter(pl.col("user_id").is_not_null() & ~is_merge)
+    learned_at = _learned_at().min().alias("learned_at")
+    devices = clocks.usable(linked).group_by("source", "ids", "user_id").agg(learned_at)
+    single = devices.explode("ids", empty_as_null=False).rename({"ids": "id"})
+    earliest = pl.col("learned_at").min()
+    edges = single.group_by("source", "id", "user_id").agg(earliest)
+    return edges.select(Edges.column_names())
 
 
 def merges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Every id that a vendor declared to be another one."""
-    kept = pl.col("ids").list.eval(
-        pl.element().filter(pl.element().str.split(":").list.first().is_in(MERGED))
-    )
-    rows = (
-        events.filter(pl.col("event_kind") == "merge")
-        .with_columns(kept)
-        .filter(pl.col("ids").list.len() == 2)
-    )
-    return rows.select(
+    """Every id that a vendor declared to have become another one (schemas.Merges)."""
+    tag = pl.element()
+    is_merged_type = tag.str.split(":").list.first().is_in(MERGED_TYPES)
+    merged_ids = pl.col("ids").list.eval(tag.filter(is_merged_type))
+    merges = events.filter(pl.col("event_kind") == "merge").with_columns(merged_ids)
+    pairs = merges.filter(pl.col("ids").list.len() == 2)
+    rows = pairs.select(
         pl.col("ids").list.first().alias("id"),
         pl.col("ids").list.last().alias("into"),
         "user_id",
-        pl.max_horizontal("event_time", "received_time").alias("learned_at"),
-    ).select(Merges.column_names())
+        _learned_at().alias("learned_at"),
+    )
+    return rows.select(Merges.column_names())
 
 
-def news(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
-    """The edges that the store doesn't hold yet, or has learned later."""
+def _learned_at() -> pl.Expr:
+    return pl.max_horizontal("event_time", "received_time")
+
+
+def new_edges(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
+    """The edges that the store does not hold yet, or has learned later."""
     key = ["source", "id", "user_id"]
-    known = store.scan("edges").join(edges.lazy().select(key), on=key, how="semi")
-    before = known.group_by(key).agg(before=pl.col("learned_at").min()).collect()
-    joined = edges.join(before, on=key, how="left")
-    return joined.filter(
-        pl.col("before").is_null() | (pl.col("learned_at") < pl.col("before"))
-    ).drop("before")
+    stored = store.scan("edges").join(edges.lazy().select(key), on=key, how="semi")
+    earliest = stored.group_by(key).agg(stored_at=pl.col("learned_at").min())
+    compared = edges.join(earliest.collect(), on=key, how="left")
+    is_unknown = pl.col("stored_at").is_null()
+    is_earlier = pl.col("learned_at") < pl.col("stored_at")
+    return compared.filter(is_unknown | is_earlier).drop("stored_at")
 
 
 def known_users(store: Store) -> pl.DataFrame:
-    """Whose each id is, merges applied: id, user_id, learned_at.
+    """The users of every id, with merges applied: id, user_id, learned_at.
 
-    A merge makes an id the user's of the other one, unless it was somebody's already by
-    then.
+    An id that was merged with another one becomes that of the other's user, unless it
+    belonged to somebody by then.
     """
-    edges = (
-        store.scan("edges")
-        .group_by("id", "user_id")
-        .agg(pl.col("learned_at").min())
-        .collect()
-    )
+    earliest = pl.col("learned_at").min()
+    edges = store.scan("edges").group_by("id", "user_id").agg(earliest).collect()
     merges = store.scan("merges").collect()
-    ways = pl.concat(
+    if merges.is_empty():
+        return edges
+    both_ways = pl.concat(
         [
             merges.select("id", "into", "learned_at"),
             merges.select(id="into", into="id", learned_at="learned_at"),
         ]
     )
-    for _ in range(CHAIN if merges.height else 0):
-        through = ways.join(
-            edges.rename({"id": "into", "learned_at": "edge_at"}), on="into"
-        )
-        through = through.with_columns(
-            pl.max_horizontal("learned_at", "edge_at").alias("learned_at")
-        )
-        first = edges.group_by("id").agg(pl.col("learned_at").min().alias("first_at"))
-        free = through.join(first, on="id", how="left").filter(
-            pl.col("first_at").is_null() | (pl.col("first_at") > pl.col("learned_at"))
-        )
-        both = pl.concat([edges, free.select(edges.columns)])
-        edges = both.group_by("id", "user_id").agg(pl.col("learned_at").min())
+    for _ in range(MAX_MERGES):
+        gained = _through_merges(edges, both_ways)
+        edges = pl.concat([edges, gained]).group_by("id", "user_id").agg(earliest)
     return edges
 
 
+def _through_merges(edges: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFrame:
+    """Edges that ids gain from the ids they were merged with."""
+    of_other = edges.rename({"id": "into", "learned_at": "edge_at"})
+    gained = merges.join(of_other, on="into").with_columns(
+        pl.max_horizontal("learned_at", "edge_at").alias("learned_at")
+    )
+    first_users = edges.group_by("id").agg(first_at=pl.col("learned_at").min())
+    compared = gained.join(first_users, on="id", how="left")
+    has_no_user = pl.col("first_at").is_null()
+    had_no_user_yet = pl.col("first_at") > pl.col("learned_at")
+    return compared.filter(has_no_user | had_no_user_yet).select(edges.columns)
+
+
 def owners(devices: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Whose each set of ids is: key, user_id, learned_at, and blocked_at, when a second
-    user was learned (or null).
+    """The user of each device: key, user_id, learned_at, blocked_at.
 
-    ``devices`` has a column ``ids``; sets that belong to nobody yet have no row.
+    ``devices`` has a column ``ids``, and ``known`` is a frame of known users. Devices
+    without a user have no row. ``blocked_at`` is when a second user was learned; null
+    if there is none.
     """
-    single = (
-        devices.select("ids", KEY)
-        .unique("key")
-        .explode("ids", empty_as_null=False)
-        .rename({"ids": "id"})
+    keyed = devices.select("ids", KEY).unique("key")
+    single = keyed.explode("ids", empty_as_null=False).rename({"ids": "id"})
+    of_users = single.join(known, on="id").group_by("key", "user_id")
+    users = of_users.agg(pl.col("learned_at").min()).sort("learned_at", "user_id")
+    return users.group_by("key", maintain_order=True).agg(
+        pl.col("user_id").first(),
+        pl.col("learned_at").first(),
+        pl.col("learned_at").get(1, null_on_oob=True).alias("blocked_at"),
     )
-    users = (
-        single.join(known, on="id")
-        .group_by("key", "user_id")
-        .agg(pl.col("learned_at").min())
-    )
-    ordered = users.sort("learned_at", "user_id").group_by("key", maintain_order=True)
-    second = pl.col("learned_at").get(1, null_on_oob=True).alias("blocked_at")
-    return ordered.agg(pl.col("user_id").first(), pl.col("learned_at").first(), second)
-
-
-def adopt(store: Store, batch_id: str) -> tuple[str, ...]:
-    """Write activity and users rows of all anonymous history that has found its user;
-    returns the batch names.
-
-    These are the old ones where the batch ``batch_id`` brought neither edges nor merges
-    nor anonymous rows.
-    """
-    new = replace(store, batches=(batch_id,))
-    nothing_new = all(
-        _is_empty(new, table) for table in ("edges", "merges", "anonymous")
-    )
-    if nothing_new and _is_empty(store, "merges"):
-        return store.adopted
-    known = known_users(store)
-    names = []
-    for number, buckets in enumerate(store.passes(_n_anonymous(store))):
-        rows = _adopted(
-            store.scan("anonymous", buckets), known, store.settings.timezone
-        ).collect()
-        rows = pl.concat([rows, _renamed(store, rows, known, buckets).collect()])
-        if rows.height:
-            names.append(f"{batch_id}-adopted-{number:02d}")
-            _write(store, rows, names[-1])
-    return tuple(names)
-
-
-def _is_empty(store: Store, table: str) -> bool:
-    return store.scan(table).head(1).collect().is_empty()
-
-
-def _n_anonymous(store: Store) -> int:
-    return int(store.scan("anonymous").select(pl.len()).collect().item())
-
-
-def _write(store: Store, rows: pl.DataFrame, name: str) -> None:
-    bucketed = rows.with_columns(bucket_of("user_id", store.n_buckets).alias("bucket"))
-    store.write_batch(
-        "activity",
-        name,
-        bucketed.select("bucket", *ActivityTable.column_names()),
-    )
-    seen = bucketed.group_by(
-        "bucket", "user_id", "source", "platform", "known_date"
-    ).agg(pl.col("first_at").min(), pl.col("last_at").max())
-    store.write_batch("users", name, seen.select("bucket", *Users.column_names()))
-
-
-def _adopted(
-    anonymous: pl.LazyFrame, known: pl.DataFrame, timezone: str
-) -> pl.LazyFrame:
-    whose = (
-        owners(anonymous.select("ids").unique().collect(), known)
-        .lazy()
-        .with_columns(
-            learned=clocks.local_date("learned_at", timezone),
-            blocked=clocks.local_date("blocked_at", timezone),
-        )
-    )
-    mine = anonymous.with_columns(KEY).join(whose, on="key").filter(~is_forgotten())
-    return _known_from(
-        mine.filter(pl.col("blocked").is_null() | (pl.col("date") < pl.col("blocked")))
-    )
-
-
-def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows as known from the later of their own day and ``learned``; the merge itself
-    is nobody else's event.
-    """
-    later = pl.max_horizontal("known_date", "learned").alias("known_date")
-    kept = rows.filter(pl.col("kind") != "merge").with_columns(later)
-    return kept.select(*ActivityTable.column_names(), "platform")
-
-
-def _renamed(
-    store: Store,
-    adopted: pl.DataFrame,
-    known: pl.DataFrame,
-    buckets: Sequence[int],
-) -> pl.LazyFrame:
-    """Rows of users whose profile was merged into another user's: they count for that
-    one too, once that is known.
-    """
-    renamed = renames(store, known).with_columns(
-        learned=clocks.local_date("learned_at", store.settings.timezone)
-    )
-    own = replace(store, adopted=()).scan("activity", buckets)
-    theirs = pl.concat(
-        [
-            own.with_columns(platform=pl.lit(None, pl.String)).select(adopted.columns),
-            adopted.lazy(),
-        ]
-    )
-    rows = theirs.join(renamed.lazy(), left_on="user_id", right_on="was").with_columns(
-        pl.col("now").alias("user_id")
-    )
-    return _known_from(rows)
-
-
-def is_forgotten() -> pl.Expr:
-    """True for the stand-in of an erased user: an id that others use too must not
-    become theirs from the start.
-    """
-    return pl.col("user_id").str.starts_with(privacy.FORGOTTEN)
 
 
 def renames(store: Store, known: pl.DataFrame) -> pl.DataFrame:
     """Users whose profile was merged into another user's: was, now, learned_at."""
     merges = store.scan("merges").filter(pl.col("user_id").is_not_null()).collect()
-    pairs = merges.join(
-        known.rename({"id": "into", "user_id": "now", "learned_at": "edge_at"}),
-        on="into",
-    )
-    learned = pl.max_horizontal("learned_at", "edge_at").min().alias("learned_at")
-    named = pairs.filter(pl.col("now") != pl.col("user_id")).rename({"user_id": "was"})
-    return named.group_by("was", "now").agg(learned)
+    of_other = known.rename({"id": "into", "user_id": "now", "learned_at": "edge_at"})
+    pairs = merges.rename({"user_id": "was"}).join(of_other, on="into")
+    changed = pairs.filter(pl.col("now") != pl.col("was"))
+    learned_at = pl.max_horizontal("learned_at", "edge_at").min().alias("learned_at")
+    return changed.group_by("was", "now").agg(learned_at)
 
 
 def people(store: Store) -> dict[str, int]:
-    """How many people the log holds: users, and clusters of devices that share an id
-    and have no user.
+    """How many people the log holds.
+
+    ``users`` counts user ids, ``anonymous`` groups of devices that share an id and have
+    no user.
     """
-    users = store.scan("users").select(pl.col("user_id").n_unique()).collect().item()
+    n_users = store.scan("users").select(pl.col("user_id").n_unique()).collect().item()
     devices = store.scan("anonymous").select("ids").unique().collect()
-    nobody = devices.with_columns(KEY).join(
-        owners(devices, known_users(store)), on="key", how="anti"
-    )
-    return {"users": int(users), "anonymous": n_clusters(nobody)}
+    owned = owners(devices, known_users(store))
+    unowned = devices.with_columns(KEY).join(owned, on="key", how="anti")
+    return {"users": int(n_users), "anonymous": n_clusters(unowned)}
 
 
 def n_clusters(devices: pl.DataFrame) -> int:
-    """Number of groups of devices that share at least one id, directly or through
-    others.
+    """Number of groups of devices that share an id, directly or through others.
 
     >>> n_clusters(pl.DataFrame({"ids": [["a:1", "g:7"], ["b:2", "g:7"], ["c:3"]]}))
     2
     """
-    pairs = (
-        devices.select("ids")
-        .with_row_index("device")
-        .explode("ids", empty_as_null=False)
-    )
+    numbered = devices.select("ids").with_row_index("device")
+    pairs = numbered.explode("ids", empty_as_null=False)
     if pairs.is_empty():
         return 0
-    # Loaded only where there are devices to group.
+    # SciPy is slow to import, so it is loaded only if there are devices to group.
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    # A graph whose nodes are the devices and, numbered after them, the ids.
     ids = pairs["ids"].rank("dense").to_numpy().astype(np.int64) + devices.height
-    n = int(ids.max()) + 1
-    graph = coo_array(
-        (np.ones(len(ids)), (pairs["device"].to_numpy(), ids)), shape=(n, n)
-    )
+    n_nodes = int(ids.max()) + 1
+    edges = (pairs["device"].to_numpy(), ids)
+    graph = coo_array((np.ones(len(ids)), edges), shape=(n_nodes, n_nodes))
     _, labels = connected_components(graph, directed=False)
     return len(np.unique(labels[: devices.height]))

@@ -1,12 +1,13 @@
-"""New extract files → canonical rows by event bucket in a staging folder.
+"""New extract files become canonical rows by event bucket in a staging folder.
 
-Files are read lazily, some at a time, so memory doesn't follow their size. A file that
-can't be read stops everything and is named; a row that can't be kept only gets its
-fault.
+Files are read lazily and in groups, so memory does not follow their size. A file that
+cannot be read stops everything and is named in the error. A row that cannot be kept is
+staged with its fault.
 """
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,55 +15,85 @@ import polars as pl
 from tqdm.auto import tqdm
 
 from churn.errors import InputError
-from churn.events import privacy, sources
-from churn.events.sources import find
+from churn.events import erasure, privacy, sources
+from churn.events.sources import canonical, find
 from churn.events.sources.find import Found
-from churn.events.sources.parse import CANONICAL, file_digest
+from churn.events.sources.unpack import file_digest
 from churn.hashing import bucket_of
 from churn.settings import Settings
 from churn.store import Store
 
-EARLIEST = datetime(
-    1990, 1, 1, tzinfo=UTC
-)  # an older event time is a clock that was never set
-FUTURE_TOLERANCE = timedelta(days=1)  # device clocks and zones
-GROUP_BYTES, GROUP_FILES = 512 * 2**20, 256  # read together
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+"""An event before this comes from a device whose clock was never set."""
+
+FUTURE_TOLERANCE = timedelta(days=1)
+"""How far ahead of the present an event may lie, for device clocks and time zones."""
+
+GROUP_BYTES = 512 * 2**20
+"""Largest total size of files that are read together."""
+
+GROUP_FILES = 256
+"""Largest number of files that are read together."""
+
 FILE_ROWS = 30_000
+"""Rows per staged file. What a partition has not written yet waits in memory."""
+
 LINEAGE = {
     "source": pl.String,
     "extract": pl.String,
     "source_file": pl.String,
     "file": pl.Int64,
 }
+"""Columns that say where a row comes from; ``file`` is the number among new files."""
 
-Staged = tuple[Found, str]  # a new file and its digest
+Staged = tuple[Found, str]
+"""A new file and the digest of its content."""
 
 
 def discover(settings: Settings) -> tuple[list[Found], list[Found]]:
-    """Files of all extracts that are ready, each once, and those that wait."""
-    pairs = [find.find(extract, settings) for extract in settings.extracts]
-    found = [file for ready, _ in pairs for file in ready]
-    return list({(f.address, f.stamp): f for f in found}.values()), [
-        file for _, waiting in pairs for file in waiting
-    ]
+    """The files of all extracts that are ready, each once, and those that must wait.
+
+    Files wait while their hour is still being written: see ``sources.find``.
+    """
+    ready: dict[tuple[str, str], Found] = {}
+    waiting = []
+    for extract in settings.extracts:
+        usable, unfinished = find.find(extract, settings)
+        for file in usable:
+            ready[file.address, file.stamp] = file
+        waiting += unfinished
+    return list(ready.values()), waiting
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the reading of every file of one ingest needs to know."""
+
+    folder: Path
+    store: Store
+    now: datetime
+    tombstones: pl.Series
 
 
 def read(
     new: list[Found],
     digests: set[str],
-    staging: Path,
+    folder: Path,
     store: Store,
     now: datetime,
     progress: bool,
 ) -> list[Staged]:
-    """Read every new file into ``staging``; returns the files with their digests,
-    copies of known ones among them.
+    """Read every new file into the staging folder ``folder``.
+
+    Returns all of them with their digests. A file whose digest is in ``digests``, or
+    equals that of an earlier file, is listed but not read. Raises InputError for a file
+    that cannot be read.
     """
+    reading = _Reading(folder, store, now, erasure.tombstones(store))
+    known = set(digests)
     staged: list[Staged] = []
-    dead = privacy.dead(store)
-    size = sum(f.size for f in new)
     with tqdm(
-        total=size,
+        total=sum(file.size for file in new),
         desc="reading",
         unit="B",
         unit_scale=True,
@@ -70,77 +101,83 @@ def read(
         leave=False,
     ) as bar:
         for group in _groups(new):
-            scratch, first = staging / f"scratch-{len(staged):06d}", len(staged)
-            scratch.mkdir(parents=True)
-            local = [find.fetch(found, scratch) for found in group]
-            frames, files = [], []
-            for found, path in zip(group, local, strict=True):
-                digest = file_digest(path)
-                if digest not in digests:
-                    frames.append(
-                        _prepared(len(staged), found, path, scratch, store, now, dead)
-                    )
-                    files.append((found, path))
-                digests.add(digest)
-                staged.append((found, digest))
-            if frames:
-                _sink(frames, files, staging / f"group-{first:06d}")
-            shutil.rmtree(scratch)
-            bar.update(sum(f.size for f in group))
+            staged += _read_group(group, len(staged), known, reading)
+            bar.update(sum(file.size for file in group))
     return staged
 
 
 def _groups(new: list[Found]) -> Iterator[list[Found]]:
     group: list[Found] = []
+    n_bytes = 0
     for file in new:
-        if group and (
-            len(group) >= GROUP_FILES
-            or sum(f.size for f in group) + file.size > GROUP_BYTES
-        ):
+        is_full = len(group) >= GROUP_FILES or n_bytes + file.size > GROUP_BYTES
+        if group and is_full:
             yield group
             group = []
+            n_bytes = 0
         group.append(file)
+        n_bytes += file.size
     if group:
         yield group
 
 
-def _prepared(
-    number: int,
-    found: Found,
-    path: Path,
-    scratch: Path,
-    store: Store,
-    now: datetime,
-    dead: pl.Series,
-) -> pl.LazyFrame:
-    """Canonical rows with their lineage, what may not be kept marked or taken out, and
-    their bucket.
+def _read_group(
+    group: list[Found], first: int, known: set[str], reading: _Reading
+) -> list[Staged]:
+    """Stage the files of one group; ``first`` is the number of its first file.
+
+    The digests of the files are added to ``known``.
     """
+    scratch = reading.folder / f"scratch-{first:06d}"
+    scratch.mkdir(parents=True)
+    local = [find.fetch(found, scratch) for found in group]
+    staged: list[Staged] = []
+    frames, files = [], []
+    for found, path in zip(group, local, strict=True):
+        digest = file_digest(path)
+        if digest not in known:
+            number = first + len(staged)
+            frames.append(_prepared(number, found, path, scratch, reading))
+            files.append((found, path))
+        known.add(digest)
+        staged.append((found, digest))
+    if frames:
+        _sink(frames, files, reading.folder / f"group-{first:06d}")
+    shutil.rmtree(scratch)
+    return staged
+
+
+def _prepared(
+    number: int, found: Found, path: Path, scratch: Path, reading: _Reading
+) -> pl.LazyFrame:
+    """Canonical rows with lineage and bucket, cleared of what may not be kept."""
     extract = found.extract
-    lineage = dict(
-        zip(
-            LINEAGE,
-            (extract.source, extract.path, found.name or path.name, number),
-            strict=True,
-        )
-    )
+    lineage = {
+        "source": extract.source,
+        "extract": extract.path,
+        "source_file": found.name or path.name,
+        "file": number,
+    }
     try:
         raw = sources.read(path, extract, scratch)
     except InputError as error:
-        raise _named(error, path, found) from error
-    frame = raw.with_columns(
-        pl.lit(value, LINEAGE[name]).alias(name) for name, value in lineage.items()
-    )
-    frame = frame.with_columns(fault=pl.coalesce("fault", _time_fault(now)))
-    kept = privacy.apply(frame, store.settings, store.salt, dead)
-    return kept.with_columns(
-        bucket_of(pl.col("event_id").fill_null(""), store.n_buckets).alias("bucket")
-    )
+        raise _with_address(error, path, found) from error
+    store = reading.store
+    literals = [
+        pl.lit(lineage[name], dtype).alias(name) for name, dtype in LINEAGE.items()
+    ]
+    fault = pl.coalesce("fault", _time_fault(reading.now))
+    rows = raw.with_columns(*literals, fault=fault)
+    kept = privacy.protected(rows, store.settings, store.salt, reading.tombstones)
+    # Rows without an event id are faulty; they need a bucket all the same.
+    bucket = bucket_of(pl.col("event_id").fill_null(""), store.n_buckets)
+    return kept.with_columns(bucket.alias("bucket"))
 
 
 def _time_fault(now: datetime) -> pl.Expr:
+    in_the_future = pl.col("event_time") > now + FUTURE_TOLERANCE
     return (
-        pl.when(pl.col("event_time") > now + FUTURE_TOLERANCE)
+        pl.when(in_the_future)
         .then(pl.lit("in_the_future"))
         .when(pl.col("event_time") < EARLIEST)
         .then(pl.lit("before_1990"))
@@ -150,33 +187,40 @@ def _time_fault(now: datetime) -> pl.Expr:
 def _sink(
     frames: list[pl.LazyFrame], files: list[tuple[Found, Path]], folder: Path
 ) -> None:
-    """Write the frames by bucket; a damaged file among them is found and named."""
+    """Write the frames by bucket. Raises InputError that names a damaged file."""
     folder.mkdir()
+    partitions = pl.PartitionBy(folder, key="bucket", max_rows_per_file=FILE_ROWS)
     try:
-        # Many small files, since what a partition has yet to write waits in memory.
-        pl.concat(frames).sink_parquet(
-            pl.PartitionBy(folder, key="bucket", max_rows_per_file=FILE_ROWS),
-            mkdir=True,
-        )
+        pl.concat(frames).sink_parquet(partitions, mkdir=True)
     except sources.UNREADABLE:
         for frame, (found, path) in zip(frames, files, strict=True):
-            try:
-                frame.sink_parquet(folder / "again.parquet")
-            except sources.UNREADABLE as error:
-                raise _named(
-                    sources.unreadable(path, found.extract, error), path, found
-                ) from error
+            _check_readable(frame, found, path, folder / "again.parquet")
         raise
 
 
-def _named(error: InputError, path: Path, found: Found) -> InputError:
-    """The error with the object's own address in it, where the file is a copy."""
+def _check_readable(frame: pl.LazyFrame, found: Found, path: Path, out: Path) -> None:
+    try:
+        frame.sink_parquet(out)
+    except sources.UNREADABLE as error:
+        unreadable = sources.unreadable(path, found.extract, error)
+        raise _with_address(unreadable, path, found) from error
+
+
+def _with_address(error: InputError, path: Path, found: Found) -> InputError:
+    """The error with the object's address instead of that of its local copy."""
     return InputError(str(error).replace(str(path), found.address))
 
 
-def rows(staging: Path, buckets: Sequence[int], kind: str = "group") -> pl.LazyFrame:
-    """Staged rows of some buckets; without any, an empty frame of the right shape."""
-    folders = [f for b in buckets for f in sorted(staging.glob(f"{kind}-*/bucket={b}"))]
+def rows(folder: Path, buckets: Sequence[int], kind: str = "group") -> pl.LazyFrame:
+    """Staged rows of some buckets, or an empty frame of the same columns.
+
+    ``kind`` is the first part of the subfolders' names: "group" holds rows by the
+    bucket of their event, "user" by that of their person.
+    """
+    folders = []
+    for bucket in buckets:
+        folders += sorted(folder.glob(f"{kind}-*/bucket={bucket}"))
     if not folders:
-        return pl.LazyFrame(schema={**CANONICAL, **LINEAGE, "bucket": pl.Int64})
+        schema = {**canonical.COLUMNS, **LINEAGE, "bucket": pl.Int64}
+        return pl.LazyFrame(schema=schema)
     return pl.scan_parquet(folders, hive_partitioning=False)

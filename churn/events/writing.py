@@ -1,4 +1,4 @@
-"""One writer at a time: the lock under which the store is changed."""
+"""The lock under which the store is changed, so that there is one writer at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,17 +7,18 @@ from dataclasses import replace
 from filelock import FileLock, Timeout
 
 from churn.errors import StoreError
-from churn.events import privacy
+from churn.events import erasure
 from churn.settings import Settings
 from churn.store import Store, create_or_open
 
 
 @contextmanager
 def exclusively(settings: Settings) -> Iterator[Store]:
-    """The study's store while nobody else changes it, cleared of what others have left
-    unfinished.
+    """The store of these settings, while no other process can change it.
 
-    Raises StoreError if another has it.
+    What an earlier writer left unfinished is cleared first: files that were never
+    committed are removed, and an interrupted erasure is completed. Raises StoreError if
+    another process holds the lock.
     """
     root = create_or_open(settings).root
     root.mkdir(parents=True, exist_ok=True)
@@ -26,13 +27,13 @@ def exclusively(settings: Settings) -> Iterator[Store]:
         lock.acquire()
     except Timeout:
         raise StoreError(
-            f"another ingest into {root} is running; wait for it to end"
+            f"another ingest into {root} is running; wait until it has ended"
         ) from None
     try:
         store = create_or_open(settings)
         store.sweep()
         if store.erasing:
-            privacy.erase(store)
+            erasure.erase(store)
         yield replace(store, erasing=False)
     finally:
         lock.release()

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from churn import clocks
-from churn.events import identity
+from churn.events import adoption
 from churn.hashing import stable_hash
 from churn.settings import Settings
 from churn.store import Store
@@ -83,7 +83,7 @@ def write_copy(store: Store, folder: Path, tables: Tables) -> Store:
     copy = replace(store, root=folder, batches=("sample",), adopted=(), n_buckets=1)
     for name, rows in tables.items():
         copy.write_batch(name, "sample", rows.with_columns(bucket=pl.lit(0)))
-    return replace(copy, adopted=identity.adopt(copy, "sample"))
+    return replace(copy, adopted=adoption.adopt(copy, "sample"))
 
 
 def corrupt(tables: Tables, day: date, learned: date, settings: Settings) -> Tables:

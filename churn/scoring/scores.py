@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from churn.errors import CutoffError
-from churn.events import addresses, privacy
+from churn.events import addresses, erasure
 from churn.features import snapshots
 from churn.scoring import segments
 from churn.scoring.gate import check_gates
@@ -81,7 +81,7 @@ def write(
     """
     check_gates(findings, accept)
     cutoff = scores["cutoff"][0]
-    scores = privacy.without_forgotten(
+    scores = erasure.without_forgotten(
         scores, store.reopened()
     )  # somebody may have been, meanwhile
     _write(_file(store, "findings", cutoff), findings)

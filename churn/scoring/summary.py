@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from churn.events import privacy
+from churn.events import erasure
 from churn.features import compute, snapshots
 from churn.scoring import segments
 from churn.scoring.scores import recut
@@ -137,7 +137,7 @@ def reason_examples(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.Dat
         pl.col(reasons.COLUMNS).name.replace("reason", "why")
     )
     pseudonym = (
-        "user-" + privacy.hashed(store.salt, pl.col("user_id")).str.head(8)
+        "user-" + erasure.hashed(store.salt, pl.col("user_id")).str.head(8)
     ).alias("user")
     return mine.select(
         pseudonym, "probability", pl.col("reason_1").alias("reason")

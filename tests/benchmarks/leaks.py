@@ -19,7 +19,7 @@ import polars as pl
 
 from churn import clocks
 from churn.errors import LeakError
-from churn.events import activity, identity, properties
+from churn.events import activity, adoption, identity, properties
 from churn.features import leakage, snapshots
 from churn.hashing import bucket_of
 from churn.model import training
@@ -198,7 +198,7 @@ def filled(log: pl.LazyFrame, settings: Settings, n_days: int) -> Store:
     store = replace(
         store, batches=("all",), first_date=DAY0, covered_until=covered_until
     )
-    return replace(store, adopted=identity.adopt(store.under(settings), "all"))
+    return replace(store, adopted=adoption.adopt(store.under(settings), "all"))
 
 
 def checked(store: Store) -> int:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from polars.testing.parametric import column, dataframes
 
 from churn.errors import InputError
-from churn.events import ingest, sources
-from churn.events.sources import READERS, SUFFIXES
+from churn.events import ingest
+from churn.events.sources import READERS, SUFFIXES, canonical
 from churn.settings import Extract, parse
 from churn.store import open_filled
 
@@ -1117,7 +1117,7 @@ def test_damage_is_told_or_counted(
     except InputError as error:
         check(error)
     else:
-        assert got.columns == list(sources.parse.CANONICAL)
+        assert got.columns == list(canonical.COLUMNS)
 
 
 @pytest.mark.parametrize("source", list(READERS))
@@ -1133,4 +1133,4 @@ def test_no_bytes_end_in_a_stack_trace(
         except InputError as error:
             check(error)
         else:
-            assert got.columns == list(sources.parse.CANONICAL)
+            assert got.columns == list(canonical.COLUMNS)

@@ -185,12 +185,12 @@ def test_only_what_changed_is_opened(
 
 def test_addresses_are_split_at_the_bucket() -> None:
     """Bucket, or for Azure container, and key; # and ? belong to the key."""
-    assert find._split("s3://bucket/a/b#0.json?.gz") == (
+    assert find._bucket_and_key("s3://bucket/a/b#0.json?.gz") == (
         "s3://bucket",
         "a/b#0.json?.gz",
     )
-    assert find._split("gs://bucket/") == ("gs://bucket", "")
-    assert find._split("az://container/folder/x.csv") == (
+    assert find._bucket_and_key("gs://bucket/") == ("gs://bucket", "")
+    assert find._bucket_and_key("az://container/folder/x.csv") == (
         "az://container",
         "folder/x.csv",
     )
@@ -212,11 +212,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDVERYSECRET")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
-    find._store.cache_clear()
+    find._bucket.cache_clear()
     yield Bucket(server, address)
     server.stop()
     server._server.server_close()
-    find._store.cache_clear()
+    find._bucket.cache_clear()
 
 
 class Bucket:
@@ -242,7 +242,7 @@ class Bucket:
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object."""
-        obstore.put(find._store("s3://exports"), key, content)
+        obstore.put(find._bucket("s3://exports"), key, content)
 
 
 def log(settings: Settings) -> pl.DataFrame:
@@ -376,10 +376,10 @@ def test_a_store_that_does_not_answer_is_one_sentence(
     """
     for name, value in NOBODY.items():
         monkeypatch.setenv(name, value)
-    find._store.cache_clear()
+    find._bucket.cache_clear()
     with pytest.raises(InputError) as caught:
         names(tmp_path, path)
-    find._store.cache_clear()
+    find._bucket.cache_clear()
     check(caught.value, path)
     assert "credentials in the environment" in str(caught.value)
 

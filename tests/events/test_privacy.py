@@ -19,7 +19,7 @@ from churn.braze import client, export
 from churn.braze.delivery import Delivery, Export
 from churn.cli import app
 from churn.errors import InputError, TerminalBrazeError
-from churn.events import addresses, identity, ingest, privacy
+from churn.events import addresses, erasure, identity, ingest, privacy
 from churn.sandbox import server
 from churn.settings import Settings
 from churn.store import open_filled
@@ -66,7 +66,7 @@ def test_personal_data_inside_properties_is_removed(
     )
     got = cleaned(text, settings)
     assert secret not in got
-    assert privacy.REMOVED in got
+    assert erasure.REMOVED in got
     json.loads(got)
 
 
@@ -281,7 +281,7 @@ def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(privacy, "_clean", killed)
+    monkeypatch.setattr(erasure, "_clean", killed)
     with pytest.raises(KeyboardInterrupt):
         forget.forget(study, ["cust-1001"])
     monkeypatch.undo()
@@ -362,13 +362,13 @@ def test_others_properties_forget_whole_values_and_numbers(
     stay, and it is still JSON.
     """
     text = '{"friend":"auth0|5f7c8ec7","n":7654321,"m":76543210,"u":"x?id=7654321&p=1","l":["7654321"]}'
-    dead = privacy.tombstones("salt", ["user_id:auth0|5f7c8ec7", "user_id:7654321"])[
-        "subject"
-    ]
-    got = privacy.without_mentions(pl.DataFrame({"properties": [text]}), "salt", dead)[
-        "properties"
-    ][0]
-    gone = privacy.REMOVED
+    tombstones = erasure.new_tombstones(
+        "salt", ["user_id:auth0|5f7c8ec7", "user_id:7654321"]
+    )["subject"]
+    got = erasure.without_mentions(
+        pl.DataFrame({"properties": [text]}), "salt", tombstones
+    )["properties"][0]
+    gone = erasure.REMOVED
     assert json.loads(got) == {
         "friend": gone,
         "n": gone,

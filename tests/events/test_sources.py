@@ -12,7 +12,7 @@ import pytest
 
 from churn.errors import InputError
 from churn.events import ingest, sources
-from churn.events.sources import parse
+from churn.events.sources import cells
 from churn.events.sources.find import find
 from churn.features import snapshots
 from churn.settings import Extract, Settings
@@ -245,7 +245,7 @@ def test_times_of_every_usual_form_are_read() -> None:
         "soon",
         None,
     ]
-    frame = pl.DataFrame({"t": texts}).with_columns(parse.time("t", "UTC"))
+    frame = pl.DataFrame({"t": texts}).with_columns(cells.time("t", "UTC"))
     hours = [t.hour + t.minute / 60 if t else None for t in frame["t"]]
     assert hours == [10, 10, 4.5, 10, 10, 10, 10, 0, None, None]
 

@@ -1,10 +1,12 @@
-"""Extracts → canonical events: one small reader per export format.
+"""Extracts become canonical events, with one small reader per export format.
 
-A reader is a function ``read(path, extract, scratch) -> pl.LazyFrame`` that gives one
-row per source row with the columns of ``parse.CANONICAL``; ``fault`` says why a row
-can't be kept (null: it can). Readers select columns by name, tolerate unknown and
-missing optional ones, and read every text cell as text first. ``scratch`` is a folder
-for what has to be unpacked; nothing is read before the frame is collected.
+A reader is a function ``read(path, extract, scratch) -> pl.LazyFrame`` that returns one
+row per source row, with the columns of ``canonical.COLUMNS``; ``fault`` says why a row
+cannot be kept, and is null if it can. Readers select columns by name, tolerate unknown
+and missing optional ones, and read every text cell as text first. ``scratch`` is a
+folder for what has to be unpacked. Rows are not read before the frame is collected.
+
+The README beside this file says what to export from each vendor, and how to add one.
 """
 
 import re
@@ -22,7 +24,6 @@ from churn.events.sources import (
     branch,
     currents,
     ga4,
-    parse,
     table,
     unpack,
 )
@@ -47,67 +48,76 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 SETTLING_DAYS: dict[str, int] = {
     name: module.SETTLING_DAYS for name, module in _FORMATS.items()
 }
+
 QUOTES = "a quote in a cell isn't closed or isn't doubled; quote cells as RFC 4180 says"
-CUT = "it is cut off or damaged; fetch it again"
-MEANINGS = {  # what a library says → what to do
+CUT_OFF = "it is cut off or damaged; fetch it again"
+ADVICE = {
     "could not parse": QUOTES,
     "CSV malformed": QUOTES,
-    "unexpected end": CUT,
-    "end-of-stream": CUT,
-    "gzip": CUT,
-    "File out of specification": CUT,
+    "unexpected end": CUT_OFF,
+    "end-of-stream": CUT_OFF,
+    "gzip": CUT_OFF,
+    "File out of specification": CUT_OFF,
 }
+"""What to tell the reader, by words in a library's error message."""
 
-__all__ = ["READERS", "UNREADABLE", "parse", "read", "settling_days", "unreadable"]
+MAX_REASON = 200
+
+__all__ = ["READERS", "UNREADABLE", "read", "settling_days", "unreadable"]
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events of one file, faults marked. Raises InputError for a file that
-    can't be read at all.
+    """Canonical events of one file, with the faults of its rows marked.
 
-    What only shows while the rows are read comes as one of ``UNREADABLE`` on
-    collecting: see ``unreadable``.
+    Raises InputError for a file that cannot be read at all. Some damage shows only when
+    the rows are collected, as one of ``UNREADABLE``; ``unreadable`` makes an InputError
+    of it.
     """
-    own = Path(
-        tempfile.mkdtemp(dir=scratch)
-    )  # files of one name in two folders must not meet
+    # Files of one name in two folders must not overwrite each other's copies.
+    own_scratch = Path(tempfile.mkdtemp(dir=scratch))
+    reader = READERS[extract.source]
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); remove it or fetch it again")
-        return READERS[extract.source](unpack.plain(path, extract, own), extract, own)
+        return reader(unpack.plain(path, extract, own_scratch), extract, own_scratch)
     except UNREADABLE as error:
         raise unreadable(path, extract, error) from error
     except InputError as error:
-        said = str(error).replace(f"{own}/", "/" if path.is_absolute() else "")
-        raise InputError(
-            said if str(path) in said else f"{path}: {said.lstrip('/')}"
-        ) from error
+        raise _about_original(error, path, own_scratch) from error
+
+
+def _about_original(error: InputError, path: Path, scratch: Path) -> InputError:
+    """The error with the file's own path instead of that of an unpacked copy."""
+    root = "/" if path.is_absolute() else ""
+    message = str(error).replace(f"{scratch}/", root)
+    if str(path) not in message:
+        message = f"{path}: {message.lstrip('/')}"
+    return InputError(message)
 
 
 def unreadable(path: Path, extract: Extract, error: BaseException) -> InputError:
-    """The sentence for a file that turned out damaged or other than its name says;
-    quotes nothing of its content.
+    """The error for a file that turned out damaged, or other than its name says.
+
+    Nothing of the file's content is quoted.
     """
-    reason = re.sub(
-        r"`[^`]*`?", "…", (str(error).strip() or type(error).__name__).splitlines()[0]
-    )[:200]
-    reason = next(
-        (meaning for said, meaning in MEANINGS.items() if said in reason), reason
-    )
-    if (
-        re.search("utf-?8|codec", reason, re.IGNORECASE)
-        and unpack.kind(path) not in unpack.BINARY
-    ):
-        reason = f'it is not {extract.encoding}; say encoding = "latin-1", or what it is, in the extract'
+    message = str(error).strip() or type(error).__name__
+    first_line = message.splitlines()[0]
+    reason = re.sub(r"`[^`]*`?", "…", first_line)[:MAX_REASON]
+    for words, advice in ADVICE.items():
+        if words in reason:
+            reason = advice
+            break
+    is_encoding = re.search("utf-?8|codec", reason, re.IGNORECASE)
+    if is_encoding and unpack.kind(path) not in unpack.BINARY:
+        reason = (
+            f'it is not {extract.encoding}; say encoding = "latin-1", or what it is, '
+            "in the extract"
+        )
     return InputError(f"{path} can't be read as {extract.source} extract: {reason}")
 
 
 def settling_days(extract: Extract) -> int:
-    """Days until the source's last day is final: the study's word, else the source's
-    usual one.
-    """
-    return (
-        SETTLING_DAYS[extract.source]
-        if extract.settling_days is None
-        else extract.settling_days
-    )
+    """Days until a day is final: as the study says, else the default of the source."""
+    if extract.settling_days is None:
+        return SETTLING_DAYS[extract.source]
+    return extract.settling_days

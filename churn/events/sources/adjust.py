@@ -1,10 +1,9 @@
-"""Adjust: hourly CSV uploads whose header the customer writes, and recorded callback
-lines.
+"""Adjust: hourly CSV uploads and recorded callbacks.
 
-Columns are known by their names without ``{}``, ``[]`` and quotes. The hour in a file's
-name is when its rows arrived. An uninstall row's own time is back-dated to the last
-session, so the row counts from the day Adjust noticed it (``created_at``).
-Test-environment rows are quarantined.
+The customer writes the header of the uploads, so columns are known by their names
+without ``{}``, ``[]`` and quotes. The hour in a file's name is when its rows arrived.
+Adjust dates an uninstall back to the last session; here it counts from the moment
+Adjust noticed it (``created_at``). Rows of the test environment are quarantined.
 """
 
 import re
@@ -15,7 +14,8 @@ from urllib.parse import parse_qsl
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import columns, parse, unpack
+from churn.events.sources import canonical, cells, columns, unpack
+from churn.events.sources.csvtext import ROW
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".csv.gz", ".txt")
@@ -31,6 +31,8 @@ KINDS = {
     "ad_revenue": "ad_revenue",
     "gdpr_forget_device": "erasure",
 }
+"""Kind by ``activity_kind``; other activities but events are of kind ``other``."""
+
 FIELDS = {
     "activity": "activity_kind",
     "time": "created_at",
@@ -53,40 +55,44 @@ FIELDS = {
     "android_id": "android_id",
     "tracking": "tracking_enabled",
 }
-IDENTITY = ("anonymous_id", "activity", "event", "event_time", "transaction")
+ID_COLUMNS = ("anonymous_id", "activity", "event", "event_time", "transaction")
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events; event_id from adid, activity, event, time and transaction."""
+    """Canonical events of one upload, or of one file of recorded callbacks.
+
+    Adjust has no event id; it is made of adid, activity, event, time and transaction.
+    """
     if unpack.kind(path) == ".txt":
-        raw = columns.named(_callbacks(path, extract), FIELDS, NEEDED, extract, path)
+        requests = _callbacks(path, extract)
+        raw = columns.named(requests, FIELDS, NEEDED, extract, path)
     else:
         raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _bare)
     is_event = pl.col("activity") == "event"
-    raw = raw.with_columns(
-        name=pl.when(is_event)
-        .then(pl.coalesce("label", "token"))
-        .otherwise(pl.col("activity")),
-        event_time=parse.time("time", extract.timezone),
-        event_time_basis=pl.when(pl.col("activity") == "uninstall")
+    is_uninstall = pl.col("activity") == "uninstall"
+    event_name = pl.coalesce("label", "token")
+    usd = (cells.number("cents") / 100).cast(pl.String)
+    prepared = raw.with_columns(
+        name=pl.when(is_event).then(event_name).otherwise(pl.col("activity")),
+        event_time=cells.time("time", extract.timezone),
+        event_time_basis=pl.when(is_uninstall)
         .then(pl.lit("detected"))
         .otherwise(pl.lit("exact")),
-        received_time=parse.moment(_upload_hour(path)),
-        usd=pl.coalesce((parse.number("cents") / 100).cast(pl.String), "cents"),
+        received_time=cells.moment(_upload_hour(path)),
+        usd=pl.coalesce(usd, "cents"),
         limited=pl.when(pl.col("tracking") == "0").then(pl.lit("1")),
     )
-    by_activity = pl.coalesce(
-        *parse.looked_up(pl.col("activity"), KINDS), pl.lit("other")
-    )
-    in_test = pl.col("environment").str.to_lowercase() == "sandbox"
-    return parse.events(
-        raw,
+    by_activity = canonical.looked_up(pl.col("activity"), KINDS)
+    kind = pl.coalesce(*by_activity, pl.lit("other"))
+    is_test = pl.col("environment").str.to_lowercase() == "sandbox"
+    return canonical.events(
+        prepared,
         extract,
         kinds={},
-        device="adid",
-        own_id=IDENTITY,
-        faults={"test_environment": in_test},
-        stated_kind=pl.when(~is_event).then(by_activity),
+        device_type="adid",
+        id_columns=ID_COLUMNS,
+        faults={"test_environment": is_test},
+        stated_kind=pl.when(~is_event).then(kind),
     )
 
 
@@ -95,29 +101,31 @@ def _bare(column: str) -> str:
 
 
 def _callbacks(path: Path, extract: Extract) -> pl.LazyFrame:
-    """Recorded requests, one a line: the query's pairs as columns, the customer's names
-    for token fields made one.
+    """Recorded requests, one a line, with the pairs of their queries as columns.
+
+    Customers call the event token by several names, such as event_token; these become
+    one. The key that protects the endpoint is dropped.
     """
     unpack.check_text(path, extract)
-    lines = [line.split() for line in path.read_text("utf-8-sig").split("\n")]
-    queries = [
-        words[min(1, len(words) - 1)].partition("?")[2].partition("#")[0]
-        for words in lines
-        if words
-    ]
-    rows = [
-        {k.removesuffix("_token"): v for k, v in parse_qsl(q) if k != "key"}
-        for q in queries
-    ]
+    rows = []
+    for line in path.read_text("utf-8-sig").split("\n"):
+        words = line.split()
+        if not words:
+            continue
+        address = words[min(1, len(words) - 1)]
+        query = address.partition("?")[2].partition("#")[0]
+        pairs = [(name, value) for name, value in parse_qsl(query) if name != "key"]
+        rows.append({name.removesuffix("_token"): value for name, value in pairs})
     if not any(rows):
         raise InputError(
-            f"{path} holds no recorded callback; expected lines like GET /path?adid=…&activity_kind=…"
+            f"{path} holds no recorded callback; expected lines like "
+            "GET /path?adid=…&activity_kind=…"
         )
     frame = pl.DataFrame(rows, infer_schema_length=None).cast(pl.String)
-    return frame.lazy().with_row_index(columns.ROW, offset=1)
+    return frame.lazy().with_row_index(ROW, offset=1)
 
 
 def _upload_hour(path: Path) -> datetime | None:
-    return parse.period_end(
+    return cells.period_end(
         path.name, r"_(\d{4}-\d\d-\d\dT\d{6})_", "%Y-%m-%dT%H%M%S", timedelta(hours=1)
     )

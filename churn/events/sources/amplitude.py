@@ -1,16 +1,18 @@
-"""Amplitude exports: JSON lines, gzipped, alone or in a ZIP.
+"""Amplitude: exports of JSON lines, gzipped, alone or in a ZIP archive.
 
-``event_time`` is already corrected for the device's clock, ``server_upload_time`` is
-when the event arrived. Amplitude lets repeats of (device_id, $insert_id) through after
-a week; without $insert_id the uuid tells events apart. A merge record says that one
-Amplitude id became another: it is kept as an event of kind ``merge``.
+``event_time`` is already corrected for the device's clock, and ``server_upload_time``
+is when the event arrived. Amplitude drops repeats of (device_id, $insert_id) for a week
+only, so they are dropped here again; without $insert_id the uuid tells events apart. A
+merge record says that one Amplitude id became another, and is an event of kind
+``merge``.
 """
 
 from pathlib import Path
 
 import polars as pl
 
-from churn.events.sources import jsonlines, parse, unpack
+from churn.events.sources import canonical, cells, jsonlines, unpack
+from churn.events.sources.canonical import SEPARATOR
 from churn.settings import Extract
 
 SUFFIXES = (".zip", ".json.gz", ".json")
@@ -50,29 +52,26 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     lines = jsonlines.read(unpack.members(path, scratch), extract, scratch)
     raw = jsonlines.fields(lines, PATHS, extract)
     is_merge = pl.col("merged").is_not_null()
-    by_insert = pl.concat_str("device", "insert", separator="\x1f")
-    raw = raw.with_columns(
-        id=pl.coalesce(
-            by_insert,
-            "uuid",
-            pl.when(is_merge).then(parse.joined(["amplitude", "merged", "merged_at"])),
-        ),
+    insert_id = pl.concat_str("device", "insert", separator=SEPARATOR)
+    merge_id = canonical.joined(["amplitude", "merged", "merged_at"])
+    event_time = cells.time("at", "UTC")
+    received_time = cells.time("arrived", "UTC")
+    prepared = raw.with_columns(
+        id=pl.coalesce(insert_id, "uuid", pl.when(is_merge).then(merge_id)),
         name=pl.when(is_merge).then(pl.lit("merge")).otherwise(pl.col("name")),
-        event_time=parse.time("at", "UTC").fill_null(parse.time("merged_at", "UTC")),
+        event_time=event_time.fill_null(cells.time("merged_at", "UTC")),
         event_time_basis=pl.lit("skew_corrected"),
-        received_time=parse.time("arrived", "UTC").fill_null(
-            parse.time("merge_arrived", "UTC")
-        ),
+        received_time=received_time.fill_null(cells.time("merge_arrived", "UTC")),
     )
-    ids = [
-        pl.lit("amplitude_id:") + parse.identifier(c) for c in ("amplitude", "merged")
-    ]
-    return parse.events(
-        raw,
+    return canonical.events(
+        prepared,
         extract,
         kinds=KINDS,
-        device="amplitude_device",
-        own_id=["id"],
-        ids=ids,
+        device_type="amplitude_device",
+        id_columns=["id"],
+        more_ids=[
+            pl.lit("amplitude_id:") + cells.identifier("amplitude"),
+            pl.lit("amplitude_id:") + cells.identifier("merged"),
+        ],
         stated_kind=pl.when(is_merge).then(pl.lit("merge")),
     )

@@ -1,12 +1,12 @@
-"""AppsFlyer raw data: Pull and export-page CSV, Data Locker folders, recorded Push
-bodies.
+"""AppsFlyer raw data: Pull API, export page, Data Locker and recorded Push messages.
 
-Pull and export page write spaced, capitalised column names, Data Locker and Push the
-API's own: both are read as the latter. Times carry no zone: the extract's ``timezone``
-says it (all UTC, but for the export page, which uses the app's). Pull states no receive
-time; in Data Locker it is the end of the hour folder. An event made during a
-re-engagement window comes twice; only the copy with ``is_primary_attribution`` is kept.
-An uninstall's time is when it was noticed, days after it happened.
+Pull and export page write spaced, capitalised column names, Data Locker and Push those
+of the API; both are read as the latter. Times carry no zone, so the extract's
+``timezone`` states it: UTC, but for the export page, which uses the app's. Pull states
+no time of receipt; in Data Locker it is the end of the folder's hour. An event made
+during a re-engagement window is exported twice, and only the copy with
+``is_primary_attribution`` is kept. The time of an uninstall is when AppsFlyer noticed
+it, days after it happened.
 """
 
 import re
@@ -15,11 +15,13 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.events.sources import columns, parse
+from churn.events.sources import canonical, cells, columns
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".gz", ".parquet", ".snappy", ".json", ".ndjson", ".jsonl")
-SETTLING_DAYS = 2  # final about 48 h after the UTC day
+SETTLING_DAYS = 2
+"""A day is final about 48 hours after its end (UTC)."""
+
 NEEDED = ("time", "name", "device")
 FIELDS = {
     "time": "event_time",
@@ -55,44 +57,47 @@ KINDS = {
     "af_purchase": "purchase",
     "af_ad_revenue": "ad_revenue",
 }
-IDENTITY = ("anonymous_id", "event", "second", "properties", "app")
+ID_COLUMNS = ("anonymous_id", "event", "second", "properties", "app")
 DENIED = ("denied", "restricted", "af_unavailable")
+"""Values of ``att`` that limit tracking."""
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events of one report; event_id from AppsFlyer ID, event, second, value
-    and app.
+    """Canonical events of one report.
+
+    AppsFlyer has no event id; it is made of AppsFlyer ID, event, second, value and app.
     """
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
-    dtype = raw.collect_schema()["time"]
-    is_text = dtype == pl.String
-    raw = raw.with_columns(
-        event_time=parse.local_time("time", extract.timezone)
-        if is_text
-        else parse.time("time", extract.timezone, dtype),
-        event_time_basis=pl.when(parse.event_name("name").str.ends_with("uninstall"))
+    is_uninstall = cells.event_name("name").str.ends_with("uninstall")
+    is_denied = pl.col("att").str.strip_chars().is_in(DENIED)
+    timed = raw.with_columns(
+        event_time=_event_time(raw, extract),
+        event_time_basis=pl.when(is_uninstall)
         .then(pl.lit("detected"))
         .otherwise(pl.lit("tz_assumed")),
-        received_time=parse.moment(_folder_hour(path)),
-        limited=pl.when(
-            pl.col("att").str.strip_chars().is_in(DENIED) | parse.truth("lat")
-        ).then(pl.lit("1")),
+        received_time=cells.moment(_folder_hour(path)),
+        limited=pl.when(is_denied | cells.truth("lat")).then(pl.lit("1")),
     )
-    # Push states milliseconds, the others seconds: the same event must get the same id.
-    raw = raw.with_columns(second=pl.col("event_time").dt.epoch("s"))
-    refund = pl.when(parse.number("amount") < 0).then(
-        pl.lit("refund")
-    )  # whatever the event is called
-    not_primary = pl.col("primary").str.strip_chars().str.to_lowercase() == "false"
-    return parse.events(
-        raw,
+    # Push states milliseconds and the others seconds, but the ids have to be equal.
+    prepared = timed.with_columns(second=pl.col("event_time").dt.epoch("s"))
+    is_refund = cells.number("amount") < 0
+    is_primary = pl.col("primary").str.strip_chars().str.to_lowercase()
+    return canonical.events(
+        prepared,
         extract,
         kinds=KINDS,
-        device="appsflyer_id",
-        own_id=IDENTITY,
-        faults={"not_primary": not_primary},
-        stated_kind=refund,
+        device_type="appsflyer_id",
+        id_columns=ID_COLUMNS,
+        faults={"not_primary": is_primary == "false"},
+        stated_kind=pl.when(is_refund).then(pl.lit("refund")),
     )
+
+
+def _event_time(raw: pl.LazyFrame, extract: Extract) -> pl.Expr:
+    dtype = raw.collect_schema()["time"]
+    if dtype == pl.String:
+        return cells.local_time("time", extract.timezone)
+    return cells.time("time", extract.timezone, dtype)
 
 
 def _api_name(column: str) -> str:
@@ -100,23 +105,24 @@ def _api_name(column: str) -> str:
 
 
 def _folder_hour(path: Path) -> datetime | None:
-    """The end of the hour in a Data Locker folder, t=…/dt=2026-03-08/h=2: when its rows
-    had arrived.
+    """The end of the hour of a Data Locker folder, by which its rows had arrived.
+
+    The folders are t=…/dt=2026-03-08/h=2.
     """
     hour = re.search(r"/h=(\d{1,4})/", path.as_posix())
     length = timedelta(hours=int(hour[1]) + 1 if hour else 0)
-    return parse.period_end(
+    return cells.period_end(
         path.as_posix(), r"dt=(\d{4}-\d\d-\d\d)/h=\d{1,4}/", "%Y-%m-%d", length
     )
 
 
-def topic(path: str) -> tuple[str, int] | None:
-    """Data Locker report and hour of a path, to tell hours still being written; null
-    outside such folders.
+def report_hour(path: str) -> tuple[str, int] | None:
+    """Data Locker's report folder of a path, and its hour as a number that sorts.
+
+    None for a path outside such folders.
     """
-    found = re.search(r"^(.*\bt=[^/]+)/dt=(\d{4})-(\d\d)-(\d\d)/h=(\d+)", path)
-    return (
-        (found[1], int(found[2] + found[3] + found[4]) * 100 + int(found[5]))
-        if found
-        else None
-    )
+    match = re.search(r"^(.*\bt=[^/]+)/dt=(\d{4})-(\d\d)-(\d\d)/h=(\d+)", path)
+    if match is None:
+        return None
+    report, year, month, day, hour = match.groups()
+    return report, int(year + month + day) * 100 + int(hour)

@@ -1,8 +1,8 @@
-"""Branch daily exports: one gzipped CSV per topic and day, flat snake_case columns.
+"""Branch daily exports: gzipped CSV per topic and day, flat snake_case columns.
 
-The day in the path is when Branch had the rows, the only receive time there is. Ids are
-hashed after a week (``hash_version`` tells), so hashed device ids are not used; there
-are no uninstalls.
+The day in the path is when Branch had the rows, the only time of receipt there is.
+Branch hashes advertising ids after a week, which ``hash_version`` shows; hashed ids are
+not used. There are no uninstalls.
 """
 
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.events.sources import columns, parse
+from churn.events.sources import canonical, cells, columns
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".csv.gz")
@@ -43,27 +43,28 @@ FIELDS = {
     "hashed": "hash_version",
     "limited": "user_data_limit_ad_tracking",
 }
+DEVICE_IDS = ("idfa", "idfv", "gaid", "android_id")
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events of one topic's file; event_id is Branch's own."""
+    """Canonical events of one topic's file; the event id is Branch's own."""
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch)
-    plain = [
-        pl.when(pl.col("hashed").is_null()).then(pl.col(c)).alias(c)
-        for c in ("idfa", "idfv", "gaid", "android_id")
+    is_plain = pl.col("hashed").is_null()
+    device_ids = [
+        pl.when(is_plain).then(pl.col(name)).alias(name) for name in DEVICE_IDS
     ]
-    raw = raw.with_columns(
-        *plain,
-        event_time=parse.time("time", "UTC"),
+    prepared = raw.with_columns(
+        *device_ids,
+        event_time=cells.time("time", "UTC"),
         event_time_basis=pl.lit("exact"),
-        received_time=parse.moment(_export_day(path)),
+        received_time=cells.moment(_export_day(path)),
     )
-    return parse.events(raw, extract, kinds=KINDS, device="branch_id", own_id=["id"])
+    return canonical.events(
+        prepared, extract, kinds=KINDS, device_type="branch_id", id_columns=["id"]
+    )
 
 
 def _export_day(path: Path) -> datetime | None:
-    """The end of the day in the path or file name, when the export can be had at the
-    earliest.
-    """
+    """The end of the day in the path or file name, the earliest time of the export."""
     pattern = r"y=(\d{4})/m=(\d\d)/d=(\d\d)|(\d{4}-\d\d-\d\d)[^/]*$"
-    return parse.period_end(path.as_posix(), pattern, "%Y-%m-%d", timedelta(days=1))
+    return cells.period_end(path.as_posix(), pattern, "%Y-%m-%d", timedelta(days=1))

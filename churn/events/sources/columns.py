@@ -1,29 +1,31 @@
-"""Files of columns (CSV, Parquet, JSON lines) → text columns by our names, each row
-with what is wrong with it.
+"""Files of columns (CSV, Parquet, JSON lines) as text columns named by our fields.
+
+Every reader but those of Avro and pure JSON formats starts here. A column that the file
+lacks is null; ``source_row`` counts rows from 1; ``damage`` says what is wrong with a
+row as such, null if nothing is.
 """
 
-import csv
-import io
-import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import jsonlines, parse, unpack
+from churn.events.sources import cells, csvtext, jsonlines, unpack
+from churn.events.sources.canonical import column_names
+from churn.events.sources.csvtext import EXTRA, ROW, SEPARATOR
 from churn.settings import Extract
 
 JSON = (".json", ".ndjson", ".jsonl")
-TIMES = (
-    "time",
-    "received_time",
-)  # keep their type, since an instant is more than its text
-TAIL = 2**16  # bytes of a file's end that are looked at
-SEPARATOR = "\x1f"  # between a CSV column's name and its number: names may repeat
-ROW, EXTRA = "\x1frow", "\x1fextra"
-NO_TEXT = (pl.Binary, pl.Duration)  # types that can't be written as text
+
+TYPED = ("time", "received_time")
+"""Fields that keep the column's type, since an instant is more than its text."""
+
+NOT_TEXT = (pl.Binary, pl.Duration)
+"""Types that cannot be written as text."""
+
+SHOWN_COLUMNS = 40
+SHOWN_LETTERS = 60
 
 
 def read(
@@ -32,25 +34,20 @@ def read(
     needed: Sequence[str],
     extract: Extract,
     scratch: Path,
-    tidy: Callable[[str], str] = str,
+    normalise: Callable[[str], str] = str,
     rest: str = "",
 ) -> pl.LazyFrame:
-    """The file's columns by our names (ours → theirs), with source_row and damage; null
-    where the file lacks one.
+    """The file's columns by our field names, with source_row and damage.
 
-    ``tidy`` is how a column's name is compared; JSON keys are taken as they are.
+    ``fields`` maps our fields to the format's columns, and ``needed`` lists the fields
+    that a file must have. Column names are compared after ``normalise``; JSON keys are
+    compared as they are. ``rest``: see ``named``. Raises InputError for missing
+    columns.
     """
-    if unpack.kind(path) in JSON:
-        lines, names = (
-            jsonlines.read([path], extract, scratch),
-            parse.theirs(fields, extract),
-        )
-        absent = jsonlines.absent(lines, names)
-        _check(
-            path, [names[f] for f in absent if f in needed or names[f] != fields[f]], ()
-        )
-        return jsonlines.fields(lines, fields, extract, absent)
-    if unpack.kind(path) == ".parquet":
+    suffix = unpack.kind(path)
+    if suffix in JSON:
+        return _read_json(path, fields, needed, extract, scratch)
+    if suffix == ".parquet":
         raw = pl.scan_parquet(
             path,
             hive_partitioning=False,
@@ -59,63 +56,23 @@ def read(
             row_index_offset=1,
         )
     else:
-        raw = text_csv(path, extract)
-    return named(raw, fields, needed, extract, path, tidy, rest)
+        raw = csvtext.scan(path, extract)
+    return named(raw, fields, needed, extract, path, normalise, rest)
 
 
-def text_csv(path: Path, extract: Extract) -> pl.LazyFrame:
-    """A CSV file as text: every column String, an empty cell null, nothing inferred;
-    rows are counted from 1.
-
-    What a row has more than the header is in the column ``EXTRA``: its cells may have
-    shifted. What it has less is null, as scanners read it; only a last row that is cut
-    off can be told from empty cells, and refuses the file.
-    """
-    unpack.check_text(path, extract)
-    header, n_rows = _header(path)
-    _check_end(path, len(header))
-    names = [f"{name}{SEPARATOR}{i}" for i, name in enumerate(header)]
-    return pl.scan_csv(
-        path,
-        has_header=False,
-        skip_rows=n_rows,
-        schema=dict.fromkeys([*names, EXTRA], pl.String),
-        missing_columns="insert",
-        extra_columns="ignore",
-        truncate_ragged_lines=True,
-        row_index_name=ROW,
-        row_index_offset=1,
-        glob=False,
-    )
-
-
-def _header(path: Path) -> tuple[list[str], int]:
-    """The first row that isn't blank, and how many rows it ends."""
-    try:
-        with io.TextIOWrapper(unpack.opened(path), "utf-8-sig", newline="\n") as text:
-            for n_rows, cells in enumerate(csv.reader(text), 1):
-                if cells:
-                    return cells, n_rows
-    except csv.Error as error:
-        raise InputError(
-            f"{path} has no header line that ends in LF or CRLF"
-        ) from error
-    raise InputError(f"{path} holds no header line; remove it or fetch it again")
-
-
-def _check_end(path: Path, n_columns: int) -> None:
-    with path.open("rb") as stream:
-        if stream.read(2) == unpack.GZIP:
-            return  # has its own check
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL))
-        before, _, last = stream.read().rpartition(b"\n")
-    # An odd number of quotes: the end of a cell with line breaks.
-    if before and last.strip() and last.count(b'"') % 2 == 0:
-        n_cells = 1 + re.sub(rb'"[^"]*"', b"", last).count(b",")
-        if n_cells < n_columns:
-            raise InputError(
-                f"{path} is cut off: its last row has {n_cells} of {n_columns} cells and no line end; fetch it again"
-            )
+def _read_json(
+    path: Path,
+    fields: Mapping[str, str],
+    needed: Sequence[str],
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
+    lines = jsonlines.read([path], extract, scratch)
+    names = column_names(fields, extract)
+    absent = jsonlines.absent(lines, names)
+    missing = [field for field in absent if _is_required(field, names, fields, needed)]
+    _check_present(path, [names[field] for field in missing], [])
+    return jsonlines.fields(lines, fields, extract, absent)
 
 
 def named(
@@ -124,96 +81,110 @@ def named(
     needed: Sequence[str],
     extract: Extract,
     path: Path,
-    tidy: Callable[[str], str] = str,
+    normalise: Callable[[str], str] = str,
     rest: str = "",
 ) -> pl.LazyFrame:
-    """Columns by our names; ``rest``, if no column is it, is all others as JSON.
+    """The columns of a scanned file by our field names, with source_row and damage.
 
-    Raises InputError naming every needed column that the file lacks or has twice.
+    If ``rest`` names a field and the file has no column for it, it holds all columns
+    that are no field's, as JSON. Raises InputError that names every needed column which
+    the file lacks, or has twice.
     """
-    names, schema = parse.theirs(fields, extract), raw.collect_schema()
-    there: dict[str, list[str]] = {}
+    names = column_names(fields, extract)
+    schema = raw.collect_schema()
+    present: dict[str, list[str]] = {}
     for column in schema:
-        there.setdefault(tidy(_name(column)), []).append(column)
-    found = {ours: there.get(tidy(theirs), []) for ours, theirs in names.items()}
-    lacking = [
-        names[f]
-        for f in fields
-        if not found[f] and (f in needed or names[f] != fields[f])
+        present.setdefault(normalise(_name(column)), []).append(column)
+    found = {field: present.get(normalise(name), []) for field, name in names.items()}
+    missing = [
+        names[field]
+        for field in fields
+        if not found[field] and _is_required(field, names, fields, needed)
     ]
-    _check(
-        path,
-        lacking,
-        map(_name, schema),
-        [names[f] for f in fields if len(found[f]) > 1],
-    )
-    cells = [
-        _cell(ours, columns, schema).alias(ours) for ours, columns in found.items()
-    ]
-    used = {column for columns in found.values() for column in columns} | {ROW, EXTRA}
-    others = {
-        _name(c): c
-        for c, dtype in schema.items()
-        if c not in used and dtype not in NO_TEXT
-    }
-    if rest and others and not found[rest]:
-        texts = [
-            parse.text(column, schema[column]).alias(name)
-            for name, column in others.items()
-        ]
-        cells = [c for c in cells if c.meta.output_name() != rest] + [
-            pl.struct(texts).struct.json_encode().alias(rest)
-        ]
+    _check_present(path, missing, [_name(column) for column in schema])
+    _check_single(path, [names[field] for field in fields if len(found[field]) > 1])
+    values = {field: _cell(field, found[field], schema) for field in fields}
+    if rest and not found[rest]:
+        used = {column for columns in found.values() for column in columns}
+        values[rest] = _others(schema, used)
     return raw.select(
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
-        _damage(found, needed, schema),
-        *cells,
+        _damage(found, needed, schema).alias("damage"),
+        *[value.alias(field) for field, value in values.items()],
     )
+
+
+def _is_required(
+    field: str,
+    names: Mapping[str, str],
+    fields: Mapping[str, str],
+    needed: Sequence[str],
+) -> bool:
+    """Whether a file must have a field: needed by the format, or named by the study."""
+    return field in needed or names[field] != fields[field]
 
 
 def _name(column: str) -> str:
+    """The name of a column as the file writes it."""
     return column.rpartition(SEPARATOR)[0] or column
 
 
-def _cell(ours: str, columns: Sequence[str], schema: pl.Schema) -> pl.Expr:
+def _cell(field: str, columns: Sequence[str], schema: pl.Schema) -> pl.Expr:
     if not columns:
         return pl.lit(None, pl.String)
     dtype = schema[columns[0]]
-    typed = ours in TIMES and (dtype.is_numeric() or dtype.is_temporal())
-    return pl.col(columns[0]) if typed else parse.text(columns[0], dtype)
+    if field in TYPED and (dtype.is_numeric() or dtype.is_temporal()):
+        return pl.col(columns[0])
+    return cells.text(columns[0], dtype)
+
+
+def _others(schema: pl.Schema, used: set[str]) -> pl.Expr:
+    """The columns that are no field's, as one JSON object; null if there are none.
+
+    Of columns with the same name the last one is taken.
+    """
+    others = {
+        _name(column): column
+        for column, dtype in schema.items()
+        if column not in used | {ROW, EXTRA} and dtype not in NOT_TEXT
+    }
+    if not others:
+        return pl.lit(None, pl.String)
+    texts = [
+        cells.text(column, schema[column]).alias(name)
+        for name, column in others.items()
+    ]
+    return pl.struct(texts).struct.json_encode()
 
 
 def _damage(
     found: Mapping[str, Sequence[str]], needed: Sequence[str], schema: pl.Schema
 ) -> pl.Expr:
     if EXTRA not in schema:
-        return pl.lit(None, pl.String).alias("damage")
-    is_header = pl.all_horizontal(
-        [pl.col(found[f][0]) == _name(found[f][0]) for f in needed]
+        return pl.lit(None, pl.String)
+    repeats_header = pl.all_horizontal(
+        [pl.col(found[field][0]) == _name(found[field][0]) for field in needed]
     )
-    repeated = pl.when(is_header).then(pl.lit("repeated_header"))
     return (
-        repeated.when(pl.col(EXTRA).is_not_null())
+        pl.when(repeats_header)
+        .then(pl.lit("repeated_header"))
+        .when(pl.col(EXTRA).is_not_null())
         .then(pl.lit("extra_cells"))
-        .alias("damage")
     )
 
 
-def _check(
-    path: Path,
-    lacking: Sequence[str],
-    there: Iterable[str],
-    doubled: Sequence[str] = (),
-) -> None:
-    if lacking:
-        shown = ", ".join(
-            [c[:60].split("\n")[0] for c in there if c not in {ROW, EXTRA}][:40]
-        )
-        raise InputError(
-            f"{path} lacks column(s) {', '.join(lacking)}"
-            + (f"; it has {shown}" if shown else "")
-        )
+def _check_present(path: Path, missing: Sequence[str], present: Iterable[str]) -> None:
+    if not missing:
+        return
+    names = [column for column in present if column not in {ROW, EXTRA}]
+    shown = [name[:SHOWN_LETTERS].split("\n")[0] for name in names[:SHOWN_COLUMNS]]
+    there = f"; it has {', '.join(shown)}" if shown else ""
+    raise InputError(f"{path} lacks column(s) {', '.join(missing)}{there}")
+
+
+def _check_single(path: Path, doubled: Sequence[str]) -> None:
     if doubled:
         raise InputError(
-            f"{path} has two columns called {', '.join(doubled)}; which one is meant can't be told"
+            f"{path} has two columns called {', '.join(doubled)}; rename or remove the "
+            "one that is not meant"
         )

@@ -1,9 +1,10 @@
 """Braze Currents: Avro files in folders by event type and queueing hour.
 
-The event type is read from the file's own schema, the time of arrival from the folder's
-hour. Deliveries repeat, so the id tells events apart. ``user_id`` there is Braze's own
-id; the customer's is ``external_user_id``. An orphaned profile was merged into another
-(kind ``merge``); campaign, canvas and control-group fields are kept as properties.
+The event type is read from the file's own schema, and the time of receipt from the
+folder's hour. Deliveries repeat, so Braze's event id tells events apart. ``user_id`` in
+these files is Braze's own id; the customer's is ``external_user_id``. A profile that
+was orphaned was merged into another one (kind ``merge``). Fields of campaigns, canvases
+and control groups are kept as properties.
 """
 
 import json
@@ -16,7 +17,7 @@ import fastavro
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import parse
+from churn.events.sources import canonical, cells
 from churn.settings import Extract
 
 SUFFIXES = (".avro",)
@@ -32,9 +33,14 @@ KINDS = {
     "UserOrphan": "merge",
     "subscription.GlobalStateChange": "subscription_change",
 }
-ENGAGED = ("Open", "Click")  # of a message: a person did it, unless a machine did
-TYPES = {"string", "int", "long", "float", "double", "boolean"}
-MACHINE = ("machine_open", "is_suspected_bot_click")
+ENGAGED = ("Open", "Click")
+"""Endings of the message events that a person causes, unless a machine did."""
+
+AVRO_TYPES = {"string", "int", "long", "float", "double", "boolean"}
+
+BY_MACHINE = ("machine_open", "is_suspected_bot_click")
+"""Fields that say that a machine opened or clicked the message."""
+
 FIELDS = {
     "id": "id",
     "time": "time",
@@ -56,88 +62,89 @@ FIELDS = {
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events of one Avro file; event_id is Braze's own."""
-    kind, records = _records(path)
-    fields = parse.theirs(FIELDS, extract)
-    rows = [_row(r, fields) for r in records]
-    schema = dict.fromkeys([*FIELDS, "kept", "machine"], pl.String)
+    """Canonical events of one Avro file; the event id is Braze's own."""
+    event_type, records = _records(path)
+    fields = canonical.column_names(FIELDS, extract)
+    rows = [_row(record, fields) for record in records]
+    schema = dict.fromkeys([*FIELDS, "kept", "by_machine"], pl.String)
     raw = pl.LazyFrame(rows, schema=schema).with_row_index("source_row", offset=1)
-    own_name = re.sub(
-        r"(?<=[a-z])(?=[A-Z])", "_", kind.replace("app.", "").replace(".", "_")
-    ).lower()
-    on_ios = pl.col("platform").str.to_lowercase() == "ios"
+    own_name = pl.col("label") if event_type == "CustomEvent" else pl.lit(None)
+    is_detected = event_type == "Uninstall"
+    is_ios = pl.col("platform").str.to_lowercase() == "ios"
     is_idfa = pl.col("ad_type").str.to_lowercase().str.contains("idfa")
-    raw = raw.with_columns(
-        name=pl.coalesce(
-            pl.col("label") if kind == "CustomEvent" else pl.lit(None), pl.lit(own_name)
-        ),
-        event_time=parse.time("time", "UTC"),
-        event_time_basis=pl.lit("detected" if kind == "Uninstall" else "exact"),
-        received_time=parse.moment(_folder_hour(path)),
+    is_limited = ~cells.truth("tracking")
+    prepared = raw.with_columns(
+        name=pl.coalesce(own_name, pl.lit(_event_name(event_type))),
+        event_time=cells.time("time", "UTC"),
+        event_time_basis=pl.lit("detected" if is_detected else "exact"),
+        received_time=cells.moment(_folder_hour(path)),
         properties=pl.coalesce("own_properties", "kept"),
-        idfv=pl.when(on_ios).then(
-            pl.col("device")
-        ),  # Braze's device id there is the vendor id
+        # On iOS Braze's device id is the vendor id.
+        idfv=pl.when(is_ios).then(pl.col("device")),
         idfa=pl.when(is_idfa).then(pl.col("ad")),
         gaid=pl.when(~is_idfa).then(pl.col("ad")),
-        limited=pl.when(~parse.truth("tracking")).then(pl.lit("1")),
+        limited=pl.when(is_limited).then(pl.lit("1")),
     )
-    return parse.events(
+    return _events(prepared, extract, event_type)
+
+
+def _events(raw: pl.LazyFrame, extract: Extract, event_type: str) -> pl.LazyFrame:
+    is_named_by_study = pl.col("event").is_in(list(extract.kinds))
+    kind = pl.lit(_kind(event_type))
+    return canonical.events(
         raw,
         extract,
         kinds={},
-        device="braze_device",
-        own_id=["id"],
-        faults={"by_machine": pl.col("machine") == "1"},
-        ids=[pl.lit("braze_id:") + parse.identifier(c) for c in ("braze", "into")],
-        stated_kind=pl.when(~pl.col("event").is_in(list(extract.kinds))).then(
-            pl.lit(_kind(kind))
-        ),
-        revenue=parse.number("amount").round(
-            2
-        ),  # a 32-bit float there: 9.99 arrives as 9.98999977
+        device_type="braze_device",
+        id_columns=["id"],
+        faults={"by_machine": pl.col("by_machine") == "1"},
+        more_ids=[
+            pl.lit("braze_id:") + cells.identifier("braze"),
+            pl.lit("braze_id:") + cells.identifier("into"),
+        ],
+        stated_kind=pl.when(~is_named_by_study).then(kind),
+        # Prices are 32-bit floats there: 9.99 arrives as 9.98999977.
+        revenue=cells.number("amount").round(2),
     )
 
 
 def _records(path: Path) -> tuple[str, list[dict[str, Any]]]:
-    """The event type without its prefix (app.SessionStart), and the file's rows."""
+    """The event type without its prefix, such as app.SessionStart, and the rows."""
     try:
         with path.open("rb") as stream:
             reader = fastavro.reader(stream)
             schema: Any = reader.writer_schema
             rows = [dict(row) for row in reader]  # type: ignore[arg-type]
-            return re.sub(r"^.*?\busers\.(behaviors\.)?", "", schema["name"]), rows
-    except (
-        Exception
-    ) as error:  # a damaged length or schema ends in many kinds, MemoryError among them
+            event_type = re.sub(r"^.*?\busers\.(behaviors\.)?", "", schema["name"])
+    except Exception as error:
+        # Damage shows as any of many exceptions, MemoryError among them.
         raise InputError(
             f"{path} is no whole Avro file ({type(error).__name__}); fetch it again"
         ) from error
+    return event_type, rows
 
 
 def _row(record: dict[str, Any], fields: dict[str, str]) -> dict[str, str | None]:
-    plain = {name: _plain(value) for name, value in record.items()}
-    row = {ours: _text(plain.get(theirs)) for ours, theirs in fields.items()}
+    """A record by our fields, with the values that are no field's as JSON in kept."""
+    values = {name: _plain(value) for name, value in record.items()}
+    row = {field: _text(values.get(name)) for field, name in fields.items()}
     known = {*fields.values(), "app_group_id"}
     kept = {
         name: value
-        for name, value in plain.items()
+        for name, value in values.items()
         if name not in known and value is not None
     }
-    machine = "1" if any(plain.get(name) for name in MACHINE) else None
-    return row | {
-        "kept": json.dumps(kept, default=str) if kept else None,
-        "machine": machine,
-    }
+    row["kept"] = json.dumps(kept, default=str) if kept else None
+    is_machine = any(values.get(name) for name in BY_MACHINE)
+    row["by_machine"] = "1" if is_machine else None
+    return row
 
 
 def _plain(value: Any) -> Any:
-    """Custom connectors wrap nullable values by type: {"string": "ios"}."""
-    return (
-        next(iter(value.values()))
-        if isinstance(value, dict) and len(value) == 1 and {*value} <= TYPES
-        else value
-    )
+    """The value itself, which custom connectors wrap by type: {"string": "ios"}."""
+    if isinstance(value, dict) and len(value) == 1 and {*value} <= AVRO_TYPES:
+        return next(iter(value.values()))
+    return value
 
 
 def _text(value: Any) -> str | None:
@@ -146,15 +153,21 @@ def _text(value: Any) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _kind(kind: str) -> str:
-    if kind.startswith("messages."):
-        return "message_engaged" if kind.endswith(ENGAGED) else "message_sent"
-    return KINDS.get(kind, "other")
+def _event_name(event_type: str) -> str:
+    """The event type as a name: app.SessionStart is session_start."""
+    plain = event_type.replace("app.", "").replace(".", "_")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", plain).lower()
+
+
+def _kind(event_type: str) -> str:
+    if event_type.startswith("messages."):
+        return "message_engaged" if event_type.endswith(ENGAGED) else "message_sent"
+    return KINDS.get(event_type, "other")
 
 
 def _folder_hour(path: Path) -> datetime | None:
     """The end of the queueing hour in the folder's name."""
-    return parse.period_end(
+    return cells.period_end(
         path.as_posix(),
         r"date=(\d{4}-\d\d-\d\d-\d\d)",
         "%Y-%m-%d-%H",

@@ -1,5 +1,6 @@
-"""JSON lines as text: a field is looked up by JSONPath, so unknown keys and changing
-types never break a file.
+"""JSON lines as text columns: each field is looked up by a JSONPath.
+
+Unknown keys and changing types therefore never break a file.
 """
 
 import json
@@ -10,61 +11,57 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import parse, unpack
+from churn.events.sources import unpack
+from churn.events.sources.canonical import column_names
 from churn.settings import Extract
 
 LINE = "line"
-MAX_DOCUMENT = (
-    256 * 2**20
-)  # bytes of a file that is one JSON document; a larger one has to come as lines
+BOM = b"\xef\xbb\xbf"
+
+MAX_DOCUMENT = 256 * 2**20
+"""Largest file, in bytes, that may be one JSON document; others have to be lines."""
 
 
 def read(paths: Sequence[Path], extract: Extract, scratch: Path) -> pl.LazyFrame:
     """Every non-empty line of JSON-lines files, gzipped or not: source_row, line.
 
-    A file that is one JSON document (an array, or one object over many lines) is read
-    as one line an object.
+    A file that is one JSON document, a list or an object over many lines, is read as
+    one line per object. Raises InputError if it is too large for that.
     """
-    lines = pl.concat(
-        [
-            pl.scan_lines(_as_lines(path, extract, scratch), name=LINE, glob=False)
-            for path in paths
-        ]
-    )
-    return lines.filter(pl.col(LINE).str.strip_chars() != "").with_row_index(
-        "source_row", offset=1
-    )
+    scans = [
+        pl.scan_lines(_as_lines(path, extract, scratch), name=LINE, glob=False)
+        for path in paths
+    ]
+    is_filled = pl.col(LINE).str.strip_chars() != ""
+    return pl.concat(scans).filter(is_filled).with_row_index("source_row", offset=1)
 
 
 def _as_lines(path: Path, extract: Extract, scratch: Path) -> Path:
+    """The file itself, or a copy with one object per line if it is one document.
+
+    A document that is not whole is left as it is; its lines then count as no JSON.
+    """
     unpack.check_text(path, extract)
     with unpack.opened(path) as stream:
-        start = stream.readline(2**16).lstrip(b"\xef\xbb\xbf").strip()
+        start = stream.readline(2**16).lstrip(BOM).strip()
         if start not in {b"{", b"["} and not start.startswith((b"[{", b"[ ")):
             return path
         stream.seek(0)
         document = stream.read(MAX_DOCUMENT + 1)
     if len(document) > MAX_DOCUMENT:
         raise InputError(
-            f"{path} is one JSON document of over {MAX_DOCUMENT:,} bytes; write it as one object a line"
+            f"{path} is one JSON document of over {MAX_DOCUMENT:,} bytes; "
+            "write it as one object a line"
         )
     try:
         content = json.loads(document.decode("utf-8-sig"))
-    except (
-        ValueError,
-        RecursionError,
-    ):  # not whole, so each of its lines will be counted as no JSON
+    except (ValueError, RecursionError):
         return path
-    out = scratch / f"{path.name}.lines"
     objects = content if isinstance(content, list) else [content]
-    out.write_text("".join(json.dumps(o) + "\n" for o in objects), "ascii")
+    lines = [json.dumps(item) + "\n" for item in objects]
+    out = scratch / f"{path.name}.lines"
+    out.write_text("".join(lines), "ascii")
     return out
-
-
-def key(name: str) -> str:
-    """The JSONPath of a top-level key."""
-    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
-    return f"$['{escaped}']"
 
 
 def fields(
@@ -73,32 +70,33 @@ def fields(
     extract: Extract,
     absent: Sequence[str] = (),
 ) -> pl.LazyFrame:
-    """source_row, damage and a text column per path (JSONPath or top-level key); null
-    where it isn't there.
+    """source_row, damage, and a text column per field; null where the key is missing.
 
-    Each path is a pass over the text of a line, so those known to be ``absent`` are not
-    looked for.
+    ``paths`` maps our fields to JSONPaths or top-level keys. Looking one up is a pass
+    over the text of each line, so fields known to be ``absent`` are not looked up.
     """
-    ours = {
-        name: p if p.startswith("$") else key(p)
-        for name, p in parse.theirs(paths, extract).items()
-    }
-    _check_paths(ours.values())
+    names = column_names(paths, extract)
+    json_paths = {field: _json_path(name) for field, name in names.items()}
+    _check_paths(json_paths.values())
     line = pl.col(LINE).str.strip_prefix("\ufeff")
-    is_json = line.str.json_path_match(
-        "$"
-    ).is_not_null() & line.str.strip_chars().str.starts_with("{")
-    cells = [
-        (
-            pl.lit(None, pl.String)
-            if name in absent
-            else _filled(line.str.json_path_match(path))
-        ).alias(name)
-        for name, path in ours.items()
-    ]
-    return lines.select(
-        "source_row", pl.when(~is_json).then(pl.lit("not_json")).alias("damage"), *cells
-    )
+    is_object = line.str.strip_chars().str.starts_with("{")
+    is_json = line.str.json_path_match("$").is_not_null() & is_object
+    values = []
+    for field, path in json_paths.items():
+        value = pl.lit(None, pl.String)
+        if field not in absent:
+            value = _filled(line.str.json_path_match(path))
+        values.append(value.alias(field))
+    damage = pl.when(~is_json).then(pl.lit("not_json")).alias("damage")
+    return lines.select("source_row", damage, *values)
+
+
+def _json_path(name: str) -> str:
+    """A JSONPath as it is, or that of a top-level key."""
+    if name.startswith("$"):
+        return name
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$['{escaped}']"
 
 
 def _check_paths(paths: Iterable[str]) -> None:
@@ -107,7 +105,8 @@ def _check_paths(paths: Iterable[str]) -> None:
             pl.select(pl.lit("{}").str.json_path_match(path))
         except pl.exceptions.PolarsError:
             raise InputError(
-                f"extracts.columns: {path} is neither a key nor a JSONPath like $.user.id"
+                f"extracts.columns: {path} is neither a key nor a JSONPath "
+                "like $.user.id"
             ) from None
 
 
@@ -115,16 +114,18 @@ def _filled(value: pl.Expr) -> pl.Expr:
     return pl.when(~value.is_in(["", "null"])).then(value)
 
 
-def absent(lines: pl.LazyFrame, keys: Mapping[str, str]) -> list[str]:
-    """Names (ours → key) whose key is in no line, however deep, if there are lines at
-    all; of JSONPaths none.
+def absent(lines: pl.LazyFrame, names: Mapping[str, str]) -> list[str]:
+    """Fields whose key occurs in no line at any depth; none if there are no lines.
+
+    ``names`` maps our fields to keys. Those that are JSONPaths are never absent.
     """
-    plain = {name: key for name, key in keys.items() if not key.startswith("$")}
-    has = [
-        pl.col(LINE).str.contains(f'"{re.escape(key)}"\\s*:').any().alias(name)
-        for name, key in plain.items()
+    keys = {field: name for field, name in names.items() if not name.startswith("$")}
+    occurs = [
+        pl.col(LINE).str.contains(f'"{re.escape(key)}"\\s*:').any().alias(field)
+        for field, key in keys.items()
     ]
-    n_lines, *seen = lines.select(pl.len(), *has).collect(engine="streaming").row(0)
-    return [
-        name for name, there in zip(plain, seen, strict=True) if n_lines and not there
-    ]
+    counted = lines.select(pl.len(), *occurs).collect(engine="streaming")
+    n_lines, *seen = counted.row(0)
+    if not n_lines:
+        return []
+    return [field for field, is_seen in zip(keys, seen, strict=True) if not is_seen]

@@ -1,18 +1,18 @@
-"""A generic table (CSV, Parquet, JSON lines) with a column map: ours = theirs.
+"""A generic table (CSV, Parquet, JSON lines) with a map of columns in the study.
 
-Needs user_id, event and time. Rows without an event_id have no duplicates inside a
-file: their id is the file's digest and the row number, so the same file read again adds
-nothing. In CSV and Parquet, columns that are none of ours are the properties, unless
-there is a column of that name. They are taken to be known when the event was: leave out
-what is known only on the day of the export, such as totals so far or a flag of who has
-left.
+Needed are user_id, event and time. A row without an event_id is never a duplicate of
+another row of its file: its id is made of the file's digest and the row's number, so
+that the same file read again adds nothing. In CSV and Parquet, columns that are no
+field's become the event's properties, unless there is a column of that name. All
+columns are taken to be known when the event was. Leave out what was known only on the
+day of the export, such as totals or a flag of who has left.
 """
 
 from pathlib import Path
 
 import polars as pl
 
-from churn.events.sources import columns, parse
+from churn.events.sources import canonical, cells, columns, unpack
 from churn.settings import Extract
 
 SUFFIXES = (
@@ -26,50 +26,62 @@ SUFFIXES = (
 )
 SETTLING_DAYS = 0
 NEEDED = ("user", "name", "time")
-SAME = "time event_id kind received_time idfa idfv gaid android_id email phone platform country app_version".split()
-SAME += ["media_source", "consent", "limited", "properties"]
 FIELDS = {
     "user": "user_id",
     "name": "event",
     "device": "anonymous_id",
     "amount": "revenue",
     "money": "currency",
+    "usd": "revenue_usd",
+    "time": "time",
+    "event_id": "event_id",
+    "kind": "kind",
+    "received_time": "received_time",
+    "idfa": "idfa",
+    "idfv": "idfv",
+    "gaid": "gaid",
+    "android_id": "android_id",
+    "email": "email",
+    "phone": "phone",
+    "platform": "platform",
+    "country": "country",
+    "app_version": "app_version",
+    "media_source": "media_source",
+    "consent": "consent",
+    "limited": "limited",
+    "properties": "properties",
 }
-FIELDS |= {"usd": "revenue_usd"} | {name: name for name in SAME}
 NO = ("0", "false", "no", "f", "n")
 
 
 def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
-    """Canonical events of one table; columns not mapped are looked up under our own
-    names.
-    """
+    """Canonical events of one file; fields the study does not map keep our names."""
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, rest="properties")
     schema = raw.collect_schema()
-    received = parse.time("received_time", extract.timezone, schema["received_time"])
-    identity = pl.lit(f"{parse.file_digest(path)[:16]}:") + pl.col("source_row").cast(
-        pl.String
-    )
+    zone = extract.timezone
+    file_id = unpack.file_digest(path)[:16]
+    row_id = pl.lit(f"{file_id}:") + pl.col("source_row").cast(pl.String)
+    is_refused = pl.col("consent").str.to_lowercase().is_in(NO)
     prepared = raw.with_columns(
-        event_time=parse.time("time", extract.timezone, schema["time"]),
+        event_time=cells.time("time", zone, schema["time"]),
         event_time_basis=pl.lit(_basis(schema["time"])),
-        received_time=received,
-        id=pl.coalesce("event_id", identity),
-        refused=pl.when(pl.col("consent").str.to_lowercase().is_in(NO)).then(
-            pl.lit("1")
-        ),
+        received_time=cells.time("received_time", zone, schema["received_time"]),
+        id=pl.coalesce("event_id", row_id),
+        refused=pl.when(is_refused).then(pl.lit("1")),
     )
-    return parse.events(
+    return canonical.events(
         prepared,
         extract,
         kinds={},
-        device="device",
-        own_id=["id"],
+        device_type="device",
+        id_columns=["id"],
         stated_kind=pl.col("kind"),
     )
 
 
 def _basis(dtype: pl.DataType) -> str:
-    has_zone = dtype.is_numeric() or (
-        isinstance(dtype, pl.Datetime) and dtype.time_zone
-    )
-    return "exact" if has_zone else "tz_assumed"
+    if dtype.is_numeric():
+        return "exact"
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        return "exact"
+    return "tz_assumed"

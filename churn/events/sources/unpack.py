@@ -1,8 +1,12 @@
-"""Files as they arrive → files that can be scanned: what they really hold, snappy,
-encodings, ZIP members.
+"""Files as they arrive become files that polars can scan.
+
+What a file really holds is recognised by its first bytes. Snappy is unpacked, other
+encodings become UTF-8, and ZIP archives become their members. Gzip is left as it is,
+since every reader takes it.
 """
 
 import gzip
+import hashlib
 import io
 import shutil
 import zipfile
@@ -23,16 +27,20 @@ UNREADABLE = (
     zipfile.BadZipFile,
     cramjam.DecompressionError,
     pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,  # polars gives up so on a few types inside Parquet
+    # Polars raises this for a few types inside Parquet.
+    pl.exceptions.PanicException,
 )
+"""What libraries raise for a damaged file, or one that is other than its name says."""
+
 PACKED = (".gz", ".snappy")
-BINARY = (".parquet", ".avro", ".zip")  # have no encoding
-GZIP, SNAPPY, UTF_16 = (
-    b"\x1f\x8b",
-    b"\xff\x06\x00\x00sNaPpY",
-    (b"\xff\xfe", b"\xfe\xff"),
-)
-HOLDS = {
+
+BINARY = (".parquet", ".avro", ".zip")
+"""Formats that have no text encoding."""
+
+GZIP = b"\x1f\x8b"
+SNAPPY = b"\xff\x06\x00\x00sNaPpY"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+CONTENTS = {
     b"PAR1": "Parquet",
     b"Obj\x01": "Avro",
     b"PK\x03\x04": "a ZIP archive",
@@ -42,77 +50,84 @@ HOLDS = {
     SNAPPY: "snappy",
     GZIP: "gzip inside gzip",
 }
+"""What a file holds, by its first bytes."""
+
+COPY_BYTES = 2**20
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def plain(path: Path, extract: Extract, scratch: Path) -> Path:
-    """The file as the readers take it: snappy unpacked, other encodings turned into
-    UTF-8; gzip they read as it is.
-    """
+    """The file without snappy and in UTF-8; itself, or a copy below ``scratch``."""
     if path.suffix.lower() == ".snappy":
-        path = _unsnapped(path, scratch)
+        path = _without_snappy(path, scratch)
     if extract.encoding == "utf-8" or kind(path) in BINARY:
         return path
-    out = _copy(path, scratch)
+    out = _copy_path(path, scratch)
     text = io.TextIOWrapper(opened(path), extract.encoding, newline="")
     with text, out.open("w", encoding="utf-8", newline="") as utf8:
-        shutil.copyfileobj(text, utf8, 2**20)
+        shutil.copyfileobj(text, utf8, COPY_BYTES)
     return out
 
 
 def opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    """The file's bytes, gunzipped where they are gzip whatever the name says."""
+    """The file's bytes, unpacked if they are gzip, whatever the file's name."""
     with path.open("rb") as stream:
-        packed = stream.read(2) == GZIP
-    return gzip.open(path) if packed else path.open("rb")
+        is_gzip = stream.read(2) == GZIP
+    return gzip.open(path) if is_gzip else path.open("rb")
 
 
 def kind(path: Path) -> str:
-    """The suffix that tells the format: the one before .gz or .snappy, in lower
-    case.
-    """
-    return _bare(path).suffix.lower()
+    """The suffix of the format in lower case: the one before .gz or .snappy, if any."""
+    return _without_packing(path).suffix.lower()
 
 
-def _bare(path: Path) -> Path:
+def _without_packing(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in PACKED else path
 
 
 def check_text(path: Path, extract: Extract) -> None:
-    """Raise InputError for a file that can't be UTF-8 text, judged by its first
-    bytes.
-    """
+    """Raise InputError for a file whose first bytes cannot be those of UTF-8 text."""
     with opened(path) as stream:
         start = stream.read(512)
     if start.startswith(UTF_16):
         raise InputError(
             f'{path} is UTF-16; set encoding = "utf-16" for extract {extract.path}'
         )
-    held = next(
-        (what for magic, what in HOLDS.items() if start.startswith(magic)), None
-    )
-    if held or b"\x00" in start:
+    contents = _contents(start)
+    if contents:
         raise InputError(
-            f"{path} holds {held or 'binary data'}, no text; name it as what it is or fetch it again"
+            f"{path} holds {contents}, no text; name it as what it is or fetch it again"
         )
 
 
+def _contents(start: bytes) -> str:
+    """What a file that begins like this holds; the empty text for text."""
+    for first_bytes, contents in CONTENTS.items():
+        if start.startswith(first_bytes):
+            return contents
+    return "binary data" if b"\x00" in start else ""
+
+
 def members(path: Path, scratch: Path) -> list[Path]:
-    """The file itself, or the members of a ZIP, unpacked into ``scratch``."""
+    """The file itself or, if it is a ZIP archive, its members, unpacked to ``scratch``.
+
+    Empty members are left out. Raises InputError if nothing remains, or if the archive
+    has a password.
+    """
     if not zipfile.is_zipfile(path):
         return [path]
     parts: list[Path] = []
     with zipfile.ZipFile(path) as archive:
-        for member in sorted(
-            (m for m in archive.infolist() if not m.is_dir()), key=lambda m: m.filename
-        ):
-            parts.append(scratch / f"{len(parts):06d}.json")
-            try:
-                with archive.open(member) as packed, parts[-1].open("wb") as out:
-                    shutil.copyfileobj(packed, out)
-            except (
-                RuntimeError
-            ) as error:  # a password, or a compression that Python doesn't know
-                raise InputError(f"{path} can't be unpacked: {error}") from error
+        files = [member for member in archive.infolist() if not member.is_dir()]
+        for member in sorted(files, key=lambda file: file.filename):
+            out = scratch / f"{len(parts):06d}.json"
+            parts.append(out)
+            _extract(archive, member, out, path)
     filled = [part for part in parts if part.stat().st_size]
     if not filled:
         raise InputError(
@@ -121,41 +136,54 @@ def members(path: Path, scratch: Path) -> list[Path]:
     return filled
 
 
-def _unsnapped(path: Path, scratch: Path) -> Path:
-    """Framed snappy or Hadoop's blocks, unpacked."""
+def _extract(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, out: Path, path: Path
+) -> None:
+    try:
+        with archive.open(member) as packed, out.open("wb") as stream:
+            shutil.copyfileobj(packed, stream)
+    except RuntimeError as error:
+        # A password, or a compression that Python does not know.
+        raise InputError(
+            f"{path} can't be unpacked ({error}); unpack it yourself"
+        ) from error
+
+
+def _without_snappy(path: Path, scratch: Path) -> Path:
+    """A copy without snappy, be it framed or in Hadoop's blocks."""
     packed = path.read_bytes()
-    out = _copy(path, scratch)
-    out.write_bytes(
-        cramjam.snappy.decompress(packed)
-        if packed.startswith(SNAPPY)
-        else _hadoop_blocks(packed)
-    )
+    if packed.startswith(SNAPPY):
+        content = bytes(cramjam.snappy.decompress(packed))
+    else:
+        content = _from_hadoop_blocks(packed)
+    out = _copy_path(path, scratch)
+    out.write_bytes(content)
     return out
 
 
-def _hadoop_blocks(packed: bytes) -> bytes:
-    """Blocks: length of the plain text, then pieces of packed length and raw snappy
-    (lengths big-endian, 4 bytes).
+def _from_hadoop_blocks(packed: bytes) -> bytes:
+    """Unpack Hadoop's snappy blocks.
+
+    A block is the length of its plain text and then pieces, each of them its packed
+    length and raw snappy; lengths are 4 bytes, big-endian.
     """
-    plain, at = bytearray(), 0
+    content = bytearray()
+    at = 0
     while at < len(packed):
-        end = len(plain) + int.from_bytes(packed[at : at + 4], "big")
+        end = len(content) + int.from_bytes(packed[at : at + 4], "big")
         at += 4
-        while len(plain) < end:
+        while len(content) < end:
             size = int.from_bytes(packed[at : at + 4], "big")
-            if not 0 < size <= len(packed) - at - 4:
+            at += 4
+            if not 0 < size <= len(packed) - at:
                 raise EOFError("a snappy block is cut off")
-            plain += bytes(
-                cramjam.snappy.decompress_raw(packed[at + 4 : at + 4 + size])
-            )
-            at += 4 + size
-    return bytes(plain)
+            content += bytes(cramjam.snappy.decompress_raw(packed[at : at + size]))
+            at += size
+    return bytes(content)
 
 
-def _copy(path: Path, scratch: Path) -> Path:
-    """Where an unpacked copy goes: the same folders below ``scratch``, since readers
-    look at them.
-    """
-    out = _bare(scratch / path.as_posix().lstrip("/"))
+def _copy_path(path: Path, scratch: Path) -> Path:
+    """Where a copy goes: under the same folders, since readers look at them."""
+    out = _without_packing(scratch / path.as_posix().lstrip("/"))
     out.parent.mkdir(parents=True, exist_ok=True)
     return out

@@ -1,0 +1,101 @@
+"""History without a user id is adopted by the user who turns out to own it.
+
+Activity of anonymous devices, and of users whose profile was merged into another's, is
+written again under the user it belongs to, known from the day on which that was known.
+The original rows stay as they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from churn import clocks
+from churn.events.erasure import is_forgotten
+from churn.events.identity import KEY, known_users, owners, renames
+from churn.hashing import bucket_of
+from churn.store import Store
+from churn.store.schemas import ActivityTable, Users
+
+USERS_KEY = ("bucket", "user_id", "source", "platform", "known_date")
+
+
+def adopt(store: Store, batch_id: str) -> tuple[str, ...]:
+    """Write activity and users rows of all history whose user is known.
+
+    ``store`` includes the new batch ``batch_id``. Returns the names of the adopted
+    batches: the present ones if the new batch brought neither edges nor merges nor
+    anonymous rows, otherwise new ones that replace them.
+    """
+    batch = replace(store, batches=(batch_id,))
+    changing = ("edges", "merges", "anonymous")
+    is_unchanged = all(_is_empty(batch, table) for table in changing)
+    if is_unchanged and _is_empty(store, "merges"):
+        return store.adopted
+    known = known_users(store)
+    n_rows = store.scan("anonymous").select(pl.len()).collect().item()
+    names = []
+    for number, buckets in enumerate(store.passes(int(n_rows))):
+        adopted = _adopted(store, known, buckets).collect()
+        renamed = _renamed(store, adopted, known, buckets).collect()
+        rows = pl.concat([adopted, renamed])
+        if rows.height:
+            name = f"{batch_id}-adopted-{number:02d}"
+            _write(store, rows, name)
+            names.append(name)
+    return tuple(names)
+
+
+def _is_empty(store: Store, table: str) -> bool:
+    return store.scan(table).head(1).collect().is_empty()
+
+
+def _adopted(store: Store, known: pl.DataFrame, buckets: Sequence[int]) -> pl.LazyFrame:
+    """Anonymous activity under the user of its device, until a second user appears."""
+    timezone = store.settings.timezone
+    anonymous = store.scan("anonymous", buckets)
+    devices = anonymous.select("ids").unique().collect()
+    users = owners(devices, known).lazy()
+    dated = users.with_columns(
+        learned=clocks.local_date("learned_at", timezone),
+        blocked=clocks.local_date("blocked_at", timezone),
+    )
+    owned = anonymous.with_columns(KEY).join(dated, on="key").filter(~is_forgotten())
+    has_one_user = pl.col("blocked").is_null()
+    is_before_second = pl.col("date") < pl.col("blocked")
+    return _known_from(owned.filter(has_one_user | is_before_second))
+
+
+def _renamed(
+    store: Store, adopted: pl.DataFrame, known: pl.DataFrame, buckets: Sequence[int]
+) -> pl.LazyFrame:
+    """Activity of users whose profile was merged, under the user it was merged into."""
+    learned = clocks.local_date("learned_at", store.settings.timezone)
+    renamed = renames(store, known).with_columns(learned=learned)
+    own = replace(store, adopted=()).scan("activity", buckets)
+    with_platform = own.with_columns(platform=pl.lit(None, pl.String))
+    activity = pl.concat([with_platform.select(adopted.columns), adopted.lazy()])
+    rows = activity.join(renamed.lazy(), left_on="user_id", right_on="was")
+    return _known_from(rows.with_columns(pl.col("now").alias("user_id")))
+
+
+def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows as known from the later of their own day and ``learned``.
+
+    Merges are left out: they are events of the profile they happened to.
+    """
+    known_date = pl.max_horizontal("known_date", "learned").alias("known_date")
+    kept = rows.filter(pl.col("kind") != "merge").with_columns(known_date)
+    return kept.select(*ActivityTable.column_names(), "platform")
+
+
+def _write(store: Store, rows: pl.DataFrame, name: str) -> None:
+    bucket = bucket_of("user_id", store.n_buckets).alias("bucket")
+    bucketed = rows.with_columns(bucket)
+    activity = bucketed.select("bucket", *ActivityTable.column_names())
+    seen = bucketed.group_by(USERS_KEY).agg(
+        pl.col("first_at").min(), pl.col("last_at").max()
+    )
+    users = seen.select("bucket", *Users.column_names())
+    store.write_batch("activity", name, activity)
+    store.write_batch("users", name, users)

@@ -1,0 +1,170 @@
+"""Erasure of people from the store's files, and how they stay erased.
+
+Of an erased person only tombstones are kept: salted hashes of every id that belonged to
+them alone. Rows that carry such an id are refused when old extracts are read again.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from churn.hashing import digest
+from churn.store import Store, write_atomically
+from churn.store.batches import TABLES
+
+USER = "user_id:"
+"""Type of a user id among the ids that are hashed."""
+
+MENTION = "mention:"
+"""Type of an id as a word in somebody's properties."""
+
+FORGOTTEN = "forgotten:"
+"""Begins the stand-in for an erased user in edges of ids that others use too."""
+
+REMOVED = "[removed]"
+"""Replaces what may not be kept inside properties."""
+
+# Shorter ids would be found by chance in other people's properties.
+WORD = r"[\w.@+-]{6,}"
+NOT_WORD = r"[^\w.@+-]"
+TEXT = r'"[^"\\]{6,}"'
+
+ID_COLUMNS = ("ids", "id", "into", "subjects")
+"""Columns, besides user_id, that hold ids or their hashes."""
+
+
+def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
+    """The salted hash of an id written as "type:value"; null stays null."""
+    return digest(pl.lit(salt) + tag)
+
+
+def subjects(salt: str) -> pl.Expr:
+    """Salted hashes of all ids of a row, that of its user among them."""
+    user = pl.lit(USER) + pl.col("user_id")
+    tags = pl.concat_list(user, pl.col("ids")).list.drop_nulls()
+    return tags.list.eval(hashed(salt, pl.element())).alias("subjects")
+
+
+def intersects(hashes: pl.Expr, tombstones: pl.Series) -> pl.Expr:
+    """Whether a list of hashes holds one of the tombstones."""
+    common = hashes.list.set_intersection(pl.lit(tombstones.implode()))
+    return common.list.len() > 0
+
+
+def tombstones(store: Store) -> pl.Series:
+    """The hashes of all erased people's ids (schemas.Tombstones)."""
+    return store.scan("tombstones").collect()["subject"]
+
+
+def new_tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
+    """The tombstones of ids written as "type:value" (schemas.Tombstones).
+
+    Each id is hashed twice: as an id, and as a word that other people's properties may
+    mention.
+    """
+    mentions = [MENTION + tag.split(":", 1)[1].lower() for tag in tags]
+    tagged = pl.DataFrame({"tag": [*tags, *mentions]}, schema={"tag": pl.String})
+    return tagged.select(hashed(salt, pl.col("tag")).alias("subject")).unique()
+
+
+def is_forgotten() -> pl.Expr:
+    """Whether ``user_id`` is the stand-in for an erased user.
+
+    An id that others use too must not become theirs from the start, so the edge of the
+    erased user keeps its place in time.
+    """
+    return pl.col("user_id").str.starts_with(FORGOTTEN)
+
+
+def without_forgotten(rows: pl.DataFrame, store: Store) -> pl.DataFrame:
+    """Rows with a user_id, without those of people who have been erased since."""
+    user = hashed(store.salt, USER + pl.col("user_id"))
+    return rows.filter(~user.is_in(tombstones(store).implode()))
+
+
+def without_mentions(
+    rows: pl.DataFrame, salt: str, tombstones: pl.Series
+) -> pl.DataFrame:
+    """Rows whose ``properties`` no longer mention an id of the erased.
+
+    Each text value, and each word in it, of six characters or more is hashed and
+    compared.
+    """
+    properties = pl.col("properties")
+    for word in _mentions(rows, salt, tombstones):
+        name = re.escape(word)
+        as_value = rf"([:\[,]\s*){name}(\s*[,\]}}])"
+        as_word = rf"(^|{NOT_WORD}){name}($|{NOT_WORD})"
+        properties = properties.str.replace_all(as_value, f'${{1}}"{REMOVED}"${{2}}')
+        properties = properties.str.replace_all(as_word, f"${{1}}{REMOVED}${{2}}")
+    return rows.with_columns(properties)
+
+
+def _mentions(rows: pl.DataFrame, salt: str, tombstones: pl.Series) -> pl.Series:
+    """Words in properties that are ids of the erased, long ones before their parts."""
+    words = pl.col("properties").str.extract_all(WORD)
+    texts = pl.col("properties").str.extract_all(TEXT)
+    each = pl.concat_list(words, texts).explode().str.strip_chars('"')
+    unique = rows.select(each.unique().alias("word")).drop_nulls()
+    mention = hashed(salt, MENTION + pl.col("word").str.to_lowercase())
+    erased = unique.filter(mention.is_in(tombstones.implode()))
+    return erased["word"].sort(descending=True)
+
+
+def erase(store: Store) -> dict[str, int]:
+    """Remove everybody who has a tombstone from every file of the store.
+
+    Each file is replaced on its own, so that an interrupted erasure is completed by the
+    next one. Returns the number of rows erased by table, without tables that lost none.
+    """
+    erased = tombstones(store)
+    tables = [table for table in TABLES if table != "tombstones"]
+    files = [*store.files(*tables), *store.path("scores").glob("*.parquet")]
+    counts: dict[str, int] = {}
+    for file in files:
+        table = file.relative_to(store.root).parts[0]
+        n_erased = _clean(file, store.salt, erased)
+        counts[table] = counts.get(table, 0) + n_erased
+    replace(store, erasing=False).commit()
+    return {table: n for table, n in counts.items() if n}
+
+
+def _clean(file: Path, salt: str, erased: pl.Series) -> int:
+    """Rewrite one file without the erased; returns the number of rows removed."""
+    rows = pl.read_parquet(file, hive_partitioning=False)
+    if not {"user_id", *ID_COLUMNS} & set(rows.columns):
+        return 0
+    if file.parent.name == "edges":
+        kept = _clean_edges(rows, salt, erased)
+    else:
+        kept = rows.filter(~intersects(_hashes(rows.columns, salt), erased))
+    if "properties" in rows.columns:
+        kept = without_mentions(kept, salt, erased)
+    if not kept.equals(rows):
+        buffer = io.BytesIO()
+        kept.write_parquet(buffer)
+        write_atomically(file, buffer.getvalue())
+    return rows.height - kept.height
+
+
+def _hashes(columns: Sequence[str], salt: str) -> pl.Expr:
+    """The hashes of all ids of a row of any table; the quarantine stores only these."""
+    if "subjects" in columns:
+        return pl.col("subjects")
+    user = [USER + pl.col("user_id")] if "user_id" in columns else []
+    others = [pl.col(column) for column in ID_COLUMNS if column in columns]
+    all_tags = pl.concat_list(*user, *others).list.drop_nulls()
+    return all_tags.list.eval(hashed(salt, pl.element()))
+
+
+def _clean_edges(edges: pl.DataFrame, salt: str, erased: pl.Series) -> pl.DataFrame:
+    """Edges without ids of the erased alone, and with stand-ins for erased users."""
+    user = hashed(salt, USER + pl.col("user_id"))
+    is_erased = user.is_in(erased.implode())
+    user_id = pl.when(is_erased).then(FORGOTTEN + user).otherwise("user_id")
+    is_own_id = hashed(salt, pl.col("id")).is_in(erased.implode())
+    return edges.filter(~is_own_id).with_columns(user_id=user_id)

@@ -1,0 +1,262 @@
+"""Canonical events: the columns that every reader returns, and the way to them.
+
+A reader names the columns of its format (``column_names``), brings them under our field
+names and calls ``events``, which parses the cells, builds ids, event id and kind, and
+marks every row that cannot be kept with a fault.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from churn.errors import InputError
+from churn.events.sources import cells
+from churn.hashing import digest
+from churn.kinds import EVENT_KINDS
+from churn.settings import Extract
+from churn.store.schemas import UTC_TIME
+
+COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "source_row": pl.Int64,
+    "event_id": pl.String,
+    "event_time": UTC_TIME,
+    "event_time_basis": pl.String,
+    "received_time": UTC_TIME,
+    "event_kind": pl.String,
+    "event": pl.String,
+    "user_id": pl.String,
+    "anonymous_id": pl.String,
+    "ids": pl.List(pl.String),
+    "platform": pl.String,
+    "country": pl.String,
+    "app_version": pl.String,
+    "revenue": pl.Float64,
+    "currency": pl.String,
+    "revenue_usd": pl.Float64,
+    "media_source": pl.String,
+    "properties": pl.String,
+    # Whether analytics was consented to; null if not stated.
+    "consent": pl.Boolean,
+    # Whether ad tracking is limited; null if not stated.
+    "limited": pl.Boolean,
+    # Why the row cannot be kept; null if it can.
+    "fault": pl.String,
+}
+"""The columns of canonical events with their types, in order."""
+
+FIELDS = (
+    "user",
+    "device",
+    "idfa",
+    "idfv",
+    "gaid",
+    "android_id",
+    "email",
+    "phone",
+    "name",
+    "amount",
+    "money",
+    "usd",
+    "platform",
+    "country",
+    "app_version",
+    "media_source",
+    "properties",
+    "refused",
+    "limited",
+)
+"""Our field names that ``events`` reads; a format need not have all of them."""
+
+STUDY_NAMES = {
+    "user": "user_id",
+    "device": "anonymous_id",
+    "name": "event",
+    "at": "time",
+    "amount": "revenue",
+    "money": "currency",
+    "usd": "revenue_usd",
+}
+"""What fields are called under ``columns`` in the study, if not as here."""
+
+KINDS_AS_NAMES = [
+    kind for kind in EVENT_KINDS if kind not in {"merge", "erasure", "other"}
+]
+"""Kinds that an event may state by its name.
+
+An app may call its own events by the others.
+"""
+
+INEXACT_ID = r"^-?(?:\d\.\d+[eE]\+?\d+|\d[eE]\+\d+|\d{16,}\.0)$"
+"""A number whose last digits a spreadsheet or a float has lost."""
+
+SEPARATOR = "\x1f"
+
+
+def column_names(fields: Mapping[str, str], extract: Extract) -> dict[str, str]:
+    """The column of each field, as the study names it or else the format.
+
+    Raises InputError if the study names a field that does not exist.
+    """
+    by_study_name = {STUDY_NAMES.get(field, field): field for field in fields}
+    unknown = sorted(set(extract.columns) - set(by_study_name))
+    if unknown:
+        raise InputError(
+            f"extracts.columns: {', '.join(unknown)} unknown; "
+            f"there are {', '.join(by_study_name)}"
+        )
+    names = dict(fields)
+    for study_name, column in extract.columns.items():
+        names[by_study_name[study_name]] = column
+    return names
+
+
+def events(
+    raw: pl.LazyFrame,
+    extract: Extract,
+    *,
+    kinds: Mapping[str, str],
+    device_type: str,
+    id_columns: Sequence[str] = (),
+    faults: Mapping[str, pl.Expr] | None = None,
+    more_ids: Sequence[pl.Expr] = (),
+    stated_kind: pl.Expr | None = None,
+    revenue: pl.Expr | None = None,
+) -> pl.LazyFrame:
+    """Canonical events from a frame of text columns named by our fields.
+
+    ``raw`` has source_row and, already parsed, event_time, event_time_basis and
+    received_time. If it has ``damage``, that is the first fault looked at, then come
+    ``faults`` of the format (name to condition), then the general ones.
+
+    kinds: kind by event name; the study's own come first.
+    device_type: type of the id in the field ``device``, such as "adid".
+    id_columns: columns that tell events apart; one is taken as the event id itself,
+        several are hashed.
+    more_ids: further ids of a row as "type:value"; null where there is none.
+    stated_kind: kind by other rules than name and revenue; null where they say nothing.
+    revenue: the revenue, if it is not just the number in the field ``amount``.
+    """
+    present = raw.collect_schema().names()
+    absent = [
+        pl.lit(None, pl.String).alias(field)
+        for field in (*FIELDS, "damage")
+        if field not in present
+    ]
+    parsed = raw.with_columns(absent).with_columns(
+        event=cells.event_name("name"),
+        user_id=cells.identifier("user"),
+        anonymous_id=cells.identifier("device"),
+        revenue=cells.number("amount") if revenue is None else revenue,
+        revenue_usd=cells.number("usd"),
+        platform=pl.col("platform").str.to_lowercase(),
+        country=pl.col("country").str.to_uppercase(),
+        consent=~cells.truth("refused"),
+        limited=cells.truth("limited"),
+        ids=_ids(device_type, more_ids),
+    )
+    complete = parsed.with_columns(
+        event_id=_event_id(id_columns),
+        event_kind=_kind({**kinds, **extract.kinds}, stated_kind),
+        currency=_currency(),
+    ).with_columns(fault=_fault(faults or {}))
+    return complete.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+
+
+def _event_id(id_columns: Sequence[str]) -> pl.Expr:
+    if len(id_columns) == 1:
+        return pl.col(id_columns[0])
+    return digest(joined(id_columns))
+
+
+def joined(names: Sequence[str]) -> pl.Expr:
+    """Columns as one text, instants in microseconds, null as the empty text.
+
+    The separator keeps different tuples apart.
+    """
+    parts = []
+    for name in names:
+        part = pl.col(name)
+        if name == "event_time":
+            part = part.dt.epoch("us")
+        parts.append(part.cast(pl.String).fill_null(""))
+    return pl.concat_str(parts, separator=SEPARATOR)
+
+
+def _ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
+    """The row's ids as a list of "type:value".
+
+    They are joined to one text and split again, which is several times faster than
+    making a list of columns.
+    """
+    values = {
+        device_type: cells.identifier("device"),
+        "idfa": cells.uuid("idfa"),
+        "idfv": cells.uuid("idfv"),
+        "gaid": cells.uuid("gaid"),
+        "android_id": cells.identifier("android_id").str.to_lowercase(),
+        "email": cells.identifier("email").str.to_lowercase(),
+        "phone": cells.identifier("phone"),
+    }
+    ids = [pl.lit(f"{id_type}:") + value for id_type, value in values.items()]
+    together = pl.concat_str(*ids, *more_ids, separator=SEPARATOR, ignore_nulls=True)
+    nothing = pl.lit([], pl.List(pl.String))
+    return (
+        pl.when(together != "").then(together.str.split(SEPARATOR)).otherwise(nothing)
+    )
+
+
+def _kind(kinds: Mapping[str, str], stated_kind: pl.Expr | None) -> pl.Expr:
+    """The stated kind, else that of the name, else by revenue, else in_app."""
+    event, revenue = pl.col("event"), pl.col("revenue")
+    stated = [] if stated_kind is None else [stated_kind]
+    name_is_kind = pl.when(event.is_in(KINDS_AS_NAMES)).then(event)
+    by_revenue = (
+        pl.when(revenue > 0)
+        .then(pl.lit("purchase"))
+        .when(revenue < 0)
+        .then(pl.lit("refund"))
+    )
+    by_name = looked_up(event, kinds)
+    return pl.coalesce(*stated, *by_name, name_is_kind, by_revenue, pl.lit("in_app"))
+
+
+def looked_up(name: pl.Expr, meanings: Mapping[str, str]) -> list[pl.Expr]:
+    """Expressions to be coalesced that give each name its meaning, and null otherwise.
+
+    ``replace_strict`` would leave polars' streaming engine, so that all other columns
+    had to wait for it in memory.
+    """
+    expressions: list[pl.Expr] = []
+    for meaning in dict.fromkeys(meanings.values()):
+        names = [key for key, value in meanings.items() if value == meaning]
+        expressions.append(pl.when(name.is_in(names)).then(pl.lit(meaning)))
+    return expressions
+
+
+def _currency() -> pl.Expr:
+    code = pl.col("money").str.strip_chars().str.to_uppercase()
+    return pl.when(pl.col("revenue").is_not_null()).then(code)
+
+
+def _fault(faults: Mapping[str, pl.Expr]) -> pl.Expr:
+    ids = pl.col("user_id", "anonymous_id")
+    amount_is_unreadable = _unreadable("revenue", "amount")
+    usd_is_unreadable = _unreadable("revenue_usd", "usd")
+    conditions = {
+        **faults,
+        "unreadable_time": pl.col("event_time").is_null(),
+        "no_event_name": pl.col("event").is_null(),
+        "unreadable_revenue": amount_is_unreadable | usd_is_unreadable,
+        "inexact_id": pl.any_horizontal(ids.str.contains(INEXACT_ID)),
+        "no_event_id": pl.col("event_id").is_null(),
+        "unknown_kind": ~pl.col("event_kind").is_in(EVENT_KINDS),
+    }
+    reasons = [
+        pl.when(condition).then(pl.lit(reason))
+        for reason, condition in conditions.items()
+    ]
+    return pl.coalesce("damage", *reasons)
+
+
+def _unreadable(parsed: str, cell: str) -> pl.Expr:
+    return pl.col(parsed).is_null() & ~cells.is_blank(cell)
