@@ -112,7 +112,7 @@ def test_every_fault_of_the_segments_is_named_at_once(tmp_path: Path) -> None:
     """A double name and a capacity on the last one: both are said."""
     cut = [{"name": "high", "share": 0.5}, {"name": "high", "capacity": 3}]
     with pytest.raises(
-        StudyError, match="whoever is left and can't have a capacity; two share a name"
+        StudyError, match="remaining users and can't have a capacity; two share a name"
     ):
         parse(MINIMAL | {"segments": cut}, tmp_path)
 
