@@ -100,7 +100,7 @@ def fit(
         else columns(snapshot, plan)
     )
     x, y = matrix(snapshot, names), target(snapshot)
-    with _one_thread():
+    with one_thread():
         if estimator is None:
             pipeline = _fit_blend(recipe, names, x, y, settings)
         else:
@@ -204,13 +204,13 @@ def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
         )
     if snapshot.is_empty():
         return np.empty(0)
-    with _one_thread():
+    with one_thread():
         return np.asarray(
             model.pipeline.predict_proba(matrix(snapshot, model.features))[:, 1]
         )
 
 
-def _one_thread() -> Any:
+def one_thread() -> Any:
     """For matrices so small more gain nothing, and beside other work they wait for each
     other ten times as long.
     """

@@ -118,4 +118,5 @@ def _shuffled(matrix: np.ndarray, columns: list[int], order: np.ndarray) -> np.n
 
 
 def _probability(model: Model, matrix: np.ndarray) -> np.ndarray:
-    return np.asarray(model.pipeline.predict_proba(matrix)[:, 1])
+    with fitting.one_thread():
+        return np.asarray(model.pipeline.predict_proba(matrix)[:, 1])
