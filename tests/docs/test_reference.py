@@ -7,9 +7,13 @@ import tomllib
 
 import yaml
 from pydantic import BaseModel
+from sklearn.ensemble import HistGradientBoostingClassifier
 
+import churn
 from churn.report import runner
+from churn.scoring import gate
 from churn.settings import Settings, parse
+from churn.store import Store
 
 from .generated import OWN_PARAMETERS
 from .pages import HOME, commands, options, text
@@ -70,6 +74,19 @@ def test_every_environment_variable_is_documented() -> None:
         read |= set(re.findall(r"\bCHURN_[A-Z_]+\b", file.read_text(encoding="utf-8")))
     rows = re.findall(r"^\| `(CHURN_[A-Z_]+)`", text("churn/README.md"), re.M)
     assert set(rows) == read
+
+
+def test_every_gate_and_limit_is_documented(filled: Store) -> None:
+    """The gates that a scoring runs are the rows of the delivery guide's table."""
+    study = churn.Study(filled.settings.folder / "churn.toml", filled.settings)
+    study.train(model=HistGradientBoostingClassifier(max_iter=2)).save()
+    findings = study.score().findings
+    section = text("churn/braze/README.md").split("### Gates and limits")[1]
+    table, after = section.split("| gate |")[1].split("\n\n", 1)
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == set(findings["gate"])
+    for limit in gate.LIMITS:
+        assert f"`{limit}`" in after
 
 
 def test_environment_yml_agrees_with_pyproject() -> None:
