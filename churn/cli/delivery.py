@@ -111,7 +111,7 @@ def _write(
     from churn.braze import export
     from churn.braze.delivery import Delivery
     from churn.errors import StoreError
-    from churn.report import runs, tables
+    from churn.report import delivery_tables, runs
     from churn.settings import load
     from churn.store import open_filled
 
@@ -130,7 +130,7 @@ def _write(
     )
     write: Any = {"restore": export.restore, "resend": export.resend}[what]
     done = write(subject, delivery)
-    typer.echo(as_text(tables.export_summary(done.summary)))
+    typer.echo(as_text(delivery_tables.export_summary(done.summary)))
 
 
 def sandbox(

@@ -119,8 +119,9 @@ def revenue_at_risk(table: pl.DataFrame, currency: str) -> str:
 def next_period(stated: pl.DataFrame) -> str:
     """The statement for readers.
 
-    >>> stated = {"figure": ["auc", "log_loss"], "estimate": [0.83, 0.5], "low": [0.8, 0.4], "high": [0.86, 0.6]}
-    >>> sentence(pl.DataFrame(stated))[:53]
+    >>> stated = pl.DataFrame({"figure": ["auc", "log_loss"], "estimate": [0.83, 0.5]})
+    >>> stated = stated.with_columns(low=pl.Series([0.8, 0.4]), high=pl.Series([0.86, 0.6]))
+    >>> next_period(stated)[:53]
     'At the next scoring expect AUC 0.830 (0.800 to 0.860)'
     """
     from churn.evaluation.next_period import COVERAGE

@@ -1,7 +1,5 @@
 """Tables as readers see them: chosen columns, plain headings, intervals as text."""
 
-from typing import Any
-
 import polars as pl
 
 from churn.evaluation import metrics
@@ -156,32 +154,3 @@ def choices(choices: pl.DataFrame) -> pl.DataFrame:
         "correction",
         "n_train_rows",
     )
-
-
-EXPORT_COUNTS = {
-    "n_scored": "users scored",
-    "n_changed": "users with a change",
-    "n_moved": "of the changed: had another segment",
-    "n_lapsed": "of the changed: no longer scored",
-    "n_gone": "of the changed: forgotten or opted out",
-    "n_unchanged": "users unchanged",
-    "n_unmatched": "users without an identifier of their own",
-    "n_undeliverable": "users whose identifier Braze can't take",
-    "n_requests": "requests needed",
-    "n_data_points": "data points",
-    "minutes": "minutes at the pace set",
-    "n_requests_sent": "requests answered",
-    "n_retries": "requests tried again",
-    "n_sent": "users delivered",
-    "n_rejected": "users rejected",
-    "n_unknown": "users with unknown outcome",
-    "minutes_taken": "minutes taken",
-}
-
-
-def export_summary(summary: dict[str, Any]) -> pl.DataFrame:
-    """The counts of an export, under a heading that says whether it was a dry run."""
-    heading = "dry run: nothing was sent" if summary["dry_run"] else "sent"
-    shown = [name for name in EXPORT_COUNTS if name in summary]
-    labels = [EXPORT_COUNTS[name] for name in shown]
-    return pl.DataFrame({heading: labels, "n": [f"{summary[n]:,}" for n in shown]})

@@ -15,7 +15,7 @@ from churn import forget
 from churn.braze import delivery, export, id_lists
 from churn.events import addresses
 from churn.features.cutoffs import parse_cutoff
-from churn.report import runs, tables
+from churn.report import delivery_tables, runs
 from churn.scoring import scores, summary
 from churn.settings import load
 from churn.store import Store
@@ -148,7 +148,7 @@ class Export:
 
     def summary(self) -> pl.DataFrame:
         """Users, requests and data points, under a heading that says if it was dry."""
-        return tables.export_summary(self.done.summary)
+        return delivery_tables.export_summary(self.done.summary)
 
     def limits(self) -> str:
         """Which limits of the study the export passes, a line each."""

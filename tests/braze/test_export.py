@@ -29,7 +29,7 @@ from churn.braze import (
 from churn.braze.delivery import Delivery, Export, open_ledger
 from churn.braze.ledger import database, history
 from churn.errors import GateError, InputError, TerminalBrazeError, TransientBrazeError
-from churn.report import tables
+from churn.report import delivery_tables
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
 from churn.sandbox.profiles import Profile
@@ -628,13 +628,13 @@ def test_the_summary_tells_everything_a_reader_or_the_next_run_needs(
     }
     assert 0 < done.summary["answer_seconds"] < 5
     assert 0 <= done.summary["minutes_taken"] < 0.5
-    table = tables.export_summary(done.summary)
+    table = delivery_tables.export_summary(done.summary)
     assert (table.columns, dict(table.iter_rows())["users delivered"]) == (
         ["sent", "n"],
         "1",
     )
     dry_run = deliver(scores({"a": "low"}), send=False)
-    dry = tables.export_summary(dry_run.summary)
+    dry = delivery_tables.export_summary(dry_run.summary)
     assert dry.columns == ["dry run: nothing was sent", "n"]
     assert "users delivered" not in dict(dry.iter_rows())
 
