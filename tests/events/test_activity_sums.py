@@ -1,6 +1,4 @@
-"""Sums of numeric properties in daily activity: what counts as one, and every road by
-which rows travel.
-"""
+"""Sums of numeric properties in daily activity: what counts, and how sums travel."""
 
 import json
 import string
@@ -62,17 +60,18 @@ def ingest(
 
 
 def sums(store: Store, table: str = "activity") -> list[list[dict[str, Any]] | None]:
-    """The column of a stored table, in order of its days."""
+    """The column of sums of a stored table, ordered by day."""
     return store.scan(table).sort("first_at").collect()["sums"].to_list()
 
 
-def test_numeric_numericare_summed_by_name_over_the_day() -> None:
-    """Numbers and text that is nothing but a number are added up; truth values, words
-    and nested ones are not.
+def test_numbers_are_summed_by_name_over_the_day() -> None:
+    """Numbers, and text that is nothing but a number, are added up. Booleans, words and
+    nested values are not.
     """
     rows = daily(
         [
-            '{"xp": 3, "price": "2.50", "won": true, "word": "five", "near": {"xp": 100}, "list": [100]}',
+            '{"xp": 3, "price": "2.50", "won": true, "word": "five", '
+            '"near": {"xp": 100}, "list": [100]}',
             '{ "xp" : -1e1, "price" : 1 }',
             None,
         ]
@@ -86,10 +85,13 @@ def test_numeric_numericare_summed_by_name_over_the_day() -> None:
 
 
 def test_ids_and_instants_are_no_amounts() -> None:
-    """Names with id at either end, or ts, timestamp, date at theirs, and values from a
-    hundred million on: left out.
+    """Names that begin or end with id, names that end with ts, timestamp or date, and
+    values from a hundred million on are left out.
     """
-    text = '{"id": 1, "order_id": 2, "sessionId": 3, "userIDs": 4, "id_site": 5, "sent_ts": 5, "paid": 6, "grid": 7}'
+    text = (
+        '{"id": 1, "order_id": 2, "sessionId": 3, "userIDs": 4, "id_site": 5, '
+        '"sent_ts": 5, "paid": 6, "grid": 7}'
+    )
     assert found(text) == [{"paid": 6.0, "grid": 7.0}]
     assert found('{"at": 1767225600, "n": 99999999, "m": -100000000}') == [
         {"n": 99999999.0}
@@ -100,8 +102,8 @@ def test_ids_and_instants_are_no_amounts() -> None:
 
 
 def test_what_stands_inside_text_is_no_property() -> None:
-    """Text that looks like JSON, escaped quotes and brackets in it: only the real
-    property is found.
+    """In text that looks like JSON, with escaped quotes and brackets, only the real
+    property counts.
     """
     hostile = {
         "a": '"x": 1',
@@ -114,8 +116,8 @@ def test_what_stands_inside_text_is_no_property() -> None:
 
 
 def test_what_is_no_json_object_holds_no_properties() -> None:
-    """Null, blank, cut off, doubly encoded, too deep, a bare list: nothing, and no
-    error.
+    """Null, blank, truncated, doubly encoded and too deeply nested text, and a bare
+    list, give an empty list without an error.
     """
     broken = [
         '{"a": 1',
@@ -132,10 +134,13 @@ def test_what_is_no_json_object_holds_no_properties() -> None:
 
 
 def test_ga4_parameters_count_under_their_key() -> None:
-    """GA4's list, as JSON and as Parquet write it; an object of that form inside a
-    property is nested.
+    """GA4's list counts as JSON and as Parquet write it; an object of that form inside
+    a property is a nested value.
     """
-    as_json = '[{"key":"level","value":{"int_value":"3"}},{"key":"page","value":{"string_value":"/5"}}]'
+    as_json = (
+        '[{"key":"level","value":{"int_value":"3"}},'
+        '{"key":"page","value":{"string_value":"/5"}}]'
+    )
     filled = (
         '"string_value":null,"int_value":null,"float_value":null,"double_value":2.5'
     )
@@ -165,8 +170,8 @@ values = st.recursive(
 
 
 def expected(text: str) -> dict[str, float]:
-    """The rule, told with json.loads: top-level numbers and texts that JSON reads as a
-    number.
+    """The same rule computed with json.loads: top-level numbers, and text that JSON
+    reads as a number.
     """
     out = {}
     for name, value in json.loads(text).items():
@@ -188,7 +193,7 @@ def expected(text: str) -> dict[str, float]:
 
 
 def is_telling(name: str) -> bool:
-    """Names that end like an id or an instant are judged by hand above."""
+    """Whether a name ends like an id or an instant, which the examples above cover."""
     return not name.lower().startswith("id") and not name.lower().endswith(
         ("id", "ids", "ts")
     )
@@ -202,8 +207,8 @@ def is_telling(name: str) -> bool:
 def test_any_json_object_is_read_as_json_reads_it(
     objects: list[dict[str, Any]], raw: bool
 ) -> None:
-    """For random objects, with and without escapes and blanks, the result is
-    json.loads's by the same rule.
+    """For random objects, with and without escapes and blanks, the result equals that
+    of json.loads under the same rule.
     """
     texts = [
         json.dumps(o, ensure_ascii=not raw, indent=1 if raw else None) for o in objects
@@ -215,8 +220,8 @@ def test_any_json_object_is_read_as_json_reads_it(
 @settings(max_examples=100)
 @given(st.lists(st.text(alphabet='{}[]":,\\ 1a-e.', max_size=30)))
 def test_no_text_breaks_it(texts: list[str]) -> None:
-    """Whatever stands in the column, every row gets a list, and what json.loads refuses
-    gets an empty one.
+    """Every row gets a list, whatever its text, and text that json.loads refuses gets
+    an empty one.
     """
     for text, pairs in zip(texts, found(*texts), strict=True):
         try:
@@ -226,8 +231,8 @@ def test_no_text_breaks_it(texts: list[str]) -> None:
 
 
 def test_only_the_commonest_names_of_an_event_are_summed() -> None:
-    """Of thirty names that came once and one that came thirty times, the latter and the
-    first nineteen are kept.
+    """Of thirty names that occur once and one that occurs thirty times, the latter and
+    the first nineteen are kept.
     """
     texts = [json.dumps({f"made_up_{k:02d}": k, "xp": 1}) for k in range(30)]
     log = event_log(*[{"day": 1} for _ in texts]).with_columns(p=pl.Series(texts))
@@ -243,8 +248,8 @@ def test_only_the_commonest_names_of_an_event_are_summed() -> None:
 def test_sums_of_a_day_that_comes_in_two_files_add_up(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """A late file's row of the same day appends: the totals of both batches, summed on
-    read, are the day's.
+    """A late row of the same day is appended, and the totals of both batches add up to
+    the day's.
     """
     settings = ingest(
         tmp_path, make_study, ("a", "d1", "2026-03-01T10:00:00Z", '{"xp": 2}')
@@ -264,8 +269,8 @@ def test_sums_of_a_day_that_comes_in_two_files_add_up(
 def test_sums_of_an_anonymous_user_arrive_after_the_log_in(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Points won before the log-in count for the user from the log-in's day on, once,
-    and keep their own day.
+    """Points won before a log-in count for the user from the day of the log-in, once,
+    under their own day.
     """
     rows = [
         (None, "d1", "2026-03-01", '{"xp": 4}'),
@@ -286,7 +291,7 @@ def test_sums_of_an_anonymous_user_arrive_after_the_log_in(
 def test_erasing_somebody_leaves_the_sums_of_others(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """After one of two users is forgotten, the other's totals are what they were."""
+    """After one of two users is erased, the other's totals are unchanged."""
     settings = ingest(
         tmp_path,
         make_study,
@@ -298,9 +303,7 @@ def test_erasing_somebody_leaves_the_sums_of_others(
 
 
 def test_a_day_that_two_sources_report_is_summed_once() -> None:
-    """Of two sources that report the same event of a day only the first one's total
-    counts.
-    """
+    """If two sources report the same event of a day, the first one's total counts."""
     both = pl.concat(
         [daily(['{"xp": 4}'], source=source) for source in ("amplitude", "appsflyer")]
     )
@@ -311,8 +314,8 @@ def test_a_day_that_two_sources_report_is_summed_once() -> None:
 def test_a_store_of_an_earlier_version_has_no_sums(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Files without the column are read as null, beside new ones that have it; adoption
-    writes them on as they are.
+    """Files without the column are read as null beside new files that have it, and
+    adoption copies the null.
     """
     rows = [
         (None, "d1", "2026-03-01", '{"xp": 4}'),

@@ -1,5 +1,5 @@
-"""Bad input: whatever a file holds, each reader answers with one clear sentence or a
-counted, quarantined row.
+"""Whatever a file holds, each reader gives one clear sentence, or quarantines and
+counts the row.
 """
 
 import csv
@@ -32,7 +32,7 @@ NOW, NOON = datetime(2026, 3, 25, tzinfo=UTC), datetime(2026, 3, 8, 12, tzinfo=U
 
 
 def row(number: int = 1, **cells: Any) -> Cells:
-    """One event in our own words; each form below writes it as its vendor does."""
+    """One event by our own names; each format's helper writes it as its vendor does."""
     usual = {
         "user": f"u{number}",
         "device": f"d{number}",
@@ -45,9 +45,7 @@ def row(number: int = 1, **cells: Any) -> Cells:
 
 
 def when(c: Cells, form: Callable[[datetime], Any]) -> Any:
-    """The row's time as written: what the test says, or noon and so many minutes in the
-    vendor's form.
-    """
+    """The row's time in the vendor's form; by default noon and some minutes."""
     return (
         form(NOON + timedelta(minutes=c["number"])) if c["time"] is None else c["time"]
     )
@@ -186,8 +184,8 @@ def as_json(source: str, *rows: Cells) -> str:
 
 
 class Result:
-    """What ingest made of one file: kept rows, reasons of the quarantined ones; every
-    row read is accounted for.
+    """What an ingest made of one file: kept rows and reasons of the quarantined; every
+    row is accounted for.
     """
 
     def __init__(
@@ -229,7 +227,7 @@ def refusal(
 
 
 def check(error: InputError) -> None:
-    """It is one sentence of ours."""
+    """Assert that it is one sentence of this package."""
     assert "\n" not in str(error)
     assert len(str(error)) < 600
 
@@ -260,8 +258,8 @@ READABLE = {"amplitude": b"PK", ".parquet": b"PA"}
 def test_a_file_that_is_not_what_its_name_says_is_refused(
     tmp_path: Path, source: str
 ) -> None:
-    """A PNG, Parquet, ZIP or Avro file under every name a reader takes, also gzipped:
-    one sentence each.
+    """A PNG, Parquet, ZIP or Avro file under every name that a reader accepts, also
+    gzipped, is refused in one sentence.
     """
     for suffix in SUFFIXES[source]:
         for content in (
@@ -282,7 +280,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
 
 @each_csv
 def test_a_cut_off_download_is_refused(tmp_path: Path, source: str) -> None:
-    """Gzip that ends early, and a plain file whose last row ends inside."""
+    """Truncated gzip, and a plain file whose last row is incomplete, are refused."""
     whole = as_csv(source, *(row(i) for i in range(2000)))
     packed = gzip.compress(whole.encode())
     assert "cut off" in refusal(
@@ -295,7 +293,7 @@ def test_a_cut_off_download_is_refused(tmp_path: Path, source: str) -> None:
 
 @each_json
 def test_a_cut_off_download_of_json_is_refused(tmp_path: Path, source: str) -> None:
-    """Gzip that ends early; whole, it is read."""
+    """Truncated gzip is refused, and the whole file is read."""
     name, packed = (
         f"x{JSON_SUFFIX[source]}.gz",
         gzip.compress(as_json(source, *(row(i) for i in range(2000))).encode()),
@@ -309,8 +307,8 @@ def test_a_cut_off_download_of_json_is_refused(tmp_path: Path, source: str) -> N
 def test_other_encodings_are_named_and_can_be_stated(
     tmp_path: Path, source: str, name: str
 ) -> None:
-    """Latin-1 and UTF-16 are refused with what to say in the study; said so, ü is read
-    as ü.
+    """Latin-1 and UTF-16 are refused with the setting to change; with it, ü is read as
+    ü.
     """
     pack = gzip.compress if name.endswith("gz") else bytes
     text = as_csv(source, row(name="für", user="Jürgen"))
@@ -329,7 +327,7 @@ def test_other_encodings_are_named_and_can_be_stated(
 
 @each_json
 def test_other_encodings_of_json_too(tmp_path: Path, source: str) -> None:
-    """The same for JSON lines, gzipped or not."""
+    """The same holds for JSON lines, gzipped or not."""
     text = json.dumps(JSON[source](row(name="für", user="Jürgen")), ensure_ascii=False)
     for encoding in ("latin-1", "utf-16"):
         name = f"{encoding}{JSON_SUFFIX[source]}"
@@ -349,8 +347,8 @@ SAME = ["event_time", "event", "user_id", "revenue", "country", "properties"]
 def test_byte_order_mark_line_ends_and_quoted_newlines_change_nothing(
     tmp_path: Path, source: str
 ) -> None:
-    """With a BOM, with CRLF, or with blank lines before the header: the same rows; a
-    line break in a cell stays.
+    """A BOM, CRLF and blank lines before the header change no row, and a line break in
+    a cell stays.
     """
     text = as_csv(
         source, row(1, note="two\nlines", revenue="9.99"), row(2, name="na\nme")
@@ -373,7 +371,7 @@ def test_byte_order_mark_line_ends_and_quoted_newlines_change_nothing(
 
 @each_csv
 def test_a_header_alone_is_no_rows(tmp_path: Path, source: str) -> None:
-    """With or without a line end after it, plain or gzipped."""
+    """A header alone gives no rows, with or without a line end, plain or gzipped."""
     header = as_csv(source)
     for name, content in {
         "a.csv": header,
@@ -388,8 +386,8 @@ def test_a_header_alone_is_no_rows(tmp_path: Path, source: str) -> None:
 def test_a_column_twice_is_refused_only_where_it_matters(
     tmp_path: Path, source: str
 ) -> None:
-    """Two columns for the event's name: which one? Two campaign columns: nobody reads
-    them.
+    """Two columns for the event's name are refused; two campaign columns, which are not
+    read, are accepted.
     """
     header, line = as_csv(source, row()).splitlines()
     names = header.split(",")
@@ -413,8 +411,8 @@ def test_a_column_twice_is_refused_only_where_it_matters(
 def test_a_second_header_in_the_middle_is_set_aside(
     tmp_path: Path, source: str
 ) -> None:
-    """Two files appended to each other: the second header is a quarantined row, the
-    rows count.
+    """If two files were appended to each other, the second header is quarantined and
+    the rows are kept.
     """
     one, two = as_csv(source, row(1)), as_csv(source, row(2))
     got = Result(tmp_path, source, "x.csv", one + two)
@@ -426,8 +424,8 @@ def test_a_second_header_in_the_middle_is_set_aside(
 
 @each_csv
 def test_rows_of_other_lengths(tmp_path: Path, source: str) -> None:
-    """More cells than columns: they may have shifted, so set aside. Fewer: the rest is
-    empty, as scanners read it.
+    """A row with more cells than columns is quarantined, since cells may have shifted;
+    one with fewer is filled with nulls.
     """
     header, first, second = as_csv(source, row(1), row(2)).splitlines()
     short = second.rpartition(",")[0]
@@ -440,8 +438,8 @@ def test_rows_of_other_lengths(tmp_path: Path, source: str) -> None:
 def test_a_stray_quote_refuses_the_file_without_quoting_it(
     tmp_path: Path, source: str
 ) -> None:
-    """A quoted cell that never ends: one sentence, in which nothing of the row
-    appears.
+    """A quoted cell that never ends is refused in one sentence that shows nothing of
+    the row.
     """
     text = as_csv(source, row(1), row(2, note="secret@example.com")).replace(
         "secret", '"secret'
@@ -452,8 +450,8 @@ def test_a_stray_quote_refuses_the_file_without_quoting_it(
 
 
 def test_a_header_that_swallows_the_file_shows_no_rows(tmp_path: Path) -> None:
-    """A quote before the header makes one name of everything: the sentence shows only
-    the header's own words.
+    """A quote before the header makes one column name of the file; the message shows
+    only the header's own words.
     """
     said = refusal(
         tmp_path, "table", "x.csv", '"' + as_csv("table", row(user="secret"))
@@ -463,7 +461,7 @@ def test_a_header_that_swallows_the_file_shows_no_rows(tmp_path: Path) -> None:
 
 
 def test_lines_that_end_in_cr_alone_are_refused(tmp_path: Path) -> None:
-    """As old spreadsheets wrote them; they would be one long header."""
+    """Line ends of old spreadsheets make one long header, so the file is refused."""
     assert "LF or CRLF" in refusal(
         tmp_path, "table", "x.csv", as_csv("table", row()).replace("\n", "\r")
     )
@@ -485,8 +483,8 @@ def written(source: str, form: str, *rows: Cells) -> tuple[str, str]:
 
 @every_text
 def test_amounts_are_read_or_set_aside(tmp_path: Path, source: str, form: str) -> None:
-    """A number, with or without a currency sign; NaN and nothing are no amount;
-    anything else is a counted fault.
+    """Numbers are read, with or without a currency sign; NaN and empty cells are no
+    amount; anything else is a counted fault.
     """
     rows = [row(i, revenue=text) for i, text in enumerate([*MONEY, *NO_MONEY])]
     got = Result(tmp_path, source, *written(source, form, *rows))
@@ -495,7 +493,7 @@ def test_amounts_are_read_or_set_aside(tmp_path: Path, source: str, form: str) -
 
 
 def test_converted_amounts_are_read_or_set_aside_too(tmp_path: Path) -> None:
-    """The vendor's dollars, and Adjust's cents."""
+    """The same holds for the vendor's dollars and for Adjust's cents."""
     header = "user_id,event,time,revenue_usd\n"
     got = read_bytes(
         tmp_path,
@@ -524,9 +522,7 @@ def test_converted_amounts_are_read_or_set_aside_too(tmp_path: Path) -> None:
 def test_times_out_of_range_are_set_aside(
     tmp_path: Path, source: str, form: str
 ) -> None:
-    """1970 is a clock that was never set, 2999 hasn't come, nonsense is unreadable:
-    each counted, none kept.
-    """
+    """1970, 2999 and unreadable times are each quarantined under their own reason."""
     scale = {"adjust": 1, "branch": 1e3, "ga4": 1e6}.get(source)
     days = [datetime(1970, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC), NOON]
     texts = [f"{d.timestamp() * scale:.0f}" if scale else f"{d:%F %T}" for d in days]
@@ -541,8 +537,8 @@ def test_times_out_of_range_are_set_aside(
 
 @pytest.mark.parametrize("source", ["appsflyer", "table"])
 def test_local_times_around_the_clock_change(tmp_path: Path, source: str) -> None:
-    """Half past two never was in spring: set aside. In autumn it was twice: read as the
-    first.
+    """The hour that is skipped in spring is quarantined, and of the repeated one in
+    autumn the first pass is taken.
     """
     texts = [
         "2025-03-30 01:59:59",
@@ -573,8 +569,8 @@ IDS = [
 
 @every_text
 def test_ids_stay_as_they_are(tmp_path: Path, source: str, form: str) -> None:
-    """Leading zeros and 17 digits are text; NA is Namibia, nan is nobody; an id that
-    lost digits is set aside.
+    """Leading zeros and 17 digits stay text, NA is Namibia, nan is a missing id, and an
+    id that lost digits is quarantined.
     """
     rows = [
         row(i, user=user, country="NA")
@@ -590,7 +586,7 @@ def test_ids_stay_as_they_are(tmp_path: Path, source: str, form: str) -> None:
 
 @each_json
 def test_ids_written_as_numbers_in_json(tmp_path: Path, source: str) -> None:
-    """17 digits are exact, 30 are not: the row is set aside, since another id would
+    """Ids of 17 digits are exact; those of 30 are quarantined, since another id would
     read the same.
     """
     got = Result(
@@ -610,9 +606,7 @@ def test_ids_written_as_numbers_in_json(tmp_path: Path, source: str) -> None:
 def test_lines_that_are_no_json_object_are_set_aside(
     tmp_path: Path, source: str
 ) -> None:
-    """One bad line costs one row, not the file; blank lines are none; a BOM is none of
-    the first line's business.
-    """
+    """One bad line costs one row, not the file; blank lines and a BOM cost nothing."""
     bad = ["{broken", "[1]", '"text"', '{"a": NaN}', '{"a": "\\ud800"}', "{" * 500]
     lines = as_json(source, row(1), row(2)).replace("\n", "\r\n\r\n")
     got = Result(
@@ -649,8 +643,8 @@ def test_zip_archives(tmp_path: Path) -> None:
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:
-    """Brackets, stars and # in a file's name stand for themselves, in every format;
-    case doesn't matter.
+    """Brackets, stars and # in a file's name stand for themselves in every format, and
+    case does not matter.
     """
     files = {
         "csv": as_csv("table", row()),
@@ -673,8 +667,8 @@ def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:
 
 
 def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
-    """Archives and Push bodies called alike in two folders, read in one ingest: both
-    are there.
+    """Archives and Push bodies of one name in two folders, read in one ingest, are both
+    kept.
     """
     for number in (1, 2):
         (tmp_path / f"{number}").mkdir()
@@ -695,8 +689,8 @@ def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_what_parquet_knows_is_used(tmp_path: Path) -> None:
-    """Typed times, whole numbers, floats, categories, bytes, booleans and nested values
-    are read as what they mean.
+    """Typed times, integers, floats, categories, bytes, booleans and nested values are
+    read by their type.
     """
     hour = pl.Series([NOON] * 2)
     frame = pl.DataFrame(
@@ -736,9 +730,7 @@ def test_what_parquet_knows_is_used(tmp_path: Path) -> None:
 
 
 def test_ids_in_a_float_column(tmp_path: Path) -> None:
-    """1007.0 is 1007, as tools write it that lack whole numbers with gaps; above 2⁵³
-    digits are lost: set aside.
-    """
+    """1007.0 is read as 1007; from 2⁵³ on, digits are lost: the row is quarantined."""
     ids = [1007.0, None, float(2**53 - 1), 1.2345e16, 9007199254740994.0]
     frame = pl.DataFrame(
         {
@@ -755,8 +747,8 @@ def test_ids_in_a_float_column(tmp_path: Path) -> None:
 
 
 def test_columns_that_can_be_no_time_or_text(tmp_path: Path) -> None:
-    """Durations, lists and instants beyond the calendar as the time: refused or set
-    aside, never a crash.
+    """Durations, lists and instants beyond the calendar in the time column are refused
+    or quarantined, without a crash.
     """
     good = {"user_id": ["a"], "event": ["open"]}
     far = pl.Series([2**62]).cast(pl.Datetime("ms"))
@@ -816,8 +808,8 @@ def avro(*rows: dict[str, Any], **types: Any) -> bytes:
 
 
 def test_hostile_avro(tmp_path: Path) -> None:
-    """Amounts and times that can't be meant are counted; wrapped and nested values are
-    read; other files refused.
+    """Impossible amounts and times are counted, wrapped and nested values are read, and
+    other files are refused.
     """
     prices = [{"price": p} for p in (9.989999771118164, float("nan"), float("inf"))]
     times = [{"time": t} for t in (0, 2**62, 32503680000)]
@@ -864,10 +856,13 @@ def read_bytes(
 
 
 def test_recorded_callbacks_count_line_by_line(tmp_path: Path) -> None:
-    """Each line that isn't blank is a row: what is no request, or lacks its time, is
-    set aside.
+    """Each line that is not blank is a row; a line that is no request, or lacks its
+    time, is quarantined.
     """
-    good = "GET /hook?key=secret&adid=d1&activity_kind=event&created_at=1772936045&event_token=t&event_name=buy%20it&a=1"
+    good = (
+        "GET /hook?key=secret&adid=d1&activity_kind=event&created_at=1772936045"
+        "&event_token=t&event_name=buy%20it&a=1"
+    )
     lines = [
         good,
         good.replace("d1", "{adid}").replace("1772936045", "soon"),
@@ -887,7 +882,9 @@ def test_recorded_callbacks_count_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_name_that_the_study_maps_must_exist(tmp_path: Path) -> None:
-    """On our side and on theirs, in CSV, Parquet and JSON; a JSONPath must be one."""
+    """A mapped field and a mapped column must exist, in CSV, Parquet and JSON, and a
+    JSONPath must be valid.
+    """
     for name, content in {
         "a.csv": as_csv("table", row()),
         "b.ndjson": as_json("table", row()),
@@ -930,7 +927,7 @@ def test_a_name_that_the_study_maps_must_exist(tmp_path: Path) -> None:
     "case", ["appsflyer csv properties", "table csv note", "amplitude json note"]
 )
 def test_a_cell_of_100_megabytes_does_no_harm(tmp_path: Path, case: str) -> None:
-    """It is read, whether anybody needs it or not, and the rows around it are there."""
+    """It is read, whether its column is needed or not, and other rows are kept."""
     source, form, cell = case.split()
     name, content = written(
         source, form, row(1), row(2, **{cell: "x" * 100_000_000}), row(3)
@@ -996,7 +993,7 @@ SLOTS = ("user", "device", "name", "time", "revenue", "country", "note", "proper
 
 
 def hostile(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Cells]]:
-    """Rows of which some cells hold what nobody expects."""
+    """Rows of which some cells hold unexpected content."""
     cells = st.dictionaries(st.sampled_from(SLOTS), values, max_size=len(SLOTS))
     return st.lists(cells, max_size=20).map(
         lambda rows: [row(i, **c) for i, c in enumerate(rows)]
@@ -1009,7 +1006,7 @@ def hostile(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Cells]]:
 def test_no_cells_of_a_csv_get_lost(
     tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]
 ) -> None:
-    """As many rows come out, kept or with a reason, as went in."""
+    """As many rows come out, kept or quarantined, as went in."""
     assert Result(
         tmp_path_factory.mktemp("x"), source, "x.csv", as_csv(source, *rows)
     ).totals["rows"] == len(rows)
@@ -1021,8 +1018,8 @@ def test_no_cells_of_a_csv_get_lost(
 def test_no_json_values_get_lost(
     tmp_path_factory: pytest.TempPathFactory, source: str, rows: list[Cells]
 ) -> None:
-    """As many rows come out, kept or with a reason, as went in, whatever type and
-    nesting their values have.
+    """As many rows come out, kept or quarantined, as went in, whatever the types and
+    nesting of their values.
     """
     folder = tmp_path_factory.mktemp("x")
     try:
@@ -1039,8 +1036,8 @@ def test_no_json_values_get_lost(
 def test_no_parquet_column_of_any_type_gets_lost(
     tmp_path_factory: pytest.TempPathFactory, source: str, data: st.DataObject
 ) -> None:
-    """Columns of any type: every row is accounted for, or the file is refused in a
-    sentence.
+    """With columns of any type, every row is accounted for, or the file is refused in
+    one sentence.
     """
     names = {"table": table, "appsflyer": push, "ga4": ga4}[source](row())
     columns = [column(name, dtype=data.draw(st.sampled_from(TYPES))) for name in names]
@@ -1079,7 +1076,7 @@ TYPES += [pl.List(pl.String), pl.Struct({"a": pl.Int64, "b": pl.List(pl.Float64)
 
 
 def samples() -> dict[str, tuple[str, bytes]]:
-    """A sound file of each kind: name → source, content."""
+    """A sound file of each kind: source and content by name."""
     rows = [row(i) for i in range(30)]
     files = {
         f"{source}.csv": (source, as_csv(source, *rows).encode()) for source in CSV
@@ -1104,8 +1101,8 @@ def samples() -> dict[str, tuple[str, bytes]]:
 def test_damage_is_told_or_counted(
     tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
-    """A sound file with a piece cut out and other bytes in its place: canonical rows or
-    an error of ours.
+    """A sound file in which bytes were cut out and replaced gives canonical rows or an
+    error of this package.
     """
     source, content = samples()[name]
     start = data.draw(st.integers(0, len(content)))
@@ -1126,7 +1123,9 @@ def test_damage_is_told_or_counted(
 def test_no_bytes_end_in_a_stack_trace(
     tmp_path: Path, source: str, data: bytes
 ) -> None:
-    """Whatever a file holds, reading gives canonical rows or an error of ours."""
+    """Whatever a file holds, reading it gives canonical rows or an error of this
+    package.
+    """
     for suffix in SUFFIXES[source]:
         try:
             got = read_bytes(tmp_path, source, f"x{suffix}", data)

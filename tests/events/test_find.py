@@ -1,6 +1,4 @@
-"""Finding an extract's files, here and in an object store, and reading each of them
-once.
-"""
+"""An extract's files are found, here and in an object store, and each is read once."""
 
 import gzip
 import json
@@ -45,8 +43,8 @@ def names(
 
 
 def test_files_folders_and_patterns(tmp_path: Path) -> None:
-    """A file is itself, a folder all below it, * one level, ** any; names are relative
-    to what was written out.
+    """A path names a file, or a folder with all below it; * stands for one level and **
+    for any. Names are relative to the fixed part of the path.
     """
     touch(
         tmp_path,
@@ -75,8 +73,8 @@ def test_files_folders_and_patterns(tmp_path: Path) -> None:
 
 
 def test_hidden_files_markers_and_foreign_names_are_passed_over(tmp_path: Path) -> None:
-    """Nor is a folder read that is hidden, as notebooks and Spark leave them behind;
-    nothing left is an error.
+    """Hidden files and folders, which notebooks and Spark leave behind, are not read
+    either. If nothing remains, it is an error.
     """
     touch(
         tmp_path,
@@ -100,8 +98,8 @@ LOCKER = "home/data-locker-hourly/t=inapps/dt=2026-03-08"
 
 
 def test_an_hour_waits_for_its_marker(tmp_path: Path) -> None:
-    """Of a report with markers, hours after the last marked one wait, earlier ones
-    don't; other reports don't care.
+    """In a report with markers, hours after the last marked one wait. Earlier hours and
+    other reports do not.
     """
     hours = [f"{LOCKER}/h={h}/part-00000.gz" for h in (2, 9, 10, 11)]
     other = [f.replace("inapps", "uninstalls") for f in hours[:1]]
@@ -122,7 +120,7 @@ def test_an_hour_waits_for_its_marker(tmp_path: Path) -> None:
 
 
 def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
-    """What waited in one ingest is read by the next that finds the marker."""
+    """A file that waited is read by the next ingest that finds the marker."""
     header = "event_time,event_name,appsflyer_id\n"
     for hour in (2, 10):
         (tmp_path / f"{LOCKER}/h={hour}").mkdir(parents=True)
@@ -143,7 +141,7 @@ def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_running_day_gives_way_to_the_whole_one(tmp_path: Path) -> None:
-    """GA4's intraday table is read until the day's own is there, in the same folder,
+    """GA4's intraday table is read until the day's own table is in the same folder,
     whatever its format or shards.
     """
     touch(
@@ -160,8 +158,8 @@ def test_a_running_day_gives_way_to_the_whole_one(tmp_path: Path) -> None:
 def test_only_what_changed_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A known file isn't opened again; one that was written anew is read again, and its
-    old rows are duplicates.
+    """A known file is not opened again. A file that was rewritten is read again, and
+    its old rows are duplicates.
     """
     opened = []
     digest = staging.file_digest
@@ -184,7 +182,9 @@ def test_only_what_changed_is_opened(
 
 
 def test_addresses_are_split_at_the_bucket() -> None:
-    """Bucket, or for Azure container, and key; # and ? belong to the key."""
+    """An address is split into bucket (in Azure: container) and key; # and ? belong to
+    the key.
+    """
     assert find._bucket_and_key("s3://bucket/a/b#0.json?.gz") == (
         "s3://bucket",
         "a/b#0.json?.gz",
@@ -198,7 +198,7 @@ def test_addresses_are_split_at_the_bucket() -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
-    """An empty bucket on a server of our own that speaks S3."""
+    """An empty bucket on a local server that speaks S3."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -246,13 +246,15 @@ class Bucket:
 
 
 def log(settings: Settings) -> pl.DataFrame:
-    """The event log, without where its rows came from."""
+    """The event log without the columns of lineage."""
     kept = open_filled(settings).scan("events").collect()
     return kept.drop("source_file", "source_row").sort("source", "event_id")
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """The Data Locker and Currents samples and two tables: object keys and contents."""
+    """Object keys and contents of the Data Locker and Currents samples and of two
+    tables.
+    """
     files = {}
     for sample in ("appsflyer/data_locker", "braze_currents"):
         for file in filter(Path.is_file, (SHARED / "samples" / sample).rglob("*")):
@@ -271,8 +273,8 @@ def everything(folder: Path) -> dict[str, bytes]:
     reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
 )
 def test_an_object_store_is_read_like_a_folder(tmp_path: Path, bucket: Bucket) -> None:
-    """Data Locker, Avro, Parquet and gzipped CSV over s3:// give the log that local
-    copies give; hours wait alike.
+    """Data Locker, Avro, Parquet and gzipped CSV over s3:// give the same log as local
+    copies, and hours wait alike.
     """
     for key, content in everything(tmp_path).items():
         bucket.put(key, content)
@@ -306,7 +308,9 @@ def test_an_object_store_is_read_like_a_folder(tmp_path: Path, bucket: Bucket) -
 def test_an_unchanged_object_is_not_fetched_again(
     tmp_path: Path, bucket: Bucket
 ) -> None:
-    """The server sees one GET an object; a second only of the one that changed."""
+    """The server sees one GET per object, and a second one only of the object that
+    changed.
+    """
     for key in ("a/1.csv", "a/b/2.csv", "a/b/c/3.csv", "a/_tmp/4.csv", "ab/5.csv"):
         bucket.put(
             key, f"event_id,user_id,event,time\n{key},u,open,2026-03-08\n".encode()
@@ -323,8 +327,8 @@ def test_an_unchanged_object_is_not_fetched_again(
 
 
 def test_patterns_mean_the_same_in_a_bucket(tmp_path: Path, bucket: Bucket) -> None:
-    """* stays within a folder, ** crosses them; one object is found by its whole key;
-    its neighbours aren't.
+    """* stays within a folder and ** crosses folders; an object is found by its whole
+    key, without its neighbours.
     """
     keys = [
         "raw/a.csv",
@@ -356,8 +360,8 @@ def test_patterns_mean_the_same_in_a_bucket(tmp_path: Path, bucket: Bucket) -> N
 def test_what_is_not_there_is_one_sentence(
     tmp_path: Path, bucket: Bucket, path: str
 ) -> None:
-    """A missing bucket, object or folder: what was looked for, and nothing that was
-    secret.
+    """For a missing bucket, object or folder, the message names what was looked for and
+    no secret.
     """
     with pytest.raises(InputError) as caught:
         names(tmp_path, path)
@@ -371,8 +375,8 @@ def test_what_is_not_there_is_one_sentence(
 def test_a_store_that_does_not_answer_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Nobody at the address, or an address of no known kind: said within seconds,
-    without what the library says.
+    """An address where no server answers, or of an unknown kind, gives an error within
+    seconds that does not quote the library.
     """
     for name, value in NOBODY.items():
         monkeypatch.setenv(name, value)
@@ -403,7 +407,7 @@ NOBODY = {
 def test_an_object_that_vanishes_is_one_sentence(
     tmp_path: Path, bucket: Bucket
 ) -> None:
-    """Listed, and gone when it is fetched."""
+    """An object that was listed and is gone when it is fetched gives one sentence."""
     gone = find.Found(
         Extract(source="table", path="x"), "s3://exports/gone.csv", "gone.csv", "1", 1
     )
@@ -413,7 +417,7 @@ def test_an_object_that_vanishes_is_one_sentence(
 
 
 def check(error: InputError, path: str) -> None:
-    """One sentence that names the address and gives nothing away."""
+    """Assert that it is one sentence which names the address and no secret."""
     said = str(error)
     assert path in said
     assert "\n" not in said

@@ -1,6 +1,4 @@
-"""One person per person: ids become users, at a moment, and nothing that was known
-before changes.
-"""
+"""Ids become users at a certain moment, and nothing that was known before changes."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,7 +28,7 @@ CUTOFF = 10  # days after DAY0
 
 
 def edges(*rows: tuple[str, str, float]) -> pl.DataFrame:
-    """Whose each id is: id, user and the day on which it was learned."""
+    """Known users as a frame: id, user and the day on which it was learned."""
     columns = {
         "id": [r[0] for r in rows],
         "user_id": [r[1] for r in rows],
@@ -40,7 +38,7 @@ def edges(*rows: tuple[str, str, float]) -> pl.DataFrame:
 
 
 def owner(ids: Sequence[str], known: pl.DataFrame) -> tuple[Any, ...] | None:
-    """User, day learned and day blocked of one set of ids; null if it is nobody's."""
+    """User, day learned and day blocked of one set of ids; null if it has no user."""
     found = identity.owners(
         pl.DataFrame({"ids": [ids]}, schema={"ids": pl.List(pl.String)}), known
     )
@@ -51,8 +49,8 @@ def owner(ids: Sequence[str], known: pl.DataFrame) -> tuple[Any, ...] | None:
 
 
 def test_a_device_belongs_to_the_user_it_was_first_known_of() -> None:
-    """One edge: that user, from then on; none: nobody; the earliest of several ids
-    decides.
+    """With one edge the device belongs to that user from then on, without any to
+    nobody. Of several ids the earliest edge decides.
     """
     assert owner(["d:1"], edges(("d:1", "anna", 3))) == ("anna", 3, None)
     assert owner(["d:2"], edges(("d:1", "anna", 3))) is None
@@ -62,7 +60,7 @@ def test_a_device_belongs_to_the_user_it_was_first_known_of() -> None:
 
 
 def test_a_shared_device_is_blocked_from_its_second_user_on() -> None:
-    """Two users on one id, or by two ids of one device: the first keeps what came
+    """With two users on one id, or on two ids of one device, the first keeps what came
     before the second was learned.
     """
     assert owner(["d:1"], edges(("d:1", "anna", 7), ("d:1", "zoe", 3))) == ("zoe", 3, 7)
@@ -104,8 +102,8 @@ def observed(store: Store, cutoff: int = CUTOFF) -> pl.DataFrame:
 def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(
     tmp_path: Path,
 ) -> None:
-    """Three anonymous days, a log-in on day 6: at cutoff 6 nobody is seen, at cutoff 7
-    one user with four days.
+    """After three anonymous days and a log-in on day 6, cutoff 6 has no user, and
+    cutoff 7 has one with four days.
     """
     rows = [Row("d1", day + 0.5, day + 1) for day in (2, 3, 4)] + [
         Row("d1", 6.2, 7, user="anna")
@@ -121,8 +119,8 @@ def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(
 
 
 def test_a_family_tablet_is_not_one_person(tmp_path: Path) -> None:
-    """Anna on days 1–2, Ben from day 4: anonymous rows of day 3 are hers, of day 5
-    nobody's, his own are his.
+    """With Anna on days 1 and 2 and Ben from day 4, anonymous rows of day 3 are Anna's
+    and those of day 5 belong to nobody.
     """
     rows = [
         Row("d", 1.1, 2, "anna"),
@@ -137,8 +135,8 @@ def test_a_family_tablet_is_not_one_person(tmp_path: Path) -> None:
 
 
 def test_stand_ins_for_no_user_join_nobody(tmp_path: Path) -> None:
-    """User ids null, guest, 0 and those the study names are nobody: their devices stay
-    apart.
+    """The user ids null, guest, 0 and those that the study names are missing ids, and
+    their devices stay apart.
     """
     names = ["null", "guest", "0", "00000000-0000-0000-0000-000000000000", "demo"]
     rows = [Row(f"d{i}", 1 + i / 10, 3, user) for i, user in enumerate(names)]
@@ -153,9 +151,7 @@ def test_what_is_received_or_learned_later_changes_no_feature(
     shape: str, data: st.DataObject
 ) -> None:
     """Rows received at or after the cutoff, log-ins and second users among them, leave
-    every feature as it was.
-
-    And it doesn't matter whether they come in the same ingest or in a later one.
+    every feature unchanged, whether they come in the same ingest or in a later one.
     """
     early = data.draw(rows(range(1, CUTOFF), 3, 12))
     late = data.draw(rows(range(CUTOFF + 1, 14), 1, 8))
@@ -175,8 +171,8 @@ def test_what_is_received_or_learned_later_changes_no_feature(
 
 
 def rows(received: range, least: int, most: int) -> st.SearchStrategy[list[Row]]:
-    """Events on three devices, by two users or nobody, received within some days; no
-    two of a device at one time.
+    """Events on three devices, by two users or without one, received within some days;
+    never two at one time on a device.
     """
     hour = st.integers(0, 23)
 
@@ -196,8 +192,8 @@ def rows(received: range, least: int, most: int) -> st.SearchStrategy[list[Row]]
 def test_an_orphaned_profile_counts_for_the_one_it_was_merged_into(
     tmp_path: Path,
 ) -> None:
-    """Old id with its own name, merged on day 6: both count until then, afterwards only
-    the one that is left.
+    """A profile with a user id of its own was merged on day 6: until then both users
+    count, afterwards only the remaining one.
     """
     rows = [("old", "braze-1", 2.0), ("old", "braze-1", 3.0), ("new", "braze-2", 4.0)]
     log = pl.DataFrame(
@@ -229,8 +225,8 @@ def test_an_orphaned_profile_counts_for_the_one_it_was_merged_into(
 def test_two_sources_count_one_session_once(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Both report the session and the purchase of a day under other names; each counts
-    once, custom events apart.
+    """A session and a purchase that two sources report under different names count
+    once; custom events stay apart.
     """
     for name, purchase, own in (
         ("a", "af_purchase", "af_rate"),
@@ -288,7 +284,7 @@ def test_two_sources_count_one_session_once(
     reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
 )
 def test_three_sources_count_nine_people_once(tmp_path: Path) -> None:
-    """AppsFlyer, Adjust and GA4 hold the same nine people, on ten devices; one of them
+    """AppsFlyer, Adjust and GA4 hold the same nine people on ten devices, one of whom
     never logged in.
     """
     paths = {
@@ -310,7 +306,7 @@ def test_three_sources_count_nine_people_once(tmp_path: Path) -> None:
 
 
 def test_identifiers_are_the_newest_known_and_nobody_elses(tmp_path: Path) -> None:
-    """Anna's device is hers, Ben has a new one, Cem and Dora share one: only the first
+    """Anna has one device, Ben a new one, and Cem and Dora share one: only the first
     two can be addressed.
     """
     rows = [
@@ -331,15 +327,15 @@ def test_identifiers_are_the_newest_known_and_nobody_elses(tmp_path: Path) -> No
 
 
 def table_of(*users: str) -> pl.DataFrame:
-    """As much of a scores table as matching looks at."""
+    """The columns of a scores table that matching needs."""
     return pl.DataFrame({"user_id": users}).with_columns(
         cutoff=pl.lit(DAY0 + timedelta(days=9))
     )
 
 
 def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
-    """With Currents among the sources, a user it has not named lowers the match rate,
-    and the gate speaks.
+    """With a Currents extract, a user whom it has not named lowers the match rate, and
+    the gate fails.
     """
     write, braze = WRITERS["table"][1], WRITERS["currents"][1]
     for folder in ("own", "currents"):
@@ -369,7 +365,7 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
 
 
 def test_scores_carry_the_identifier(filled: Store) -> None:
-    """By default the customer's own id is how Braze knows a user."""
+    """By default the identifier is the customer's own user id."""
     store = filled
     found = addresses.identifiers(
         store, pl.Series(["user-1", "user-2"]), date(2026, 4, 1)
@@ -379,8 +375,8 @@ def test_scores_carry_the_identifier(filled: Store) -> None:
 
 
 def merged_log(orphan: str | None) -> list[dict[str, Any]]:
-    """Currents rows: profile b1 (named or not) on days 1–2, b2 is new's on days 3 and
-    9, b1 merged into b2 on day 6.
+    """Currents rows: profile b1 on days 1 and 2, b2 of the user new on days 3 and 9,
+    and b1 merged into b2 on day 6.
     """
     rows = [{"user_id": "b1", "external_user_id": orphan, "day": d} for d in (1, 2)]
     rows += [{"user_id": "b2", "external_user_id": "new", "day": d} for d in (3, 9)]
@@ -395,8 +391,8 @@ def merged_log(orphan: str | None) -> list[dict[str, Any]]:
 def test_who_survives_a_merge_has_the_history_and_is_scored(
     tmp_path: Path, orphan: str | None
 ) -> None:
-    """After the merge the survivor counts all days, its own anonymous ones too, and the
-    orphan is scored no longer.
+    """After a merge the remaining user has all days, its own anonymous ones too, and
+    the orphaned one is no longer scored.
     """
     text: Any = ["null", "string"]
     fields = [

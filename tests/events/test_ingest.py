@@ -1,4 +1,4 @@
-"""Extracts → event log, and what is counted on the way."""
+"""Ingest: extracts become an event log, and every row is counted."""
 
 import contextlib
 import os
@@ -33,8 +33,8 @@ def write(path: Path, *rows: str) -> None:
 def test_every_row_is_kept_duplicate_or_quarantined(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Rows read = kept + duplicate + quarantined, and each quarantined row is listed
-    with file, row and reason.
+    """Rows read equal kept plus duplicate plus quarantined ones, and each quarantined
+    row is listed with file, row and reason.
     """
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,event_id\na,open,2026-03-01,1\na,open,2026-03-01,1\na,open,2099-01-01,2\na,open,soon,3\n"
@@ -72,8 +72,8 @@ def test_ingesting_again_adds_nothing(
 def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """One bad file among good ones: an error, and nothing of the good ones becomes
-    visible either.
+    """With one bad file among good ones, the ingest fails and nothing of the good ones
+    becomes visible.
     """
     write(tmp_path / "a.csv", "a,open,2026-03-01")
     (tmp_path / "b.csv").write_text("user_id,event\na,open\n")
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
 def test_rows_without_a_user_stay_in_the_log_and_out_of_activity(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """An event of an unknown person is kept, but is nobody's activity."""
+    """An event of an unknown person is kept in the log and counts for no user."""
     write(tmp_path / "events.csv", "a,open,2026-03-01", ",open,2026-03-01")
     settings = make_study()
     ingest.ingest(settings, NOW, progress=False)
@@ -100,7 +100,7 @@ def test_late_rows_append_and_sum_on_read(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """A second file with rows of the same user and day leaves the first batch's files
-    alone; the sums are right.
+    unchanged, and the sums are right.
     """
     write(tmp_path / "1.csv", "a,open,2026-03-01")
     settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
@@ -121,8 +121,8 @@ def test_late_rows_append_and_sum_on_read(
 def test_a_single_row_far_ahead_moves_no_coverage(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Thirty full days and one stray row a year later: complete until the thirtieth
-    day.
+    """With thirty full days and one stray row a year later, coverage ends on the
+    thirtieth day.
     """
     rows = [f"u{i},open,2024-01-{d:02d}" for d in range(1, 31) for i in range(300)]
     write(tmp_path / "events.csv", *rows, "u1,open,2025-02-01")
@@ -134,8 +134,8 @@ def test_a_single_row_far_ahead_moves_no_coverage(
 def test_a_last_day_cut_off_half_way_is_not_covered(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """The last day has a quarter of its weekday's usual events: coverage ends the day
-    before, less settling time.
+    """If the last day has a quarter of its weekday's events, coverage ends the day
+    before, less the settling days.
     """
     rows = [
         f"u{i},open,2024-01-{d:02d}"
@@ -154,8 +154,8 @@ def test_a_last_day_cut_off_half_way_is_not_covered(
 def test_a_store_of_another_time_zone_or_version_is_refused(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Days depend on the study's zone, so a store made for another zone, or by another
-    version, isn't mixed.
+    """Days depend on the study's time zone, so a store of another zone or version is
+    refused.
     """
     write(tmp_path / "events.csv", "a,open,2026-03-01")
     ingest.ingest(make_study(), NOW, progress=False)
@@ -172,7 +172,7 @@ def test_a_store_of_another_time_zone_or_version_is_refused(
 def test_a_second_ingest_at_the_same_time_is_refused(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """While one holds the store, another says so and changes nothing."""
+    """While one process holds the store, another is refused and changes nothing."""
     write(tmp_path / "events.csv", "a,open,2026-03-01")
     settings = make_study()
     settings.store_path.mkdir(parents=True)
@@ -202,11 +202,9 @@ MOMENTS = 20
 def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
     tmp_path: Path,
 ) -> None:
-    """Killed -9 at twenty random moments of a second ingest: old or new state, and the
-    next run completes it.
-
-    Whatever was interrupted, the log ends equal to that of an undisturbed run: events,
-    activity and adopted history.
+    """Killed at twenty random moments of a second ingest, the store is in its old or
+    its new state. The next ingest completes it, and events, activity and adopted
+    history equal those of an undisturbed one.
     """
     who = ["" if i % 3 else f"u{i % 500}" for i in range(6_000)]
     first = "".join(
@@ -246,8 +244,8 @@ def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
 
 
 def waiting_child(study_file: Path) -> "subprocess.Popen[bytes]":
-    """A process that has imported everything and ingests once it is told to: a drawn
-    moment is one of the ingest.
+    """A process that has imported everything and waits, so that a random moment falls
+    into its ingest.
     """
     command = [sys.executable, "-c", INGEST, str(study_file)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -257,15 +255,15 @@ def waiting_child(study_file: Path) -> "subprocess.Popen[bytes]":
 
 
 def start_work(process: "subprocess.Popen[bytes]") -> None:
-    """Tell a waiting child."""
+    """Let a waiting child begin its ingest."""
     assert process.stdin
     process.stdin.write(b"go\n")
     process.stdin.flush()
 
 
 def content(settings: Settings) -> tuple[list[str], list[tuple[object, ...]]]:
-    """Event ids, and daily activity summed by its key: what a log says, however it is
-    spread over files.
+    """Event ids, and daily activity summed by its key: the log's content, independent
+    of its files.
     """
     store = open_filled(settings)
     ids = (
@@ -282,8 +280,8 @@ def content(settings: Settings) -> tuple[list[str], list[tuple[object, ...]]]:
 
 
 def test_two_ingests_at_once_leave_one_whole_log(tmp_path: Path) -> None:
-    """Two processes start together: one does the work, the other says so or finds
-    nothing new.
+    """Of two processes that start together one ingests, and the other is refused or
+    finds nothing new.
     """
     lines = "".join(
         f"u{i % 500},open,2026-02-{1 + i % 28:02d}\n" for i in range(20_000)
@@ -304,7 +302,7 @@ def test_two_ingests_at_once_leave_one_whole_log(tmp_path: Path) -> None:
 
 
 def n_events(settings: Settings) -> int:
-    """Events in the log, none of them twice."""
+    """The number of events in the log, none of which occurs twice."""
     ids = open_filled(settings).scan("events").select("event_id").collect()["event_id"]
     assert ids.is_unique().all()
     return len(ids)
@@ -317,8 +315,8 @@ def n_events(settings: Settings) -> int:
 def test_the_appsflyer_sample_keeps_18_of_21(
     make_study: Callable[..., Settings],
 ) -> None:
-    """As the samples' README says: one copy, one second attribution, one future row; a
-    second time nothing is added.
+    """The sample holds one copy, one second attribution and one future row, and read
+    again it adds nothing.
     """
     path = SHARED / "samples/appsflyer/pull_api/in_app_events_report_utc.csv"
     settings = make_study(extracts=[{"source": "appsflyer", "path": str(path)}])
@@ -343,8 +341,8 @@ def test_the_appsflyer_sample_keeps_18_of_21(
 def test_the_copy_received_first_is_kept(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """The same event in two files: the receive time that counts is the earlier one,
-    whichever file comes first.
+    """Of the same event in two files the earlier time of receipt is kept, whichever
+    file comes first.
     """
     header = "user_id,event,time,event_id,received_time\n"
     (tmp_path / "a.csv").write_text(header + "a,open,2026-03-01,1,2026-03-09\n")
@@ -390,8 +388,8 @@ def test_every_count_adds_up_by_day_and_event(
 def test_a_large_ingest_bucket_by_bucket_is_the_same(
     tmp_path: Path, make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is too much for one pass is merged a bucket at a time: the same events and
-    activity come out.
+    """Merging one bucket at a time gives the same events and activity as merging all at
+    once.
     """
     lines = [
         f"{'' if i % 4 else f'u{i % 50}'},d{i % 50},open,2026-02-{1 + i % 28:02d}"
@@ -434,8 +432,8 @@ def test_a_copy_with_another_time_is_still_a_copy(
 def test_unfinished_files_of_dead_processes_are_swept(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """What a killed write left half-way is removed by the next ingest; that of a
-    process alive is not.
+    """The next ingest removes what a killed write left behind, but nothing of a living
+    process.
     """
     write(tmp_path / "events.csv", "a,open,2026-03-01")
     settings = make_study()

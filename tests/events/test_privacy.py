@@ -1,5 +1,5 @@
-"""What may be kept: consent, limited tracking, personal data in properties, and people
-who are forgotten.
+"""What may be kept: consent, limited tracking, personal data in properties, and
+erasure.
 """
 
 import hashlib
@@ -58,8 +58,8 @@ def cleaned(text: str, settings: Settings) -> str:
 def test_personal_data_inside_properties_is_removed(
     text: str, secret: str, make_study: Callable[..., Settings]
 ) -> None:
-    """By the name of the property, by what it looks like, and by the study's own words;
-    the text stays JSON.
+    """It is recognised by the property's name, by its form and by the study's own
+    rules, and the text stays JSON.
     """
     settings = make_study(
         privacy={"scrub_keys": ["loyalty card"], "scrub_patterns": [r"KD-\d+"]}
@@ -71,8 +71,11 @@ def test_personal_data_inside_properties_is_removed(
 
 
 def test_what_is_not_personal_stays(make_study: Callable[..., Settings]) -> None:
-    """Amounts, versions, times, product names and ordinary ids are left alone."""
-    text = '{"af_revenue": "19,90", "v": "4.12.0", "at": "2026-03-08 10:00:00", "item": "sku-1", "n": 12345678901}'
+    """Amounts, versions, times, product names and ordinary ids are unchanged."""
+    text = (
+        '{"af_revenue": "19,90", "v": "4.12.0", "at": "2026-03-08 10:00:00", '
+        '"item": "sku-1", "n": 12345678901}'
+    )
     assert cleaned(text, make_study()) == text
 
 
@@ -102,8 +105,8 @@ def test_consent_is_honoured_as_the_study_says(
     kept: list[str],
     reasons: dict[str, int],
 ) -> None:
-    """Refused consent drops a row by default, limited tracking only where the study
-    says so; both are counted.
+    """Refused consent drops a row by default, limited tracking only if the study says
+    so, and both are counted.
     """
     (tmp_path / "events.csv").write_text(
         TABLE
@@ -121,8 +124,8 @@ def test_consent_is_honoured_as_the_study_says(
 def test_limited_tracking_unlinks_the_advertising_id(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """By default the row stays and its own vendor id joins, but the advertising id
-    doesn't.
+    """By default the row stays and its vendor id joins, but the advertising id does
+    not.
     """
     (tmp_path / "events.csv").write_text(
         TABLE + f"b,open,2026-03-01,,1,{IDFA},{IDFV}\n"
@@ -137,7 +140,7 @@ def test_limited_tracking_unlinks_the_advertising_id(
 def test_addresses_are_kept_only_where_braze_is_addressed_by_them(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """An e-mail column becomes an edge for identifier = email, and is not stored
+    """An e-mail column becomes an edge if the identifier is email, and is not stored
     otherwise.
     """
     (tmp_path / "events.csv").write_text(
@@ -184,11 +187,11 @@ ANN = ("cust-1001", "dev-ann-1", "dev-ann-2", "2e32ab6c-c3f2-42ff-aa13-1181941f1
 
 
 @pytest.fixture
-def told(
+def delivered(
     tmp_path: Path, make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """Ann and Ben in the log, in a scores file and in the ledger; Braze has been told
-    of both.
+    """A study with Ann and Ben in the log, in a scores file and in the ledger, both
+    delivered to Braze.
     """
     monkeypatch.setenv(client.KEY_VARIABLE, "key-1")
     (tmp_path / "raw").mkdir()
@@ -204,7 +207,7 @@ def told(
 
 
 def deliver(settings: Settings, run_id: str) -> Export:
-    """Write a scores file of whoever of the two is in the log, and export it."""
+    """Write a scores file of those of the two who are in the log, and export it."""
     store = open_filled(settings)
     users = store.scan("users").select(pl.col("user_id").unique().sort()).collect()
     made = users.with_columns(
@@ -221,20 +224,18 @@ def deliver(settings: Settings, run_id: str) -> Export:
     return export.run(made, passed, delivery)
 
 
-def test_a_forgotten_person_is_nowhere_but_in_raw(told: Any, tmp_path: Path) -> None:
-    """Log, activity, edges, scores, quarantine and others' properties hold Ann no
-    longer; Ben is untouched.
-
-    Braze gets one null write with the next export, not the lapsed value, and then the
-    ledger forgets her too.
+def test_a_forgotten_person_is_nowhere_but_in_raw(
+    delivered: Any, tmp_path: Path
+) -> None:
+    """Log, activity, edges, scores, quarantine and others' properties no longer hold
+    Ann, and Ben is unchanged. The next export writes null to Braze once, not the lapsed
+    value, and the ledger then forgets her too.
     """
-    study, sandbox = told
+    study, sandbox = delivered
     assert len(found_in(study.store_path, *ANN)) > 5
     done = forget.forget(study, ["cust-1001"])
     assert (done.n_people, done.n_waiting) == (1, 1)
-    assert found_in(study.store_path, *ANN) == [
-        "ledger.db"
-    ]  # until Braze has been told
+    assert found_in(study.store_path, *ANN) == ["ledger.db"]  # until the next export
     store = open_filled(study)
     assert store.scan("quarantine").collect().is_empty()
     log = store.scan("events").sort("event_time").collect()
@@ -256,11 +257,11 @@ def attributes(sandbox: Any) -> dict[str, Any]:
     }
 
 
-def test_old_extracts_bring_nobody_back(told: Any, tmp_path: Path) -> None:
-    """The same rows in a file written anew are dropped and counted, and leave no trace;
+def test_old_extracts_bring_nobody_back(delivered: Any, tmp_path: Path) -> None:
+    """The same rows in a rewritten file are dropped and counted without a trace, and
     Ben's are kept.
     """
-    study, _ = told
+    study, _ = delivered
     forget.forget(study, ["cust-1001"])
     (tmp_path / "raw/again.csv").write_text(ROWS.replace("open", "seen"))
     result = ingest.ingest(study, NOW, progress=False)
@@ -271,12 +272,12 @@ def test_old_extracts_bring_nobody_back(told: Any, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
-    told: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    delivered: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Killed after the tombstones are written: the next command that writes cleans
-    every file by their hashes.
+    """If it is killed after the tombstones are written, the next command that writes
+    cleans every file.
     """
-    study, _ = told
+    study, _ = delivered
 
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -295,12 +296,16 @@ def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
     )
 
 
-def test_a_shared_device_stays_the_others(told: Any, tmp_path: Path) -> None:
-    """Named by the tablet that Ben uses too, only Ann goes: Ben's rows stay, and the
-    tablet's past is not made his.
+def test_a_shared_device_stays_the_others(delivered: Any, tmp_path: Path) -> None:
+    """Named by a tablet that Ben uses too, only Ann is erased; Ben's rows stay, and the
+    tablet's past does not become his.
     """
-    study, _ = told
-    rows = "user_id,anonymous_id,event,time\n,tablet-1,secret,2026-02-20\n,tablet-1,secret,2026-02-21\n"
+    study, _ = delivered
+    rows = (
+        "user_id,anonymous_id,event,time\n"
+        ",tablet-1,secret,2026-02-20\n"
+        ",tablet-1,secret,2026-02-21\n"
+    )
     (tmp_path / "raw/early.csv").write_text(rows)
     ingest.ingest(study, NOW, progress=False)
     done = forget.forget(study, ["cust-1001", "device:tablet-1"])
@@ -316,12 +321,12 @@ def test_a_shared_device_stays_the_others(told: Any, tmp_path: Path) -> None:
 
 
 def test_an_erasure_that_cannot_reach_the_ledger_erases_nothing_yet(
-    told: Any, monkeypatch: pytest.MonkeyPatch
+    delivered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ledger is told first, while the log still knows her: the same command again
-    does it all.
+    """The ledger comes first, while the log still knows the identifiers; the same
+    command again completes the erasure.
     """
-    study, _ = told
+    study, _ = delivered
 
     def down(*_: Any) -> None:
         raise TerminalBrazeError("the ledger can't be opened")
@@ -336,12 +341,12 @@ def test_an_erasure_that_cannot_reach_the_ledger_erases_nothing_yet(
 
 
 def test_attributes_of_an_older_study_are_taken_back_too(
-    told: Any, make_study: Callable[..., Settings]
+    delivered: Any, make_study: Callable[..., Settings]
 ) -> None:
-    """Told a score that the study no longer sends: it is removed as well, and the
-    ledger lets go of her.
+    """A delivered score that the study no longer sends is removed as well, and the
+    ledger forgets the user.
     """
-    study, sandbox = told
+    study, sandbox = delivered
     now = study.model_copy(
         update={"braze": study.braze.model_copy(update={"score_attribute": None})}
     )
@@ -358,10 +363,13 @@ def test_attributes_of_an_older_study_are_taken_back_too(
 def test_others_properties_forget_whole_values_and_numbers(
     make_study: Callable[..., Settings],
 ) -> None:
-    """Ids with any characters, bare numbers and parts of addresses go, longer words
-    stay, and it is still JSON.
+    """Ids with any characters, bare numbers and parts of addresses are removed, longer
+    words stay, and the text stays JSON.
     """
-    text = '{"friend":"auth0|5f7c8ec7","n":7654321,"m":76543210,"u":"x?id=7654321&p=1","l":["7654321"]}'
+    text = (
+        '{"friend":"auth0|5f7c8ec7","n":7654321,"m":76543210,'
+        '"u":"x?id=7654321&p=1","l":["7654321"]}'
+    )
     tombstones = erasure.new_tombstones(
         "salt", ["user_id:auth0|5f7c8ec7", "user_id:7654321"]
     )["subject"]
@@ -412,10 +420,10 @@ def request(tmp_path: Path, **changes: Any) -> Path:
     ],
 )
 def test_opendsr_requests_are_carried_out(
-    told: Any, tmp_path: Path, kind: str, value: str, form: str
+    delivered: Any, tmp_path: Path, kind: str, value: str, form: str
 ) -> None:
     """By customer id or advertising id, raw or hashed, the same person is erased."""
-    study, _ = told
+    study, _ = delivered
     identities = [
         {"identity_type": kind, "identity_value": value, "identity_format": form}
     ]
@@ -445,24 +453,25 @@ def test_opendsr_requests_are_carried_out(
     ],
 )
 def test_other_requests_are_refused(
-    told: Any, tmp_path: Path, changes: dict[str, Any], sentence: str
+    delivered: Any, tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
-    """Access requests, empty and broken ones, unknown formats: one sentence, nothing
-    erased.
+    """Requests of access, empty and broken ones and unknown formats give one sentence,
+    and nothing is erased.
     """
-    study, _ = told
+    study, _ = delivered
     with pytest.raises(InputError, match=sentence):
         forget.forget(study, [str(request(tmp_path, **changes))])
     assert open_filled(study).scan("tombstones").collect().is_empty()
 
 
-def test_the_command_says_what_it_did(told: Any, tmp_path: Path) -> None:
-    """`churn forget` names counts, never the person; without anybody named it is
-    refused.
+def test_the_command_says_what_it_did(delivered: Any, tmp_path: Path) -> None:
+    """`churn forget` prints counts and never the person, and is refused if nobody is
+    named.
     """
-    study, _ = told
+    study, _ = delivered
     (tmp_path / "churn.toml").write_text(
-        f'[[extracts]]\nsource = "table"\npath = "raw"\n[braze]\nendpoint = "{study.braze.endpoint}"\n'
+        '[[extracts]]\nsource = "table"\npath = "raw"\n'
+        f'[braze]\nendpoint = "{study.braze.endpoint}"\n'
     )
     done = CliRunner().invoke(
         app, ["forget", "cust-1001", "--study", str(tmp_path / "churn.toml")]
@@ -482,8 +491,8 @@ def test_the_command_says_what_it_did(told: Any, tmp_path: Path) -> None:
 def test_people_who_asked_a_vendor_can_be_forgotten_in_one_go(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Adjust's gdpr_forget_device row names cust-1008's device: not scored at once,
-    erased with --requested.
+    """Adjust's gdpr_forget_device row names a user's device: the user is not scored
+    from then on, and erased with --requested.
     """
     settings = make_study(
         extracts=[{"source": "adjust", "path": str(SHARED / "samples/adjust")}]

@@ -1,5 +1,5 @@
-"""Each export format: what its rows become, when they were received, and what damaged
-files say.
+"""Each export format: its rows as events, their time of receipt, and the errors of
+damaged files.
 """
 
 import gzip
@@ -19,11 +19,14 @@ from churn.store import open_filled
 
 from ..conftest import SHARED, read
 
-ADJUST = '{activity_kind},{created_at},{adid},{event},{event_name},{environment},{revenue},{currency},[user_id],"x"\n'
+ADJUST = (
+    "{activity_kind},{created_at},{adid},{event},{event_name},{environment},"
+    '{revenue},{currency},[user_id],"x"\n'
+)
 
 
 def extract(source: str) -> Extract:
-    """An extract of one source with every default."""
+    """An extract of one source with default settings."""
     return Extract(source=source, path="x")  # type: ignore[arg-type]
 
 
@@ -35,8 +38,8 @@ def adjust(tmp_path: Path, *lines: str) -> pl.DataFrame:
 
 
 def test_adjust_keys_are_known_without_their_brackets(tmp_path: Path) -> None:
-    """Event label, session, uninstall on the day it was noticed; received when the
-    file's hour ends; no test rows.
+    """Event labels, sessions, uninstalls on the day of detection, receipt at the end of
+    the file's hour, and no test rows.
     """
     got = adjust(
         tmp_path,
@@ -60,8 +63,11 @@ def test_adjust_keys_are_known_without_their_brackets(tmp_path: Path) -> None:
 
 
 def test_adjust_callbacks_read_like_uploads(tmp_path: Path) -> None:
-    """Recorded callback lines give the same event id as the uploaded row."""
-    line = "GET /hook?key=k&adid=d1&activity_kind=event&created_at=1772936045&event_token=tok&event_name=purchase"
+    """Recorded callbacks give the same event id as the uploaded row."""
+    line = (
+        "GET /hook?key=k&adid=d1&activity_kind=event&created_at=1772936045"
+        "&event_token=tok&event_name=purchase"
+    )
     (tmp_path / "callbacks.txt").write_text(
         line + "&revenue=9.99&currency=USD&environment=production&user_id=cust-1\n"
     )
@@ -74,8 +80,8 @@ def test_adjust_callbacks_read_like_uploads(tmp_path: Path) -> None:
 
 
 def test_branch_rows_are_received_when_the_day_is_exported(tmp_path: Path) -> None:
-    """Epoch milliseconds, Branch's own id, NA stays Namibia, the receive time is the
-    end of the export's day.
+    """Times are epoch milliseconds, ids are Branch's own, NA is Namibia, and receipt is
+    at the end of the export's day.
     """
     folder = tmp_path / "y=2026/m=03/d=08"
     folder.mkdir(parents=True)
@@ -103,8 +109,8 @@ def amplitude_zip(tmp_path: Path, *rows: dict | str) -> Path:
 
 
 def test_amplitude_repeats_share_an_id_and_nulls_do_not(tmp_path: Path) -> None:
-    """The same $insert_id and device is one event; two rows without it are two; lines
-    that aren't JSON are counted.
+    """Rows with the same $insert_id and device are one event, two rows without it are
+    two, and lines that are no JSON are counted.
     """
     one = {
         "event_type": "login",
@@ -157,8 +163,8 @@ GA4 = {
 
 
 def test_ga4_parquet_and_json_are_the_same_events(tmp_path: Path) -> None:
-    """Integers as text in JSON, typed in Parquet: equal ids, times and amounts;
-    millionths become units.
+    """Integers as text in JSON and typed ones in Parquet give equal ids, times and
+    amounts; millionths become units.
     """
     pl.DataFrame([GA4]).write_parquet(tmp_path / "events_20260308.parquet")
     as_text = json.loads(
@@ -192,7 +198,9 @@ def test_ga4_parquet_and_json_are_the_same_events(tmp_path: Path) -> None:
 
 
 def test_ga4_rows_without_any_id_stay_apart(tmp_path: Path) -> None:
-    """Consent refused: no user and no device; such rows are kept, and are nobody."""
+    """Rows of refused consent have no user and no device; they are kept and never
+    become one person.
+    """
     nobody = {k: v for k, v in GA4.items() if not k.startswith("user")}
     (tmp_path / "events_20260308.json").write_text(
         json.dumps(nobody)
@@ -234,8 +242,8 @@ def currents(tmp_path: Path, event: str, *rows: dict) -> pl.DataFrame:
 
 
 def test_currents_types_prices_and_machines(tmp_path: Path) -> None:
-    """The schema names the event; a float price becomes cents; an open by a machine is
-    nobody's engagement.
+    """The schema names the event, a float price becomes cents, and an open by a machine
+    is quarantined.
     """
     bought = currents(
         tmp_path,
@@ -349,7 +357,7 @@ NOT_RECEIVED = ("callbacks", "pull_api", "push_api")  # state no time of arrival
 def ingested(
     path: str, folder: Path, **extract: str
 ) -> tuple[ingest.Ingest, pl.DataFrame]:
-    """The result and the log of a study over one extract."""
+    """The result and the log of a study with one extract."""
     settings = parse({"extracts": [{"path": path, **extract}]}, folder)
     result = ingest.ingest(settings, datetime(2026, 3, 25, tzinfo=UTC), progress=False)
     return result, open_filled(settings).scan("events").collect()
@@ -387,8 +395,8 @@ def test_vendor_samples_count_as_planted(tmp_path: Path, path: str) -> None:
     reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
 )
 def test_one_event_has_one_id_however_it_was_delivered(tmp_path: Path) -> None:
-    """GA4 as JSON and as Parquet, AppsFlyer by Pull, Data Locker and Push: the same
-    events, the same ids.
+    """GA4 as JSON and Parquet, and AppsFlyer by Pull, Data Locker and Push, give the
+    same events with the same ids.
     """
     ids = {}
     for path, source in {

@@ -1,4 +1,4 @@
-"""Readers: extracts → canonical events."""
+"""Readers: extracts become canonical events."""
 
 import json
 import struct
@@ -22,7 +22,10 @@ from ..conftest import SHARED, read
 
 AF = Extract(source="appsflyer", path="x")
 TABLE = Extract(source="table", path="x")
-HEADER = "Event Time,Event Name,AppsFlyer ID,Customer User ID,Event Value,Event Revenue,Event Revenue Currency,App ID,"
+HEADER = (
+    "Event Time,Event Name,AppsFlyer ID,Customer User ID,Event Value,"
+    "Event Revenue,Event Revenue Currency,App ID,"
+)
 HEADER += "Is Primary Attribution,Country Code\n"
 
 
@@ -48,8 +51,8 @@ def test_appsflyer_ids_stay_text_and_stand_ins_for_missing_become_null(
 
 
 def test_appsflyer_kind_follows_money_and_name(tmp_path: Path) -> None:
-    """A positive amount is a purchase, a negative one a refund; af_purchase is one even
-    without amount.
+    """A positive amount is a purchase and a negative one a refund; af_purchase is one
+    even without an amount.
     """
     got = appsflyer(
         tmp_path,
@@ -72,8 +75,8 @@ def test_appsflyer_kind_follows_money_and_name(tmp_path: Path) -> None:
 
 
 def test_appsflyer_faults_are_named_per_row(tmp_path: Path) -> None:
-    """Second attribution copies, unreadable times and amounts each get their reason;
-    good rows get none.
+    """Second attribution copies, unreadable times and unreadable amounts each have
+    their reason, and good rows have none.
     """
     got = appsflyer(
         tmp_path,
@@ -93,8 +96,8 @@ def test_appsflyer_faults_are_named_per_row(tmp_path: Path) -> None:
 
 
 def test_a_report_in_local_time_has_the_same_events(tmp_path: Path) -> None:
-    """The same second written in the app's zone gives the same instant and the same
-    event_id; a DST gap is a fault.
+    """The same second in the app's zone gives the same instant and event_id, and a time
+    in the DST gap is a fault.
     """
     utc = appsflyer(tmp_path, "2026-03-08 10:00:01,a,d,u,{},,,app,true,US")
     zone = Extract(source="appsflyer", path="x", timezone="America/Los_Angeles")
@@ -144,8 +147,8 @@ def test_a_table_reads_the_same_from_every_format(tmp_path: Path, name: str) -> 
 def test_columns_that_are_none_of_ours_are_properties(
     tmp_path: Path, make_study: Callable[..., Settings], name: str
 ) -> None:
-    """Ten and two xp arrive as the feature sum_xp_28d; a word is no number, and what is
-    mapped is no property.
+    """Ten and two xp become the feature sum_xp_28d; a word is no number, and a mapped
+    column is no property.
     """
     frame = pl.DataFrame(
         {
@@ -181,9 +184,7 @@ def test_columns_that_are_none_of_ours_are_properties(
 
 @pytest.mark.parametrize("name", ["events.csv", "events.parquet"])
 def test_a_column_of_properties_wins_over_the_others(tmp_path: Path, name: str) -> None:
-    """Where there is one, under its own name or mapped, the columns beside it stay
-    unread.
-    """
+    """If it exists, under its own name or mapped, the other columns are not read."""
     held = ['{"level": 3}', None]
     frame = pl.DataFrame(
         {
@@ -203,14 +204,14 @@ def test_a_column_of_properties_wins_over_the_others(tmp_path: Path, name: str) 
 
 
 def test_a_table_of_our_columns_alone_has_no_properties(tmp_path: Path) -> None:
-    """Null, not an empty object."""
+    """Properties are null, not an empty object."""
     (tmp_path / "events.csv").write_text("user_id,event,time\na,x,2026-01-01\n")
     assert read(tmp_path / "events.csv", TABLE)["properties"].to_list() == [None]
 
 
 def test_columns_of_every_type_are_properties_or_left_out(tmp_path: Path) -> None:
-    """Truth values, dates, decimals and nested ones are written as text; bytes and
-    durations have none.
+    """Booleans, dates, decimals and nested values are written as text; bytes and
+    durations are left out.
     """
     frame = pl.DataFrame(
         {"user_id": ["a"], "event": ["x"], "time": [1767261600]}
@@ -230,8 +231,8 @@ def test_columns_of_every_type_are_properties_or_left_out(tmp_path: Path) -> Non
 
 
 def test_times_of_every_usual_form_are_read() -> None:
-    """ISO with T or blank, Z, offsets, epoch s, ms and us, dates: all are read;
-    nonsense is null.
+    """ISO with T or blank, Z, offsets, dates, and epochs in s, ms and us are read;
+    other text is null.
     """
     texts = [
         "2026-01-01 10:00:00",
@@ -253,7 +254,7 @@ def test_times_of_every_usual_form_are_read() -> None:
 def test_missing_values_written_as_nan_are_missing_and_infinite_ones_are_faults(
     tmp_path: Path,
 ) -> None:
-    """NaN means no revenue, as other tools write it; infinity can't be meant."""
+    """NaN means no revenue, as other tools write it, and infinity is a fault."""
     frame = pl.DataFrame(
         {
             "user_id": ["a", "a"],
@@ -271,8 +272,8 @@ def test_missing_values_written_as_nan_are_missing_and_infinite_ones_are_faults(
 def test_unreadable_files_are_refused_in_one_sentence(
     tmp_path: Path, make_study: "type[Settings]"
 ) -> None:
-    """No file, an empty file, a header without a needed column, a file that isn't what
-    its name says.
+    """A missing file, an empty one, one without a needed column, and one that is other
+    than its name says are refused.
     """
     (tmp_path / "empty.csv").touch()
     (tmp_path / "short.csv").write_text(
@@ -350,8 +351,8 @@ def test_snappy_files_are_read_framed_and_in_blocks(tmp_path: Path, name: str) -
     ],
 )
 def test_a_folder_says_when_its_rows_arrived(path: str, end: datetime | None) -> None:
-    """The end of its hour, so that nothing counts as known before it was; null where no
-    such hour exists.
+    """They arrived at the end of its hour, so that nothing counts as known earlier;
+    null if no such hour exists.
     """
     assert sources.appsflyer._folder_hour(Path(path)) == end
 
