@@ -32,7 +32,12 @@ class Answer:
     split: Literal["", "halves", "singles"] = ""
 
 
-def read(status: int, content: bytes, n: int, key: str) -> Answer:
+def read(
+    status: int,
+    content: bytes,
+    n: int,
+    key: str,
+) -> Answer:
     """Read the answer to a request with ``n`` users.
 
     Raises TransientBrazeError if the same request may succeed later, TerminalBrazeError
@@ -64,7 +69,11 @@ def _accepted(data: dict[str, Any], n: int) -> Answer:
     return Answer({0: "; ".join(_reason(error) for error in _errors(data))})
 
 
-def _refused(data: dict[str, Any], n: int, status: int) -> Answer:
+def _refused(
+    data: dict[str, Any],
+    n: int,
+    status: int,
+) -> Answer:
     """Too many users, too large, or all invalid: smaller requests tell which."""
     rejected, _ = _rejected(data, n)
     if len(rejected) == n:

@@ -83,7 +83,11 @@ async def connected(braze: Braze, key: str) -> AsyncIterator[Post]:
         yield post
 
 
-def probe(braze: Braze, key: str, body: bytes) -> Response:
+def probe(
+    braze: Braze,
+    key: str,
+    body: bytes,
+) -> Response:
     """Send one request. Raises BrazeError if no answer came."""
 
     async def once() -> Response:
@@ -114,7 +118,10 @@ def run_in_thread(
 
 
 async def _post(
-    http: httpx.AsyncClient, braze: Braze, body: bytes, is_first: bool
+    http: httpx.AsyncClient,
+    braze: Braze,
+    body: bytes,
+    is_first: bool,
 ) -> Response:
     try:
         answer = await http.post(braze.path, content=body)
@@ -125,7 +132,11 @@ async def _post(
     return Response(answer.status_code, headers, answer.content)
 
 
-def _no_answer(error: Exception, endpoint: str, is_first: bool) -> BrazeError:
+def _no_answer(
+    error: Exception,
+    endpoint: str,
+    is_first: bool,
+) -> BrazeError:
     """The error to raise if no answer came.
 
     The transport names a lost connection and a refused one alike; only the underlying

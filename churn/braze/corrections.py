@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from churn.braze.attributes import SCORED
 from churn.braze.ledger.runs import CHANGES
-from churn.braze.plan import NONE, REMOVED, SCORED, Plan, deliverable, names
+from churn.braze.plan import NONE, REMOVED, Plan, deliverable, names
 from churn.errors import TerminalBrazeError
 from churn.settings import Braze
 from churn.store.schemas import REASON
@@ -28,7 +29,10 @@ Values = dict[str, Any]
 
 
 def restoring(
-    changes: pl.DataFrame, synced: pl.DataFrame, braze: Braze, gone: Sequence[str] = ()
+    changes: pl.DataFrame,
+    synced: pl.DataFrame,
+    braze: Braze,
+    gone: Sequence[str] = (),
 ) -> Plan:
     """The plan that restores what users had before a run.
 
@@ -102,7 +106,11 @@ def _of_values(
     return deliverable(changes, braze, 0, sorted(written))
 
 
-def _row(before: Values, due: Values, segment: str) -> dict[str, Any]:
+def _row(
+    before: Values,
+    due: Values,
+    segment: str,
+) -> dict[str, Any]:
     writes_segment = segment in due
     row = {
         "after": _json(before | due),
@@ -122,7 +130,10 @@ def _json(values: Values) -> str:
 
 
 def _attributes(
-    text: str | None, number: int, braze: Braze, segments: Collection[str | None]
+    text: str | None,
+    number: int,
+    braze: Braze,
+    segments: Collection[str | None],
 ) -> Values:
     """Attributes of a row. Raises TerminalBrazeError if the study can't write them."""
     try:
@@ -143,7 +154,10 @@ def _attributes(
 
 
 def _is_possible(
-    name: str, value: Any, braze: Braze, segments: Collection[str | None]
+    name: str,
+    value: Any,
+    braze: Braze,
+    segments: Collection[str | None],
 ) -> bool:
     if name == braze.segment_attribute:
         return isinstance(value, str) and value in segments

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from churn.braze import limits, outcomes, plan
-from churn.braze.ledger import database, erasure, history, runs
+from churn.braze.ledger import closing, database, erasure, history, runs
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.recorder import Recorder
-from churn.braze.ledger.runs import NOT_ATTEMPTED, Result
+from churn.braze.ledger.runs import NOT_ATTEMPTED, Result, Run
 from churn.braze.payload import Batches
 from churn.braze.plan import Plan
 from churn.settings import Braze, Settings
@@ -88,7 +88,11 @@ def open_ledger(
         yield ledger
 
 
-def deliver(delivery: Delivery, step: str, make_plan: MakePlan) -> Export:
+def deliver(
+    delivery: Delivery,
+    step: str,
+    make_plan: MakePlan,
+) -> Export:
     """Make a plan and, with ``delivery.send``, send it; ``step`` names the run's kind.
 
     Raises GateError if sending would exceed a limit, BrazeError if it stopped: what was
@@ -104,17 +108,12 @@ def deliver(delivery: Delivery, step: str, make_plan: MakePlan) -> Export:
         planned = make_plan(ledger, history.synced(ledger), gone)
         batches = Batches.of(planned.changes, braze)
         summary = _forecast(ledger, planned, batches, delivery)
-        log.info(
-            "%s: %d users to write in %d requests",
-            step,
-            summary["n_changed"],
-            summary["n_requests"],
-        )
+        n_users = summary["n_changed"]
+        n_requests = summary["n_requests"]
+        log.info("%s: %d users to write in %d requests", step, n_users, n_requests)
         if delivery.send:
             limits.check(limits.exceeded(planned, braze), delivery.accept)
-            run = runs.start(
-                ledger, delivery.run_id, step, planned.changes, planned.names
-            )
+            run = _start(ledger, delivery, step, planned)
             results, sent = _send(ledger, run, delivery, planned, batches, key)
             summary |= outcomes.counts(results, sent)
             _finish(ledger, run, planned, sent, summary)
@@ -140,7 +139,7 @@ def _close_interrupted(ledger: Ledger) -> None:
             "another export is running: "
             "what it has not sent yet is counted as still to be sent"
         )
-    elif n_unknown := runs.close_interrupted(ledger):
+    elif n_unknown := closing.close_interrupted(ledger):
         log.warning(
             "a run was interrupted: the outcome of %d users is unknown, "
             "and this run sends them all their attributes again",
@@ -149,7 +148,10 @@ def _close_interrupted(ledger: Ledger) -> None:
 
 
 def _forecast(
-    ledger: Ledger, planned: Plan, batches: Batches, delivery: Delivery
+    ledger: Ledger,
+    planned: Plan,
+    batches: Batches,
+    delivery: Delivery,
 ) -> dict[str, Any]:
     braze = delivery.settings.braze
     answer_seconds = history.answer_seconds(ledger) or ANSWER_SECONDS
@@ -162,9 +164,14 @@ def _forecast(
     }
 
 
+def _start(ledger: Ledger, delivery: Delivery, step: str, planned: Plan) -> Run:
+    changes = planned.changes
+    return runs.start(ledger, delivery.run_id, step, changes, planned.names)
+
+
 def _send(
     ledger: Ledger,
-    run: runs.Run,
+    run: Run,
     delivery: Delivery,
     planned: Plan,
     batches: Batches,
@@ -179,7 +186,12 @@ def _send(
     ahead = BATCHES_AHEAD * braze.concurrency * braze.batch_size
     with Recorder(ledger, run, ahead) as recorder:
         sent = sending.send(
-            batches, braze, key, recorder, delivery.progress, planned.retried_from
+            batches,
+            braze,
+            key,
+            recorder,
+            delivery.progress,
+            planned.retried_from,
         )
     return recorder.results, sent
 
@@ -198,13 +210,23 @@ def _wait_for_unanswered(ledger: Ledger, braze: Braze) -> None:
 
 
 def _finish(
-    ledger: Ledger, run: runs.Run, planned: Plan, sent: "Sent", summary: dict[str, Any]
+    ledger: Ledger,
+    run: Run,
+    planned: Plan,
+    sent: "Sent",
+    summary: dict[str, Any],
 ) -> None:
     """Close the run in the ledger; raise the error that stopped it, if any did."""
     n_users = planned.changes.height
     error = str(sent.error) if sent.error else None
     stored = {**summary, "error": error}
-    runs.finish(ledger, run, n_users, stored, lost=sent.n_unanswered > 0)
+    closing.finish(
+        ledger,
+        run,
+        n_users,
+        stored,
+        lost=sent.n_unanswered > 0,
+    )
     erasure.complete(ledger)
     if sent.error:
         raise type(sent.error)(

@@ -23,7 +23,11 @@ from churn.settings import Settings
 EXPORT = "export"
 
 
-def run(scores: pl.DataFrame, findings: pl.DataFrame, delivery: Delivery) -> Export:
+def run(
+    scores: pl.DataFrame,
+    findings: pl.DataFrame,
+    delivery: Delivery,
+) -> Export:
     """Write to Braze what changed: scores against the ledger.
 
     ``scores`` have the columns identifier, segment, score, cutoff and, if there are
@@ -33,10 +37,20 @@ def run(scores: pl.DataFrame, findings: pl.DataFrame, delivery: Delivery) -> Exp
     """
     check_gates(findings, delivery.accept)
 
-    def make_plan(ledger: Ledger, synced: pl.DataFrame, gone: Sequence[str]) -> Plan:
+    def make_plan(
+        ledger: Ledger,
+        synced: pl.DataFrame,
+        gone: Sequence[str],
+    ) -> Plan:
         names = history.names(ledger)
         braze = delivery.settings.braze
-        made = plan.make(scores, synced, braze, synced_names=names, gone=gone)
+        made = plan.make(
+            scores,
+            synced,
+            braze,
+            synced_names=names,
+            gone=gone,
+        )
         return plan.with_rejected_last(made, history.rejections(ledger))
 
     done = deliver(delivery, EXPORT, make_plan)
@@ -54,7 +68,11 @@ def run(scores: pl.DataFrame, findings: pl.DataFrame, delivery: Delivery) -> Exp
 def restore(bad_run: str, delivery: Delivery) -> Export:
     """Write what users had before a run, except to users a later run has written to."""
 
-    def make_plan(ledger: Ledger, synced: pl.DataFrame, gone: Sequence[str]) -> Plan:
+    def make_plan(
+        ledger: Ledger,
+        synced: pl.DataFrame,
+        gone: Sequence[str],
+    ) -> Plan:
         changes = history.restorable(ledger, bad_run)
         return corrections.restoring(changes, synced, delivery.settings.braze, gone)
 
@@ -70,8 +88,18 @@ def resend(file: Path, delivery: Delivery) -> Export:
     settings = delivery.settings
     names = segments.names(settings)
 
-    def make_plan(_: Ledger, synced: pl.DataFrame, gone: Sequence[str]) -> Plan:
-        return corrections.from_file(frame, synced, settings.braze, names, gone)
+    def make_plan(
+        _: Ledger,
+        synced: pl.DataFrame,
+        gone: Sequence[str],
+    ) -> Plan:
+        return corrections.from_file(
+            frame,
+            synced,
+            settings.braze,
+            names,
+            gone,
+        )
 
     return deliver(delivery, f"resend {file.name}", make_plan)
 

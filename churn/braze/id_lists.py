@@ -13,7 +13,9 @@ PREFIX = "churn_"
 
 
 def write(
-    scores: pl.DataFrame, settings: Settings, opted_out: Sequence[str] = ()
+    scores: pl.DataFrame,
+    settings: Settings,
+    opted_out: Sequence[str] = (),
 ) -> None:
     """Write one CSV of identifiers per segment, replacing older ones.
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from churn.braze.plan import GONE, LAPSED, Plan
+from churn.braze.attributes import GONE, LAPSED
+from churn.braze.plan import Plan
 from churn.errors import GateError
 from churn.settings import Braze
 
@@ -14,7 +15,10 @@ MIN_REPLACED = 50
 
 
 def forecast(
-    plan: Plan, n_requests: int, braze: Braze, answer_seconds: float
+    plan: Plan,
+    n_requests: int,
+    braze: Braze,
+    answer_seconds: float,
 ) -> dict[str, Any]:
     """Users, requests, data points and minutes that sending the plan takes.
 

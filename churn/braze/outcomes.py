@@ -27,7 +27,11 @@ UNMATCHED = "no identifier that Braze knows and no other user has"
 N_SAMPLES = 3
 
 
-def of_plan(plan: Plan, results: Sequence[Result], default: str) -> pl.DataFrame:
+def of_plan(
+    plan: Plan,
+    results: Sequence[Result],
+    default: str,
+) -> pl.DataFrame:
     """One row per user of a plan: identifier, outcome, reason.
 
     ``default``: the outcome of users without a result. Reasons show no identifiers,

@@ -46,7 +46,11 @@ class Batches:
     ranges: list[Range]
 
     @classmethod
-    def of(cls, changes: pl.DataFrame, braze: Braze) -> Self:
+    def of(
+        cls,
+        changes: pl.DataFrame,
+        braze: Braze,
+    ) -> Self:
         """Cut changes (identifier, attributes) by the study's batch and body sizes."""
         objects = items(changes, braze.kind, braze.create_unknown_users)
         sizes = objects.str.len_bytes().to_list()
@@ -96,7 +100,11 @@ def is_deliverable(kind: str) -> pl.Expr:
     return has_valid_length & ~identifier.str.contains("\x00", literal=True)
 
 
-def items(writes: pl.DataFrame, kind: str, create_unknown_users: bool) -> pl.Series:
+def items(
+    writes: pl.DataFrame,
+    kind: str,
+    create_unknown_users: bool,
+) -> pl.Series:
     """Attribute objects as JSON text, one per row of identifier and attributes.
 
     Made a column at a time: row by row would take longer than the rest of sending.
@@ -128,7 +136,11 @@ def body(items: Iterable[str]) -> bytes:
     return f'{{"attributes":[{",".join(items)}]}}'.encode()
 
 
-def batches(sizes: Sequence[int], max_objects: int, max_body_bytes: int) -> list[Range]:
+def batches(
+    sizes: Sequence[int],
+    max_objects: int,
+    max_body_bytes: int,
+) -> list[Range]:
     """Ranges of positions, in order, within both limits per request.
 
     ``sizes``: bytes of each object. An object that is too large alone has a batch of

@@ -4,23 +4,19 @@ Values are JSON text ("high" with its quotes, 87, null). An attribute that was n
 written and one that was removed are the same.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import polars as pl
 
-from churn.braze import payload
+from churn.braze import attributes, payload
+from churn.braze.attributes import GONE, LAPSED, NULL, SCORED
 from churn.hashing import stable_hash
 from churn.settings import Braze
 
 NONE, REMOVED = "none", "removed"
-NULL = "null"
 MAX_REJECTIONS = 5
 """A change rejected this often isn't sent again until it is another change."""
-
-SCORED, LAPSED, GONE = "scored", "lapsed", "gone"
 
 
 @dataclass(frozen=True)
@@ -88,19 +84,27 @@ def make(
     written = current + former
     cutoff = scores["cutoff"].max()
     users = _users(scores, synced, gone)
-    users = users.with_columns(_held(name) for name in written)
-    has_lapsed = pl.col("why") == LAPSED
-    users = users.filter(~has_lapsed | _holds_any(written) | pl.col("unconfirmed"))
-    wanted = _wanted(braze, former, cutoff)
-    users = users.with_columns(v.alias(f"wanted:{n}") for n, v in wanted.items())
-    due = _due(braze, former)
-    users = users.with_columns(v.alias(f"send:{n}") for n, v in due.items())
-    n_synced = int(users.select(_holds_any(written).sum()).item())
-    return deliverable(_changes(users, braze, written), braze, n_synced, written)
+    users = users.with_columns(attributes.held(name) for name in written)
+    users = _without_blank_leavers(users, written)
+    wanted = attributes.wanted(braze, former, cutoff)
+    users = users.with_columns(
+        value.alias(f"wanted:{name}") for name, value in wanted.items()
+    )
+    due = attributes.due(braze, former)
+    users = users.with_columns(
+        is_due.alias(f"send:{name}") for name, is_due in due.items()
+    )
+    holds_any = attributes.holds_any(written)
+    n_synced = int(users.select(holds_any.sum()).item())
+    changes = _changes(users, braze, written)
+    return deliverable(changes, braze, n_synced, written)
 
 
 def deliverable(
-    changes: pl.DataFrame, braze: Braze, n_synced: int, written: list[str]
+    changes: pl.DataFrame,
+    braze: Braze,
+    n_synced: int,
+    written: list[str],
 ) -> Plan:
     """A plan of these changes, without identifiers that Braze can't take."""
     fits = payload.is_deliverable(braze.kind)
@@ -137,7 +141,9 @@ def transitions(plan: Plan) -> pl.DataFrame:
 
 
 def _users(
-    scores: pl.DataFrame, synced: pl.DataFrame, gone: Sequence[str]
+    scores: pl.DataFrame,
+    synced: pl.DataFrame,
+    gone: Sequence[str],
 ) -> pl.DataFrame:
     """Every user who is scored or synced.
 
@@ -146,137 +152,109 @@ def _users(
     reason = pl.lit(None, pl.String)
     if "reason_1" in scores.columns:
         reason = pl.col("reason_1")
-    score = pl.col("score").cast(pl.String)
-    scored = scores.select("identifier", "segment", score, reason=reason)
+    scored = scores.select(
+        "identifier", "segment", pl.col("score").cast(pl.String), reason=reason
+    )
     users = synced.join(
         scored.drop_nulls("identifier"), on="identifier", how="full", coalesce=True
     )
-    is_gone = pl.col("identifier").is_in(pl.Series(gone, dtype=pl.String).implode())
-    is_lapsed = pl.col("segment").is_null()
-    why = pl.when(is_gone).then(pl.lit(GONE)).when(is_lapsed).then(pl.lit(LAPSED))
-    users = users.with_columns(
-        pl.col("unconfirmed").fill_null(False), why=why.otherwise(pl.lit(SCORED))
-    )
+    users = users.with_columns(pl.col("unconfirmed").fill_null(False), why=_why(gone))
+    is_gone = pl.col("why") == GONE
     was_never_sent = pl.col("attributes").is_null()
-    return users.filter(~((pl.col("why") == GONE) & was_never_sent))
+    return users.filter(~(is_gone & was_never_sent))
 
 
-def _held(name: str) -> pl.Expr:
-    """The value that the ledger holds of an attribute; null if none."""
-    value = rf'"{name}":("(?:[^"\\]|\\.)*"|[^,}}]*)'
-    held = pl.col("attributes").str.extract(value).replace(NULL, None)
-    return held.alias(f"before:{name}")
+def _why(gone: Sequence[str]) -> pl.Expr:
+    names = pl.Series(gone, dtype=pl.String)
+    is_gone = pl.col("identifier").is_in(names.implode())
+    is_lapsed = pl.col("segment").is_null()
+    return (
+        pl.when(is_gone)
+        .then(pl.lit(GONE))
+        .when(is_lapsed)
+        .then(pl.lit(LAPSED))
+        .otherwise(pl.lit(SCORED))
+    )
 
 
-def _holds_any(names: Sequence[str]) -> pl.Expr:
-    return pl.any_horizontal(pl.col(f"before:{name}").is_not_null() for name in names)
+def _without_blank_leavers(users: pl.DataFrame, written: list[str]) -> pl.DataFrame:
+    """Leave out users who are no longer scored and have no attribute to remove."""
+    has_lapsed = pl.col("why") == LAPSED
+    may_hold_any = attributes.holds_any(written) | pl.col("unconfirmed")
+    return users.filter(~has_lapsed | may_hold_any)
 
 
-def _wanted(braze: Braze, former: Sequence[str], cutoff: Any) -> dict[str, pl.Expr]:
-    """The value that Braze shall hold of each attribute, as JSON text."""
-    is_scored = pl.col("why") == SCORED
-    is_lapsed = pl.col("why") == LAPSED
-    null = pl.lit(NULL)
-    lapsed_value = pl.lit(json.dumps(braze.lapsed_value, ensure_ascii=False))
-    scored_segment = pl.when(is_scored).then('"' + pl.col("segment") + '"')
-    segment = scored_segment.when(is_lapsed).then(lapsed_value).otherwise(null)
-    wanted: dict[str, pl.Expr] = {braze.segment_attribute: segment}
-    if braze.score_attribute:
-        score = pl.when(is_scored).then(pl.col("score")).otherwise(null)
-        wanted[braze.score_attribute] = score
-    if braze.changed_attribute:
-        has_segment = is_scored | (is_lapsed & (braze.lapsed_value is not None))
-        changed = _changed_date(braze, segment, cutoff)
-        wanted[braze.changed_attribute] = (
-            pl.when(has_segment).then(changed).otherwise(null)
-        )
-    if braze.reason_attribute:
-        reason = pl.when(is_scored).then('"' + pl.col("reason") + '"')
-        wanted[braze.reason_attribute] = reason.fill_null(NULL)
-    return wanted | dict.fromkeys(former, null)
-
-
-def _changed_date(braze: Braze, segment: pl.Expr, cutoff: Any) -> pl.Expr:
-    """The date of the last change of segment: the stored one if the segment stays."""
-    stays = segment == pl.col(f"before:{braze.segment_attribute}")
-    stored = pl.col(f"before:{braze.changed_attribute}")
-    return pl.when(stays).then(stored).otherwise(pl.lit(f'"{cutoff}"')).fill_null(NULL)
-
-
-def _due(braze: Braze, former: Sequence[str]) -> dict[str, pl.Expr]:
-    """Whether each attribute must be sent."""
-    is_scored = pl.col("why") == SCORED
-    segment_differs = _differs(braze.segment_attribute)
-    due = {braze.segment_attribute: segment_differs}
-    if name := braze.score_attribute:
-        difference = _number(f"wanted:{name}") - _number(f"before:{name}")
-        is_step = (difference.abs() >= braze.score_step).fill_null(False)
-        is_new = pl.col(f"before:{name}").is_null() | ~is_scored
-        due[name] = _differs(name) & (segment_differs | is_step | is_new)
-    if braze.changed_attribute:
-        due[braze.changed_attribute] = _differs(braze.changed_attribute)
-    for name in former:
-        due[name] = _differs(name)
-    if name := braze.reason_attribute:
-        any_other = pl.any_horizontal(*due.values(), ~is_scored)
-        due[name] = _differs(name) & any_other
-    # An unconfirmed write is sent again, even one that removed an attribute.
-    return {
-        name: is_due | (pl.col("unconfirmed") & _is_in_use(name))
-        for name, is_due in due.items()
-    }
-
-
-def _differs(name: str) -> pl.Expr:
-    return pl.col(f"wanted:{name}") != pl.col(f"before:{name}").fill_null(NULL)
-
-
-def _is_in_use(name: str) -> pl.Expr:
-    """Whether an attribute was ever sent to the user, or now has a value."""
-    was_sent = pl.col("attributes").str.contains(f'"{name}":', literal=True)
-    return was_sent.fill_null(False) | (pl.col(f"wanted:{name}") != NULL)
-
-
-def _number(column: str) -> pl.Expr:
-    return pl.col(column).cast(pl.Int64, strict=False)
-
-
-def _changes(users: pl.DataFrame, braze: Braze, written: list[str]) -> pl.DataFrame:
+def _changes(
+    users: pl.DataFrame,
+    braze: Braze,
+    written: list[str],
+) -> pl.DataFrame:
     """Rows of ``Plan.changes``, in a random order that is the same in every run."""
-    segment = braze.segment_attribute
-    is_sent = {name: pl.col(f"send:{name}") for name in written}
-    sent = {
-        name: pl.when(is_sent[name]).then(_pair(name, pl.col(f"wanted:{name}")))
-        for name in written
-    }
-    held_pairs = {name: _pair(name, pl.col(f"before:{name}")) for name in written}
-    after = [sent[name].otherwise(held_pairs[name]) for name in written]
-    minor = {braze.score_attribute, braze.changed_attribute, braze.reason_attribute}
-    is_rewritten = pl.any_horizontal(is_sent[n] for n in written if n not in minor)
-    sends_segment = pl.when(is_sent[segment])
-    changes = users.filter(pl.any_horizontal(is_sent.values())).select(
+    sends = {name: pl.col(f"send:{name}") for name in written}
+    columns = [
         "identifier",
         pl.col("attributes").fill_null("{}").alias("before"),
-        _object(after).alias("after"),
-        _object([pair.otherwise(None) for pair in sent.values()]).alias("attributes"),
+        _after(written).alias("after"),
+        _sent(written).alias("attributes"),
         "why",
-        sends_segment.then(_plain(f"before:{segment}", NONE)).alias("from_segment"),
-        sends_segment.then(_plain(f"wanted:{segment}", REMOVED)).alias("to_segment"),
-        (_holds_any(written) & is_rewritten).alias("replaces_segment"),
-        pl.sum_horizontal(is_sent[n].cast(pl.Int64) for n in written).alias("n_points"),
-    )
+        *_segment_columns(braze.segment_attribute),
+        _replaces_segment(braze, written).alias("replaces_segment"),
+        _count(sends.values()).alias("n_points"),
+    ]
+    changed = users.filter(pl.any_horizontal(sends.values()))
+    changes = changed.select(columns)
     ordered = changes.with_columns(order=stable_hash("identifier"))
     return ordered.sort("order", "identifier").drop("order")
 
 
-def _pair(name: str, value: pl.Expr) -> pl.Expr:
-    return pl.lit(f'"{name}":') + value
+def _after(written: list[str]) -> pl.Expr:
+    """What Braze holds once the change was acknowledged, as a JSON object."""
+    pairs = []
+    for name in written:
+        sent = _pair(name, f"wanted:{name}")
+        held = _pair(name, f"before:{name}")
+        pairs.append(pl.when(f"send:{name}").then(sent).otherwise(held))
+    return _object(pairs)
+
+
+def _sent(written: list[str]) -> pl.Expr:
+    """The attributes that are sent, as a JSON object."""
+    pairs = []
+    for name in written:
+        sent = _pair(name, f"wanted:{name}")
+        pairs.append(pl.when(f"send:{name}").then(sent).otherwise(None))
+    return _object(pairs)
+
+
+def _segment_columns(segment: str) -> list[pl.Expr]:
+    sends_segment = pl.when(f"send:{segment}")
+    return [
+        sends_segment.then(_plain(f"before:{segment}", NONE)).alias("from_segment"),
+        sends_segment.then(_plain(f"wanted:{segment}", REMOVED)).alias("to_segment"),
+    ]
+
+
+def _replaces_segment(braze: Braze, written: list[str]) -> pl.Expr:
+    minor = {braze.score_attribute, braze.changed_attribute, braze.reason_attribute}
+    major = [name for name in written if name not in minor]
+    is_rewritten = pl.any_horizontal(pl.col(f"send:{name}") for name in major)
+    return attributes.holds_any(written) & is_rewritten
+
+
+def _count(flags: Iterable[pl.Expr]) -> pl.Expr:
+    return pl.sum_horizontal(flag.cast(pl.Int64) for flag in flags)
+
+
+def _pair(name: str, column: str) -> pl.Expr:
+    return pl.lit(f'"{name}":') + pl.col(column)
 
 
 def _object(pairs: Sequence[pl.Expr]) -> pl.Expr:
+    """A JSON object of the pairs that aren't null."""
     return "{" + pl.concat_str(pairs, separator=",", ignore_nulls=True) + "}"
 
 
 def _plain(column: str, nothing: str) -> pl.Expr:
     """A JSON text without its quotes; ``nothing`` stands for null."""
-    return pl.col(column).fill_null(NULL).replace(NULL, nothing).str.strip_chars('"')
+    value = pl.col(column).fill_null(NULL)
+    return value.replace(NULL, nothing).str.strip_chars('"')

@@ -39,7 +39,11 @@ class OutcomeLog(Protocol):
         """Return if this run still holds the lock; raise BrazeError otherwise."""
 
     def acknowledged(
-        self, part: Range, rejected: dict[int, str], *, may_be_applied: bool
+        self,
+        part: Range,
+        rejected: dict[int, str],
+        *,
+        may_be_applied: bool,
     ) -> None:
         """Braze accepted the positions of ``part`` except the rejected.
 
@@ -47,7 +51,13 @@ class OutcomeLog(Protocol):
         attempt, whose answer was lost, may have been applied to the rejected users.
         """
 
-    def unacknowledged(self, part: Range, reason: str, *, attempted: bool) -> None:
+    def unacknowledged(
+        self,
+        part: Range,
+        reason: str,
+        *,
+        attempted: bool,
+    ) -> None:
         """The run stopped before these positions were acknowledged.
 
         ``attempted``: a request with them may have been applied.
@@ -89,7 +99,15 @@ def send(
         logging.getLogger(name).setLevel(logging.ERROR)
     n_batches = len(batches.ranges)
     bar = tqdm(total=n_batches, desc="sending", unit="batch", disable=not progress)
-    sender = _Sender(batches, iter(batches.ranges), braze, key, log, bar, retried_from)
+    sender = _Sender(
+        batches,
+        iter(batches.ranges),
+        braze,
+        key,
+        log,
+        bar,
+        retried_from,
+    )
     client.run_in_thread(sender.run(), sender.interrupt)
     return Sent(
         error=sender.error,
@@ -228,7 +246,12 @@ class _Sender:
             return False
         return wait
 
-    async def _send_once(self, post: Post, body: bytes, part: _Part) -> Answer:
+    async def _send_once(
+        self,
+        post: Post,
+        body: bytes,
+        part: _Part,
+    ) -> Answer:
         """Send one request until its answer isn't 429, which is not a failure."""
         for n_limited in itertools.count(1):
             await self._wait_turn(part)

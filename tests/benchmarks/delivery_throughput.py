@@ -19,7 +19,7 @@ from aiohttp import web
 from httpx_aiohttp import HttpxAiohttpClient
 
 from churn.braze import payload, plan, sending
-from churn.braze.ledger import history, runs
+from churn.braze.ledger import closing, history, runs
 from churn.braze.ledger.recorder import Recorder
 
 from .delivery_parts import KEY, process, scores, send, study
@@ -50,7 +50,7 @@ PARTS = (
     (runs, "start"),
     (sending, "send"),
     (Recorder, "__exit__"),
-    (runs, "finish"),
+    (closing, "finish"),
 )
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from churn.braze import client, export, pace
 from churn.braze.delivery import Delivery, open_ledger
-from churn.braze.ledger import runs
+from churn.braze.ledger import closing
 from churn.errors import BrazeError, NotebookError
 from churn.events import ingest
 from churn.report import runner
@@ -76,7 +76,7 @@ def wanted(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
 def check_outcomes(settings: Settings) -> None:
     """Every user of every run has exactly one outcome."""
     with open_ledger(settings) as ledger:
-        runs.close_interrupted(ledger)
+        closing.close_interrupted(ledger)
         crash.check_outcomes(ledger)
 
 

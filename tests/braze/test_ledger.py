@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn.braze.ledger import database, erasure, history, runs, tables
+from churn.braze.ledger import closing, database, erasure, history, runs, tables
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.recorder import Recorder
 from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, UNKNOWN, Result
@@ -83,7 +83,7 @@ def deliver(ledger: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -
     """A whole run with these results; by default all are sent."""
     run = runs.start(ledger, run_id, "export", plan, ["x"])
     runs.record(ledger, run, results or [Result(0, plan.height - 1, SENT)], plan.height)
-    runs.finish(ledger, run, plan.height, {"n": 1}, lost=False)
+    closing.finish(ledger, run, plan.height, {"n": 1}, lost=False)
 
 
 def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
@@ -168,8 +168,8 @@ def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
         runs.record(ledger, run, [Result(1, 2, SENT)], reserve=4)
         assert history.runs(ledger)["pending"].item() == 4
     with opened() as ledger:
-        assert runs.close_interrupted(ledger) == 2
-        assert runs.close_interrupted(ledger) == 0
+        assert closing.close_interrupted(ledger) == 2
+        assert closing.close_interrupted(ledger) == 0
         assert synced(ledger) == {
             "a": ({"x": 1}, True),
             "b": ({"x": 1}, False),
@@ -182,7 +182,7 @@ def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
         ) == (0, 2, 2)
         assert (
             history.history(ledger, "e").row(0, named=True)["reason"]
-            == runs.INTERRUPTED
+            == closing.INTERRUPTED
         )
 
 
@@ -192,7 +192,7 @@ def test_a_run_killed_before_it_sent_leaves_everybody_as_they_were(
     """Nothing reserved: nobody is unknown, nothing was lost."""
     with opened() as ledger:
         runs.start(ledger, "r1", "export", changes("a", "b"), ["x"])
-        assert runs.close_interrupted(ledger) == 0
+        assert closing.close_interrupted(ledger) == 0
         assert (synced(ledger), history.last_unanswered_at(ledger)) == ({}, 0)
 
 
@@ -202,7 +202,7 @@ def test_a_run_that_lost_requests_is_remembered_as_such(opened: Open) -> None:
         for run_id, lost in (("r1", False), ("r2", True)):
             run = runs.start(ledger, run_id, "export", changes("a"), ["x"])
             runs.record(ledger, run, [Result(0, 0, SENT)], 1)
-            runs.finish(ledger, run, 1, {}, lost=lost)
+            closing.finish(ledger, run, 1, {}, lost=lost)
             assert (history.last_unanswered_at(ledger) > 0) is lost
 
 
@@ -216,7 +216,7 @@ def test_the_mean_answer_time_of_the_newest_run_is_known(opened: Open) -> None:
             ("r3", {}),
         ):
             run = runs.start(ledger, run_id, "export", changes("a"), ["x"])
-            runs.finish(ledger, run, 1, summary, lost=False)
+            closing.finish(ledger, run, 1, summary, lost=False)
         assert history.answer_seconds(ledger) == 0.2
 
 
@@ -269,7 +269,7 @@ def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
     child.wait()
     child.stdout.close()
     with opened(wait=10) as ledger:
-        runs.close_interrupted(ledger)
+        closing.close_interrupted(ledger)
         assert history.runs(ledger).select("run_id", "not attempted").row(0) == (
             "killed",
             1,
@@ -298,7 +298,7 @@ def test_a_run_whose_plan_is_gone_cannot_be_taken_back(
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
         monkeypatch.setattr(
-            runs, "now", lambda: int(time.time()) + runs.KEEP_SECONDS + 10
+            runs, "now", lambda: int(time.time()) + closing.KEEP_SECONDS + 10
         )
         deliver(ledger, "r2", changes("b"))
         with pytest.raises(TerminalBrazeError, match="no longer kept"):
@@ -312,7 +312,7 @@ def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(
     with opened() as ledger:
         run = runs.start(ledger, "r1", "export", changes("a"), ["x"])
         runs.record(ledger, run, [Result(0, 0, SENT)], reserve=1)
-        assert runs.close_interrupted(ledger) == 0
+        assert closing.close_interrupted(ledger) == 0
         assert history.last_unanswered_at(ledger) > 0
 
 
@@ -388,7 +388,7 @@ def test_old_plans_are_dropped_and_what_was_told_stays(
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
         monkeypatch.setattr(
-            runs, "now", lambda: int(time.time()) + runs.KEEP_SECONDS + 10
+            runs, "now", lambda: int(time.time()) + closing.KEEP_SECONDS + 10
         )
         deliver(ledger, "r2", changes("b"))
         assert history.history(ledger, "a").is_empty()

@@ -110,7 +110,11 @@ def sentence_for_errors(sentence: str) -> Iterator[None]:
         raise TerminalBrazeError(f"{sentence} ({cause})") from None
 
 
-def add_names(connection: Connection, place: int, names: Iterable[str]) -> None:
+def add_names(
+    connection: Connection,
+    place: int,
+    names: Iterable[str],
+) -> None:
     """Remember that these attributes were written at the place."""
     here = PLACES.c.place == place
     known = json.loads(connection.scalar(select(PLACES.c.names).where(here)) or "[]")
@@ -170,7 +174,9 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 
 @contextmanager
 def _lock(
-    url: str, connection: Connection, wait_seconds: float | None
+    url: str,
+    connection: Connection,
+    wait_seconds: float | None,
 ) -> Iterator[bool]:
     """Hold the lock for the block; yields whether it was free."""
     if connection.dialect.name != "sqlite":
@@ -227,8 +233,17 @@ def _check_schema(connection: Connection, is_exclusive: bool) -> None:
         )
 
 
-def _place(connection: Connection, endpoint: str, workspace: str, kind: str) -> int:
-    key = {"endpoint": endpoint, "workspace": workspace, "kind": kind}
+def _place(
+    connection: Connection,
+    endpoint: str,
+    workspace: str,
+    kind: str,
+) -> int:
+    key = {
+        "endpoint": endpoint,
+        "workspace": workspace,
+        "kind": kind,
+    }
     here = and_(*[PLACES.c[name] == value for name, value in key.items()])
     number = connection.scalar(select(PLACES.c.place).where(here))
     if number is None:

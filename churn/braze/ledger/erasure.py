@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import and_, delete, exists, insert, select, update
 
-from churn.braze.ledger import runs
+from churn.braze.ledger import closing
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.tables import (
     FORGOTTEN,
@@ -24,13 +24,17 @@ from churn.braze.ledger.tables import (
 NAMES_IN_A_STATEMENT = 500
 
 
-def forget(ledger: Ledger, identifiers: Sequence[str], kind: str | None = None) -> int:
+def forget(
+    ledger: Ledger,
+    identifiers: Sequence[str],
+    kind: str | None = None,
+) -> int:
     """Forget users at every place; returns how many wait for Braze's acknowledgement.
 
     Their plans and rejections are deleted at once. What Braze was sent is kept until a
     null write was acknowledged. ``kind`` of the identifiers; null: the ledger's own.
     """
-    runs.close_interrupted(ledger)
+    closing.close_interrupted(ledger)
     _delete_from_plans(ledger, identifiers)
     n_waiting = sum(
         _forget_one(ledger, who, kind or ledger.kind) for who in identifiers
@@ -40,7 +44,11 @@ def forget(ledger: Ledger, identifiers: Sequence[str], kind: str | None = None) 
     return n_waiting
 
 
-def _forget_one(ledger: Ledger, identifier: str, kind: str) -> bool:
+def _forget_one(
+    ledger: Ledger,
+    identifier: str,
+    kind: str,
+) -> bool:
     """Forget one user; returns whether Braze may still hold attributes somewhere."""
     connection = ledger.connection
     places = select(PLACES.c.place).where(PLACES.c.kind == kind)

@@ -7,13 +7,7 @@ import polars as pl
 from sqlalchemy import Connection, Select, and_, case, exists, func, select
 
 from churn.braze.ledger.database import Ledger
-from churn.braze.ledger.runs import (
-    CHANGES,
-    NOT_ATTEMPTED,
-    ROWS_AT_ONCE,
-    SENT,
-    UNKNOWN,
-)
+from churn.braze.ledger.runs import CHANGES, NOT_ATTEMPTED, ROWS_AT_ONCE, SENT, UNKNOWN
 from churn.braze.ledger.tables import (
     ANSWER_OF_PLAN,
     ANSWERS,
@@ -40,7 +34,11 @@ def synced(ledger: Ledger) -> pl.DataFrame:
     query = select(SYNCED.c.identifier, SYNCED.c.attributes, SYNCED.c.unsure).where(
         SYNCED.c.place == ledger.place
     )
-    schema = {"identifier": pl.String, "attributes": pl.String, "unconfirmed": pl.Int64}
+    schema = {
+        "identifier": pl.String,
+        "attributes": pl.String,
+        "unconfirmed": pl.Int64,
+    }
     frame = _frame(ledger.connection, query, schema)
     return frame.with_columns(pl.col("unconfirmed").cast(pl.Boolean))
 
@@ -174,7 +172,11 @@ def rejections(ledger: Ledger) -> pl.DataFrame:
         .where(RUNS.c.place == ledger.place)
         .group_by(PLAN.c.identifier, PLAN.c.attributes)
     )
-    schema = {"identifier": pl.String, "attributes": pl.String, "n": pl.Int64}
+    schema = {
+        "identifier": pl.String,
+        "attributes": pl.String,
+        "n": pl.Int64,
+    }
     return _frame(ledger.connection, query, schema)
 
 
@@ -210,7 +212,9 @@ def history(ledger: Ledger, identifier: str) -> pl.DataFrame:
 
 
 def _frame(
-    connection: Connection, query: Select[Any], schema: dict[str, Any]
+    connection: Connection,
+    query: Select[Any],
+    schema: dict[str, Any],
 ) -> pl.DataFrame:
     """Rows as a frame, read in parts: all of them as Python objects would not fit."""
     parts = [pl.DataFrame(schema=schema)]

@@ -39,7 +39,12 @@ class Recorder:
     the block every outcome is committed, or BrazeError was raised.
     """
 
-    def __init__(self, ledger: Ledger, run: Run, ahead: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        run: Run,
+        ahead: int,
+    ) -> None:
         self.results: list[Result] = []
         self._ledger = ledger
         self._run = run
@@ -84,13 +89,31 @@ class Recorder:
         await reservation.done
 
     def acknowledged(
-        self, part: Range, rejected: dict[int, str], *, may_be_applied: bool
+        self,
+        part: Range,
+        rejected: dict[int, str],
+        *,
+        may_be_applied: bool,
     ) -> None:
         """Braze accepted these positions except the rejected, given with reasons."""
         pairs = tuple(rejected.items())
-        self._add(Result(*part, SENT, "", pairs, may_be_applied))
+        self._add(
+            Result(
+                *part,
+                SENT,
+                "",
+                pairs,
+                may_be_applied,
+            )
+        )
 
-    def unacknowledged(self, part: Range, reason: str, *, attempted: bool) -> None:
+    def unacknowledged(
+        self,
+        part: Range,
+        reason: str,
+        *,
+        attempted: bool,
+    ) -> None:
         """The outcome of these positions is unknown or, if not attempted, none."""
         outcome = UNKNOWN if attempted else NOT_ATTEMPTED
         self._add(Result(*part, outcome, reason))
