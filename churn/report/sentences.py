@@ -24,7 +24,7 @@ def calibration(table: pl.DataFrame, limit: float) -> str:
 
     ``limit``: see ``calibration_finding``.
     """
-    from churn.scoring.gates import calibration_finding
+    from churn.scoring.score_gates import calibration_finding
 
     row = table.row(-1, named=True)
     forecast, came = row["forecast_churn_rate"], row["churn_rate"]

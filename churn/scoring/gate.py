@@ -1,61 +1,67 @@
-"""What a gate is: a finding about data or scores, and which findings stop an export."""
+"""Findings of gates, and which of them stop an export."""
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from churn.errors import GateError
 
 LIMITS = ("change_rate", "max_users")
-"""What a single export may not pass unless it is accepted by name, as a failed gate is.
-"""
+"""Limits of a single export. Like a failed gate, each can be accepted by name."""
+
+# Most cases that a sentence spells out.
+MAX_CASES = 5
+
+
+class Case(NamedTuple):
+    """One reason for which a gate fails: where, on which days, and what was seen."""
+
+    where: str
+    days: str
+    seen: str
 
 
 def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
-    """Raise GateError for each failed gate that isn't accepted, and for an accepted
-    name that is no gate or limit.
+    """Raise GateError for every failed gate that isn't accepted.
 
     ``accept`` names gates: ``missing_day``, or ``missing_day:2026-12-25`` for that day
-    alone, so that a holiday doesn't hide a day that goes missing later.
+    alone, so that a holiday doesn't hide a day that goes missing later. A name that is
+    neither a gate nor a limit is an error as well.
     """
+    known = [*sorted(findings["gate"]), *LIMITS]
     named = {entry.partition(":")[0] for entry in accept}
-    if strange := sorted(named - {*findings["gate"], *LIMITS}):
-        there = ", ".join([*sorted(findings["gate"]), *LIMITS])
-        raise GateError(f"accept: {', '.join(strange)} is no gate; there are {there}")
+    if unknown := sorted(named - set(known)):
+        raise GateError(
+            f"accept: {', '.join(unknown)} is no gate; there are {', '.join(known)}"
+        )
     failed = findings.filter(~pl.col("passed"))
-    said = [
+    stopping = [
         f"{finding['gate']}: {finding['sentence']}"
         for finding in failed.iter_rows(named=True)
-        if finding["gate"] not in accept
-        and not set(finding.get("days", "").split(", "))
-        <= _accepted_days(finding["gate"], accept)
+        if not _is_accepted(finding, accept)
     ]
-    if said:
+    if stopping:
         raise GateError(
-            f"stopped, since a gate failed: {'; '.join(said)}. If it is as it should be, accept it by name"
+            f"stopped, since a gate failed: {'; '.join(stopping)}. If this is correct, "
+            "accept the gate by name"
         )
 
 
-def _accepted_days(gate: str, accept: Sequence[str]) -> set[str]:
-    return {
-        day
-        for name, _, day in (entry.partition(":") for entry in accept)
-        if name == gate and day
-    }
-
-
-MAX_SAID = 5  # cases spelled out in a sentence
-
-
-Case = tuple[str, str, str]  # where, on which days, what was seen
+def _is_accepted(finding: dict[str, Any], accept: Sequence[str]) -> bool:
+    """Whether a failed gate is accepted as a whole, or for each day it names."""
+    if finding["gate"] in accept:
+        return True
+    entries = [entry.partition(":") for entry in accept]
+    days = {day for gate, _, day in entries if gate == finding["gate"] and day}
+    return set(finding.get("days", "").split(", ")) <= days
 
 
 def finding(
     cutoff: date, gate: str, passed: bool, sentence: str, **facts: str
 ) -> dict[str, Any]:
-    """One row of ``tables.Findings``; ``facts`` are days, expected and seen."""
+    """One row of ``schemas.Findings``; ``facts`` are days, expected and seen."""
     details = {"days": "", "expected": "", "seen": "", **facts}
     return {
         "cutoff": cutoff,
@@ -67,25 +73,32 @@ def finding(
 
 
 def verdict(
-    cutoff: date, gate: str, cases: Sequence[Case], expected: str, cure: str, whole: str
+    cutoff: date,
+    gate: str,
+    cases: Sequence[Case],
+    *,
+    expected: str,
+    cure: str,
+    all_clear: str,
 ) -> dict[str, Any]:
-    """Passes without cases, saying ``whole``; else names the first few, and says what
-    to do.
+    """The finding of a gate that fails if there is any case.
+
+    Its sentence is ``all_clear`` without a case; otherwise it names the first few and
+    ends with ``cure``, what to do.
     """
     if not cases:
-        return finding(cutoff, gate, True, whole, expected=expected)
-    rest = f"; and {len(cases) - MAX_SAID} more" if len(cases) > MAX_SAID else ""
-    said = "; ".join(
-        f"{where}, {days}: {seen}" for where, days, seen in cases[:MAX_SAID]
-    )
-    days = ", ".join(sorted({days for _, days, _ in cases}))
-    seen = "; ".join(f"{where}: {seen}" for where, _, seen in cases[:MAX_SAID])
+        return finding(cutoff, gate, True, all_clear, expected=expected)
+    shown = cases[:MAX_CASES]
+    n_more = len(cases) - len(shown)
+    rest = f"; and {n_more} more" if n_more else ""
+    spelled_out = "; ".join(f"{case.where}, {case.days}: {case.seen}" for case in shown)
+    seen = "; ".join(f"{case.where}: {case.seen}" for case in shown)
     return finding(
         cutoff,
         gate,
         False,
-        f"{said}{rest}. {cure}",
-        days=days,
+        f"{spelled_out}{rest}. {cure}",
+        days=", ".join(sorted({case.days for case in cases})),
         expected=expected,
         seen=f"{seen}{rest}",
     )

@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from churn.evaluation import calibration, metrics
 from churn.report import sentences, tables
-from churn.scoring import gates
+from churn.scoring import score_gates
 from churn.settings import Settings
 from churn.stats import probability, ranking
 
@@ -192,7 +192,7 @@ def test_the_gate_fails_only_if_the_whole_interval_is_beyond(
     """Inside, overlapping the limit or unknown passes; wholly above or below the limit
     fails and says which way.
     """
-    said = gates.calibration_finding(low, high, 0.2)
+    said = score_gates.calibration_finding(low, high, 0.2)
     assert said["passed"] is passed
     assert (
         passed
@@ -299,7 +299,7 @@ def test_the_gate_judges_the_level_the_model_was_trained_with(
     """
     settings = make_study(gates={"max_calibration_shift": limit})
     model = SimpleNamespace(calibration=level)
-    said = gates.calibrated(settings, date(2026, 3, 1), model)
+    said = score_gates.calibrated(settings, date(2026, 3, 1), model)
     assert (said["gate"], said["passed"], said["cutoff"]) == (
         "calibration",
         passed,

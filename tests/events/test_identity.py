@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 from churn.events import addresses, identity, ingest
 from churn.features import compute, snapshots
 from churn.features.catalogue import Plan
-from churn.scoring import gates, scores
+from churn.scoring import score_gates, scores
 from churn.settings import Settings, parse
 from churn.store import Store, open_filled
 
@@ -359,7 +359,7 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
         ("currents", 1, 1),
         ("table", 3, 1),
     ]
-    finding = gates.match_rate(store, table_of("anna", "ben", "CEM"))
+    finding = score_gates.match_rate(store, table_of("anna", "ben", "CEM"))
     assert not finding["passed"]
     assert "1 of 3" in finding["sentence"]
 

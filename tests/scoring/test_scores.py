@@ -14,7 +14,7 @@ from churn.features.cutoffs import Calendar
 from churn.model import fitting, training
 from churn.model.fitting import Model
 from churn.model.pipelines import Recipe
-from churn.scoring import gates, reasons, scores, summary
+from churn.scoring import reasons, score_gates, scores, summary
 from churn.settings import Policy, Settings, parse
 from churn.store import Store
 from churn.store.schemas import Scores
@@ -108,7 +108,7 @@ def test_scores_far_from_the_trained_churn_rate_fail(
     table = scores.make(store, one, Calendar.of(store).end).with_columns(
         probability=pl.lit(0.95)
     )
-    finding = gates.score_shift(store.settings, table["cutoff"][0], table, one)
+    finding = score_gates.score_shift(store.settings, table["cutoff"][0], table, one)
     assert not finding["passed"]
     assert "95.0%" in finding["sentence"]
     assert f"{one.churn_rate:.1%}" in finding["sentence"]

@@ -1,0 +1,74 @@
+"""What is usual for a day of the log, which the gates on days compare with."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from churn.clocks import known_before
+
+# Weeks before a day that its expected counts come from.
+WEEKS = 4
+# Days before the cutoff whose shares are compared with those of the weeks before.
+RECENT_DAYS = 7
+# Fewest events from which a share or an hourly profile is computed.
+MIN_ROWS = 100
+
+
+def days_before(cutoff: date, days: int) -> date:
+    """The date so many days before the cutoff."""
+    return cutoff - timedelta(days=days)
+
+
+def span(cutoff: date, days: int) -> str:
+    """First and last of the days before the cutoff, as text."""
+    return f"{days_before(cutoff, days)} to {days_before(cutoff, 1)}"
+
+
+def expected_counts(
+    rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
+) -> pl.DataFrame:
+    """Events of each key on each day of the window, and how many are expected.
+
+    ``rows``: the columns ``by``, date, known_date, n. Returns ``by``, date, n,
+    expected. The expected number is the median of the same weekday in the four weeks
+    before, each as it was known at the same age, so that events which always arrive
+    late don't count as missing. From a key's first day on, a day without events counts
+    as 0. ``expected`` is null while fewer than two such weekdays are known.
+    """
+    counts = _aged_counts(rows, by, cutoff, window_days)
+    grid = _grid(rows, by, cutoff, window_days)
+    key = [*by, "date", "week"]
+    every = grid.join(counts, on=key, how="left").with_columns(pl.col("n").fill_null(0))
+    before = pl.col("n").filter(pl.col("week") > 0)
+    expected = pl.when(before.len() > 1).then(before.median()).alias("expected")
+    now = pl.col("n").filter(pl.col("week") == 0).sum()
+    return every.group_by(*by, "date").agg(now, expected).sort(*by, "date")
+
+
+def _weeks() -> pl.DataFrame:
+    return pl.DataFrame({"week": range(WEEKS + 1)})
+
+
+def _grid(
+    rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
+) -> pl.DataFrame:
+    """Every key, day of the window and week back that lies after the key's first day."""
+    start = days_before(cutoff, window_days)
+    days = pl.date_range(start, days_before(cutoff, 1), eager=True).alias("date")
+    first_days = rows.group_by(by).agg(first=pl.col("date").min())
+    grid = first_days.join(days.to_frame().join(_weeks(), how="cross"), how="cross")
+    compared = pl.col("date") - pl.duration(weeks=pl.col("week"))
+    return grid.filter(compared >= pl.col("first"))
+
+
+def _aged_counts(
+    rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
+) -> pl.DataFrame:
+    """Events by key, day and week back, as known when that day had today's age."""
+    first = days_before(cutoff, window_days + 7 * WEEKS)
+    recent = rows.filter(pl.col("date") >= first).join(_weeks(), how="cross")
+    shift = pl.duration(weeks=pl.col("week"))
+    aged = recent.with_columns(pl.col("date", "known_date") + shift)
+    known = aged.filter(known_before(pl.lit(cutoff)))
+    return known.group_by(*by, "date", "week").agg(pl.col("n").sum())

@@ -1,0 +1,94 @@
+"""The gate on the hours of a day: a wrong time zone or clock shifts all of them."""
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churn.scoring.baseline import MIN_ROWS, expected_counts
+from churn.scoring.gate import Case, verdict
+from churn.settings import Settings
+
+# Log-likelihood per event that a shift of the clock must gain over no shift.
+MIN_GAIN = 0.1
+# Share of the deviation from the usual hourly profile that a shift must explain.
+MIN_EXPLAINED = 0.7
+
+
+def clock_shift(
+    counted: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
+    """Fails if a day's hourly profile is that of its weekday, shifted by the limit.
+
+    The time zone of the extract, or a clock, is wrong.
+    """
+    limit = settings.gates.max_clock_shift_hours
+    cases: list[Case] = []
+    for day, extract, hour, n, expected in _profiles(counted, settings, cutoff):
+        shift = largest_shift(_clock(hour, n), _clock(hour, expected))
+        if abs(shift) >= limit:
+            seen = f"the usual hours moved by {shift:+d}"
+            cases.append(Case(extract, str(day), seen))
+    return verdict(
+        cutoff,
+        "clock_shift",
+        cases,
+        expected=f"hours moved by less than {limit}",
+        cure="Check the extract's timezone for these days and ingest anew",
+        all_clear="the hours of every day in the window are the usual ones",
+    )
+
+
+def _profiles(counted: pl.DataFrame, settings: Settings, cutoff: date) -> Any:
+    """Per day and extract: hours, events and expected events, each a list."""
+    hours = counted.filter(pl.col("measure") == "hour").with_columns(
+        hour=pl.col("value").cast(pl.Int64), known_date=pl.lit(None, pl.Date)
+    )
+    counts = expected_counts(
+        hours, ["extract", "hour"], cutoff, settings.gates.window_days
+    )
+    days = counts.group_by("date", "extract").agg(
+        "hour", "n", pl.col("expected").fill_null(0.0)
+    )
+    return days.sort("date", "extract").iter_rows()
+
+
+def _clock(hour: list[int], values: list[float]) -> np.ndarray:
+    clock = np.zeros(24)
+    clock[hour] = values
+    return clock
+
+
+def largest_shift(n: np.ndarray, expected: np.ndarray) -> int:
+    """Hours by which the expected profile must move to explain a day, or 0.
+
+    Both have shape (24,). It is 0 unless a shift is clearly better than none. On the
+    first day of a shift the hours moved out of it are gone and none have moved in, so
+    each shift is tried as a rotation of the clock and with those hours empty. The same
+    hours empty without a shift are explained by a lost part of the day.
+    """
+    if min(n.sum(), expected.sum()) < MIN_ROWS:
+        return 0
+    hour = np.arange(24)
+    still = _fit(n, expected)
+    best = (still, 0)
+    for hours in range(-11, 13):
+        is_inside = (hour >= hours) & (hour < 24 + hours)
+        rotated = np.roll(expected, hours)
+        first_day = rotated * is_inside
+        best = max(best, (_fit(n, rotated), hours), (_fit(n, first_day), hours))
+        still = max(still, _fit(n, expected * is_inside))
+    likelihood, shift = best
+    gain = likelihood - still
+    deviation = _fit(n, n) - still
+    return shift if gain >= max(MIN_GAIN, MIN_EXPLAINED * deviation) else 0
+
+
+def _fit(n: np.ndarray, profile: np.ndarray) -> float:
+    """Log-likelihood per event of hourly counts under a profile.
+
+    One event is added to each hour, so that no hour is impossible.
+    """
+    smoothed = profile + 1
+    return float(n @ np.log(smoothed / smoothed.sum()) / n.sum())

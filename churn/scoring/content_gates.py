@@ -1,0 +1,163 @@
+"""Gates on what the events hold: users, columns and currencies."""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from churn.scoring.baseline import MIN_ROWS, RECENT_DAYS, WEEKS, days_before, span
+from churn.scoring.gate import Case, verdict
+from churn.settings import Settings
+
+# Fewest amounts in the window whose currencies are looked at.
+MIN_AMOUNTS = 20
+# Share of rows from which a column counts as usually filled.
+MIN_FILLED = 0.05
+# Fewest filled rows expected on a day from which a column can be missed.
+MIN_EXPECTED = 50
+# Share of its expected filled rows below which a column is lost.
+LOST = 0.1
+
+
+def unknown_users(
+    known: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
+    """Fails if the share of an extract's events without a user rose in the last week.
+
+    The rise is measured against the four weeks before.
+    """
+    limit = settings.gates.max_unknown_rise
+    rates = _unknown_rates(known, cutoff)
+    is_risen = pl.col("now") - pl.col("before") > limit
+    risen = rates.filter(pl.col("n") >= MIN_ROWS, is_risen).sort("extract")
+    cases = [
+        Case(
+            where=row["extract"],
+            days=span(cutoff, RECENT_DAYS),
+            seen=(
+                f"{row['now']:.1%} of events have no user, "
+                f"{row['before']:.1%} in the weeks before"
+            ),
+        )
+        for row in risen.iter_rows(named=True)
+    ]
+    return verdict(
+        cutoff,
+        "unknown_users",
+        cases,
+        expected=f"a rise of at most {limit:.0%}",
+        cure="Look for a lost id column or a release that sets no user id",
+        all_clear="no more events lack a user than in the weeks before",
+    )
+
+
+def _unknown_rates(known: pl.DataFrame, cutoff: date) -> pl.DataFrame:
+    """Share of events without a user by extract: now, before, and n of the last week.
+
+    A share is null where there are no events, as before an extract began.
+    """
+    week = days_before(cutoff, RECENT_DAYS)
+    window = known.filter(pl.col("date") >= days_before(week, 7 * WEEKS))
+    is_recent = pl.col("date") >= week
+
+    def rate(part: pl.Expr) -> pl.Expr:
+        without = pl.col("n_without_user").filter(part).sum()
+        return (without / pl.col("n").filter(part).sum()).fill_nan(None)
+
+    return window.group_by("extract").agg(
+        rate(is_recent).alias("now"),
+        rate(~is_recent).alias("before"),
+        pl.col("n").filter(is_recent).sum(),
+    )
+
+
+def schema_change(counted: pl.DataFrame, cutoff: date) -> dict[str, Any]:
+    """Fails if a usually filled column is nearly empty on a day of the last week.
+
+    It was renamed or lost. Shares of filled rows are compared with those of the four
+    weeks before.
+    """
+    filled = _filled_columns(counted, cutoff)
+    expected = pl.col("share") * pl.col("rows")
+    lost = filled.filter(
+        pl.col("share") >= MIN_FILLED,
+        expected >= MIN_EXPECTED,
+        pl.col("n") < LOST * expected,
+    )
+    cases = [
+        Case(
+            where=f"{row['extract']} column {row['value']}",
+            days=str(row["date"]),
+            seen=(
+                f"filled in {row['n']:,} of {row['rows']:,} rows, "
+                f"usually in {row['share']:.0%}"
+            ),
+        )
+        for row in lost.sort("date", "extract", "value").iter_rows(named=True)
+    ]
+    return verdict(
+        cutoff,
+        "schema_change",
+        cases,
+        expected="columns filled as usual",
+        cure="If it was renamed, name it in the extract's columns and ingest anew",
+        all_clear="every usual column is filled",
+    )
+
+
+def _filled_columns(counted: pl.DataFrame, cutoff: date) -> pl.DataFrame:
+    """Filled rows of each column on each day of the last week.
+
+    Columns: extract, date, rows, value (the column's name), n, and share, that of
+    filled rows in the weeks before. A day's rows are the events of all its hours.
+    """
+    week = days_before(cutoff, RECENT_DAYS)
+    window = counted.filter(pl.col("date") >= days_before(week, 7 * WEEKS))
+    hours = window.filter(pl.col("measure") == "hour")
+    rows = hours.group_by("extract", "date").agg(rows=pl.col("n").sum())
+    columns = window.filter(pl.col("measure") == "column")
+    filled = columns.group_by("extract", "value", "date").agg(pl.col("n").sum())
+    names = filled.select("extract", "value").unique()
+    every = rows.join(names, on="extract").join(
+        filled, on=["extract", "value", "date"], how="left"
+    )
+    is_before = pl.col("date") < week
+    n = pl.col("n").filter(is_before).sum()
+    share = (n / pl.col("rows").filter(is_before).sum()).over("extract", "value")
+    zeros = every.with_columns(pl.col("n").fill_null(0))
+    return zeros.with_columns(share=share.fill_nan(0.0)).filter(~is_before)
+
+
+def mixed_currencies(
+    counted: pl.DataFrame, settings: Settings, cutoff: date
+) -> dict[str, Any]:
+    """Fails if many amounts of the window are in another currency than the study's.
+
+    Those are counted, but add nothing to revenue.
+    """
+    limit = settings.gates.max_other_currency_rate
+    currency = settings.activity.currency
+    days = settings.gates.window_days
+    recent = counted.filter(
+        pl.col("measure") == "currency", pl.col("date") >= days_before(cutoff, days)
+    )
+    amounts = recent.group_by("value").agg(pl.col("n").sum())
+    others = amounts.filter(pl.col("value") != currency)
+    others = others.sort("n", "value", descending=True)
+    n = int(amounts["n"].sum())
+    n_other = int(others["n"].sum())
+    cases = []
+    if n >= MIN_AMOUNTS and n_other > limit * n:
+        commonest = others["value"][0]
+        seen = (
+            f"{n_other:,} of {n:,} are not in {currency}, most of them in {commonest}"
+        )
+        cases.append(Case("amounts", span(cutoff, days), seen))
+    return verdict(
+        cutoff,
+        "mixed_currencies",
+        cases,
+        expected=f"at most {limit:.0%} in others",
+        cure="Set activity.currency to the commonest, or convert the amounts",
+        all_clear=f"nearly all amounts are in {currency}",
+    )

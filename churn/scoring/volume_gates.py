@@ -1,0 +1,135 @@
+"""Gates on how many events a day has: too few, too many, or none of one name."""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from churn.scoring.baseline import WEEKS, expected_counts
+from churn.scoring.gate import Case, verdict
+from churn.settings import Settings
+
+# Standard deviations, of a count and of the series' own days, beyond which a day fails.
+NOISE = 5.0
+# Standard deviation of a normal distribution over its median absolute deviation.
+SIGMA_PER_MAD = 1.4826
+# Fewest expected events a day from which a name is missed when it is gone.
+MIN_EVENT = 20.0
+# Share of days with events above which a name counts as coming every day.
+EVERY_DAY = 0.95
+
+
+def day_ratios(known: pl.DataFrame, settings: Settings, cutoff: date) -> pl.DataFrame:
+    """Events of each day of the window over the expected ones.
+
+    Columns: extract, platform ("" for all platforms), date, n, expected, ratio. The
+    expected number follows the app's growth: it is multiplied by the median ratio of
+    neighbouring days, so that growth, decline and weekends make no day fail. Platforms
+    are looked at where an extract states more than one.
+    """
+    n_platforms = pl.col("platform").n_unique().over("extract")
+    several = (pl.col("platform") != "") & (n_platforms > 1)
+    total = known.with_columns(platform=pl.lit(""))
+    rows = pl.concat([total, known.filter(several)])
+    key = ["extract", "platform"]
+    counts = expected_counts(rows, key, cutoff, settings.gates.window_days)
+    counts = counts.filter(pl.col("expected") > 0)
+    raw = pl.col("n") / pl.col("expected")
+    median = raw.rolling_median(15, min_samples=1, center=True).over(key)
+    growth = median.clip(0.5, 2.0)
+    grown = counts.with_columns(expected=pl.col("expected") * growth)
+    return grown.with_columns(ratio=raw)
+
+
+def missing_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[str, Any]:
+    """Fails if an extract or platform has far fewer events than is usual on a weekday.
+
+    Its users would look churned.
+    """
+    limit = settings.gates.min_day_share
+    return verdict(
+        cutoff,
+        "missing_day",
+        _cases(days, pl.col("ratio") < limit),
+        expected=f"at least {limit:.0%} of the usual",
+        cure="Fetch the missing files and ingest again",
+        all_clear="every day of the window has as many events as its weekday usually has",
+    )
+
+
+def excess_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[str, Any]:
+    """Fails if a day has far more events than is usual on its weekday.
+
+    Files may have been delivered twice, or a clock was wrong.
+    """
+    limit = settings.gates.max_day_share
+    return verdict(
+        cutoff,
+        "excess_day",
+        _cases(days, pl.col("ratio") > limit),
+        expected=f"at most {limit:.0%} of the usual",
+        cure="Look for a double delivery, remove it and ingest anew",
+        all_clear="no day of the window has far more events than its weekday usually has",
+    )
+
+
+def _cases(days: pl.DataFrame, is_beyond_limit: pl.Expr) -> list[Case]:
+    """Days beyond the limit and beyond noise.
+
+    Noise is that of counting, and that by which the series' own days usually differ. A
+    platform is named only where other platforms of the extract are not affected.
+    """
+    expected = pl.col("expected")
+    is_platform = pl.col("platform") != ""
+    distance = ((pl.col("n") + 1) / (expected + 1)).log().abs()
+    spread = SIGMA_PER_MAD * distance.median().over("extract", "platform")
+    beyond_count = (pl.col("n") - expected).abs() > NOISE * expected.sqrt()
+    beyond_spread = distance > NOISE * spread
+    is_off = is_beyond_limit & beyond_count & beyond_spread
+    marked = days.with_columns(is_off=is_off)
+    off = pl.col("is_off")
+    everywhere = (off | ~is_platform).all().over("extract", "date")
+    failing = marked.filter(off & ~(is_platform & everywhere))
+    rows = failing.sort("date", "extract", "platform").iter_rows(named=True)
+    return [
+        Case(
+            where=f"{row['extract']} {row['platform']}".strip(),
+            days=str(row["date"]),
+            seen=(
+                f"{row['n']:,.0f} events, {row['ratio']:.0%} of the usual "
+                f"{row['expected']:,.0f}"
+            ),
+        )
+        for row in rows
+    ]
+
+
+def vanished_event(known: pl.DataFrame, cutoff: date) -> dict[str, Any]:
+    """Fails if an event that came every day is absent from its extract's last day.
+
+    It was renamed or lost. The last day is the last one on which the extract has any
+    events.
+    """
+    names = expected_counts(known, ["extract", "event"], cutoff, 7 * WEEKS + 1)
+    n = pl.col("n")
+    filled = names.filter(n.sum().over("extract", "date") > 0)
+    is_last = pl.col("date") == pl.col("date").max().over("extract")
+    share = (n > 0).filter(~is_last).mean().over("extract", "event")
+    is_regular = (pl.col("expected") >= MIN_EVENT) & (pl.col("share") > EVERY_DAY)
+    gone = filled.with_columns(share=share).filter(is_last, n == 0, is_regular)
+    cases = [
+        Case(
+            where=f"{row['extract']} {row['event']}",
+            days=str(row["date"]),
+            seen=f"none of the usual {row['expected']:,.0f}",
+        )
+        for row in gone.iter_rows(named=True)
+    ]
+    return verdict(
+        cutoff,
+        "vanished_event",
+        cases,
+        expected="every usual event",
+        cure="If it was renamed, put the new name into the study and train again",
+        all_clear="no usual event is gone",
+    )
