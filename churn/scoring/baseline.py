@@ -53,7 +53,9 @@ def _weeks() -> pl.DataFrame:
 def _grid(
     rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
 ) -> pl.DataFrame:
-    """Every key, day of the window and week back that lies after the key's first day."""
+    """Every key, day of the window and week back that lies after the key's first
+    day.
+    """
     start = days_before(cutoff, window_days)
     days = pl.date_range(start, days_before(cutoff, 1), eager=True).alias("date")
     first_days = rows.group_by(by).agg(first=pl.col("date").min())

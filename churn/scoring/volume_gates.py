@@ -53,7 +53,7 @@ def missing_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[st
         _cases(days, pl.col("ratio") < limit),
         expected=f"at least {limit:.0%} of the usual",
         cure="Fetch the missing files and ingest again",
-        all_clear="every day of the window has as many events as its weekday usually has",
+        all_clear="every day has as many events as its weekday usually has",
     )
 
 
@@ -69,7 +69,7 @@ def excess_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[str
         _cases(days, pl.col("ratio") > limit),
         expected=f"at most {limit:.0%} of the usual",
         cure="Look for a double delivery, remove it and ingest anew",
-        all_clear="no day of the window has far more events than its weekday usually has",
+        all_clear="no day has far more events than its weekday usually has",
     )
 
 
