@@ -1,1 +1,1 @@
-"""The forecast: what predicts, how it is chosen, fitted, corrected and stored."""
+"""The forecast: its members, how they are chosen, fitted, corrected and stored."""

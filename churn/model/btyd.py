@@ -1,8 +1,8 @@
 """A parametric forecast as one more column: buy till you die.
 
-BG/NBD (Fader, Hardie, Lee 2005, "Counting your customers the easy way"): while alive a
-user is active at an own rate, Gamma-distributed over users; after each active day the
-user leaves for good with an own probability, Beta-distributed.
+BG/NBD (Fader, Hardie, Lee 2005, "Counting your customers the easy way"): while alive, a
+user is active at a rate of their own, Gamma-distributed over users; after each active
+day the user leaves for good with a probability of their own, Beta-distributed.
 """
 
 from typing import Any, Self
@@ -14,17 +14,18 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-MAX_ROWS = 20_000  # the four parameters need no more
-LIMIT = 6.0  # of the log of a parameter; beyond it users hardly differ
+# Most rows to fit to; four parameters need no more.
+MAX_ROWS = 20_000
+# Bound on the log of a parameter; beyond it users hardly differ.
+LIMIT = 6.0
 
 
 class BuyTillYouDie(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Adds a column: the log-odds that a user stays away for ``horizon_days``, by a
-    BG/NBD fitted to the rows given.
+    """Adds a column: log-odds that a user is inactive for ``horizon_days``.
 
     ``columns`` holds the positions of active days, days since the last one, and age of
-    the first one. Fitted without labels, by maximum likelihood on at most 20,000 rows,
-    evenly spaced. Without ``columns`` nothing is added.
+    the first one. A BG/NBD is fitted without labels, by maximum likelihood on at most
+    20,000 rows, evenly spaced. Without ``columns`` nothing is added.
     """
 
     def __init__(
@@ -39,67 +40,62 @@ class BuyTillYouDie(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         return tags
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803 (scikit-learn's name)
-        """Find r, alpha, a and b, ``log_parameters_``, of shape (4,)."""
+        """Estimate r, alpha, a and b: ``log_parameters_``, shape (4,)."""
         values = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
-        if self.columns is not None:
-            x, t_x, t = _repeats(values[:: -(-len(values) // MAX_ROWS)], self.columns)
-            found = minimize(
-                lambda q: (
-                    -_log_likelihood(np.exp(q), x, t_x, t).mean()
-                    + 1e-3 * np.square(q).sum()
-                ),
-                np.array([0.0, 1.0, 0.0, 1.0]),
-                method="L-BFGS-B",
-                bounds=[(-LIMIT, LIMIT)] * 4,
-            )
-            self.log_parameters_ = found.x
+        if self.columns is None:
+            return self
+        every = -(-len(values) // MAX_ROWS)
+        x, t_x, t = _repeats(values[::every], self.columns)
+
+        def loss(log_parameters: np.ndarray) -> float:
+            likelihood = _log_likelihood(np.exp(log_parameters), x, t_x, t)
+            penalty = 1e-3 * np.square(log_parameters).sum()
+            return float(-likelihood.mean() + penalty)
+
+        result = minimize(
+            loss,
+            np.array([0.0, 1.0, 0.0, 1.0]),
+            method="L-BFGS-B",
+            bounds=[(-LIMIT, LIMIT)] * 4,
+        )
+        self.log_parameters_ = result.x
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The rows with the forecast behind them."""
+        """The rows with the forecast as their last column."""
         check_is_fitted(self, "n_features_in_")
         values = validate_data(
             self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False
         )
         if self.columns is None:
             return np.asarray(values)
-        silent = np.clip(
-            silence(
-                np.exp(self.log_parameters_),
-                *_repeats(values, self.columns),
-                self.horizon_days,
-            ),
-            1e-6,
-            1 - 1e-6,
-        )
-        return np.column_stack([values, np.log(silent / (1 - silent))])
+        x, t_x, t = _repeats(values, self.columns)
+        parameters = np.exp(self.log_parameters_)
+        silent = silence(parameters, x, t_x, t, self.horizon_days)
+        p = np.clip(silent, 1e-6, 1 - 1e-6)
+        return np.column_stack([values, np.log(p / (1 - p))])
 
 
 def _repeats(
     values: np.ndarray, columns: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Active days after the first one, when the last was, how long was watched, since
-    the first.
+    """Active days after the first one, day of the last one, and days observed.
+
+    Days count from the first active day; shape (n,) each.
     """
     active, recency, first = (np.nan_to_num(values[:, c], nan=1.0) for c in columns)
-    return (
-        np.maximum(active - 1, 0),
-        np.maximum(first - recency, 0),
-        np.maximum(first, 1),
-    )
+    x = np.maximum(active - 1, 0)
+    t_x = np.maximum(first - recency, 0)
+    t = np.maximum(first, 1)
+    return x, t_x, t
 
 
 def _log_likelihood(
     parameters: np.ndarray, x: np.ndarray, t_x: np.ndarray, t: np.ndarray
 ) -> np.ndarray:
     r, alpha, a, b = parameters
-    common = (
-        gammaln(r + x)
-        - gammaln(r)
-        + r * np.log(alpha)
-        + betaln(a, b + x)
-        - betaln(a, b)
-    )
+    rate_part = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+    common = rate_part + betaln(a, b + x) - betaln(a, b)
     alive = -(r + x) * np.log(alpha + t)
     left = np.log(a) - np.log(b + np.maximum(x, 1) - 1) - (r + x) * np.log(alpha + t_x)
     return np.asarray(common + np.where(x > 0, np.logaddexp(alive, left), alive))
@@ -112,13 +108,13 @@ def silence(
     t: np.ndarray,
     horizon_days: float,
 ) -> np.ndarray:
-    """P(no active day within ``horizon_days``): already gone, or alive and quiet. All
-    arrays of shape (n,).
+    """P(no active day within ``horizon_days``): gone already, or alive and quiet.
+
+    All arrays have the shape (n,).
     """
     r, alpha, a, b = parameters
-    log_odds_gone = np.log(a / (b + np.maximum(x, 1) - 1)) + (r + x) * np.log(
-        (alpha + t) / (alpha + t_x)
-    )
+    dropout = np.log(a / (b + np.maximum(x, 1) - 1))
+    log_odds_gone = dropout + (r + x) * np.log((alpha + t) / (alpha + t_x))
     alive = np.where(x > 0, expit(-log_odds_gone), 1)
     quiet = ((alpha + t) / (alpha + t + horizon_days)) ** (r + x)
     return np.asarray(1 - alive * (1 - quiet))

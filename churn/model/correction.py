@@ -1,9 +1,9 @@
-"""Probabilities under drift: the level of the next period, and the guarded correction
-of what a model says.
+"""Corrections of a forecast's level and shape, kept only where they always helped.
 
-A correction works on log-odds. It is kept only if it would have made every judged
-cutoff better, each time fitted on what was known by then: the level of a period is hard
-to foresee, and on real logs most corrections made it worse.
+A correction works on log-odds. It is kept only if it would have made the forecast of
+every validation cutoff better, each time estimated from what was known by then: the
+base rate of the next period is hard to foresee, and on real logs most corrections made
+the forecast worse.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,20 @@ from sklearn.metrics import log_loss
 
 from churn.stats.probability import log_odds, logistic
 
-MANY = 20_000  # outcomes of each kind, from which on the shape is free
-HALF = 0.5  # of a level seen to move is taken over: it moves back as often as on
-GAIN = 0.0005  # of log loss, below which a correction isn't worth having
+# Outcomes of each kind, churned and not, that an isotonic correction needs.
+MIN_ISOTONIC = 20_000
+# Apply half of an observed base-rate shift; it reverts as often as it persists.
+SHRINKAGE = 0.5
+# Smallest mean gain in log loss for which a correction is kept.
+MIN_GAIN = 0.0005
 
 
 @dataclass(frozen=True)
 class Correction:
-    """kind: none, level, early, platt or isotonic. ``knots`` (log-odds in, log-odds
-    out) only where isotonic.
+    """A function of log-odds.
+
+    ``kind`` is none, level, early, platt or isotonic; "early" is a level estimated from
+    an open horizon. ``knots`` (log-odds before, log-odds after) only where isotonic.
     """
 
     kind: str = "none"
@@ -39,119 +44,126 @@ class Correction:
             return probability
         z = log_odds(probability)
         if self.knots:
-            return np.asarray(expit(np.interp(z, *np.array(self.knots).T)))
+            before, after = np.array(self.knots).T
+            return np.asarray(expit(np.interp(z, before, after)))
         return np.asarray(expit(self.slope * z + self.intercept))
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a fitted model said at one cutoff, and what came: shape (n,) each; 1 is
-    away.
+class Outcomes:
+    """Forecasts at one cutoff and what came, shape (n,) each.
+
+    ``inactive`` is 1 for a user without activity in the horizon, or in that part of an
+    open horizon that is over.
     """
 
     probability: np.ndarray
-    away: np.ndarray
+    inactive: np.ndarray
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known when a period is forecast.
+class Evidence:
+    """What is known about a forecast's level when a period is forecast.
 
-    ``learned``: the newest cutoff learned from. ``learned_early`` and ``early``: there
-    and at a newer cutoff, who was still away after the first days of the horizon; null
-    where there is no such cutoff. ``judged``: forecasts of earlier periods whose
-    outcome is known by now.
+    ``newest``: outcomes at the newest training cutoff. ``newest_opening`` and
+    ``open_cutoff``: at that cutoff and at a newer one whose horizon is still open, who
+    was inactive in the horizon's first days; null where there is no open cutoff.
+    ``earlier``: forecasts of earlier periods whose outcome is known by now.
     """
 
-    learned: Seen
-    learned_early: Seen | None
-    early: Seen | None
-    judged: Sequence[Seen]
+    newest: Outcomes
+    newest_opening: Outcomes | None
+    open_cutoff: Outcomes | None
+    earlier: Sequence[Outcomes]
 
 
-def level_shift(seen: Seen) -> float:
-    """Log-odds by which all probabilities must move for their mean to be the rate that
-    came.
+def level_shift(outcomes: Outcomes) -> float:
+    """Log-odds to add to all probabilities so that their mean is the actual rate."""
+    n = len(outcomes.inactive)
+    rate = np.clip(outcomes.inactive.mean(), 0.5 / n, 1 - 0.5 / n)
+    offset = log_odds(outcomes.probability)
+    coefficients, _ = logistic(np.ones((n, 1)), np.full(n, rate), offset)
+    return float(coefficients[0])
+
+
+def corrections(evidence: Evidence) -> dict[str, Correction]:
+    """Every correction that the evidence allows, by kind; ``none`` is always there."""
+    level = level_shift(evidence.newest)
+    possible = {
+        "none": Correction(),
+        "level": Correction("level", intercept=SHRINKAGE * level),
+    }
+    if evidence.newest_opening is not None and evidence.open_cutoff is not None:
+        moved = _opening_shift(evidence.newest_opening, evidence.open_cutoff)
+        possible["early"] = Correction("early", intercept=SHRINKAGE * (level + moved))
+    if evidence.earlier:
+        probability = np.concatenate([o.probability for o in evidence.earlier])
+        inactive = np.concatenate([o.inactive for o in evidence.earlier])
+        possible |= _shapes(probability, inactive)
+    return possible
+
+
+def _opening_shift(newest: Outcomes, open_cutoff: Outcomes) -> float:
+    """Log-odds by which the level moved between two cutoffs.
+
+    It compares the same first days of both horizons: the open one has no others yet.
     """
-    n = len(seen.away)
-    rate = np.clip(seen.away.mean(), 0.5 / n, 1 - 0.5 / n)
-    return float(
-        logistic(np.ones((n, 1)), np.full(n, rate), log_odds(seen.probability))[0][0]
-    )
+    z = log_odds(newest.probability).reshape(-1, 1)
+    opening = LogisticRegression(C=1e3).fit(z, newest.inactive)
+    open_z = log_odds(open_cutoff.probability).reshape(-1, 1)
+    expected = opening.predict_proba(open_z)[:, 1]
+    return level_shift(Outcomes(expected, open_cutoff.inactive))
 
 
-def corrections(known: Known) -> dict[str, Correction]:
-    """Every correction that can be made from what is known; ``none`` always can."""
-    level = level_shift(known.learned)
-    found = {"none": Correction(), "level": Correction("level", intercept=HALF * level)}
-    if known.learned_early is not None and known.early is not None:
-        moved = _early_shift(known.learned_early, known.early)
-        found["early"] = Correction("early", intercept=HALF * (level + moved))
-    if known.judged:
-        p, away = (
-            np.concatenate([getattr(s, name) for s in known.judged])
-            for name in ("probability", "away")
-        )
-        found |= _shapes(p, away)
-    return found
-
-
-def _early_shift(learned: Seen, early: Seen) -> float:
-    """How far the level moved between two cutoffs, by who was still away after the same
-    first days.
-    """
-    usual = LogisticRegression(C=1e3).fit(
-        log_odds(learned.probability).reshape(-1, 1), learned.away
-    )
-    expected = usual.predict_proba(log_odds(early.probability).reshape(-1, 1))[:, 1]
-    return level_shift(Seen(expected, early.away))
-
-
-def _shapes(probability: np.ndarray, away: np.ndarray) -> dict[str, Correction]:
-    if len(np.unique(away)) < 2:
+def _shapes(probability: np.ndarray, inactive: np.ndarray) -> dict[str, Correction]:
+    if len(np.unique(inactive)) < 2:
         return {}
     z = log_odds(probability)
-    platt = LogisticRegression(C=1e6).fit(
-        z.reshape(-1, 1), away
-    )  # so weak a penalty is none
-    found = {
-        "platt": Correction(
-            "platt", float(platt.coef_[0, 0]), float(platt.intercept_[0])
-        )
-    }
-    if min(away.sum(), len(away) - away.sum()) >= MANY:
-        curve = IsotonicRegression(y_min=1e-4, y_max=1 - 1e-4).fit(z, away)
-        x, y = curve.X_thresholds_, log_odds(curve.y_thresholds_)
-        found["isotonic"] = Correction(
-            "isotonic", knots=tuple(zip(x.tolist(), y.tolist(), strict=True))
-        )
-    return found
+    # So large a C leaves practically no penalty.
+    platt = LogisticRegression(C=1e6).fit(z.reshape(-1, 1), inactive)
+    slope = float(platt.coef_[0, 0])
+    intercept = float(platt.intercept_[0])
+    shapes = {"platt": Correction("platt", slope, intercept)}
+    n_inactive = inactive.sum()
+    if min(n_inactive, len(inactive) - n_inactive) >= MIN_ISOTONIC:
+        shapes["isotonic"] = _isotonic(z, inactive)
+    return shapes
 
 
-def keep(judged: Sequence[tuple[Known, Seen]]) -> str:
-    """The kind that gained most of those that made every judged period better for which
-    they could be made.
+def _isotonic(z: np.ndarray, inactive: np.ndarray) -> Correction:
+    curve = IsotonicRegression(y_min=1e-4, y_max=1 - 1e-4).fit(z, inactive)
+    before = curve.X_thresholds_.tolist()
+    after = log_odds(curve.y_thresholds_).tolist()
+    return Correction("isotonic", knots=tuple(zip(before, after, strict=True)))
 
-    They must have been judged twice, or as often as there are periods; else, and if
-    none did, ``none``.
+
+def choose(periods: Sequence[tuple[Evidence, Outcomes]]) -> str:
+    """The kind with the largest mean gain among those that improved every period.
+
+    ``periods`` are validation cutoffs, each with what was known by then and what came.
+    A kind counts if it was possible in two periods, or in all where there are fewer.
+    Without any such kind it is ``none``.
     """
-    losses = [
-        {kind: _loss(c, seen) for kind, c in corrections(known).items()}
-        for known, seen in judged
-    ]
+    losses = [_losses(evidence, outcomes) for evidence, outcomes in periods]
     kinds = sorted(set().union(*losses))
-    gains = {
-        kind: [row["none"] - row[kind] for row in losses if kind in row]
-        for kind in kinds
-    }
-    enough = {
-        kind: g
-        for kind, g in gains.items()
-        if len(g) >= min(2, len(losses)) and min(g) > 0
-    }
-    good = {kind: float(np.mean(g)) for kind, g in enough.items() if np.mean(g) > GAIN}
-    return max(good, key=lambda kind: good[kind], default="none")
+    means: dict[str, float] = {}
+    for kind in kinds:
+        gains = [loss["none"] - loss[kind] for loss in losses if kind in loss]
+        is_tried = len(gains) >= min(2, len(losses))
+        if is_tried and min(gains) > 0 and np.mean(gains) > MIN_GAIN:
+            means[kind] = float(np.mean(gains))
+    return max(means, key=lambda kind: means[kind], default="none")
 
 
-def _loss(correction: Correction, seen: Seen) -> float:
-    return float(log_loss(seen.away, correction.apply(seen.probability), labels=[0, 1]))
+def _losses(evidence: Evidence, outcomes: Outcomes) -> dict[str, float]:
+    """Log loss of one period under each correction that was possible."""
+    return {
+        kind: float(
+            log_loss(
+                outcomes.inactive,
+                correction.apply(outcomes.probability),
+                labels=[0, 1],
+            )
+        )
+        for kind, correction in corrections(evidence).items()
+    }

@@ -1,5 +1,7 @@
-"""Fit, predict, save and load. A model is a scikit-learn pipeline, a correction of what
-it says, and its plan.
+"""A fitted model: how it is fitted to a snapshot, and how it predicts for one.
+
+A model is a scikit-learn pipeline, a correction of its forecast, and the plan by which
+its features are computed.
 """
 
 import hashlib
@@ -27,59 +29,52 @@ from churn.settings import Settings
 
 log = logging.getLogger(__name__)
 
-
 RECENCY = Recipe({"recency": 1.0})
-"""The simple rule that everything is measured against: the longer silent, the likelier
-gone.
-"""
+"""The baseline for comparison: the longer silent, the likelier churned."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted model with all that is needed to feed it."""
+    """A fitted model and what is needed to feed it.
+
+    ``typical``: median of each feature over the training rows, NaN where most rows have
+    no value. ``calibration``: 95 % interval of the level in the newest validation fold,
+    in log-odds; null where it isn't known. ``churn_rate`` is that of the training rows.
+    ``learned_from``: SHA-256 of the training matrix, its labels and, for a model of
+    one's own, the estimator's parameters.
+    """
 
     recipe: Recipe
     features: tuple[str, ...]
-    typical: tuple[
-        float, ...
-    ]  # of each feature the median over the training rows, NaN where most have none
+    typical: tuple[float, ...]
     plan: Plan
     pipeline: Any
     correction: Correction
-    calibration: (
-        tuple[float, float] | None
-    )  # of the inner loop's newest fold: 95 % interval of its level, in log-odds
+    calibration: tuple[float, float] | None
     cutoffs: tuple[date, ...]
     windows: dict[str, int]
-    churn_rate: float  # over the training rows
+    churn_rate: float
     n_rows: int
     n_churned: int
-    # SHA-256 of the training matrix, the labels and an own estimator's parameters.
     learned_from: str
 
     @property
     def candidate(self) -> str:
         """The only member's name, ``own`` for a model of one's own, or ``blend``."""
-        return (
-            next(iter(self.recipe.weights))
-            if len(self.recipe.weights) == 1
-            else "blend"
-        )
+        names = list(self.recipe.weights)
+        return names[0] if len(names) == 1 else "blend"
 
     @property
     def model_id(self) -> str:
-        """Newest training cutoff, candidate and what it learned from: the same
-        training, the same id.
+        """Newest training cutoff, candidate and a digest of what determines the model.
+
+        The same training gives the same id.
         """
-        facts = json.dumps(
-            [
-                self.features,
-                self.learned_from,
-                asdict(self.recipe),
-                asdict(self.correction),
-            ]
-        )
-        return f"{max(self.cutoffs)}-{self.candidate}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+        recipe = asdict(self.recipe)
+        correction = asdict(self.correction)
+        facts = json.dumps([self.features, self.learned_from, recipe, correction])
+        digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
+        return f"{max(self.cutoffs)}-{self.candidate}-{digest}"
 
 
 def fit(
@@ -94,13 +89,11 @@ def fit(
     ``estimator``: a classifier of one's own, fitted in the place of the recipe's
     members; ``recipe`` is then ``own.RECIPE``. Nothing is fitted outside the pipeline.
     """
-    names = (
-        ("recency_days",)
-        if set(recipe.weights) == {"recency"}
-        else columns(snapshot, plan)
-    )
-    x, y = matrix(snapshot, names), target(snapshot)
-    with _one_thread():
+    is_baseline = set(recipe.weights) == {"recency"}
+    names = ("recency_days",) if is_baseline else columns(snapshot, plan)
+    x = matrix(snapshot, names)
+    y = target(snapshot)
+    with one_thread():
         if estimator is None:
             pipeline = _fit_blend(recipe, names, x, y, settings)
         else:
@@ -108,7 +101,7 @@ def fit(
     return Model(
         recipe=recipe,
         features=names,
-        typical=_typical(x),
+        typical=_medians(x),
         plan=plan,
         pipeline=pipeline,
         correction=Correction(),
@@ -132,8 +125,8 @@ def _fit_blend(
     horizon_days = settings.windows.horizon_days
     pipeline = pipelines.blend(recipe, names, horizon_days, settings.random_state)
     with warnings.catch_warnings():
-        # The network stops after its rounds on purpose, and takes all rows at once
-        # where there are few.
+        # The network stops after a fixed number of passes on purpose, and takes all
+        # rows as one batch where there are few.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)
         return pipeline.fit(x, y)
@@ -146,98 +139,91 @@ def _digest(x: np.ndarray, y: np.ndarray, estimator: Any, settings: Settings) ->
     return hashlib.sha256(content).hexdigest()
 
 
-def _typical(x: np.ndarray) -> tuple[float, ...]:
-    """Of each column the median; NaN where most have none."""
+def _medians(x: np.ndarray) -> tuple[float, ...]:
+    """Median of each column; NaN where most rows have no value."""
+    is_mostly_missing = np.isnan(x).mean(axis=0) > 0.5
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # a column may hold nothing at all
-        return tuple(
-            np.where(
-                np.isnan(x).mean(axis=0) > 0.5, np.nan, np.nanmedian(x, axis=0)
-            ).tolist()
-        )
+        # A column may hold no value at all.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        medians = np.nanmedian(x, axis=0)
+    return tuple(np.where(is_mostly_missing, np.nan, medians).tolist())
 
 
 def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
-    """The features that differ between the rows; recency always."""
+    """The features whose values differ between rows, and recency in any case."""
     names = list(catalogue(plan))
     varies = snapshot.select(pl.col(names).drop_nulls().n_unique() > 1).row(0)
     return tuple(
         name
-        for name, v in zip(names, varies, strict=True)
-        if v or name == "recency_days"
+        for name, is_useful in zip(names, varies, strict=True)
+        if is_useful or name == "recency_days"
     )
 
 
 def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
-    """Shape (n_rows, n_features) float64; null becomes NaN.
+    """Feature values, shape (n_rows, n_features) float64; null becomes NaN.
 
-    Rounded to nine digits: a parallel engine's sums differ beyond them, and a tree
-    would split on the difference.
+    Rounded to nine significant digits: sums of a parallel engine differ beyond them,
+    and a tree would split on the difference.
     """
-    values: np.ndarray = snapshot.select(
-        pl.col(names).cast(pl.Float64).round_sig_figs(9)
-    ).to_numpy()
+    number = pl.col(names).cast(pl.Float64).round_sig_figs(9)
+    values: np.ndarray = snapshot.select(number).to_numpy()
     return values
 
 
 def target(snapshot: pl.DataFrame) -> np.ndarray:
-    """Shape (n_rows,) of 0 and 1."""
+    """Labels, shape (n_rows,): 1 for churned, 0 for stayed."""
     churned: np.ndarray = snapshot["churned"].cast(pl.Int8).to_numpy()
     return churned
 
 
 def predict(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
-    """Corrected probability of churn of each row, shape (n_rows,). Raises ModelError
-    where a feature is missing.
+    """Corrected probability of churn of each row, shape (n_rows,).
+
+    Raises ModelError where a feature is missing.
     """
     return model.correction.apply(raw(model, snapshot))
 
 
 def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
-    """The same as the pipeline says it, before the correction."""
+    """Probability of churn of each row before the correction, shape (n_rows,)."""
     missing = [name for name in model.features if name not in snapshot.columns]
     if missing:
         raise ModelError(
-            f"model {model.model_id} needs feature(s) {', '.join(missing[:10])} that the snapshot lacks"
+            f"model {model.model_id} needs feature(s) {', '.join(missing[:10])} that "
+            "the snapshot lacks"
         )
     if snapshot.is_empty():
         return np.empty(0)
-    with _one_thread():
-        return np.asarray(
-            model.pipeline.predict_proba(matrix(snapshot, model.features))[:, 1]
-        )
+    x = matrix(snapshot, model.features)
+    with one_thread():
+        return np.asarray(model.pipeline.predict_proba(x)[:, 1])
 
 
-def _one_thread() -> Any:
-    """For matrices so small more gain nothing, and beside other work they wait for each
+def one_thread() -> Any:
+    """A context in which linear algebra runs on one thread.
+
+    More gain nothing for matrices this small; beside other work they wait for each
     other ten times as long.
     """
     return threadpool_limits(1, "blas")
 
 
 def stages(model: Model) -> Iterator[tuple[int, Callable[[pl.DataFrame], np.ndarray]]]:
-    """Number of rounds and a prediction with so many, for a model of boosting alone;
-    else 0 and the prediction.
+    """Numbers of boosting rounds, each with the prediction after so many rounds.
+
+    A model of other members has a single stage, with 0 rounds.
     """
     if model.candidate != "boosting":
         yield 0, partial(raw, model)
         return
-    first, voting = model.pipeline[0], model.pipeline[-1]
-    for rounds in (n for n in pipelines.ROUNDS if n <= model.recipe.rounds):
-        yield (
-            rounds,
-            partial(_staged, model.features, first, voting.estimators_[0], rounds),
-        )
+    for rounds in pipelines.ROUNDS:
+        if rounds <= model.recipe.rounds:
+            yield rounds, partial(_after, model, rounds)
 
 
-def _staged(
-    names: tuple[str, ...],
-    first: Any,
-    boosting: Any,
-    rounds: int,
-    snapshot: pl.DataFrame,
-) -> np.ndarray:
-    at_each = boosting.staged_predict_proba(first.transform(matrix(snapshot, names)))
-    return np.asarray(next(itertools.islice(at_each, rounds - 1, None))[:, 1])
+def _after(model: Model, rounds: int, snapshot: pl.DataFrame) -> np.ndarray:
+    forecast, voting = model.pipeline[0], model.pipeline[-1]
+    x = forecast.transform(matrix(snapshot, model.features))
+    staged = voting.estimators_[0].staged_predict_proba(x)
+    return np.asarray(next(itertools.islice(staged, rounds - 1, None))[:, 1])

@@ -1,7 +1,7 @@
 """Which features carry the forecast: permutation importance in the newest fold.
 
-A model of the chosen recipe, or the own estimator, learns from the fold's training rows.
-In the validation rows, which are newer, the values of a feature are then shuffled
+A model of the chosen recipe, or the own estimator, learns from the fold's training
+rows. In the validation rows, which are newer, the values of a feature are then shuffled
 between users: how much the log loss rises is what the feature is worth beside all
 others. Features of one kind can stand in for each other, so that each alone may be
 worth little; a kind is measured by shuffling all of its features together.
@@ -15,14 +15,17 @@ import polars as pl
 from sklearn.metrics import log_loss
 
 from churn.features.catalogue import KINDS, catalogue
-from churn.model import fitting, selection
+from churn.model import fitting, folds
 from churn.model.fitting import Model
 from churn.model.training import Trained
 from churn.settings import Settings
 
-MAX_ROWS = 5_000  # validation rows that are shuffled
-N_REPEATS = 2  # shuffles that are averaged
-BATCH_ROWS = 50_000  # shuffled rows in one call: a call costs more than a row
+# Most validation rows that are shuffled.
+MAX_ROWS = 5_000
+# Shuffles whose increases are averaged.
+N_REPEATS = 2
+# Most shuffled rows predicted in one call; many small calls cost more.
+BATCH_ROWS = 50_000
 SCHEMA = {
     "what": pl.String,
     "name": pl.String,
@@ -43,8 +46,8 @@ def measure(trained: Trained, settings: Settings) -> pl.DataFrame:
     if fold is None:
         return pl.DataFrame(schema=SCHEMA)
     plan, recipe = trained.model.plan, trained.choice.recipe
-    model = fitting.fit(fold.learned, plan, settings, recipe, trained.estimator)
-    rows = selection.sample(fold.judged, MAX_ROWS)
+    model = fitting.fit(fold.training, plan, settings, recipe, trained.estimator)
+    rows = folds.sample(fold.validation, MAX_ROWS)
     entries = _kinds(model) + _features(model)
     groups = [positions for _, positions in entries]
     increases = _increases(model, rows, groups, settings.random_state)
@@ -56,7 +59,8 @@ def measure(trained: Trained, settings: Settings) -> pl.DataFrame:
     )
 
 
-Entry = tuple[dict[str, Any], list[int]]  # facts of a row, and the columns to shuffle
+Entry = tuple[dict[str, Any], list[int]]
+"""Facts of a row of the result, and the columns of the matrix to shuffle."""
 
 
 def _features(model: Model) -> list[Entry]:
@@ -93,7 +97,8 @@ def _increases(
     model: Model, rows: pl.DataFrame, groups: Sequence[list[int]], random_state: int
 ) -> np.ndarray:
     """Mean rise of log loss when a group of columns is shuffled, shape (n_groups,)."""
-    matrix, churned = fitting.matrix(rows, model.features), fitting.target(rows)
+    matrix = fitting.matrix(rows, model.features)
+    churned = fitting.target(rows)
     rng = np.random.default_rng(random_state)
     shuffles = [
         (columns, rng.permutation(len(matrix)))
@@ -118,4 +123,5 @@ def _shuffled(matrix: np.ndarray, columns: list[int], order: np.ndarray) -> np.n
 
 
 def _probability(model: Model, matrix: np.ndarray) -> np.ndarray:
-    return np.asarray(model.pipeline.predict_proba(matrix)[:, 1])
+    with fitting.one_thread():
+        return np.asarray(model.pipeline.predict_proba(matrix)[:, 1])

@@ -1,5 +1,6 @@
-"""What can predict: scikit-learn pipelines by name, and their weighted mean."""
+"""The members of the blend: scikit-learn pipelines by name, and their weighted mean."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,18 +16,22 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 
 from churn.model.btyd import BuyTillYouDie
 
-ROUNDS = (40, 80, 150, 250, 400)  # of boosting, one of which the inner loop takes
-# from which on what is flexible is trusted; rows of one user a week apart are hardly
-# new evidence
+# Numbers of boosting rounds, of which the validation folds choose one.
+ROUNDS = (40, 80, 150, 250, 400)
+# Below this many users prefer the linear model: weekly rows of one user are strongly
+# correlated.
 MANY_USERS = 5_000
-N_NETWORKS = 2  # averaged: what one alone says depends on where it started
-BTYD = ("recency_days", "first_active_days")  # beside the longest active_days
+# Networks that are averaged, since the forecast of one depends on its random start.
+N_NETWORKS = 2
+# Features that the parametric forecast needs beside the longest active_days window.
+BTYD = ("recency_days", "first_active_days")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to fit: weights of the members by name, rounds of boosting, and whether
-    there are users for large trees.
+    """What to fit: the members' weights by name, and the number of boosting rounds.
+
+    ``is_large``: whether there are enough users for large trees.
     """
 
     weights: Mapping[str, float]
@@ -34,16 +39,17 @@ class Recipe:
     is_large: bool = False
 
 
-def _scaled(last: ClassifierMixin) -> Pipeline:
-    """Log-like features; clipping to the trained range keeps drift from being
-    extrapolated.
+def _scaled(classifier: ClassifierMixin) -> Pipeline:
+    """The classifier behind log-like scaling.
+
+    Values are clipped to the range in training, so that drift isn't extrapolated.
     """
     return make_pipeline(
         FunctionTransformer(np.arcsinh),
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         MinMaxScaler(clip=True),
         StandardScaler(),
-        last,
+        classifier,
     )
 
 
@@ -66,21 +72,16 @@ def _boosting(
         min_samples_leaf=80,
         l2_regularization=20.0,
         max_features=0.3,
-        early_stopping=False,  # it would hold out random rows, not later ones
+        early_stopping=False,  # it would validate on random rows, not on later ones
         random_state=random_state,
     )
 
 
 def _network(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
-    return _scaled(
-        VotingClassifier(
-            [
-                (str(seed), _one_network(random_state + seed))
-                for seed in range(N_NETWORKS)
-            ],
-            voting="soft",
-        )
-    )
+    networks = [
+        (str(seed), _one_network(random_state + seed)) for seed in range(N_NETWORKS)
+    ]
+    return _scaled(VotingClassifier(networks, voting="soft"))
 
 
 def _one_network(random_state: int) -> MLPClassifier:
@@ -100,14 +101,15 @@ MEMBERS: dict[str, Callable[[tuple[str, ...], Recipe, int], ClassifierMixin]] = 
     "boosting": _boosting,
     "network": _network,
 }
-"""By name, simplest first; each takes feature names, the recipe it is part of, and
-random_state.
+"""Members by name, the simplest first.
+
+Each is built from the feature names, the recipe it is part of, and random_state.
 """
 
 
-def usual(is_large: bool) -> dict[str, float]:
-    """The weights that learned ones lean towards, and that stand where there is too
-    little history to learn any.
+def default_weights(is_large: bool) -> dict[str, float]:
+    """The prior on the weights, which stands where history is too short to learn
+    any.
     """
     if is_large:
         return {"boosting": 0.5, "network": 0.5}
@@ -122,26 +124,29 @@ def most_rounds(is_large: bool) -> int:
 def blend(
     recipe: Recipe, names: tuple[str, ...], horizon_days: int, random_state: int
 ) -> Pipeline:
-    """The weighted mean of some members' probabilities, behind the parametric forecast
-    that all of them see.
+    """The weighted mean of the members' probabilities.
+
+    All members see the features and the parametric forecast as one more column.
     """
-    parts = [
+    members = [
         (name, MEMBERS[name](names, recipe, random_state)) for name in recipe.weights
     ]
     voting = VotingClassifier(
-        parts, voting="soft", weights=list(recipe.weights.values())
+        members, voting="soft", weights=list(recipe.weights.values())
     )
     return make_pipeline(BuyTillYouDie(horizon_days, _btyd_columns(names)), voting)
 
 
 def _btyd_columns(names: tuple[str, ...]) -> tuple[int, int, int] | None:
-    active = [
-        i
-        for i, name in enumerate(names)
-        if name.startswith("active_days_") and name.endswith("d")
+    """Positions of the longest active_days window, recency and age; null without
+    them.
+    """
+    windows = [
+        position
+        for position, name in enumerate(names)
+        if re.fullmatch(r"active_days_\d+d", name)
     ]
-    whole = [i for i in active if names[i].removeprefix("active_days_")[:-1].isdigit()]
-    if not whole or not set(BTYD) <= set(names):
+    if not windows or not set(BTYD) <= set(names):
         return None
     recency, first = (names.index(name) for name in BTYD)
-    return whole[-1], recency, first
+    return windows[-1], recency, first

@@ -1,4 +1,4 @@
-"""Models on disk: skops files whose types are checked before anything is loaded."""
+"""Stored models: skops files whose types are checked before anything is loaded."""
 
 import json
 from dataclasses import asdict
@@ -10,15 +10,16 @@ import sklearn
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
-from churn.model import own
+from churn.model import card
 from churn.model.correction import Correction
 from churn.model.fitting import Model, log
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.store import Store, write_atomically
 
-# Written out on purpose: beside these, what skops itself trusts (scikit-learn's common
-# classifiers among it) and the study's model.trusted_types, nothing is stored or opened.
+# Written out on purpose: beside these, the types that skops itself trusts (such as
+# scikit-learn's common classifiers) and the study's model.trusted_types, nothing is
+# stored or loaded.
 TRUSTED_TYPES = (
     "churn.model.btyd.BuyTillYouDie",
     "numpy.dtype",
@@ -27,22 +28,16 @@ TRUSTED_TYPES = (
     "sklearn.utils._bunch.Bunch",
 )
 
-
-STORED = (
-    "windows",
-    "churn_rate",
-    "n_rows",
-    "n_churned",
-    "learned_from",
-)  # as they are, in model.json
+# Fields of a model that model.json holds unchanged.
+STORED = ("windows", "churn_rate", "n_rows", "n_churned", "learned_from")
 
 
 def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
-    """Write models/<model_id>/ with model.skops, model.json and card.md; returns the
-    folder.
+    """Write models/<model_id>/ with model.skops, model.json and card.md.
 
-    Raises ModelError for a model that could not be loaded again, or that holds types
-    which neither ``TRUSTED_TYPES`` nor the study's ``model.trusted_types`` names.
+    Returns the folder. Raises ModelError for a model that could not be loaded again, or
+    that holds types which neither ``TRUSTED_TYPES`` nor the study's
+    ``model.trusted_types`` names.
     """
     import skops.io  # here, since it loads every module of scikit-learn
 
@@ -51,13 +46,12 @@ def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
     types = set(skops.io.get_untrusted_types(data=fitted))
     _check_importable(types)
     _check_trusted(types, store.settings, f"model {model.model_id}")
-    extra = sorted(types - set(TRUSTED_TYPES))
+    described = card.text(model, metrics, sorted(types - set(TRUSTED_TYPES)))
+    facts = json.dumps(_facts(model, metrics), indent=1)
     write_atomically(folder / "model.skops", fitted)
-    write_atomically(folder / "card.md", _card(model, metrics, extra).encode())
+    write_atomically(folder / "card.md", described.encode())
     # Last, since a folder without it is no model.
-    write_atomically(
-        folder / "model.json", json.dumps(_facts(model, metrics), indent=1).encode()
-    )
+    write_atomically(folder / "model.json", facts.encode())
     log.info(
         "model %s: %d rows, %d churned", folder.name, model.n_rows, model.n_churned
     )
@@ -93,8 +87,8 @@ def _check_trusted(types: set[str], settings: Settings, what: str) -> None:
     lines = "\n".join(f'  "{name}",' for name in lacking)
     raise ModelError(
         f"{what} holds types that aren't trusted. The code of a trusted type runs when "
-        "a model is loaded; if you trust these, add to model.trusted_types in the study "
-        f"file:\n{lines}"
+        "a model is loaded; if you trust these, add to model.trusted_types in the "
+        f"study file:\n{lines}"
     )
 
 
@@ -113,47 +107,6 @@ def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _card(model: Model, metrics: dict[str, Any], extra: list[str]) -> str:
-    rows = "\n".join(f"| {name} | {value} |" for name, value in metrics.items())
-    fix = model.correction
-    return f"""# Model {model.model_id}
-
-Probability that a user active before the cutoff is not active in the horizon after it.
-Windows in days: {model.windows}.
-
-- {_origin(model)}
-- {_trust(extra)}
-- Correction: **{fix.kind}**, log-odds times {fix.slope:.2f} and {fix.intercept:+.2f}.
-- Trained on {model.n_rows} rows of {len(model.cutoffs)} cutoffs, {min(model.cutoffs)} to {max(model.cutoffs)};
-  {model.churn_rate:.1%} of them churned.
-- Made for the study it was trained on; ranks users by risk, says nothing of who can be persuaded to stay.
-- Sees {len(model.features)} features: {", ".join(model.features)}.
-
-| from the inner, time-ordered loop | |
-|---|---|
-{rows}
-"""
-
-
-def _origin(model: Model) -> str:
-    """Which estimators give the probability."""
-    if model.candidate == own.NAME:
-        return f"A model of one's own: `{' '.join(repr(model.pipeline).split())}`."
-    members = [f"{name} ({share:.0%})" for name, share in model.recipe.weights.items()]
-    return f"Weighted mean of {', '.join(members)}."
-
-
-def _trust(extra: list[str]) -> str:
-    """Which types a study must trust to load the model."""
-    if not extra:
-        return "Loading needs no entry in the study's `model.trusted_types`."
-    names = ", ".join(f"`{name}`" for name in extra)
-    return (
-        f"Loading needs these entries in the study's `model.trusted_types`: {names}. "
-        "The code of a trusted type runs when the model is loaded."
-    )
-
-
 def load(store: Store, model_id: str = "") -> Model:
     """A stored model, by default the one created last.
 
@@ -167,48 +120,45 @@ def load(store: Store, model_id: str = "") -> Model:
             f"there is no model {folder.name} in {folder.parent}; run `churn run train`"
         )
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    fitted = _open(folder / "model.skops", store.settings)
-    model = _from(facts, fitted)
+    pipeline = _open(folder / "model.skops", store.settings)["pipeline"]
+    model = _from(facts, pipeline)
     _check_fits(model, store.settings)
     return model
 
 
-def _from(facts: dict[str, Any], fitted: dict[str, Any]) -> Model:
+def _from(facts: dict[str, Any], pipeline: Any) -> Model:
     if "recipe" not in facts:
         raise ModelError(
             "the model was stored by an earlier version; run `churn run train`"
         )
     plan: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v
-        for name, v in facts["plan"].items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in facts["plan"].items()
     }
-    correction = {
-        **facts["correction"],
-        "knots": tuple(map(tuple, facts["correction"]["knots"])),
-    }
+    knots = tuple(map(tuple, facts["correction"]["knots"]))
     return Model(
         recipe=Recipe(**facts["recipe"]),
         features=tuple(facts["features"]),
         typical=tuple(facts["typical"]),
         plan=Plan(**plan),
-        correction=Correction(**correction),
+        pipeline=pipeline,
+        correction=Correction(**{**facts["correction"], "knots": knots}),
         calibration=facts["calibration"] and tuple(facts["calibration"]),
         cutoffs=tuple(date.fromisoformat(c) for c in facts["cutoffs"]),
         **{name: facts[name] for name in STORED},
-        **fitted,
     )
 
 
 def _newest(store: Store) -> Path:
-    made = {
+    folders = {
         json.loads(file.read_text(encoding="utf-8"))["created_at"]: file.parent
         for file in store.path("models").glob("*/model.json")
     }
-    if not made:
+    if not folders:
         raise ModelError(
             f"there is no model in {store.path('models')}; run `churn run train` first"
         )
-    return made[max(made)]
+    return folders[max(folders)]
 
 
 def _open(file: Path, settings: Settings) -> dict[str, Any]:
@@ -216,27 +166,30 @@ def _open(file: Path, settings: Settings) -> dict[str, Any]:
 
     trusted = [*TRUSTED_TYPES, *settings.model.trusted_types]
     try:
-        _check_trusted(
-            set(skops.io.get_untrusted_types(file=file)), settings, str(file)
-        )
+        types = set(skops.io.get_untrusted_types(file=file))
+        _check_trusted(types, settings, str(file))
         return dict(skops.io.load(file, trusted=trusted))
     except ModelError:
         raise
     except Exception as error:  # skops and zipfile raise many kinds for a damaged file
         raise ModelError(
-            f"{file} can't be read ({type(error).__name__}); train again"
+            f"{file} can't be read ({type(error).__name__}: {error}); train again"
         ) from error
 
 
 def _check_fits(model: Model, settings: Settings) -> None:
-    unknown = [name for name in model.features if name not in catalogue(model.plan)]
+    known = catalogue(model.plan)
+    unknown = [name for name in model.features if name not in known]
     if unknown:
         raise ModelError(
-            f"model {model.model_id} uses {', '.join(unknown[:5])}, no longer computed here; train again"
+            f"model {model.model_id} uses {', '.join(unknown[:5])}, no longer computed "
+            "here; train again"
         )
-    ours = (settings.windows.model_dump(), settings.activity.counts_as_active)
-    if (model.windows, model.plan.counts_as_active) != ours:
+    active = model.plan.counts_as_active
+    expected = (settings.windows.model_dump(), settings.activity.counts_as_active)
+    if (model.windows, active) != expected:
         raise ModelError(
-            f"model {model.model_id} was trained for windows {model.windows} and active events "
-            f"{list(model.plan.counts_as_active)}, the study now says otherwise; run `churn run train`"
+            f"model {model.model_id} was trained for windows {model.windows} and "
+            f"active events {list(active)}, but the study has windows {expected[0]} "
+            f"and active events {list(expected[1])}; run `churn run train`"
         )

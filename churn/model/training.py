@@ -1,4 +1,4 @@
-"""Learning a model from past cutoffs: everything from what was known by then."""
+"""Learning a model from past cutoffs, all from what was known by then."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -10,20 +10,24 @@ from churn.errors import CutoffError, TrainingError
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar, parse_cutoff
-from churn.model import fitting, selection
+from churn.model import fitting, folds, selection
 from churn.model.fitting import Model
-from churn.model.selection import Choice, Fold
+from churn.model.folds import Fold
+from churn.model.selection import Choice
 from churn.settings import Settings
 from churn.store import Store
 
-MIN_CLASS = 50  # churners, and stayers, below which nothing is learned
+# Fewest users that churned, and fewest that stayed, to learn from.
+MIN_CLASS = 50
 
 
 def training_cutoffs(
     store: Store, newest: date | None = None, as_of: date | None = None
 ) -> list[date]:
-    """The study's training cutoffs up to ``newest``, by default the newest mature by
-    ``as_of``, by default the end.
+    """The study's training cutoffs up to ``newest``, oldest first.
+
+    ``newest`` is by default the newest cutoff whose horizon is over by ``as_of``, by
+    default the end of the log. Raises TrainingError if the log allows none.
     """
     calendar = Calendar.of(store)
     newest = newest or calendar.newest_mature(as_of)
@@ -86,30 +90,33 @@ def learn(
     correction by the same rule. Raises TrainingError with too few churners or stayers.
     """
     check_enough(snapshot.drop_nulls("churned"))
-    sampled = selection.sample(snapshot, settings.backtest.max_training_rows)
+    sampled = folds.sample(snapshot, settings.backtest.max_training_rows)
     choice = selection.choose(sampled, plan, settings, estimator)
     labelled = sampled.drop_nulls("churned")
     fitted = fitting.fit(labelled, plan, settings, choice.recipe, estimator)
     correction = selection.correct(fitted, sampled, choice, settings, estimator)
     model = replace(fitted, correction=correction, calibration=choice.calibration)
-    folds = selection.usable_folds(sampled, settings)
-    return Trained(model, choice, folds[-1] if folds else None, estimator)
+    usable = folds.usable(sampled, settings)
+    return Trained(model, choice, usable[-1] if usable else None, estimator)
 
 
 def check_enough(snapshot: pl.DataFrame) -> None:
-    """Raise TrainingError unless there are at least 50 churners and 50 stayers."""
+    """Raise TrainingError unless ``MIN_CLASS`` users churned and as many stayed."""
     n_churned = int(snapshot["churned"].sum())
     n_stayed = snapshot.height - n_churned
     if min(n_churned, n_stayed) < MIN_CLASS:
         raise TrainingError(
-            f"too little to learn from: {n_churned} churned and {n_stayed} stayed, at least {MIN_CLASS} of each are "
-            "needed; use more history, more cutoffs or a longer horizon"
+            f"too little to learn from: {n_churned} churned and {n_stayed} stayed, at "
+            f"least {MIN_CLASS} of each are needed; use more history, more cutoffs or "
+            "a longer horizon"
         )
 
 
 def parse_training_cutoffs(store: Store, newest: str, listed: list[str]) -> list[date]:
-    """Training cutoffs from notebook parameters: an explicit list, else the study's
-    series up to ``newest``.
+    """Training cutoffs from notebook parameters.
+
+    ``listed`` is an explicit list; without one it is the study's series up to
+    ``newest``.
     """
     if listed:
         return sorted({c for c in map(parse_cutoff, listed) if c})

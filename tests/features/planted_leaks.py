@@ -17,7 +17,7 @@ from churn import clocks
 from churn.evaluation import backtest
 from churn.events import activity, identity
 from churn.features import compute, labels, snapshots, user_days
-from churn.model import fitting, selection, training
+from churn.model import evidence, fitting, folds, training
 from churn.stats import probability
 from churn.store import Store
 
@@ -252,8 +252,8 @@ def overlapping(patch: Patch) -> None:
 def random_folds(patch: Patch) -> None:
     """Every cutoff is predicted by a model of all other cutoffs."""
     patch.setattr(
-        selection,
-        "judged_cutoffs",
+        folds,
+        "validation_cutoffs",
         lambda cutoffs, _: [([c for c in cutoffs if c != j], j) for j in cutoffs],
     )
 
@@ -277,9 +277,9 @@ def early_returns(days: int) -> Callable[[Patch], None]:
 
 def early_days(days: int) -> Callable[[Patch], None]:
     """Users still away in an open horizon are counted ``days`` days too late."""
-    original = selection._still_away
+    original = evidence.inactive_in_opening
     return lambda patch: patch.setattr(
-        selection, "_still_away", lambda rows, usual: original(rows, usual + days)
+        evidence, "inactive_in_opening", lambda rows, n: original(rows, n + days)
     )
 
 

@@ -14,7 +14,17 @@ from churn.errors import LeakError
 from churn.evaluation import backtest
 from churn.features import corruption, leakage, snapshots
 from churn.features.cutoffs import Calendar
-from churn.model import correction, fitting, pipelines, selection, training
+from churn.model import (
+    correction,
+    evidence,
+    fitting,
+    folds,
+    forecasts,
+    pipelines,
+    training,
+)
+from churn.model.folds import Fold
+from churn.model.forecasts import Forecast
 from churn.settings import Settings
 from churn.store import Store
 
@@ -80,11 +90,11 @@ def of_folds(store: Store, record: Record) -> int:
     def judge(rows: pl.DataFrame) -> pl.DataFrame:
         figures = []
         with quick_members():
-            for fold in selection._folds(rows, settings):
-                made = selection._predict(fold, plan, settings, is_large=False)
-                for name, predicted in made.items():
-                    values = fold_figures(fold, predicted, settings)
-                    figures.append((name, fold.cutoff, *values))
+            for fold in folds.every(rows, settings):
+                made = forecasts.of_members(fold, plan, settings, is_large=False)
+                for (name, rounds), forecast in made.items():
+                    values = fold_figures(fold, forecast, settings)
+                    figures.append((f"{name}:{rounds}", fold.cutoff, *values))
         return pl.DataFrame(figures, FOLDS, orient="row")
 
     return check_folds(recording(judge, record), snapshot, settings)
@@ -101,13 +111,13 @@ def quick_members() -> Iterator[None]:
 
 
 def fold_figures(
-    fold: selection.Fold, predicted: list[Any], settings: Settings
+    fold: Fold, forecast: Forecast, settings: Settings
 ) -> tuple[int, float, float]:
     """Rows, log loss at the fold's cutoff, and the level from an open horizon."""
-    judged, *earlier = predicted
-    known = selection._known(fold.newest, fold.early, earlier, settings, [])
+    known = evidence.of_fold(fold, forecast, settings)
     early = correction.corrections(known).get("early", correction.Correction())
-    return len(fold.y), log_loss(fold.y, judged, labels=[0, 1]), early.intercept
+    loss = log_loss(fold.y, forecast.validation, labels=[0, 1])
+    return len(fold.y), loss, early.intercept
 
 
 def recording(run: Callable[..., Any], record: Record) -> Callable[..., Any]:

@@ -1,5 +1,5 @@
-"""The parametric forecast: an honest scikit-learn transformer, its parameters found
-again, its formula simulated.
+"""The parametric forecast: a scikit-learn transformer whose parameters and formula
+are checked against simulated users.
 """
 
 from typing import Any
@@ -15,16 +15,16 @@ TRUE = np.array([0.9, 3.0, 0.7, 4.0])  # r, alpha, a, b
 
 
 @parametrize_with_checks([BuyTillYouDie(), BuyTillYouDie(columns=(0, 0, 0))])
-def test_the_forecast_is_a_transformer_as_scikit_learn_wants_them(
+def test_the_forecast_follows_the_rules_of_scikit_learn(
     estimator: Any, check: Any
 ) -> None:
-    """Every check of scikit-learn's own passes, without columns and with some."""
+    """Every estimator check of scikit-learn passes, with and without columns."""
     check(estimator)
 
 
 def watched(n: int, seed: int = 0) -> np.ndarray:
-    """Simulated users: active days, days since the last one, age of the first one, and
-    something else.
+    """Simulated users: a random column, active days, days since the last one, and age
+    of the first one.
     """
     rng = np.random.default_rng(seed)
     r, alpha, a, b = TRUE
@@ -42,9 +42,9 @@ def watched(n: int, seed: int = 0) -> np.ndarray:
     return np.column_stack([rng.random(n), x + 1, length - last, length])
 
 
-def test_parameters_of_a_simulated_log_are_found_again() -> None:
-    """From 10,000 users: rate of the living and share that leave after a day within a
-    tenth, each parameter a third.
+def test_parameters_of_a_simulated_log_are_recovered() -> None:
+    """From 10,000 users the mean activity rate and the mean dropout are right within a
+    tenth, each parameter within a third.
     """
     found = np.exp(
         BuyTillYouDie(columns=(1, 2, 3)).fit(watched(10_000)).log_parameters_
@@ -55,8 +55,8 @@ def test_parameters_of_a_simulated_log_are_found_again() -> None:
 
 
 def test_at_most_so_many_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 1,500 users with room for 1,000 every other is taken: the rest may hold
-    nonsense.
+    """Of 1,500 users with a limit of 1,000 every other is used: nonsense in the other
+    rows changes nothing.
     """
     monkeypatch.setattr(btyd, "MAX_ROWS", 1000)
     rows = watched(1500)
@@ -75,8 +75,8 @@ def test_at_most_so_many_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silence_is_what_simulated_users_with_that_past_do(
     x: int, t_x: float, t: float
 ) -> None:
-    """Of a million drawn rates and dropouts, each weighed by how likely it makes the
-    past: the share that is silent.
+    """The share of silent users among a million draws of rate and dropout, each
+    weighted by the likelihood of the user's past.
     """
     rng = np.random.default_rng(1)
     r, alpha, a, b = TRUE
@@ -95,8 +95,8 @@ def test_silence_is_what_simulated_users_with_that_past_do(
 
 
 def test_the_forecast_is_one_more_column_in_log_odds() -> None:
-    """Rows come back as they were, with the log-odds of silence behind them; the same
-    for rows never fitted to.
+    """The values of rows stay, and the log-odds of silence are their last column, for
+    new rows as well.
     """
     rows, new = watched(500), watched(7, seed=5)
     fitted = BuyTillYouDie(horizon_days=14, columns=(1, 2, 3)).fit(rows)
@@ -113,7 +113,7 @@ def test_the_forecast_is_one_more_column_in_log_odds() -> None:
 
 
 def test_without_columns_nothing_is_added_and_nothing_fitted() -> None:
-    """A table that lacks what the forecast needs passes through."""
+    """Without the columns that the forecast needs, rows pass through unchanged."""
     rows = watched(20)
     fitted = BuyTillYouDie().fit(rows)
     assert np.array_equal(fitted.transform(rows), rows)
@@ -121,7 +121,7 @@ def test_without_columns_nothing_is_added_and_nothing_fitted() -> None:
 
 
 def test_missing_values_give_a_forecast_all_the_same() -> None:
-    """Who lacks a value is taken to have been active once, the day before."""
+    """A missing value counts as active once, on the day before the cutoff."""
     fitted = BuyTillYouDie(columns=(1, 2, 3)).fit(watched(500))
     missing, once = np.full((1, 4), np.nan), np.array([[0, 1.0, 1.0, 1.0]])
     assert fitted.transform(missing)[0, 4] == fitted.transform(once)[0, 4]

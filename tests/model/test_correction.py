@@ -1,57 +1,56 @@
-"""The level of the next period: solved for, foreseen early, and corrected only where
-that always helped.
-"""
+"""Corrections: the level shift, each kind of correction, and when one is kept."""
 
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
 from churn.model import correction
-from churn.model.correction import Correction, Known, Seen
+from churn.model.correction import Correction, Evidence, Outcomes
 
 P = np.array([0.2, 0.5, 0.9])
 
 
-def period(n: int, shift: float = 0.0, seed: int = 0, slope: float = 1.0) -> Seen:
-    """Forecasts of n users, and outcomes whose true log-odds are ``slope`` times those
-    forecast plus ``shift``.
+def period(n: int, shift: float = 0.0, seed: int = 0, slope: float = 1.0) -> Outcomes:
+    """Forecasts of n users, with outcomes drawn from other log-odds.
+
+    These are ``slope`` times the forecast log-odds plus ``shift``.
     """
     rng = np.random.default_rng(seed)
     z = rng.normal(0, 1.5, n)
-    return Seen(expit(z), (rng.random(n) < expit(slope * z + shift)).astype(int))
+    return Outcomes(expit(z), (rng.random(n) < expit(slope * z + shift)).astype(int))
 
 
-def test_the_level_shift_makes_the_mean_the_rate_that_came() -> None:
-    """Moved by it, the probabilities' mean is the rate; where it is so already, the
-    shift is 0.
+def test_the_level_shift_makes_the_mean_the_actual_rate() -> None:
+    """With it the mean probability is the actual rate; where it was so, the shift
+    is 0.
     """
-    seen = period(500, shift=0.8)
-    shift = correction.level_shift(seen)
-    assert expit(logit(seen.probability) + shift).mean() == pytest.approx(
-        seen.away.mean(), abs=1e-9
+    outcomes = period(500, shift=0.8)
+    shift = correction.level_shift(outcomes)
+    assert expit(logit(outcomes.probability) + shift).mean() == pytest.approx(
+        outcomes.inactive.mean(), abs=1e-9
     )
     assert correction.level_shift(
-        Seen(np.full(4, 0.25), np.array([1, 0, 0, 0]))
+        Outcomes(np.full(4, 0.25), np.array([1, 0, 0, 0]))
     ) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("away", [0, 1])
 def test_the_level_shift_is_finite_where_everybody_did_the_same(away: int) -> None:
-    """Ten users who all stayed, or all left: the mean becomes what half a user would
-    make it.
-    """
-    seen = Seen(np.full(10, 0.5), np.full(10, away))
-    assert expit(correction.level_shift(seen)) == pytest.approx(0.95 if away else 0.05)
+    """Of ten users who all stayed or all left, half a user counts as the other kind."""
+    outcomes = Outcomes(np.full(10, 0.5), np.full(10, away))
+    assert expit(correction.level_shift(outcomes)) == pytest.approx(
+        0.95 if away else 0.05
+    )
 
 
 def test_no_correction_changes_nothing() -> None:
-    """The same array, to the bit."""
+    """The kind "none" returns the same array."""
     assert Correction().apply(P) is P
 
 
 @pytest.mark.parametrize("kind", ["level", "early", "platt"])
 def test_a_linear_correction_moves_the_log_odds(kind: str) -> None:
-    """Twice them less 1; 0 and 1 stay within (0, 1)."""
+    """A slope of 2 and an intercept of −1; 0 and 1 end up within (0, 1)."""
     corrected = Correction(kind, slope=2.0, intercept=-1.0)
     assert logit(corrected.apply(P)) == pytest.approx(2 * logit(P) - 1)
     ends = corrected.apply(np.array([0.0, 1.0]))
@@ -59,109 +58,114 @@ def test_a_linear_correction_moves_the_log_odds(kind: str) -> None:
     assert 1 - 1e-10 < ends[1] < 1
 
 
-def test_an_isotonic_correction_joins_its_knots() -> None:
-    """Between log-odds −1 → −2 and 1 → 0 it is a line, beyond them flat."""
+def test_an_isotonic_correction_interpolates_between_its_knots() -> None:
+    """It is a line between −1 → −2 and 1 → 0 in log-odds, and flat beyond them."""
     corrected = Correction("isotonic", knots=((-1.0, -2.0), (1.0, 0.0)))
     assert logit(
         corrected.apply(expit(np.array([-5.0, -1.0, 0.0, 1.0, 5.0])))
     ) == pytest.approx([-2, -2, -1, 0, 0])
 
 
-def test_half_of_a_level_that_moved_is_taken_over() -> None:
-    """Learned forecasts were 0.8 too low: 0.4 is added; nothing else can be made from
-    that alone.
+def test_half_of_an_observed_level_shift_is_applied() -> None:
+    """Forecasts that were 0.8 too low at the newest cutoff are raised by 0.4; that
+    evidence allows no other correction.
     """
-    known = Known(period(20_000, shift=0.8), None, None, [])
+    known = Evidence(period(20_000, shift=0.8), None, None, [])
     found = correction.corrections(known)
     assert set(found) == {"none", "level"}
     assert found["level"].intercept == pytest.approx(0.4, abs=0.03)
 
 
-def test_the_early_correction_is_from_who_is_still_away_after_the_first_days() -> None:
-    """After the first days more are away than at the end, at both cutoffs; only the
-    move between the cutoffs counts.
+def test_the_early_correction_compares_the_first_days_of_two_horizons() -> None:
+    """Only the move between the cutoffs counts, of which half is applied.
 
-    Learned from: no shift in the end, +1 early. Newer: +1.6 early, which is 0.6 more,
-    of which half is taken over.
+    At the newest training cutoff the shift is 0 in the end and +1 after the first days;
+    at the open cutoff it is +1.6 after the first days, which is 0.6 more.
     """
     learned = period(20_000)
-    learned_early = Seen(learned.probability, period(20_000, shift=1.0).away)
+    newest_opening = Outcomes(learned.probability, period(20_000, shift=1.0).inactive)
     early = period(20_000, shift=1.6, seed=1)
-    found = correction.corrections(Known(learned, learned_early, early, []))
+    found = correction.corrections(Evidence(learned, newest_opening, early, []))
     assert found["early"].intercept == pytest.approx(0.3, abs=0.04)
     assert found["level"].intercept == pytest.approx(0, abs=0.03)
 
 
-def test_shapes_are_from_earlier_periods_and_the_free_one_needs_many(
+def test_shapes_are_fitted_to_earlier_periods_and_isotonic_needs_many_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Forecasts too extreme by half: Platt's slope says so; isotonic only with MANY of
-    each kind, and it rises.
+    """For forecasts twice too extreme Platt's slope is a half; isotonic needs
+    MIN_ISOTONIC outcomes of each kind, and its curve rises.
     """
-    judged = [period(2000, slope=0.5, seed=seed, shift=0.3) for seed in (1, 2)]
-    found = correction.corrections(Known(period(100), None, None, judged))
+    earlier = [period(2000, slope=0.5, seed=seed, shift=0.3) for seed in (1, 2)]
+    found = correction.corrections(Evidence(period(100), None, None, earlier))
     assert set(found) == {"none", "level", "platt"}
     assert (found["platt"].slope, found["platt"].intercept) == pytest.approx(
         (0.5, 0.3), abs=0.06
     )
-    fewest = min(np.bincount(np.concatenate([seen.away for seen in judged])))
-    monkeypatch.setattr(correction, "MANY", fewest + 1)
-    assert "isotonic" not in correction.corrections(
-        Known(period(100), None, None, judged)
+    fewest = min(
+        np.bincount(np.concatenate([outcomes.inactive for outcomes in earlier]))
     )
-    monkeypatch.setattr(correction, "MANY", fewest)
-    free = correction.corrections(Known(period(100), None, None, judged))["isotonic"]
+    monkeypatch.setattr(correction, "MIN_ISOTONIC", fewest + 1)
+    assert "isotonic" not in correction.corrections(
+        Evidence(period(100), None, None, earlier)
+    )
+    monkeypatch.setattr(correction, "MIN_ISOTONIC", fewest)
+    free = correction.corrections(Evidence(period(100), None, None, earlier))[
+        "isotonic"
+    ]
     x, y = np.array(free.knots).T
     assert (np.diff(x) > 0).all()
     assert (np.diff(y) >= 0).all()
-    corrected = free.apply(judged[0].probability)
-    assert corrected.mean() == pytest.approx(judged[0].away.mean(), abs=0.02)
+    corrected = free.apply(earlier[0].probability)
+    assert corrected.mean() == pytest.approx(earlier[0].inactive.mean(), abs=0.02)
 
 
-def test_no_shape_is_made_where_everybody_did_the_same() -> None:
-    """Earlier periods in which nobody came back teach nothing."""
-    nobody = Seen(np.full(20, 0.5), np.ones(20, int))
-    assert set(correction.corrections(Known(period(100), None, None, [nobody]))) == {
+def test_no_shape_is_fitted_where_all_users_had_the_same_outcome() -> None:
+    """Earlier periods in which no user returned allow the level correction only."""
+    nobody = Outcomes(np.full(20, 0.5), np.ones(20, int))
+    assert set(correction.corrections(Evidence(period(100), None, None, [nobody]))) == {
         "none",
         "level",
     }
 
 
-def steady(*shifts: float) -> list[tuple[Known, Seen]]:
-    """Periods whose level was off by 1 at the cutoff learned from, and by these in the
-    end.
+def steady(*shifts: float) -> list[tuple[Evidence, Outcomes]]:
+    """Periods whose level was off by 1 at the newest training cutoff.
+
+    ``shifts``: by how much it was off in the period itself.
     """
     return [
-        (Known(period(4000, 1.0, seed), None, None, []), period(4000, shift, seed + 50))
+        (
+            Evidence(period(4000, 1.0, seed), None, None, []),
+            period(4000, shift, seed + 50),
+        )
         for seed, shift in enumerate(shifts)
     ]
 
 
-def test_a_level_that_is_steadily_off_is_corrected() -> None:
-    """In all three periods the same shift came that was seen before: ``level`` is
-    kept.
+def test_a_level_that_stays_off_is_corrected() -> None:
+    """Where the observed shift persists in all three periods, ``level`` is kept."""
+    assert correction.choose(steady(1.0, 1.0, 1.0)) == "level"
+
+
+def test_a_correction_that_made_one_period_worse_is_not_kept() -> None:
+    """Two large gains don't outweigh a period whose level was right."""
+    assert correction.choose(steady(1.0, 1.0, 0.0)) == "none"
+    assert correction.choose(steady(0.0, 0.0)) == "none"
+
+
+def test_a_correction_that_was_possible_only_once_is_not_kept() -> None:
+    """The early correction is the best, but possible in one period of two, so that the
+    next best is kept; without any period it is none.
     """
-    assert correction.keep(steady(1.0, 1.0, 1.0)) == "level"
-
-
-def test_one_period_made_worse_and_nothing_is_corrected() -> None:
-    """Two large gains don't pay for a period whose level was right."""
-    assert correction.keep(steady(1.0, 1.0, 0.0)) == "none"
-    assert correction.keep(steady(0.0, 0.0)) == "none"
-
-
-def test_only_what_can_be_made_in_every_period_is_kept() -> None:
-    """Early outcomes that say it best, but in one period of two: the next best; and
-    none where nothing was judged.
-    """
-    (first, seen), second = steady(1.0, 1.0)
-    early = Known(first.learned, period(4000), period(4000, 1.0, 3), [])
-    assert correction.keep([(early, seen)]) == "early"
-    assert correction.keep([(early, seen), second]) == "level"
-    assert correction.keep([]) == "none"
+    (first, outcomes), second = steady(1.0, 1.0)
+    early = Evidence(first.newest, period(4000), period(4000, 1.0, 3), [])
+    assert correction.choose([(early, outcomes)]) == "early"
+    assert correction.choose([(early, outcomes), second]) == "level"
+    assert correction.choose([]) == "none"
 
 
 def test_a_gain_too_small_to_matter_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Better in every period, but by less on average than a correction is worth."""
-    monkeypatch.setattr(correction, "GAIN", 0.5)
-    assert correction.keep(steady(1.0, 1.0)) == "none"
+    """A mean gain below MIN_GAIN isn't enough, even if every period got better."""
+    monkeypatch.setattr(correction, "MIN_GAIN", 0.5)
+    assert correction.choose(steady(1.0, 1.0)) == "none"

@@ -25,11 +25,11 @@ from churn.store import Store, create_or_open
 from .test_selection import PLAN, WINDOWS, rows
 
 ALL = dict.fromkeys(pipelines.MEMBERS, 0.25)
-USUAL = pipelines.usual(is_large=False)
+DEFAULT = pipelines.default_weights(is_large=False)
 
 
 def learned(
-    settings: Settings, weights: dict[str, float] = USUAL, rounds: int = 80
+    settings: Settings, weights: dict[str, float] = DEFAULT, rounds: int = 80
 ) -> Model:
     """A recipe fitted to 300 users at six cutoffs."""
     return fitting.fit(
@@ -39,19 +39,19 @@ def learned(
 
 @pytest.fixture
 def fitted(make_study: Callable[..., Settings]) -> tuple[Store, Model]:
-    """The usual blend, and a store without any model."""
+    """A blend with default weights, and a store without any model."""
     settings = make_study(windows=WINDOWS)
     return create_or_open(settings), learned(settings)
 
 
 @pytest.mark.parametrize(
-    "weights", [*({name: 1.0} for name in pipelines.MEMBERS), USUAL, ALL]
+    "weights", [*({name: 1.0} for name in pipelines.MEMBERS), DEFAULT, ALL]
 )
 def test_a_stored_model_predicts_the_same(
     fitted: tuple[Store, Model], weights: dict[str, float]
 ) -> None:
-    """Every member and blend, saved and loaded, gives bit-equal probabilities within
-    [0, 1], and is the same model.
+    """Every member and blend, saved and loaded, is the same model and gives bit-equal
+    probabilities within [0, 1].
     """
     store, _ = fitted
     one = learned(store.settings, weights)
@@ -78,8 +78,8 @@ def test_a_stored_model_predicts_the_same(
 def test_a_stored_correction_is_the_same(
     fitted: tuple[Store, Model], correction: Correction
 ) -> None:
-    """Of every kind, knots included; it moves the probabilities, and makes a model of
-    another id.
+    """A correction of any kind is stored, knots included; it changes the probabilities
+    and the model's id.
     """
     store, plain = fitted
     one = replace(plain, correction=correction, calibration=(-0.1, 0.2))
@@ -94,10 +94,10 @@ def test_a_stored_correction_is_the_same(
     assert not np.allclose(fitting.predict(loaded, rows()), fitting.raw(loaded, rows()))
 
 
-def test_the_card_and_facts_say_what_the_model_is(
+def test_the_card_and_the_facts_describe_the_model(
     fitted: tuple[Store, Model],
 ) -> None:
-    """card.md names members, correction, cutoffs and figures; model.json lists the
+    """card.md names members, correction, cutoffs and metrics; model.json lists the
     features.
     """
     store, blend = fitted
@@ -113,12 +113,10 @@ def test_the_card_and_facts_say_what_the_model_is(
     assert storage.load(store).model_id == blend.model_id
 
 
-def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(
+def test_a_file_with_a_type_that_is_not_trusted_is_not_loaded(
     fitted: tuple[Store, Model],
 ) -> None:
-    """A pipeline that carries a function of somebody's own is refused by name, before
-    anything of it runs.
-    """
+    """A pipeline with a foreign function is refused by name, before its code runs."""
     store, blend = fitted
     folder = storage.save(blend, store, {})
     evil = {"pipeline": FunctionTransformer(func=timedelta)}
@@ -127,7 +125,7 @@ def test_a_file_with_a_type_that_is_not_on_the_list_is_not_opened(
         storage.load(store)
 
 
-def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(
+def test_the_list_of_types_holds_what_our_models_need_and_no_more(
     fitted: tuple[Store, Model],
 ) -> None:
     """A blend of all members needs every type on the list."""
@@ -141,7 +139,7 @@ def test_the_list_of_types_holds_what_models_are_made_of_and_no_more(
 def test_a_damaged_or_missing_file_is_one_sentence(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Bytes that are no model, an unknown model id, and a store without any model."""
+    """So are an unknown model id and a store without any model."""
     store, blend = fitted
     with pytest.raises(ModelError, match="run `churn run train` first"):
         storage.load(store)
@@ -156,9 +154,7 @@ def test_a_damaged_or_missing_file_is_one_sentence(
 def test_a_model_of_an_earlier_version_is_refused(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Its facts hold a candidate's name instead of a recipe: a sentence says to train
-    again.
-    """
+    """Its facts lack a recipe; the error says to train again."""
     store, blend = fitted
     folder = storage.save(blend, store, {})
     facts = json.loads((folder / "model.json").read_text())
@@ -177,9 +173,7 @@ def test_a_model_of_an_earlier_version_is_refused(
 def test_a_model_with_other_features_or_windows_is_refused(
     fitted: tuple[Store, Model],
 ) -> None:
-    """A feature that is no longer computed, and a store.settings that now means something else
-    by churn.
-    """
+    """A feature that is no longer computed, or settings with another horizon."""
     store, blend = fitted
     folder = storage.save(blend, store, {})
     other = store.settings.model_copy(
@@ -198,20 +192,21 @@ def test_a_model_with_other_features_or_windows_is_refused(
 def test_a_snapshot_without_a_needed_feature_is_refused(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Predicting never fills a missing column silently; nobody to predict is nobody."""
+    """A missing column is never filled silently; an empty snapshot gives no
+    forecasts.
+    """
     _, blend = fitted
     with pytest.raises(ModelError, match="recency_days"):
         fitting.predict(blend, rows().drop("recency_days"))
     assert fitting.predict(blend, rows().clear()).shape == (0,)
 
 
-def test_a_feature_without_a_value_in_training_is_not_seen(
+def test_a_feature_without_a_value_in_training_is_not_used(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Null, or the same, in every training row: not among the features, but the silence
-    always is.
+    """A feature that is null or constant in training is left out, recency apart.
 
-    Null in some rows, or in all that are predicted, is no fault.
+    Null in some training rows, or in all rows that are predicted, is no error.
     """
     store, _ = fitted
     table = rows().with_columns(
@@ -237,7 +232,7 @@ def test_a_feature_without_a_value_in_training_is_not_seen(
 def test_typical_is_the_median_of_the_training_rows(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Of each feature, in their order, nulls left out."""
+    """It is given for each feature in order, and nulls don't count."""
     store, _ = fitted
     table = (
         rows()
@@ -257,8 +252,8 @@ def test_typical_is_the_median_of_the_training_rows(
 def test_fewer_rounds_are_a_stage_of_more(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Boosting of 80 rounds as it was after 40 is boosting of 40; what isn't boosting
-    has one stage.
+    """Boosting of 80 rounds predicts after 40 as boosting of 40 does; a blend has one
+    stage.
     """
     store, blend = fitted
     staged = dict(fitting.stages(learned(store.settings, {"boosting": 1.0}, 80)))
@@ -269,8 +264,8 @@ def test_fewer_rounds_are_a_stage_of_more(
     assert [rounds for rounds, _ in fitting.stages(blend)] == [0]
 
 
-def test_what_a_parallel_sum_leaves_in_the_last_digits_is_not_seen() -> None:
-    """Values equal to nine digits are equal in the matrix; null is NaN there."""
+def test_the_last_digits_of_a_parallel_sum_do_not_reach_the_matrix() -> None:
+    """Values equal to nine digits become equal, and null becomes NaN."""
     table = pl.DataFrame({"a": [1 / 3, 1 / 3 * (1 + 1e-14), None]})
     got = fitting.matrix(table, ("a",))
     assert got[0] == got[1]
@@ -278,7 +273,7 @@ def test_what_a_parallel_sum_leaves_in_the_last_digits_is_not_seen() -> None:
 
 
 def test_training_twice_gives_the_same_model(filled: Store, tmp_path: Path) -> None:
-    """The same study and store: the same id, choice and probabilities."""
+    """The id, the choice and the probabilities are the same."""
     store = filled
     cutoffs = training.training_cutoffs(store)
     one, other = (training.train(store, cutoffs) for _ in range(2))

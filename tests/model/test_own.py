@@ -1,4 +1,6 @@
-"""A model of one's own: trained like the blend, stored only if its types are trusted."""
+"""A model of one's own: trained like the blend, stored only if its types are
+trusted.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -105,7 +107,9 @@ def test_an_own_model_is_measured_in_the_validation_folds() -> None:
 def test_the_correction_of_an_own_model_is_kept_only_if_it_helped_in_every_fold() -> (
     None
 ):
-    """A forecast whose level is off by one log-odd in every fold gets the correction."""
+    """A forecast whose level is off by one log-odd in every fold gets the
+    correction.
+    """
     off = make_pipeline(LINEAR, memory=None)
     assert training.learn(rows(), PLAN, STUDY, off).model.correction.kind == "none"
     biased = LogisticRegression(class_weight={0: 1, 1: 8})
@@ -193,7 +197,9 @@ class Halved(BaseRate):
 def test_an_estimator_that_cannot_be_used_is_refused_in_training(
     estimator: Any, message: str
 ) -> None:
-    """Also where only users to be scored would have gaps: the training rows have none."""
+    """Also where only users to be scored would have gaps: the training rows have
+    none.
+    """
     with pytest.raises(ModelError, match=message):
         training.learn(rows(), PLAN, STUDY, estimator)
 

@@ -1,6 +1,4 @@
-"""The inner loop: what it learns from, weights, rounds, the correction, and how many
-rows are enough.
-"""
+"""What the validation folds decide, and from which rows."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +12,17 @@ import pytest
 from scipy.special import expit
 
 from churn.features.catalogue import Plan, catalogue
-from churn.model import correction, fitting, pipelines, selection, training
+from churn.model import (
+    correction,
+    fitting,
+    folds,
+    forecasts,
+    pipelines,
+    selection,
+    training,
+    weights,
+)
+from churn.model.forecasts import Forecast
 from churn.model.pipelines import Recipe
 from churn.model.selection import Choice
 from churn.report import tables
@@ -28,16 +36,15 @@ STUDY = parse(
     {"extracts": [{"source": "table", "path": "x"}], "windows": WINDOWS}, Path()
 )
 CUTOFFS = [DAY0 + timedelta(weeks=w) for w in range(6)]
-OPEN = CUTOFFS[-1] + timedelta(
-    weeks=1
-)  # of whose horizon the first seven days are over when the newest one's is
+# The open cutoff: seven days of its horizon are over when the newest one's ends.
+OPEN = CUTOFFS[-1] + timedelta(weeks=1)
 
 
 def rows(n_users: int = 300, later: float = 0.0, seed: int = 0) -> pl.DataFrame:
-    """A labelled snapshot at six cutoffs and an open one, at which the log-odds of
-    churn are higher by ``later``.
+    """A labelled snapshot at six cutoffs and an open one.
 
-    Only the silence, the active days and their first tell who churns; all else is 0.
+    At the open cutoff the log-odds of churn are higher by ``later``. Only recency,
+    active days and the first active day are informative; all other features are 0.
     """
     rng = np.random.default_rng(seed)
     n = n_users * 7
@@ -68,25 +75,23 @@ def rows(n_users: int = 300, later: float = 0.0, seed: int = 0) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def chosen() -> Choice:
-    """What the inner loop settles on."""
+    """What the validation folds decide for that snapshot."""
     return selection.choose(rows(), PLAN, STUDY)
 
 
-def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one() -> None:
-    """In every fold the learned cutoffs' horizons end by the judged cutoff; few folds,
-    the newest among them.
-
-    The early rows are those of the cutoff half of whose horizon is over on that day.
+def test_a_fold_learns_only_from_cutoffs_mature_by_its_validation_cutoff() -> None:
+    """Training horizons end by the validation cutoff, and the newest cutoff is among
+    the few folds. Half of the open cutoff's horizon is over on that day.
     """
     many = [DAY0 + timedelta(weeks=w) for w in range(20)]
-    folds = selection.judged_cutoffs(many, STUDY)
-    assert len(folds) == selection.MAX_FOLDS
-    assert folds[-1][1] == many[-1]
-    for learned, judge in folds:
-        assert learned == [c for c in many if STUDY.windows.horizon(c)[1] <= judge]
-    for fold in selection._folds(rows(20), STUDY):
-        assert fold.early is not None
-        assert fold.early["cutoff"].unique().to_list() == [
+    chosen = folds.validation_cutoffs(many, STUDY)
+    assert len(chosen) == folds.MAX_FOLDS
+    assert chosen[-1][1] == many[-1]
+    for learned, cutoff in chosen:
+        assert learned == [c for c in many if STUDY.windows.horizon(c)[1] <= cutoff]
+    for fold in folds.every(rows(20), STUDY):
+        assert fold.open_cutoff is not None
+        assert fold.open_cutoff["cutoff"].unique().to_list() == [
             fold.cutoff - timedelta(days=7)
         ]
         assert fold.newest["cutoff"].unique().to_list() == [
@@ -97,14 +102,14 @@ def test_the_inner_loop_learns_only_from_cutoffs_mature_by_the_judged_one() -> N
 def test_without_a_mature_cutoff_before_another_there_is_no_fold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two cutoffs a week apart, a horizon of two: the usual weights, uncorrected, and
-    nothing is claimed.
+    """With two cutoffs a week apart and a horizon of two the default weights are taken,
+    uncorrected and without any log loss.
     """
-    assert selection.judged_cutoffs(CUTOFFS[:2], STUDY) == []
-    monkeypatch.delattr(selection, "_predict")
+    assert folds.validation_cutoffs(CUTOFFS[:2], STUDY) == []
+    monkeypatch.delattr(forecasts, "of_members")
     found = selection.choose(rows().filter(pl.col("cutoff") <= CUTOFFS[1]), PLAN, STUDY)
     assert (found.recipe, found.correction, found.calibration) == (
-        Recipe(pipelines.usual(is_large=False)),
+        Recipe(pipelines.default_weights(is_large=False)),
         "none",
         None,
     )
@@ -113,8 +118,8 @@ def test_without_a_mature_cutoff_before_another_there_is_no_fold(
 
 
 def test_what_is_chosen_is_among_what_was_tried(chosen: Choice) -> None:
-    """Weights of known members that sum to 1, rounds that so few rows allow, a table of
-    all members and the blend.
+    """Weights of known members sum to 1, the rounds are those for few rows, and the
+    table holds all members and the blend.
     """
     assert set(chosen.recipe.weights) <= set(pipelines.MEMBERS)
     assert sum(chosen.recipe.weights.values()) == pytest.approx(1, abs=0.002)
@@ -123,19 +128,17 @@ def test_what_is_chosen_is_among_what_was_tried(chosen: Choice) -> None:
     ]
     assert chosen.folds.select("candidate", "cutoff").is_unique().all()
     assert set(chosen.folds["candidate"]) == {*pipelines.MEMBERS, "blend"}
-    judges = [str(judge) for _, judge in selection.judged_cutoffs(CUTOFFS, STUDY)]
+    cutoffs = [str(cutoff) for _, cutoff in folds.validation_cutoffs(CUTOFFS, STUDY)]
     assert tables.members(chosen).columns == [
         "candidate",
-        *judges,
+        *cutoffs,
         "all",
         "weight",
     ]
 
 
-def test_the_blend_is_better_than_the_silence_alone(chosen: Choice) -> None:
-    """Where two features tell, a log loss below that of the recency rule, over all
-    folds.
-    """
+def test_the_blend_is_better_than_recency_alone(chosen: Choice) -> None:
+    """With several informative features its log loss over all folds is lower."""
     loss = selection.choice_metrics(chosen)
     assert loss["log_loss blend"] < loss["log_loss recency"] - 0.01
 
@@ -143,17 +146,17 @@ def test_the_blend_is_better_than_the_silence_alone(chosen: Choice) -> None:
 EQUAL = dict.fromkeys(("logistic", "boosting", "network"), 1 / 3)
 
 
-def judged(**members: np.ndarray) -> list[Any]:
-    """One fold's predictions at the judged cutoff, 0.5 of all other members."""
+def forecasts_of(**members: np.ndarray) -> list[dict[str, Forecast]]:
+    """One fold's forecasts at the validation cutoff; other members always say 0.5."""
     other = dict.fromkeys(
         pipelines.MEMBERS, np.full(len(next(iter(members.values()))), 0.5)
     )
-    return [{name: [p, None, None] for name, p in (other | members).items()}]
+    return [{name: Forecast(p, p, None) for name, p in (other | members).items()}]
 
 
-def test_few_rows_hardly_move_the_usual_weights() -> None:
-    """Of two members one says what comes: after 30,000 rows it has all the weight,
-    after 60 little more than usual.
+def test_few_rows_hardly_move_the_default_weights() -> None:
+    """The better of two members has all the weight after 30,000 rows, and little more
+    than its default after 60.
     """
     rng = np.random.default_rng(1)
     usual = {"logistic": 0.5, "network": 0.5}
@@ -161,60 +164,62 @@ def test_few_rows_hardly_move_the_usual_weights() -> None:
     for n in (60, 30_000):
         p = rng.uniform(0.2, 0.8, n)
         fold: Any = SimpleNamespace(y=(rng.random(n) < p).astype(int))
-        members = judged(logistic=p, network=np.full(n, 0.5))
-        found[n] = selection._weights([fold], members, usual).get("logistic", 0.0)
+        members = forecasts_of(logistic=p, network=np.full(n, 0.5))
+        found[n] = weights.learn([fold], members, usual).get("logistic", 0.0)
     assert found[30_000] == 1
     assert found[60] == pytest.approx(0.5, abs=0.15)
 
 
-def test_an_odd_period_has_one_vote_however_large_it_is() -> None:
-    """Two periods where one member is right, a third ten times as large where another
-    is: two thirds and one third.
+def test_an_unusual_period_has_one_vote_however_large_it_is() -> None:
+    """One member is right in two periods, another in a third one ten times as large:
+    the weights are two thirds and one third.
     """
     rng = np.random.default_rng(2)
-    folds: list[Any] = []
+    periods: list[Any] = []
     members = []
     for right, n in (("boosting", 3000), ("boosting", 3000), ("recency", 30_000)):
         p = rng.uniform(0.05, 0.95, n)
-        folds.append(SimpleNamespace(y=(rng.random(n) < p).astype(int)))
+        periods.append(SimpleNamespace(y=(rng.random(n) < p).astype(int)))
         members += (
-            judged(boosting=1 - p) if right == "recency" else judged(recency=1 - p)
+            forecasts_of(boosting=1 - p)
+            if right == "recency"
+            else forecasts_of(recency=1 - p)
         )
-        members[-1][right][0] = p
-    weights = selection._weights(folds, members, EQUAL)
-    assert weights["boosting"] == pytest.approx(2 / 3, abs=0.05)
-    assert weights["recency"] == pytest.approx(1 / 3, abs=0.05)
+        members[-1][right] = Forecast(p, p, None)
+    learned = weights.learn(periods, members, EQUAL)
+    assert learned["boosting"] == pytest.approx(2 / 3, abs=0.05)
+    assert learned["recency"] == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_a_useless_member_gets_no_weight() -> None:
-    """Who says the opposite of what comes isn't heard, who says what comes most of all;
-    two alike are heard alike.
+    """A member that forecasts the opposite gets none, one that is right the most, and
+    two equal ones the same.
     """
     rng = np.random.default_rng(0)
     p = rng.uniform(0.05, 0.95, 3000)
     fold: Any = SimpleNamespace(y=(rng.random(3000) < p).astype(int))
-    weights = selection._weights([fold], judged(logistic=p, boosting=1 - p), EQUAL)
-    assert "boosting" not in weights
-    assert max(weights, key=lambda name: weights[name]) == "logistic"
-    assert sum(weights.values()) == pytest.approx(1, abs=0.002)
-    alike = selection._weights([fold], judged(logistic=p, boosting=p), EQUAL)
+    learned = weights.learn([fold], forecasts_of(logistic=p, boosting=1 - p), EQUAL)
+    assert "boosting" not in learned
+    assert max(learned, key=lambda name: learned[name]) == "logistic"
+    assert sum(learned.values()) == pytest.approx(1, abs=0.002)
+    alike = weights.learn([fold], forecasts_of(logistic=p, boosting=p), EQUAL)
     assert alike["logistic"] == pytest.approx(alike["boosting"], abs=0.01)
 
 
-def test_members_are_compared_with_the_level_taken_out() -> None:
-    """A member whose level is off by a whole log-odd weighs as much as the same one at
-    the right level.
+def test_members_are_compared_by_discrimination_only() -> None:
+    """A member whose level is off by one in log-odds weighs as much as the same member
+    at the right level.
     """
     rng = np.random.default_rng(0)
     p = rng.uniform(0.05, 0.95, 3000)
     off = expit(np.log(p / (1 - p)) + 1)
     fold: Any = SimpleNamespace(y=(rng.random(3000) < p).astype(int))
-    weights = selection._weights([fold], judged(logistic=p, boosting=off), EQUAL)
-    assert weights["logistic"] == pytest.approx(weights["boosting"], abs=0.01)
+    learned = weights.learn([fold], forecasts_of(logistic=p, boosting=off), EQUAL)
+    assert learned["logistic"] == pytest.approx(learned["boosting"], abs=0.01)
 
 
-def test_rows_without_outcome_tell_of_the_level_only(chosen: Choice) -> None:
-    """Left out, or turned upside down: the same recipe, folds and fitted pipeline."""
+def test_rows_without_an_outcome_serve_the_level_only(chosen: Choice) -> None:
+    """Without them the recipe, the folds and the fitted pipeline stay the same."""
     there = rows()
     without = there.drop_nulls("churned")
     again = selection.choose(without, PLAN, STUDY)
@@ -228,8 +233,8 @@ def test_rows_without_outcome_tell_of_the_level_only(chosen: Choice) -> None:
 
 
 def test_the_early_correction_needs_rows_whose_horizon_is_open() -> None:
-    """With more people still away after the first days than usual the level rises;
-    without such rows it stays.
+    """The level rises if more users than before are inactive in the first days; without
+    such rows there is no correction.
     """
     there = rows(later=2.0)
     fitted = fitting.fit(
@@ -249,13 +254,13 @@ def test_the_early_correction_needs_rows_whose_horizon_is_open() -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "level", "platt", "isotonic"])
-def test_every_correction_can_be_made_when_all_is_fitted(
+def test_every_correction_can_be_estimated_for_the_final_model(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shapes from forecasts of the folds, each by a model of what was known then;
+    """Shapes are fitted to out-of-sample forecasts of the folds; corrected
     probabilities stay in (0, 1).
     """
-    monkeypatch.setattr(correction, "MANY", 100)
+    monkeypatch.setattr(correction, "MIN_ISOTONIC", 100)
     there = rows()
     fitted = fitting.fit(
         there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0})
@@ -267,14 +272,14 @@ def test_every_correction_can_be_made_when_all_is_fitted(
 
 
 def test_a_sample_is_of_whole_users_nested_and_never_too_large() -> None:
-    """Of users with one to seven rows: at most the rows asked for, all of a user's or
-    none, smaller in larger.
+    """Users have one to seven rows; a sample holds all or none of a user's rows, and a
+    smaller one is a part of a larger one.
     """
     number = pl.col("user_id").str.slice(1).cast(pl.Int32)
     uneven = rows(100).filter(
         (pl.col("cutoff") - DAY0).dt.total_days() // 7 <= number % 7
     )
-    sizes = {n: selection.sample(uneven, n) for n in (10, 50, 51, 200)}
+    sizes = {n: folds.sample(uneven, n) for n in (10, 50, 51, 200)}
     whole = uneven.group_by("user_id").len().sort("user_id")
     for n, sampled in sizes.items():
         assert n - 7 < sampled.height <= n
@@ -289,14 +294,14 @@ def test_a_sample_is_of_whole_users_nested_and_never_too_large() -> None:
         < set(sizes[50]["user_id"])
         < set(sizes[200]["user_id"])
     )
-    assert selection.sample(uneven, uneven.height).equals(uneven)
+    assert folds.sample(uneven, uneven.height).equals(uneven)
 
 
 def test_a_training_learns_from_at_most_max_training_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of 1,800 rows with outcome and 300 without, 1,000 are taken: the choice and the
-    fit see no others.
+    """Of 1,800 rows with an outcome and 300 without, 1,000 are taken for the choice and
+    the fit.
     """
     few = STUDY.model_copy(
         update={
@@ -318,7 +323,7 @@ def test_a_training_learns_from_at_most_max_training_rows(
 
 
 def test_two_hundred_users_are_enough() -> None:
-    """The whole inner loop runs, and the model ranks new users well above chance."""
+    """There are validation folds, and the model ranks new users well above chance."""
     trained = training.learn(rows(200), PLAN, STUDY)
     assert not trained.choice.folds.is_empty()
     new = rows(1000, seed=1).drop_nulls("churned")

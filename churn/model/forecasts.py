@@ -1,0 +1,82 @@
+"""What a model that is fitted to a validation fold forecasts for the fold's rows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churn.features.catalogue import Plan
+from churn.model import fitting, own, pipelines
+from churn.model.folds import Fold
+from churn.model.pipelines import Recipe
+from churn.settings import Settings
+
+Predict = Callable[[pl.DataFrame], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Probabilities for a fold's rows, shape (n,) each.
+
+    For the validation cutoff, the newest training cutoff and the open cutoff; the last
+    is null where the fold has none.
+    """
+
+    validation: np.ndarray
+    newest: np.ndarray
+    open_cutoff: np.ndarray | None
+
+
+Forecasts = dict[str, Forecast]
+"""Forecasts in one fold by member."""
+
+Stages = dict[tuple[str, int], Forecast]
+"""Forecasts in one fold by member and rounds of boosting; 0 rounds for the others."""
+
+
+def of_members(fold: Fold, plan: Plan, settings: Settings, is_large: bool) -> Stages:
+    """Forecasts of every member; of boosting after each number of rounds to try."""
+    most_rounds = pipelines.most_rounds(is_large)
+    stages: Stages = {}
+    for name in pipelines.MEMBERS:
+        recipe = Recipe({name: 1.0}, most_rounds, is_large)
+        model = fitting.fit(fold.training, plan, settings, recipe)
+        for rounds, predict in fitting.stages(model):
+            stages[name, rounds] = _forecast(fold, predict)
+    return stages
+
+
+def of_estimator(
+    fold: Fold, plan: Plan, settings: Settings, estimator: Any
+) -> Forecasts:
+    """Forecasts of a classifier of one's own, as its only member."""
+    model = fitting.fit(fold.training, plan, settings, own.RECIPE, estimator)
+    return {own.NAME: _forecast(fold, lambda rows: fitting.raw(model, rows))}
+
+
+def _forecast(fold: Fold, predict: Predict) -> Forecast:
+    return Forecast(
+        validation=predict(fold.validation),
+        newest=predict(fold.newest),
+        open_cutoff=None if fold.open_cutoff is None else predict(fold.open_cutoff),
+    )
+
+
+def blend(forecasts: Forecasts, weights: Mapping[str, float]) -> Forecast:
+    """The weighted mean of members' forecasts."""
+    members = [forecasts[name] for name in weights]
+    shares = list(weights.values())
+    has_open = members[0].open_cutoff is not None
+    return Forecast(
+        validation=_mean([m.validation for m in members], shares),
+        newest=_mean([m.newest for m in members], shares),
+        open_cutoff=(
+            _mean([m.open_cutoff for m in members], shares) if has_open else None
+        ),
+    )
+
+
+def _mean(probabilities: list[Any], shares: list[float]) -> np.ndarray:
+    return np.asarray(np.average(np.array(probabilities), axis=0, weights=shares))
