@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from churn import clocks
 from churn.evaluation import backtest
-from churn.events import activity, identity
+from churn.events import activity, adoption
 from churn.features import compute, labels, snapshots, user_days
 from churn.model import evidence, fitting, folds, training
 from churn.stats import probability
@@ -73,7 +73,7 @@ def logins_learned_later(patch: Patch) -> None:
     """Anonymous history counts from its own day on, not from the log-in."""
     columns = [*activity.ActivityTable.column_names(), "platform"]
     patch.setattr(
-        identity,
+        adoption,
         "_known_from",
         lambda rows: rows.filter(pl.col("kind") != "merge").select(columns),
     )
