@@ -82,7 +82,9 @@ class Scores:
         """Somebody for each first reason, under a pseudonym, with reasons in words."""
         if self.model is None:
             raise ValueError("stored scores have no model at hand: score them again")
-        return summary.reason_examples(self.store, self.model, self.table)
+        from churn.report import reason_words
+
+        return reason_words.examples(self.store, self.model, self.table)
 
     @cached_property
     def _stability(self) -> pl.DataFrame:

@@ -1,1 +1,3 @@
-"""Probabilities become scores, segments and reasons, and gates say whether they may be sent."""
+"""Probabilities become scores, segments and reasons, and gates say whether they may
+be sent.
+"""

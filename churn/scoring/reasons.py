@@ -1,9 +1,8 @@
-"""Why a user is at the risk they are at: up to three reasons, each a kind of feature
-with a direction.
+"""Why a user is at risk: up to three reasons, each a kind of feature and a direction.
 
-What a kind contributes is the log-odds of churn less those the model would give if all
-features of that kind had the values typical in training. Above 0 it raises the risk,
-and the reason is called risky; below, safe.
+What a kind contributes is the log-odds of churn less those that the model would give if
+all features of that kind had their typical values in training. A contribution above 0
+raises the risk, and the reason is called risky; one below 0 is called safe.
 """
 
 import numpy as np
@@ -14,75 +13,40 @@ from churn.model import fitting
 from churn.model.fitting import Model
 from churn.stats import probability
 
-FLOOR = 0.1  # log-odds; what contributes less is no reason
-# by how much another must contribute more to take the first place from the reason that
-# had it
+# Smallest contribution, in log-odds, that counts as a reason.
+FLOOR = 0.1
+# How many times as much another reason must contribute to displace the first one.
 KEPT = 1.5
-CHUNK = 100_000  # users at a time
+# Users explained at a time, which bounds the memory needed.
+CHUNK = 100_000
 COLUMNS = ("reason_1", "reason_2", "reason_3")
 CODES = tuple(
     f"{direction}_{kind}" for kind in KINDS for direction in ("safe", "risky")
 )
-"""Every reason there is, such as ``risky_silence``: what stands in the scores table and
-goes to Braze.
+"""Every reason, such as ``risky_silence``, as the scores table holds it and Braze
+gets it.
 """
 
-WORDS: dict[str, tuple[tuple[str, str], ...]] = {
-    "silence": (
-        ("silent for {} days", "recency_days"),
-        (", usually returns within {}", "gap_mean_days"),
-    ),
-    "activity": (("active on {} of the last 28 days", "active_days_28d"),),
-    "trend": (
-        (
-            "active days of the last 14 less those of the 14 before: {}",
-            "active_days_change_14d",
-        ),
-    ),
-    "rhythm": (
-        ("{} days between active days on average", "gap_mean_days"),
-        (", {} at most", "gap_max_days"),
-    ),
-    "depth": (("{} events on an active day", "events_per_active_day"),),
-    "variety": (
-        ("{} of the commonest events used in the last 28 days", "n_names_28d"),
-    ),
-    "purchases": (
-        ("{} purchases in the last 28 days", "n_purchases_28d"),
-        (", the last {} days ago", "days_since_purchase"),
-    ),
-    "messages": (
-        ("{} messages in the last 28 days", "n_messages_28d"),
-        (", the last response {} days ago", "days_since_response"),
-    ),
-    "tenure": (("first seen {} days ago", "tenure_days"),),
-}
-"""Clauses of each kind's sentence, with the feature that fills each; a clause without a
-number is left out.
-"""
+# The position in CODES that stands for no reason.
+NONE = -1
 
 
 def contributions(fitted: Model, snapshot: pl.DataFrame) -> pl.DataFrame:
-    """What each kind the model uses adds to each user's log-odds of churn: user_id,
-    cutoff, log_odds, the kinds.
+    """What each kind of feature adds to each user's log-odds of churn.
+
+    Columns: user_id, cutoff, log_odds, and one per kind that the model uses.
     """
-    return pl.concat(
-        [_contributions(fitted, part) for part in snapshot.iter_slices(CHUNK)]
-    )
+    parts = snapshot.iter_slices(CHUNK)
+    return pl.concat([_contributions(fitted, part) for part in parts])
 
 
 def _contributions(fitted: Model, part: pl.DataFrame) -> pl.DataFrame:
-    whole = _log_odds(fitted, part)
-    without = {
-        kind: _log_odds(fitted, part.with_columns(typical))
-        for kind, typical in _typical(fitted).items()
-    }
-    return part.select(
-        "user_id",
-        "cutoff",
-        pl.Series("log_odds", whole),
-        *[pl.Series(kind, whole - rest) for kind, rest in without.items()],
-    )
+    log_odds = _log_odds(fitted, part)
+    columns = [pl.Series("log_odds", log_odds)]
+    for kind, typical in _typical(fitted).items():
+        without = _log_odds(fitted, part.with_columns(typical))
+        columns.append(pl.Series(kind, log_odds - without))
+    return part.select("user_id", "cutoff", *columns)
 
 
 def _log_odds(fitted: Model, part: pl.DataFrame) -> np.ndarray:
@@ -90,126 +54,61 @@ def _log_odds(fitted: Model, part: pl.DataFrame) -> np.ndarray:
 
 
 def _typical(fitted: Model) -> dict[str, list[pl.Expr]]:
-    """The typical values of each kind's features, of those kinds that the model
-    uses.
-    """
+    """Typical values of the features of each kind that the model uses."""
     known = catalogue(fitted.plan)
-    found: dict[str, list[pl.Expr]] = {}
+    typical: dict[str, list[pl.Expr]] = {}
     for name, value in zip(fitted.features, fitted.typical, strict=True):
-        found.setdefault(known[name].kind, []).append(
-            pl.lit(value, pl.Float64).alias(name)
-        )
-    return found
+        column = pl.lit(value, pl.Float64).alias(name)
+        typical.setdefault(known[name].kind, []).append(column)
+    return typical
 
 
 def explain(
     fitted: Model, snapshot: pl.DataFrame, previous: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """Reasons of each user, in the snapshot's order: user_id, cutoff, reason_1 …
-    reason_3 (codes, null where none).
+    """Reasons of each user, in the snapshot's order.
 
-    First come those that explain on which side of the trained churn rate the user is,
-    then the others; the larger first. The user's first reason in ``previous`` (user_id,
-    reason_1) keeps its place unless another contributes more than ``KEPT`` times as
-    much.
+    Columns: user_id, cutoff, reason_1, reason_2, reason_3; codes of ``CODES``, null
+    where there is none. Reasons on the user's side of the trained churn rate come
+    first, then the others; within both the larger contribution. The user's first reason
+    in ``previous`` (user_id, reason_1) keeps its place unless another contributes more
+    than ``KEPT`` times as much.
     """
     table = contributions(fitted, snapshot)
     kinds = table.drop("user_id", "cutoff", "log_odds")
     shift = kinds.to_numpy()
-    code = 2 * np.array([list(KINDS).index(kind) for kind in kinds.columns]) + (
-        shift > 0
-    )
-    strength = np.abs(shift) * np.where(
-        code == _codes_before(table, previous)[:, None], KEPT, 1.0
-    )
-    side = np.sign(
-        table["log_odds"].to_numpy()
-        - probability.log_odds(np.array([fitted.churn_rate]))[0]
-    )
-    is_weak, is_against = np.abs(shift) < FLOOR, np.sign(shift) != side[:, None]
+    position = np.array([list(KINDS).index(kind) for kind in kinds.columns])
+    code = 2 * position + (shift > 0)
+    was_first = code == _codes_before(table, previous)[:, None]
+    strength = np.abs(shift) * np.where(was_first, KEPT, 1.0)
+    base = probability.log_odds(np.array([fitted.churn_rate]))[0]
+    side = np.sign(table["log_odds"].to_numpy() - base)
+    is_weak = np.abs(shift) < FLOOR
+    is_against = np.sign(shift) != side[:, None]
+    # The last key counts most.
     order = np.lexsort((-strength, is_against, is_weak), axis=1)
-    ranked = np.take_along_axis(np.where(is_weak, -1, code), order, axis=1)
-    return table.select(
-        "user_id",
-        "cutoff",
-        *[_named(ranked, place).alias(name) for place, name in enumerate(COLUMNS)],
-    )
+    ranked = np.take_along_axis(np.where(is_weak, NONE, code), order, axis=1)
+    names = [_named(ranked, place).alias(name) for place, name in enumerate(COLUMNS)]
+    return table.select("user_id", "cutoff", *names)
 
 
 def _codes_before(table: pl.DataFrame, previous: pl.DataFrame | None) -> np.ndarray:
-    """Position in ``CODES`` of each user's first reason before; -1 where there was
-    none.
-    """
+    """Position in ``CODES`` of each user's previous first reason, shape (n,)."""
     if previous is None:
-        return np.full(table.height, -1)
-    before = table.select("user_id").join(
-        previous, on="user_id", how="left", maintain_order="left"
-    )["reason_1"]
-    numbers = {code: number for number, code in enumerate(CODES)}
-    return (
-        before.replace_strict(numbers, default=-1, return_dtype=pl.Int64)
-        .fill_null(-1)
-        .to_numpy()
+        return np.full(table.height, NONE)
+    users = table.select("user_id")
+    joined = users.join(previous, on="user_id", how="left", maintain_order="left")
+    positions = {code: position for position, code in enumerate(CODES)}
+    before = joined["reason_1"].replace_strict(
+        positions, default=NONE, return_dtype=pl.Int64
     )
+    return before.fill_null(NONE).to_numpy()
 
 
 def _named(ranked: np.ndarray, place: int) -> pl.Series:
-    """Codes of all users' reasons in one place."""
-    found = ranked[:, place] if place < ranked.shape[1] else np.full(len(ranked), -1)
-    return pl.Series(CODES, dtype=pl.String).gather(pl.Series(found).replace(-1, None))
-
-
-def sentences(
-    fitted: Model, snapshot: pl.DataFrame, explained: pl.DataFrame
-) -> pl.DataFrame:
-    """The reasons in words, with the user's numbers and what is typical: ``explained``
-    with sentences for codes.
-    """
-    said = {kind: _sentence(fitted, kind, snapshot.columns) for kind in KINDS}
-    both = explained.join(
-        snapshot.drop("cutoff"), on="user_id", how="left", maintain_order="left"
-    )
-    return both.select(
-        "user_id",
-        "cutoff",
-        *[_of_kind(pl.col(name), said).alias(name) for name in COLUMNS],
-    )
-
-
-def _of_kind(code: pl.Expr, said: dict[str, pl.Expr]) -> pl.Expr:
-    return pl.coalesce(
-        pl.when(code.str.ends_with(f"_{kind}")).then(text)
-        for kind, text in said.items()
-    )
-
-
-def _sentence(fitted: Model, kind: str, there: list[str]) -> pl.Expr:
-    clauses = [(text, name) for text, name in WORDS[kind] if name in there]
-    if not clauses:
-        return pl.lit(KINDS[kind])
-    (first, name), *others = [
-        (pl.format(text, _number(name)), name) for text, name in clauses
-    ]
-    rest = [clause.fill_null("") for clause, _ in others] or [_compared(fitted, name)]
-    singular = pl.concat_str(first, *rest).str.replace_all(
-        r"(^| )1 (day|event|purchase|message)s\b", "${1}1 $2"
-    )
-    return singular.fill_null(KINDS[kind])
-
-
-def _number(name: str) -> pl.Expr:
-    places = 0 if name.endswith("_days") else 1
-    return (
-        pl.col(name)
-        .cast(pl.Float64)
-        .round(places)
-        .cast(pl.String)
-        .str.strip_suffix(".0")
-    )
-
-
-def _compared(fitted: Model, name: str) -> pl.Expr:
-    typical = dict(zip(fitted.features, fitted.typical, strict=True)).get(
-        name, float("nan")
-    )
-    return pl.lit("" if np.isnan(typical) else f" (typical: {typical:.3g})")
+    """Codes of all users' reasons in one place, null where there is none."""
+    if place < ranked.shape[1]:
+        positions = pl.Series(ranked[:, place])
+    else:
+        positions = pl.Series(np.full(len(ranked), NONE))
+    return pl.Series(CODES, dtype=pl.String).gather(positions.replace(NONE, None))

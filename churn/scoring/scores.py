@@ -1,5 +1,6 @@
-"""The scores table: made from a model and a snapshot, kept as one file per cutoff, with
-the findings beside it.
+"""The scores table: made from a model and a snapshot, stored as one file per cutoff.
+
+The findings of the gates are stored beside it.
 """
 
 from __future__ import annotations
@@ -29,20 +30,19 @@ log = logging.getLogger(__name__)
 
 
 def make(store: Store, fitted: Model, cutoff: date) -> pl.DataFrame:
-    """Scores of every user eligible at ``cutoff``; what went before are the scores of
-    the newest earlier cutoff.
+    """Scores of every user eligible at ``cutoff``, see ``schemas.Scores``.
 
-    Raises CutoffError outside the data or with nobody to score.
+    Segments and first reasons depend on the scores of the newest earlier cutoff. Raises
+    CutoffError if the cutoff is outside the data or no user is eligible.
     """
-    # Here, so that reading scores, all that an export does, loads no scikit-learn.
+    # Here, so that an export, which only reads scores, doesn't load scikit-learn.
     from churn.model import fitting
     from churn.scoring import reasons
 
     snapshot = snapshots.observe(store, [cutoff], fitted.plan)
     if snapshot.is_empty():
-        raise CutoffError(
-            f"nobody was active in the {store.settings.windows.eligible_days} days before {cutoff}"
-        )
+        days = store.settings.windows.eligible_days
+        raise CutoffError(f"no user was active in the {days} days before {cutoff}")
     probability = pl.Series("probability", fitting.predict(fitted, snapshot))
     scored = snapshot.select("user_id", "cutoff", "tenure_days", probability)
     before = previous(store, cutoff)
@@ -56,16 +56,16 @@ def make(store: Store, fitted: Model, cutoff: date) -> pl.DataFrame:
 
 
 def addressed(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
-    """The scores with each user's identifier of the study's kind, whatever kind the
-    study named when they were made.
+    """The scores with each user's identifier of the kind that the study names now.
+
+    It may have named another kind when the scores were made.
     """
-    users = addresses.identifiers(store, scores["user_id"], scores["cutoff"][0]).select(
-        "user_id", "identifier"
-    )
+    cutoff = scores["cutoff"][0]
+    identifiers = addresses.identifiers(store, scores["user_id"], cutoff)
+    users = identifiers.select("user_id", "identifier")
     bare = scores.drop("identifier", strict=False)
-    return Scores.validate(
-        bare.join(users, on="user_id", how="left", maintain_order="left")
-    )
+    joined = bare.join(users, on="user_id", how="left", maintain_order="left")
+    return Scores.validate(joined)
 
 
 def write(
@@ -74,16 +74,15 @@ def write(
     findings: pl.DataFrame,
     accept: Sequence[str] = (),
 ) -> Path:
-    """Replace the cutoff's scores and findings files; the same cutoff scored again
-    leaves the same files.
+    """Replace the cutoff's files of scores and findings; returns that of the scores.
 
-    Raises GateError, and writes nothing, if a gate failed that isn't accepted by name.
+    The same scores give the same bytes. Raises GateError, and writes nothing, if a gate
+    failed that isn't accepted by name.
     """
     check_gates(findings, accept)
     cutoff = scores["cutoff"][0]
-    scores = erasure.without_forgotten(
-        scores, store.reopened()
-    )  # somebody may have been, meanwhile
+    # Users may have been erased since the scores were made.
+    scores = erasure.without_forgotten(scores, store.reopened())
     _write(_file(store, "findings", cutoff), findings)
     _write(_file(store, "scores", cutoff), scores)
     log.info("scores: %d users at %s", scores.height, cutoff)
@@ -101,8 +100,9 @@ def _file(store: Store, table: str, cutoff: date) -> Path:
 
 
 def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scores and findings of a cutoff, by default the newest scored. Raises CutoffError
-    if there are none.
+    """Scores and findings of a cutoff, by default of the newest one that was scored.
+
+    Raises CutoffError if there are none.
     """
     known = _cutoffs(store)
     wanted = cutoff or max(known, default=None)
@@ -118,9 +118,7 @@ def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.Dat
 
 
 def previous(store: Store, cutoff: date) -> pl.DataFrame | None:
-    """The newest scores of an earlier cutoff, whether sent or not; null if there are
-    none.
-    """
+    """The newest scores of an earlier cutoff, sent or not; null if there are none."""
     earlier = [known for known in _cutoffs(store) if known < cutoff]
     return _read(store, max(earlier)) if earlier else None
 
@@ -139,33 +137,27 @@ def _read(store: Store, cutoff: date) -> pl.DataFrame:
         for name in Scores.column_names()
         if name.startswith("reason_") and name not in table.columns
     ]
-    return Scores.validate(
-        table.with_columns(missing)
-    )  # files from before there were reasons have none
+    # Files of an earlier version have no reasons.
+    return Scores.validate(table.with_columns(missing))
 
 
 def recut(
     scores: pl.DataFrame, settings: Settings, previous: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """The same scores in another study's segments, or without regard to the previous
-    ones (null).
+    """The same scores, cut into the segments of these settings.
 
-    The table holds no tenure: who was unknown when scored is still, unless the study
-    now judges everybody.
+    ``previous`` null: without hysteresis. The table holds no tenure, so that a user who
+    was too new when scored stays unknown, unless the settings now score all users.
     """
     policy = settings.policy
-    tenure = (
-        pl.when(pl.col("segment") != policy.unknown_segment)
-        .then(policy.min_tenure_days)
-        .alias("tenure_days")
-    )
-    return scores.with_columns(
-        segments.assign(scores.with_columns(tenure), settings, previous)
-    )
+    is_old_enough = pl.col("segment") != policy.unknown_segment
+    tenure = pl.when(is_old_enough).then(policy.min_tenure_days).alias("tenure_days")
+    scored = scores.with_columns(tenure)
+    return scores.with_columns(segments.assign(scored, settings, previous))
 
 
 def check(store: Store, scores: pl.DataFrame, fitted: Model) -> pl.DataFrame:
-    """What the gates say of these scores and the data behind them."""
+    """The gates' findings about these scores and the data behind them."""
     from churn.scoring import gates
 
     return gates.check(store, scores["cutoff"][0], scores, fitted)

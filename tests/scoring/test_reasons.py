@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from churn.features.catalogue import KINDS, Plan, catalogue
 from churn.model import fitting
 from churn.model.correction import Correction
+from churn.report import reason_words
 from churn.scoring import reasons
 
 FEATURES = ("recency_days", "active_days_28d", "tenure_days")
@@ -182,7 +183,7 @@ def test_sentences_read_well_with_and_without_gaps() -> None:
     table = snapshot(
         (9, 4, 50), (9, 1, 50), (1, 28, 50), gap_mean_days=pl.Series([2.3, None, 1.0])
     )
-    said = reasons.sentences(fitted, table, reasons.explain(fitted, table))
+    said = reason_words.sentences(fitted, table, reasons.explain(fitted, table))
     assert said["reason_1"].to_list() == [
         "silent for 9 days, usually returns within 2",
         "silent for 9 days",
@@ -204,7 +205,7 @@ def test_a_typical_value_that_is_not_known_is_not_told() -> None:
     )
     table = table.with_columns(pl.col("reason_2", "reason_3").cast(pl.String))
     explained = table.select("user_id", "cutoff", *reasons.COLUMNS)
-    said = reasons.sentences(fitted, table.drop(reasons.COLUMNS), explained)
+    said = reason_words.sentences(fitted, table.drop(reasons.COLUMNS), explained)
     assert said["reason_1"].to_list() == ["first seen 50 days ago", KINDS["tenure"]]
     assert said["reason_2"].to_list() == [None, None]
 
@@ -213,9 +214,11 @@ def test_every_kind_of_the_catalogue_has_words_with_features_that_exist() -> Non
     """At most a dozen kinds, each with a sentence, filled from the catalogue."""
     there = catalogue(Plan(90, vocabulary=("open",)))
     assert (
-        {feature.kind for feature in there.values()} <= set(reasons.WORDS) == set(KINDS)
+        {feature.kind for feature in there.values()}
+        <= set(reason_words.WORDS)
+        == set(KINDS)
     )
     assert len(KINDS) <= 12
-    assert {name for clauses in reasons.WORDS.values() for _, name in clauses} <= set(
-        there
-    )
+    assert {
+        name for clauses in reason_words.WORDS.values() for _, name in clauses
+    } <= set(there)

@@ -14,6 +14,7 @@ from churn.features.cutoffs import Calendar
 from churn.model import fitting, training
 from churn.model.fitting import Model
 from churn.model.pipelines import Recipe
+from churn.report import reason_words
 from churn.scoring import reasons, score_gates, scores, summary
 from churn.settings import Policy, Settings, parse
 from churn.store import Store
@@ -156,7 +157,7 @@ def test_examples_of_reasons_show_numbers_and_no_user(
     """One user per first reason, under a pseudonym, with the reason in words."""
     store, one = fitted
     table = scores.make(store, one, Calendar.of(store).end)
-    shown = summary.reason_examples(store, one, table)
+    shown = reason_words.examples(store, one, table)
     assert shown.columns == ["user", "probability", "reason", "why_1", "why_2", "why_3"]
     assert shown["reason"].is_unique().all()
     assert shown["user"].str.contains("^user-[0-9a-f]{8}$").all()
