@@ -41,7 +41,12 @@ class BuyTillYouDie(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803 (scikit-learn's name)
         """Estimate r, alpha, a and b: ``log_parameters_``, shape (4,)."""
-        values = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
+        values = validate_data(
+            self,
+            X,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+        )
         if self.columns is None:
             return self
         every = -(-len(values) // MAX_ROWS)
@@ -91,7 +96,10 @@ def _repeats(
 
 
 def _log_likelihood(
-    parameters: np.ndarray, x: np.ndarray, t_x: np.ndarray, t: np.ndarray
+    parameters: np.ndarray,
+    x: np.ndarray,
+    t_x: np.ndarray,
+    t: np.ndarray,
 ) -> np.ndarray:
     r, alpha, a, b = parameters
     rate_part = gammaln(r + x) - gammaln(r) + r * np.log(alpha)

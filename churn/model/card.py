@@ -6,7 +6,11 @@ from churn.model import own
 from churn.model.fitting import Model
 
 
-def text(model: Model, metrics: dict[str, Any], extra_types: list[str]) -> str:
+def text(
+    model: Model,
+    metrics: dict[str, Any],
+    extra_types: list[str],
+) -> str:
     """The card in Markdown.
 
     ``metrics``: log losses in the validation folds. ``extra_types``: the types that the

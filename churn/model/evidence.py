@@ -14,7 +14,10 @@ from churn.settings import Settings
 
 
 def of_fold(
-    fold: Fold, forecast: Forecast, settings: Settings, earlier: Sequence[Outcomes] = ()
+    fold: Fold,
+    forecast: Forecast,
+    settings: Settings,
+    earlier: Sequence[Outcomes] = (),
 ) -> Evidence:
     """What was known at a fold's cutoff about the level of a forecast."""
     return gather(
@@ -61,7 +64,10 @@ def inactive_in_opening(rows: pl.DataFrame, days: int) -> np.ndarray:
 
 
 def earlier_outcomes(
-    folds: Sequence[Fold], forecasts: Sequence[Forecast], fold: Fold, settings: Settings
+    folds: Sequence[Fold],
+    forecasts: Sequence[Forecast],
+    fold: Fold,
+    settings: Settings,
 ) -> list[Outcomes]:
     """Outcomes of the folds whose horizon was over at the cutoff of ``fold``."""
     return [

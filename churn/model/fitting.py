@@ -132,7 +132,12 @@ def _fit_blend(
         return pipeline.fit(x, y)
 
 
-def _digest(x: np.ndarray, y: np.ndarray, estimator: Any, settings: Settings) -> str:
+def _digest(
+    x: np.ndarray,
+    y: np.ndarray,
+    estimator: Any,
+    settings: Settings,
+) -> str:
     content = x.tobytes() + y.tobytes()
     if estimator is not None:
         content += own.fingerprint(estimator, settings.random_state)
@@ -222,7 +227,11 @@ def stages(model: Model) -> Iterator[tuple[int, Callable[[pl.DataFrame], np.ndar
             yield rounds, partial(_after, model, rounds)
 
 
-def _after(model: Model, rounds: int, snapshot: pl.DataFrame) -> np.ndarray:
+def _after(
+    model: Model,
+    rounds: int,
+    snapshot: pl.DataFrame,
+) -> np.ndarray:
     forecast, voting = model.pipeline[0], model.pipeline[-1]
     x = forecast.transform(matrix(snapshot, model.features))
     staged = voting.estimators_[0].staged_predict_proba(x)

@@ -84,7 +84,11 @@ def validation_cutoffs(
     return newest_first[::-1]
 
 
-def _mature(cutoffs: list[date], as_of: date, settings: Settings) -> list[date]:
+def _mature(
+    cutoffs: list[date],
+    as_of: date,
+    settings: Settings,
+) -> list[date]:
     return [c for c in cutoffs if settings.windows.horizon(c)[1] <= as_of]
 
 

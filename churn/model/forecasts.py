@@ -36,7 +36,12 @@ Stages = dict[tuple[str, int], Forecast]
 """Forecasts in one fold by member and rounds of boosting; 0 rounds for the others."""
 
 
-def of_members(fold: Fold, plan: Plan, settings: Settings, is_large: bool) -> Stages:
+def of_members(
+    fold: Fold,
+    plan: Plan,
+    settings: Settings,
+    is_large: bool,
+) -> Stages:
     """Forecasts of every member; of boosting after each number of rounds to try."""
     most_rounds = pipelines.most_rounds(is_large)
     stages: Stages = {}
@@ -49,7 +54,10 @@ def of_members(fold: Fold, plan: Plan, settings: Settings, is_large: bool) -> St
 
 
 def of_estimator(
-    fold: Fold, plan: Plan, settings: Settings, estimator: Any
+    fold: Fold,
+    plan: Plan,
+    settings: Settings,
+    estimator: Any,
 ) -> Forecasts:
     """Forecasts of a classifier of one's own, as its only member."""
     model = fitting.fit(fold.training, plan, settings, own.RECIPE, estimator)

@@ -94,7 +94,10 @@ def _kinds(model: Model) -> list[Entry]:
 
 
 def _increases(
-    model: Model, rows: pl.DataFrame, groups: Sequence[list[int]], random_state: int
+    model: Model,
+    rows: pl.DataFrame,
+    groups: Sequence[list[int]],
+    random_state: int,
 ) -> np.ndarray:
     """Mean rise of log loss when a group of columns is shuffled, shape (n_groups,)."""
     matrix = fitting.matrix(rows, model.features)
@@ -116,7 +119,11 @@ def _increases(
     return np.asarray(np.reshape(losses, (-1, N_REPEATS)).mean(axis=1) - before)
 
 
-def _shuffled(matrix: np.ndarray, columns: list[int], order: np.ndarray) -> np.ndarray:
+def _shuffled(
+    matrix: np.ndarray,
+    columns: list[int],
+    order: np.ndarray,
+) -> np.ndarray:
     mixed = matrix.copy()
     mixed[:, columns] = matrix[order][:, columns]
     return mixed

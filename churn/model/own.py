@@ -19,7 +19,12 @@ NAME = "own"
 RECIPE = Recipe({NAME: 1.0})
 
 
-def fit(estimator: Any, x: np.ndarray, y: np.ndarray, random_state: int) -> Any:
+def fit(
+    estimator: Any,
+    x: np.ndarray,
+    y: np.ndarray,
+    random_state: int,
+) -> Any:
     """A fitted clone of ``estimator``; where it states no random_state, the study's.
 
     Raises ModelError if it can't be cloned or fitted, has no ``predict_proba``, or

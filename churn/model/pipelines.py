@@ -53,17 +53,27 @@ def _scaled(classifier: ClassifierMixin) -> Pipeline:
     )
 
 
-def _recency(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
+def _recency(
+    names: tuple[str, ...],
+    recipe: Recipe,
+    random_state: int,
+) -> Pipeline:
     one = ColumnTransformer([("recency", "passthrough", [names.index("recency_days")])])
     return make_pipeline(one, _scaled(LogisticRegression(solver="newton-cholesky")))
 
 
-def _logistic(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
+def _logistic(
+    names: tuple[str, ...],
+    recipe: Recipe,
+    random_state: int,
+) -> Pipeline:
     return _scaled(LogisticRegression(C=0.02, solver="newton-cholesky"))
 
 
 def _boosting(
-    names: tuple[str, ...], recipe: Recipe, random_state: int
+    names: tuple[str, ...],
+    recipe: Recipe,
+    random_state: int,
 ) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(
         learning_rate=0.05,
@@ -77,7 +87,11 @@ def _boosting(
     )
 
 
-def _network(names: tuple[str, ...], recipe: Recipe, random_state: int) -> Pipeline:
+def _network(
+    names: tuple[str, ...],
+    recipe: Recipe,
+    random_state: int,
+) -> Pipeline:
     networks = [
         (str(seed), _one_network(random_state + seed)) for seed in range(N_NETWORKS)
     ]
@@ -122,7 +136,10 @@ def most_rounds(is_large: bool) -> int:
 
 
 def blend(
-    recipe: Recipe, names: tuple[str, ...], horizon_days: int, random_state: int
+    recipe: Recipe,
+    names: tuple[str, ...],
+    horizon_days: int,
+    random_state: int,
 ) -> Pipeline:
     """The weighted mean of the members' probabilities.
 

@@ -53,7 +53,10 @@ class Choice:
 
 
 def choose(
-    snapshot: pl.DataFrame, plan: Plan, settings: Settings, estimator: Any = None
+    snapshot: pl.DataFrame,
+    plan: Plan,
+    settings: Settings,
+    estimator: Any = None,
 ) -> Choice:
     """Choose a recipe by log loss at later cutoffs, each predicted from earlier ones.
 
@@ -124,7 +127,12 @@ def _table(
     result = own.NAME if own.NAME in members[0] else "blend"
     rows: list[tuple[str, date, int, float]] = []
     for name in dict.fromkeys([*members[0], result]):
-        for fold, forecast, final in zip(usable, members, corrected, strict=True):
+        for fold, forecast, final in zip(
+            usable,
+            members,
+            corrected,
+            strict=True,
+        ):
             p = final if name == result else forecast[name].validation
             loss = log_loss(fold.y, p, labels=[0, 1])
             rows.append((name, fold.cutoff, len(fold.y), loss))

@@ -32,7 +32,11 @@ TRUSTED_TYPES = (
 STORED = ("windows", "churn_rate", "n_rows", "n_churned", "learned_from")
 
 
-def save(model: Model, store: Store, metrics: dict[str, Any]) -> Path:
+def save(
+    model: Model,
+    store: Store,
+    metrics: dict[str, Any],
+) -> Path:
     """Write models/<model_id>/ with model.skops, model.json and card.md.
 
     Returns the folder. Raises ModelError for a model that could not be loaded again, or
@@ -79,7 +83,11 @@ def _check_importable(types: set[str]) -> None:
             )
 
 
-def _check_trusted(types: set[str], settings: Settings, what: str) -> None:
+def _check_trusted(
+    types: set[str],
+    settings: Settings,
+    what: str,
+) -> None:
     """Raise ModelError with the lines that ``model.trusted_types`` lacks."""
     lacking = sorted(types - {*TRUSTED_TYPES, *settings.model.trusted_types})
     if not lacking:

@@ -22,7 +22,9 @@ MIN_CLASS = 50
 
 
 def training_cutoffs(
-    store: Store, newest: date | None = None, as_of: date | None = None
+    store: Store,
+    newest: date | None = None,
+    as_of: date | None = None,
 ) -> list[date]:
     """The study's training cutoffs up to ``newest``, oldest first.
 
@@ -57,7 +59,11 @@ class Trained:
     estimator: Any = None
 
 
-def train(store: Store, cutoffs: list[date], estimator: Any = None) -> Trained:
+def train(
+    store: Store,
+    cutoffs: list[date],
+    estimator: Any = None,
+) -> Trained:
     """Build snapshots, run the leakage check, choose and fit.
 
     ``estimator``: an unfitted scikit-learn classifier or pipeline with predict_proba to
@@ -81,7 +87,10 @@ def train(store: Store, cutoffs: list[date], estimator: Any = None) -> Trained:
 
 
 def learn(
-    snapshot: pl.DataFrame, plan: Plan, settings: Settings, estimator: Any = None
+    snapshot: pl.DataFrame,
+    plan: Plan,
+    settings: Settings,
+    estimator: Any = None,
 ) -> Trained:
     """Choose, fit and correct on one labelled snapshot.
 
@@ -112,7 +121,11 @@ def check_enough(snapshot: pl.DataFrame) -> None:
         )
 
 
-def parse_training_cutoffs(store: Store, newest: str, listed: list[str]) -> list[date]:
+def parse_training_cutoffs(
+    store: Store,
+    newest: str,
+    listed: list[str],
+) -> list[date]:
     """Training cutoffs from notebook parameters.
 
     ``listed`` is an explicit list; without one it is the study's series up to

@@ -63,7 +63,9 @@ def _at_actual_rate(probability: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def learn(
-    folds: Sequence[Fold], forecasts: Sequence[Forecasts], prior: dict[str, float]
+    folds: Sequence[Fold],
+    forecasts: Sequence[Forecasts],
+    prior: dict[str, float],
 ) -> dict[str, float]:
     """Weights by member that sum to 1: the mean of the best weights of each fold.
 
@@ -80,7 +82,11 @@ def learn(
     return {name: round(float(share), 3) for name, share in named if share}
 
 
-def _best(fold: Fold, forecasts: Forecasts, prior: np.ndarray) -> np.ndarray:
+def _best(
+    fold: Fold,
+    forecasts: Forecasts,
+    prior: np.ndarray,
+) -> np.ndarray:
     """Weights of the mixture with the lowest penalised log loss in one fold."""
     aligned = [
         _at_actual_rate(forecasts[name].validation, fold.y)

@@ -47,7 +47,11 @@ A clause is left out where the user has no value of its feature.
 """
 
 
-def examples(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.DataFrame:
+def examples(
+    store: Store,
+    fitted: Model,
+    scores: pl.DataFrame,
+) -> pl.DataFrame:
     """One user for each first reason, with all of that user's reasons in words.
 
     Columns: user (a pseudonym, the same in every report), probability, reason (the code
@@ -64,7 +68,11 @@ def examples(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.DataFrame:
     return facts.hstack(words)
 
 
-def _features(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.DataFrame:
+def _features(
+    store: Store,
+    fitted: Model,
+    scores: pl.DataFrame,
+) -> pl.DataFrame:
     """The features of these users at the cutoff at which they were scored."""
     cutoffs = [scores["cutoff"][0]]
     rows, users = snapshots.tables(store)
@@ -81,12 +89,19 @@ def _features(store: Store, fitted: Model, scores: pl.DataFrame) -> pl.DataFrame
 
 
 def sentences(
-    fitted: Model, snapshot: pl.DataFrame, explained: pl.DataFrame
+    fitted: Model,
+    snapshot: pl.DataFrame,
+    explained: pl.DataFrame,
 ) -> pl.DataFrame:
     """``explained`` (see ``reasons.explain``) with sentences in the place of codes."""
     by_kind = {kind: _sentence(fitted, kind, snapshot.columns) for kind in KINDS}
     features = snapshot.drop("cutoff")
-    joined = explained.join(features, on="user_id", how="left", maintain_order="left")
+    joined = explained.join(
+        features,
+        on="user_id",
+        how="left",
+        maintain_order="left",
+    )
     words = [_of_kind(pl.col(name), by_kind).alias(name) for name in reasons.COLUMNS]
     return joined.select("user_id", "cutoff", *words)
 
@@ -98,7 +113,11 @@ def _of_kind(code: pl.Expr, by_kind: dict[str, pl.Expr]) -> pl.Expr:
     )
 
 
-def _sentence(fitted: Model, kind: str, columns: list[str]) -> pl.Expr:
+def _sentence(
+    fitted: Model,
+    kind: str,
+    columns: list[str],
+) -> pl.Expr:
     """The kind's clauses with the user's numbers, or the kind's meaning without any."""
     clauses = [(text, name) for text, name in WORDS[kind] if name in columns]
     if not clauses:

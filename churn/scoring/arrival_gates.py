@@ -18,7 +18,9 @@ REPORT_LIMITS = (200_000, 1_000_000)
 
 
 def bulk_backfill(
-    known: pl.DataFrame, settings: Settings, cutoff: date
+    known: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
 ) -> dict[str, Any]:
     """Fails if many events received on a day were over a week old.
 
@@ -57,7 +59,9 @@ def bulk_backfill(
 
 
 def truncated_report(
-    files: pl.DataFrame, settings: Settings, cutoff: date
+    files: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
 ) -> dict[str, Any]:
     """Fails if an AppsFlyer file has exactly as many rows as a report can have.
 
@@ -90,7 +94,9 @@ def truncated_report(
 
 
 def duplicate_rows(
-    files: pl.DataFrame, settings: Settings, cutoff: date
+    files: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
 ) -> dict[str, Any]:
     """Fails if many rows of the newest ingest are copies of other rows in it.
 

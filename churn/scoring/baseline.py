@@ -26,7 +26,10 @@ def span(cutoff: date, days: int) -> str:
 
 
 def expected_counts(
-    rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
+    rows: pl.DataFrame,
+    by: Sequence[str],
+    cutoff: date,
+    window_days: int,
 ) -> pl.DataFrame:
     """Events of each key on each day of the window, and how many are expected.
 
@@ -51,7 +54,10 @@ def _weeks() -> pl.DataFrame:
 
 
 def _grid(
-    rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
+    rows: pl.DataFrame,
+    by: Sequence[str],
+    cutoff: date,
+    window_days: int,
 ) -> pl.DataFrame:
     """Every key, day of the window and week back that lies after the key's first
     day.
@@ -65,7 +71,10 @@ def _grid(
 
 
 def _aged_counts(
-    rows: pl.DataFrame, by: Sequence[str], cutoff: date, window_days: int
+    rows: pl.DataFrame,
+    by: Sequence[str],
+    cutoff: date,
+    window_days: int,
 ) -> pl.DataFrame:
     """Events by key, day and week back, as known when that day had today's age."""
     first = days_before(cutoff, window_days + 7 * WEEKS)

@@ -17,7 +17,9 @@ MIN_EXPLAINED = 0.7
 
 
 def clock_shift(
-    counted: pl.DataFrame, settings: Settings, cutoff: date
+    counted: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
 ) -> dict[str, Any]:
     """Fails if a day's hourly profile is that of its weekday, shifted by the limit.
 
@@ -40,7 +42,11 @@ def clock_shift(
     )
 
 
-def _profiles(counted: pl.DataFrame, settings: Settings, cutoff: date) -> Any:
+def _profiles(
+    counted: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+) -> Any:
     """Per day and extract: hours, events and expected events, each a list."""
     hours = counted.filter(pl.col("measure") == "hour").with_columns(
         hour=pl.col("value").cast(pl.Int64), known_date=pl.lit(None, pl.Date)

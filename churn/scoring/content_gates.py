@@ -20,7 +20,9 @@ LOST = 0.1
 
 
 def unknown_users(
-    known: pl.DataFrame, settings: Settings, cutoff: date
+    known: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
 ) -> dict[str, Any]:
     """Fails if the share of an extract's events without a user rose in the last week.
 
@@ -129,7 +131,9 @@ def _filled_columns(counted: pl.DataFrame, cutoff: date) -> pl.DataFrame:
 
 
 def mixed_currencies(
-    counted: pl.DataFrame, settings: Settings, cutoff: date
+    counted: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
 ) -> dict[str, Any]:
     """Fails if many amounts of the window are in another currency than the study's.
 

@@ -87,7 +87,13 @@ def verdict(
     ends with ``cure``, what to do.
     """
     if not cases:
-        return finding(cutoff, gate, True, all_clear, expected=expected)
+        return finding(
+            cutoff,
+            gate,
+            True,
+            all_clear,
+            expected=expected,
+        )
     shown = cases[:MAX_CASES]
     n_more = len(cases) - len(shown)
     rest = f"; and {n_more} more" if n_more else ""

@@ -18,7 +18,10 @@ from churn.store.schemas import Findings
 
 
 def check(
-    store: Store, cutoff: date, scores: pl.DataFrame, model: Model
+    store: Store,
+    cutoff: date,
+    scores: pl.DataFrame,
+    model: Model,
 ) -> pl.DataFrame:
     """The findings of every gate for one cutoff, see ``schemas.Findings``."""
     volume = store.scan("volume").collect()

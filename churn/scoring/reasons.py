@@ -64,7 +64,9 @@ def _typical(fitted: Model) -> dict[str, list[pl.Expr]]:
 
 
 def explain(
-    fitted: Model, snapshot: pl.DataFrame, previous: pl.DataFrame | None = None
+    fitted: Model,
+    snapshot: pl.DataFrame,
+    previous: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Reasons of each user, in the snapshot's order.
 
@@ -97,7 +99,12 @@ def _codes_before(table: pl.DataFrame, previous: pl.DataFrame | None) -> np.ndar
     if previous is None:
         return np.full(table.height, NONE)
     users = table.select("user_id")
-    joined = users.join(previous, on="user_id", how="left", maintain_order="left")
+    joined = users.join(
+        previous,
+        on="user_id",
+        how="left",
+        maintain_order="left",
+    )
     positions = {code: position for position, code in enumerate(CODES)}
     before = joined["reason_1"].replace_strict(
         positions, default=NONE, return_dtype=pl.Int64

@@ -13,7 +13,10 @@ from churn.store import Store
 
 
 def score_shift(
-    settings: Settings, cutoff: date, scores: pl.DataFrame, model: Model
+    settings: Settings,
+    cutoff: date,
+    scores: pl.DataFrame,
+    model: Model,
 ) -> dict[str, Any]:
     """Fails if the mean probability is far from the churn rate in training."""
     limit = settings.gates.max_score_shift
@@ -37,14 +40,22 @@ def score_shift(
     )
 
 
-def calibrated(settings: Settings, cutoff: date, model: Model) -> dict[str, Any]:
+def calibrated(
+    settings: Settings,
+    cutoff: date,
+    model: Model,
+) -> dict[str, Any]:
     """Fails if the newest validation fold shows that the level is certainly off."""
     low, high = model.calibration or (float("nan"), float("nan"))
     limit = settings.gates.max_calibration_shift
     return finding(cutoff, **calibration_finding(low, high, limit))
 
 
-def calibration_finding(low: float, high: float, limit: float) -> dict[str, Any]:
+def calibration_finding(
+    low: float,
+    high: float,
+    limit: float,
+) -> dict[str, Any]:
     """What the gate ``calibration`` finds, given the 95 % interval of the intercept.
 
     It fails if the whole interval lies beyond the limit, all in log-odds. So a small

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def make(store: Store, fitted: Model, cutoff: date) -> pl.DataFrame:
+def make(
+    store: Store,
+    fitted: Model,
+    cutoff: date,
+) -> pl.DataFrame:
     """Scores of every user eligible at ``cutoff``, see ``schemas.Scores``.
 
     Segments and first reasons depend on the scores of the newest earlier cutoff. Raises
@@ -64,7 +68,12 @@ def addressed(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     identifiers = addresses.identifiers(store, scores["user_id"], cutoff)
     users = identifiers.select("user_id", "identifier")
     bare = scores.drop("identifier", strict=False)
-    joined = bare.join(users, on="user_id", how="left", maintain_order="left")
+    joined = bare.join(
+        users,
+        on="user_id",
+        how="left",
+        maintain_order="left",
+    )
     return Scores.validate(joined)
 
 
@@ -95,7 +104,11 @@ def _write(file: Path, frame: pl.DataFrame) -> None:
     write_atomically(file, buffer.getvalue())
 
 
-def _file(store: Store, table: str, cutoff: date) -> Path:
+def _file(
+    store: Store,
+    table: str,
+    cutoff: date,
+) -> Path:
     return store.path(table, f"cutoff={cutoff}.parquet")
 
 
@@ -142,7 +155,9 @@ def _read(store: Store, cutoff: date) -> pl.DataFrame:
 
 
 def recut(
-    scores: pl.DataFrame, settings: Settings, previous: pl.DataFrame | None
+    scores: pl.DataFrame,
+    settings: Settings,
+    previous: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """The same scores, cut into the segments of these settings.
 
@@ -156,7 +171,11 @@ def recut(
     return scores.with_columns(segments.assign(scored, settings, previous))
 
 
-def check(store: Store, scores: pl.DataFrame, fitted: Model) -> pl.DataFrame:
+def check(
+    store: Store,
+    scores: pl.DataFrame,
+    fitted: Model,
+) -> pl.DataFrame:
     """The gates' findings about these scores and the data behind them."""
     from churn.scoring import gates
 

@@ -20,7 +20,9 @@ DIGITS = 9
 
 
 def assign(
-    scored: pl.DataFrame, settings: Settings, previous: pl.DataFrame | None = None
+    scored: pl.DataFrame,
+    settings: Settings,
+    previous: pl.DataFrame | None = None,
 ) -> pl.Series:
     """Segment of each row of ``scored``, in its order.
 
@@ -83,7 +85,9 @@ def sizes(probability: pl.Series, segments: Sequence[Segment]) -> list[int]:
 
 
 def _previous_places(
-    rated: pl.DataFrame, segments: Sequence[Segment], previous: pl.DataFrame | None
+    rated: pl.DataFrame,
+    segments: Sequence[Segment],
+    previous: pl.DataFrame | None,
 ) -> np.ndarray:
     """Position of each user's previous segment, -1 without one, shape (n_rated,)."""
     if previous is None:
@@ -92,11 +96,20 @@ def _previous_places(
     places = pl.DataFrame({"segment": names, "place": range(len(names))})
     known = previous.select("user_id", "segment").join(places, on="segment")
     users = rated.select("user_id")
-    joined = users.join(known, on="user_id", how="left", maintain_order="left")
+    joined = users.join(
+        known,
+        on="user_id",
+        how="left",
+        maintain_order="left",
+    )
     return joined["place"].fill_null(-1).to_numpy()
 
 
-def _fill(place: np.ndarray, sizes: Sequence[int], band: float) -> np.ndarray:
+def _fill(
+    place: np.ndarray,
+    sizes: Sequence[int],
+    band: float,
+) -> np.ndarray:
     """Position of each user's new segment; ``place`` is the previous one, by rank."""
     filled = np.full(len(place), len(sizes))
     free = np.arange(len(place))
@@ -112,7 +125,11 @@ def _fill(place: np.ndarray, sizes: Sequence[int], band: float) -> np.ndarray:
     return filled
 
 
-def band_width(n_above: int, n: int, band: float) -> int:
+def band_width(
+    n_above: int,
+    n: int,
+    band: float,
+) -> int:
     """Ranks between where a user newly enters a segment and where one has to leave it.
 
     With 150 of 1,000 users above a boundary and a band of 0.8, a user enters within the

@@ -10,7 +10,9 @@ from churn.settings import Settings
 
 
 def stability(
-    table: pl.DataFrame, previous: pl.DataFrame | None, settings: Settings
+    table: pl.DataFrame,
+    previous: pl.DataFrame | None,
+    settings: Settings,
 ) -> pl.DataFrame:
     """What hysteresis saves and costs: a row with it and a row without.
 
@@ -32,9 +34,17 @@ def stability(
 
 
 def _moves(
-    hysteresis: str, table: pl.DataFrame, before: pl.DataFrame, top: str
+    hysteresis: str,
+    table: pl.DataFrame,
+    before: pl.DataFrame,
+    top: str,
 ) -> dict[str, Any]:
-    pairs = table.join(before, on="user_id", how="full", suffix="_before")
+    pairs = table.join(
+        before,
+        on="user_id",
+        how="full",
+        suffix="_before",
+    )
     known = pairs.drop_nulls(["segment", "segment_before"])
     moved = pl.col("segment").ne_missing(pl.col("segment_before"))
     is_known_to_braze = pl.coalesce("identifier", "identifier_before").is_not_null()
@@ -75,7 +85,12 @@ def segment_counts(scores: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     counts = scores.group_by("segment").agg(
         n=pl.len(), mean_probability=pl.col("probability").mean()
     )
-    joined = order.join(counts, on="segment", how="left", maintain_order="left")
+    joined = order.join(
+        counts,
+        on="segment",
+        how="left",
+        maintain_order="left",
+    )
     table = joined.with_columns(pl.col("n").fill_null(0))
     return table.select(
         "segment",

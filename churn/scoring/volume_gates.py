@@ -19,7 +19,11 @@ MIN_EVENT = 20.0
 EVERY_DAY = 0.95
 
 
-def day_ratios(known: pl.DataFrame, settings: Settings, cutoff: date) -> pl.DataFrame:
+def day_ratios(
+    known: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+) -> pl.DataFrame:
     """Events of each day of the window over the expected ones.
 
     Columns: extract, platform ("" for all platforms), date, n, expected, ratio. The
@@ -41,7 +45,11 @@ def day_ratios(known: pl.DataFrame, settings: Settings, cutoff: date) -> pl.Data
     return grown.with_columns(ratio=raw)
 
 
-def missing_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[str, Any]:
+def missing_day(
+    days: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+) -> dict[str, Any]:
     """Fails if an extract or platform has far fewer events than is usual on a weekday.
 
     Its users would look churned.
@@ -57,7 +65,11 @@ def missing_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[st
     )
 
 
-def excess_day(days: pl.DataFrame, settings: Settings, cutoff: date) -> dict[str, Any]:
+def excess_day(
+    days: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+) -> dict[str, Any]:
     """Fails if a day has far more events than is usual on its weekday.
 
     Files may have been delivered twice, or a clock was wrong.
