@@ -80,8 +80,10 @@ def error(
         (413, b"<html>too large</html>", Answer(split="halves")),
     ],
 )
-def test_an_answer_says_who_was_taken(status: int, body: Any, expected: Answer) -> None:
-    """Errors are placed by array and index; whatever can't be placed asks for smaller
+def test_an_answer_tells_which_users_were_accepted(
+    status: int, body: Any, expected: Answer
+) -> None:
+    """Errors are placed by array and index; an error without a place asks for smaller
     requests.
     """
     assert read(status, body) == expected
@@ -107,7 +109,7 @@ def test_two_objects_are_sent_singly_too() -> None:
 def test_of_a_single_object_every_error_is_its_own(
     status: int, body: Any, reason: str
 ) -> None:
-    """Nobody else can be meant."""
+    """No other user can be meant."""
     assert read(status, body, 1) == Answer({0: reason})
 
 
@@ -124,8 +126,8 @@ def test_of_a_single_object_every_error_is_its_own(
         (599, b""),
     ],
 )
-def test_what_may_succeed_as_it_is_is_transient(status: int, body: Any) -> None:
-    """A 2xx that doesn't say success, a limit, a failing server."""
+def test_what_may_succeed_later_is_transient(status: int, body: Any) -> None:
+    """A 2xx without success, a limit, a failing server."""
     with pytest.raises(TransientBrazeError, match=str(status)):
         read(status, body)
 
@@ -141,7 +143,7 @@ def test_what_may_succeed_as_it_is_is_transient(status: int, body: Any) -> None:
     ],
 )
 def test_what_can_not_succeed_stops_the_run(status: int, sentence: str) -> None:
-    """Each with what to look at."""
+    """Each error names what to check."""
     with pytest.raises(TerminalBrazeError, match=sentence) as caught:
         read(status, {"message": "why"})
     assert caught.value.status == status
@@ -155,7 +157,7 @@ def test_what_can_not_succeed_stops_the_run(status: int, sentence: str) -> None:
 def test_the_key_is_in_nothing_that_an_answer_becomes(
     status: int, around: str, n: int
 ) -> None:
-    """Wherever the server repeats it: not in a reason, not in an error."""
+    """Wherever the server repeats it, it is in no reason and no error."""
     errors = [error(0, text=f"{around} {KEY}"), f"{KEY} {around}", error(text=KEY)]
     try:
         said = repr(
@@ -257,7 +259,7 @@ def test_turns_keep_the_ceiling_per_second() -> None:
 
 
 def test_a_late_turn_is_made_up_for_but_not_a_long_pause() -> None:
-    """After half a minute in which nobody asked, turns don't all come at once."""
+    """After half a minute without a request, turns do not all come at once."""
     time = Time()
     kept = paced(time, 10)
     turns(time, kept, 1)
@@ -273,8 +275,8 @@ def test_turns_keep_the_ceiling_per_clock_hour() -> None:
     assert turns(time, kept, 5) == [0, 0.001, 3000, 3000, 6600]
 
 
-def test_a_pause_holds_everybody_and_the_longest_one_counts() -> None:
-    """A hold of seven seconds isn't shortened by one of two."""
+def test_a_pause_holds_all_workers_and_the_longest_counts() -> None:
+    """A pause of seven seconds is not shortened by one of two."""
     time = Time()
     kept = paced(time, 10)
     turns(time, kept, 1)
@@ -343,7 +345,7 @@ def test_a_split_covers_the_range_once(ends: list[int], n_parts: int) -> None:
 
 
 class Notes:
-    """A book that keeps what it was told in memory."""
+    """An outcome log in memory."""
 
     def __init__(self) -> None:
         self.outcome: dict[int, str] = {}
@@ -458,9 +460,9 @@ def test_a_request_that_is_too_large_is_halved_until_it_fits() -> None:
     assert (done.error, done.n_requests) == (None, 7)
 
 
-def test_who_is_refused_without_being_named_is_found_one_by_one() -> None:
-    """User 2 makes every answer vague: the others are sent, that one is rejected with
-    the text.
+def test_a_rejected_user_without_a_name_is_identified_by_single_requests() -> None:
+    """User 2 makes every answer vague: the others are sent, and that user is rejected
+    with the text.
     """
     vague = (201, {}, {"message": "success", "errors": ["2 is odd"]})
     done, outcome, seen = sent_to(lambda _, ids: vague if "2" in ids else OK)
@@ -470,8 +472,8 @@ def test_who_is_refused_without_being_named_is_found_one_by_one() -> None:
 
 
 def test_a_limit_makes_all_wait_and_is_no_failure() -> None:
-    """Forty 429 with next to no retry_seconds: still everybody is sent, and no request
-    counts as lost.
+    """After forty 429 with next to no retry_seconds all users are sent, and no request
+    counts as unanswered.
     """
     limited = (429, {"x-ratelimit-retry-after": "0"}, "")
     done, outcome, seen = sent_to(scripted(*[limited] * 40), retry_seconds=0.01)
@@ -485,8 +487,8 @@ def test_a_limit_makes_all_wait_and_is_no_failure() -> None:
 
 
 def test_failures_end_when_their_time_is_over_and_leave_the_batch_unknown() -> None:
-    """500 for ever: the run stops, nobody can say of the first batch, the second was
-    never tried.
+    """With 500 for ever the run stops: the first batch is unknown, the second was never
+    tried.
     """
     done, outcome, _ = sent_to(lambda *_: (500, {}, ""), n=8, retry_seconds=0.01)
     assert isinstance(done.error, TransientBrazeError)
@@ -495,7 +497,7 @@ def test_failures_end_when_their_time_is_over_and_leave_the_batch_unknown() -> N
 
 
 def test_a_refused_key_stops_the_run_with_nothing_attempted() -> None:
-    """401 says that nothing was applied; the next batches aren't tried."""
+    """A 401 applied nothing; the next batches are not tried."""
     done, outcome, seen = sent_to(
         lambda *_: (401, {}, {"message": f"Invalid API key: {KEY}"}), n=12
     )
@@ -510,9 +512,9 @@ def test_a_refusal_after_a_failure_leaves_the_batch_unknown() -> None:
     assert set(outcome.values()) == {"unknown"}
 
 
-def test_who_is_refused_after_a_lost_answer_may_have_been_told() -> None:
-    """The first try of four was perhaps applied; the second refuses two of them: these
-    two perhaps hold it.
+def test_a_rejection_after_a_lost_answer_may_be_applied() -> None:
+    """The first attempt of four users was perhaps applied before the second rejects two
+    of them.
     """
     refused = (201, {}, {"message": "success", "errors": [error(2), error(0)]})
     _, outcome, _ = sent_to(scripted((503, {}, ""), refused))
@@ -526,8 +528,8 @@ def test_who_is_refused_after_a_lost_answer_may_have_been_told() -> None:
 
 
 def test_of_a_vague_answer_the_rest_is_unknown_when_the_run_stops() -> None:
-    """One by one: the first is sent, the second is refused by key; what the first
-    answer took of the rest is open.
+    """The first user is sent, the second request is denied; what the vague answer
+    accepted of the rest is unknown.
     """
     vague = (201, {}, {"message": "success", "errors": ["x"]})
     _, outcome, _ = sent_to(scripted(vague, OK, (403, {}, {})))
@@ -535,17 +537,15 @@ def test_of_a_vague_answer_the_rest_is_unknown_when_the_run_stops() -> None:
 
 
 def test_of_a_request_refused_whole_the_rest_was_not_attempted() -> None:
-    """Halved, the first half sent, then refused by key: nothing of the second half was
+    """After halving, the first half is sent and the second denied: nothing of it was
     applied.
     """
     _, outcome, _ = sent_to(scripted((413, {}, ""), OK, (403, {}, {})))
     assert outcome == {0: "sent", 1: "sent", 2: "not attempted", 3: "not attempted"}
 
 
-def test_a_run_of_which_nobody_is_taken_stops() -> None:
-    """After 150 rejections in a row with none in between: something is wrong with all
-    of it.
-    """
+def test_a_run_whose_users_are_all_rejected_stops() -> None:
+    """It stops after 150 rejections without an accepted user between them."""
 
     def nobody(_, ids):
         return (
@@ -562,10 +562,8 @@ def test_a_run_of_which_nobody_is_taken_stops() -> None:
     assert sent_to(half, n=400, size=75)[0].error is None
 
 
-def test_users_refused_before_are_no_sign_that_all_is_wrong() -> None:
-    """The same 400 rejections, of whom all but the first hundred were refused before:
-    the run goes on.
-    """
+def test_users_rejected_in_earlier_runs_do_not_stop_the_run() -> None:
+    """Of the same 400 rejections all but the first hundred were rejected before."""
 
     def nobody(_, ids):
         return (
@@ -589,10 +587,8 @@ def test_a_failure_after_a_long_pause_is_tried_again() -> None:
     assert (done.error, set(outcome.values())) == (None, {"sent"})
 
 
-def test_the_reset_of_a_limit_is_no_hint_of_a_failing_server() -> None:
-    """A 503 with the usual headers, of which the limit resets in an hour, is tried
-    again at once.
-    """
+def test_the_reset_of_a_limit_does_not_delay_a_retry() -> None:
+    """A 503 whose limit resets in an hour is tried again at once."""
     usual = {
         "x-ratelimit-limit": "250000",
         "x-ratelimit-remaining": "249000",
@@ -604,8 +600,8 @@ def test_the_reset_of_a_limit_is_no_hint_of_a_failing_server() -> None:
 
 
 def test_a_refused_key_ends_the_pause_of_all_others() -> None:
-    """One worker is told to wait an hour, the other then learns that the key is
-    refused: the run ends at once.
+    """One worker waits for an hour when another learns that the key is refused: the run
+    ends at once.
     """
     hour = (429, {"x-ratelimit-retry-after": "3600"}, "")
 
@@ -621,11 +617,11 @@ def test_a_refused_key_ends_the_pause_of_all_others() -> None:
     assert set(outcome.values()) == {"not attempted"}
 
 
-def test_a_request_that_waited_long_makes_sure_of_the_ledger_first(
+def test_a_request_that_waited_long_confirms_the_lock_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After a pause of the server's, the book is asked before anything is sent; if it
-    is lost, nothing is.
+    """After a pause the log is asked before anything is sent; if the lock is lost,
+    nothing is sent.
     """
     monkeypatch.setattr(sending, "CONFIRM_SECONDS", 0.5)
     monkeypatch.setattr(Notes, "confirm_lock", Notes.refuse)
@@ -652,16 +648,18 @@ def test_a_key_that_no_header_takes_is_refused_and_not_shown(
 
 
 def test_an_answer_that_cannot_be_unpacked_is_tried_again() -> None:
-    """Said to be gzip and isn't: nobody knows what came of it, so it is sent again."""
+    """A body that claims to be gzip and is not leaves the outcome unknown, so it is
+    sent again.
+    """
     done, outcome, _ = sent_to(scripted((503, {"content-encoding": "gzip"}, "no gzip")))
     assert (done.error, set(outcome.values()), done.n_unanswered) == (None, {"sent"}, 1)
 
 
 @pytest.mark.parametrize("endpoint", ["https://rest.no-such-host.invalid"])
-def test_an_endpoint_that_does_not_exist_stops_the_run_with_nobody_unknown(
+def test_an_endpoint_that_does_not_exist_leaves_no_user_unknown(
     endpoint: str,
 ) -> None:
-    """No connection ever existed, so nothing was attempted."""
+    """There was never a connection, so nothing was attempted."""
     log = Notes()
     batches = Batches(pl.Series(["{}"] * 4), [(0, 3)])
     done = sending.send(batches, Braze(endpoint=endpoint), KEY, log, progress=False)
@@ -697,8 +695,8 @@ def test_a_redirect_is_not_followed() -> None:
     assert len(seen) == 1
 
 
-def test_a_book_that_cannot_be_written_stops_the_run() -> None:
-    """Nothing is sent that could not be noted."""
+def test_a_log_that_cannot_be_written_stops_the_run() -> None:
+    """Nothing is sent that could not be recorded."""
 
     class Full(Notes):
         async def reserve(self, position: int) -> None:

@@ -56,7 +56,7 @@ def study_of(folder: Path, sandbox: Sandbox, **braze: Any) -> Settings:
 
 
 def held(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
-    """Attributes by user, of those who have any."""
+    """Attributes by user, of users who have any."""
     return {
         key[1]: p.attributes
         for key, p in sandbox.state.profiles.items()
@@ -65,7 +65,7 @@ def held(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
 
 
 def wanted(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """The same as the scores want it."""
+    """The same, as the scores want it."""
     rows = table.select("identifier", "segment", "score").iter_rows()
     return {
         who: {"churn_segment": segment, "churn_score": score}
@@ -81,7 +81,7 @@ def check_outcomes(settings: Settings) -> None:
 
 
 def one_run(table: pl.DataFrame, settings: Settings, run_id: str) -> int | None:
-    """How many users an export wrote or tried to; null where it stopped."""
+    """How many users an export wrote or tried to; null if it stopped."""
     try:
         delivery = Delivery(settings, run_id, send=True, progress=False)
         done = export.run(table, PASSED, delivery)
@@ -90,8 +90,8 @@ def one_run(table: pl.DataFrame, settings: Settings, run_id: str) -> int | None:
     return int(done.summary["n_changed"])
 
 
-def until_told(table: pl.DataFrame, settings: Settings, name: str) -> None:
-    """Export as an operator would, until nothing is left to tell."""
+def until_delivered(table: pl.DataFrame, settings: Settings, name: str) -> None:
+    """Export as an operator would, until nothing is left to send."""
     if all(one_run(table, settings, f"{name}-{n}") != 0 for n in range(MAX_RUNS)):
         pytest.fail(f"after {MAX_RUNS} runs there is still something to tell")
 
@@ -124,13 +124,12 @@ FIRST, SECOND = (
     database=None,
 )
 @given(faults=script(), answer_429=st.sampled_from(["mau", "legacy", "bare"]))
-def test_whatever_goes_wrong_everybody_is_told_in_the_end_and_has_an_outcome(
+def test_whatever_goes_wrong_all_users_are_delivered_in_the_end(
     tmp_path_factory: pytest.TempPathFactory, faults: Faults, answer_429: str
 ) -> None:
-    """Under any faults, repeated runs leave every profile as planned, lapsed ones bare,
-    and nobody created or lost.
-
-    Even where the scores return to what they were before a run that went wrong.
+    """Under any faults repeated runs leave every profile as planned, lapsed ones
+    without attributes, no user created, and an outcome for each. This holds even if the
+    scores return to what they were before a run that went wrong.
     """
     options = Options(answer_429=answer_429, reset_mode="delta")
     with pytest.MonkeyPatch.context() as patch:
@@ -143,22 +142,21 @@ def test_whatever_goes_wrong_everybody_is_told_in_the_end_and_has_an_outcome(
                 tmp_path_factory.mktemp("faults"), sandbox, batch_size=5
             )
             for number, table in enumerate((FIRST, SECOND)):
-                until_told(table, settings, f"night-{number}")
+                until_delivered(table, settings, f"night-{number}")
                 assert held(sandbox) == wanted(table)
             one_run(FIRST, settings, "mistaken")
-            until_told(SECOND, settings, "as before")
+            until_delivered(SECOND, settings, "as before")
             assert held(sandbox) == wanted(SECOND)
     check_outcomes(settings)
     assert (len(sandbox.state.profiles), sandbox.state.n_created) == (len(USERS), 0)
 
 
-def test_an_export_killed_at_any_moment_is_made_good_by_the_next(
+def test_an_export_killed_at_any_moment_is_completed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After each of three SIGKILLs, the next exports leave all 2,000 profiles as
-    planned, and everybody an outcome.
-
-    The third time the plan is the one from before the killed export.
+    """After each of three SIGKILLs the next exports leave all 2,000 profiles as
+    planned, and an outcome for each user. The third time the plan is the one from
+    before the killed export.
     """
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     monkeypatch.setattr(pace, "BACKOFF_SECONDS", 0.01)
@@ -198,7 +196,7 @@ def test_an_export_killed_at_any_moment_is_made_good_by_the_next(
                 with pytest.raises(subprocess.TimeoutExpired):
                     running.wait(draw.uniform(0.1, 0.9))
                 running.kill()
-            until_told(table, study, f"night-{number}")
+            until_delivered(table, study, f"night-{number}")
             assert held(sandbox) == wanted(table)
             check_outcomes(study)
     assert (len(sandbox.state.profiles), sandbox.state.n_created) == (len(users), 0)

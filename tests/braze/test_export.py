@@ -94,7 +94,7 @@ def deliver(
     return run
 
 
-def told(sandbox: Sandbox, attribute: str = "churn_segment") -> dict[str, Any]:
+def held(sandbox: Sandbox, attribute: str = "churn_segment") -> dict[str, Any]:
     """Attribute by user, as the sandbox holds it."""
     profiles = sandbox.state.profiles.values()
     return {
@@ -104,11 +104,11 @@ def told(sandbox: Sandbox, attribute: str = "churn_segment") -> dict[str, Any]:
     }
 
 
-def test_two_exports_in_a_row_send_once_and_flips_send_only_themselves(
+def test_a_second_export_sends_nothing_and_changes_alone_are_sent(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """1,000 users take 14 requests of 75; again 0 requests and 0 data points; 150 flips
-    take exactly 2.
+    """1,000 users take 14 requests of 75; again 0 requests and 0 data points; 150
+    changes take exactly 2.
     """
     users = {f"u{i}": "low" for i in range(1000)}
     sandbox.state.add_users(list(users))
@@ -118,7 +118,7 @@ def test_two_exports_in_a_row_send_once_and_flips_send_only_themselves(
     assert (sandbox.state.n_requests, sandbox.state.n_data_points) == (14, 2000)
     flipped = users | {f"u{i}": "high" for i in range(150)}
     assert deliver(scores(flipped)).summary["n_requests_sent"] == 2
-    assert told(sandbox) == flipped
+    assert held(sandbox) == flipped
 
 
 def test_a_dry_run_sends_and_records_nothing(
@@ -126,8 +126,8 @@ def test_a_dry_run_sends_and_records_nothing(
     deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The default needs no key, makes no request, and forecasts what sending then
-    does.
+    """The default needs no key, sends no request, and forecasts what
+    sending then does.
     """
     sandbox.state.add_users(["a", "b"])
     monkeypatch.delenv(client.KEY_VARIABLE)
@@ -147,7 +147,7 @@ def test_a_dry_run_sends_and_records_nothing(
     )
 
 
-def test_nobody_is_created_unless_the_study_says_so(
+def test_no_user_is_created_unless_the_study_allows_it(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """An unknown user is acknowledged and not created; with create_unknown_users the
@@ -162,16 +162,16 @@ def test_nobody_is_created_unless_the_study_says_so(
         scores({"other": "high"}),
         braze={"create_unknown_users": True, "workspace": "w2"},
     )
-    assert told(sandbox) == {"other": "high"}
+    assert held(sandbox) == {"other": "high"}
 
 
-def test_a_rejected_user_is_recorded_and_the_others_are_told(
+def test_a_rejected_user_is_recorded_and_the_others_are_delivered(
     sandbox: Sandbox,
     deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
 ) -> None:
-    """One identifier too long for Braze, two good ones: each gets its outcome, only the
-    good are in the ledger.
+    """One identifier too long for Braze, two good ones: each gets its outcome, and only
+    the good ones are synced.
     """
     sandbox.state.add_users(["a", "b"])
     long = "x" * 988
@@ -181,7 +181,7 @@ def test_a_rejected_user_is_recorded_and_the_others_are_told(
     assert done.outcomes.filter(pl.col("outcome") == "rejected")[
         "reason"
     ].to_list() == [outcomes.UNDELIVERABLE]
-    assert told(sandbox) == {"a": "high", "b": "low"}
+    assert held(sandbox) == {"a": "high", "b": "low"}
 
 
 def test_braze_own_partial_errors_are_mapped_to_users(
@@ -189,8 +189,8 @@ def test_braze_own_partial_errors_are_mapped_to_users(
     deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where Braze itself refuses one object of a batch, that user is rejected with its
-    reason and retried next time.
+    """If Braze rejects one object of a batch, that user is rejected with its reason and
+    sent again next time.
     """
     sandbox.state.add_users(["a", "b"])
     monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
@@ -206,18 +206,18 @@ def test_braze_own_partial_errors_are_mapped_to_users(
     )
 
 
-def test_users_who_leave_are_told_once(
+def test_users_who_are_no_longer_scored_lose_their_attributes_once(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """A user no longer scored loses both attributes by null, once; coming back is told
-    again.
+    """Both attributes become null, once; a user who is scored again is
+    written again.
     """
     sandbox.state.add_users(["a", "b"])
     deliver(scores({"a": "high", "b": "low"}))
     gone = deliver(scores({"a": "high"}))
     assert (gone.summary["n_lapsed"], gone.summary["n_data_points"]) == (1, 2)
     assert gone.transitions.rows() == [("low", "removed", 1)]
-    assert told(sandbox) == {"a": "high"}
+    assert held(sandbox) == {"a": "high"}
     assert deliver(scores({"a": "high"})).summary["n_changed"] == 0
     assert deliver(scores({"a": "high", "b": "low"})).summary["n_changed"] == 1
 
@@ -225,32 +225,34 @@ def test_users_who_leave_are_told_once(
 def test_a_lapsed_value_is_written_instead_of_removal(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """With lapsed_value the segment says so, and only the score is removed."""
+    """With lapsed_value the segment becomes that value, and only the score
+    is removed.
+    """
     sandbox.state.add_users(["a", "b"])
     braze = {"lapsed_value": "lapsed"}
     deliver(scores({"a": "high", "b": "low"}), braze=braze)
     deliver(scores({"a": "high"}), braze=braze)
-    assert told(sandbox) == {"a": "high", "b": "lapsed"}
-    assert told(sandbox, "churn_score") == {"a": 50}
+    assert held(sandbox) == {"a": "high", "b": "lapsed"}
+    assert held(sandbox, "churn_score") == {"a": 50}
 
 
 def test_a_score_alone_is_sent_only_once_it_moved_by_a_step(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """Segment unchanged: nine points are kept back, ten are sent, and then only the
-    score.
+    """With the same segment nine points are kept back, and ten are sent without the
+    segment.
     """
     sandbox.state.add_users(["a"])
     deliver(scores({"a": "high"}, 60))
     assert deliver(scores({"a": "high"}, 69)).summary["n_changed"] == 0
     assert deliver(scores({"a": "high"}, 70)).summary["n_data_points"] == 1
-    assert told(sandbox, "churn_score") == {"a": 70}
+    assert held(sandbox, "churn_score") == {"a": 70}
 
 
 def test_ledgers_of_other_endpoints_and_workspaces_are_apart(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """What one workspace was told says nothing about another."""
+    """What one workspace acknowledged does not count for another."""
     sandbox.state.add_users(["a"])
     deliver(scores({"a": "high"}))
     assert (
@@ -264,7 +266,7 @@ def test_a_missing_key_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     sandbox: Sandbox,
 ) -> None:
-    """Sending without CHURN_BRAZE_KEY says which variable to set."""
+    """Sending without CHURN_BRAZE_KEY names the variable to set."""
     monkeypatch.delenv(client.KEY_VARIABLE)
     with pytest.raises(TerminalBrazeError, match="CHURN_BRAZE_KEY is not set"):
         deliver(scores({"a": "high"}))
@@ -276,8 +278,8 @@ def test_a_wrong_key_stops_the_run_and_is_shown_nowhere(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Even where the server repeats it, the key is in no message, log or repr; nothing
-    is retried or recorded.
+    """Even if the server repeats it, the key is in no message, log or repr; nothing is
+    retried or recorded.
     """
     sandbox.echo_key = True
     monkeypatch.setenv(client.KEY_VARIABLE, "wrong-key-77")
@@ -295,7 +297,7 @@ def test_a_wrong_key_stops_the_run_and_is_shown_nowhere(
 def test_a_sandbox_that_is_down_is_one_sentence(
     make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody listens: the error says what to start, and nothing counts as told."""
+    """If nothing listens, the error names what to start, and no user is synced."""
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     settings = make_study(braze={"endpoint": "http://127.0.0.1:9"})
     with pytest.raises(
@@ -314,7 +316,7 @@ def test_a_sandbox_that_is_down_is_one_sentence(
 def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
     sandbox: Sandbox, make_study: Callable[..., Settings]
 ) -> None:
-    """The gate's own sentence is in the error; accepting another name is an error
+    """The gate's own sentence is in the error; accepting an unknown name is an error
     too.
     """
     sandbox.state.add_users(["a"])
@@ -339,7 +341,7 @@ def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
 def test_export_works_where_an_event_loop_already_runs(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """Called from inside a coroutine, as a Jupyter cell would, it sends as ever."""
+    """Called from inside a coroutine, as in a cell of Jupyter, it sends."""
     sandbox.state.add_users(["a"])
 
     async def cell() -> Export:
@@ -388,8 +390,8 @@ def test_transient_answers_are_retried(
     make_study: Callable[..., Settings],
     first: tuple[int, dict[str, str], bytes],
 ) -> None:
-    """429 by whatever header, 5xx and a success cut short are tried again after the
-    hint, and then count once.
+    """A 429 with whatever header, a 5xx and a truncated success are sent again after
+    the stated wait, and count once.
     """
     monkeypatch.setattr(server, "application", lambda _: answering(first, OK))
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
@@ -403,11 +405,11 @@ def test_transient_answers_are_retried(
     assert (done.summary["n_sent"], done.summary["n_requests_sent"]) == (1, 1)
 
 
-def test_errors_that_name_no_object_are_found_one_by_one(
+def test_errors_that_name_no_user_are_resolved_one_by_one(
     monkeypatch: pytest.MonkeyPatch, make_study: Callable[..., Settings]
 ) -> None:
-    """A 201 whose error is a plain string: both users are sent singly, and each gets an
-    outcome of its own.
+    """After a 201 whose error is a plain string both users are sent singly, and each
+    gets an outcome.
     """
     vague = (201, {}, b'{"message":"success","errors":["something went wrong"]}')
     monkeypatch.setattr(server, "application", lambda _: answering(vague, OK, vague))
@@ -441,14 +443,14 @@ def test_rate_limit_hints_come_as_epoch_or_seconds() -> None:
 def test_statuses_decide_by_type_whether_to_try_again(
     status: int, kind: type[Exception]
 ) -> None:
-    """5xx and 429 are transient, a bad request is terminal."""
+    """5xx and 429 raise a transient error, a bad request a terminal one."""
     with pytest.raises(kind):
         answers.read(status, b'{"message":"no"}', 2, KEY)
 
 
 @pytest.mark.parametrize("name", ["email", "$x", "_id", "appboy_x"])
 def test_names_that_braze_takes_for_something_else_are_refused(name: str) -> None:
-    """Reserved profile fields and prefixes can't be attribute names."""
+    """Reserved profile fields and prefixes cannot be attribute names."""
     with pytest.raises(TerminalBrazeError, match="can't be a custom attribute"):
         payload.check_names([name])
 
@@ -476,13 +478,14 @@ def test_a_ledger_on_postgresql_does_the_same(
     deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
 ) -> None:
-    """On a real PostgreSQL: told once, nothing again, a flip alone, a used run id
-    refused, the forgotten told null.
+    """On a real PostgreSQL users are sent once, a change alone, a used run id is
+    refused, and the forgotten get null.
     """
     url = os.environ.get("CHURN_TEST_POSTGRES_URL")
     if not url:
         unavailable(
-            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried"
+            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, "
+            "the shared ledger was not tried"
         )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHURN_LEDGER_URL", url)
@@ -511,13 +514,13 @@ def test_a_ledger_on_postgresql_does_the_same(
         with pytest.raises(TerminalBrazeError, match="is in the ledger already"):
             deliver(scores({a: "high"}), braze=braze, run_id=third)
         settings = make_study(braze={"endpoint": sandbox.url, **braze})
-        assert export.forget(settings, lambda _: [a, "never-told"]) == 1
+        assert export.forget(settings, lambda _: [a, "never-held"]) == 1
         fourth, fifth = (f"pg-{secrets.token_hex(4)}" for _ in range(2))
         assert (
             deliver(scores({"b": "low"}), braze=braze, run_id=fourth).summary["n_sent"]
             == 1
         )
-        assert told(sandbox) == {"b": "low"}
+        assert held(sandbox) == {"b": "low"}
         assert (
             deliver(scores({"b": "low"}), braze=braze, run_id=fifth).summary[
                 "n_changed"
@@ -563,7 +566,7 @@ def test_after_any_series_of_exports_braze_holds_the_last_scores(
                 PASSED,
                 Delivery(settings, f"r{i}", send=True, progress=False),
             )
-        assert told(running) == nights[-1]
+        assert held(running) == nights[-1]
         assert running.state.n_requests == before
 
 
@@ -585,8 +588,8 @@ def test_any_identifier_can_be_how_users_are_addressed(
     key: tuple[str, str],
     sent_as: Any,
 ) -> None:
-    """By Braze id or alias the profile meant gets the segment; whoever has no
-    identifier is not sent, and counted.
+    """By Braze id or alias the right profile gets the segment; a user without an
+    identifier is counted and not sent.
     """
     sandbox.state.profiles[key] = Profile({key[0]: key[1]})
     table = scores({"u1": "high", "u2": "low"}).with_columns(
@@ -603,10 +606,10 @@ def test_any_identifier_can_be_how_users_are_addressed(
     assert deliver(table, braze=braze).summary["n_requests_sent"] == 0
 
 
-def test_the_summary_tells_everything_a_reader_or_the_next_run_needs(
+def test_the_summary_has_counts_minutes_and_answer_time(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """Counts, minutes and answer time of a sent run; its table says so in words."""
+    """Its table states in words whether it was a dry run."""
     sandbox.state.add_users(["a"])
     done = deliver(scores({"a": "high", "x" * 988: "low"}))
     counts = {
@@ -642,23 +645,25 @@ def test_the_summary_tells_everything_a_reader_or_the_next_run_needs(
 def test_opted_out_users_get_null_though_scored(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """With a lapsed value in the study, too; whoever was never told is left alone."""
+    """Also with a lapsed value in the study; a user who was never sent anything is left
+    alone.
+    """
     sandbox.state.add_users(["a", "b"])
     deliver(scores({"a": "high", "b": "low"}))
     done = deliver(
         scores({"a": "high", "b": "low"}),
         braze={"lapsed_value": "lapsed"},
-        opted_out=["a", "never-told"],
+        opted_out=["a", "never-held"],
     )
     assert (done.summary["n_gone"], done.summary["n_unchanged"]) == (1, 1)
-    assert told(sandbox) == {"b": "low"}
+    assert held(sandbox) == {"b": "low"}
 
 
 def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """Renaming changes everybody: the limit speaks, in a dry run as a sentence;
-    accepted, the old name is null.
+    """Renaming changes all users: the limit is a sentence in a dry run and stops a
+    sending; once accepted, the old name is null.
     """
     users = {f"u{i}": "high" for i in range(60)}
     sandbox.state.add_users(list(users))
@@ -672,7 +677,7 @@ def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
         deliver(scores(users), braze=renamed)
     assert sandbox.state.n_requests == n_requests
     done = deliver(scores(users), braze=renamed, accept=["change_rate"])
-    assert (done.summary["n_sent"], told(sandbox), told(sandbox, "risk")) == (
+    assert (done.summary["n_sent"], held(sandbox), held(sandbox, "risk")) == (
         60,
         {},
         users,
@@ -680,14 +685,12 @@ def test_a_renamed_attribute_is_removed_and_needs_to_be_accepted(
     assert deliver(scores(users), braze=renamed).summary["n_requests_sent"] == 0
 
 
-def test_a_bad_run_is_taken_back(
+def test_a_bad_run_is_restored(
     sandbox: Sandbox,
     deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
 ) -> None:
-    """Everybody is told what they held before; the new one nothing; whoever was told
-    again since stays.
-    """
+    """Users get what they had before, new ones null; a user written since stays."""
     sandbox.state.add_users(["a", "b", "new"])
     deliver(scores({"a": "low", "b": "low"}, 10), run_id="good")
     deliver(scores({"a": "high", "b": "high", "new": "high"}, 90), run_id="bad")
@@ -695,12 +698,12 @@ def test_a_bad_run_is_taken_back(
     settings = make_study(braze={"endpoint": sandbox.url})
     dry = export.restore("bad", Delivery(settings, run_id="back"))
     assert (dry.summary["n_changed"], dry.summary["n_data_points"]) == (2, 4)
-    assert told(sandbox)["a"] == "high"
+    assert held(sandbox)["a"] == "high"
     done = export.restore(
         "bad", Delivery(settings, run_id="back", send=True, progress=False)
     )
     assert done.transitions.rows() == [("high", "low", 1), ("high", "removed", 1)]
-    assert (told(sandbox), told(sandbox, "churn_score")) == (
+    assert (held(sandbox), held(sandbox, "churn_score")) == (
         {"a": "low", "b": "low"},
         {"a": 10, "b": 90},
     )
@@ -714,15 +717,15 @@ def test_a_bad_run_is_taken_back(
         export.restore("nonsense", Delivery(settings, run_id="x"))
 
 
-def test_rejects_are_a_file_that_can_be_mended_and_sent(
+def test_rejects_are_a_file_that_can_be_corrected_and_sent(
     sandbox: Sandbox,
     deliver: Callable[..., Export],
     make_study: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Who was refused stands there with reason; under the right identifier the file is
-    taken as it is.
+    """A rejected user stands there with the reason; with the right identifier the file
+    is accepted.
     """
     sandbox.state.add_users(["a", "b"])
     monkeypatch.setattr(payload, "max_bytes", lambda _: 5000)
@@ -742,18 +745,18 @@ def test_rejects_are_a_file_that_can_be_mended_and_sent(
         tmp_path / "mended.csv",
         Delivery(settings, run_id="second", send=True, progress=False),
     )
-    assert (done.summary["n_sent"], told(sandbox)) == (1, {"a": "high", "b": "low"})
+    assert (done.summary["n_sent"], held(sandbox)) == (1, {"a": "high", "b": "low"})
     with pytest.raises(InputError, match=r"none.csv can't be read"):
         export.resend(tmp_path / "none.csv", Delivery(settings, run_id="third"))
 
 
-def test_after_lost_requests_a_run_waits_before_it_sends(
+def test_after_unanswered_requests_a_run_waits_before_it_sends(
     sandbox: Sandbox,
     deliver: Callable[..., Export],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A request of yesterday's run might still be applied: newer values wait; a run
-    without any needn't.
+    """A request of an earlier run may still be applied, so newer values wait; a run
+    with nothing to send does not.
     """
     sandbox.state.add_users(["a"])
     waited: list[float] = []
@@ -775,10 +778,10 @@ def test_after_lost_requests_a_run_waits_before_it_sends(
     assert 50 < waited[0] <= 61
 
 
-def test_forgetting_without_a_ledger_makes_none(
+def test_forgetting_without_a_ledger_creates_none(
     make_study: Callable[..., Settings],
 ) -> None:
-    """Nobody was ever told anything, so nothing waits, and no file appears."""
+    """Nothing was ever sent, so nothing waits, and no file appears."""
     settings = make_study()
     assert export.forget(settings, lambda _: ["a"]) == 0
     assert not settings.path("data/store/ledger.db").exists()
@@ -787,8 +790,8 @@ def test_forgetting_without_a_ledger_makes_none(
 def test_id_lists_are_one_file_per_segment(
     make_study: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    """Sorted identifiers under the kind's own header, without the opted-out; old files
-    go; not asked for: none.
+    """They hold sorted identifiers under the kind's own header, without the opted-out;
+    older files are replaced.
     """
     settings = make_study(braze={"id_lists": "lists"})
     table = scores({"b": "high", "a": "high", "c": "low", "d": "low", "": "low"})
@@ -815,12 +818,12 @@ def test_id_lists_are_one_file_per_segment(
 def test_the_date_of_the_last_change_arrives_as_a_date(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
-    """Braze makes a datetime of it, which is what filters on dates need; a second run
-    leaves it.
+    """Braze makes a datetime of it, which filters on dates need; a second run leaves
+    it.
     """
     sandbox.state.add_users(["a"])
     deliver(scores({"a": "high"}), braze={"changed_attribute": "churn_since"})
-    assert str(told(sandbox, "churn_since")["a"]).startswith("2026-03-01 00:00:00")
+    assert str(held(sandbox, "churn_since")["a"]).startswith("2026-03-01 00:00:00")
     assert (
         deliver(
             scores({"a": "high"}), braze={"changed_attribute": "churn_since"}
@@ -829,7 +832,7 @@ def test_the_date_of_the_last_change_arrives_as_a_date(
     )
 
 
-def test_what_was_asked_is_exactly_what_the_forecast_said(
+def test_the_forecast_is_exactly_what_is_sent(
     sandbox: Sandbox, deliver: Callable[..., Export]
 ) -> None:
     """Users, requests and data points of a dry run are those of the sending after it,

@@ -1,6 +1,4 @@
-"""The ledger on SQLite and, where there is one, on PostgreSQL: runs, crashes, the lock,
-taking back, forgetting.
-"""
+"""The ledger on SQLite and, if there is a server, on PostgreSQL."""
 
 import json
 import os
@@ -38,7 +36,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server = os.environ.get("CHURN_TEST_POSTGRES_URL")
     if not server:
         unavailable(
-            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, the shared ledger was not tried"
+            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, "
+            "the shared ledger was not tried"
         )
     import psycopg
 
@@ -64,7 +63,7 @@ def opened(url: str) -> Open:
 
 
 def changes(*users: str, before: str = "{}", **values: Any) -> pl.DataFrame:
-    """A plan that tells all these users the same."""
+    """A plan that writes the same to all these users."""
     text = json.dumps(values or {"x": 1}, separators=(",", ":"))
     return pl.DataFrame({"identifier": users}).with_columns(
         before=pl.lit(before), after=pl.lit(text), attributes=pl.lit(text)
@@ -72,7 +71,7 @@ def changes(*users: str, before: str = "{}", **values: Any) -> pl.DataFrame:
 
 
 def synced(ledger: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
-    """Attributes and whether they are unsure, by identifier."""
+    """Attributes and whether they are unconfirmed, by identifier."""
     return {
         who: (json.loads(text), unsure)
         for who, text, unsure in history.synced(ledger).iter_rows()
@@ -80,15 +79,15 @@ def synced(ledger: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
 
 
 def deliver(ledger: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -> None:
-    """A whole run with these results; by default all are sent."""
+    """A whole run with these results; by default all users are sent."""
     run = runs.start(ledger, run_id, "export", plan, ["x"])
     runs.record(ledger, run, results or [Result(0, plan.height - 1, SENT)], plan.height)
     closing.finish(ledger, run, plan.height, {"n": 1}, lost=False)
 
 
-def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
+def test_sent_and_unknown_users_are_synced_and_no_others(opened: Open) -> None:
     """Sent, unknown, rejected within a sent range, not attempted, and without any
-    answer.
+    answer: each has its outcome.
     """
     with opened() as ledger:
         plan = changes(*"abcde")
@@ -123,8 +122,8 @@ def test_what_was_sent_is_told_and_what_was_not_is_not(opened: Open) -> None:
         }
 
 
-def test_the_next_run_overwrites_what_was_told(opened: Open) -> None:
-    """The newest values count, sure again; other users stay."""
+def test_the_next_run_overwrites_what_is_synced(opened: Open) -> None:
+    """The newest values count and are confirmed again; other users stay."""
     with opened() as ledger:
         deliver(ledger, "r1", changes("a", "b"), Result(0, 1, UNKNOWN, "?"))
         deliver(ledger, "r2", changes("a", x=2))
@@ -135,8 +134,8 @@ def test_the_next_run_overwrites_what_was_told(opened: Open) -> None:
 
 
 def test_places_are_apart(opened: Open) -> None:
-    """Another workspace or kind of identifier knows nothing; names are remembered for
-    each place.
+    """Another workspace or kind of identifier has no users, names or runs
+    of this one.
     """
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
@@ -151,7 +150,7 @@ def test_places_are_apart(opened: Open) -> None:
 
 
 def test_a_run_id_is_used_once(opened: Open) -> None:
-    """The second start is refused and leaves nothing."""
+    """The second start is refused and stores nothing."""
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
         with pytest.raises(TerminalBrazeError, match="run r1 is in the ledger already"):
@@ -159,9 +158,9 @@ def test_a_run_id_is_used_once(opened: Open) -> None:
         assert history.runs(ledger).height == 1
 
 
-def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
-    """Answered: sent; reserved without an answer: unknown; beyond: not attempted.
-    Settling again finds nothing.
+def test_a_killed_run_is_closed_by_what_it_had_reserved(opened: Open) -> None:
+    """Answered positions are sent, reserved ones without an answer unknown, later ones
+    not attempted; closing again changes nothing.
     """
     with opened() as ledger:
         run = runs.start(ledger, "r1", "export", changes(*"abcdef"), ["x"])
@@ -186,18 +185,18 @@ def test_a_killed_run_is_settled_by_what_it_had_reserved(opened: Open) -> None:
         )
 
 
-def test_a_run_killed_before_it_sent_leaves_everybody_as_they_were(
+def test_a_run_killed_before_it_sent_changes_nothing(
     opened: Open,
 ) -> None:
-    """Nothing reserved: nobody is unknown, nothing was lost."""
+    """Without a reservation no user is unknown and no request was lost."""
     with opened() as ledger:
         runs.start(ledger, "r1", "export", changes("a", "b"), ["x"])
         assert closing.close_interrupted(ledger) == 0
         assert (synced(ledger), history.last_unanswered_at(ledger)) == ({}, 0)
 
 
-def test_a_run_that_lost_requests_is_remembered_as_such(opened: Open) -> None:
-    """Even where the retry was answered: the first try may still be applied."""
+def test_a_run_with_unanswered_requests_is_remembered(opened: Open) -> None:
+    """Even if the repetition was answered, the first attempt may still be applied."""
     with opened() as ledger:
         for run_id, lost in (("r1", False), ("r2", True)):
             run = runs.start(ledger, run_id, "export", changes("a"), ["x"])
@@ -220,9 +219,9 @@ def test_the_mean_answer_time_of_the_newest_run_is_known(opened: Open) -> None:
         assert history.answer_seconds(ledger) == 0.2
 
 
-def test_one_run_at_a_time_and_a_reader_may_look_on(opened: Open) -> None:
-    """A second one is refused after its waiting time; one that needn't be alone can
-    read and not start.
+def test_one_run_at_a_time_holds_the_lock_and_others_can_read(opened: Open) -> None:
+    """A second run is refused after its waiting time; a reader can read and not start a
+    run.
     """
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
@@ -246,16 +245,19 @@ HOLD = """
     import sys, time
     from churn.braze.ledger import database, runs
     import polars as pl
-    with database.opened(sys.argv[1], "https://rest.example.com", "w", "external_id") as ledger:
-        run = runs.start(ledger, "killed", "export", pl.DataFrame(
-            {"identifier": ["a"], "before": ["{}"], "after": ["{}"], "attributes": ["{}"]}), ["x"])
+    place = ("https://rest.example.com", "w", "external_id")
+    row = {"identifier": ["a"], "before": ["{}"], "after": ["{}"], "attributes": ["{}"]}
+    with database.opened(sys.argv[1], *place) as ledger:
+        runs.start(ledger, "killed", "export", pl.DataFrame(row), ["x"])
         print("held", flush=True)
         time.sleep(60)
 """
 
 
 def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
-    """A process that holds it is killed; the next run gets it and settles."""
+    """After the process that holds it is killed, the next run gets the lock and closes
+    the old run.
+    """
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(HOLD), url],
         stdout=subprocess.PIPE,
@@ -276,8 +278,8 @@ def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
         )
 
 
-def test_a_run_can_be_taken_back_but_for_users_told_since(opened: Open) -> None:
-    """Of a, b and c the second run has told b something else: it stays."""
+def test_a_run_is_restorable_except_for_users_written_since(opened: Open) -> None:
+    """Of a, b and c a later run has written b, which therefore stays."""
     with opened() as ledger:
         deliver(
             ledger,
@@ -291,10 +293,10 @@ def test_a_run_can_be_taken_back_but_for_users_told_since(opened: Open) -> None:
         ]
 
 
-def test_a_run_whose_plan_is_gone_cannot_be_taken_back(
+def test_a_run_whose_plan_was_deleted_cannot_be_restored(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says so, where nothing to do would be misleading."""
+    """An error states it; an empty plan would be misleading."""
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
         monkeypatch.setattr(
@@ -308,7 +310,7 @@ def test_a_run_whose_plan_is_gone_cannot_be_taken_back(
 def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(
     opened: Open,
 ) -> None:
-    """A first try may still arrive though its retry was answered."""
+    """A first attempt may still be applied though its repetition was answered."""
     with opened() as ledger:
         run = runs.start(ledger, "r1", "export", changes("a"), ["x"])
         runs.record(ledger, run, [Result(0, 0, SENT)], reserve=1)
@@ -316,9 +318,11 @@ def test_requests_under_way_at_a_kill_are_waited_for_even_if_all_were_answered(
         assert history.last_unanswered_at(ledger) > 0
 
 
-def test_who_was_rejected_after_a_lost_answer_is_unsure(opened: Open) -> None:
-    """Rejected in the report, and told everything again by the next export; without an
-    earlier try never told.
+def test_a_rejection_after_a_lost_answer_leaves_the_user_unconfirmed(
+    opened: Open,
+) -> None:
+    """The user is rejected in the report and sent all attributes again by the next
+    export; a rejection without an earlier attempt is final.
     """
     with opened() as ledger:
         refused = Result(0, 1, SENT, rejected=((1, "no"),), may_be_applied=True)
@@ -333,8 +337,8 @@ def test_who_was_rejected_after_a_lost_answer_is_unsure(opened: Open) -> None:
         assert history.runs(ledger).select("sent", "rejected").row(0) == (1, 2)
 
 
-def test_refusals_are_counted_by_write(opened: Open) -> None:
-    """The same write twice, another one once; of this place only."""
+def test_rejections_are_counted_by_change(opened: Open) -> None:
+    """The same change twice, another one once; of this place only."""
     with opened() as ledger:
         for run_id, x in (("r1", 1), ("r2", 1), ("r3", 2)):
             deliver(
@@ -352,7 +356,9 @@ def test_refusals_are_counted_by_write(opened: Open) -> None:
 
 
 def test_forgetting_keeps_the_counts_of_a_run(opened: Open) -> None:
-    """Sent one and rejected one stay so, though the rejected is gone."""
+    """One sent and one rejected user are still counted after the rejected one was
+    forgotten.
+    """
     with opened() as ledger:
         deliver(
             ledger,
@@ -365,8 +371,8 @@ def test_forgetting_keeps_the_counts_of_a_run(opened: Open) -> None:
         assert history.kinds(ledger) == ["external_id"]
 
 
-def test_an_error_of_the_database_names_nobody(opened: Open) -> None:
-    """Neither the statement's parameters nor its text are in the message."""
+def test_an_error_of_the_database_shows_no_user(opened: Open) -> None:
+    """Neither the statement nor its parameters are in the message."""
     with opened() as ledger:
         ledger.connection.exec_driver_sql("DROP TABLE churn_told")
         ledger.connection.commit()
@@ -381,10 +387,10 @@ def test_an_error_of_the_database_names_nobody(opened: Open) -> None:
     assert caught.value.__suppress_context__
 
 
-def test_old_plans_are_dropped_and_what_was_told_stays(
+def test_old_plans_are_deleted_and_synced_users_stay(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After ninety days a run can't be taken back any more."""
+    """After ninety days a run can no longer be restored."""
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
         monkeypatch.setattr(
@@ -399,8 +405,8 @@ def test_old_plans_are_dropped_and_what_was_told_stays(
 def test_the_forgotten_leave_plans_at_once_and_the_rest_after_null(
     opened: Open,
 ) -> None:
-    """Told users wait for their null write; others are gone; afterwards nothing of
-    either is anywhere.
+    """Synced users wait for their null write, others are deleted at once; afterwards
+    nothing about either is left.
     """
     with opened() as ledger:
         deliver(
@@ -422,7 +428,7 @@ def test_the_forgotten_leave_plans_at_once_and_the_rest_after_null(
         assert history.history(ledger, "a").is_empty()
 
 
-def test_a_null_that_may_not_have_arrived_buries_nobody(opened: Open) -> None:
+def test_an_unconfirmed_null_completes_no_erasure(opened: Open) -> None:
     """Unknown is not acknowledged."""
     with opened() as ledger:
         deliver(ledger, "r1", changes("a"))
@@ -434,8 +440,8 @@ def test_a_null_that_may_not_have_arrived_buries_nobody(opened: Open) -> None:
 
 
 def test_forgetting_reaches_every_endpoint_of_the_same_kind(opened: Open) -> None:
-    """Each place keeps its own debt of a null; another kind of identifier is another
-    person.
+    """Each place waits for a null write of its own; another kind of identifier is
+    another person.
     """
     for workspace, kind in (
         ("w", "external_id"),
@@ -455,10 +461,12 @@ def test_forgetting_reaches_every_endpoint_of_the_same_kind(opened: Open) -> Non
             assert erasure.waiting(ledger) == expected
 
 
-def test_a_recorder_keeps_everything_in_few_transactions(
+def test_a_recorder_commits_all_outcomes_in_few_transactions(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two thousand answers: all are durable after the block, in far fewer commits."""
+    """Two thousand answers are durable after the block, in fewer than a hundred
+    commits.
+    """
     import asyncio
 
     commits = []
@@ -490,8 +498,8 @@ def test_a_recorder_keeps_everything_in_few_transactions(
 def test_a_ledger_that_breaks_while_sending_stops_the_run(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next reservation raises, and so does the end of the block; nobody waits for
-    ever.
+    """The next reservation raises, and so does the end of the block; no worker waits
+    for ever.
     """
     import asyncio
 
@@ -509,16 +517,17 @@ def test_a_ledger_that_breaks_while_sending_stops_the_run(
             asyncio.run(recorder.reserve(0))
 
 
-def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
-    """Schema version 99: one sentence that says what to do."""
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_ledger_of_another_version_is_refused(tmp_path: Path, version: int) -> None:
+    """An older or newer one gets a sentence with both versions and what to do."""
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute("CREATE TABLE churn_schema (version INTEGER)")
-        connection.execute("INSERT INTO churn_schema VALUES (99)")
+        connection.execute(f"INSERT INTO churn_schema VALUES ({version})")
     connection.close()
     with (
         pytest.raises(
             TerminalBrazeError,
-            match="schema version 99, and this program reads version 2 only",
+            match=f"schema version {version}, and this program reads version 2 only",
         ),
         database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
     ):
@@ -526,7 +535,7 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_backup_is_a_whole_ledger_and_overwrites_nothing(tmp_path: Path) -> None:
-    """The copy can be opened and knows the same; a second one to the same file is
+    """The copy can be opened and has the same users; a second copy to the same file is
     refused.
     """
     with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as ledger:
@@ -539,9 +548,7 @@ def test_a_backup_is_a_whole_ledger_and_overwrites_nothing(tmp_path: Path) -> No
 
 
 def test_a_ledger_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
-    """A text file in its place, or a folder that can't be: named without a
-    traceback.
-    """
+    """A text file in its place is named without a traceback."""
     (tmp_path / "ledger.db").write_text(
         "not a database, but long enough to have a header of its own" * 20
     )
@@ -555,7 +562,7 @@ def test_a_ledger_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_password_is_in_no_message() -> None:
-    """A server that isn't there is named without it."""
+    """A server that does not exist is named without it."""
     for url in (
         "postgresql+psycopg://me:pass-word-1@127.0.0.1:9/x",
         "postgresql+psycopg://127.0.0.1:9/x?user=me&password=pass-word-1",
@@ -578,8 +585,8 @@ def test_a_password_is_in_no_message() -> None:
 
 
 def test_a_reservation_is_durable_before_anything_is_sent(opened: Open) -> None:
-    """Once reserve has returned, the ledger knows how far the run may have come, and
-    not much further.
+    """Once reserve has returned, the ledger holds how far the run may have come, and
+    little more.
     """
     import asyncio
 
@@ -599,8 +606,8 @@ def test_a_reservation_is_durable_before_anything_is_sent(opened: Open) -> None:
             asyncio.run(recorder.confirm_lock())
 
 
-def test_what_is_written_is_on_disk_and_what_is_deleted_is_gone(tmp_path: Path) -> None:
-    """Every commit is synced, freed pages are overwritten."""
+def test_commits_are_synced_and_deleted_pages_overwritten(tmp_path: Path) -> None:
+    """SQLite syncs every commit and overwrites freed pages."""
     with database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k") as ledger:
         pragma = {
             n: ledger.connection.exec_driver_sql(f"PRAGMA {n}").scalar()
@@ -612,8 +619,10 @@ def test_what_is_written_is_on_disk_and_what_is_deleted_is_gone(tmp_path: Path) 
         )
 
 
-def test_of_two_forgotten_only_the_acknowledged_is_buried(opened: Open) -> None:
-    """The other one's null is still to be told."""
+def test_of_two_forgotten_users_only_the_acknowledged_one_is_deleted(
+    opened: Open,
+) -> None:
+    """The null write of the other one is still to be sent."""
     with opened() as ledger:
         deliver(ledger, "r1", changes("a", "b"))
         erasure.forget(ledger, ["a", "b"])
@@ -622,10 +631,8 @@ def test_of_two_forgotten_only_the_acknowledged_is_buried(opened: Open) -> None:
         assert erasure.waiting(ledger) == ["b"]
 
 
-def test_a_history_says_what_when_and_from_what(opened: Open) -> None:
-    """Before, written, outcome and time of each run that meant the user; pending while
-    none is known.
-    """
+def test_a_history_has_the_values_outcome_and_time_of_each_run(opened: Open) -> None:
+    """A run without an outcome is pending."""
     with opened() as ledger:
         deliver(
             ledger,

@@ -1,6 +1,4 @@
-"""What is to be told: the difference between scores and ledger, its cost, and its
-limits; all without a network.
-"""
+"""Scores against the ledger: changes, their cost, and limits; without a network."""
 
 import json
 from datetime import date
@@ -58,8 +56,8 @@ HIGH = {"churn_segment": "high", "churn_score": 80}
 SILENT = {**HIGH, "churn_reason": "risky_silence"}
 
 
-def test_a_new_user_is_told_everything() -> None:
-    """Segment and score, from nothing."""
+def test_a_new_user_is_sent_all_attributes() -> None:
+    """Segment and score are sent, and count as two data points."""
     made = plan.make(scored(("a", "high", 80)), synced(), BRAZE)
     assert writes(made) == writes(made, "after") == {"a": HIGH}
     assert writes(made, "before") == {"a": {}}
@@ -74,8 +72,8 @@ def test_a_new_user_is_told_everything() -> None:
     )
 
 
-def test_whoever_is_as_told_is_told_nothing() -> None:
-    """The same segment and a score within the step: no write."""
+def test_a_synced_user_is_sent_nothing() -> None:
+    """The same segment and a score within the step are no change."""
     made = plan.make(
         scored(("a", "high", 80), ("b", "high", 89)), synced(a=HIGH, b=HIGH), BRAZE
     )
@@ -83,9 +81,9 @@ def test_whoever_is_as_told_is_told_nothing() -> None:
     assert made.n_synced == 2
 
 
-def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> None:
-    """Ten points up or down are a step; a flip takes along a score that moved by one;
-    unmoved it stays home.
+def test_a_score_is_sent_alone_from_a_step_on_and_with_a_changed_segment() -> None:
+    """Ten points up or down are a step; a changed segment takes along a score that
+    moved by one point, and no score that stayed.
     """
     made = plan.make(
         scored(
@@ -118,9 +116,9 @@ def test_a_score_goes_by_itself_from_a_step_on_and_with_a_changed_segment() -> N
     )
 
 
-def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
-    """By silence: the lapsed value, and no score; opted out: null for both; told so
-    before: nothing.
+def test_lapsed_users_get_the_lapsed_value_once_and_the_opted_out_get_null() -> None:
+    """A silent user gets the lapsed value and no score, an opted-out user null for
+    both; a second plan writes neither.
     """
     braze = Braze(lapsed_value="lapsed")
     before = synced(
@@ -146,8 +144,8 @@ def test_leavers_are_told_once_and_the_opted_out_get_null() -> None:
     }
 
 
-def test_without_a_lapsed_value_leavers_lose_their_attributes() -> None:
-    """Null removes both, once."""
+def test_without_a_lapsed_value_attributes_are_removed() -> None:
+    """A user who is no longer scored gets null for both attributes, once."""
     made = plan.make(scored(("b", "low", 1)), synced(a=HIGH), BRAZE)
     assert writes(made)["a"] == {"churn_segment": None, "churn_score": None}
     again = plan.make(
@@ -160,8 +158,8 @@ def test_without_a_lapsed_value_leavers_lose_their_attributes() -> None:
 
 
 def test_renamed_attributes_are_removed_once() -> None:
-    """A name the study no longer has becomes null for whoever holds it, and counts as a
-    move.
+    """An attribute that the study no longer names becomes null, and counts as a change
+    of segment.
     """
     made = plan.make(
         scored(("a", "high", 80)),
@@ -179,12 +177,10 @@ def test_renamed_attributes_are_removed_once() -> None:
 
 
 @pytest.mark.parametrize("gone", [[], ["a"]])
-def test_whoever_may_have_been_reached_is_told_everything_again(
+def test_after_an_unconfirmed_delivery_all_attributes_are_sent_again(
     gone: list[str],
 ) -> None:
-    """Equal to what was last sent, and yet sent: nobody knows whether it arrived; a
-    removal too.
-    """
+    """Values are sent again although they equal the last ones, removals too."""
     was = {"churn_segment": "high", "churn_score": 80, "old": None}
     made = plan.make(
         scored(("a", "high", 80)),
@@ -199,9 +195,9 @@ def test_whoever_may_have_been_reached_is_told_everything_again(
     }
 
 
-def test_the_date_of_the_last_change_goes_along_with_a_change_alone() -> None:
-    """New and flipped users get the cutoff; a score by itself leaves the date; a
-    leaver's date is removed.
+def test_the_date_of_the_last_change_is_sent_only_with_a_change() -> None:
+    """New users and changed segments get the cutoff as date; a score alone leaves the
+    date; a removed segment removes it.
     """
     kept = {**HIGH, "churn_since": "2026-01-05"}
     made = plan.make(
@@ -230,11 +226,9 @@ def test_the_date_of_the_last_change_goes_along_with_a_change_alone() -> None:
     }
 
 
-def test_an_attribute_switched_on_later_is_told_to_all_but_a_date_only_with_a_change() -> (
-    None
-):
-    """A score that was never told goes to everybody; when a segment last changed isn't
-    known for them.
+def test_a_score_switched_on_later_is_sent_to_all_and_a_date_is_not() -> None:
+    """A score that was never sent goes to all users; when their segment last changed is
+    unknown.
     """
     made = plan.make(
         scored(("a", "high", 80)), synced(a={"churn_segment": "high"}), DATED
@@ -243,7 +237,7 @@ def test_an_attribute_switched_on_later_is_told_to_all_but_a_date_only_with_a_ch
 
 
 def test_unconfirmed_dates_are_sent_as_they_were() -> None:
-    """The date that may not have arrived is sent again, not moved to today."""
+    """A date that may not have arrived is sent again and not moved to today."""
     made = plan.make(
         scored(("a", "high", 80)),
         synced(unconfirmed=True, a={**HIGH, "churn_since": "2026-01-05"}),
@@ -253,7 +247,9 @@ def test_unconfirmed_dates_are_sent_as_they_were() -> None:
 
 
 def test_values_with_quotes_and_commas_are_read_back_as_they_are() -> None:
-    """A lapsed value may hold anything that JSON escapes."""
+    """A lapsed value with anything that JSON escapes is read from the
+    ledger unchanged.
+    """
     braze = Braze(lapsed_value='gone, "for good" \\ ü}')
     made = plan.make(scored(("b", "low", 1)), synced(a=HIGH), braze)
     after = writes(made, "after")["a"]
@@ -267,7 +263,9 @@ def test_values_with_quotes_and_commas_are_read_back_as_they_are() -> None:
 
 
 def test_identifiers_that_braze_cannot_take_are_kept_out() -> None:
-    """Empty, or over 987 bytes (236 of an alias): outside the plan, and counted."""
+    """Empty identifiers and those over 987 bytes (236 for an alias) are
+    counted apart.
+    """
     rows = [
         ("", "low", 1),
         ("x" * 987, "low", 1),
@@ -308,7 +306,7 @@ def test_after_its_writes_nothing_is_left_to_write(
     unconfirmed: bool,
     gone: list[str],
 ) -> None:
-    """Whatever was told: the plan's writes on top of it are its ``after``, and a second
+    """Whatever the ledger holds, the writes on top of it give ``after``, and a second
     plan is empty.
     """
     scores = scored(*[(who, *values) for who, values in wanted.items()])
@@ -332,8 +330,8 @@ def test_after_its_writes_nothing_is_left_to_write(
 
 
 def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
-    """Three users of whom one lapsed and one is gone; five requests at ten a second, or
-    two an hour, take so long.
+    """Three users, one lapsed and one opted out; the minutes follow the pace per
+    second, per hour, and the time to an answer.
     """
     made = plan.make(
         scored(("a", "high", 80)), synced(b=HIGH, c=HIGH), BRAZE, gone=["c"]
@@ -361,7 +359,9 @@ def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
 
 
 def test_transitions_count_users_whose_segment_is_written() -> None:
-    """From what was told to what is; a score alone is none."""
+    """They go from the synced segment to the new one; a score alone is no
+    transition.
+    """
     made = plan.make(
         scored(("a", "high", 80), ("b", "low", 80), ("c", "high", 10)),
         synced(b=HIGH, c=HIGH, d=HIGH),
@@ -375,8 +375,8 @@ def test_transitions_count_users_whose_segment_is_written() -> None:
 
 
 def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
-    """Over half of the 102 users told would flip: named with both figures; new users
-    don't count; few never do.
+    """More than half of the 102 synced users would change: both figures are named. New
+    users do not count, and 50 users may always change.
     """
     before = synced(**{f"u{i}": HIGH for i in range(102)})
     flips = {
@@ -388,10 +388,9 @@ def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
     }
     assert limits.exceeded(plan.make(flips[51], before, BRAZE), BRAZE) == {}
     beyond = limits.exceeded(plan.make(flips[52], before, BRAZE), BRAZE)
-    assert (
-        "52 of 102 synced users (51%) would change segment, more than max_change_rate (50%)"
-        in beyond["change_rate"]
-    )
+    sentence = beyond["change_rate"]
+    assert "52 of 102 synced users (51%) would change segment" in sentence
+    assert "more than max_change_rate (50%)" in sentence
     with pytest.raises(GateError, match="nothing was sent: change_rate: 52 of 102"):
         limits.check(beyond, ["max_users"])
     limits.check(beyond, ["change_rate"])
@@ -400,7 +399,7 @@ def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
 
 
 def test_a_run_that_writes_too_many_users_needs_to_be_accepted() -> None:
-    """Two users where max_users is one; exactly one passes."""
+    """Two users exceed a max_users of one; one user does not."""
     one = BRAZE.model_copy(update={"max_users": 1})
     assert limits.exceeded(plan.make(scored(("a", "low", 1)), synced(), one), one) == {}
     beyond = limits.exceeded(
@@ -410,9 +409,7 @@ def test_a_run_that_writes_too_many_users_needs_to_be_accepted() -> None:
 
 
 def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
-    """Never more objects or bytes than the study says, and every body is what was
-    reckoned or less.
-    """
+    """No request has more users or bytes than the study allows."""
     braze = Braze(max_body_bytes=10_000, batch_size=75)
     made = plan.make(
         scored(*[(f'user"\n{i}' + "x" * (i % 300), "high", 80) for i in range(400)]),
@@ -435,8 +432,8 @@ def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
 def test_an_object_is_json_whatever_the_identifier(
     who: str, label: str, create: bool
 ) -> None:
-    """Quotes, control characters, any script: read back it is the same, and its
-    attributes are as planned.
+    """Quotes, control characters and any script are read back as they were, with the
+    attributes as planned.
     """
     who, label = (text.encode("utf-8", "ignore").decode() for text in (who, label))
     writes = pl.DataFrame({"identifier": [who], "attributes": ['{"a":"x","b":null}']})
@@ -453,9 +450,9 @@ def test_an_object_is_json_whatever_the_identifier(
     assert next(iter(item)) in {"user_alias", "external_id"}
 
 
-def test_a_run_taken_back_writes_what_was_there_before() -> None:
-    """Old values of what the run wrote, null where there was nothing, and nothing of
-    what it left alone.
+def test_restoring_a_run_writes_the_values_from_before() -> None:
+    """Old values of what the run wrote, null where there was none, and nothing that it
+    left alone.
     """
     made = plan.make(scored(("a", "low", 80), ("b", "low", 5)), synced(a=HIGH), BRAZE)
     after = synced(**writes(made, "after"))
@@ -469,8 +466,8 @@ def test_a_run_taken_back_writes_what_was_there_before() -> None:
     assert plan.transitions(back).rows() == [("low", "high", 1), ("low", "removed", 1)]
 
 
-def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
-    """Its attributes on top of what the user holds; the reason is ignored."""
+def test_a_corrected_file_of_rejects_becomes_a_plan() -> None:
+    """Its attributes are added to what the user has; the reason is ignored."""
     rows = pl.DataFrame(
         {
             "identifier": ["a"],
@@ -522,8 +519,8 @@ def test_a_mended_file_of_rejects_becomes_a_plan() -> None:
 def test_a_file_that_could_do_harm_is_refused(
     identifiers: list[str | None], texts: list[str | None], sentence: str
 ) -> None:
-    """Other attributes, other types, nobody, twice the same: the row and the fault are
-    named, no value is.
+    """Other attributes, other types, a missing or repeated identifier: the error names
+    row and fault, and no value.
     """
     rows = pl.DataFrame({"identifier": identifiers, "attributes": texts})
     with pytest.raises(TerminalBrazeError, match=sentence):
@@ -531,7 +528,7 @@ def test_a_file_that_could_do_harm_is_refused(
 
 
 def test_a_file_without_its_columns_is_refused() -> None:
-    """Both are named."""
+    """The error names both missing columns."""
     with pytest.raises(
         TerminalBrazeError, match="lacks the column attributes and identifier"
     ):
@@ -552,15 +549,15 @@ def test_a_file_without_its_columns_is_refused() -> None:
 def test_names_and_values_that_would_do_harm_are_refused(
     braze: Braze, sentence: str
 ) -> None:
-    """Before anything is compared."""
+    """They are refused before anything is compared."""
     with pytest.raises(TerminalBrazeError, match=sentence):
         plan.names(braze)
 
 
 @pytest.mark.parametrize("value", [None, "lapsed"])
-def test_whoever_holds_nothing_does_not_lapse(value: str | None) -> None:
-    """Removed before, or told nothing but null: a lapsed value that the study got since
-    isn't for them.
+def test_a_user_without_attributes_does_not_lapse(value: str | None) -> None:
+    """Users whose attributes were removed get no lapsed value that the
+    study has since.
     """
     before = synced(removed={"churn_segment": None, "churn_score": None}, nothing={})
     made = plan.make(scored(("x", "low", 1)), before, Braze(lapsed_value=value))
@@ -568,7 +565,7 @@ def test_whoever_holds_nothing_does_not_lapse(value: str | None) -> None:
 
 
 def test_no_change_at_all_may_be_the_limit() -> None:
-    """max_change_rate 0 allows no run that moves more than fifty."""
+    """With max_change_rate 0 no run may change the segment of more than fifty users."""
     before = synced(**{f"u{i}": HIGH for i in range(60)})
     none = BRAZE.model_copy(update={"max_change_rate": 0.0})
     flips = {
@@ -579,9 +576,9 @@ def test_no_change_at_all_may_be_the_limit() -> None:
     assert "change_rate" in limits.exceeded(plan.make(flips[51], before, none), none)
 
 
-def test_taking_back_leaves_out_the_gone_and_what_is_already_so() -> None:
-    """The opted-out get nothing back; whoever holds the old value again isn't written;
-    the unconfirmed get everything.
+def test_restoring_leaves_out_the_opted_out_and_what_is_synced() -> None:
+    """The opted-out get nothing back, a user with the old value is not written, and an
+    unconfirmed one gets all attributes.
     """
     made = plan.make(
         scored(
@@ -600,9 +597,9 @@ def test_taking_back_leaves_out_the_gone_and_what_is_already_so() -> None:
     assert writes(back) == {"b": HIGH, "c": {"churn_segment": "high"}}
 
 
-def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
-    """Refused once: at the end; five times: held back until the write changes; another
-    write is as good as new.
+def test_rejected_changes_come_last_and_not_for_ever() -> None:
+    """A change rejected once is sent last, one rejected five times is held back, and
+    another change counts as new.
     """
     made = plan.make(
         scored(("a", "low", 1), ("b", "low", 1), ("c", "low", 1), ("d", "low", 1)),
@@ -624,8 +621,8 @@ def test_writes_that_were_refused_come_last_and_not_for_ever() -> None:
     assert kept.changes.columns == made.changes.columns
 
 
-def test_a_nul_in_an_identifier_keeps_nobody_else_from_being_told() -> None:
-    """No database takes it, so it is left out."""
+def test_an_identifier_with_a_nul_is_left_out_alone() -> None:
+    """No database takes it; all other users are planned."""
     made = plan.make(scored(("a\x00", "low", 1), ("b", "low", 1)), synced(), BRAZE)
     assert (made.changes["identifier"].to_list(), made.undeliverable.to_list()) == (
         ["b"],
@@ -634,13 +631,13 @@ def test_a_nul_in_an_identifier_keeps_nobody_else_from_being_told() -> None:
 
 
 def because(reason: str | None, *rows: tuple[str, str, int]) -> pl.DataFrame:
-    """Scores with the same first reason for everybody."""
+    """Scores with the same first reason for all users."""
     return scored(*rows).with_columns(reason_1=pl.lit(reason, pl.String))
 
 
-def test_a_reason_goes_along_with_a_segment_or_score_and_never_by_itself() -> None:
-    """New, with a new segment, with a score a step away: the reason too; a reason
-    alone, known or not: no write.
+def test_a_reason_is_sent_with_a_segment_or_score_and_never_alone() -> None:
+    """New users, a new segment and a score a step away take the reason along; another
+    reason alone is no change.
     """
     rows = [
         ("new", "high", 80),
@@ -669,9 +666,9 @@ def test_a_reason_goes_along_with_a_segment_or_score_and_never_by_itself() -> No
     )
 
 
-def test_a_reason_that_stays_or_is_none_costs_nothing() -> None:
-    """With a new segment the same reason isn't written again; that there is none any
-    more is, as null.
+def test_a_reason_is_sent_with_a_new_segment_only_if_it_changed() -> None:
+    """The same reason is not written again; a reason that there is no longer is
+    removed.
     """
     rows = [("a", "low", 80)]
     same = plan.make(because("risky_silence", *rows), synced(a=SILENT), REASONED)
@@ -681,9 +678,9 @@ def test_a_reason_that_stays_or_is_none_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "lapsed"])
-def test_whoever_leaves_loses_the_reason(value: str | None) -> None:
-    """Lapsed with or without a value, or opted out: null; without the key in the study
-    as well.
+def test_lapsed_and_opted_out_users_lose_the_reason(value: str | None) -> None:
+    """It becomes null with or without a lapsed value, and also if the study no longer
+    sends reasons.
     """
     braze = REASONED.model_copy(update={"lapsed_value": value})
     made = plan.make(
@@ -705,11 +702,9 @@ def test_whoever_leaves_loses_the_reason(value: str | None) -> None:
     assert writes(dropped) == {"a": {"churn_reason": None}}
 
 
-def test_scores_without_reasons_are_delivered_and_the_unconfirmed_are_told_theirs_again() -> (
-    None
-):
-    """A table from before there were any writes none; whoever may not have been reached
-    gets all, the reason too.
+def test_scores_without_reasons_are_delivered() -> None:
+    """They write no reason; after an unconfirmed delivery the reason is sent again with
+    all attributes.
     """
     assert writes(plan.make(scored(("a", "high", 80)), synced(), REASONED)) == {
         "a": HIGH
@@ -722,8 +717,8 @@ def test_scores_without_reasons_are_delivered_and_the_unconfirmed_are_told_their
     assert writes(made) == {"a": SILENT}
 
 
-def test_a_mended_file_may_hold_reasons_and_nothing_like_them() -> None:
-    """A reason as the study writes it passes; other text doesn't."""
+def test_a_corrected_file_may_hold_reasons_and_nothing_like_them() -> None:
+    """A reason as the study writes it is accepted; other text is not."""
     rows = pl.DataFrame(
         {"identifier": ["a"], "attributes": ['{"churn_reason":"safe_rhythm"}']}
     )
