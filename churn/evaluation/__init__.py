@@ -1,1 +1,1 @@
-"""How good the forecast is: played through at past cutoffs, as it would have been used."""
+"""How good the forecast is, measured at past cutoffs as it would have been used."""

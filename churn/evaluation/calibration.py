@@ -1,28 +1,25 @@
-"""Can probabilities be taken at their word? Level, slope and error of each test cutoff,
-beyond what chance explains.
-
-``intercept``: by how much the log-odds were too low (fitted with slope 1), 0 is right.
-``slope``: of a logistic regression on the log-odds, 1 is right, below 1 the
-probabilities are too extreme.
-"""
+"""Whether probabilities mean what they say, at each test cutoff."""
 
 import polars as pl
 
-from churn.stats.probability import calibration as figures
+from churn.stats.probability import calibration
+
+NAMES = {"mean_probability": "forecast_churn_rate", "outcome_rate": "churn_rate"}
+"""Names of the statistics in terms of churn."""
 
 
 def by_cutoff(predictions: pl.DataFrame) -> pl.DataFrame:
-    """One row per test cutoff of the chosen model, oldest first: cutoff and
-    ``figures``.
+    """Level, slope and error of the chosen model, a row per test cutoff, oldest first.
+
+    Columns: cutoff, n, forecast_churn_rate, churn_rate, then intercept, slope and
+    their 95 % intervals, calibration_error and error_beyond_noise, as
+    ``churn.stats.probability.calibration`` defines them.
     """
     chosen = predictions.filter(pl.col("model") == "chosen").sort("cutoff")
-    parts = chosen.partition_by("cutoff", maintain_order=True)
-    rows = [
-        {
-            "cutoff": part["cutoff"][0],
-            **figures(part["churned"].to_numpy(), part["probability"].to_numpy()),
-        }
-        for part in parts
-    ]
-    names = {"mean_probability": "forecast_churn_rate", "outcome_rate": "churn_rate"}
-    return pl.DataFrame(rows).rename(names, strict=False)
+    rows = []
+    for part in chosen.partition_by("cutoff", maintain_order=True):
+        churned = part["churned"].to_numpy()
+        probability = part["probability"].to_numpy()
+        figures = calibration(churned, probability)
+        rows.append({"cutoff": part["cutoff"][0], **figures})
+    return pl.DataFrame(rows).rename(NAMES, strict=False)

@@ -1,6 +1,6 @@
 """Learning curve: how many users, and how many days of history, are enough."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 import polars as pl
@@ -14,7 +14,11 @@ from churn.model import fitting, training
 from churn.store import Store
 
 USERS = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
-ENOUGH = 0.005  # of log loss: what more data must still gain to be worth waiting for
+"""Numbers of users that a model is trained on, as far as there are so many."""
+
+ENOUGH = 0.005
+"""Log loss that more data must still gain to be worth waiting for."""
+
 SCHEMA = {
     "what": pl.String,
     "n": pl.Int64,
@@ -24,63 +28,77 @@ SCHEMA = {
 }
 EMPTY = pl.DataFrame(schema=SCHEMA)
 
+Figures = tuple[int, float | None, float | None]
+"""Number of training rows, AUC and log loss; null where nothing could be learned."""
+
 
 def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
-    """Figures at the newest test cutoff, all its users, of models trained on less:
-    what, n, n_rows, auc, log_loss.
+    """Figures at the newest test cutoff of models trained on less than all there is.
 
-    ``users``: nested subsets by the stable hash. ``days of history``: only the newest
-    1, 2, 4 … training cutoffs, counted from the first day their features look at. Null
-    figures where there is too little to learn from.
+    Columns: what, n, n_rows, auc, log_loss. ``users`` are nested subsets by the stable
+    hash. ``days of history`` keeps only the newest 1, 2, 4 … training cutoffs; n counts
+    the days from the first one that their features look at. Figures are null where
+    there is too little to learn from. All users of the test cutoff are scored.
     """
     test = newest or Calendar.of(store).newest_mature()
-    trains = training.training_cutoffs(store, as_of=test)
-    plan = snapshots.plan(store, max(trains))
-    past = snapshots.training_rows(store, trains, plan, as_of=test)
-    judged = snapshots.build(store, [test], plan)
+    cutoffs = training.training_cutoffs(store, as_of=test)
+    plan = snapshots.plan(store, max(cutoffs))
+    past = snapshots.training_rows(store, cutoffs, plan, as_of=test)
+    scored = snapshots.build(store, [test], plan)
 
-    def tested(rows: pl.DataFrame) -> tuple[int, float | None, float | None]:
+    def figures(rows: pl.DataFrame) -> Figures:
         try:
             fitted = training.learn(rows, plan, store.settings).model
         except TrainingError:
             return rows.height, None, None
-        found = metrics.figures(fitting.target(judged), fitting.predict(fitted, judged))
-        return fitted.n_rows, found["auc"], found["log_loss"]
+        probability = fitting.predict(fitted, scored)
+        values = metrics.figures(fitting.target(scored), probability)
+        return fitted.n_rows, values["auc"], values["log_loss"]
 
-    return _rows(past, trains, lambda start: _days(store, start, test), tested)
+    whole = figures(past)
+    n_users = past["user_id"].n_unique()
+    n_days = _n_days(store, cutoffs[0], test)
+    rows = [
+        *_by_users(past, n_users, figures),
+        ("users", n_users, *whole),
+        *_by_history(
+            past, cutoffs, lambda oldest: _n_days(store, oldest, test), figures
+        ),
+        ("days of history", n_days, *whole),
+    ]
+    table = pl.DataFrame(rows, SCHEMA, orient="row")
+    order = ["what", "n"]
+    return table.sort(order, descending=[True, False], maintain_order=True)
 
 
-def _rows(
+def _by_users(
+    past: pl.DataFrame, n_users: int, figures: Callable[[pl.DataFrame], Figures]
+) -> list[tuple[str, int, int, float | None, float | None]]:
+    rank = stable_hash("user_id").rank("dense")
+    rows = []
+    for n in USERS:
+        if n < n_users:
+            rows.append(("users", n, *figures(past.filter(rank <= n))))
+    return rows
+
+
+def _by_history(
     past: pl.DataFrame,
-    trains: list[date],
-    days: Callable[[date], int],
-    tested: Callable[[pl.DataFrame], tuple[int, float | None, float | None]],
-) -> pl.DataFrame:
-    ranked = past.with_columns(stable_hash("user_id").rank("dense").alias("rank"))
-    n_users, whole = ranked["user_id"].n_unique(), tested(past)
-    counts = [2**k for k in range(len(trains).bit_length()) if 2**k < len(trains)]
-    users = [
-        ("users", n, *tested(ranked.filter(pl.col("rank") <= n).drop("rank")))
-        for n in USERS
-        if n < n_users
-    ]
-    history = [
-        (
-            "days of history",
-            days(trains[-n]),
-            *tested(past.filter(pl.col("cutoff") >= trains[-n])),
-        )
-        for n in counts
-    ]
-    full = [("users", n_users, *whole), ("days of history", days(trains[0]), *whole)]
-    return pl.DataFrame([*users, *history, *full], SCHEMA, orient="row").sort(
-        "what", "n", descending=[True, False]
-    )
+    cutoffs: Sequence[date],
+    n_days: Callable[[date], int],
+    figures: Callable[[pl.DataFrame], Figures],
+) -> list[tuple[str, int, int, float | None, float | None]]:
+    rows = []
+    n = 1
+    while n < len(cutoffs):
+        oldest = cutoffs[-n]
+        newer = past.filter(pl.col("cutoff") >= oldest)
+        rows.append(("days of history", n_days(oldest), *figures(newer)))
+        n *= 2
+    return rows
 
 
-def _days(store: Store, start: date, test: date) -> int:
-    first = max(
-        start - timedelta(days=store.settings.windows.observation_days),
-        store.first_date or date.min,
-    )
-    return (test - first).days
+def _n_days(store: Store, oldest: date, test: date) -> int:
+    """Days from the first that the oldest cutoff's features see to the test cutoff."""
+    observed = oldest - timedelta(days=store.settings.windows.observation_days)
+    return (test - max(observed, store.first_date or date.min)).days

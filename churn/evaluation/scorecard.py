@@ -1,8 +1,8 @@
-"""What the predictions mean for the business: by segment, platform and tenth; revenue
-at risk; profit of contacting.
+"""What the predictions mean for the business.
 
-Every table is judged by what happened after the test cutoffs; ``predictions`` are those
-of ``churn.evaluation.metrics``.
+Tables by segment, platform and tenth of the users, revenue at risk, and the profit of
+contacting. All compare predictions with what happened after the test cutoffs;
+``predictions`` are those of ``churn.evaluation.metrics``.
 """
 
 from datetime import timedelta
@@ -14,157 +14,132 @@ from churn.clocks import known_before, local_date
 from churn.events.activity import counted_once
 from churn.hashing import stable_hash
 from churn.scoring import segments
+from churn.stats.probability import Z
 from churn.store import Store
 
 N_GROUPS = 10
+"""Number of groups of equal size that ``tenths`` makes."""
+
 REVENUE_DAYS = 30
-Z = 1.96
-DEPTHS = 50
+"""Days before the cutoff whose revenue is at risk."""
+
+N_DEPTHS = 50
+"""Number of points of a profit curve."""
 
 
 def by_segment(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
-    """``rates`` of the chosen model by segment, highest first, each test cutoff cut
-    plainly, without hysteresis.
+    """``rates`` of the chosen model by segment, riskiest first.
+
+    Each test cutoff is cut by itself, without hysteresis.
     """
     known = _with_users(store, predictions)
-    parts = [
-        part.with_columns(segments.assign(part, store.settings))
-        for part in known.partition_by("cutoff")
-    ]
+    parts = []
+    for part in known.partition_by("cutoff"):
+        parts.append(part.with_columns(segments.assign(part, store.settings)))
     order = pl.Enum(segments.names(store.settings))
-    table = rates(
-        pl.concat(parts).with_columns(pl.col("segment").cast(order)), "segment"
-    )
-    return table.with_columns(pl.col("segment").cast(pl.String))
+    cut = pl.concat(parts).with_columns(pl.col("segment").cast(order))
+    return rates(cut, "segment").with_columns(pl.col("segment").cast(pl.String))
 
 
 def by_platform(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
-    """``rates`` of the chosen model by the platform on which a user was known to be
-    seen before the cutoff.
-    """
+    """``rates`` of the chosen model by platform, as known at the cutoff."""
     return rates(_with_users(store, predictions), "platform")
 
 
 def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
-    """The chosen predictions with ``platform`` (several: more than one) and
-    ``tenure_days``, as known at the cutoff.
+    """Predictions of the chosen model with ``platform`` and ``tenure_days``.
+
+    As known at the cutoff. A user of more than one platform has "several", one without
+    any "not stated".
     """
-    chosen = predictions.filter(pl.col("model") == "chosen")
-    users = store.scan("users").with_columns(
-        local_date("first_at", store.settings.timezone).alias("date")
-    )
-    seen = (
-        chosen.lazy()
-        .select("user_id", "cutoff")
-        .join(users, on="user_id")
-        .filter(known_before(pl.col("cutoff")))
-    )
+    chosen = predictions.filter(pl.col("model") == "chosen").lazy()
+    first_date = local_date("first_at", store.settings.timezone).alias("date")
+    users = store.scan("users").with_columns(first_date)
+    keys = ["user_id", "cutoff"]
+    known = chosen.select(keys).join(users, on="user_id")
+    known = known.filter(known_before(pl.col("cutoff")))
     platforms = pl.col("platform").drop_nulls().unique()
-    platform = (
-        pl.when(platforms.len() > 1)
-        .then(pl.lit("several"))
-        .otherwise(platforms.first())
+    several = pl.when(platforms.len() > 1).then(pl.lit("several"))
+    facts = known.group_by(keys).agg(
+        several.otherwise(platforms.first()).alias("platform"),
+        tenure_days=(pl.col("cutoff").first() - pl.col("date").min()).dt.total_days(),
     )
-    tenure = (pl.col("cutoff").first() - pl.col("date").min()).dt.total_days()
-    facts = seen.group_by("user_id", "cutoff").agg(
-        platform.alias("platform"), tenure.alias("tenure_days")
-    )
-    joined = (
-        chosen.lazy()
-        .join(facts, on=["user_id", "cutoff"], how="left", maintain_order="left")
-        .collect()
-    )
-    return joined.with_columns(pl.col("platform").fill_null("not stated"))
+    joined = chosen.join(facts, on=keys, how="left", maintain_order="left")
+    return joined.with_columns(pl.col("platform").fill_null("not stated")).collect()
 
 
 def rates(rows: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Predicted and actual churn of each group: by, n, predicted_rate, churn_rate, its
-    95 % interval, found_share.
+    """Predicted and actual churn of each group.
 
-    ``n`` counts a user once per test cutoff, the Wilson interval (churn_low,
-    churn_high) once in all: the same user a week later is hardly new evidence.
-    ``found_share``: of all churners, those in this group.
+    Columns: ``by``, n, n_users, predicted_rate, churn_rate, churner_share, churn_low,
+    churn_high. ``churner_share`` is the group's share of all churners. ``n`` counts a
+    user once per test cutoff. The 95 % Wilson interval (churn_low, churn_high) counts
+    users once in all: the same user a week later is hardly new evidence.
     """
-    found = rows.group_by(by).agg(
+    table = rows.group_by(by).agg(
         n=pl.len(),
         n_users=pl.col("user_id").n_unique(),
         predicted_rate=pl.col("probability").mean(),
         churn_rate=pl.col("churned").mean(),
-        found_share=pl.col("churned").sum() / rows["churned"].sum(),
+        churner_share=pl.col("churned").sum() / rows["churned"].sum(),
     )
-    low, high = (
-        _wilson(sign).alias(name)
-        for sign, name in ((-1, "churn_low"), (1, "churn_high"))
-    )
-    return found.with_columns(low, high).sort(by)
+    return table.with_columns(churn_low=_wilson(-1), churn_high=_wilson(1)).sort(by)
 
 
 def _wilson(sign: int) -> pl.Expr:
     """One end of the Wilson score interval of ``churn_rate`` over ``n_users``."""
-    p, n = pl.col("churn_rate"), pl.col("n_users")
+    p = pl.col("churn_rate")
+    n = pl.col("n_users")
     spread = Z * (p * (1 - p) / n + Z**2 / (4 * n**2)).sqrt()
     return (p + Z**2 / (2 * n) + sign * spread) / (1 + Z**2 / n)
 
 
 def revenue(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Revenue of each user at one cutoff, of the 30 days before it as known then:
-    user_id, revenue; in one currency.
+    """Revenue of the users of one cutoff in the 30 days before it, as known then.
 
-    Of refunds and the like too, as they are; where several sources report the same
-    purchase it counts once.
+    Columns: user_id, revenue. In the study's currency; refunds and the like are added
+    as they are. A purchase that several sources report counts once.
     """
     cutoff = predictions["cutoff"][0]
-    rows = store.scan("activity").join(
-        predictions.lazy().select("user_id").unique(), on="user_id", how="semi"
-    )
-    window = rows.filter(
-        known_before(pl.lit(cutoff)),
-        pl.col("date") >= cutoff - timedelta(days=REVENUE_DAYS),
-    )
-    return (
-        counted_once(window, store.settings.sources)
-        .group_by("user_id")
-        .agg(pl.col("revenue").sum())
-        .collect()
-    )
+    users = predictions.lazy().select("user_id").unique()
+    rows = store.scan("activity").join(users, on="user_id", how="semi")
+    first = cutoff - timedelta(days=REVENUE_DAYS)
+    window = rows.filter(known_before(pl.lit(cutoff)), pl.col("date") >= first)
+    once = counted_once(window, store.settings.sources)
+    return once.group_by("user_id").agg(pl.col("revenue").sum()).collect()
 
 
 def tenths(predictions: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
-    """Ten groups of one cutoff's users, 1 most likely to return … 10 least, ties by the
-    stable hash.
+    """Ten groups of one cutoff's users, from 1 (most likely to return) to 10 (least).
 
-    Columns: group, n, predicted_rate, churn_rate (did not return within the horizon),
-    revenue (of the 30 days before), at_risk (that revenue times the group's churn
-    rate).
+    Columns: group, n, predicted_rate, churn_rate, revenue (of the 30 days before),
+    at_risk (that revenue times the group's churn rate). Ties of rounded probabilities
+    are broken by the stable hash.
     """
-    order = predictions.with_columns(pl.col("probability").round(segments.DIGITS)).sort(
-        "probability", stable_hash("user_id")
-    )
+    rounded = predictions.with_columns(pl.col("probability").round(segments.DIGITS))
+    ordered = rounded.sort("probability", stable_hash("user_id"))
     group = pl.int_range(pl.len()) * N_GROUPS // pl.len() + 1
-    known = order.with_columns(group=group).join(revenue, on="user_id", how="left")
-    return (
-        known.group_by("group")
-        .agg(
-            n=pl.len(),
-            predicted_rate=pl.col("probability").mean(),
-            churn_rate=pl.col("churned").mean(),
-            revenue=pl.col("revenue").sum(),
-        )
-        .with_columns(at_risk=pl.col("revenue") * pl.col("churn_rate"))
-        .sort("group")
+    known = ordered.with_columns(group=group).join(revenue, on="user_id", how="left")
+    table = known.group_by("group").agg(
+        n=pl.len(),
+        predicted_rate=pl.col("probability").mean(),
+        churn_rate=pl.col("churned").mean(),
+        revenue=pl.col("revenue").sum(),
     )
+    at_risk = pl.col("revenue") * pl.col("churn_rate")
+    return table.with_columns(at_risk=at_risk).sort("group")
 
 
 def profit_threshold(
     value_per_saved: float, cost_per_contact: float, save_rate: float
 ) -> float:
-    """The probability from which a contact pays: where p · save_rate · value_per_saved
-    exceeds its cost.
+    """The probability above which a contact pays.
 
-    Above 1 none does, infinite without a value. Assumes that of those who would churn a
-    share of ``save_rate`` stays because of the message, whatever their probability,
-    that stayers gain and lose nothing by it, and that a saved user is worth the same
-    whoever it is.
+    It pays where probability × ``save_rate`` × ``value_per_saved`` exceeds the cost:
+    nowhere if the threshold is 1 or more; it is infinite without a value. Assumed is
+    that of those who would churn a share of ``save_rate`` stays because of the message,
+    whatever their probability, that users who would stay gain and lose nothing by it,
+    and that all saved users are worth the same.
 
     >>> round(profit_threshold(20.0, 0.5, 0.1), 3)
     0.25
@@ -179,29 +154,28 @@ def profit(
     cost_per_contact: float,
     save_rate: float,
 ) -> pl.DataFrame:
-    """Profit of contacting the riskiest users of one cutoff: probability, n, depth
-    (each fiftieth), and two sums.
+    """Profit of contacting the riskiest users of one cutoff, at each fiftieth of them.
 
-    ``expected`` by the probabilities, ``realised`` by who then churned; ``probability``
-    is that of the last one contacted. Assumptions: ``profit_threshold``. Empty without
-    a value.
+    Columns: probability (of the last user contacted), n, depth (share of the users),
+    expected (profit by the probabilities), realised (profit by who then churned). The
+    assumptions are those of ``profit_threshold``. Empty without a value.
     """
     worth = save_rate * value_per_saved
     ordered = predictions.sort(
         "probability", stable_hash("user_id"), descending=[True, False]
-    ).select(
+    )
+    rank = pl.int_range(1, pl.len() + 1)
+    expected = pl.col("probability") * worth - cost_per_contact
+    realised = pl.col("churned") * worth - cost_per_contact
+    curve = ordered.select(
         "probability",
-        n=pl.int_range(1, pl.len() + 1),
-        depth=pl.int_range(1, pl.len() + 1) / pl.len(),
-        expected=(pl.col("probability") * worth - cost_per_contact).cum_sum(),
-        realised=(pl.col("churned") * worth - cost_per_contact).cum_sum(),
+        n=rank,
+        depth=rank / pl.len(),
+        expected=expected.cum_sum(),
+        realised=realised.cum_sum(),
     )
-    ends = pl.Series(
-        np.unique(np.ceil(np.arange(1, DEPTHS + 1) * ordered.height / DEPTHS)),
-        dtype=pl.Int64,
-    )
-    return (
-        ordered.filter(pl.col("n").is_in(ends.implode()))
-        if worth > 0
-        else ordered.clear()
-    )
+    if worth <= 0:
+        return curve.clear()
+    fiftieths = np.ceil(np.arange(1, N_DEPTHS + 1) * curve.height / N_DEPTHS)
+    ends = pl.Series(np.unique(fiftieths), dtype=pl.Int64)
+    return curve.filter(pl.col("n").is_in(ends.implode()))

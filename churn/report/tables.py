@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from churn.evaluation import metrics
+from churn.evaluation.intervals import bootstrap
 from churn.features.catalogue import catalogue
 from churn.model.fitting import Model
 from churn.model.selection import Choice, choice_metrics
@@ -50,10 +50,10 @@ def pooled(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_cutoff(table: pl.DataFrame) -> pl.DataFrame:
-    """The main figures at every test cutoff for readers, recency below the chosen
-    model.
-    """
-    rows = table.filter(pl.col("cutoff").is_not_null()).sort("model", "cutoff")
+    """The main figures at every test cutoff for readers, model by model."""
+    order = pl.Enum(table["model"].unique(maintain_order=True))
+    single = table.filter(pl.col("cutoff").is_not_null())
+    rows = single.sort(pl.col("model").cast(order), "cutoff")
     return rows.select(
         "model",
         pl.col("cutoff").cast(pl.String),
@@ -67,7 +67,7 @@ def intervals(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
     """Intervals for readers: figure, of whom, value, from, to."""
     less = pl.col("model") + (" less " + pl.col("less")).fill_null("")
     name = pl.col("figure").replace(FIGURES)
-    return metrics.intervals(predictions, random_state).select(
+    return bootstrap(predictions, random_state).select(
         name,
         less.alias("of"),
         "value",
@@ -96,7 +96,7 @@ def rates(table: pl.DataFrame) -> pl.DataFrame:
         "predicted_rate",
         pl.col("churn_rate").alias("actual_rate"),
         between(table, "churn", ".1%").alias("95 % interval"),
-        pl.col("found_share").alias("share_of_all_churners"),
+        pl.col("churner_share").alias("share_of_all_churners"),
     )
 
 

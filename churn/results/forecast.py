@@ -131,7 +131,7 @@ class Backtest:
     @cached_property
     def next_period(self) -> pl.DataFrame:
         """What to expect of the next scoring: figure, estimate, low, high."""
-        return next_period.stated(self.store, self.predictions)
+        return next_period.forecast(self.store, self.predictions)
 
     def answer(self) -> str:
         """What the model is good for, what to expect next, and whether to trust it."""

@@ -192,7 +192,7 @@ def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:
     now = known.predictions.filter(pl.col("cutoff") == cutoff)
     probability = now["probability"].to_numpy()
     rates = known.rates.filter(pl.col("cutoff") <= mature)
-    stated = next_period.next_period(
+    stated = next_period.estimate(
         past, probability, rates, known.distance_days, random_state=0
     )
     before = (

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
-from churn.errors import CutoffError, TrainingError
-from churn.evaluation import backtest, metrics
+from churn.errors import CutoffError, ModelError, TrainingError
+from churn.evaluation import backtest, intervals, metrics
 from churn.events import ingest
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
@@ -78,7 +82,7 @@ def test_plans_computed_together_give_what_each_gives_alone(
     plans = {
         cutoff: Plan(28, vocabulary=vocabulary) for cutoff, vocabulary in names.items()
     }
-    together = backtest._union(plans)
+    together = backtest._union(list(plans.values()))
     assert together.vocabulary == ("open", "buy", "search", "rare")
     observed = snapshots.observe(store, cutoffs, together)
     for plan in plans.values():
@@ -116,7 +120,7 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
     other = backtest.backtest(
         open_filled(other_study),
         honest.predictions["cutoff"].max(),
-        False,
+        progress=False,
     )
     columns = ["user_id", "model", "probability"]
     a, b = (
@@ -152,7 +156,7 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
         (pl.col("model") == "chosen") & pl.col("cutoff").is_null()
     ).row(0, named=True)
     assert pooled["n"] == done.predictions.height // 2
-    span = metrics.intervals(done.predictions, 0, 50).row(
+    span = intervals.bootstrap(done.predictions, 0, 50).row(
         0, named=True
     )  # AUC of chosen
     assert span["low"] <= pooled["auc"] <= span["high"]
@@ -197,3 +201,41 @@ def test_a_log_shorter_than_the_windows_is_refused(
     ingest.ingest(settings, progress=False)
     with pytest.raises(TrainingError, match="more history"):
         training.training_cutoffs(open_filled(settings))
+
+
+def test_own_models_are_compared_on_the_same_rows_and_ours_stay_as_they_are(
+    filled: Store,
+) -> None:
+    """Two own models: each scores every row that ours score, and the tables for readers
+    hold their figures and the difference; predictions of ours are bit-equal.
+    """
+    imputer = SimpleImputer(keep_empty_features=True)
+    own = {
+        "boosting": HistGradientBoostingClassifier(max_iter=20),
+        "a linear one": make_pipeline(imputer, LogisticRegression(max_iter=2000)),
+    }
+    alone = backtest.backtest(filled, progress=False)
+    done = backtest.backtest(filled, models=own, progress=False)
+    names = ["chosen", "recency", *own]
+    key = ["user_id", "cutoff", "churned"]
+    rows = [done.predictions.filter(pl.col("model") == name) for name in names]
+    assert all(part.select(key).equals(rows[0].select(key)) for part in rows)
+    assert all(part["probability"].is_between(0, 1).all() for part in rows)
+    ours = done.predictions.filter(pl.col("model").is_in(["chosen", "recency"]))
+    assert ours.equals(alone.predictions)
+    assert done.choices.equals(alone.choices)
+    compared = tables.intervals(done.predictions, 0)["of"].to_list()
+    assert {"boosting", "chosen less boosting", "chosen less a linear one"} <= {
+        *compared
+    }
+    by_model = metrics.by_cutoff(done.predictions)
+    assert tables.pooled(by_model).columns == ["figure", *names]
+    shown = tables.by_cutoff(by_model)["model"].unique(maintain_order=True)
+    assert shown.to_list() == names
+
+
+@pytest.mark.parametrize("name", ["chosen", "recency", "", " "])
+def test_an_own_model_needs_a_name_of_its_own(filled: Store, name: str) -> None:
+    """The names of ours and an empty one are refused before anything is computed."""
+    with pytest.raises(ModelError, match=f"can't be called '{name}'"):
+        backtest.backtest(filled, models={name: LogisticRegression()}, progress=False)

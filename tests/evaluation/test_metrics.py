@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from churn.evaluation import calibration, metrics
+from churn.evaluation import calibration, intervals
 from churn.report import sentences, tables
 from churn.scoring import score_gates
 from churn.settings import Settings
@@ -88,7 +88,7 @@ def test_intervals_hold_every_model_and_every_pair() -> None:
     in its interval.
     """
     frame = predicted()
-    table = metrics.intervals(frame, 0, 200)
+    table = intervals.bootstrap(frame, 0, 200)
     rows = {(r["figure"], r["model"], r["less"]): r for r in table.to_dicts()}
     assert len(rows) == 6
     for model, part in frame.group_by("model"):
@@ -118,7 +118,7 @@ def test_users_are_drawn_whole() -> None:
     again = pl.concat(
         once.with_columns(pl.col("cutoff") + pl.duration(days=k)) for k in range(4)
     )
-    a, b = metrics.intervals(once, 0, 100), metrics.intervals(again, 0, 100)
+    a, b = intervals.bootstrap(once, 0, 100), intervals.bootstrap(again, 0, 100)
     assert np.allclose(
         a.select("value", "low", "high"), b.select("value", "low", "high")
     )

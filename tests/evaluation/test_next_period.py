@@ -72,9 +72,7 @@ def test_a_cutoff_with_one_outcome_tells_nothing_of_misfit() -> None:
     """Where everybody churned, no row; the interval is then made from what is usual."""
     all_gone = period(0).with_columns(churned=pl.lit(True))
     assert next_period.misfits(all_gone).is_empty()
-    stated = next_period.next_period(
-        all_gone, np.linspace(0.1, 0.9, 500), rates(), 28, 0
-    )
+    stated = next_period.estimate(all_gone, np.linspace(0.1, 0.9, 500), rates(), 28, 0)
     assert (stated["low"] < stated["estimate"]).all()
 
 
@@ -111,7 +109,7 @@ def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> No
     calm, moving = rates(*[0.4] * 20), rates(*[0.2, 0.2, 0.7, 0.7] * 5)
 
     def width(past: pl.DataFrame, levels: pl.DataFrame) -> float:
-        row = next_period.next_period(past, p, levels, 7, 0).row(1, named=True)
+        row = next_period.estimate(past, p, levels, 7, 0).row(1, named=True)
         return row["high"] - row["low"]
 
     assert width(good, moving) > 1.5 * width(good, calm)
@@ -127,10 +125,10 @@ def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_esti
     p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
     given = (period(0), p, rates(0.4, 0.4), 28, 0)
     narrow, wide = (
-        next_period.next_period(*given),
-        next_period.next_period(*given, coverage=0.95),
+        next_period.estimate(*given),
+        next_period.estimate(*given, coverage=0.95),
     )
-    assert narrow.equals(next_period.next_period(*given))
+    assert narrow.equals(next_period.estimate(*given))
     assert narrow["estimate"].equals(wide["estimate"])
     assert ((wide["low"] < narrow["low"]) & (narrow["high"] < wide["high"])).all()
     assert narrow["estimate"].to_list() == pytest.approx(
@@ -149,11 +147,11 @@ def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     latest = cutoff - timedelta(days=store.settings.windows.horizon_days)
     tested = backtest.backtest(store, latest, progress=False).predictions
     given: list[Any] = []
-    honest = next_period.next_period
+    honest = next_period.estimate
     monkeypatch.setattr(
-        next_period, "next_period", lambda *args: given.extend(args) or honest(*args)
+        next_period, "estimate", lambda *args: given.extend(args) or honest(*args)
     )
-    stated = next_period.stated(store, tested)
+    stated = next_period.forecast(store, tested)
     predictions, probability, churn_rates, days, _ = given
     assert predictions["cutoff"].max() == churn_rates["cutoff"].max() == latest
     assert predictions["model"].unique().to_list() == ["chosen"]

@@ -94,7 +94,7 @@ def test_platforms_are_those_known_before_the_cutoff(
         "not stated": 1,
         "several": 0,
     }
-    assert table["found_share"].to_list() == [0, 0.5, 0.5, 0]
+    assert table["churner_share"].to_list() == [0, 0.5, 0.5, 0]
 
 
 def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(

@@ -71,7 +71,7 @@ def of_predictions(store: Store, record: Record) -> int:
     def predict(copy: Store) -> pl.DataFrame:
         with quick_members():
             newest = TEST + timedelta(days=7)
-            predictions = backtest.backtest(copy, newest, False).predictions
+            predictions = backtest.backtest(copy, newest, progress=False).predictions
         is_asked = (pl.col("model") == "chosen") & (pl.col("cutoff") == TEST)
         return predictions.filter(is_asked).select("user_id", "cutoff", "probability")
 
