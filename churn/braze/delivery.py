@@ -1,4 +1,4 @@
-"""The way of every delivery: lock the ledger, plan, check limits, send, record.
+"""What all deliveries share: lock the ledger, plan, check limits, send, record.
 
 A run first closes an interrupted one. It stores its plan before it sends, and one run
 at a time uses a ledger.
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 600.0
-"""How long a run waits for another one to end."""
+"""Longest time that a run waits for another one to end."""
 
 ANSWER_SECONDS = 0.1
-"""Time to an answer in the forecast of the first run."""
+"""Assumed time to an answer in the forecast of the first run."""
 
 BATCHES_AHEAD = 4
 """Batches reserved ahead per worker.
@@ -46,7 +46,8 @@ class Delivery:
 
     Nothing is sent without ``send``: a dry run plans and counts. ``accept`` names
     failed gates and exceeded limits to go on with. ``opted_out`` users get null
-    whatever their score. A ``run_id`` can be used for one sending only.
+    whatever their score. A ``run_id`` can be used for one sending only. ``progress``
+    shows a progress bar.
     """
 
     settings: Settings

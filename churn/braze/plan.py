@@ -85,7 +85,7 @@ def make(
     cutoff = scores["cutoff"].max()
     users = _users(scores, synced, gone)
     users = users.with_columns(attributes.held(name) for name in written)
-    users = _without_blank_leavers(users, written)
+    users = _without_empty_lapsed_users(users, written)
     wanted = attributes.wanted(braze, former, cutoff)
     users = users.with_columns(
         value.alias(f"wanted:{name}") for name, value in wanted.items()
@@ -113,7 +113,7 @@ def deliverable(
 
 
 def with_rejected_last(plan: Plan, rejections: pl.DataFrame) -> Plan:
-    """Send changes that were rejected before last, and hold back hopeless ones.
+    """Order changes so that rejected ones come last; hold back the hopeless ones.
 
     ``rejections``: see ``history.rejections``. A change rejected MAX_REJECTIONS times
     is held back until it is another change.
@@ -177,7 +177,9 @@ def _why(gone: Sequence[str]) -> pl.Expr:
     )
 
 
-def _without_blank_leavers(users: pl.DataFrame, written: list[str]) -> pl.DataFrame:
+def _without_empty_lapsed_users(
+    users: pl.DataFrame, written: list[str]
+) -> pl.DataFrame:
     """Leave out users who are no longer scored and have no attribute to remove."""
     has_lapsed = pl.col("why") == LAPSED
     may_hold_any = attributes.holds_any(written) | pl.col("unconfirmed")

@@ -68,9 +68,10 @@ class OutcomeLog(Protocol):
 class Sent:
     """What came of the sending.
 
-    ``error`` stopped it, or is null. ``n_requests`` were answered, ``n_retries`` sent
-    again, ``n_unanswered`` of those without an answer. ``seconds`` is the whole time,
-    ``answer_seconds`` the mean time to an answer.
+    ``error`` stopped it; null if it ended well. ``n_requests``: requests with an answer
+    that counts. ``n_retries``: requests sent again. ``n_unanswered``: requests that may
+    have been applied without an answer. ``seconds``: the whole time.
+    ``answer_seconds``: the mean time to an answer.
     """
 
     error: BrazeError | None
@@ -121,7 +122,7 @@ def send(
 
 @dataclass
 class _Part:
-    """A range being delivered; ``may_be_applied`` although no answer said so."""
+    """A range being delivered, which ``may_be_applied`` without an acknowledgement."""
 
     range: Range
     may_be_applied: bool = False
