@@ -247,12 +247,7 @@ class _Sender:
             return False
         return wait
 
-    async def _send_once(
-        self,
-        post: Post,
-        body: bytes,
-        part: _Part,
-    ) -> Answer:
+    async def _send_once(self, post: Post, body: bytes, part: _Part) -> Answer:
         """Send one request until its answer isn't 429, which is not a failure."""
         for n_limited in itertools.count(1):
             await self._wait_turn(part)
