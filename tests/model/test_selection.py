@@ -159,13 +159,13 @@ def test_few_rows_hardly_move_the_default_weights() -> None:
     than its default after 60.
     """
     rng = np.random.default_rng(1)
-    usual = {"logistic": 0.5, "network": 0.5}
+    prior = {"logistic": 0.5, "network": 0.5}
     found = {}
     for n in (60, 30_000):
         p = rng.uniform(0.2, 0.8, n)
         fold: Any = SimpleNamespace(y=(rng.random(n) < p).astype(int))
         members = forecasts_of(logistic=p, network=np.full(n, 0.5))
-        found[n] = weights.learn([fold], members, usual).get("logistic", 0.0)
+        found[n] = weights.learn([fold], members, prior).get("logistic", 0.0)
     assert found[30_000] == 1
     assert found[60] == pytest.approx(0.5, abs=0.15)
 

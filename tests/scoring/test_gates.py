@@ -1,5 +1,5 @@
-"""Gates on the log: each says which day, event, column or file is wrong, and is silent
-on clean data.
+"""Gates on the log: each names the wrong day, event, column or file, and passes clean
+data.
 """
 
 from collections.abc import Sequence
@@ -71,8 +71,9 @@ def volume(
     without_user: dict[date, int] | None = None,
     days: Sequence[date] = DAYS,
 ) -> pl.DataFrame:
-    """``n`` events a day of one name, but for the days in ``on``; known so many days
-    later, if stated.
+    """``n`` events a day of one name, with other numbers on the days in ``on``.
+
+    ``known_after``: days after which they are known; null if not stated.
     """
     counts = [(day, (on or {}).get(day, n)) for day in days]
     return pl.DataFrame(
@@ -99,7 +100,7 @@ def volume(
 def tally(
     measure: str, usual: dict[str, int], on: dict[date, dict[str, int]] | None = None
 ) -> pl.DataFrame:
-    """Every day's counts by value, but for the days in ``on``."""
+    """Counts by value, the same on every day except the days in ``on``."""
     rows = [
         ("af", day, measure, k, n)
         for day in DAYS
@@ -158,7 +159,7 @@ CLEAN_TALLY = pl.concat(
 )
 
 
-def judged(
+def findings_of(
     volume: pl.DataFrame = CLEAN_VOLUME,
     tally: pl.DataFrame = CLEAN_TALLY,
     files: pl.DataFrame | None = None,
@@ -169,14 +170,16 @@ def judged(
 
 def failed(**tables: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """The findings that don't pass, by gate."""
-    return {f["gate"]: f for f in judged(**tables) if not f["passed"]}
+    return {f["gate"]: f for f in findings_of(**tables) if not f["passed"]}
 
 
 def test_clean_data_passes_every_gate() -> None:
-    """Whole days, usual hours, filled columns, one currency, fresh rows, no copies: ten
-    gates, nothing to say.
+    """Whole days, usual hours, filled columns, one currency, fresh rows and no copies
+    pass all ten gates.
     """
-    findings = Findings.validate(pl.DataFrame(judged()).select(Findings.column_names()))
+    findings = Findings.validate(
+        pl.DataFrame(findings_of()).select(Findings.column_names())
+    )
     assert findings.filter(~pl.col("passed")).is_empty()
     assert findings["gate"].to_list() == [
         "missing_day",
@@ -193,7 +196,7 @@ def test_clean_data_passes_every_gate() -> None:
 
 
 def test_nothing_read_fails_no_gate() -> None:
-    """Empty tables are nobody's fault here; other commands refuse an empty store."""
+    """Empty tables pass; other commands refuse an empty store."""
     empty = {
         "volume": Volume.create_empty(),
         "tally": Tally.create_empty(),
@@ -202,7 +205,7 @@ def test_nothing_read_fails_no_gate() -> None:
     assert failed(**empty) == {}
 
 
-def test_growth_and_weekends_are_nobodys_fault() -> None:
+def test_growth_and_weekends_pass() -> None:
     """An app that grows by a tenth a week and rests on weekends passes."""
     on = {
         d: int((400 if d.weekday() > 4 else 1000) * 1.1 ** (k / 7))
@@ -212,20 +215,19 @@ def test_growth_and_weekends_are_nobodys_fault() -> None:
 
 
 def test_a_missing_day_fails_its_gate_and_is_named() -> None:
-    """A day without events among busy ones fails, one that lies outside the judged days
-    doesn't.
-    """
+    """A day without events fails, but not one before the window."""
     found = failed(volume=volume(on={DAY: 0, date(2026, 1, 10): 0}))
     assert list(found) == ["missing_day"]
     assert found["missing_day"]["days"] == "2026-02-20"
     assert found["missing_day"]["sentence"] == (
-        "af, 2026-02-20: 0 events, 0% of the usual 1,000. Fetch the missing files and ingest again"
+        "af, 2026-02-20: 0 events, 0% of the usual 1,000. "
+        "Fetch the missing files and ingest again"
     )
 
 
 @pytest.mark.parametrize(("n", "gate"), [(450, "missing_day"), (2000, "excess_day")])
 def test_half_a_day_and_a_doubled_day_fail_their_gate(n: int, gate: str) -> None:
-    """Exactly one gate speaks, and names the day."""
+    """Exactly one gate fails, and it names the day."""
     found = failed(volume=volume(on={DAY: n}))
     assert {g: f["days"] for g, f in found.items()} == {gate: "2026-02-20"}
 
@@ -241,7 +243,7 @@ def test_a_lost_platform_is_named_with_its_extract() -> None:
     assert found["missing_day"]["seen"] == "af ios: 0 events, 0% of the usual 400"
 
 
-def test_a_day_that_every_platform_misses_is_said_once() -> None:
+def test_a_day_that_every_platform_misses_is_named_once() -> None:
     """All platforms are half gone: the extract is named, not each platform."""
     found = failed(
         volume=pl.concat(
@@ -252,17 +254,15 @@ def test_a_day_that_every_platform_misses_is_said_once() -> None:
 
 
 def test_a_lost_platform_column_is_no_missing_day() -> None:
-    """All of a day's rows have come, without their platform: the volume gates are
-    silent.
-    """
+    """A day whose rows arrived without their platform passes the volume gates."""
     there = [volume(500, {DAY: 0}, platform=p) for p in ("android", "ios")]
     assert (
         failed(volume=pl.concat([*there, volume(1000, platform="", days=[DAY])])) == {}
     )
 
 
-def test_a_small_platform_raises_no_alarm() -> None:
-    """Twenty events a day can be none by chance."""
+def test_a_small_platform_passes() -> None:
+    """Where twenty events a day are usual, none can be chance."""
     assert (
         failed(
             volume=pl.concat(
@@ -273,18 +273,14 @@ def test_a_small_platform_raises_no_alarm() -> None:
     )
 
 
-def test_days_that_always_differ_much_raise_no_alarm() -> None:
-    """Where every other day of the same weekday has a third of the events, a third is
-    nothing unusual.
-    """
+def test_days_that_always_differ_much_pass() -> None:
+    """Where every other week has a third of the events, a third is not unusual."""
     on = {d: 900 if k % 14 < 7 else 300 for k, d in enumerate(DAYS)}
     assert failed(volume=volume(on=on)) == {}
 
 
 def test_more_cases_than_can_be_read_are_counted() -> None:
-    """Eight missing days: the sentence spells out five, the column of days holds
-    all.
-    """
+    """Of eight missing days the sentence names five, and the column ``days`` all."""
     finding = failed(volume=volume(on={DAY - timedelta(days=k): 0 for k in range(8)}))[
         "missing_day"
     ]
@@ -293,7 +289,7 @@ def test_more_cases_than_can_be_read_are_counted() -> None:
 
 
 def test_a_renamed_event_fails_on_the_last_day() -> None:
-    """The old name came every day and is gone, though other events have come."""
+    """The old name came every day and is gone, while other events arrived."""
     found = failed(
         volume=pl.concat(
             [
@@ -310,8 +306,8 @@ def test_a_renamed_event_fails_on_the_last_day() -> None:
 
 
 def test_an_event_that_skips_days_may_skip_the_last() -> None:
-    """A name that never comes on a Sunday, the last day, isn't missed on it; nor is one
-    that skipped other days.
+    """A name that never comes on Sundays passes on a Sunday, and so does one that
+    skipped other days before.
     """
     sundays = {d: 0 for d in DAYS if d.weekday() == 6}
     others = dict.fromkeys([DAY, DAY - timedelta(days=1), LAST], 0)
@@ -324,10 +320,9 @@ def test_an_event_that_skips_days_may_skip_the_last() -> None:
 
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_rows_that_always_come_late_are_not_missing(days: int) -> None:
-    """Where a day's rows are known so many days later, the days before the cutoff are
-    judged as they were at that age.
+    """The days before the cutoff are compared as past days were known at the same age.
 
-    What is lost is missed once it should have been known.
+    Lost rows are missed once they should have been known.
     """
     late = [volume(500, known_after=days), volume(500, known_after=days + 2)]
     assert failed(volume=pl.concat(late)) == {}
@@ -347,7 +342,7 @@ def test_rows_that_always_come_late_are_not_missing(days: int) -> None:
 
 
 def test_a_missing_last_day_is_not_every_event_vanished() -> None:
-    """Nothing at all on the last day: only the missing day is said."""
+    """Without any event on the last day only the missing day fails."""
     found = failed(
         volume=pl.concat([volume(on={LAST: 0}), volume(50, {LAST: 0}, event="buy")])
     )
@@ -355,8 +350,8 @@ def test_a_missing_last_day_is_not_every_event_vanished() -> None:
 
 
 def test_users_who_lose_their_id_fail_the_gate() -> None:
-    """In the last week half the events carry no user any more; a tenth always did
-    not.
+    """The share of events without a user rises from a tenth to a half in the last
+    week.
     """
     without = {d: 500 if d in since(date(2026, 2, 23)) else 100 for d in DAYS}
     found = failed(volume=volume(without_user=without))
@@ -369,7 +364,7 @@ def test_users_who_lose_their_id_fail_the_gate() -> None:
 
 
 def test_an_extract_that_never_knows_users_passes() -> None:
-    """Events without a user, this week as ever, and those of an extract that is new."""
+    """So does a new extract, which has no weeks to compare with."""
     always = volume(without_user=dict.fromkeys(DAYS, 1000))
     new = volume(
         days=since(date(2026, 2, 27)), without_user=dict.fromkeys(DAYS, 900)
@@ -379,7 +374,9 @@ def test_an_extract_that_never_knows_users_passes() -> None:
 
 @pytest.mark.parametrize("by", [8, -8, 3, -5, 12])
 def test_a_clock_that_is_off_for_a_day_is_caught(by: int) -> None:
-    """The hours moved out of the day are gone from it; the gate names day and hours."""
+    """The gate names the day and the shift, although the day lost the hours that moved
+    out of it.
+    """
     found = failed(tally=tally("hour", clock(HOURS), {DAY: moved(by, first_day=True)}))
     assert list(found) == ["clock_shift"]
     assert found["clock_shift"]["days"] == "2026-02-20"
@@ -422,16 +419,12 @@ def test_a_clock_that_is_off_from_a_day_on_is_caught() -> None:
     ],
 )
 def test_other_unusual_hours_are_no_wrong_clock(hours: dict[str, int]) -> None:
-    """A day that is short, busy at one hour, or tiny, is not explained by moving its
-    hours.
-    """
+    """A day that is cut short, busy at one hour, or tiny passes."""
     assert failed(tally=tally("hour", clock(HOURS), {DAY: hours})) == {}
 
 
 def test_a_lost_half_that_resembles_the_other_is_no_wrong_clock() -> None:
-    """Morning and evening have the same shape; without the morning a day has only its
-    evening.
-    """
+    """Morning and evening have the same shape, and a day lost its morning."""
     halves = [10, 20, 40, 60, 80, 100, 80, 60, 40, 20, 10, 5] * 2
     assert (
         failed(tally=tally("hour", clock(halves), {DAY: clock([0] * 12 + halves[12:])}))
@@ -439,8 +432,8 @@ def test_a_lost_half_that_resembles_the_other_is_no_wrong_clock() -> None:
     )
 
 
-def test_a_bulk_backfill_names_the_day_it_came() -> None:
-    """On one day as much old history came as fresh rows."""
+def test_a_bulk_backfill_is_named_with_its_day() -> None:
+    """On one day half of the received rows were old history."""
     history = volume(40, days=DAYS[:25]).with_columns(known_date=pl.lit(DAY))
     found = failed(volume=pl.concat([volume(known_after=0), history]))
     assert list(found) == ["bulk_backfill"]
@@ -451,8 +444,8 @@ def test_a_bulk_backfill_names_the_day_it_came() -> None:
 
 
 def test_stragglers_are_no_backfill() -> None:
-    """A tenth comes ten days late, always; and few old rows alone on a day say
-    nothing.
+    """A tenth that always arrives ten days late passes, and so do few old rows
+    alone.
     """
     few = volume(60, days=DAYS[:1]).with_columns(
         known_date=pl.lit(DAY), extract=pl.lit("own")
@@ -468,7 +461,7 @@ def test_stragglers_are_no_backfill() -> None:
 
 
 def test_a_lost_column_is_named_with_its_day() -> None:
-    """The country, filled in most rows before, is empty on the last day."""
+    """The country was filled in most rows before and is empty on the last day."""
     columns = tally("column", {"user_id": 936, "country": 800}, {LAST: {"country": 0}})
     found = failed(tally=pl.concat([tally("hour", clock(HOURS)), columns]))
     assert list(found) == ["schema_change"]
@@ -481,8 +474,8 @@ def test_a_lost_column_is_named_with_its_day() -> None:
 
 @pytest.mark.parametrize(("usual", "last"), [(300, 0), (8000, 2000), (8000, 9360)])
 def test_rare_and_thinner_columns_are_not_lost(usual: int, last: int) -> None:
-    """One filled in three per cent of rows may be empty; one filled in a quarter of the
-    rows it was is still there.
+    """A column filled in three per cent of rows may be empty, and one filled in a
+    quarter of its usual rows isn't lost.
     """
     columns = tally("column", {"revenue": usual}, {LAST: {"revenue": last}})
     assert (
@@ -494,7 +487,7 @@ def test_rare_and_thinner_columns_are_not_lost(usual: int, last: int) -> None:
 
 
 def test_a_small_extract_may_lack_a_column_by_chance() -> None:
-    """Forty filled rows are expected: too few to miss."""
+    """With forty expected filled rows an empty column passes."""
     columns = tally("column", {"country": 40}, {LAST: {"country": 0}})
     assert failed(tally=pl.concat([tally("hour", {"12": 60}), columns])) == {}
 
@@ -518,8 +511,8 @@ def test_few_other_amounts_pass() -> None:
 
 @pytest.mark.parametrize("rows", [200_000, 1_000_000])
 def test_a_report_cut_off_at_its_limit_is_named(rows: int) -> None:
-    """An AppsFlyer file with exactly as many rows as a report can have, though newer
-    files have come since.
+    """An AppsFlyer file with exactly as many rows as a report can have fails, also when
+    newer files arrived since.
     """
     cut = file("af/in_app.csv", rows, ingested_at=datetime(2026, 2, 20, tzinfo=UTC))
     found = failed(files=pl.concat([cut, file("af/b.csv")]))
@@ -531,8 +524,8 @@ def test_a_report_cut_off_at_its_limit_is_named(rows: int) -> None:
 
 
 def test_round_numbers_elsewhere_are_no_truncation() -> None:
-    """Another source's file, one row less, and a file read more than four weeks before
-    the newest.
+    """A file of another source, one with a row less, and one ingested more than four
+    weeks before the newest pass.
     """
     files = [
         file("own/a.csv", 200_000, extract="own"),
@@ -543,8 +536,8 @@ def test_round_numbers_elsewhere_are_no_truncation() -> None:
 
 
 def test_a_report_delivered_twice_is_named() -> None:
-    """Half the rows of the newest ingest are copies: the extract and the file with most
-    of them are named.
+    """If half the rows of the newest ingest are copies, the extract and the file with
+    most of them are named.
     """
     found = failed(
         files=pl.concat([file("af/a.csv"), file("af/a (1).csv", copies=5000)])
@@ -569,12 +562,10 @@ def test_rows_delivered_again_later_and_small_files_pass() -> None:
 
 
 @pytest.mark.parametrize("clean", [True, False])
-def test_what_is_known_only_at_the_cutoff_or_later_moves_no_finding(
+def test_rows_known_only_at_the_cutoff_or_later_change_no_finding(
     clean: bool,
 ) -> None:
-    """Rows received at or after the cutoff, and rows of days from it on, leave every
-    finding as it is.
-    """
+    """Nor do rows of days from the cutoff on."""
     base = (
         volume(known_after=0)
         if clean
@@ -600,17 +591,15 @@ def test_what_is_known_only_at_the_cutoff_or_later_moves_no_finding(
         .filter(pl.col("date") == LAST)
         .with_columns(date=pl.lit(CUTOFF))
     )
-    with_late = judged(
+    with_late = findings_of(
         volume=pl.concat([base, *late, ahead]),
         tally=pl.concat([CLEAN_TALLY, hours, amounts]),
     )
-    assert with_late == judged(volume=base)
+    assert with_late == findings_of(volume=base)
 
 
 def test_a_holiday_is_accepted_by_its_day_alone() -> None:
-    """missing_day:2026-12-25 accepts that day; another missing day still stops, and so
-    does another gate.
-    """
+    """missing_day:2026-12-25 accepts that day only; a misspelt gate is refused."""
     finding = {
         "gate": ["missing_day"],
         "passed": [False],

@@ -1,4 +1,4 @@
-"""Scores, their past, and the gate on them."""
+"""Scores, what they take from previous scores, and the gate on them."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -39,9 +39,7 @@ def fitted(filled: Store) -> tuple[Store, Model]:
 def test_scoring_twice_writes_the_same_file(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Scores of the newest cutoff: one row per eligible user, the same bytes when run
-    again.
-    """
+    """There is one row per eligible user, and a second run gives the same bytes."""
     store, one = fitted
     cutoff = Calendar.of(store).end
     table = scores.make(store, one, cutoff)
@@ -59,8 +57,8 @@ def test_scoring_twice_writes_the_same_file(
 def test_an_export_addresses_users_as_the_study_says_now(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Scored for external ids, exported by e-mail: whose address isn't known isn't
-    addressed at all.
+    """Scored for external ids and exported by e-mail, users without a known address
+    have no identifier.
     """
     store, one = fitted
     table = scores.make(store, one, Calendar.of(store).end)
@@ -77,10 +75,10 @@ def test_an_export_addresses_users_as_the_study_says_now(
     assert scores.addressed(store, table).equals(table)
 
 
-def test_who_is_forgotten_while_scores_are_made_is_not_written(
+def test_a_user_erased_while_scores_are_made_is_not_written(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Erased between scoring and writing: the scores file holds everybody else."""
+    """After an erasure between scoring and writing the file holds all other users."""
     store, one = fitted
     table = scores.make(store, one, Calendar.of(store).end)
     findings = scores.check(store, table, one)
@@ -94,7 +92,7 @@ def test_who_is_forgotten_while_scores_are_made_is_not_written(
 
 
 def test_scores_that_do_not_exist_are_refused(filled: Store) -> None:
-    """Before any scoring, reading says what to run."""
+    """The error names the command to run first."""
     with pytest.raises(CutoffError, match="run `churn run score` first"):
         scores.read(filled)
 
@@ -102,7 +100,7 @@ def test_scores_that_do_not_exist_are_refused(filled: Store) -> None:
 def test_scores_far_from_the_trained_churn_rate_fail(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Everybody at 0.95 though far fewer churned in training: the gate fails and says
+    """With a mean of 0.95 and far fewer churners in training the gate fails and names
     both figures.
     """
     store, one = fitted
@@ -118,8 +116,8 @@ def test_scores_far_from_the_trained_churn_rate_fail(
 def test_a_model_scores_only_its_own_features(
     fitted: tuple[Store, Model],
 ) -> None:
-    """The stored plan decides the columns: predictions come from the model's
-    vocabulary, not from today's log.
+    """The model's plan decides the columns, so that predictions don't depend on the
+    vocabulary of the present log.
     """
     store, one = fitted
     snapshot = snapshots.observe(store, [Calendar.of(store).end], one.plan)
@@ -127,11 +125,11 @@ def test_a_model_scores_only_its_own_features(
     assert len(fitting.predict(one, snapshot)) == snapshot.height
 
 
-def test_scores_hold_reasons_and_files_from_before_there_were_any_are_read(
+def test_scores_hold_reasons_and_files_without_them_can_be_read(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Most users have a first reason, of the known ones; an old file has none, and
-    doesn't keep the new from theirs.
+    """Most users have a known first reason; in an old file reasons are null, and that
+    doesn't change new ones.
     """
     store, one = fitted
     cutoff = Calendar.of(store).end
@@ -165,8 +163,10 @@ def test_examples_of_reasons_show_numbers_and_no_user(
 
 
 def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
-    """A scores table of 1 January plus ``day``: probability and segment of each user;
-    Braze knows all but ``x``.
+    """A scores table of 1 January plus ``day``, given each user's probability and
+    segment.
+
+    All users but ``x`` have an identifier.
     """
     table = pl.DataFrame(
         {
@@ -186,7 +186,7 @@ def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
 
 
 def halves(**policy: Any) -> Settings:
-    """A study whose riskier half is high."""
+    """Settings that put the riskier half of users into the segment high."""
     cut = [{"name": "high", "share": 0.5}, {"name": "low"}]
     return parse(
         {
@@ -201,8 +201,8 @@ def halves(**policy: Any) -> Settings:
 def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Three cutoffs scored, the last one twice: its past is the second both times, so
-    it stays as it was.
+    """The last of three cutoffs is scored twice, both times against the second, so that
+    its scores stay the same.
     """
     store, one = fitted
     cutoffs = [Calendar.of(store).end - timedelta(weeks=k) for k in (2, 1, 0)]
@@ -220,8 +220,8 @@ def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(
 
 
 def test_a_wide_band_moves_fewer_users(fitted: tuple[Store, Model]) -> None:
-    """Against the same past, as many users are high with a band as without, and fewer
-    of them are newly so.
+    """Against the same previous scores as many users are high as without a band, but
+    fewer of them have changed.
     """
     store, one = fitted
     cutoff = Calendar.of(store).end
@@ -243,11 +243,11 @@ def test_a_wide_band_moves_fewer_users(fitted: tuple[Store, Model]) -> None:
     )
 
 
-def test_users_too_new_to_judge_are_written_as_unknown(
+def test_users_with_too_short_a_tenure_are_written_as_unknown(
     fitted: tuple[Store, Model],
 ) -> None:
-    """With a least tenure the newest are unknown and counted so; recut, they still are;
-    judged, nobody is.
+    """With min_tenure_days the newest users are unknown, also when recut; without it no
+    user is.
     """
     store, one = fitted
     careful = store.settings.model_copy(update={"policy": Policy(min_tenure_days=100)})
@@ -260,11 +260,12 @@ def test_users_too_new_to_judge_are_written_as_unknown(
 
 
 def test_stability_counts_moves_writes_and_expected_churners() -> None:
-    """Of four users a and b pass each other by one rank, x comes without an identifier
-    and e goes.
+    """Users a and b pass each other by one rank, x is new without an identifier, and e
+    is no longer scored.
 
-    Without a band a and b change, so with e three are written; with one two ranks wide
-    only e is. High then holds 0.6 + 0.9 of 2.4 expected churners instead of 0.7 + 0.9.
+    Without a band a and b change, so that with e three users are written; with a band
+    of two ranks only e is. The segment high then holds 0.6 + 0.9 of 2.4 expected
+    churners instead of 0.7 + 0.9.
     """
     before = scored(0, a=(0.7, "high"), b=(0.6, "low"), d=(0.9, "high"), e=(0.1, "low"))
     now = scored(7, a=(0.6, "high"), b=(0.7, "low"), d=(0.9, "high"), x=(0.2, "low"))
@@ -293,10 +294,8 @@ def test_stability_counts_moves_writes_and_expected_churners() -> None:
     )
 
 
-def test_on_a_first_run_nobody_is_known() -> None:
-    """Without previous scores every user with an identifier is written, and no rate of
-    change is claimed.
-    """
+def test_on_a_first_run_no_rate_of_change_is_given() -> None:
+    """Without previous scores every user with an identifier is written."""
     frame = summary.stability(
         scored(0, a=(0.7, "high"), x=(0.6, "low")), None, halves()
     )
@@ -307,8 +306,8 @@ def test_on_a_first_run_nobody_is_known() -> None:
 
 
 def test_the_histogram_shows_where_segments_begin() -> None:
-    """Cut by rank the lowest probability in each segment, by probability the study's
-    figure; the last begins at 0.
+    """With segments cut by rank it is the lowest probability in the segment, otherwise
+    the study's threshold; the last segment begins at 0.
     """
     table = scored(0, a=(0.8, "high"), b=(0.7, "high"), c=(0.2, "low"), d=(0.1, "low"))
     assert summary.thresholds(table, halves()) == {"high": 0.7, "low": 0.0}

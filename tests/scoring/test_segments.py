@@ -1,4 +1,4 @@
-"""Segments: exact sizes, capacity, the unknown, and hysteresis in rank."""
+"""Segments: exact sizes, capacity, unknown users, and hysteresis in rank."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ BY_RANK = [
 
 
 def study(cut: list[dict[str, Any]], **policy: Any) -> Settings:
-    """A study that cuts so, without a band unless told."""
+    """Settings with these segments, without a band unless ``policy`` gives one."""
     extracts = [{"source": "table", "path": "x"}]
     return parse(
         {"extracts": extracts, "segments": cut, "policy": {"band": 0.0, **policy}},
@@ -43,16 +43,16 @@ def people(*probability: float, prefix: str = "u") -> pl.DataFrame:
     )
 
 
-def told(*segment: str) -> pl.DataFrame:
-    """What u0, u1, … were told before."""
+def were(*segment: str) -> pl.DataFrame:
+    """The previous segments of u0, u1 and so on."""
     return pl.DataFrame(
         {"user_id": [f"u{i}" for i in range(len(segment))], "segment": segment}
     )
 
 
 def test_a_threshold_belongs_to_the_segment_it_starts() -> None:
-    """0.6 is high, just below is medium, 0 is the last one; scores are whole numbers of
-    a hundred.
+    """0.6 is high, just below it is medium, and 0 is in the last segment; scores are
+    whole hundredths.
     """
     users = people(0.6, 0.5999, 0.3, 0.0, 1.0)
     assert segments.assign(users, study(BY_PROBABILITY)).to_list() == [
@@ -68,8 +68,8 @@ def test_a_threshold_belongs_to_the_segment_it_starts() -> None:
 
 
 def test_a_share_is_of_the_users_by_rank() -> None:
-    """A fifth of five users is the riskiest one, three tenths more are the next two
-    (rounded), the rest is last.
+    """Of five users a fifth is the riskiest one, three tenths more are rounded to the
+    next two, and the rest is in the last segment.
     """
     users = people(0.1, 0.5, 0.3, 0.2, 0.4)
     assert segments.assign(users, study(BY_RANK)).to_list() == [
@@ -82,8 +82,8 @@ def test_a_share_is_of_the_users_by_rank() -> None:
 
 
 def test_what_does_not_fit_goes_to_the_next_segment() -> None:
-    """Three reach high but two fit, and of the three then in medium one does: the
-    riskiest keep their places.
+    """Three reach high but two fit, and one of the three then in medium; the
+    riskiest stay.
     """
     cut = [
         BY_PROBABILITY[0] | {"capacity": 2},
@@ -101,8 +101,8 @@ def test_what_does_not_fit_goes_to_the_next_segment() -> None:
 
 
 def test_users_too_new_are_unknown_and_take_no_place() -> None:
-    """Younger than the least tenure, or of unknown tenure: unknown however risky; the
-    share is of the others.
+    """A tenure below min_tenure_days, or a null one, is unknown at any risk; shares are
+    those of the other users.
     """
     users = people(0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3).with_columns(
         tenure_days=pl.Series([6, None, 7, 8, 9, 10, 11])
@@ -115,8 +115,8 @@ def test_users_too_new_are_unknown_and_take_no_place() -> None:
 
 
 def test_equal_probabilities_are_told_apart_by_the_stable_hash() -> None:
-    """Users who differ only past the ninth digit rank by their hash, whichever comes
-    first: b's is the lower one.
+    """Users who differ only past the ninth digit rank by their hash, in any order of
+    rows; that of b is lower.
     """
     cut = study([{"name": "high", "share": 0.5}, {"name": "low"}])
     users = pl.DataFrame({"user_id": ["a", "b"], "probability": [0.5 + 1e-12, 0.5]})
@@ -125,18 +125,18 @@ def test_equal_probabilities_are_told_apart_by_the_stable_hash() -> None:
 
 
 def test_inside_the_band_the_previous_segment_counts() -> None:
-    """Of ten users a half is high. With a band of two ranks u5, just below, keeps its
-    place before u4, just above.
+    """Of ten users a half is high; with a band of two ranks u5, just below the
+    boundary, stays high before u4, just above it.
 
-    Beyond the band, at rank 8, it would not; nor without a band. A band of 0.4 of five
+    Beyond the band, at rank 8, or without a band it doesn't. A band of 0.4 of five
     users is two ranks wide.
     """
     halves = [{"name": "high", "share": 0.5}, {"name": "low"}]
     users = people(*(1 - i / 10 for i in range(10)))
-    before = told(*["high"] * 4, "low", "high", *["low"] * 4)
+    before = were(*["high"] * 4, "low", "high", *["low"] * 4)
     kept = segments.assign(users, study(halves, band=0.4), before).to_list()
     assert kept == before["segment"].to_list()
-    far = told(*["high"] * 4, "low", "low", "low", "high", "low", "low")
+    far = were(*["high"] * 4, "low", "low", "low", "high", "low", "low")
     plain = ["high"] * 5 + ["low"] * 5
     assert segments.assign(users, study(halves, band=0.4), far).to_list() == plain
     assert segments.assign(users, study(halves), before).to_list() == plain
@@ -146,11 +146,11 @@ def test_inside_the_band_the_previous_segment_counts() -> None:
 def test_without_a_usable_previous_segment_one_stands_between(
     before: str | None,
 ) -> None:
-    """New, unknown before, or in a segment no more: u3 passes u2, who was low, and u5,
-    who was high, passes u4.
+    """For a user who is new, was unknown, or was in a removed segment: u3 passes u2,
+    who was low, and u5, who was high, passes u4.
     """
     halves = study([{"name": "high", "share": 0.5}, {"name": "low"}], band=1.0)
-    previous = told("low", "low", "low", "?", "?", "high", "low", "low")
+    previous = were("low", "low", "low", "?", "?", "high", "low", "low")
     previous = previous.with_columns(
         pl.col("segment").replace("?", before)
     ).drop_nulls()
@@ -178,7 +178,7 @@ BAND = st.floats(0, 1)
 def drawn(
     users: list[tuple[int, str | None, bool]],
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Scored users, a few of them too new to judge, and what they were told before."""
+    """Scored users, a few of them with too short a tenure, and previous segments."""
     scored = pl.DataFrame(
         {
             "user_id": [f"u{i}" for i in range(len(users))],
@@ -196,24 +196,24 @@ def drawn(
 
 
 def ranked(scored: pl.DataFrame, segment: pl.Series) -> pl.DataFrame:
-    """The judged users by rank: rank (from 0) and place of the segment."""
+    """Users with a segment other than unknown: rank from 0, and place of the
+    segment.
+    """
     place = segment.replace_strict(
         {"high": 0, "medium": 1, "low": 2}, default=None, return_dtype=pl.Int64
     )
     order = ["probability", stable_hash("user_id")]
-    judged = (
+    rated = (
         scored.with_columns(place=place)
         .drop_nulls("place")
         .sort(order, descending=[True, False])
     )
-    return judged.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int64))
+    return rated.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int64))
 
 
 @given(USERS, CUTS, BAND)
 def test_sizes_are_those_of_the_plain_cut(users: list, cut: list, band: float) -> None:
-    """Whatever the previous segments and the band, each segment holds as many users as
-    without them.
-    """
+    """Previous segments and bands don't change how many users a segment holds."""
     scored, before = drawn(users)
     kept = segments.assign(scored, study(cut, band=band, min_tenure_days=7), before)
     plain = segments.assign(scored, study(cut, min_tenure_days=7))
@@ -224,9 +224,7 @@ def test_sizes_are_those_of_the_plain_cut(users: list, cut: list, band: float) -
 
 @given(USERS, CUTS)
 def test_without_a_band_or_a_past_it_is_the_plain_cut(users: list, cut: list) -> None:
-    """Band 0 with previous segments equals any band without: ranks alone decide, none
-    above a riskier one.
-    """
+    """A band of 0 equals any band without previous segments: ranks alone decide."""
     scored, before = drawn(users)
     plain = segments.assign(scored, study(cut, min_tenure_days=7), before)
     assert plain.equals(
@@ -239,7 +237,7 @@ def test_without_a_band_or_a_past_it_is_the_plain_cut(users: list, cut: list) ->
 def test_the_order_of_rows_does_not_matter(
     users: list, cut: list, band: float, random: Any
 ) -> None:
-    """Rows shuffled, in both tables: every user gets the same segment."""
+    """With the rows of both tables shuffled every user gets the same segment."""
     scored, before = drawn(users)
     cut_study = study(cut, band=band, min_tenure_days=7)
     shuffled = scored[random.sample(range(scored.height), scored.height)]
@@ -253,46 +251,42 @@ def test_the_order_of_rows_does_not_matter(
 def test_beyond_the_band_the_plain_cut_holds(
     users: list, cut: list, band: float
 ) -> None:
-    """No user passes another by more than the band of a boundary they end up on two
-    sides of, or of one above it.
+    """No user passes another by more than the band of the boundary between them, or of
+    one above it.
 
-    So who is inside by more than that is never put out, and who is outside by more
-    never let in.
+    A user farther inside than that never leaves, and one farther outside never enters.
     """
     scored, before = drawn(users)
-    judged = ranked(
+    rated = ranked(
         scored,
         segments.assign(scored, study(cut, band=band, min_tenure_days=7), before),
     )
-    ends = [judged.filter(pl.col("place") <= i).height for i in (0, 1)]
-    widths = [segments.band_width(end, judged.height, band) for end in ends]
+    ends = [rated.filter(pl.col("place") <= i).height for i in (0, 1)]
+    widths = [segments.band_width(end, rated.height, band) for end in ends]
     for i, end in enumerate(ends):
         width = max(widths[: i + 1])
         inside, outside = (
-            judged.filter(pl.col("place") <= i),
-            judged.filter(pl.col("place") > i),
+            rated.filter(pl.col("place") <= i),
+            rated.filter(pl.col("place") > i),
         )
         pairs = inside.join(outside, how="cross", suffix="_out")
         assert (pairs["rank"] - pairs["rank_out"] <= width).all()
-        assert (judged.filter(pl.col("rank") < end - width)["place"] <= i).all()
-        assert (judged.filter(pl.col("rank") >= end + width)["place"] > i).all()
+        assert (rated.filter(pl.col("rank") < end - width)["place"] <= i).all()
+        assert (rated.filter(pl.col("rank") >= end + width)["place"] > i).all()
 
 
 @given(USERS, BAND)
 def test_the_riskiest_user_is_always_in_the_highest_segment(
     users: list, band: float
 ) -> None:
-    """However wide the band and small the segment, the first by rank gets in if anybody
-    does.
-    """
+    """At any band and size the first user by rank is in it, unless it is empty."""
     scored, before = drawn(users)
-    judged = ranked(
+    rated = ranked(
         scored,
         segments.assign(scored, study(BY_RANK, band=band, min_tenure_days=7), before),
     )
     assert (
-        judged["place"].head(1).to_list() in ([], [0])
-        or not (judged["place"] == 0).any()
+        rated["place"].head(1).to_list() in ([], [0]) or not (rated["place"] == 0).any()
     )
 
 
@@ -300,7 +294,7 @@ def test_the_riskiest_user_is_always_in_the_highest_segment(
 def test_unchanged_probabilities_change_nobody(
     users: list, cut: list, band: float
 ) -> None:
-    """Cut again with its own outcome as the past, everybody stays where they are."""
+    """Cut again with its own result as the previous segments, every user stays."""
     scored, before = drawn(users)
     cut_study = study(cut, band=band, min_tenure_days=7)
     once = scored.with_columns(segments.assign(scored, cut_study, before))
