@@ -191,7 +191,8 @@ class Study:
         from churn import results
         from churn.evaluation import backtest
 
-        done = backtest.backtest(self.store, _cutoff(cutoff), progress=False)
+        newest = _cutoff(cutoff)
+        done = backtest.backtest(self.store, newest, models, progress=False)
         return results.Backtest(self.store, done)
 
     # Scores and delivery

@@ -64,6 +64,7 @@ def test_its_ten_lines_of_python_run(
     names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out
+    assert "chosen less mine" in printed
     assert "dry run" in printed
     (written,) = filled.path("scores").glob("*.parquet")
     assert pl.read_parquet(written)["probability"].is_between(0, 1).all()
