@@ -69,7 +69,11 @@ def calibration(backtest: "Backtest") -> Any:
     return _drawing().calibration(backtest.calibration_bins())
 
 
-def metric_by_cutoff(backtest: "Backtest", metric: str, title: str) -> Any:
+def metric_by_cutoff(
+    backtest: "Backtest",
+    metric: str,
+    title: str,
+) -> Any:
     """One figure, such as auc or log_loss, at every test cutoff."""
     return _drawing().metric_by_cutoff(backtest.figures, metric, title)
 

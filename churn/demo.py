@@ -66,7 +66,11 @@ def _finish_study(out: Path, url: str) -> Path:
     return file
 
 
-def _run_notebooks(study_file: Path, out: Path, progress: bool) -> list[Path]:
+def _run_notebooks(
+    study_file: Path,
+    out: Path,
+    progress: bool,
+) -> list[Path]:
     truth = str((out / TRUTH).resolve())
     steps: list[tuple[str, dict[str, Any]]] = [
         ("ingest", {}),

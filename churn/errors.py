@@ -139,6 +139,10 @@ class TerminalBrazeError(BrazeError):
     ``status``: the HTTP status, or None if no request was made.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status

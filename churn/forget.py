@@ -78,7 +78,11 @@ def forget(
     return Forgotten(len(users), rows, n_waiting, n_shared)
 
 
-def _tags(name: str, id_types: set[str], store: Store) -> list[str]:
+def _tags(
+    name: str,
+    id_types: set[str],
+    store: Store,
+) -> list[str]:
     if name.endswith(".json"):
         return read_request(Path(name), store)
     has_type = name.split(":", 1)[0] in id_types
@@ -133,7 +137,11 @@ def _person(store: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]
     return users, _with_devices(store, ids, of_others), len(named & of_others)
 
 
-def _with_devices(store: Store, ids: set[str], of_others: set[str]) -> set[str]:
+def _with_devices(
+    store: Store,
+    ids: set[str],
+    of_others: set[str],
+) -> set[str]:
     """These ids, and those that share rows without a user with them, and so on.
 
     Ids of other people are left out.
@@ -149,7 +157,11 @@ def _with_devices(store: Store, ids: set[str], of_others: set[str]) -> set[str]:
         known |= beside
 
 
-def _identifiers(store: Store, kind: str, users: set[str]) -> list[str]:
+def _identifiers(
+    store: Store,
+    kind: str,
+    users: set[str],
+) -> list[str]:
     """Every identifier of a kind by which Braze may know these users."""
     id_type = kind.removeprefix("user_alias:")
     if id_type == "external_id":
@@ -166,6 +178,10 @@ def _with_tombstones(store: Store, tags: Sequence[str]) -> Store:
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
     rows = erasure.new_tombstones(store.salt, tags)
     store.write_batch("tombstones", batch_id, rows)
-    erasing = replace(store, batches=(*store.batches, batch_id), erasing=True)
+    erasing = replace(
+        store,
+        batches=(*store.batches, batch_id),
+        erasing=True,
+    )
     erasing.commit()
     return erasing

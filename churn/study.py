@@ -197,7 +197,11 @@ class Study:
 
     # Scores and delivery
 
-    def score(self, cutoff: str = "", model_id: str = "") -> results.Scores:
+    def score(
+        self,
+        cutoff: str = "",
+        model_id: str = "",
+    ) -> results.Scores:
         """Score every user eligible at a cutoff, by default the newest possible one."""
         from churn import results
         from churn.scoring import scores

@@ -126,7 +126,11 @@ def _row(
 
 
 def _json(values: Values) -> str:
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        values,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
 
 
 def _attributes(

@@ -165,7 +165,12 @@ def _forecast(
     }
 
 
-def _start(ledger: Ledger, delivery: Delivery, step: str, planned: Plan) -> Run:
+def _start(
+    ledger: Ledger,
+    delivery: Delivery,
+    step: str,
+    planned: Plan,
+) -> Run:
     changes = planned.changes
     return runs.start(ledger, delivery.run_id, step, changes, planned.names)
 

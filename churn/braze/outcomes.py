@@ -66,7 +66,11 @@ def _all_rejected(identifiers: pl.Series, reason: str) -> pl.DataFrame:
 
 def with_unchanged(outcomes: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     """The outcomes, and a row for every scored user that the plan doesn't write."""
-    others = scores.select("identifier").join(outcomes, on="identifier", how="anti")
+    others = scores.select("identifier").join(
+        outcomes,
+        on="identifier",
+        how="anti",
+    )
     has_identifier = pl.col("identifier").is_not_null()
     outcome = pl.when(has_identifier).then(pl.lit(UNCHANGED))
     reason = pl.when(has_identifier).then(pl.lit(""))

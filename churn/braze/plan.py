@@ -253,7 +253,15 @@ def _pair(name: str, column: str) -> pl.Expr:
 
 def _object(pairs: Sequence[pl.Expr]) -> pl.Expr:
     """A JSON object of the pairs that aren't null."""
-    return "{" + pl.concat_str(pairs, separator=",", ignore_nulls=True) + "}"
+    return (
+        "{"
+        + pl.concat_str(
+            pairs,
+            separator=",",
+            ignore_nulls=True,
+        )
+        + "}"
+    )
 
 
 def _plain(column: str, nothing: str) -> pl.Expr:

@@ -24,7 +24,11 @@ def main() -> None:
     try:
         app()
     except ChurnError as error:
-        typer.secho(f"churn: {error}", fg="red", err=True)
+        typer.secho(
+            f"churn: {error}",
+            fg="red",
+            err=True,
+        )
         sys.exit(1)
 
 
@@ -40,7 +44,12 @@ def _start(
         bool, typer.Option("--verbose", "-v", help="Log a line per stage.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     logging.basicConfig(

@@ -11,7 +11,11 @@ StudyPath = Annotated[
 ]
 Parameters = Annotated[
     list[str] | None,
-    typer.Option("-p", metavar="NAME=VALUE", help="Notebook parameter; repeatable."),
+    typer.Option(
+        "-p",
+        metavar="NAME=VALUE",
+        help="Notebook parameter; repeatable.",
+    ),
 ]
 Progress = Annotated[
     bool, typer.Option("--progress/--no-progress", help="Show progress bars.")

@@ -96,7 +96,12 @@ def run(
     typer.echo(folder / "report.html")
 
 
-def _run(name: str, study_file: Path, assignments: list[str], progress: bool) -> Path:
+def _run(
+    name: str,
+    study_file: Path,
+    assignments: list[str],
+    progress: bool,
+) -> Path:
     from churn.report import runner
     from churn.settings import load
 

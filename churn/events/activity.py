@@ -97,12 +97,20 @@ def _with_sums(daily: pl.DataFrame, names: pl.DataFrame | None) -> pl.DataFrame:
     each = daily.select("row", "event", "numbers")
     values = each.explode("numbers", empty_as_null=False).unnest("numbers")
     if names is not None:
-        values = values.join(names, on=["event", "name"], how="semi")
+        values = values.join(
+            names,
+            on=["event", "name"],
+            how="semi",
+        )
     totals = values.group_by("row", "name").agg(total=pl.col("value").sum())
     lists = (
         totals.sort("row", "name").group_by("row").agg(sums=pl.struct("name", "total"))
     )
-    joined = daily.drop("numbers").join(lists, on="row", how="left")
+    joined = daily.drop("numbers").join(
+        lists,
+        on="row",
+        how="left",
+    )
     return joined.with_columns(pl.col("sums").fill_null([]))
 
 

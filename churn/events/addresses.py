@@ -8,7 +8,11 @@ from churn import clocks
 from churn.store import Store
 
 
-def identifiers(store: Store, users: pl.Series, cutoff: date) -> pl.DataFrame:
+def identifiers(
+    store: Store,
+    users: pl.Series,
+    cutoff: date,
+) -> pl.DataFrame:
     """The identifier of each user at a cutoff: user_id, identifier, n_sharing.
 
     Its kind is the study's ``braze.identifier``. The external id is the customer's own
@@ -21,7 +25,12 @@ def identifiers(store: Store, users: pl.Series, cutoff: date) -> pl.DataFrame:
         addressed = asked.with_columns(identifier=pl.col("user_id"))
     else:
         newest = _newest(store, cutoff)
-        addressed = asked.join(newest, on="user_id", how="left", maintain_order="left")
+        addressed = asked.join(
+            newest,
+            on="user_id",
+            how="left",
+            maintain_order="left",
+        )
     has_identifier = pl.col("identifier").is_not_null()
     n_sharing = pl.when(has_identifier).then(pl.len().over("identifier")).otherwise(0)
     marked = addressed.with_columns(n_sharing.cast(pl.Int64).alias("n_sharing"))

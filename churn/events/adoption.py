@@ -50,7 +50,11 @@ def _is_empty(store: Store, table: str) -> bool:
     return store.scan(table).head(1).collect().is_empty()
 
 
-def _adopted(store: Store, known: pl.DataFrame, buckets: Sequence[int]) -> pl.LazyFrame:
+def _adopted(
+    store: Store,
+    known: pl.DataFrame,
+    buckets: Sequence[int],
+) -> pl.LazyFrame:
     """Anonymous activity under the user of its device, until a second user appears."""
     timezone = store.settings.timezone
     anonymous = store.scan("anonymous", buckets)
@@ -75,7 +79,11 @@ def _renamed(
     own = replace(store, adopted=()).scan("activity", buckets)
     with_platform = own.with_columns(platform=pl.lit(None, pl.String))
     activity = pl.concat([with_platform.select(adopted.columns), adopted.lazy()])
-    rows = activity.join(renamed.lazy(), left_on="user_id", right_on="was")
+    rows = activity.join(
+        renamed.lazy(),
+        left_on="user_id",
+        right_on="was",
+    )
     return _known_from(rows.with_columns(pl.col("now").alias("user_id")))
 
 
@@ -89,7 +97,11 @@ def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
     return kept.select(*ActivityTable.column_names(), "platform")
 
 
-def _write(store: Store, rows: pl.DataFrame, name: str) -> None:
+def _write(
+    store: Store,
+    rows: pl.DataFrame,
+    name: str,
+) -> None:
     bucket = bucket_of("user_id", store.n_buckets).alias("bucket")
     bucketed = rows.with_columns(bucket)
     activity = bucketed.select("bucket", *ActivityTable.column_names())

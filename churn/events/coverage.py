@@ -80,7 +80,11 @@ def _counted(rows: pl.DataFrame, measure: str) -> pl.DataFrame:
 def _filled(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows per column that is not null in them."""
     counts = rows.group_by(DAY).agg(pl.col(TALLIED).count().cast(pl.Int64))
-    long = counts.unpivot(index=DAY, variable_name="value", value_name="n")
+    long = counts.unpivot(
+        index=DAY,
+        variable_name="value",
+        value_name="n",
+    )
     named = long.with_columns(measure=pl.lit("column"))
     return named.select(Tally.column_names())
 

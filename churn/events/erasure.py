@@ -104,7 +104,11 @@ def without_mentions(
     return rows.with_columns(properties)
 
 
-def _mentions(rows: pl.DataFrame, salt: str, tombstones: pl.Series) -> pl.Series:
+def _mentions(
+    rows: pl.DataFrame,
+    salt: str,
+    tombstones: pl.Series,
+) -> pl.Series:
     """Words in properties that are ids of the erased, long ones before their parts."""
     words = pl.col("properties").str.extract_all(WORD)
     texts = pl.col("properties").str.extract_all(TEXT)
@@ -133,7 +137,11 @@ def erase(store: Store) -> dict[str, int]:
     return {table: n for table, n in counts.items() if n}
 
 
-def _clean(file: Path, salt: str, erased: pl.Series) -> int:
+def _clean(
+    file: Path,
+    salt: str,
+    erased: pl.Series,
+) -> int:
     """Rewrite one file without the erased; returns the number of rows removed."""
     rows = pl.read_parquet(file, hive_partitioning=False)
     if not {"user_id", *ID_COLUMNS} & set(rows.columns):
@@ -161,7 +169,11 @@ def _hashes(columns: Sequence[str], salt: str) -> pl.Expr:
     return all_tags.list.eval(hashed(salt, pl.element()))
 
 
-def _clean_edges(edges: pl.DataFrame, salt: str, erased: pl.Series) -> pl.DataFrame:
+def _clean_edges(
+    edges: pl.DataFrame,
+    salt: str,
+    erased: pl.Series,
+) -> pl.DataFrame:
     """Edges without ids of the erased alone, and with stand-ins for erased users."""
     user = hashed(salt, USER + pl.col("user_id"))
     is_erased = user.is_in(erased.implode())

@@ -65,9 +65,17 @@ def _learned_at() -> pl.Expr:
 def new_edges(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
     """The edges that the store does not hold yet, or has learned later."""
     key = ["source", "id", "user_id"]
-    stored = store.scan("edges").join(edges.lazy().select(key), on=key, how="semi")
+    stored = store.scan("edges").join(
+        edges.lazy().select(key),
+        on=key,
+        how="semi",
+    )
     earliest = stored.group_by(key).agg(stored_at=pl.col("learned_at").min())
-    compared = edges.join(earliest.collect(), on=key, how="left")
+    compared = edges.join(
+        earliest.collect(),
+        on=key,
+        how="left",
+    )
     is_unknown = pl.col("stored_at").is_null()
     is_earlier = pl.col("learned_at") < pl.col("stored_at")
     return compared.filter(is_unknown | is_earlier).drop("stored_at")
@@ -87,7 +95,11 @@ def known_users(store: Store) -> pl.DataFrame:
     both_ways = pl.concat(
         [
             merges.select("id", "into", "learned_at"),
-            merges.select(id="into", into="id", learned_at="learned_at"),
+            merges.select(
+                id="into",
+                into="id",
+                learned_at="learned_at",
+            ),
         ]
     )
     for _ in range(MAX_MERGES):
@@ -103,7 +115,11 @@ def _through_merges(edges: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFrame:
         pl.max_horizontal("learned_at", "edge_at").alias("learned_at")
     )
     first_users = edges.group_by("id").agg(first_at=pl.col("learned_at").min())
-    compared = gained.join(first_users, on="id", how="left")
+    compared = gained.join(
+        first_users,
+        on="id",
+        how="left",
+    )
     has_no_user = pl.col("first_at").is_null()
     had_no_user_yet = pl.col("first_at") > pl.col("learned_at")
     return compared.filter(has_no_user | had_no_user_yet).select(edges.columns)
@@ -130,7 +146,13 @@ def owners(devices: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 def renames(store: Store, known: pl.DataFrame) -> pl.DataFrame:
     """Users whose profile was merged into another user's: was, now, learned_at."""
     merges = store.scan("merges").filter(pl.col("user_id").is_not_null()).collect()
-    of_other = known.rename({"id": "into", "user_id": "now", "learned_at": "edge_at"})
+    of_other = known.rename(
+        {
+            "id": "into",
+            "user_id": "now",
+            "learned_at": "edge_at",
+        }
+    )
     pairs = merges.rename({"user_id": "was"}).join(of_other, on="into")
     changed = pairs.filter(pl.col("now") != pl.col("was"))
     learned_at = pl.max_horizontal("learned_at", "edge_at").min().alias("learned_at")
@@ -146,7 +168,11 @@ def people(store: Store) -> dict[str, int]:
     n_users = store.scan("users").select(pl.col("user_id").n_unique()).collect().item()
     devices = store.scan("anonymous").select("ids").unique().collect()
     owned = owners(devices, known_users(store))
-    unowned = devices.with_columns(KEY).join(owned, on="key", how="anti")
+    unowned = devices.with_columns(KEY).join(
+        owned,
+        on="key",
+        how="anti",
+    )
     return {"users": int(n_users), "anonymous": n_clusters(unowned)}
 
 

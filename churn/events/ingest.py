@@ -93,7 +93,11 @@ def parse_now(text: str) -> datetime | None:
         raise InputError(f"{text!r} is no time; write a date like 2026-03-01") from None
 
 
-def _ingest(store: Store, now: datetime, progress: bool) -> Ingest:
+def _ingest(
+    store: Store,
+    now: datetime,
+    progress: bool,
+) -> Ingest:
     found, waiting = staging.discover(store.settings)
     known_files = store.scan("files").collect()
     new = _unknown(found, known_files)
@@ -128,7 +132,11 @@ def _still_there(found: Sequence[Found], known_files: pl.DataFrame) -> pl.DataFr
         schema={"address": pl.String, "stamp": pl.String},
         orient="row",
     )
-    return known_files.join(present, on=["address", "stamp"], how="semi")
+    return known_files.join(
+        present,
+        on=["address", "stamp"],
+        how="semi",
+    )
 
 
 def _summary(

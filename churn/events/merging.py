@@ -78,7 +78,12 @@ def _store_events(
     """Write events, quarantine, volume, tally and files of the batch."""
     tombstones = erasure.tombstones(store)
     counts, volumes, tallies, quarantine = [], [], [], []
-    bar = tqdm(passes, "storing", disable=not progress, leave=False)
+    bar = tqdm(
+        passes,
+        "storing",
+        disable=not progress,
+        leave=False,
+    )
     for number, buckets in enumerate(bar):
         rows = staging.rows(folder, buckets)
         faulty = _faulty(rows, store)
@@ -87,7 +92,12 @@ def _store_events(
         new = _new(unique, store, buckets)
         if tombstones.len():
             new = erasure.without_mentions(new, store.salt, tombstones)
-        counts += _counts(good=good, unique=unique, kept=new, quarantined=faulty)
+        counts += _counts(
+            good=good,
+            unique=unique,
+            kept=new,
+            quarantined=faulty,
+        )
         quarantine.append(faulty)
         volumes.append(coverage.volume(new, store.settings))
         tallies.append(coverage.tally(new, store.settings))
@@ -124,11 +134,19 @@ def _unique(good: pl.DataFrame) -> pl.DataFrame:
     copies = good.filter(is_repeated).sort(
         "received_time", "source_file", "source_row", nulls_last=True
     )
-    first = copies.unique(EVENT_KEY, keep="first", maintain_order=True)
+    first = copies.unique(
+        EVENT_KEY,
+        keep="first",
+        maintain_order=True,
+    )
     return pl.concat([good.filter(~is_repeated), first])
 
 
-def _new(unique: pl.DataFrame, store: Store, buckets: Sequence[int]) -> pl.DataFrame:
+def _new(
+    unique: pl.DataFrame,
+    store: Store,
+    buckets: Sequence[int],
+) -> pl.DataFrame:
     """Rows that the log does not hold yet.
 
     If a source's ids are made from the event's time, a stored copy has the same time,
@@ -141,8 +159,17 @@ def _new(unique: pl.DataFrame, store: Store, buckets: Sequence[int]) -> pl.DataF
     may_match = ~pl.col("source").is_in(TIMED_IDS) | in_span
     stored = store.scan("events", buckets).filter(may_match).select(EVENT_KEY)
     keys = unique.lazy().select(EVENT_KEY)
-    known = stored.join(keys, on=EVENT_KEY, how="semi").collect()
-    return unique.join(known, on=EVENT_KEY, how="anti", maintain_order="left")
+    known = stored.join(
+        keys,
+        on=EVENT_KEY,
+        how="semi",
+    ).collect()
+    return unique.join(
+        known,
+        on=EVENT_KEY,
+        how="anti",
+        maintain_order="left",
+    )
 
 
 def _counts(**frames: pl.DataFrame) -> list[pl.DataFrame]:
@@ -164,7 +191,12 @@ def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
     numbered = pl.DataFrame(columns).with_row_index("file")
     files = numbered.with_columns(pl.col("file").cast(pl.Int64))
     sums = counts.group_by("file").agg(pl.col(COUNTS).sum())
-    counted = files.join(sums, on="file", how="left", maintain_order="left")
+    counted = files.join(
+        sums,
+        on="file",
+        how="left",
+        maintain_order="left",
+    )
     return counted.with_columns(pl.col(COUNTS).fill_null(0)).with_columns(
         ingested_at=pl.lit(datetime.now(UTC)).dt.cast_time_unit("us"),
         rows=pl.col("good") + pl.col("quarantined"),
@@ -173,7 +205,11 @@ def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _stage_by_person(events: pl.DataFrame, store: Store, folder: Path) -> None:
+def _stage_by_person(
+    events: pl.DataFrame,
+    store: Store,
+    folder: Path,
+) -> None:
     """Stage events again, in the bucket of their user or, without one, of their ids.
 
     All rows of one person then lie in one bucket.

@@ -84,7 +84,11 @@ def protected(
     )
 
 
-def _fault(settings: Settings, salt: str, tombstones: pl.Series) -> pl.Expr:
+def _fault(
+    settings: Settings,
+    salt: str,
+    tombstones: pl.Series,
+) -> pl.Expr:
     """Why a row cannot be kept: erasure first, then other faults, then consent."""
     faults: list[pl.Expr] = []
     if tombstones.len():

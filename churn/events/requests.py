@@ -73,7 +73,13 @@ def read_request(file: Path, store: Store) -> list[str]:
     return sorted(tags)
 
 
-def _tags(id_type: str, value: str, form: str, file: Path, store: Store) -> set[str]:
+def _tags(
+    id_type: str,
+    value: str,
+    form: str,
+    file: Path,
+    store: Store,
+) -> set[str]:
     if form == "raw":
         plain = value.lower() if id_type in LOWER_CASE else value
         return {f"{id_type}:{plain}"}

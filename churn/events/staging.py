@@ -189,7 +189,11 @@ def _sink(
 ) -> None:
     """Write the frames by bucket. Raises InputError that names a damaged file."""
     folder.mkdir()
-    partitions = pl.PartitionBy(folder, key="bucket", max_rows_per_file=FILE_ROWS)
+    partitions = pl.PartitionBy(
+        folder,
+        key="bucket",
+        max_rows_per_file=FILE_ROWS,
+    )
     try:
         pl.concat(frames).sink_parquet(partitions, mkdir=True)
     except sources.UNREADABLE:
@@ -198,7 +202,12 @@ def _sink(
         raise
 
 
-def _check_readable(frame: pl.LazyFrame, found: Found, path: Path, out: Path) -> None:
+def _check_readable(
+    frame: pl.LazyFrame,
+    found: Found,
+    path: Path,
+    out: Path,
+) -> None:
     try:
         frame.sink_parquet(out)
     except sources.UNREADABLE as error:
@@ -206,12 +215,20 @@ def _check_readable(frame: pl.LazyFrame, found: Found, path: Path, out: Path) ->
         raise _with_address(unreadable, path, found) from error
 
 
-def _with_address(error: InputError, path: Path, found: Found) -> InputError:
+def _with_address(
+    error: InputError,
+    path: Path,
+    found: Found,
+) -> InputError:
     """The error with the object's address instead of that of its local copy."""
     return InputError(str(error).replace(str(path), found.address))
 
 
-def rows(folder: Path, buckets: Sequence[int], kind: str = "group") -> pl.LazyFrame:
+def rows(
+    folder: Path,
+    buckets: Sequence[int],
+    kind: str = "group",
+) -> pl.LazyFrame:
     """Staged rows of some buckets, or an empty frame of the same columns.
 
     ``kind`` is the first part of the subfolders' names: "group" holds rows by the
@@ -221,6 +238,10 @@ def rows(folder: Path, buckets: Sequence[int], kind: str = "group") -> pl.LazyFr
     for bucket in buckets:
         folders += sorted(folder.glob(f"{kind}-*/bucket={bucket}"))
     if not folders:
-        schema = {**canonical.COLUMNS, **LINEAGE, "bucket": pl.Int64}
+        schema = {
+            **canonical.COLUMNS,
+            **LINEAGE,
+            "bucket": pl.Int64,
+        }
         return pl.LazyFrame(schema=schema)
     return pl.scan_parquet(folders, hive_partitioning=False)

@@ -120,7 +120,11 @@ def compare(
     return _table(compared, rule)
 
 
-def _weights(n_users: int, n_resamples: int, seed: int) -> np.ndarray:
+def _weights(
+    n_users: int,
+    n_resamples: int,
+    seed: int,
+) -> np.ndarray:
     """How often each user counts, shape (1 + n_resamples, n_users); first all once."""
     rng = np.random.default_rng(seed)
     share = [1 / n_users] * n_users
@@ -146,7 +150,11 @@ def _table(compared: dict[Pair, Figures], rule: Rule) -> pl.DataFrame:
                 "chosen_rate": float(np.mean(is_chosen[1:])),
             }
         )
-    return pl.DataFrame(rows, schema=SCHEMA, strict=False)
+    return pl.DataFrame(
+        rows,
+        schema=SCHEMA,
+        strict=False,
+    )
 
 
 def _kept(values: Figures, rule: Rule) -> dict[str, np.ndarray]:
@@ -160,7 +168,11 @@ def _kept(values: Figures, rule: Rule) -> dict[str, np.ndarray]:
     }
 
 
-def _cost(pair: Pair, values: Figures, kept: dict[str, np.ndarray]) -> np.ndarray:
+def _cost(
+    pair: Pair,
+    values: Figures,
+    kept: dict[str, np.ndarray],
+) -> np.ndarray:
     """The lower, the better: whole days of horizon, less half the AUC; infinite if a
     limit is missed.
     """

@@ -31,7 +31,11 @@ def events_per_day(store: Store) -> pl.DataFrame:
         return counts
     days = counts.select(pl.date_range(pl.col("date").min(), pl.col("date").max()))
     each = days.join(counts.select("kind").unique(), how="cross")
-    joined = each.join(counts, on=["date", "kind"], how="left")
+    joined = each.join(
+        counts,
+        on=["date", "kind"],
+        how="left",
+    )
     return joined.with_columns(pl.col("n").fill_null(0)).sort("date", "kind")
 
 
@@ -90,7 +94,11 @@ def people(store: Store) -> pl.DataFrame:
         ("all", "all", totals["users"]),
         ("people without a user id", "all", totals["anonymous"]),
     ]
-    first = pl.DataFrame(rows, schema=table.schema, orient="row")
+    first = pl.DataFrame(
+        rows,
+        schema=table.schema,
+        orient="row",
+    )
     return pl.concat([first, table])
 
 

@@ -101,7 +101,11 @@ def rows(
     return joined.with_columns(log_days=log_days).sort("cutoff", "user")
 
 
-def _at_cutoff(days: pl.LazyFrame, cutoff: date, longest: int) -> pl.LazyFrame:
+def _at_cutoff(
+    days: pl.LazyFrame,
+    cutoff: date,
+    longest: int,
+) -> pl.LazyFrame:
     """Features, by both clocks, of users active in the ``longest`` days before.
 
     A user with one active day has a gap of ``longest`` days.

@@ -78,7 +78,11 @@ def return_curve(store: Store) -> pl.DataFrame:
         counts["n"].to_numpy()[None],
     )
     curve = pl.DataFrame(
-        {"silence_days": length, "n_at_risk": at_risk[0], "away": away[0]}
+        {
+            "silence_days": length,
+            "n_at_risk": at_risk[0],
+            "away": away[0],
+        }
     )
     is_reliable = pl.col("n_at_risk") >= MIN_AT_RISK
     curve = curve.filter(is_reliable & (pl.col("silence_days") > 0))

@@ -68,7 +68,11 @@ def app_level(
     return pl.concat([_app_trend(active, cutoff, window) for cutoff in cutoffs])
 
 
-def _app_trend(active: pl.LazyFrame, cutoff: date, window: int) -> pl.LazyFrame:
+def _app_trend(
+    active: pl.LazyFrame,
+    cutoff: date,
+    window: int,
+) -> pl.LazyFrame:
     in_window = pl.col("date") >= cutoff - timedelta(days=window)
     recent = active.filter(known_before(pl.lit(cutoff)) & in_window)
     days = recent.select("user_id", "date").unique()
@@ -102,7 +106,13 @@ def compute(
     )
     if level is None:
         level = app_level(activity, cutoffs, plan)
-    ordered = user_days.with_gaps(days.join(level, on="cutoff", how="left"))
+    ordered = user_days.with_gaps(
+        days.join(
+            level,
+            on="cutoff",
+            how="left",
+        )
+    )
     features = catalogue(plan)
     return ordered.group_by("user_id", "cutoff").agg(
         feature.expr.alias(name) for name, feature in features.items()

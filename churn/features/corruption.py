@@ -36,7 +36,12 @@ LARGE = 10**6
 Tables = dict[str, pl.DataFrame]
 
 
-def sample(store: Store, start: date, end: date, max_users: int = N_USERS) -> Tables:
+def sample(
+    store: Store,
+    start: date,
+    end: date,
+    max_users: int = N_USERS,
+) -> Tables:
     """Tables of users active from ``start`` to before ``end``, under pseudonyms.
 
     Whole buckets are read until they hold ``max_users``; anonymous people of the same
@@ -52,11 +57,20 @@ def sample(store: Store, start: date, end: date, max_users: int = N_USERS) -> Ta
         tables[name] = tables[name].filter(is_sampled)
     each_id = pl.col("ids").explode(empty_as_null=False)
     anonymous_ids = tables["anonymous"].select(each_id.unique().alias("id"))
-    tables["edges"] = tables["edges"].join(anonymous_ids, on="id", how="semi")
+    tables["edges"] = tables["edges"].join(
+        anonymous_ids,
+        on="id",
+        how="semi",
+    )
     return {name: _pseudonymous(table).collect() for name, table in tables.items()}
 
 
-def _active_users(store: Store, start: date, end: date, n_buckets: int) -> pl.Series:
+def _active_users(
+    store: Store,
+    start: date,
+    end: date,
+    n_buckets: int,
+) -> pl.Series:
     """Ids of users active in the days, in the order of their stable hash."""
     in_days = pl.col("date").is_between(start, end, closed="left")
     rows = store.scan("activity", range(n_buckets)).filter(in_days)
@@ -78,15 +92,30 @@ def _pseudonymous(table: pl.LazyFrame) -> pl.LazyFrame:
     return table.with_columns(columns)
 
 
-def write_copy(store: Store, folder: Path, tables: Tables) -> Store:
+def write_copy(
+    store: Store,
+    folder: Path,
+    tables: Tables,
+) -> Store:
     """A store in ``folder`` that holds the tables, with log-ins matched anew."""
-    copy = replace(store, root=folder, batches=("sample",), adopted=(), n_buckets=1)
+    copy = replace(
+        store,
+        root=folder,
+        batches=("sample",),
+        adopted=(),
+        n_buckets=1,
+    )
     for name, rows in tables.items():
         copy.write_batch(name, "sample", rows.with_columns(bucket=pl.lit(0)))
     return replace(copy, adopted=adoption.adopt(copy, "sample"))
 
 
-def corrupt(tables: Tables, day: date, learned: date, settings: Settings) -> Tables:
+def corrupt(
+    tables: Tables,
+    day: date,
+    learned: date,
+    settings: Settings,
+) -> Tables:
     """The tables as known then, with false data dated or learned later.
 
     False rows are dated ``day``, or are dated before it and known from ``learned`` on.

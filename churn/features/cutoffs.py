@@ -53,7 +53,12 @@ class Calendar:
         return cls._under(settings, date.min, date.max)
 
     @classmethod
-    def _under(cls, settings: Settings, first: date, end: date) -> Self:
+    def _under(
+        cls,
+        settings: Settings,
+        first: date,
+        end: date,
+    ) -> Self:
         settling_days = max(sources.settling_days(e) for e in settings.extracts)
         step_days = settings.backtest.step_days
         return cls(first, end, settings.windows, step_days, settling_days)
@@ -76,7 +81,11 @@ class Calendar:
         """The day by which every source has reported what happened before ``day``."""
         return day + timedelta(days=self.settling_days)
 
-    def series(self, newest: date, n: int) -> list[date]:
+    def series(
+        self,
+        newest: date,
+        n: int,
+    ) -> list[date]:
         """Up to ``n`` cutoffs, oldest first, a step apart and the last one ``newest``.
 
         None lies before the earliest that the log allows.
@@ -104,7 +113,11 @@ class Calendar:
             return None
         return as_of - timedelta(days=self.windows.lead_days + self.opening_days)
 
-    def with_open(self, cutoffs: Sequence[date], as_of: date) -> list[date]:
+    def with_open(
+        self,
+        cutoffs: Sequence[date],
+        as_of: date,
+    ) -> list[date]:
         """The cutoffs and, if it is newer than all of them, the open one."""
         newest = self.open(as_of)
         if newest is None or newest <= max(cutoffs) or newest < self.earliest:

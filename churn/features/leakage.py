@@ -37,7 +37,12 @@ LABELS = ("churned", "return_days")
 LABEL_PREFIX = "the label "
 
 
-def check(store: Store, cutoffs: Sequence[date], plan: Plan, as_of: date) -> int:
+def check(
+    store: Store,
+    cutoffs: Sequence[date],
+    plan: Plan,
+    as_of: date,
+) -> int:
     """Stop a training that uses the future; return the number of rows compared.
 
     With data corrupted from the oldest or the newest cutoff on, no feature at or before
@@ -78,7 +83,11 @@ def training_input(
     return made, snapshots.training_rows(store, cutoffs, plan, as_of)
 
 
-def _known_before(rows: pl.DataFrame, day: date, as_of: date) -> pl.DataFrame:
+def _known_before(
+    rows: pl.DataFrame,
+    day: date,
+    as_of: date,
+) -> pl.DataFrame:
     """What must not depend on anything from ``day`` on.
 
     These are the features of cutoffs up to ``day``, and from ``as_of`` on the labels.
@@ -88,12 +97,20 @@ def _known_before(rows: pl.DataFrame, day: date, as_of: date) -> pl.DataFrame:
     return past if day >= as_of else past.drop(cs.starts_with(LABEL_PREFIX))
 
 
-def compare(original: pl.DataFrame, corrupted: pl.DataFrame, day: date) -> None:
+def compare(
+    original: pl.DataFrame,
+    corrupted: pl.DataFrame,
+    day: date,
+) -> None:
     """Raise LeakError unless both frames have the same keys and equal numbers.
 
     Keys are user_id and cutoff. ``day`` is the day from which data was corrupted.
     """
-    both = original.join(corrupted, on=KEY, suffix=":corrupted")
+    both = original.join(
+        corrupted,
+        on=KEY,
+        suffix=":corrupted",
+    )
     changed = []
     if not both.height == original.height == corrupted.height:
         changed.append("the set of eligible users")
@@ -102,7 +119,11 @@ def compare(original: pl.DataFrame, corrupted: pl.DataFrame, day: date) -> None:
     _raise_if_any(changed, day)
 
 
-def _compare_plans(original: Plan, corrupted: Plan, day: date) -> None:
+def _compare_plans(
+    original: Plan,
+    corrupted: Plan,
+    day: date,
+) -> None:
     changed = [
         f"the plan's {name}"
         for name, value in vars(original).items()

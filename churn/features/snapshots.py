@@ -55,12 +55,20 @@ def training_rows(
     return label(observe(store, needed, plan, share=share), store, as_of)
 
 
-def learned_share(store: Store, cutoffs: Sequence[date], plan: Plan) -> float:
+def learned_share(
+    store: Store,
+    cutoffs: Sequence[date],
+    plan: Plan,
+) -> float:
     """Share of the users whose snapshots fill ``max_training_rows``, with some spare.
 
     Estimated from the number of users eligible at the newest cutoff; 1 at most.
     """
-    bare_plan = replace(plan, vocabulary=(), properties=())
+    bare_plan = replace(
+        plan,
+        vocabulary=(),
+        properties=(),
+    )
     keys = ["user_id", "cutoff"]
     n_users = observe(store, [max(cutoffs)], bare_plan, keys).height
     n_rows = max(n_users * len(cutoffs), 1)

@@ -62,9 +62,21 @@ def build(
     )
     is_gone = known_before(pl.lit(cutoff)) & pl.col("kind").is_in(GONE)
     gone = activity.filter(is_gone).select("user_id")
-    eligible = _eligible(days, eligible_days).join(gone, on="user_id", how="anti")
-    eligible = eligible.join(_tenure(users, cutoff), on="user_id", how="left")
-    own_days = days.join(eligible, on="user_id", how="inner")
+    eligible = _eligible(days, eligible_days).join(
+        gone,
+        on="user_id",
+        how="anti",
+    )
+    eligible = eligible.join(
+        _tenure(users, cutoff),
+        on="user_id",
+        how="left",
+    )
+    own_days = days.join(
+        eligible,
+        on="user_id",
+        how="inner",
+    )
     return own_days.with_columns(pl.lit(cutoff).alias("cutoff"))
 
 

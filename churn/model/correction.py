@@ -152,7 +152,11 @@ def choose(periods: Sequence[tuple[Evidence, Outcomes]]) -> str:
         is_tried = len(gains) >= min(2, len(losses))
         if is_tried and min(gains) > 0 and np.mean(gains) > MIN_GAIN:
             means[kind] = float(np.mean(gains))
-    return max(means, key=lambda kind: means[kind], default="none")
+    return max(
+        means,
+        key=lambda kind: means[kind],
+        default="none",
+    )
 
 
 def _losses(evidence: Evidence, outcomes: Outcomes) -> dict[str, float]:

@@ -87,4 +87,10 @@ def blend(forecasts: Forecasts, weights: Mapping[str, float]) -> Forecast:
 
 
 def _mean(probabilities: list[Any], shares: list[float]) -> np.ndarray:
-    return np.asarray(np.average(np.array(probabilities), axis=0, weights=shares))
+    return np.asarray(
+        np.average(
+            np.array(probabilities),
+            axis=0,
+            weights=shares,
+        )
+    )

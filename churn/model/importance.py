@@ -86,7 +86,12 @@ def _kinds(model: Model) -> list[Entry]:
         columns.setdefault(known[name].kind, []).append(position)
     return [
         (
-            {"what": "kind", "name": kind, "kind": kind, "meaning": KINDS[kind]},
+            {
+                "what": "kind",
+                "name": kind,
+                "kind": kind,
+                "meaning": KINDS[kind],
+            },
             positions,
         )
         for kind, positions in columns.items()

@@ -46,7 +46,11 @@ def _scaled(classifier: ClassifierMixin) -> Pipeline:
     """
     return make_pipeline(
         FunctionTransformer(np.arcsinh),
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        SimpleImputer(
+            strategy="median",
+            add_indicator=True,
+            keep_empty_features=True,
+        ),
         MinMaxScaler(clip=True),
         StandardScaler(),
         classifier,
@@ -127,7 +131,11 @@ def default_weights(is_large: bool) -> dict[str, float]:
     """
     if is_large:
         return {"boosting": 0.5, "network": 0.5}
-    return {"logistic": 0.4, "boosting": 0.4, "network": 0.2}
+    return {
+        "logistic": 0.4,
+        "boosting": 0.4,
+        "network": 0.2,
+    }
 
 
 def most_rounds(is_large: bool) -> int:

@@ -104,7 +104,11 @@ def learn(
     labelled = sampled.drop_nulls("churned")
     fitted = fitting.fit(labelled, plan, settings, choice.recipe, estimator)
     correction = selection.correct(fitted, sampled, choice, settings, estimator)
-    model = replace(fitted, correction=correction, calibration=choice.calibration)
+    model = replace(
+        fitted,
+        correction=correction,
+        calibration=choice.calibration,
+    )
     usable = folds.usable(sampled, settings)
     return Trained(model, choice, usable[-1] if usable else None, estimator)
 

@@ -77,9 +77,17 @@ class Training:
         """
         measured = self._importance.filter(pl.col("what") == "feature")
         weights = measured.select(feature="name", log_loss_increase="log_loss_increase")
-        table = tables.features(self.model).join(weights, on="feature", how="left")
+        table = tables.features(self.model).join(
+            weights,
+            on="feature",
+            how="left",
+        )
         order = ["log_loss_increase", "feature"]
-        return table.sort(order, descending=[True, False], nulls_last=True)
+        return table.sort(
+            order,
+            descending=[True, False],
+            nulls_last=True,
+        )
 
     def record(self) -> None:
         """Put the model's facts into the executed notebook."""
@@ -232,7 +240,11 @@ class Backtest:
         known = learning_curve.EMPTY if curve is None else curve
         return sentences.learning_curve(known)
 
-    def record(self, truth: str = "", curve: pl.DataFrame | None = None) -> None:
+    def record(
+        self,
+        truth: str = "",
+        curve: pl.DataFrame | None = None,
+    ) -> None:
         """Put the figures into the executed notebook."""
         shift = ("intercept", "intercept_low", "intercept_high", "slope")
         figures: dict[str, Any] = {

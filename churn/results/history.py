@@ -111,7 +111,11 @@ class Definitions:
         """The choice in a sentence, with its lines for churn.toml."""
         return sentences.definition(self.table, self.settings, self.rule)
 
-    def record(self, silence: Silence, held: Inventory) -> None:
+    def record(
+        self,
+        silence: Silence,
+        held: Inventory,
+    ) -> None:
         """Put the choice and what it rests on into the executed notebook."""
         runs.record(
             covered_until=held.store.covered_until,

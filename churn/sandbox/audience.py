@@ -82,7 +82,11 @@ def _never(held: Any) -> bool:
     return False
 
 
-def _comparison(kind: str | None, operator: str, limit: float | None) -> Test:
+def _comparison(
+    kind: str | None,
+    operator: str,
+    limit: float | None,
+) -> Test:
     """Braze's "less than" also matches profiles without a value."""
     if kind != "number" or limit is None:
         return _never
@@ -91,7 +95,12 @@ def _comparison(kind: str | None, operator: str, limit: float | None) -> Test:
     return lambda held: held is None or (isinstance(held, int | float) and held < limit)
 
 
-def _equal(kind: str, held: Any, text: str, ignore_case: bool = False) -> bool:
+def _equal(
+    kind: str,
+    held: Any,
+    text: str,
+    ignore_case: bool = False,
+) -> bool:
     """Whether a profile's value equals a filter's text.
 
     A number of exactly 0 also matches profiles without a value. On text, Braze's

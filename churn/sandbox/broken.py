@@ -44,7 +44,11 @@ async def afterwards(
         return await _truncated(request, answer)
     if fault == "not_json":
         text = "<html>Created</html>"
-        return Response(text=text, status=answer.status, content_type="text/html")
+        return Response(
+            text=text,
+            status=answer.status,
+            content_type="text/html",
+        )
     await asyncio.sleep(sandbox.faults.hang_seconds)
     return answer
 

@@ -30,7 +30,12 @@ def respond(
     """An answer as HTTP; refusals are counted."""
     status, content = answer
     sandbox.state.n_refused += status >= 300
-    return json_response(content, status=status, headers=headers, dumps=to_text)
+    return json_response(
+        content,
+        status=status,
+        headers=headers,
+        dumps=to_text,
+    )
 
 
 async def checked(
@@ -97,7 +102,11 @@ def _parsed(data: bytes) -> Any:
     """The JSON, strictly read; None for what isn't JSON."""
     try:
         text = data.decode("utf-8")
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
     except (ValueError, RecursionError):
         return None
 

@@ -18,7 +18,11 @@ class Directory:
         self._index: defaultdict[Key, list[Profile]] = defaultdict(list)
         self._n_indexed = 0
 
-    def find(self, kind: str, value: str) -> Profile | None:
+    def find(
+        self,
+        kind: str,
+        value: str,
+    ) -> Profile | None:
         """The profile of an identifier.
 
         Of several that share an e-mail or a phone number, it is the last updated one
@@ -31,17 +35,31 @@ class Directory:
         found = self._index.get((kind, value), [])
         return max(found, key=_priority, default=None)
 
-    def add(self, key: Key, profile: Profile) -> None:
+    def add(
+        self,
+        key: Key,
+        profile: Profile,
+    ) -> None:
         """Take a new profile into the state and the index."""
         self._profiles[key] = profile
         self._n_indexed += 1
         self._insert_all(profile)
 
-    def insert(self, profile: Profile, kind: str, value: str) -> None:
+    def insert(
+        self,
+        profile: Profile,
+        kind: str,
+        value: str,
+    ) -> None:
         """Let a profile be found by one more identifier."""
         self._index[kind, value].append(profile)
 
-    def remove(self, profile: Profile, kind: str, value: str) -> None:
+    def remove(
+        self,
+        profile: Profile,
+        kind: str,
+        value: str,
+    ) -> None:
         """Let a profile no longer be found by an identifier."""
         held = self._index[kind, value]
         others = [other for other in held if other is not profile]

@@ -70,7 +70,13 @@ async def _track(request: Request) -> StreamResponse:
         state.faults[fault] += 1
         if fault not in (*AFTERWARDS, *PARTIAL):
             return await broken.before(request, sandbox, fault)
-    act = partial(track.track, state, endpoint=request.path, nth=nth, fault=fault)
+    act = partial(
+        track.track,
+        state,
+        endpoint=request.path,
+        nth=nth,
+        fault=fault,
+    )
     answer = await checked(request, sandbox, act)
     if state.waiting:
         # Delayed writes take effect even if no further request comes.
@@ -128,4 +134,8 @@ async def _page(request: Request) -> Response:
     state.settle()
     # Half a surrogate pair can be in the state but not in UTF-8.
     body = page.render(state, request.query).encode("utf-8", "replace")
-    return Response(body=body, content_type="text/html", charset="utf-8")
+    return Response(
+        body=body,
+        content_type="text/html",
+        charset="utf-8",
+    )

@@ -31,7 +31,11 @@ class Limiter:
     options: Options
     windows: dict[tuple[str, Limit], Window] = field(default_factory=dict)
 
-    def take(self, endpoint: str, key: str) -> tuple[bool, dict[str, str]]:
+    def take(
+        self,
+        endpoint: str,
+        key: str,
+    ) -> tuple[bool, dict[str, str]]:
         """Whether a request may pass, and the rate-limit headers of its answer.
 
         A request that may not pass is not counted.
@@ -55,7 +59,12 @@ class Limiter:
             self.windows[owner, limit] = Window(number, used[limit] + 1)
         return True, headers(self.options, tightest.requests, remaining - 1, wait)
 
-    def _used(self, owner: str, limit: Limit, now: float) -> int:
+    def _used(
+        self,
+        owner: str,
+        limit: Limit,
+        now: float,
+    ) -> int:
         window = self.windows.get((owner, limit))
         if window is None or window.number != int(now // limit.seconds):
             return 0
@@ -92,7 +101,12 @@ def headers(
     }
 
 
-def refusal(options: Options, mode: str, wait: float, limit: int = 0) -> dict[str, str]:
+def refusal(
+    options: Options,
+    mode: str,
+    wait: float,
+    limit: int = 0,
+) -> dict[str, str]:
     """The headers of a 429: the seconds to wait, the older three headers, or none."""
     if mode == "mau":
         return {"x-ratelimit-retry-after": str(math.ceil(wait))}

@@ -82,5 +82,11 @@ def error_entries(faults: Mapping[tuple[str, int], str], form: str) -> list[Any]
         elif form == "no_index":
             entries.append({"type": text})
         else:
-            entries.append({"type": text, "input_array": array, "index": index})
+            entries.append(
+                {
+                    "type": text,
+                    "input_array": array,
+                    "index": index,
+                }
+            )
     return entries

@@ -62,7 +62,12 @@ def from_array(items: list[Any], options: Options) -> list[Any]:
     return list(fitting(array(items, options), options))
 
 
-def from_object(value: JsonObject, old: Any, options: Options, merge: bool) -> Any:
+def from_object(
+    value: JsonObject,
+    old: Any,
+    options: Options,
+    merge: bool,
+) -> Any:
     """What is stored of an object, or after an update, where ``old`` was stored.
 
     ``merge`` is the ``_merge_objects`` of the write: nested keys that it doesn't name
@@ -71,7 +76,12 @@ def from_object(value: JsonObject, old: Any, options: Options, merge: bool) -> A
     return fitting(_changed(value, old, options, merge), options)
 
 
-def _changed(value: JsonObject, old: Any, options: Options, merge: bool) -> Any:
+def _changed(
+    value: JsonObject,
+    old: Any,
+    options: Options,
+    merge: bool,
+) -> Any:
     keys = set(value)
     if keys == {"inc"}:
         return _incremented(value["inc"], old)
@@ -90,7 +100,11 @@ def _incremented(by: Any, old: Any) -> int:
     return int(in_range(start + by))
 
 
-def _scalars_changed(value: JsonObject, old: Any, options: Options) -> list[Any]:
+def _scalars_changed(
+    value: JsonObject,
+    old: Any,
+    options: Options,
+) -> list[Any]:
     held = old or []
     added = value.get("add", [])
     removed = value.get("remove", [])
@@ -103,7 +117,11 @@ def _scalars_changed(value: JsonObject, old: Any, options: Options) -> list[Any]
     return array(kept, options)
 
 
-def _objects_changed(value: JsonObject, old: Any, merge: bool) -> list[Any]:
+def _objects_changed(
+    value: JsonObject,
+    old: Any,
+    merge: bool,
+) -> list[Any]:
     """Braze adds, then removes, then updates, in whatever order they are written."""
     held = old or []
     added = value.get("$add", [])
@@ -129,7 +147,11 @@ def _selects(step: JsonObject, item: JsonObject) -> bool:
     return key in item and item[key] == step.get("$identifier_value")
 
 
-def _updated(item: JsonObject, steps: list[JsonObject], merge: bool) -> JsonObject:
+def _updated(
+    item: JsonObject,
+    steps: list[JsonObject],
+    merge: bool,
+) -> JsonObject:
     for step in steps:
         new = step.get("$new_object")
         if isinstance(new, dict) and _selects(step, item):

@@ -68,7 +68,11 @@ def _on_text(state: State, row: Filter) -> list[str]:
     return [sensitive]
 
 
-def _n_in_other_case(state: State, name: str, wanted: list[str]) -> int:
+def _n_in_other_case(
+    state: State,
+    name: str,
+    wanted: list[str],
+) -> int:
     folded = {text.casefold() for text in wanted}
     return sum(
         isinstance(held, str) and held not in wanted and held.casefold() in folded
@@ -76,7 +80,11 @@ def _n_in_other_case(state: State, name: str, wanted: list[str]) -> int:
     )
 
 
-def _on_other_kind(state: State, row: Filter, kind: str) -> list[str]:
+def _on_other_kind(
+    state: State,
+    row: Filter,
+    kind: str,
+) -> list[str]:
     if kind in ("object", "objects"):
         return [
             f"{row.name} is nested: in Braze this needs a nested filter, which this "

@@ -25,7 +25,11 @@ MAX_QUANTITY = 100
 SUBSCRIPTION_STATES = ("subscribed", "unsubscribed", "opted_in")
 
 
-def fault_of(array: str, item: Any, options: Options) -> str | None:
+def fault_of(
+    array: str,
+    item: Any,
+    options: Options,
+) -> str | None:
     """Why one object is refused; None where it is accepted."""
     if not isinstance(item, dict):
         return f"elements of '{array}' must be objects"

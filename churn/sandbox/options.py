@@ -34,7 +34,11 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
 }
 FORCED_TYPES = ("boolean", "number", "string", "datetime")
 # Requests per so many seconds for the endpoints other than /users/track.
-OTHER_LIMITS = {BULK: (50, 1.0), SYNC: (500, 60.0), EXPORT: (250, 60.0)}
+OTHER_LIMITS = {
+    BULK: (50, 1.0),
+    SYNC: (500, 60.0),
+    EXPORT: (250, 60.0),
+}
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,11 @@ def _attribute(state: State, name: str) -> dict[str, Any]:
         "n_points": state.points_by_attribute()[name],
         "n_values": len(counts),
         "listed_values": [
-            {"text": text, "n": n, "share": n / len(held)}
+            {
+                "text": text,
+                "n": n,
+                "share": n / len(held),
+            }
             for text, n in counts.most_common()
             if is_listed
         ],

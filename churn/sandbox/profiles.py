@@ -69,7 +69,12 @@ class History:
     last: datetime | None = None
     count: int = 0
 
-    def add(self, time: str | None, now: float, times: int) -> None:
+    def add(
+        self,
+        time: str | None,
+        now: float,
+        times: int,
+    ) -> None:
         """Count an event. Events are never de-duplicated; a future time becomes now."""
         self.count += times
         at = as_datetime(time) if time else None

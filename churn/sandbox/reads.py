@@ -129,4 +129,8 @@ def state_as_json(state: State) -> JsonObject:
 
 def _profile(profile: Profile) -> JsonObject:
     attributes = {"custom_attributes": profile.attributes}
-    return {**profile.identifiers, **profile.fields, **attributes}
+    return {
+        **profile.identifiers,
+        **profile.fields,
+        **attributes,
+    }

@@ -22,7 +22,11 @@ MAX_OBJECTS = {
 }
 
 
-def refusal(body: Any, endpoint: str, options: Options) -> Answer | None:
+def refusal(
+    body: Any,
+    endpoint: str,
+    options: Options,
+) -> Answer | None:
     """The 400 to a body that is refused before its objects are checked, or None."""
     if not isinstance(body, dict):
         return bad_request(UNKNOWN_SYNTAX)
@@ -58,7 +62,11 @@ def objects_of(body: JsonObject) -> list[Sent]:
     ]
 
 
-def _too_many(body: JsonObject, endpoint: str, options: Options) -> bool:
+def _too_many(
+    body: JsonObject,
+    endpoint: str,
+    options: Options,
+) -> bool:
     sizes = [len(body.get(name, ())) for name in ARRAYS]
     if endpoint == SYNC:
         return sum(sizes) > 1

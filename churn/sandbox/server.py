@@ -50,7 +50,11 @@ def running(
     sandbox = _sandbox(key, options, faults)
     sandbox.state.add_users(known_users or [])
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
+    thread = threading.Thread(
+        target=loop.run_forever,
+        name="sandbox",
+        daemon=True,
+    )
     thread.start()
     runner = web.AppRunner(
         application(sandbox), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
@@ -65,9 +69,17 @@ def running(
         loop.close()
 
 
-def _sandbox(key: str, options: Options | None, faults: Faults | None) -> Sandbox:
+def _sandbox(
+    key: str,
+    options: Options | None,
+    faults: Faults | None,
+) -> Sandbox:
     state = State(options=options or Options())
-    return Sandbox(key, state=state, faults=faults or Faults())
+    return Sandbox(
+        key,
+        state=state,
+        faults=faults or Faults(),
+    )
 
 
 async def _listen(runner: web.AppRunner, sandbox: Sandbox, port: int) -> None:

@@ -89,7 +89,11 @@ def _result(profile: Profile, sent: Sent) -> JsonObject:
     return {**user, "purchase_events": [entry]}
 
 
-def history_entry(label: str, name: str, history: History) -> JsonObject:
+def history_entry(
+    label: str,
+    name: str,
+    history: History,
+) -> JsonObject:
     """One event or product, as sync and export answer it."""
     return {
         label: name,

@@ -50,10 +50,18 @@ def shown(value: Any) -> str:
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, str):
         return value
-    return json.dumps(value, default=shown, ensure_ascii=False)
+    return json.dumps(
+        value,
+        default=shown,
+        ensure_ascii=False,
+    )
 
 
-def scalar(value: Any, options: Options, forced: str | None) -> Any:
+def scalar(
+    value: Any,
+    options: Options,
+    forced: str | None,
+) -> Any:
     """What is stored of a boolean, number or text.
 
     ``forced`` is the type that the attribute was given by hand in Braze's dashboard.

@@ -42,7 +42,11 @@ def expected_counts(
     counts = _aged_counts(rows, by, cutoff, window_days)
     grid = _grid(rows, by, cutoff, window_days)
     key = [*by, "date", "week"]
-    every = grid.join(counts, on=key, how="left").with_columns(pl.col("n").fill_null(0))
+    every = grid.join(
+        counts,
+        on=key,
+        how="left",
+    ).with_columns(pl.col("n").fill_null(0))
     before = pl.col("n").filter(pl.col("week") > 0)
     expected = pl.when(before.len() > 1).then(before.median()).alias("expected")
     now = pl.col("n").filter(pl.col("week") == 0).sum()

@@ -62,7 +62,12 @@ def finding(
     cutoff: date, gate: str, passed: bool, sentence: str, **facts: str
 ) -> dict[str, Any]:
     """One row of ``schemas.Findings``; ``facts`` are days, expected and seen."""
-    details = {"days": "", "expected": "", "seen": "", **facts}
+    details = {
+        "days": "",
+        "expected": "",
+        "seen": "",
+        **facts,
+    }
     return {
         "cutoff": cutoff,
         "gate": gate,

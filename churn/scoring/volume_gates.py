@@ -39,7 +39,11 @@ def day_ratios(
     counts = expected_counts(rows, key, cutoff, settings.gates.window_days)
     counts = counts.filter(pl.col("expected") > 0)
     raw = pl.col("n") / pl.col("expected")
-    median = raw.rolling_median(15, min_samples=1, center=True).over(key)
+    median = raw.rolling_median(
+        15,
+        min_samples=1,
+        center=True,
+    ).over(key)
     growth = median.clip(0.5, 2.0)
     grown = counts.with_columns(expected=pl.col("expected") * growth)
     return grown.with_columns(ratio=raw)

@@ -26,22 +26,58 @@ class Braze(Section):
     create_unknown_users: bool = False
     segment_attribute: AttributeName = "churn_segment"
     score_attribute: AttributeName | None = "churn_score"
-    score_step: int = Field(default=10, ge=1, le=100)
+    score_step: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+    )
     lapsed_value: str | None = None
     changed_attribute: AttributeName | None = None
     reason_attribute: AttributeName | None = None
     ledger: DatabaseUrl = "sqlite:///data/store/ledger.db"
     id_lists: str | None = None
     bulk: bool = False
-    batch_size: int = Field(default=75, ge=1, le=1000)
-    max_body_bytes: int = Field(default=1_800_000, ge=10_000, le=4_000_000)
-    requests_per_second: float = Field(default=50, gt=0, le=1000)
+    batch_size: int = Field(
+        default=75,
+        ge=1,
+        le=1000,
+    )
+    max_body_bytes: int = Field(
+        default=1_800_000,
+        ge=10_000,
+        le=4_000_000,
+    )
+    requests_per_second: float = Field(
+        default=50,
+        gt=0,
+        le=1000,
+    )
     requests_per_hour: int | None = Field(default=None, ge=1)
-    leave_rate: float = Field(default=0.2, ge=0, lt=1)
-    concurrency: int = Field(default=16, ge=1, le=256)
-    timeout_seconds: float = Field(default=30, gt=0, le=300)
-    retry_seconds: float = Field(default=900, gt=0, le=86_400)
-    quiet_seconds: float = Field(default=30, ge=0, le=3600)
+    leave_rate: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+    )
+    concurrency: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+    )
+    timeout_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=300,
+    )
+    retry_seconds: float = Field(
+        default=900,
+        gt=0,
+        le=86_400,
+    )
+    quiet_seconds: float = Field(
+        default=30,
+        ge=0,
+        le=3600,
+    )
     max_run_minutes: float = Field(default=720, gt=0)
     max_change_rate: Share = 0.5
     max_users: int | None = Field(default=None, ge=1)

@@ -31,7 +31,11 @@ class Extract(Section):
     encoding: Encoding = "utf-8"
     columns: dict[str, str] = Field(default={})
     kinds: dict[str, str] = Field(default={})
-    settling_days: int | None = Field(default=None, ge=0, le=60)
+    settling_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=60,
+    )
     covered_until: date | None = None
 
     @model_validator(mode="after")
@@ -57,7 +61,11 @@ class Windows(Section):
 
     observation_days: Days = 90
     eligible_days: Days = 28
-    lead_days: int = Field(default=0, ge=0, le=365)
+    lead_days: int = Field(
+        default=0,
+        ge=0,
+        le=365,
+    )
     horizon_days: Days = 28
 
     @model_validator(mode="after")
@@ -76,8 +84,16 @@ class Backtest(Section):
     """How many cutoffs are learned from and tested on, and how far apart they lie."""
 
     step_days: Days = 7
-    n_train_cutoffs: int = Field(default=24, ge=1, le=500)
-    n_test_cutoffs: int = Field(default=4, ge=1, le=100)
+    n_train_cutoffs: int = Field(
+        default=24,
+        ge=1,
+        le=500,
+    )
+    n_test_cutoffs: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+    )
     max_training_rows: int = Field(default=500_000, ge=1000)
 
 
@@ -91,8 +107,16 @@ class Segment(Section):
     """A named risk band that ends where the one before it begins."""
 
     name: SegmentName
-    from_probability: float | None = Field(default=None, ge=0, le=1)
-    share: float | None = Field(default=None, gt=0, le=1)
+    from_probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+    )
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+    )
     capacity: int | None = Field(default=None, ge=1)
 
 
@@ -100,7 +124,11 @@ class Policy(Section):
     """Which users get a segment, and how far a rank must move before it follows."""
 
     band: Share = 0.8
-    min_tenure_days: int = Field(default=0, ge=0, le=3650)
+    min_tenure_days: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+    )
     unknown_segment: SegmentName = "unknown"
 
 
@@ -127,7 +155,11 @@ class Gates(Section):
     min_day_share: Share = 0.6
     max_day_share: float = Field(default=1.7, ge=1)
     max_unknown_rise: Share = 0.2
-    max_clock_shift_hours: int = Field(default=3, ge=1, le=12)
+    max_clock_shift_hours: int = Field(
+        default=3,
+        ge=1,
+        le=12,
+    )
     max_backfill_rate: Share = 0.3
     max_copy_rate: Share = 0.3
     max_other_currency_rate: Share = 0.2

@@ -144,7 +144,11 @@ def candidates() -> list[Path]:
     return list(dict.fromkeys(file for file in files if file.is_file()))
 
 
-def parse(data: dict[str, Any], folder: Path, name: str = "churn.toml") -> Settings:
+def parse(
+    data: dict[str, Any],
+    folder: Path,
+    name: str = "churn.toml",
+) -> Settings:
     """Settings from parsed TOML; ``folder`` is where its relative paths start."""
     try:
         settings = Settings.model_validate(data)

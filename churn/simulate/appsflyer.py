@@ -37,10 +37,21 @@ REPORTS = {
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
-COUNTRIES = {"US": 0.4, "DE": 0.2, "FR": 0.15, "BR": 0.12, "IN": 0.12, "NA": 0.01}
+COUNTRIES = {
+    "US": 0.4,
+    "DE": 0.2,
+    "FR": 0.15,
+    "BR": 0.12,
+    "IN": 0.12,
+    "NA": 0.01,
+}
 """Country codes and their shares; NA is Namibia, which readers may take for null."""
 
-MEDIA_SOURCES = {"organic": 0.5, "example_network_int": 0.4, "restricted": 0.1}
+MEDIA_SOURCES = {
+    "organic": 0.5,
+    "example_network_int": 0.4,
+    "restricted": 0.1,
+}
 
 IOS_RATE = 0.45
 """Share of users on iOS; the others are on Android."""
@@ -61,13 +72,22 @@ def write(
 
     ``rows`` is the table of ``events.events``.
     """
-    known = rows.join(_devices(world), on="user", maintain_order="left")
+    known = rows.join(
+        _devices(world),
+        on="user",
+        maintain_order="left",
+    )
     week = (pl.col("time").dt.date() - pl.lit(world.start)).dt.total_days() // 7
     parts = known.with_columns(week=week).partition_by(
         "report", "week", maintain_order=True, as_dict=True
     )
     end = world.start + timedelta(days=world.n_days - 1)
-    shown = tqdm(parts.items(), "writing", disable=not progress, leave=False)
+    shown = tqdm(
+        parts.items(),
+        "writing",
+        disable=not progress,
+        leave=False,
+    )
     for (report, number), part in shown:
         first = world.start + timedelta(days=7 * int(str(number)))
         last = min(first + timedelta(days=6), end)
@@ -113,7 +133,11 @@ def _uuids(rng: np.random.Generator, n: int) -> list[str]:
     ]
 
 
-def _drawn(rng: np.random.Generator, shares: dict[str, float], n: int) -> np.ndarray:
+def _drawn(
+    rng: np.random.Generator,
+    shares: dict[str, float],
+    n: int,
+) -> np.ndarray:
     return rng.choice([*shares], n, p=[*shares.values()])
 
 

@@ -106,7 +106,11 @@ class Bgnbd(World):
         """Index of each user's first event."""
         return np.searchsorted(self.user, np.arange(self.n_users))
 
-    def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
+    def churn(
+        self,
+        windows: Windows,
+        progress: bool = False,
+    ) -> np.ndarray:
         """See World; by quadrature, given the exact times of the visible events."""
         result = np.full((self.n_days + 1, self.n_users), np.nan)
         lead = windows.lead_days
@@ -187,7 +191,12 @@ def seen(world: Bgnbd, windows: Windows) -> Iterator[Seen]:
         yield Seen(repeats, last - start, cutoff - start, start - first)
 
 
-def probability(known: Seen, p: Parameters, lead: float, horizon: float) -> np.ndarray:
+def probability(
+    known: Seen,
+    p: Parameters,
+    lead: float,
+    horizon: float,
+) -> np.ndarray:
     """P(no event from ``lead`` to ``lead + horizon`` days after the cutoff | known).
 
     Shape (n,). With rate λ and dropout probability d, a user survives until the window

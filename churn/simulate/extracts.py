@@ -63,14 +63,22 @@ def write(
         {"user": np.arange(world.n_users), "user_id": user_ids(world.n_users)}
     )
     probabilities = truth(world, windows, progress)
-    named = probabilities.join(ids, on="user", maintain_order="left")
+    named = probabilities.join(
+        ids,
+        on="user",
+        maintain_order="left",
+    )
     columns = named.select("user_id", "cutoff", "probability")
     columns.write_parquet(out / "truth.parquet")
     keys = [f"{name} = {value}" for name, value in windows.model_dump().items()]
     study = STUDY.format(source=source, windows="\n".join(keys))
     (out / "churn.toml").write_text(study, encoding="utf-8")
     n_events = rows.filter(report="in_app").height
-    return {"users": world.n_users, "events": n_events, "files": n_files}
+    return {
+        "users": world.n_users,
+        "events": n_events,
+        "files": n_files,
+    }
 
 
 def write_table(

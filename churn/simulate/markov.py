@@ -18,7 +18,31 @@ from churn.simulate.markov_parameters import Parameters
 from churn.simulate.world import DEFAULT_START, LAST_SECOND, World, arrivals
 
 HOUR_SHARE = np.array(
-    [1, 1, 1, 1, 1, 2, 4, 6, 7, 7, 7, 7, 8, 8, 7, 7, 7, 8, 9, 10, 10, 8], dtype=float
+    [
+        1,
+        1,
+        1,
+        1,
+        1,
+        2,
+        4,
+        6,
+        7,
+        7,
+        7,
+        7,
+        8,
+        8,
+        7,
+        7,
+        7,
+        8,
+        9,
+        10,
+        10,
+        8,
+    ],
+    dtype=float,
 )
 """Relative frequency of events by hour, from midnight to the hour of LAST_SECOND."""
 
@@ -66,16 +90,30 @@ class Markov(World):
         left = LAST_SECOND - installed[user]
         after_install = installed[user] + 1 + second * left // LAST_SECOND
         second = np.where(is_first_day, after_install, second)
-        columns = {"user": user, "day": day, "second": second, "name": name}
+        columns = {
+            "user": user,
+            "day": day,
+            "second": second,
+            "name": name,
+        }
         return installed, pl.DataFrame(columns)
 
-    def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
+    def churn(
+        self,
+        windows: Windows,
+        progress: bool = False,
+    ) -> np.ndarray:
         """See World; by filtering over the days of each window."""
         n_observed = windows.observation_days
         silent = [silence(self, day, windows) for day in range(self.n_days + 1)]
         probabilities = np.empty((self.n_days + 1, self.n_users))
         firsts = range(0, self.n_users, CHUNK)
-        for first in tqdm(firsts, "truth", disable=not progress, leave=False):
+        for first in tqdm(
+            firsts,
+            "truth",
+            disable=not progress,
+            leave=False,
+        ):
             users = slice(first, first + CHUNK)
             for day, belief in enumerate(beliefs(self, n_observed, users)):
                 probabilities[day, users] = np.einsum("tns,ts->n", belief, silent[day])

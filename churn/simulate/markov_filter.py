@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from churn.simulate.markov import Markov
 
 
-def beliefs(world: Markov, n_observed: int, users: slice) -> Iterator[np.ndarray]:
+def beliefs(
+    world: Markov,
+    n_observed: int,
+    users: slice,
+) -> Iterator[np.ndarray]:
     """P(type, state on the day | what is visible) for each day 0 … n_days.
 
     Each has shape (T, n, S). Visible are the day of the install, the counts per event
@@ -61,7 +65,11 @@ def _tails(
     return tails[:0:-1]
 
 
-def _fit(world: Markov, day: int, users: slice) -> np.ndarray:
+def _fit(
+    world: Markov,
+    day: int,
+    users: slice,
+) -> np.ndarray:
     """Likelihood of a day's counts by type and state, shape (T, n, 1, S).
 
     Scaled so that the best is 1; uninstalled has 0.
@@ -81,27 +89,43 @@ def _times(products: np.ndarray, step: np.ndarray) -> np.ndarray:
     return (flat @ step).reshape(products.shape)
 
 
-def _where(is_here: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+def _where(
+    is_here: np.ndarray,
+    new: np.ndarray,
+    old: np.ndarray,
+) -> np.ndarray:
     """The new products of users who have arrived, scaled against underflow."""
     new /= np.einsum("tnij->n", new)[:, None, None]
     np.copyto(new, old, where=~is_here[:, None, None])
     return new
 
 
-def _belief(prior: np.ndarray, tail: np.ndarray, head: np.ndarray) -> np.ndarray:
+def _belief(
+    prior: np.ndarray,
+    tail: np.ndarray,
+    head: np.ndarray,
+) -> np.ndarray:
     before = np.einsum("tnji,tni->tnj", tail, prior)
     weights = np.einsum("tnj,tnjk->tnk", before, head)
     return weights / weights.sum(axis=(0, 2), keepdims=True)
 
 
-def _age(prior: np.ndarray, parameters: Parameters, day: int) -> None:
+def _age(
+    prior: np.ndarray,
+    parameters: Parameters,
+    day: int,
+) -> None:
     """Move users who arrived by ``day`` to the next day, given no uninstall."""
     if day >= 0:
         prior[:, : day + 1, -1] = 0
         prior[:, : day + 1] = prior[:, : day + 1] @ parameters.step(day)
 
 
-def silence(world: Markov, cutoff: int, windows: Windows) -> np.ndarray:
+def silence(
+    world: Markov,
+    cutoff: int,
+    windows: Windows,
+) -> np.ndarray:
     """P(no event in the horizon | type and state on the cutoff's day), shape (T, S).
 
     By recursion from the horizon's last day backwards.

@@ -119,7 +119,11 @@ class Parameters:
     level: np.ndarray = field(default_factory=lambda: np.ones(1))
     hazard: np.ndarray = field(default_factory=lambda: np.ones(1))
 
-    def daily_rate(self, day: int, weekday: int) -> np.ndarray:
+    def daily_rate(
+        self,
+        day: int,
+        weekday: int,
+    ) -> np.ndarray:
         """Events by type and state on a day of the log, shape (T, S).
 
         ``weekday`` is that day's, 0 for Monday.

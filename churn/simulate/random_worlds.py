@@ -40,7 +40,12 @@ MIN_CHURN_RATE = 0.15
 MAX_CHURN_RATE = 0.85
 
 
-def world(n_users: int, n_days: int, seed: int, start: date = DEFAULT_START) -> Markov:
+def world(
+    n_users: int,
+    n_days: int,
+    seed: int,
+    start: date = DEFAULT_START,
+) -> Markov:
     """Draw a world with the parameters of the seed.
 
     Raises InputError for a world without users or with too few days.
@@ -107,7 +112,11 @@ def _between(
     return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), n)))
 
 
-def _rate(rng: np.random.Generator, n_live: int, pace: np.ndarray) -> np.ndarray:
+def _rate(
+    rng: np.random.Generator,
+    n_live: int,
+    pace: np.ndarray,
+) -> np.ndarray:
     """Events per day by state: falling over live states, rare if gone, else none."""
     falls = np.r_[1, _between(rng, 0.1, 0.6, n_live - 1)].cumprod()
     live = _between(rng, 0.3, 6) * pace * falls
@@ -115,7 +124,11 @@ def _rate(rng: np.random.Generator, n_live: int, pace: np.ndarray) -> np.ndarray
     return np.concatenate([live, gone, [0]])
 
 
-def _transition(rng: np.random.Generator, n_live: int, haste: np.ndarray) -> np.ndarray:
+def _transition(
+    rng: np.random.Generator,
+    n_live: int,
+    haste: np.ndarray,
+) -> np.ndarray:
     """Transition probabilities of one type.
 
     Live states mix. The less active a state, the likelier users leave it for gone or

@@ -68,7 +68,11 @@ class World(ABC):
         """
 
     @abstractmethod
-    def churn(self, windows: Windows, progress: bool = False) -> np.ndarray:
+    def churn(
+        self,
+        windows: Windows,
+        progress: bool = False,
+    ) -> np.ndarray:
         """The true churn probability at the cutoffs 0 … n_days.
 
         Shape (n_days + 1, n_users): P(no event in the horizon | what is visible).
@@ -77,7 +81,11 @@ class World(ABC):
         """
 
 
-def arrivals(rng: np.random.Generator, n_users: int, n_days: int) -> np.ndarray:
+def arrivals(
+    rng: np.random.Generator,
+    n_users: int,
+    n_days: int,
+) -> np.ndarray:
     """Days of the installs: many in the first month, the others evenly.
 
     Raises InputError for a world without users or with too few days.
@@ -100,14 +108,22 @@ def eligible(world: World, windows: Windows) -> np.ndarray:
     """
     days = windows.eligible_days
     n_active = np.zeros((world.n_days + 1, world.n_users), np.int32)
-    np.cumsum(world.active, axis=0, out=n_active[1:])
+    np.cumsum(
+        world.active,
+        axis=0,
+        out=n_active[1:],
+    )
     cutoffs = np.arange(world.n_days + 1)[days:, None]
     is_recent = n_active[days:] > n_active[:-days]
     is_installed = (world.uninstall < 0) | (world.uninstall >= cutoffs)
     return np.pad(is_recent & is_installed, ((days, 0), (0, 0)))
 
 
-def truth(world: World, windows: Windows, progress: bool = False) -> pl.DataFrame:
+def truth(
+    world: World,
+    windows: Windows,
+    progress: bool = False,
+) -> pl.DataFrame:
     """True churn probability of every eligible user at every cutoff.
 
     Columns: user (an index), cutoff, probability. The probability knows what the
@@ -116,6 +132,12 @@ def truth(world: World, windows: Windows, progress: bool = False) -> pl.DataFram
     """
     day, user = np.nonzero(eligible(world, windows))
     probability = world.churn(windows, progress)[day, user].clip(0, 1)
-    frame = pl.DataFrame({"user": user, "day": day, "probability": probability})
+    frame = pl.DataFrame(
+        {
+            "user": user,
+            "day": day,
+            "probability": probability,
+        }
+    )
     cutoff = pl.lit(world.start) + pl.duration(days=pl.col("day"))
     return frame.select("user", cutoff.alias("cutoff"), "probability")

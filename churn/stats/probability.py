@@ -162,7 +162,11 @@ def calibration(outcome: np.ndarray, probability: np.ndarray) -> dict[str, float
     }
 
 
-def _interval(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> Interval:
+def _interval(
+    x: np.ndarray,
+    y: np.ndarray,
+    offset: np.ndarray,
+) -> Interval:
     """The last coefficient of a logistic regression, and its 95 % interval."""
     if len(np.unique(y)) < 2:
         return np.nan, np.nan, np.nan

@@ -24,7 +24,11 @@ UTC_TIME = pl.Datetime("us", "UTC")
 
 def _instant(nullable: bool = False) -> dy.Datetime:
     """A column of UTC_TIME."""
-    return dy.Datetime(time_unit="us", time_zone="UTC", nullable=nullable)
+    return dy.Datetime(
+        time_unit="us",
+        time_zone="UTC",
+        nullable=nullable,
+    )
 
 
 class Events(dy.Schema):
@@ -229,9 +233,17 @@ class Scores(dy.Schema):
 
     user_id = dy.String(primary_key=True)
     cutoff = dy.Date(primary_key=True)
-    probability = dy.Float64(nullable=False, min=0.0, max=1.0)
+    probability = dy.Float64(
+        nullable=False,
+        min=0.0,
+        max=1.0,
+    )
     segment = dy.String(nullable=False)
-    score = dy.Int64(nullable=False, min=0, max=100)
+    score = dy.Int64(
+        nullable=False,
+        min=0,
+        max=100,
+    )
     # Reasons, most important first; null if there are fewer.
     reason_1 = dy.String(nullable=True, regex=REASON)
     reason_2 = dy.String(nullable=True, regex=REASON)

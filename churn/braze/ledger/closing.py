@@ -140,7 +140,12 @@ def _close(
             index_elements=["place", "identifier"], set_=newest
         )
     )
-    update_run(ledger, run, finished_at=runs.now(), summary=json.dumps(summary))
+    update_run(
+        ledger,
+        run,
+        finished_at=runs.now(),
+        summary=json.dumps(summary),
+    )
     too_old = select(RUNS.c.run).where(RUNS.c.finished_at < runs.now() - KEEP_SECONDS)
     for table in (PLAN, ANSWERS, REJECTS):
         connection.execute(delete(table).where(table.c.run.in_(too_old)))

@@ -146,7 +146,11 @@ class Recorder:
             cause = type(error).__name__
             self._error = TerminalBrazeError(f"the ledger can't be written ({cause})")
 
-    def _write(self, results: list[Result], reservations: list[_Reservation]) -> None:
+    def _write(
+        self,
+        results: list[Result],
+        reservations: list[_Reservation],
+    ) -> None:
         if self._error or not (results or reservations):
             return
         positions = [reservation.position for reservation in reservations]

@@ -28,7 +28,12 @@ def _table(name: str, *columns: Any) -> Table:
 
 
 def _key(name: str, kind: Any = Integer) -> Column[Any]:
-    return Column(name, kind, primary_key=True, autoincrement=False)
+    return Column(
+        name,
+        kind,
+        primary_key=True,
+        autoincrement=False,
+    )
 
 
 def _required(name: str, kind: Any = String) -> Column[Any]:
@@ -64,7 +69,12 @@ RUNS = Table(
     "churn_runs",
     metadata,
     Column("run", Integer, primary_key=True),
-    Column("run_id", String, nullable=False, unique=True),
+    Column(
+        "run_id",
+        String,
+        nullable=False,
+        unique=True,
+    ),
     _required("place", Integer),
     _required("what"),
     _required("started_at", BigInteger),

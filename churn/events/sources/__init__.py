@@ -66,7 +66,11 @@ MAX_REASON = 200
 __all__ = ["READERS", "UNREADABLE", "read", "settling_days", "unreadable"]
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one file, with the faults of its rows marked.
 
     Raises InputError for a file that cannot be read at all. Some damage shows only when
@@ -86,7 +90,11 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
         raise _about_original(error, path, own_scratch) from error
 
 
-def _about_original(error: InputError, path: Path, scratch: Path) -> InputError:
+def _about_original(
+    error: InputError,
+    path: Path,
+    scratch: Path,
+) -> InputError:
     """The error with the file's own path instead of that of an unpacked copy."""
     root = "/" if path.is_absolute() else ""
     message = str(error).replace(f"{scratch}/", root)
@@ -95,7 +103,11 @@ def _about_original(error: InputError, path: Path, scratch: Path) -> InputError:
     return InputError(message)
 
 
-def unreadable(path: Path, extract: Extract, error: BaseException) -> InputError:
+def unreadable(
+    path: Path,
+    extract: Extract,
+    error: BaseException,
+) -> InputError:
     """The error for a file that turned out damaged, or other than its name says.
 
     Nothing of the file's content is quoted.

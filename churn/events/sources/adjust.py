@@ -58,7 +58,11 @@ FIELDS = {
 ID_COLUMNS = ("anonymous_id", "activity", "event", "event_time", "transaction")
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one upload, or of one file of recorded callbacks.
 
     Adjust has no event id; it is made of adid, activity, event, time and transaction.

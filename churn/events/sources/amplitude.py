@@ -47,7 +47,11 @@ PATHS = {
 }
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one export file."""
     lines = jsonlines.read(unpack.members(path, scratch), extract, scratch)
     raw = jsonlines.fields(lines, PATHS, extract)

@@ -62,7 +62,11 @@ DENIED = ("denied", "restricted", "af_unavailable")
 """Values of ``att`` that limit tracking."""
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one report.
 
     AppsFlyer has no event id; it is made of AppsFlyer ID, event, second, value and app.

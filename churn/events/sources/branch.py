@@ -46,7 +46,11 @@ FIELDS = {
 DEVICE_IDS = ("idfa", "idfv", "gaid", "android_id")
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one topic's file; the event id is Branch's own."""
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch)
     is_plain = pl.col("hashed").is_null()

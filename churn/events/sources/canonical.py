@@ -198,7 +198,12 @@ def _ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
         "phone": cells.identifier("phone"),
     }
     ids = [pl.lit(f"{id_type}:") + value for id_type, value in values.items()]
-    together = pl.concat_str(*ids, *more_ids, separator=SEPARATOR, ignore_nulls=True)
+    together = pl.concat_str(
+        *ids,
+        *more_ids,
+        separator=SEPARATOR,
+        ignore_nulls=True,
+    )
     nothing = pl.lit([], pl.List(pl.String))
     return (
         pl.when(together != "").then(together.str.split(SEPARATOR)).otherwise(nothing)

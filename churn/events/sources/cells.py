@@ -38,7 +38,11 @@ FLOAT_EXACT = 2**53
 
 YES = ("1", "true", "yes", "t", "y")
 
-UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+UNITS = {
+    "ms": 1e3,
+    "us": 1e6,
+    "ns": 1e9,
+}
 """Ticks per second of polars' time units."""
 
 YEAR_9999 = 2.5e11
@@ -69,7 +73,11 @@ def text(name: str, dtype: pl.DataType | type[pl.DataType] = pl.String) -> pl.Ex
     return pl.when(~cell.str.strip_chars().is_in(["", "null", "NULL"])).then(cell)
 
 
-def time(name: str, zone: str, dtype: pl.DataType | None = None) -> pl.Expr:
+def time(
+    name: str,
+    zone: str,
+    dtype: pl.DataType | None = None,
+) -> pl.Expr:
     """A time in any common form, as UTC.
 
     Text is ISO 8601 with ``T`` or a space, with seconds or without; if it has no offset
@@ -86,7 +94,11 @@ def time(name: str, zone: str, dtype: pl.DataType | None = None) -> pl.Expr:
     return _text_time(column.cast(pl.String), zone)
 
 
-def _typed_time(column: pl.Expr, zone: str, dtype: pl.Date | pl.Datetime) -> pl.Expr:
+def _typed_time(
+    column: pl.Expr,
+    zone: str,
+    dtype: pl.Date | pl.Datetime,
+) -> pl.Expr:
     ticks_per_second = 1 / 86400
     if isinstance(dtype, pl.Datetime):
         ticks_per_second = UNITS[dtype.time_unit]
@@ -104,7 +116,11 @@ def _text_time(column: pl.Expr, zone: str) -> pl.Expr:
     with_offset = cell.str.to_datetime(
         "%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False
     )
-    local = cell.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    local = cell.str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S%.f",
+        time_unit="us",
+        strict=False,
+    )
     day = cell.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
     return pl.coalesce(
         with_offset,
@@ -125,7 +141,11 @@ def local_time(name: str, zone: str) -> pl.Expr:
 
 
 def _localise(naive: pl.Expr, zone: str) -> pl.Expr:
-    local = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    local = naive.dt.replace_time_zone(
+        zone,
+        ambiguous="earliest",
+        non_existent="null",
+    )
     return local.dt.convert_time_zone("UTC").cast(UTC_TIME)
 
 

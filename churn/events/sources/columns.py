@@ -129,7 +129,11 @@ def _name(column: str) -> str:
     return column.rpartition(SEPARATOR)[0] or column
 
 
-def _cell(field: str, columns: Sequence[str], schema: pl.Schema) -> pl.Expr:
+def _cell(
+    field: str,
+    columns: Sequence[str],
+    schema: pl.Schema,
+) -> pl.Expr:
     if not columns:
         return pl.lit(None, pl.String)
     dtype = schema[columns[0]]
@@ -173,7 +177,11 @@ def _damage(
     )
 
 
-def _check_present(path: Path, missing: Sequence[str], present: Iterable[str]) -> None:
+def _check_present(
+    path: Path,
+    missing: Sequence[str],
+    present: Iterable[str],
+) -> None:
     if not missing:
         return
     names = [column for column in present if column not in {ROW, EXTRA}]

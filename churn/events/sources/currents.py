@@ -61,7 +61,11 @@ FIELDS = {
 }
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one Avro file; the event id is Braze's own."""
     event_type, records = _records(path)
     fields = canonical.column_names(FIELDS, extract)
@@ -88,7 +92,11 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     return _events(prepared, extract, event_type)
 
 
-def _events(raw: pl.LazyFrame, extract: Extract, event_type: str) -> pl.LazyFrame:
+def _events(
+    raw: pl.LazyFrame,
+    extract: Extract,
+    event_type: str,
+) -> pl.LazyFrame:
     is_named_by_study = pl.col("event").is_in(list(extract.kinds))
     kind = pl.lit(_kind(event_type))
     return canonical.events(

@@ -134,7 +134,11 @@ def _local(extract: Extract, settings: Settings) -> Iterator[Found]:
     else:
         folder = settings.path(".")
         root = folder.joinpath(*_fixed_parts(PurePath(extract.path)))
-        matches = glob.glob(extract.path, root_dir=folder, recursive=True)
+        matches = glob.glob(
+            extract.path,
+            root_dir=folder,
+            recursive=True,
+        )
         files = [folder / match for match in matches]
         files += _markers(files)
     for file in files:
@@ -179,7 +183,12 @@ def _objects(extract: Extract) -> Iterator[Found]:
             yield Found(extract, f"{root}/{path}", name, stamp, int(item["size"]))
 
 
-def _listed(extract: Extract, root: str, prefix: str, is_pattern: bool) -> list[Any]:
+def _listed(
+    extract: Extract,
+    root: str,
+    prefix: str,
+    is_pattern: bool,
+) -> list[Any]:
     """Objects below a prefix, or the one object of that key; none if it does not exist.
 
     Raises InputError if the object store cannot be reached.

@@ -70,7 +70,11 @@ PATHS = {
 ID_COLUMNS = ("stream", "anonymous_id", "event", "at", "bundle", "values")
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one daily table.
 
     GA4 has no event id; it is made of stream, device, name, time, bundle and
@@ -100,11 +104,19 @@ def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
     )
 
 
-def _lines(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def _lines(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """The table as JSON lines; of Parquet only the columns that a field is in."""
     if unpack.kind(path) != ".parquet":
         return jsonlines.read([path], extract, scratch)
-    rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
+    rows = pl.scan_parquet(
+        path,
+        hive_partitioning=False,
+        glob=False,
+    )
     present = rows.collect_schema().names()
     paths = canonical.column_names(PATHS, extract).values()
     roots = {re.sub(r"^\$?(?:\.|\[')?(\w*).*", r"\1", path) for path in paths}

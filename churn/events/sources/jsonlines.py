@@ -22,21 +22,33 @@ MAX_DOCUMENT = 256 * 2**20
 """Largest file, in bytes, that may be one JSON document; others have to be lines."""
 
 
-def read(paths: Sequence[Path], extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    paths: Sequence[Path],
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Every non-empty line of JSON-lines files, gzipped or not: source_row, line.
 
     A file that is one JSON document, a list or an object over many lines, is read as
     one line per object. Raises InputError if it is too large for that.
     """
     scans = [
-        pl.scan_lines(_as_lines(path, extract, scratch), name=LINE, glob=False)
+        pl.scan_lines(
+            _as_lines(path, extract, scratch),
+            name=LINE,
+            glob=False,
+        )
         for path in paths
     ]
     is_filled = pl.col(LINE).str.strip_chars() != ""
     return pl.concat(scans).filter(is_filled).with_row_index("source_row", offset=1)
 
 
-def _as_lines(path: Path, extract: Extract, scratch: Path) -> Path:
+def _as_lines(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> Path:
     """The file itself, or a copy with one object per line if it is one document.
 
     A document that is not whole is left as it is; its lines then count as no JSON.

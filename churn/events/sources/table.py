@@ -54,7 +54,11 @@ FIELDS = {
 NO = ("0", "false", "no", "f", "n")
 
 
-def read(path: Path, extract: Extract, scratch: Path) -> pl.LazyFrame:
+def read(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
     """Canonical events of one file; fields the study does not map keep our names."""
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, rest="properties")
     schema = raw.collect_schema()

@@ -61,7 +61,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def plain(path: Path, extract: Extract, scratch: Path) -> Path:
+def plain(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> Path:
     """The file without snappy and in UTF-8; itself, or a copy below ``scratch``."""
     if path.suffix.lower() == ".snappy":
         path = _without_snappy(path, scratch)
@@ -69,7 +73,14 @@ def plain(path: Path, extract: Extract, scratch: Path) -> Path:
         return path
     out = _copy_path(path, scratch)
     text = io.TextIOWrapper(opened(path), extract.encoding, newline="")
-    with text, out.open("w", encoding="utf-8", newline="") as utf8:
+    with (
+        text,
+        out.open(
+            "w",
+            encoding="utf-8",
+            newline="",
+        ) as utf8,
+    ):
         shutil.copyfileobj(text, utf8, COPY_BYTES)
     return out
 
