@@ -7,7 +7,7 @@
     ├── CutoffError (ValueError)           the data cannot answer for this cutoff
     ├── LeakError (RuntimeError)           a feature sees the future
     ├── TrainingError (RuntimeError)       too little data to learn from
-    ├── ModelError (RuntimeError)          a stored model cannot be used
+    ├── ModelError (RuntimeError)          a model cannot be trained, stored or used
     ├── GateError (RuntimeError)           data or scores look wrong; nothing is sent
     ├── NotebookError (RuntimeError)       a notebook failed
     │   └── ParameterError (ValueError)    a notebook parameter cannot be used
@@ -75,10 +75,10 @@ class TrainingError(ChurnError, RuntimeError):
 
 
 class ModelError(ChurnError, RuntimeError):
-    """A stored model is missing, holds types that are not allowed, or does not fit.
+    """A model is missing, holds types that are not trusted, or does not fit the study.
 
-    Train a new model with `churn run train`. Never load a model file whose origin you
-    do not know.
+    Also a classifier of one's own that cannot be trained or stored. Train a new model
+    with `churn run train`. Never load a model file whose origin you do not know.
     """
 
 
