@@ -107,7 +107,7 @@ class ParameterError(NotebookError, ValueError):
 class BrazeError(ChurnError, RuntimeError):
     """Delivery to Braze failed; the ledger knows what had been acknowledged by then.
 
-    Run the export again when the cause is mended: it sends only what is missing.
+    Run the export again when the cause is removed: it sends only what is missing.
     """
 
 

@@ -92,7 +92,7 @@ def resend(
     accept: Accept = None,
     progress: Progress = True,
 ) -> None:
-    """Send a mended file of rejected users.
+    """Send a corrected file of rejected users.
 
     A CSV with the columns identifier and attributes.
     """
