@@ -74,7 +74,7 @@ def ingest(
     Every row read is kept, a duplicate, or quarantined with its reason.
     """
     from churn.events import ingest
-    from churn.report import sentences
+    from churn.report import history_sentences as sentences
     from churn.settings import load
 
     present = now.replace(tzinfo=UTC) if now else None

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 MAX_ROWS = 200
+"""Number of rows that a table shows."""
 
 
 def setup() -> None:
-    """Show frames as readable tables in this notebook; outside one nothing happens."""
+    """Show frames as readable tables in this notebook; outside one, do nothing."""
     shell = notebook_shell()
     if shell:
         formatter = shell.display_formatter.formatters["text/html"]
@@ -20,24 +21,28 @@ def setup() -> None:
 
 
 def notebook_shell() -> Any:
-    """The shell of the notebook this runs in, null outside a notebook.
+    """The shell of the notebook that this runs in; null outside a notebook.
 
-    IPython is not loaded for it: a notebook has loaded it already.
+    IPython is not imported for it, since a notebook has done so already.
     """
     ipython = sys.modules.get("IPython")
     return ipython.get_ipython() if ipython else None
 
 
 def table(frame: pl.DataFrame) -> str:
-    """A frame as people read it, the first 200 rows: thousands, shares in percent, yes
-    and no, null as a dash.
+    """A frame's first 200 rows as an HTML table for readers.
+
+    Shares (``…_rate``, ``share…``, ``…share``) are percentages, counts have thousands
+    separators, other numbers three digits; booleans are yes and no, null is a dash. A
+    note below says if rows were left out or there are none.
     """
     import polars.selectors as cs
     from great_tables import GT
 
-    if frame.is_empty():
-        return "<p>none</p>"
     shares = cs.ends_with("_rate", "share") | cs.starts_with("share_")
+    labels: dict[str, Any] = {
+        name: name.removeprefix("n_").replace("_", " ") for name in frame.columns
+    }
     shown = (
         GT(frame.head(MAX_ROWS))
         .fmt_integer(columns=cs.integer())
@@ -45,15 +50,15 @@ def table(frame: pl.DataFrame) -> str:
         .fmt_percent(columns=shares, decimals=1)
         .fmt_number(columns=cs.float() - shares, decimals=3)
         .sub_missing(missing_text="–")
-        .cols_label(
-            {name: name.removeprefix("n_").replace("_", " ") for name in frame.columns}
-        )
+        .cols_label(labels)
         .tab_options(
             table_margin_left="0px",
             table_font_size="14px",
             column_labels_font_weight="600",
         )
     )
+    if frame.is_empty():
+        shown = shown.tab_source_note("none")
     if frame.height > MAX_ROWS:
         shown = shown.tab_source_note(f"the first {MAX_ROWS} of {frame.height:,} rows")
     return str(shown.as_raw_html())

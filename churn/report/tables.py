@@ -1,4 +1,7 @@
-"""Tables as readers see them: chosen columns, plain headings, intervals as text."""
+"""Tables of training and evaluation as readers see them.
+
+Columns are chosen and named for people; intervals are texts such as "7% to 11%".
+"""
 
 import polars as pl
 
@@ -6,20 +9,6 @@ from churn.evaluation.intervals import bootstrap
 from churn.features.catalogue import catalogue
 from churn.model.fitting import Model
 from churn.model.selection import Choice, choice_metrics
-
-
-def calibration(table: pl.DataFrame) -> pl.DataFrame:
-    """Calibration by test cutoff for readers; intervals as text."""
-    return table.select(
-        pl.col("cutoff").cast(pl.String).alias("test_cutoff"),
-        pl.col("n").alias("users"),
-        pl.col("forecast_churn_rate").alias("forecast_rate"),
-        pl.col("churn_rate").alias("actual_rate"),
-        between(table, "intercept", "+.2f").alias("level (0 is right)"),
-        between(table, "slope", ".2f").alias("slope (1 is right)"),
-        pl.col("error_beyond_noise").alias("excess_error_rate"),
-    )
-
 
 FIGURES = {
     "auc": "AUC",
@@ -32,64 +21,133 @@ FIGURES = {
     "lift_quality_gains": "lift quality, by gains",
     "lift_quality_lift": "lift quality, by lift",
 }
-
+"""Columns of ``metrics.by_cutoff`` that readers see, and their names."""
 
 SHOWN_BY_CUTOFF = ("auc", "log_loss", "brier", "calibration_error", "lift_top_tenth")
+"""Those of the figures that are shown for every test cutoff."""
+
+HIGHER_IS_BETTER = {"auc": True, "log_loss": False}
+"""Figures of ``intervals.bootstrap``, and whether a higher one is better."""
+
+
+def members(chosen: Choice) -> pl.DataFrame:
+    """Log losses that a choice rests on: a row per member, and one for the blend.
+
+    Columns: candidate, one per validation fold, all (over all folds), weight.
+    """
+    folds = chosen.folds.with_columns(pl.col("cutoff").cast(pl.String))
+    wide = folds.pivot("cutoff", index="candidate", values="log_loss")
+    over_all = {
+        name.removeprefix("log_loss "): loss
+        for name, loss in choice_metrics(chosen).items()
+    }
+    weights = chosen.recipe.weights
+    candidate = pl.col("candidate")
+    return wide.with_columns(
+        candidate.replace_strict(over_all, return_dtype=pl.Float64).alias("all"),
+        candidate.replace_strict(weights, default=None, return_dtype=pl.Float64).alias(
+            "weight"
+        ),
+    )
+
+
+def features(fitted: Model) -> pl.DataFrame:
+    """Every feature the model sees: feature, kind, meaning."""
+    meanings = catalogue(fitted.plan)
+    rows = []
+    for name in fitted.features:
+        feature = meanings[name]
+        rows.append({"feature": name, "kind": feature.kind, "meaning": feature.meaning})
+    return pl.DataFrame(rows)
+
+
+def choices(choices: pl.DataFrame) -> pl.DataFrame:
+    """What the chosen model of each test cutoff was made of."""
+    return choices.select(
+        pl.col("cutoff").cast(pl.String),
+        "weights",
+        "rounds",
+        "correction",
+        "n_train_rows",
+    )
 
 
 def pooled(table: pl.DataFrame) -> pl.DataFrame:
-    """The pooled figures for readers: one row per figure, a column per model."""
-    pooled = (
-        table.filter(pl.col("cutoff").is_null())
-        .select("model", *FIGURES)
-        .rename(FIGURES)
-    )
-    return pooled.transpose(
+    """The figures over all test cutoffs: a row per figure, a column per model."""
+    over_all = table.filter(pl.col("cutoff").is_null())
+    figures = over_all.select("model", *FIGURES).rename(FIGURES)
+    return figures.transpose(
         include_header=True, header_name="figure", column_names="model"
     )
 
 
 def by_cutoff(table: pl.DataFrame) -> pl.DataFrame:
-    """The main figures at every test cutoff for readers, model by model."""
+    """The main figures at every test cutoff, model by model."""
     order = pl.Enum(table["model"].unique(maintain_order=True))
     single = table.filter(pl.col("cutoff").is_not_null())
     rows = single.sort(pl.col("model").cast(order), "cutoff")
-    return rows.select(
+    names = {name: FIGURES[name] for name in SHOWN_BY_CUTOFF}
+    shown = rows.select(
         "model",
         pl.col("cutoff").cast(pl.String),
         pl.col("n").alias("users"),
         "churn_rate",
         *SHOWN_BY_CUTOFF,
-    ).rename({name: FIGURES[name] for name in SHOWN_BY_CUTOFF})
+    )
+    return shown.rename(names)
 
 
 def intervals(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
-    """Intervals for readers: figure, of whom, value, from, to."""
-    less = pl.col("model") + (" less " + pl.col("less")).fill_null("")
-    name = pl.col("figure").replace(FIGURES)
-    return bootstrap(predictions, random_state).select(
-        name,
-        less.alias("of"),
+    """AUC and log loss of each model, and what their differences mean.
+
+    Columns: figure, of (a model, or "chosen less recency"), value, from, to, and
+    conclusion: which of two models is better, or that chance alone could explain the
+    difference; null for a single model.
+    """
+    table = bootstrap(predictions, random_state)
+    difference = pl.col("model") + " less " + pl.col("less")
+    return table.select(
+        pl.col("figure").replace(FIGURES),
+        pl.coalesce(difference, "model").alias("of"),
         "value",
         pl.col("low").alias("from"),
         pl.col("high").alias("to"),
+        _conclusion().alias("conclusion"),
     )
 
 
-def between(table: pl.DataFrame, name: str, form: str) -> pl.Series:
-    """The columns ``<name>_low`` and ``<name>_high`` as one text, for readers."""
-    bounds = table.select(f"{name}_low", f"{name}_high").iter_rows()
-    return pl.Series(
-        name,
-        [
-            "–" if low is None or low != low else f"{low:{form}} to {high:{form}}"
-            for low, high in bounds
-        ],
+def _conclusion() -> pl.Expr:
+    is_higher = pl.col("low") > 0
+    is_lower = pl.col("high") < 0
+    is_high_good = pl.col("figure").replace_strict(HIGHER_IS_BETTER)
+    first_is_better = pl.when(is_high_good).then(is_higher).otherwise(is_lower)
+    second_is_better = pl.when(is_high_good).then(is_lower).otherwise(is_higher)
+    return (
+        pl.when(pl.col("less").is_null())
+        .then(None)
+        .when(first_is_better)
+        .then(pl.col("model") + " is better")
+        .when(second_is_better)
+        .then(pl.col("less") + " is better")
+        .otherwise(pl.lit("may be chance"))
+    )
+
+
+def calibration(table: pl.DataFrame) -> pl.DataFrame:
+    """Level and slope of the probabilities by test cutoff, with their intervals."""
+    return table.select(
+        pl.col("cutoff").cast(pl.String).alias("test_cutoff"),
+        pl.col("n").alias("users"),
+        pl.col("forecast_churn_rate").alias("forecast_rate"),
+        pl.col("churn_rate").alias("actual_rate"),
+        between(table, "intercept", "+.2f").alias("level (0 is right)"),
+        between(table, "slope", ".2f").alias("slope (1 is right)"),
+        pl.col("error_beyond_noise").alias("excess_error_rate"),
     )
 
 
 def rates(table: pl.DataFrame) -> pl.DataFrame:
-    """``rates`` for readers: the interval as one text."""
+    """Predicted and actual churn by group, from ``scorecard.rates``."""
     return table.select(
         table.columns[0],
         pl.col("n").alias("scored"),
@@ -101,56 +159,26 @@ def rates(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def tenths(table: pl.DataFrame, currency: str) -> pl.DataFrame:
-    """``tenths`` for readers, amounts in whole units."""
+    """Ten groups by risk with their revenue in whole units of the currency."""
+    revenue = pl.col("revenue").round().cast(pl.Int64)
+    at_risk = pl.col("at_risk").round().cast(pl.Int64)
     return table.select(
         "group",
         pl.col("n").alias("users"),
         "predicted_rate",
         pl.col("churn_rate").alias("share_not_returning"),
-        pl.col("revenue")
-        .round()
-        .cast(pl.Int64)
-        .alias(f"revenue of 30 days, {currency}"),
-        pl.col("at_risk").round().cast(pl.Int64).alias(f"of it at risk, {currency}"),
+        revenue.alias(f"revenue of 30 days, {currency}"),
+        at_risk.alias(f"of it at risk, {currency}"),
     )
 
 
-def members(chosen: Choice) -> pl.DataFrame:
-    """The inner loop for readers: one row per member and the blend, a column per judged
-    cutoff, all, and the weight.
+def between(table: pl.DataFrame, name: str, form: str) -> pl.Series:
+    """The columns ``<name>_low`` and ``<name>_high`` as one text per row.
+
+    ``form`` is a format specification; a dash stands for null and NaN.
     """
-    wide = chosen.folds.with_columns(pl.col("cutoff").cast(pl.String)).pivot(
-        "cutoff", index="candidate", values="log_loss"
-    )
-    total = {
-        name.removeprefix("log_loss "): loss
-        for name, loss in choice_metrics(chosen).items()
-    }
-    together = (
-        pl.col("candidate").replace_strict(total, return_dtype=pl.Float64).alias("all")
-    )
-    weight = pl.col("candidate").replace_strict(
-        chosen.recipe.weights, default=None, return_dtype=pl.Float64
-    )
-    return wide.with_columns(together, weight.alias("weight"))
-
-
-def features(fitted: Model) -> pl.DataFrame:
-    """Every feature the model sees and what it means."""
-    meanings = catalogue(fitted.plan)
-    rows = [
-        {"feature": n, "kind": meanings[n].kind, "meaning": meanings[n].meaning}
-        for n in fitted.features
-    ]
-    return pl.DataFrame(rows)
-
-
-def choices(choices: pl.DataFrame) -> pl.DataFrame:
-    """What each test cutoff was predicted with."""
-    return choices.select(
-        pl.col("cutoff").cast(pl.String),
-        "weights",
-        "rounds",
-        "correction",
-        "n_train_rows",
-    )
+    texts = []
+    for low, high in table.select(f"{name}_low", f"{name}_high").iter_rows():
+        is_known = low is not None and low == low
+        texts.append(f"{low:{form}} to {high:{form}}" if is_known else "–")
+    return pl.Series(name, texts)

@@ -18,7 +18,8 @@ from churn.evaluation import (
 from churn.model import importance, selection, storage
 from churn.model.fitting import Model
 from churn.model.training import Trained
-from churn.report import runs, sentences, tables
+from churn.report import forecast_sentences as sentences
+from churn.report import runs, tables
 from churn.store import Store
 
 

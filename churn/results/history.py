@@ -8,7 +8,8 @@ import polars as pl
 
 from churn.events.ingest import Ingest as Ingested
 from churn.explore import definitions, inventory, retention
-from churn.report import runs, sentences
+from churn.report import history_sentences as sentences
+from churn.report import runs
 from churn.settings import Settings
 from churn.store import Store
 

@@ -11,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from churn.evaluation import calibration, intervals
-from churn.report import sentences, tables
+from churn.report import forecast_sentences as sentences
+from churn.report import tables
 from churn.scoring import score_gates
 from churn.settings import Settings
 from churn.stats import probability, ranking
@@ -217,7 +218,7 @@ def test_the_newest_cutoff_out_of_bounds_is_said_and_an_older_one_is_not() -> No
         calibration.by_cutoff(pl.concat([good, late])), 0.2
     )
     early = late.with_columns(cutoff=pl.lit(date(2025, 12, 1)))
-    assert "nothing speaks against" in sentences.calibration(
+    assert "nothing suggests that the probabilities are off" in sentences.calibration(
         calibration.by_cutoff(pl.concat([early, good])), 0.2
     )
 
@@ -240,7 +241,7 @@ def test_what_is_off_but_tolerated_and_what_is_too_extreme_are_said() -> None:
         **level,
     }
     assert sentences.calibration(pl.DataFrame([row]), 0.2).endswith(
-        "too low by more than chance, but not by enough to warn of."
+        "too low by more than chance, but within the limit."
     )
     steep = row | {"intercept_low": -0.1, "slope": 0.6, "slope_high": 0.75}
     assert (
@@ -305,3 +306,27 @@ def test_the_gate_judges_the_level_the_model_was_trained_with(
         passed,
         date(2026, 3, 1),
     )
+
+
+def test_a_difference_is_concluded_from_its_interval() -> None:
+    """Far better probabilities win in both figures, whichever model comes first; a
+    model beside itself may be chance; a single model has no conclusion.
+    """
+    frame = predicted(2000)
+    right = frame.filter(pl.col("model") == "chosen")
+    same = right.with_columns(model=pl.lit("same"))
+    poor = right.with_columns(
+        model=pl.lit("poor"), probability=1 - pl.col("probability")
+    )
+    table = tables.intervals(pl.concat([poor, right, same]), 0)
+    conclusions = dict(table.select("of", "conclusion").tail(6).iter_rows())
+    assert conclusions == {
+        "poor": None,
+        "chosen": None,
+        "same": None,
+        "poor less chosen": "chosen is better",
+        "poor less same": "same is better",
+        "chosen less same": "may be chance",
+    }
+    flipped = tables.intervals(pl.concat([right, poor]), 0)["conclusion"]
+    assert flipped.to_list() == [None, None, "chosen is better"] * 2

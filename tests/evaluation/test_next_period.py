@@ -11,7 +11,7 @@ from scipy.special import expit
 from churn.evaluation import backtest, next_period
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
-from churn.report import sentences
+from churn.report import forecast_sentences as sentences
 from churn.stats import probability as probability_
 from churn.store import Store
 
@@ -159,6 +159,6 @@ def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     assert len(probability) == eligible > 50
     assert days == store.settings.windows.horizon_days
     assert sentences.next_period(stated).endswith(
-        "80% of such intervals are meant to hold."
+        "lie in such an interval in 80% of cases."
     )
     assert len(next_period.headline(stated)) == 6

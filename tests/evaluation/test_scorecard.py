@@ -12,7 +12,8 @@ import pytest
 
 from churn.evaluation import learning_curve, scorecard
 from churn.events import ingest
-from churn.report import sentences, tables
+from churn.report import forecast_sentences as sentences
+from churn.report import tables
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -195,8 +196,8 @@ def test_profit_adds_up_from_the_riskiest_down() -> None:
     assert best["probability"] > scorecard.profit_threshold(20, 0.5, 0.1)
     said = sentences.profit(rows, 20, 0.5, 0.1, "USD")
     assert (
-        "from a probability of 25.0%: 2 of 3 users. Expected profit 2 USD; by who then churned, 1 USD"
-        in said
+        "from a probability of 25.0%: 2 of 3 users. The expected profit was 2 USD; "
+        "by who then churned it came to 1 USD" in said
     )
 
 
@@ -254,7 +255,9 @@ def test_the_learning_curve_says_where_more_stops_helping() -> None:
     said = sentences.learning_curve(
         pl.DataFrame(rows, learning_curve.SCHEMA, orient="row")
     )
-    assert said.startswith("1,000 users are enough: all 2,000 gain less than 0.005")
+    assert said.startswith(
+        "1,000 users are enough: with all 2,000 the log loss is lower by less than 0.005"
+    )
     assert said.endswith("More days of history than the 200 there are may still help.")
     assert "learning_curve=true" in sentences.learning_curve(learning_curve.EMPTY)
     assert "Too few users" in sentences.learning_curve(

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from churn.errors import InputError
 from churn.events import ingest, staging
 from churn.events.sources import find
-from churn.report import sentences
+from churn.report import history_sentences as sentences
 from churn.settings import Extract, Settings, parse
 from churn.store import open_filled
 

@@ -15,7 +15,8 @@ import vl_convert
 from churn.events import ingest
 from churn.explore import definitions, past_cutoffs, retention
 from churn.explore.definitions import Rule
-from churn.report import charts, sentences, theme
+from churn.report import charts, theme
+from churn.report import history_sentences as sentences
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -141,7 +142,7 @@ def test_where_everybody_returns_no_definition_fits(
     sentence = sentences.definition(table, store.settings, Rule())
     assert sentence.startswith(
         "No definition with a horizon of up to 28 days fits "
-        "(this log can't judge longer ones)."
+        "(this log is too short for longer ones)."
     )
     assert "100.0% of the churned come back anyway (limit 10%)" in sentence
     assert "some definition fits in 0% of draws" in sentence

@@ -1,0 +1,170 @@
+"""What the model's figures mean, in sentences for readers.
+
+Sentences are Markdown. They say what the figure is good for before they name it.
+"""
+
+import polars as pl
+
+from churn.evaluation.learning_curve import ENOUGH
+from churn.evaluation.next_period import COVERAGE
+from churn.evaluation.scorecard import profit_threshold
+from churn.model.fitting import Model
+from churn.scoring.score_gates import calibration_finding
+from churn.settings import Settings
+
+SLOPES = (0.8, 1.25)
+"""Slopes between which probabilities are neither too extreme nor too timid."""
+
+
+def training(model: Model, settings: Settings) -> str:
+    """What a model learned from, and how its probabilities are corrected."""
+    most = settings.backtest.max_training_rows
+    return (
+        f"**{model.model_id}** learned from {model.n_rows:,} rows (at most {most:,}) "
+        f"of {len(model.cutoffs)} cutoffs; {model.churn_rate:.1%} of them churned. "
+        f"Correction of the level: {model.correction.kind}."
+    )
+
+
+def answer(predictions: pl.DataFrame, horizon_days: int) -> str:
+    """What the chosen model is good for, in two sentences, over all test cutoffs."""
+    chosen = predictions.filter(pl.col("model") == "chosen")
+    churned = chosen.sort("probability", descending=True)["churned"].to_numpy()
+    tenth = churned[: max(1, len(churned) // 10)]
+    fifth = churned[: max(1, len(churned) // 5)]
+    reached = fifth.sum() / max(1, churned.sum())
+    return (
+        f"**Of the riskiest tenth {tenth.mean():.0%} did not come back within "
+        f"{horizon_days} days, of all users {churned.mean():.0%}.** "
+        f"Contacting the riskiest fifth would have reached {reached:.0%} of those who "
+        "left."
+    )
+
+
+def next_period(expected: pl.DataFrame) -> str:
+    """What to expect of the next scoring, from ``evaluation.next_period.estimate``.
+
+    >>> figures = {"figure": ["auc", "log_loss"], "estimate": [0.83, 0.5]}
+    >>> limits = {"low": [0.8, 0.4], "high": [0.86, 0.6]}
+    >>> next_period(pl.DataFrame(figures | limits))[:56]
+    'At the next scoring expect an AUC of 0.830 (0.800 to 0.8'
+    """
+    auc, log_loss = (
+        f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        for row in expected.iter_rows(named=True)
+    )
+    return (
+        f"At the next scoring expect an AUC of {auc} and a log loss of {log_loss}. "
+        "AUC: how often a churner is ranked above a user who stays. Log loss: lower is "
+        f"better. The true figure should lie in such an interval in {COVERAGE:.0%} of "
+        "cases."
+    )
+
+
+def calibration(table: pl.DataFrame, limit: float) -> str:
+    """Whether the newest test cutoff's probabilities mean what they say.
+
+    If not, what to do. ``table``: that of ``evaluation.calibration.by_cutoff``.
+    ``limit``: ``gates.max_calibration_shift``.
+    """
+    row = table.row(-1, named=True)
+    forecast = row["forecast_churn_rate"]
+    actual = row["churn_rate"]
+    compared = (
+        f"At {row['cutoff']} a churn rate of {forecast:.1%} was forecast, and "
+        f"{actual:.1%} churned"
+    )
+    finding = calibration_finding(row["intercept_low"], row["intercept_high"], limit)
+    if not finding["passed"]:
+        return (
+            f"{compared}. **OUT OF BOUNDS: the level of the probabilities is off.** "
+            "Read them as a ranking, not as rates. Train again on newer cutoffs, and "
+            "until the level holds cut segments by share, not by probability."
+        )
+    if row["slope_low"] > SLOPES[1] or row["slope_high"] < SLOPES[0]:
+        way = "too extreme" if row["slope"] < 1 else "too timid"
+        return (
+            f"{compared}. **OUT OF BOUNDS: high and low probabilities are {way}.** "
+            "Read them as a ranking, not as rates."
+        )
+    if row["intercept_low"] > 0 or row["intercept_high"] < 0:
+        way = "low" if actual > forecast else "high"
+        return f"{compared}: too {way} by more than chance, but within the limit."
+    return f"{compared}: nothing suggests that the probabilities are off."
+
+
+def revenue_at_risk(table: pl.DataFrame, currency: str) -> str:
+    """How much of the revenue is at risk, and in which group most of it lies."""
+    total = float(table["revenue"].sum())
+    at_risk = float(table["at_risk"].sum())
+    if total <= 0:
+        return "The log holds no revenue for these 30 days, so none is at risk."
+    worst = table.sort("at_risk", descending=True).row(0, named=True)
+    return (
+        f"{at_risk:,.0f} of {total:,.0f} {currency} ({at_risk / total:.0%}) were at "
+        f"risk, most of it in group {worst['group']} "
+        f"({worst['at_risk']:,.0f} {currency})."
+    )
+
+
+def profit(
+    predictions: pl.DataFrame,
+    value_per_saved: float,
+    cost_per_contact: float,
+    save_rate: float,
+    currency: str,
+) -> str:
+    """Which users it would have paid to contact, with the profit expected and made."""
+    worth = value_per_saved * save_rate
+    if worth <= 0:
+        return (
+            "Not shown: state what a saved user is worth with `-p value_per_saved=…` "
+            "(and cost_per_contact, save_rate)."
+        )
+    threshold = profit_threshold(value_per_saved, cost_per_contact, save_rate)
+    contacted = predictions.filter(pl.col("probability") > threshold)
+    cost = contacted.height * cost_per_contact
+    expected = float(contacted["probability"].sum()) * worth - cost
+    realised = float(contacted["churned"].sum()) * worth - cost
+    return (
+        f"A contact pays from a probability of {threshold:.1%}: {contacted.height:,} "
+        f"of {predictions.height:,} users. The expected profit was {expected:,.0f} "
+        f"{currency}; by who then churned it came to {realised:,.0f} {currency}."
+    )
+
+
+def ceiling(skill: float | None) -> str:
+    """What a ceiling skill means; empty where the true probabilities are unknown."""
+    if skill is None:
+        return ""
+    return (
+        f"This app is simulated: the model knows {skill:.0%} of what could be known "
+        "(100% would be the true probabilities)."
+    )
+
+
+def learning_curve(table: pl.DataFrame) -> str:
+    """How many users, and how many days of history, are enough."""
+    if table.is_empty():
+        return (
+            "Not run, since it trains a dozen models: "
+            "`churn run evaluate -p learning_curve=true`."
+        )
+    parts = table.partition_by("what", maintain_order=True)
+    return " ".join(_enough(part) for part in parts)
+
+
+def _enough(part: pl.DataFrame) -> str:
+    what = part["what"][0]
+    known = part.drop_nulls("log_loss")
+    if known.height < 2:
+        return f"Too few {what} to say how many are enough."
+    most = known["n"][-1]
+    is_close = pl.col("log_loss") <= pl.col("log_loss").last() + ENOUGH
+    enough = known.filter(is_close)["n"][0]
+    if enough == most:
+        return f"More {what} than the {most:,} there are may still help."
+    return (
+        f"{enough:,} {what} are enough: with all {most:,} the log loss is lower by "
+        f"less than {ENOUGH}."
+    )

@@ -1,0 +1,141 @@
+"""What came in, and which silence is churn, in sentences for readers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from churn.explore import definitions
+from churn.explore.definitions import Rule
+from churn.explore.retention import shortest_horizon
+from churn.settings import Settings
+
+if TYPE_CHECKING:
+    from churn.events.ingest import Ingest
+
+
+def ingest(arrived: Ingest) -> list[str]:
+    """What one ingest did, a line each: files, rows, faults, people and coverage."""
+    n_known = arrived.files.height - arrived.n_new_files
+    totals = [f"{name} {n:,}" for name, n in arrived.totals.items()]
+    lines = [
+        f"{arrived.n_new_files} new file(s), {n_known} already known",
+        "  ".join(totals),
+    ]
+    for reason, n in arrived.reasons.iter_rows():
+        lines.append(f"  quarantined {reason}: {n:,}")
+    if arrived.waiting:
+        n_waiting = len(arrived.waiting)
+        lines.append(f"{n_waiting} file(s) wait until their hour has a _SUCCESS marker")
+    n_users = arrived.people["users"]
+    n_anonymous = arrived.people["anonymous"]
+    lines.append(f"{n_users:,} users, {n_anonymous:,} people without a user id")
+    if arrived.n_requests:
+        lines.append(
+            f"{arrived.n_requests} row(s) ask for a person's erasure: "
+            "churn forget --requested"
+        )
+    lines.append(f"complete until {arrived.covered_until or '(no events yet)'}")
+    return lines
+
+
+def silence(curve: pl.DataFrame, settings: Settings, max_return_rate: float) -> str:
+    """The shortest horizon after which too few users return, beside the study's."""
+    shortest = shortest_horizon(curve, max_return_rate)
+    if shortest is None:
+        found = (
+            f"However long a silence this log holds, {max_return_rate:.0%} or more "
+            "still return."
+        )
+    else:
+        found = (
+            f"After {shortest} days of silence fewer than {max_return_rate:.0%} still "
+            "return."
+        )
+    horizon_days = settings.windows.horizon_days
+    rates = curve.filter(pl.col("silence_days") <= horizon_days)["return_rate"]
+    if rates.is_empty():
+        return found
+    return (
+        f"{found} After the study's {horizon_days} days {rates[-1]:.0%} still return."
+    )
+
+
+def definition(table: pl.DataFrame, settings: Settings, rule: Rule) -> str:
+    """The chosen definition of churn with its lines for churn.toml.
+
+    Where none keeps the rule, the nearest and what it misses. ``table``: that of
+    ``definitions.compare``.
+    """
+    if table.is_empty():
+        return (
+            "The log is too short to judge any definition: each needs five cutoffs "
+            "whose horizon is over, one of them a horizon before the last four, and as "
+            "many days again to see who comes back."
+        )
+    chosen = definitions.choose(table)
+    return _chosen(chosen, table, settings) if chosen else _nearest(table, rule)
+
+
+def _chosen(row: dict[str, Any], table: pl.DataFrame, settings: Settings) -> str:
+    horizon = row["horizon_days"]
+    eligible = row["eligible_days"]
+    of_horizon = table.filter(pl.col("horizon_days") == horizon)
+    share_of_horizon = of_horizon["chosen_rate"].sum()
+    return (
+        f"Look at users who were active in the last {eligible} days, and call it churn "
+        f"if they are not active in the next {horizon}: {row['churn_rate']:.0%} churn "
+        f"and {row['return_rate']:.0%} of them come back anyway. Even a simple score "
+        f"has an AUC of {row['auc']:.2f} and knows {row['head_start_days']} days "
+        "before the silence does. With the users drawn anew the rule chooses this "
+        f"horizon in {share_of_horizon:.0%} of draws, and exactly this definition in "
+        f"{row['chosen_rate']:.0%}.\n\n{_toml(eligible, horizon, settings)}"
+    )
+
+
+def _toml(eligible: int, horizon: int, settings: Settings) -> str:
+    """The lines of churn.toml that make this the study's definition."""
+    lines = ["```toml", "[windows]"]
+    if eligible > settings.windows.observation_days:
+        lines.append(f"observation_days = {eligible}")
+    lines.append(f"eligible_days = {eligible}")
+    lines.append(f"horizon_days = {horizon}")
+    return "\n".join([*lines, "```"])
+
+
+def _nearest(table: pl.DataFrame, rule: Rule) -> str:
+    n_missed = pl.col("misses").str.count_matches(",")
+    nearest = table.sort(n_missed, "return_rate", "horizon_days").row(0, named=True)
+    missed = [_miss(limit, nearest, rule) for limit in nearest["misses"].split(", ")]
+    longest = max(table["horizon_days"].to_list())
+    longer = ""
+    if longest < max(definitions.HORIZONS):
+        longer = " (this log is too short for longer ones)"
+    fitting_rate = table["chosen_rate"].sum()
+    return (
+        f"No definition with a horizon of up to {longest} days fits{longer}. The "
+        f"nearest, active in the last {nearest['eligible_days']} days and not in the "
+        f"next {nearest['horizon_days']}: {' and '.join(missed)}. With the users drawn "
+        f"anew some definition fits in {fitting_rate:.0%} of draws."
+    )
+
+
+def _miss(limit: str, row: dict[str, Any], rule: Rule) -> str:
+    """What a definition misses of one limit of the rule."""
+    if limit == "return rate":
+        return (
+            f"{row['return_rate']:.1%} of the churned come back anyway "
+            f"(limit {rule.max_return_rate:.0%})"
+        )
+    if limit == "churn rate":
+        return (
+            f"{row['churn_rate']:.1%} churn (not {rule.min_churn_rate:.0%} to "
+            f"{rule.max_churn_rate:.0%})"
+        )
+    if limit == "AUC":
+        return f"the AUC is {row['auc']:.2f} (limit {rule.min_auc})"
+    return (
+        f"a score is {row['head_start_days'] or 0} days ahead "
+        f"(limit {rule.min_head_start_days})"
+    )
