@@ -170,3 +170,13 @@ def test_days_without_events_are_zero(
         .drop("date")
     )
     assert [sorted(row) for row in days.iter_rows()] == [[1, 1], [0, 0], [0, 0], [0, 1]]
+
+
+def test_models_keep_their_colours_in_every_chart() -> None:
+    """Ours come first; own models get further colours by name, whatever the order."""
+    names = ["b", "chosen", "a", "recency"]
+    rows = pl.DataFrame({"model": names, "depth": [0.5] * 4, "capture": [0.7] * 4})
+    for frame in (rows, rows.reverse()):
+        scale = charts.lift(frame).to_dict()["layer"][1]["encoding"]["color"]["scale"]
+        assert scale["domain"] == ["chosen", "recency", "a", "b"]
+        assert scale["range"] == [*theme.COLOURS[:4]]

@@ -1,0 +1,29 @@
+"""The charts of the reports, each a function of frames."""
+
+from churn.report import theme
+from churn.report.charts.delivery import scores, segments, transitions
+from churn.report.charts.forecast import (
+    calibration,
+    learning,
+    lift,
+    metric_by_cutoff,
+    profit,
+)
+from churn.report.charts.history import definitions, events_per_day, retention, returns
+
+__all__ = [
+    "calibration",
+    "definitions",
+    "events_per_day",
+    "learning",
+    "lift",
+    "metric_by_cutoff",
+    "profit",
+    "retention",
+    "returns",
+    "scores",
+    "segments",
+    "transitions",
+]
+
+theme.register()

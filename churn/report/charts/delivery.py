@@ -1,0 +1,54 @@
+"""Charts of the night: probabilities, segments and their changes."""
+
+import altair as alt
+import polars as pl
+
+from churn.report.theme import ACCENT, HEIGHT, MARK, share_x
+
+N_BINS = 20
+"""Number of bars of the histogram of probabilities."""
+
+
+def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerChart:
+    """Histogram of probabilities in twenty bins, with where each segment begins."""
+    lowest = (probability * N_BINS).floor().clip(0, N_BINS - 1) / N_BINS
+    counts = pl.DataFrame({"start": lowest}).group_by("start").agg(n=pl.len())
+    counts = counts.with_columns(end=pl.col("start") + 1 / N_BINS)
+    bars = alt.Chart(counts, title="Users by probability of churn")
+    bars = bars.mark_bar(color=ACCENT).encode(
+        share_x("start:Q", "probability of churn", bin="binned"),
+        alt.X2("end:Q"),
+        alt.Y("n:Q", title="users"),
+    )
+    starts = pl.DataFrame({"segment": [*thresholds], "at": [*thresholds.values()]})
+    # The lowest segment begins at the axis and needs no line.
+    mark = alt.Chart(starts.filter(pl.col("at") > 0)).encode(x="at:Q")
+    text = mark.mark_text(align="left", dx=4, dy=-HEIGHT // 2 + 8)
+    return bars + mark.mark_rule(color=MARK) + text.encode(text="segment:N")
+
+
+def segments(counts: pl.DataFrame) -> alt.Chart:
+    """Users per segment, in the order given. Columns: segment, n."""
+    order = counts["segment"].to_list()
+    bars = alt.Chart(counts, title="Users per segment").mark_bar(color=ACCENT)
+    bars = bars.encode(
+        alt.X("n:Q", title="users"), alt.Y("segment:N", title=None, sort=order)
+    )
+    return bars.properties(height=alt.Step(34))
+
+
+def transitions(frame: pl.DataFrame) -> alt.LayerChart:
+    """Users by the segment that Braze has and the new one. Columns: from, to, n.
+
+    Without any change the chart says so.
+    """
+    if frame.is_empty():
+        frame = pl.DataFrame({"from": ["no user"], "to": ["no change"], "n": [0]})
+    base = alt.Chart(frame, title="Users by the segment in Braze and the new one")
+    base = base.encode(
+        alt.X("to:N", title="new", axis=alt.Axis(labelAngle=0)),
+        alt.Y("from:N", title="in Braze"),
+    )
+    cells = base.mark_rect(color="#c6d9ec", stroke="white")
+    counts = base.mark_text(fontSize=13).encode(text=alt.Text("n:Q", format=","))
+    return (cells + counts).properties(width=alt.Step(120), height=alt.Step(40))

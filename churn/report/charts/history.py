@@ -1,0 +1,94 @@
+"""Charts of the log: what came in, who stays, and which silence is churn."""
+
+import altair as alt
+import polars as pl
+
+from churn.report.theme import ACCENT, HEIGHT, INK, MARK, SOFT, share_y
+
+
+def events_per_day(daily: pl.DataFrame) -> alt.Chart:
+    """Events per day, stacked by kind. Columns: date, kind, n."""
+    chart = alt.Chart(daily, title="Events per day").mark_area()
+    return chart.encode(
+        alt.X("date:T", title=None),
+        alt.Y("n:Q", title="events"),
+        alt.Color("kind:N", title=None),
+    )
+
+
+def retention(cohorts: pl.DataFrame) -> alt.LayerChart:
+    """Share of each cohort active by months since first seen.
+
+    Columns: cohort, period, share, n_users.
+    """
+    frame = cohorts.with_columns(pl.col("cohort").dt.strftime("%Y-%m"))
+    title = "Share of users active, by months since first seen"
+    months = alt.Axis(labelAngle=0)
+    base = alt.Chart(frame, title=title).encode(
+        alt.X("period:O", title="months since first seen", axis=months),
+        alt.Y("cohort:O", title="first seen in"),
+    )
+    blues = alt.Scale(scheme="blues", domain=[0, 1])
+    cells = base.mark_rect().encode(alt.Color("share:Q", legend=None, scale=blues))
+    ink = alt.condition(alt.datum.share > 0.55, alt.value("white"), alt.value(INK))
+    shares = base.mark_text(fontSize=11).encode(
+        alt.Text("share:Q", format=".0%"), color=ink
+    )
+    return (cells + shares).properties(width=alt.Step(56), height=alt.Step(28))
+
+
+def returns(
+    curve: pl.DataFrame, max_return_rate: float, horizon_days: int | None
+) -> alt.LayerChart:
+    """Share of users who still return after n days of silence, with the limit.
+
+    Columns: silence_days, return_rate, n_at_risk. ``horizon_days`` is marked; null
+    where no silence keeps the limit.
+    """
+    title = "Share of users who still come back after a silence"
+    line = alt.Chart(curve, title=title).mark_line(color=ACCENT)
+    line = line.encode(
+        alt.X("silence_days:Q", title="days of silence so far"),
+        share_y("return_rate:Q", "still come back"),
+    )
+    limit = alt.Chart(pl.DataFrame({"y": [max_return_rate]}))
+    limit = limit.mark_rule(strokeDash=[4, 4], color=SOFT).encode(y="y:Q")
+    if horizon_days is None:
+        return line + limit
+    days = pl.DataFrame({"x": [horizon_days], "label": [f"{horizon_days} days"]})
+    mark = alt.Chart(days).encode(x="x:Q")
+    label = mark.mark_text(align="left", dx=5, dy=-HEIGHT // 2 + 10)
+    return line + limit + mark.mark_rule(color=MARK) + label.encode(text="label:N")
+
+
+def definitions(table: pl.DataFrame) -> alt.LayerChart:
+    """Definitions of churn by the share who come back anyway.
+
+    A frame marks those that keep every limit. Columns: those of ``definitions.SCHEMA``.
+    """
+    # Sorted so that frames are drawn over their neighbours.
+    frame = table.with_columns(fits=pl.col("misses") == "").sort("fits")
+    title = "Share of the churned who come back anyway; framed: fits"
+    text = (
+        "format(datum.return_rate, '.0%') + ' back\\nAUC ' + format(datum.auc, '.2f')"
+    )
+    horizontal = alt.Axis(labelAngle=0)
+    base = alt.Chart(frame, title=title).transform_calculate(text=text)
+    base = base.encode(
+        alt.X(
+            "horizon_days:O",
+            title="silent for so many days (horizon)",
+            axis=horizontal,
+        ),
+        alt.Y(
+            "eligible_days:O", title="active in the last (eligible)", sort="descending"
+        ),
+    )
+    oranges = alt.Scale(scheme="oranges", domain=[0, 1])
+    cells = base.mark_rect(strokeWidth=3).encode(
+        alt.Color("return_rate:Q", legend=None, scale=oranges),
+        stroke=alt.condition(alt.datum.fits, alt.value(ACCENT), alt.value("white")),
+    )
+    ink = alt.condition(alt.datum.return_rate > 0.6, alt.value("white"), alt.value(INK))
+    words = base.mark_text(lineBreak="\n", dy=-5).encode(alt.Text("text:N"), color=ink)
+    return (cells + words).properties(width=alt.Step(84), height=alt.Step(46))
