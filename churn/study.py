@@ -77,8 +77,10 @@ class Study:
         """
         from churn import results
         from churn.events import ingest
+        from churn.report import parameters
 
-        done = ingest.ingest(self.settings, ingest.parse_now(now), progress=False)
+        present = parameters.parse_now(now)
+        done = ingest.ingest(self.settings, present, progress=False)
         return results.Ingest(done)
 
     def events(self) -> pl.LazyFrame:
@@ -171,8 +173,11 @@ class Study:
         from churn import results
         from churn.model import training
 
-        chosen = training.parse_training_cutoffs(self.store, cutoff, list(cutoffs))
-        return results.Training(self.store, training.train(self.store, chosen, model))
+        store = self.store
+        chosen = sorted({day for day in map(_cutoff, cutoffs) if day})
+        if not chosen:
+            chosen = training.training_cutoffs(store, _cutoff(cutoff))
+        return results.Training(store, training.train(store, chosen, model))
 
     def model(self, model_id: str = "") -> Model:
         """A stored model, by default the one trained last."""
@@ -292,6 +297,6 @@ def _holds_events(file: Path) -> bool:
 
 
 def _cutoff(value: str | date) -> date | None:
-    from churn.features.cutoffs import parse_cutoff
+    from churn.report.parameters import parse_cutoff
 
     return value if isinstance(value, date) else parse_cutoff(value)

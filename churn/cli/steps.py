@@ -102,12 +102,12 @@ def _run(
     assignments: list[str],
     progress: bool,
 ) -> Path:
-    from churn.report import runner
+    from churn.report import parameters, runner
     from churn.settings import load
 
     notebook = runner.find(name, load(study_file))
-    parameters = runner.parse_assignments(notebook, assignments)
-    return runner.run(name, study_file, parameters, progress=progress)
+    given = parameters.parse_assignments(notebook, assignments)
+    return runner.run(name, study_file, given, progress=progress)
 
 
 def nightly(

@@ -16,7 +16,6 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from churn.errors import InputError
 from churn.events import identity, merging, staging
 from churn.events.sources.find import Found
 from churn.events.writing import exclusively
@@ -78,19 +77,6 @@ def ingest(
     present = now or datetime.now(UTC)
     with exclusively(settings) as store:
         return _ingest(store.under(settings), present, progress)
-
-
-def parse_now(text: str) -> datetime | None:
-    """The time that a notebook parameter states, in UTC; None if the text is empty.
-
-    Raises InputError for a text that is no ISO date or time.
-    """
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
-        raise InputError(f"{text!r} is no time; write a date like 2026-03-01") from None
 
 
 def _ingest(

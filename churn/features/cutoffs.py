@@ -135,16 +135,3 @@ class Calendar:
                 f"cutoff {', '.join(outside)} is outside the data: "
                 f"choose from {self.earliest} to {self.end}"
             )
-
-
-def parse_cutoff(text: str) -> date | None:
-    """A cutoff from a notebook parameter; empty is null.
-
-    Raises CutoffError unless it is a date like 2026-03-01.
-    """
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise CutoffError(
-            f"{text!r} is no cutoff; write a date like 2026-03-01"
-        ) from None

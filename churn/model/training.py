@@ -9,7 +9,7 @@ import polars as pl
 from churn.errors import CutoffError, TrainingError
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
-from churn.features.cutoffs import Calendar, parse_cutoff
+from churn.features.cutoffs import Calendar
 from churn.model import fitting, folds, selection
 from churn.model.fitting import Model
 from churn.model.folds import Fold
@@ -123,18 +123,3 @@ def check_enough(snapshot: pl.DataFrame) -> None:
             f"least {MIN_CLASS} of each are needed; use more history, more cutoffs or "
             "a longer horizon"
         )
-
-
-def parse_training_cutoffs(
-    store: Store,
-    newest: str,
-    listed: list[str],
-) -> list[date]:
-    """Training cutoffs from notebook parameters.
-
-    ``listed`` is an explicit list; without one it is the study's series up to
-    ``newest``.
-    """
-    if listed:
-        return sorted({c for c in map(parse_cutoff, listed) if c})
-    return training_cutoffs(store, parse_cutoff(newest))

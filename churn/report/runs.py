@@ -1,6 +1,4 @@
-"""Run ids, run folders, and what a run leaves beside its notebook: metrics.json and
-manifest.json.
-"""
+"""Run ids, and the files beside a run's notebook: metrics.json and manifest.json."""
 
 import hashlib
 import json
@@ -18,32 +16,37 @@ from churn.report.display import notebook_shell
 from churn.settings import Settings
 
 METRICS_MIME = "application/vnd.churn.metrics+json"
+"""Type of the notebook outputs that hold recorded figures."""
+
 PACKAGES = ("polars", "scikit-learn", "skops", "papermill", "numpy")
+"""Libraries whose version a manifest states."""
 
 
 def new_run_id(name: str, now: datetime | None = None) -> str:
-    """Sorts by time, names the notebook, and is unique: 20260301T010203Z-score-3fa9."""
+    """A unique run id that sorts by time, such as 20260301T010203Z-score-3fa9.
+
+    ``name`` is that of the notebook, ``now`` by default the clock.
+    """
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(2)}"
 
 
 def record(**metrics: Any) -> None:
-    """Put figures into the notebook's output, so that the executed notebook itself
-    carries them.
+    """Put figures into the output of a notebook's cell; outside a notebook do nothing.
 
-    Values are numbers, texts, dates, lists and dicts; NaN becomes null. Outside a
-    notebook nothing happens.
+    The executed notebook carries them, and its run writes them to metrics.json. Values
+    are numbers, texts, dates, lists and dicts; NaN becomes null.
     """
     if notebook_shell() is None:
         return
     from IPython.display import publish_display_data
 
-    data = {METRICS_MIME: plain(metrics), "text/plain": ""}
-    publish_display_data(data)
+    publish_display_data({METRICS_MIME: plain(metrics), "text/plain": ""})
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: dates as ISO text, numpy numbers as numbers, NaN and
-    infinity as null.
+    """A value as JSON can hold it.
+
+    Dates become ISO texts, numpy's numbers plain numbers, NaN and infinity null.
 
     >>> plain({"a": float("nan"), "b": date(2026, 1, 2), "c": (1, 2)})
     {'a': None, 'b': '2026-01-02', 'c': [1, 2]}
@@ -62,7 +65,7 @@ def plain(value: Any) -> Any:
 
 
 def metrics_of(outputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """All recorded figures of a notebook's outputs, later ones winning."""
+    """All figures recorded in a notebook's outputs; later ones replace earlier ones."""
     merged: dict[str, Any] = {}
     for output in outputs:
         merged |= output.get("data", {}).get(METRICS_MIME, {})
@@ -77,9 +80,12 @@ def manifest(
     started_at: datetime,
     error: str | None,
 ) -> dict[str, Any]:
-    """What produced a run: parameters, the whole study, digests and versions. Nothing
-    from the environment.
+    """What produced a run: parameters, the whole study, digests and versions.
+
+    ``error`` is null for a run that is done. Nothing is taken from the environment,
+    where the secrets are.
     """
+    versions = {name: version(name) for name in PACKAGES}
     return {
         "run_id": run_id,
         "status": "failed" if error else "done",
@@ -92,10 +98,7 @@ def manifest(
         "parameters": plain(parameters),
         "study": settings.model_dump(mode="json"),
         "python": platform.python_version(),
-        "packages": {
-            "churn": __version__,
-            **{name: version(name) for name in PACKAGES},
-        },
+        "packages": {"churn": __version__, **versions},
     }
 
 
@@ -110,8 +113,7 @@ def dump(content: Mapping[str, Any]) -> bytes:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The recorded figures of a run folder."""
-    metrics: dict[str, Any] = json.loads(
-        (folder / "metrics.json").read_text(encoding="utf-8")
-    )
+    """The figures that a run recorded, from its folder."""
+    text = (folder / "metrics.json").read_text(encoding="utf-8")
+    metrics: dict[str, Any] = json.loads(text)
     return metrics

@@ -14,8 +14,8 @@ import polars as pl
 from churn import forget
 from churn.braze import delivery, export, id_lists
 from churn.events import addresses
-from churn.features.cutoffs import parse_cutoff
 from churn.report import delivery_tables, runs
+from churn.report.parameters import parse_cutoff
 from churn.scoring import scores, summary
 from churn.settings import load
 from churn.store import Store

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from churn import errors
 from churn.features.catalogue import Plan, catalogue
-from churn.report import runner
+from churn.report import parameters
 
 from .pages import HOME, NAMES, text
 
@@ -51,7 +51,7 @@ def parameter_table() -> str:
     """Every parameter of every notebook with its default and meaning."""
     lines = ["| notebook | parameter | default | meaning |", "|---|---|---|---|"]
     for path in sorted((HOME / "notebooks").glob("*.ipynb")):
-        for name, facts in runner.parameters(path).items():
+        for name, facts in parameters.of_notebook(path).items():
             if name in OWN_PARAMETERS:
                 continue
             default = facts["default"].replace('"', "") or "–"

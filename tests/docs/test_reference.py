@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 import churn
-from churn.report import runner
+from churn.report import parameters
 from churn.scoring import gate
 from churn.settings import Settings, parse
 from churn.store import Store
@@ -62,7 +62,7 @@ def test_every_notebook_is_in_the_table_of_questions() -> None:
 def test_every_notebook_has_a_study() -> None:
     """What the page says of parameters that are set by `churn run` is so."""
     for path in sorted((HOME / "notebooks").glob("*.ipynb")):
-        own = OWN_PARAMETERS & set(runner.parameters(path))
+        own = OWN_PARAMETERS & set(parameters.of_notebook(path))
         expected = OWN_PARAMETERS if path.stem == "5_export" else {"study"}
         assert own == expected, path.stem
 

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from churn.errors import NotebookError, ParameterError
-from churn.report import page, runner, runs
+from churn.report import page, parameters, runner, runs
 from churn.settings import Settings, load
 from churn.simulate import extracts, markov
 
@@ -92,7 +92,7 @@ def test_a_misspelt_parameter_is_refused_before_anything_runs(
     ):
         runner.run("small", study_file, {"nams": []}, progress=False)
     with pytest.raises(ParameterError, match="must be written name=value"):
-        runner.parse_assignments(path, ["n"])
+        parameters.parse_assignments(path, ["n"])
     assert not (tmp_path / "reports").exists()
 
 
@@ -101,11 +101,13 @@ def test_values_take_the_type_the_parameter_cell_states(tmp_path: Path) -> None:
     refused.
     """
     path = notebook(tmp_path, PARAMETERS)
-    got = runner.parse_assignments(path, ["n=3", "flag=true", "names=a,b", "study=7"])
+    got = parameters.parse_assignments(
+        path, ["n=3", "flag=true", "names=a,b", "study=7"]
+    )
     assert got == {"n": 3, "flag": True, "names": ["a", "b"], "study": "7"}
-    assert runner.parse_assignments(path, ["names=['a']"]) == {"names": ["a"]}
+    assert parameters.parse_assignments(path, ["names=['a']"]) == {"names": ["a"]}
     with pytest.raises(ParameterError, match="n='x' is no int"):
-        runner.parse_assignments(path, ["n=x"])
+        parameters.parse_assignments(path, ["n=x"])
 
 
 def test_a_failing_cell_keeps_the_executed_notebook(
