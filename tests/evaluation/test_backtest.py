@@ -1,4 +1,4 @@
-"""Backtest, choice and figures."""
+"""The backtest, own models in it, and its figures."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,8 +28,8 @@ from ..conftest import DAY0, random_log
 
 
 def test_metrics_of_a_perfect_and_a_useless_ranking() -> None:
-    """Perfect: AUC 1, lift 1 / churn rate. One constant: AUC a half, log loss that of
-    the rate.
+    """A perfect ranking has AUC 1 and a lift of 1 / churn rate; one constant for
+    everybody has AUC 0.5 and the log loss of that rate.
     """
     y = np.array([1] * 20 + [0] * 80)
     perfect = metrics.figures(y, np.where(y == 1, 0.99, 0.01))
@@ -47,8 +47,8 @@ def test_metrics_of_a_perfect_and_a_useless_ranking() -> None:
 
 
 def test_calibration_error_is_the_weighted_distance_over_equal_bins() -> None:
-    """A group predicted 0.9 of which half churn is 0.4 away; over half the users that
-    makes 0.2.
+    """Half of the users are given 0.9 and half of those churn, a distance of 0.4; the
+    others are given 0 rightly. Together that makes 0.2.
     """
     y = np.array([0, 1] * 50 + [0] * 100)
     p = np.array([0.9] * 100 + [0.0] * 100)
@@ -56,9 +56,7 @@ def test_calibration_error_is_the_weighted_distance_over_equal_bins() -> None:
 
 
 def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
-    """In expectation under the true probabilities: nothing beats the truth, the mean of
-    it scores 0.
-    """
+    """Nothing does better than the truth, and its mean given to everybody scores 0."""
     truth = np.random.default_rng(0).beta(1, 2, 500)
     assert probability.ceiling_skill(truth, truth) == 1
     assert probability.ceiling_skill(
@@ -70,8 +68,8 @@ def test_ceiling_skill_is_one_for_the_truth_and_zero_for_the_constant() -> None:
 def test_plans_computed_together_give_what_each_gives_alone(
     filled: Store,
 ) -> None:
-    """Event names that another plan counts change neither the shares nor the number of
-    names in use.
+    """Columns of event names that only another plan counts change no feature of a
+    plan, shares and the number of names in use included.
     """
     store = filled
     cutoffs = [DAY0 + timedelta(days=60)]
@@ -96,12 +94,12 @@ def test_plans_computed_together_give_what_each_gives_alone(
 def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
     filled: Store, make_study: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    """Everything after the test cutoff replaced by another world: predictions at the
-    test cutoff are unchanged.
+    """If everything from the test cutoff on is replaced by another world, the
+    predictions at that cutoff stay the same.
     """
     store = filled
-    honest = backtest.backtest(store, progress=False)
-    first = honest.predictions["cutoff"].min()
+    expected = backtest.backtest(store, progress=False)
+    first = expected.predictions["cutoff"].min()
     rows = random_log()
     start = pl.lit(first).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     past = rows.filter(pl.col("time") < start)
@@ -119,13 +117,13 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
     ingest.ingest(other_study, progress=False)
     other = backtest.backtest(
         open_filled(other_study),
-        honest.predictions["cutoff"].max(),
+        expected.predictions["cutoff"].max(),
         progress=False,
     )
     columns = ["user_id", "model", "probability"]
     a, b = (
         x.predictions.filter(pl.col("cutoff") == first).select(columns).sort(columns)
-        for x in (honest, other)
+        for x in (expected, other)
     )
     assert a.height > 50
     assert a.drop("probability").equals(b.drop("probability"))
@@ -135,8 +133,8 @@ def test_a_backtest_knows_nothing_of_the_days_it_is_tested_on(
 def test_a_backtest_reports_each_cutoff_and_all_against_recency(
     filled: Store,
 ) -> None:
-    """Two models, two cutoffs and the pool: six rows; intervals hold the pooled figure;
-    what was used is said.
+    """Two models at two cutoffs and over both make six rows, intervals hold the figure
+    over both, and a table names what each cutoff was predicted with.
     """
     store = filled
     done = backtest.backtest(store, progress=False)
@@ -170,7 +168,7 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
 
 
 def test_too_few_churners_are_refused(filled: Store) -> None:
-    """One early cutoff has fewer than 50 churners: an error with both counts."""
+    """A single cutoff with fewer than 50 churners raises an error with both counts."""
     store = filled
     with pytest.raises(TrainingError, match=r"\d+ churned and \d+ stayed, at least 50"):
         training.train(store, [DAY0 + timedelta(days=20)])
@@ -179,7 +177,7 @@ def test_too_few_churners_are_refused(filled: Store) -> None:
 def test_training_on_a_cutoff_without_outcome_is_refused(
     filled: Store,
 ) -> None:
-    """A cutoff inside the data whose horizon isn't over names the newest that can be
+    """The error for a cutoff whose horizon isn't over names the newest that can be
     trained on.
     """
     store = filled
@@ -190,9 +188,7 @@ def test_training_on_a_cutoff_without_outcome_is_refused(
 def test_a_log_shorter_than_the_windows_is_refused(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Ten days of events for a 28-day horizon: an error that says more history is
-    needed.
-    """
+    """With ten days of events and a 28-day horizon the error asks for more history."""
     (tmp_path / "events.csv").write_text(
         "user_id,event,time\n"
         + "".join(f"a,open,2026-01-{d:02d}\n" for d in range(1, 11))

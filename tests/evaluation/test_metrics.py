@@ -1,4 +1,4 @@
-"""Lift quality, paired intervals, calibration and its gate."""
+"""Lift quality, paired intervals, calibration, and its gate and sentences."""
 
 from collections.abc import Callable
 from datetime import date
@@ -41,9 +41,7 @@ def predicted(n_users: int = 300, seed: int = 0, cutoffs: int = 2) -> pl.DataFra
 
 
 def test_lift_quality_by_gains_is_twice_auc_less_one_ties_and_all() -> None:
-    """Continuous or rounded to a tenth, the ratio of areas is 2 · AUC − 1 to
-    rounding.
-    """
+    """The ratio of areas is 2 · AUC − 1, for continuous scores and for many ties."""
     rng = np.random.default_rng(1)
     y = rng.random(500) < 0.3
     for p in (rng.random(500) + 0.3 * y, (rng.random(500) + 0.3 * y).round(1)):
@@ -52,7 +50,7 @@ def test_lift_quality_by_gains_is_twice_auc_less_one_ties_and_all() -> None:
 
 
 def test_lift_quality_is_one_when_perfect_and_zero_when_random() -> None:
-    """In both readings; the random model gives everybody the same score."""
+    """So it is by gains and by lift; random is the same score for everybody."""
     y = np.array([1, 0, 0, 1, 0])
     assert ranking.lift_quality(y, y.astype(float)) == {
         "lift_quality_gains": 1,
@@ -65,8 +63,8 @@ def test_lift_quality_is_one_when_perfect_and_zero_when_random() -> None:
 
 
 def test_lift_quality_by_lift_gives_the_riskiest_more_weight() -> None:
-    """Churner first of four, then ranked second: lifts 4, 2, 4/3, 1 mean 25/12; 0, 2,
-    4/3, 1 mean 13/12.
+    """With the only churner first of four the lifts are 4, 2, 4/3 and 1, mean 25/12;
+    with the churner second they are 0, 2, 4/3 and 1, mean 13/12.
     """
     first = ranking.lift_quality(np.array([1, 0, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6]))
     second = ranking.lift_quality(
@@ -78,15 +76,15 @@ def test_lift_quality_by_lift_gives_the_riskiest_more_weight() -> None:
 
 
 def test_with_one_outcome_only_there_is_no_lift_quality() -> None:
-    """Nobody churned: NaN in both readings."""
+    """If nobody churned, both are NaN."""
     assert np.isnan(
         list(ranking.lift_quality(np.zeros(3), np.array([0.1, 0.2, 0.3])).values())
     ).all()
 
 
 def test_intervals_hold_every_model_and_every_pair() -> None:
-    """Values are scikit-learn's own over all rows, differences theirs; every value lies
-    in its interval.
+    """Values and their differences are scikit-learn's over all rows, and every value
+    lies in its interval.
     """
     frame = predicted()
     table = intervals.bootstrap(frame, 0, 200)
@@ -112,7 +110,7 @@ def test_intervals_hold_every_model_and_every_pair() -> None:
 
 
 def test_users_are_drawn_whole() -> None:
-    """Every row four times, under other cutoffs of the same users: the intervals stay
+    """Rows repeated four times, as other cutoffs of the same users, leave the intervals
     as wide as before.
     """
     once = predicted(cutoffs=1)
@@ -126,8 +124,8 @@ def test_users_are_drawn_whole() -> None:
 
 
 def test_the_noise_floor_is_what_right_probabilities_show_by_chance() -> None:
-    """Over 200 draws from the probabilities themselves the error averages the floor, so
-    what is left is about 0.
+    """Over 200 draws of outcomes from the probabilities themselves the mean calibration
+    error is the floor.
     """
     rng = np.random.default_rng(0)
     p = rng.beta(1, 3, 2000)
@@ -139,9 +137,9 @@ def test_the_noise_floor_is_what_right_probabilities_show_by_chance() -> None:
     assert abs(np.mean(errors) - floor) < 0.001 < floor
 
 
-def test_a_shift_in_level_is_found_in_log_odds() -> None:
-    """True log-odds half a unit above the forecast's: the intercept's interval holds
-    0.5, the slope's 1.
+def test_a_shift_of_the_level_is_measured_in_log_odds() -> None:
+    """With true log-odds 0.5 above the forecast's, the interval of the intercept holds
+    0.5 and that of the slope 1.
     """
     rng = np.random.default_rng(0)
     x = rng.normal(-1, 1, 20_000)
@@ -153,21 +151,19 @@ def test_a_shift_in_level_is_found_in_log_odds() -> None:
 
 
 def test_slope_agrees_with_an_unpenalised_logistic_regression() -> None:
-    """Forecasts twice too extreme: slope a half, the same as scikit-learn's to four
-    digits.
-    """
+    """Log-odds twice too extreme have a slope of 0.5, scikit-learn's to four digits."""
     rng = np.random.default_rng(1)
     x = rng.normal(0, 1, 5000)
     y = rng.random(5000) < 1 / (1 + np.exp(-x / 2))
     got = probability.calibration(y, 1 / (1 + np.exp(-x)))
-    theirs = LogisticRegression(C=1e8, tol=1e-10).fit(x[:, None], y)
-    assert got["slope"] == pytest.approx(theirs.coef_[0, 0], abs=1e-4)
+    fitted = LogisticRegression(C=1e8, tol=1e-10).fit(x[:, None], y)
+    assert got["slope"] == pytest.approx(fitted.coef_[0, 0], abs=1e-4)
     assert got["slope_high"] < sentences.SLOPES[0]
 
 
 def test_a_closed_form_case_of_level() -> None:
-    """Everybody given 0.5, 75 of 100 churned: intercept ln 3, standard error 1/√(100 ·
-    3/16), no slope.
+    """If everybody is given 0.5 and 75 of 100 churn, the intercept is ln 3 with a
+    standard error of 1/√(100 · 3/16), and there is no slope.
     """
     got = probability.calibration(np.array([1] * 75 + [0] * 25), np.full(100, 0.5))
     assert got["intercept"] == pytest.approx(np.log(3))
@@ -190,21 +186,21 @@ def test_a_closed_form_case_of_level() -> None:
 def test_the_gate_fails_only_if_the_whole_interval_is_beyond(
     low: float, high: float, passed: bool
 ) -> None:
-    """Inside, overlapping the limit or unknown passes; wholly above or below the limit
-    fails and says which way.
+    """An interval within the limit, across it or unknown passes; one wholly beyond it
+    fails, and the sentence says in which direction.
     """
-    said = score_gates.calibration_finding(low, high, 0.2)
-    assert said["passed"] is passed
+    finding = score_gates.calibration_finding(low, high, 0.2)
+    assert finding["passed"] is passed
     assert (
         passed
         or ("more users churned" if low > 0 else "fewer users churned")
-        in said["sentence"]
+        in finding["sentence"]
     )
 
 
-def test_the_newest_cutoff_out_of_bounds_is_said_and_an_older_one_is_not() -> None:
-    """One cutoff is forecast rightly, one shifted by a unit: the sentence warns if that
-    is the newer one.
+def test_the_sentence_warns_of_the_newest_cutoff_and_not_of_an_older_one() -> None:
+    """Of a cutoff that is forecast rightly and one shifted by 1 in log-odds, the
+    sentence warns only if the shifted one is the newer.
     """
     good, rest = (
         predicted(4000).filter(pl.col("cutoff") == date(2026, 1, 1)),
@@ -223,9 +219,9 @@ def test_the_newest_cutoff_out_of_bounds_is_said_and_an_older_one_is_not() -> No
     )
 
 
-def test_what_is_off_but_tolerated_and_what_is_too_extreme_are_said() -> None:
-    """Level off for sure, though not surely by 0.2: said without a warning. Slope
-    surely below 0.8: a warning.
+def test_the_sentence_tells_a_tolerable_shift_from_too_extreme_probabilities() -> None:
+    """A level that is certainly off, but not certainly beyond the limit, is stated
+    without a warning; a slope certainly below 0.8 is a warning.
     """
     level = {
         "intercept_low": 0.05,
@@ -251,8 +247,8 @@ def test_what_is_off_but_tolerated_and_what_is_too_extreme_are_said() -> None:
 
 
 def test_calibration_and_intervals_read_as_people_do() -> None:
-    """Models by name, differences as 'chosen less recency'; intervals as 'a to b', a
-    dash where there is none.
+    """A difference reads "chosen less recency" and an interval "a to b", with a dash
+    where there is none.
     """
     frame = predicted()
     assert (
@@ -269,8 +265,8 @@ def test_calibration_and_intervals_read_as_people_do() -> None:
 
 
 def test_the_answer_counts_churners_from_the_top() -> None:
-    """Ten users, two churn and are ranked first: 100 % of the riskiest tenth, 20 % of
-    all, the fifth reaches both.
+    """If two of ten users churn and are ranked first, 100 % of the riskiest tenth and
+    20 % of all churn, and the riskiest fifth reaches both.
     """
     y = [True, True] + [False] * 8
     frame = pl.DataFrame(
@@ -280,9 +276,9 @@ def test_the_answer_counts_churners_from_the_top() -> None:
             "churned": y,
         }
     )
-    said = sentences.answer(frame, 28)
-    assert "tenth 100% did not come back within 28 days, of all users 20%" in said
-    assert "reached 100%" in said
+    sentence = sentences.answer(frame, 28)
+    assert "tenth 100% did not come back within 28 days, of all users 20%" in sentence
+    assert "reached 100%" in sentence
 
 
 @pytest.mark.parametrize(
@@ -296,12 +292,12 @@ def test_the_gate_judges_the_level_the_model_was_trained_with(
     passed: bool,
 ) -> None:
     """Off by 0.3 to 0.5 in log-odds: fails a limit of 0.2, passes one of 0.4; a model
-    judged nowhere passes.
+    without a validation fold passes.
     """
     settings = make_study(gates={"max_calibration_shift": limit})
     model = SimpleNamespace(calibration=level)
-    said = score_gates.calibrated(settings, date(2026, 3, 1), model)
-    assert (said["gate"], said["passed"], said["cutoff"]) == (
+    finding = score_gates.calibrated(settings, date(2026, 3, 1), model)
+    assert (finding["gate"], finding["passed"], finding["cutoff"]) == (
         "calibration",
         passed,
         date(2026, 3, 1),

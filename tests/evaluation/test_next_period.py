@@ -1,4 +1,4 @@
-"""What is to be expected at the next scoring."""
+"""What to expect of the next scoring."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -21,8 +21,8 @@ D0 = date(2026, 1, 1)
 def period(
     week: int, shift: float = 0.0, slope: float = 1.0, n: int = 4000
 ) -> pl.DataFrame:
-    """A test cutoff whose outcomes follow σ(shift + slope · x), x the log-odds of what
-    was predicted.
+    """A test cutoff whose outcomes follow σ(shift + slope · x), x being the log-odds of
+    the prediction.
     """
     rng = np.random.default_rng(week)
     x = rng.normal(0, 1.2, n)
@@ -48,8 +48,8 @@ def rates(*levels: float) -> pl.DataFrame:
 
 
 def expected_auc(p: np.ndarray) -> float:
-    """The share of pairs of a churner and a stayer ranked right, if probabilities are;
-    of 0.8 and 0.4, 0.48 / 0.56.
+    """The expected share of pairs of a churner and a stayer that are ranked right, if
+    the probabilities are right; for 0.8 and 0.4 it is 0.48 / 0.56.
 
     >>> round(expected_auc(np.array([0.8, 0.4])), 3)
     0.857
@@ -59,17 +59,19 @@ def expected_auc(p: np.ndarray) -> float:
     return float((pairs * (p[:, None] > p)).sum() / pairs.sum())
 
 
-def test_a_misfit_finds_the_shift_and_the_tilt_that_made_the_outcomes() -> None:
-    """Shift 0.5 and slope 1.3, from 4,000 users, to within their noise; a right
-    forecast has none of either.
+def test_a_misfit_is_the_shift_and_the_tilt_that_made_the_outcomes() -> None:
+    """A shift of 0.5 and a slope of 1.3 are estimated from 4,000 users to within their
+    noise; a right forecast has neither.
     """
-    found = next_period.misfits(pl.concat([period(0), period(1, shift=0.5, slope=1.3)]))
-    assert found["shift"].to_list() == pytest.approx([0, 0.5], abs=0.12)
-    assert found["tilt"].to_list() == pytest.approx([0, np.log(1.3)], abs=0.1)
+    misfits = next_period.misfits(
+        pl.concat([period(0), period(1, shift=0.5, slope=1.3)])
+    )
+    assert misfits["shift"].to_list() == pytest.approx([0, 0.5], abs=0.12)
+    assert misfits["tilt"].to_list() == pytest.approx([0, np.log(1.3)], abs=0.1)
 
 
-def test_a_cutoff_with_one_outcome_tells_nothing_of_misfit() -> None:
-    """Where everybody churned, no row; the interval is then made from what is usual."""
+def test_a_cutoff_with_one_outcome_only_is_left_out_of_the_misfits() -> None:
+    """If everybody churned there is no misfit, and the interval rests on the priors."""
     all_gone = period(0).with_columns(churned=pl.lit(True))
     assert next_period.misfits(all_gone).is_empty()
     stated = next_period.estimate(all_gone, np.linspace(0.1, 0.9, 500), rates(), 28, 0)
@@ -77,8 +79,8 @@ def test_a_cutoff_with_one_outcome_tells_nothing_of_misfit() -> None:
 
 
 def test_a_move_is_the_log_odds_of_the_rate_against_the_newest_old_enough() -> None:
-    """0.2, 0.2, 0.5 a week apart: over seven days the moves are none and ln 4; over
-    ten, ln 4 alone.
+    """Rates of 0.2, 0.2 and 0.5 a week apart move by 0 and ln 4 over seven days, and
+    over ten days by ln 4 alone.
     """
     levels = rates(0.2, 0.2, 0.5)
     assert next_period.level_moves(levels, 7)["move"].to_list() == pytest.approx(
@@ -90,8 +92,8 @@ def test_a_move_is_the_log_odds_of_the_rate_against_the_newest_old_enough() -> N
 
 
 def test_overlapping_periods_count_by_the_time_they_span() -> None:
-    """Four cutoffs over 21 days of a 28-day horizon are worth 1.75 periods, none are
-    worth nothing.
+    """Four cutoffs that span 21 days are worth 1.75 periods of a 28-day horizon; no
+    cutoff is worth none.
     """
     weeks = pl.Series([D0 + timedelta(days=7 * k) for k in range(4)])
     assert next_period._n_periods(weeks, 28) == 1.75
@@ -99,8 +101,8 @@ def test_overlapping_periods_count_by_the_time_they_span() -> None:
 
 
 def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> None:
-    """Of equal probabilities: log loss is stated less exactly after a moving churn
-    rate, and after shifted outcomes.
+    """For the same probabilities the interval of the log loss is wider after a moving
+    churn rate, and after outcomes that were shifted.
     """
     p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
     good, bad = (
@@ -116,11 +118,9 @@ def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> No
     assert width(bad, calm) > 1.2 * width(good, calm)
 
 
-def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_estimate() -> (
-    None
-):
-    """95 % holds 80 % inside; the estimate is near what right probabilities would have;
-    a seed repeats it.
+def test_more_coverage_is_a_wider_interval_around_the_same_estimate() -> None:
+    """The 80 % interval lies within the 95 % one, the estimate is near that of right
+    probabilities, and the same random state gives the same result.
     """
     p = expit(np.random.default_rng(9).normal(0, 1.2, 2000))
     given = (period(0), p, rates(0.4, 0.4), 28, 0)
@@ -139,17 +139,17 @@ def test_more_of_the_coverage_asked_for_is_a_wider_interval_around_the_same_esti
 def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The newest test and churn rate have their horizon closed on the day scored;
-    everybody eligible then is scored.
+    """The newest test cutoff and churn rate have their horizon closed on the day that
+    is scored, and all users eligible on that day are scored.
     """
     store = filled
     cutoff = Calendar.of(store).end - timedelta(days=7)
     latest = cutoff - timedelta(days=store.settings.windows.horizon_days)
     tested = backtest.backtest(store, latest, progress=False).predictions
     given: list[Any] = []
-    honest = next_period.estimate
+    original = next_period.estimate
     monkeypatch.setattr(
-        next_period, "estimate", lambda *args: given.extend(args) or honest(*args)
+        next_period, "estimate", lambda *args: given.extend(args) or original(*args)
     )
     stated = next_period.forecast(store, tested)
     predictions, probability, churn_rates, days, _ = given

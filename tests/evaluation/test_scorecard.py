@@ -1,6 +1,4 @@
-"""Business tables: segments, platforms, tenths, revenue at risk, profit; and the
-learning curve.
-"""
+"""Tables for the business by segment, platform and tenth, profit, learning curve."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -68,8 +66,8 @@ def shop(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
 def test_revenue_is_that_of_thirty_days_as_known_at_the_cutoff(
     shop: Store,
 ) -> None:
-    """7 + 3 of a: not the day before, nor the cutoff's own; 4 of b without what came
-    late; none of another currency.
+    """User a has 7 + 3, without the day before the thirty and the cutoff's own; b has
+    4, without the row received later; c has none in the study's currency.
     """
     store = shop
     rows = scorecard.revenue(store, chosen([0.5] * 4, [0] * 4, ["a", "b", "c", "d"]))
@@ -82,8 +80,8 @@ def test_revenue_is_that_of_thirty_days_as_known_at_the_cutoff(
 def test_platforms_are_those_known_before_the_cutoff(
     shop: Store,
 ) -> None:
-    """A on ios only, its android day is the cutoff's; b on android, its ios row came
-    late; c on two; d on none.
+    """User a is on ios only, since the android row is the cutoff's own; b on android,
+    since the ios row came late; c on both; d on none.
     """
     store = shop
     table = scorecard.by_platform(
@@ -101,8 +99,8 @@ def test_platforms_are_those_known_before_the_cutoff(
 def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(
     shop: Store,
 ) -> None:
-    """Thresholds 0.6 and 0.3: two, one and one user; predicted and actual are means of
-    the group.
+    """Thresholds of 0.6 and 0.3 make groups of two, one and one user; predicted and
+    actual rates are means of the group.
     """
     store = shop
     table = scorecard.by_segment(
@@ -114,11 +112,11 @@ def test_segments_are_cut_anew_at_each_cutoff_and_come_highest_first(
     assert table["churn_rate"].to_list() == [0.5, 1, 0]
 
 
-def test_users_too_new_to_judge_are_a_segment_of_their_own(
+def test_users_with_too_little_tenure_are_a_segment_of_their_own(
     shop: Store,
 ) -> None:
-    """Eight days of tenure asked for: d, seen six days before, and c, seen seven, are
-    unknown; a and b are not.
+    """With eight days of tenure required, d, first seen six days before, and c, seven
+    days before, are unknown; a and b are not.
     """
     store = shop
     strict = store.settings.model_copy(
@@ -134,8 +132,8 @@ def test_users_too_new_to_judge_are_a_segment_of_their_own(
 
 
 def test_the_interval_is_wilsons_and_counts_a_user_once() -> None:
-    """1 of 10: 1.8 to 40.4 %, as in the textbooks; the same users at a second cutoff
-    add no certainty.
+    """For 1 of 10 it is 1.8 to 40.4 %, as in the textbooks; the same users at a second
+    cutoff make it no narrower.
     """
     one = chosen([0.2] * 10, [1] + [0] * 9)
     two = pl.concat([one, one.with_columns(cutoff=CUT + timedelta(days=7))])
@@ -150,8 +148,8 @@ def test_the_interval_is_wilsons_and_counts_a_user_once() -> None:
 def test_tenths_go_from_most_to_least_likely_to_return_and_carry_their_revenue() -> (
     None
 ):
-    """Twenty users, two a group; group 10 holds the two riskiest: one of them left, so
-    half its revenue is at risk.
+    """Twenty users make groups of two; one of the two riskiest left, so half of the
+    revenue of group 10 is at risk.
     """
     p = [i / 20 for i in range(20)]
     rows = chosen(p, [0] * 19 + [1])
@@ -174,8 +172,8 @@ def test_tenths_go_from_most_to_least_likely_to_return_and_carry_their_revenue()
 
 
 def test_a_contact_pays_from_cost_over_what_a_churner_brings() -> None:
-    """0.5 a contact, a tenth saved, 20 each: from 0.25. Free ones always, worthless
-    ones never.
+    """At 0.5 a contact, with a tenth saved who are worth 20 each, it pays from 0.25; a
+    free contact always pays, and one that brings nothing never does.
     """
     assert scorecard.profit_threshold(20, 0.5, 0.1) == pytest.approx(0.25)
     assert scorecard.profit_threshold(20, 0, 0.1) == 0
@@ -184,8 +182,8 @@ def test_a_contact_pays_from_cost_over_what_a_churner_brings() -> None:
 
 
 def test_profit_adds_up_from_the_riskiest_down() -> None:
-    """Worth 2 a churner, cost 0.5: expected 1.3, 1.8, 1.5; realised 1.5, 1.0, 2.5;
-    highest down to the threshold.
+    """With 2 to gain from a churner and a cost of 0.5 the expected profit is 1.3, 1.8
+    and 1.5, the realised one 1.5, 1.0 and 2.5; expected is highest at the threshold.
     """
     rows = chosen([0.1, 0.9, 0.5], [1, 1, 0])
     curve = scorecard.profit(rows, 20, 0.5, 0.1)
@@ -194,22 +192,22 @@ def test_profit_adds_up_from_the_riskiest_down() -> None:
     assert curve["realised"].to_list() == pytest.approx([1.5, 1.0, 2.5])
     best = curve.sort("expected").row(-1, named=True)
     assert best["probability"] > scorecard.profit_threshold(20, 0.5, 0.1)
-    said = sentences.profit(rows, 20, 0.5, 0.1, "USD")
+    sentence = sentences.profit(rows, 20, 0.5, 0.1, "USD")
     assert (
         "from a probability of 25.0%: 2 of 3 users. The expected profit was 2 USD; "
-        "by who then churned it came to 1 USD" in said
+        "by who then churned it came to 1 USD" in sentence
     )
 
 
 def test_without_a_value_no_profit_is_shown() -> None:
-    """The curve is empty, the sentence says what to state."""
+    """The curve is empty, and the sentence names the parameter to set."""
     rows = chosen([0.9], [1])
     assert scorecard.profit(rows, 0, 0.5, 0.1).is_empty()
     assert "value_per_saved" in sentences.profit(rows, 0, 0.5, 0.1, "USD")
 
 
 def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
-    """Revenue in whole units under its currency; the interval as one text."""
+    """Revenue is in whole units under its currency, and an interval is one text."""
     rows = chosen([0.9, 0.1], [1, 0])
     shown = tables.tenths(
         scorecard.tenths(rows, pl.DataFrame({"user_id": ["u0"], "revenue": [1.6]})),
@@ -222,8 +220,8 @@ def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
 def test_the_learning_curve_ends_with_all_there_is(
     filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nested users, then 1, 2, 4 and all five training cutoffs; both end with the same
-    model on the same users.
+    """Nested sets of users, then 1, 2, 4 and all five training cutoffs, both end with
+    the model that learned from everything.
     """
     store = filled
     monkeypatch.setattr(learning_curve, "USERS", (5, 200, 10_000))
@@ -241,9 +239,9 @@ def test_the_learning_curve_ends_with_all_there_is(
     assert users.row(-1)[2:] == history.row(-1)[2:]
 
 
-def test_the_learning_curve_says_where_more_stops_helping() -> None:
-    """Within 0.005 of all from 1,000 on; of days only the last will do; none run, how
-    to run it.
+def test_the_sentence_says_from_where_on_more_data_gains_little() -> None:
+    """Of users 1,000 come within 0.005 of all, of days only all do; without a curve the
+    sentence says how to get one, and with one point that there are too few.
     """
     rows = [
         ("users", 500, 1, 0.8, 0.43),
@@ -252,13 +250,15 @@ def test_the_learning_curve_says_where_more_stops_helping() -> None:
         ("days of history", 100, 1, 0.8, 0.42),
         ("days of history", 200, 1, 0.8, 0.4),
     ]
-    said = sentences.learning_curve(
+    sentence = sentences.learning_curve(
         pl.DataFrame(rows, learning_curve.SCHEMA, orient="row")
     )
-    assert said.startswith(
-        "1,000 users are enough: with all 2,000 the log loss is lower by less than 0.005"
+    assert sentence.startswith(
+        "1,000 users are enough: with all 2,000 the log loss is lower by less than"
     )
-    assert said.endswith("More days of history than the 200 there are may still help.")
+    assert sentence.endswith(
+        "More days of history than the 200 there are may still help."
+    )
     assert "learning_curve=true" in sentences.learning_curve(learning_curve.EMPTY)
     assert "Too few users" in sentences.learning_curve(
         pl.DataFrame(rows[:1], learning_curve.SCHEMA, orient="row")

@@ -1,4 +1,4 @@
-"""Every chart renders, offline."""
+"""Charts and tables for readers."""
 
 from collections.abc import Callable
 from datetime import date
@@ -88,7 +88,7 @@ CHARTS = {
 
 @pytest.mark.parametrize("name", list(CHARTS))
 def test_every_chart_renders_to_a_picture(name: str) -> None:
-    """Valid Vega-Lite whose static picture holds the chart's title."""
+    """Its Vega-Lite is valid, and its picture holds the chart's title."""
     chart = CHARTS[name]
     spec = chart.to_dict()
     title = (
@@ -101,14 +101,14 @@ def test_every_chart_renders_to_a_picture(name: str) -> None:
 
 
 def test_without_a_curve_there_is_no_chart() -> None:
-    """Neither of profit nor of learning: the notebook's cell shows nothing."""
+    """For profit and learning nothing is drawn, and a notebook's cell shows nothing."""
     assert charts.profit(pl.DataFrame(), "EUR") is None
     assert charts.learning(pl.DataFrame()) is None
 
 
 def test_tables_are_shown_as_people_read_them() -> None:
-    """Thousands, shares in percent, three digits, a dash for null; no quotes, no type
-    row.
+    """Counts have thousands separators, shares are percentages, other numbers have
+    three digits and null is a dash; quotes and types are left out.
     """
     text = display.table(
         pl.DataFrame(
@@ -131,9 +131,7 @@ def test_tables_are_shown_as_people_read_them() -> None:
 
 
 def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
-    """Each chart carries the form that JupyterLab's own renderer knows, and a
-    picture.
-    """
+    """A chart carries the form that JupyterLab's renderer knows, and a picture."""
     import json
     from importlib.metadata import files
 
@@ -152,8 +150,8 @@ def test_a_chart_is_live_in_jupyterlab_and_still_in_a_report() -> None:
 def test_days_without_events_are_zero(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """An app use on the first and fourth of March, a purchase on the first: no ramp
-    between, but two empty days.
+    """Between events on the first and on the fourth of March the chart has two days of
+    zero, not a line from one to the other.
     """
     (tmp_path / "events.csv").write_text(
         "user_id,event,time\na,open,2026-03-01\na,purchase,2026-03-01\na,open,2026-03-04\n"

@@ -1,6 +1,4 @@
-"""Notebooks: strict runs, the stored form, reports, and the six of the project on a
-small app.
-"""
+"""Strict runs of notebooks, their stored form, and the project's on a small app."""
 
 import json
 import os
@@ -54,19 +52,25 @@ def study_file(tmp_path: Path) -> Path:
     return file
 
 
-PARAMETERS = 'study: str = ""  # study file\nn: int = 1  # a number\nflag: bool = False  # a switch\nnames: list = []  # some'
+PARAMETERS = """\
+study: str = ""  # study file
+n: int = 1  # a number
+flag: bool = False  # a switch
+names: list = []  # some"""
 
 
 def test_a_run_leaves_notebook_report_metrics_and_manifest(
     tmp_path: Path, study_file: Path
 ) -> None:
-    """All four files, with the recorded figures, the parameters and the digests in
-    them.
+    """The run folder has four files, which hold the recorded figures, the parameters
+    and the study.
     """
     notebook(
         tmp_path,
         PARAMETERS,
-        "from churn.report import runs\nruns.record(n=n, flag=flag, bad=float('nan'))\nprint('done')",
+        "from churn.report import runs\n"
+        "runs.record(n=n, flag=flag, bad=float('nan'))\n"
+        "print('done')",
     )
     folder = runner.run("small", study_file, {"n": 7}, progress=False)
     assert {f.name for f in folder.iterdir()} == {
@@ -85,7 +89,7 @@ def test_a_run_leaves_notebook_report_metrics_and_manifest(
 def test_a_misspelt_parameter_is_refused_before_anything_runs(
     tmp_path: Path, study_file: Path
 ) -> None:
-    """The error suggests the name that was meant; no run folder appears."""
+    """The error suggests a similar name, and no run folder is made."""
     path = notebook(tmp_path, PARAMETERS, "x = 1")
     with pytest.raises(
         ParameterError, match=r"no parameter 'nams'; did you mean names\?"
@@ -97,9 +101,7 @@ def test_a_misspelt_parameter_is_refused_before_anything_runs(
 
 
 def test_values_take_the_type_the_parameter_cell_states(tmp_path: Path) -> None:
-    """int, bool, list and str are read by their annotation; what can't be read is
-    refused.
-    """
+    """int, bool, list and str are parsed by annotation; a wrong value is refused."""
     path = notebook(tmp_path, PARAMETERS)
     got = parameters.parse_assignments(
         path, ["n=3", "flag=true", "names=a,b", "study=7"]
@@ -113,8 +115,8 @@ def test_values_take_the_type_the_parameter_cell_states(tmp_path: Path) -> None:
 def test_a_failing_cell_keeps_the_executed_notebook(
     tmp_path: Path, study_file: Path
 ) -> None:
-    """An error of ours passes with its own words, another with its kind; the run folder
-    stays, marked failed.
+    """A ChurnError keeps its own words, another error is named by its kind; the run
+    folder stays and its manifest says failed.
     """
     raise_ours = (
         "from churn.errors import InputError\nraise InputError('the file x is empty')"
@@ -138,8 +140,8 @@ def test_a_failing_cell_keeps_the_executed_notebook(
 def test_it_runs_with_an_empty_home_and_a_bare_path(
     tmp_path: Path, study_file: Path
 ) -> None:
-    """No kernel registered anywhere, the environment's folder not on PATH: the kernel
-    is this very interpreter.
+    """Without a registered kernel, and without the environment's folder on PATH, the
+    kernel is the interpreter that runs the test.
     """
     notebook(
         tmp_path,
@@ -148,7 +150,8 @@ def test_it_runs_with_an_empty_home_and_a_bare_path(
     )
     code = (
         "from churn.report import runner, runs; from pathlib import Path\n"
-        f"folder = runner.run('small', Path({str(study_file)!r}), {{}}, progress=False)\n"
+        f"study_file = Path({str(study_file)!r})\n"
+        "folder = runner.run('small', study_file, {}, progress=False)\n"
         "print(runs.read_metrics(folder)['python'])"
     )
     environment = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
@@ -165,7 +168,7 @@ def test_it_runs_with_an_empty_home_and_a_bare_path(
 def test_an_unknown_notebook_lists_those_there_are(
     tmp_path: Path, study_file: Path
 ) -> None:
-    """The names to choose from are in the message."""
+    """The message lists the names to choose from."""
     notebook(tmp_path, PARAMETERS)
     with pytest.raises(NotebookError, match="no notebook 'smal'; there are small"):
         runner.find("smal", load(study_file))
@@ -173,10 +176,9 @@ def test_an_unknown_notebook_lists_those_there_are(
 
 @pytest.mark.parametrize("path", STORED, ids=[p.stem for p in STORED])
 def test_notebooks_are_stored_in_normal_form_and_thin(path: Path) -> None:
-    """No outputs or volatile metadata; one parameters cell of annotated, commented
-    literals; at most 80 code lines.
-
-    No functions, classes, loops, HTTP or path arithmetic.
+    """A notebook in git has no outputs or volatile metadata, one parameters cell of
+    annotated and commented literals, and at most 80 code lines, without functions,
+    classes, loops, HTTP or path arithmetic.
     """
     assert path.read_text(encoding="utf-8") == runner.normal_form(path)
     node = nbformat.read(path, as_version=4)
@@ -216,8 +218,8 @@ def small_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_five_notebooks_run_in_order(small_app: Path) -> None:
-    """explore, train, evaluate, score, export (dry): each leaves its figures; the model
-    beats recency on log loss.
+    """From explore to a dry export each leaves its figures, and the model has a lower
+    log loss than recency.
     """
     truth = str(small_app.parent / "truth.parquet")
     given: dict[str, dict[str, Any]] = {
@@ -246,8 +248,8 @@ def test_plain_papermill_does_the_same_from_any_folder(
     monkeypatch: pytest.MonkeyPatch,
     make_study: Callable[..., Settings],
 ) -> None:
-    """Executed elsewhere by papermill alone, explore gives the same figures, and
-    `report` makes its HTML.
+    """Executed by papermill alone in another folder, explore gives the same figures,
+    and ``report`` makes its page.
     """
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out.ipynb"
@@ -267,8 +269,8 @@ LOADS = re.compile(
 
 
 def test_a_report_needs_no_network_and_shows_no_user(small_app: Path) -> None:
-    """Nothing in the HTML is fetched from anywhere, no user id is in it, every picture
-    has a text.
+    """The page fetches nothing from anywhere, holds no user id, and describes every
+    picture.
     """
     folder = runner.run("explore", small_app, {}, progress=False)
     text = (folder / "report.html").read_text()
@@ -283,9 +285,7 @@ def test_a_report_needs_no_network_and_shows_no_user(small_app: Path) -> None:
 def test_a_report_opens_in_a_browser_with_the_network_off(
     small_app: Path, tmp_path: Path
 ) -> None:
-    """Headless Chromium without any name resolution paints the page: the picture is not
-    blank.
-    """
+    """Headless Chromium that resolves no names draws the page, which isn't blank."""
     import shutil
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

@@ -9,13 +9,13 @@ from churn.report import runs
 
 
 def test_run_ids_sort_by_time_and_name_their_notebook() -> None:
-    """Time first, then the name, then four random digits."""
+    """A run id is the time, the name and four random digits."""
     made = runs.new_run_id("score", datetime(2026, 3, 1, 1, 2, 3, tzinfo=UTC))
     assert re.fullmatch(r"20260301T010203Z-score-[0-9a-f]{4}", made)
 
 
 def test_figures_become_plain_json() -> None:
-    """Numpy numbers, dates, NaN and nested values all become what JSON can hold."""
+    """Numpy's numbers, dates, NaN and nested values become what JSON can hold."""
     value = {
         "a": np.float64(0.5),
         "b": [date(2026, 1, 1), np.int64(3)],
@@ -31,12 +31,12 @@ def test_figures_become_plain_json() -> None:
 
 
 def test_recording_outside_a_notebook_does_nothing() -> None:
-    """The same call in a script is harmless."""
+    """In a script the same call has no effect."""
     runs.record(a=1)
 
 
 def test_later_records_win() -> None:
-    """Figures of all outputs are merged in order."""
+    """Figures of all outputs are merged in their order."""
     outputs = [
         {"data": {runs.METRICS_MIME: {"a": 1, "b": 1}}},
         {"name": "stdout"},
