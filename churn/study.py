@@ -77,10 +77,9 @@ class Study:
         """
         from churn import results
         from churn.events import ingest
-        from churn.report import parameters
+        from churn.report.parameters import parse_now
 
-        present = parameters.parse_now(now)
-        done = ingest.ingest(self.settings, present, progress=False)
+        done = ingest.ingest(self.settings, parse_now(now), progress=False)
         return results.Ingest(done)
 
     def events(self) -> pl.LazyFrame:
@@ -173,11 +172,9 @@ class Study:
         from churn import results
         from churn.model import training
 
-        store = self.store
-        chosen = sorted({day for day in map(_cutoff, cutoffs) if day})
-        if not chosen:
-            chosen = training.training_cutoffs(store, _cutoff(cutoff))
-        return results.Training(store, training.train(store, chosen, model))
+        listed = sorted({day for day in map(_cutoff, cutoffs) if day})
+        chosen = listed or training.training_cutoffs(self.store, _cutoff(cutoff))
+        return results.Training(self.store, training.train(self.store, chosen, model))
 
     def model(self, model_id: str = "") -> Model:
         """A stored model, by default the one trained last."""

@@ -77,7 +77,12 @@ def backtest(
     scored = snapshots.observe(store, [test.cutoff for test in tests], plan)
     predictions = []
     choices = []
-    for test in tqdm(tests, desc="backtest", disable=not progress, leave=False):
+    for test in tqdm(
+        tests,
+        desc="backtest",
+        disable=not progress,
+        leave=False,
+    ):
         needed = _with_open(store, test)
         earlier = _columns(past.filter(pl.col("cutoff").is_in(needed)), test.plan)
         later = _columns(scored.filter(pl.col("cutoff") == test.cutoff), test.plan)
@@ -135,7 +140,11 @@ def _with_open(store: Store, test: _Test) -> list[date]:
     return Calendar.of(store).with_open(test.training_cutoffs, test.cutoff)
 
 
-def _past(store: Store, tests: Sequence[_Test], plan: Plan) -> pl.DataFrame:
+def _past(
+    store: Store,
+    tests: Sequence[_Test],
+    plan: Plan,
+) -> pl.DataFrame:
     """Features at every cutoff that any test learns from."""
     needed = {cutoff for test in tests for cutoff in _with_open(store, test)}
     shares = [
@@ -171,12 +180,20 @@ def _columns(observed: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     return observed.with_columns(counts).select("user_id", "cutoff", *names)
 
 
-def _fit_recency(known: pl.DataFrame, plan: Plan, settings: Settings) -> fitting.Model:
+def _fit_recency(
+    known: pl.DataFrame,
+    plan: Plan,
+    settings: Settings,
+) -> fitting.Model:
     labelled = known.drop_nulls("churned")
     return fitting.fit(labelled, plan, settings, fitting.RECENCY)
 
 
-def _predict(name: str, model: fitting.Model, outcomes: pl.DataFrame) -> pl.DataFrame:
+def _predict(
+    name: str,
+    model: fitting.Model,
+    outcomes: pl.DataFrame,
+) -> pl.DataFrame:
     probability = fitting.predict(model, outcomes)
     return outcomes.select(
         "user_id",

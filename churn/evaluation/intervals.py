@@ -44,7 +44,11 @@ def bootstrap(
             difference = drawn[:, k] - drawn[:, other]
             rows.append((figure, models[k], models[other], *_span(difference)))
     columns = ["figure", "model", "less", "value", "low", "high"]
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    return pl.DataFrame(
+        rows,
+        schema=columns,
+        orient="row",
+    )
 
 
 def _resampled(

@@ -68,7 +68,11 @@ def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
     ]
     table = pl.DataFrame(rows, SCHEMA, orient="row")
     order = ["what", "n"]
-    return table.sort(order, descending=[True, False], maintain_order=True)
+    return table.sort(
+        order,
+        descending=[True, False],
+        maintain_order=True,
+    )
 
 
 def _by_users(
@@ -98,7 +102,11 @@ def _by_history(
     return rows
 
 
-def _n_days(store: Store, oldest: date, test: date) -> int:
+def _n_days(
+    store: Store,
+    oldest: date,
+    test: date,
+) -> int:
     """Days from the first that the oldest cutoff's features see to the test cutoff."""
     observed = oldest - timedelta(days=store.settings.windows.observation_days)
     return (test - max(observed, store.first_date or date.min)).days

@@ -127,7 +127,14 @@ def estimate(
     tail = (1 - coverage) / 2
     low, median, high = np.nanquantile(drawn, [tail, 0.5, 1 - tail], axis=0)
     names = ["auc", "log_loss"]
-    return pl.DataFrame({"figure": names, "estimate": median, "low": low, "high": high})
+    return pl.DataFrame(
+        {
+            "figure": names,
+            "estimate": median,
+            "low": low,
+            "high": high,
+        }
+    )
 
 
 def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
@@ -141,8 +148,16 @@ def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
     has_both = pl.col("churned").n_unique().over("cutoff") == 2
     parts = predictions.filter(has_both).sort("cutoff").partition_by("cutoff")
     rows = [(part["cutoff"][0], *_misfit(part)) for part in parts]
-    schema = {"cutoff": pl.Date, "shift": pl.Float64, "tilt": pl.Float64}
-    table = pl.DataFrame(rows, schema=schema, orient="row")
+    schema = {
+        "cutoff": pl.Date,
+        "shift": pl.Float64,
+        "tilt": pl.Float64,
+    }
+    table = pl.DataFrame(
+        rows,
+        schema=schema,
+        orient="row",
+    )
     return table.fill_nan(None).drop_nulls()
 
 
@@ -167,7 +182,11 @@ def level_moves(churn_rates: pl.DataFrame, distance_days: int) -> pl.DataFrame:
         pl.col("cutoff") + timedelta(days=distance_days),
         pl.col("level").alias("earlier"),
     )
-    both = levels.join_asof(earlier, on="cutoff", strategy="backward").drop_nulls()
+    both = levels.join_asof(
+        earlier,
+        on="cutoff",
+        strategy="backward",
+    ).drop_nulls()
     return both.select("cutoff", move=pl.col("level") - pl.col("earlier"))
 
 

@@ -64,7 +64,12 @@ def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
         several.otherwise(platforms.first()).alias("platform"),
         tenure_days=(pl.col("cutoff").first() - pl.col("date").min()).dt.total_days(),
     )
-    joined = chosen.join(facts, on=keys, how="left", maintain_order="left")
+    joined = chosen.join(
+        facts,
+        on=keys,
+        how="left",
+        maintain_order="left",
+    )
     return joined.with_columns(pl.col("platform").fill_null("not stated")).collect()
 
 
@@ -102,7 +107,11 @@ def revenue(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """
     cutoff = predictions["cutoff"][0]
     users = predictions.lazy().select("user_id").unique()
-    rows = store.scan("activity").join(users, on="user_id", how="semi")
+    rows = store.scan("activity").join(
+        users,
+        on="user_id",
+        how="semi",
+    )
     first = cutoff - timedelta(days=REVENUE_DAYS)
     window = rows.filter(known_before(pl.lit(cutoff)), pl.col("date") >= first)
     once = counted_once(window, store.settings.sources)
@@ -119,7 +128,11 @@ def tenths(predictions: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
     rounded = predictions.with_columns(pl.col("probability").round(segments.DIGITS))
     ordered = rounded.sort("probability", stable_hash("user_id"))
     group = pl.int_range(pl.len()) * N_GROUPS // pl.len() + 1
-    known = ordered.with_columns(group=group).join(revenue, on="user_id", how="left")
+    known = ordered.with_columns(group=group).join(
+        revenue,
+        on="user_id",
+        how="left",
+    )
     table = known.group_by("group").agg(
         n=pl.len(),
         predicted_rate=pl.col("probability").mean(),

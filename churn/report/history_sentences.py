@@ -40,7 +40,11 @@ def ingest(arrived: Ingest) -> list[str]:
     return lines
 
 
-def silence(curve: pl.DataFrame, settings: Settings, max_return_rate: float) -> str:
+def silence(
+    curve: pl.DataFrame,
+    settings: Settings,
+    max_return_rate: float,
+) -> str:
     """The shortest horizon after which too few users return, beside the study's."""
     shortest = shortest_horizon(curve, max_return_rate)
     if shortest is None:
@@ -62,7 +66,11 @@ def silence(curve: pl.DataFrame, settings: Settings, max_return_rate: float) -> 
     )
 
 
-def definition(table: pl.DataFrame, settings: Settings, rule: Rule) -> str:
+def definition(
+    table: pl.DataFrame,
+    settings: Settings,
+    rule: Rule,
+) -> str:
     """The chosen definition of churn with its lines for churn.toml.
 
     Where none keeps the rule, the nearest and what it misses. ``table``: that of
@@ -78,7 +86,11 @@ def definition(table: pl.DataFrame, settings: Settings, rule: Rule) -> str:
     return _chosen(chosen, table, settings) if chosen else _nearest(table, rule)
 
 
-def _chosen(row: dict[str, Any], table: pl.DataFrame, settings: Settings) -> str:
+def _chosen(
+    row: dict[str, Any],
+    table: pl.DataFrame,
+    settings: Settings,
+) -> str:
     horizon = row["horizon_days"]
     eligible = row["eligible_days"]
     of_horizon = table.filter(pl.col("horizon_days") == horizon)
@@ -94,7 +106,11 @@ def _chosen(row: dict[str, Any], table: pl.DataFrame, settings: Settings) -> str
     )
 
 
-def _toml(eligible: int, horizon: int, settings: Settings) -> str:
+def _toml(
+    eligible: int,
+    horizon: int,
+    settings: Settings,
+) -> str:
     """The lines of churn.toml that make this the study's definition."""
     lines = ["```toml", "[windows]"]
     if eligible > settings.windows.observation_days:
@@ -121,7 +137,11 @@ def _nearest(table: pl.DataFrame, rule: Rule) -> str:
     )
 
 
-def _miss(limit: str, row: dict[str, Any], rule: Rule) -> str:
+def _miss(
+    limit: str,
+    row: dict[str, Any],
+    rule: Rule,
+) -> str:
     """What a definition misses of one limit of the rule."""
     if limit == "return rate":
         return (

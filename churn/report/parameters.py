@@ -66,7 +66,11 @@ def parse_assignments(notebook: Path, assignments: Sequence[str]) -> dict[str, A
     }
 
 
-def _value(name: str, text: str, kind: str) -> Any:
+def _value(
+    name: str,
+    text: str,
+    kind: str,
+) -> Any:
     """One value by its annotation; of a kind not listed here it stays text."""
     parsers: dict[str, Callable[[str], Any]] = {
         "bool": lambda text: SWITCHES[text.lower()],

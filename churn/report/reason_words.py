@@ -57,7 +57,11 @@ def examples(
     Columns: user (a pseudonym, the same in every report), probability, reason (the code
     of the first), why_1, why_2, why_3.
     """
-    chosen = scores.unique("reason_1", keep="first", maintain_order=True)
+    chosen = scores.unique(
+        "reason_1",
+        keep="first",
+        maintain_order=True,
+    )
     snapshot = _features(store, fitted, chosen)
     words = sentences(fitted, snapshot, chosen).select(
         pl.col(reasons.COLUMNS).name.replace("reason", "why")

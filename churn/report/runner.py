@@ -30,7 +30,11 @@ KERNEL_START_SECONDS = 300
 """How long a kernel may take to start; a busy machine needs more than 60 s."""
 
 STORED_METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "kernelspec": {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    },
     "language_info": {"name": "python"},
 }
 """Metadata of every notebook in git."""
@@ -101,7 +105,11 @@ def run(
     return folder
 
 
-def _own_values(notebook: Path, study_file: Path, run_id: str) -> dict[str, str]:
+def _own_values(
+    notebook: Path,
+    study_file: Path,
+    run_id: str,
+) -> dict[str, str]:
     """Parameters that every run sets itself, as far as the notebook has them."""
     known = parameters.of_notebook(notebook)
     own = {"study": str(study_file.resolve()), "run_id": run_id}

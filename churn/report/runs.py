@@ -109,7 +109,14 @@ def digest(file: Path) -> str | None:
 
 def dump(content: Mapping[str, Any]) -> bytes:
     """Indented JSON with a final newline."""
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    return (
+        json.dumps(
+            content,
+            indent=1,
+            allow_nan=False,
+        )
+        + "\n"
+    ).encode()
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

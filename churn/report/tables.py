@@ -36,7 +36,11 @@ def members(chosen: Choice) -> pl.DataFrame:
     Columns: candidate, one per validation fold, all (over all folds), weight.
     """
     folds = chosen.folds.with_columns(pl.col("cutoff").cast(pl.String))
-    wide = folds.pivot("cutoff", index="candidate", values="log_loss")
+    wide = folds.pivot(
+        "cutoff",
+        index="candidate",
+        values="log_loss",
+    )
     over_all = {
         name.removeprefix("log_loss "): loss
         for name, loss in choice_metrics(chosen).items()
@@ -45,9 +49,11 @@ def members(chosen: Choice) -> pl.DataFrame:
     candidate = pl.col("candidate")
     return wide.with_columns(
         candidate.replace_strict(over_all, return_dtype=pl.Float64).alias("all"),
-        candidate.replace_strict(weights, default=None, return_dtype=pl.Float64).alias(
-            "weight"
-        ),
+        candidate.replace_strict(
+            weights,
+            default=None,
+            return_dtype=pl.Float64,
+        ).alias("weight"),
     )
 
 
@@ -57,7 +63,13 @@ def features(fitted: Model) -> pl.DataFrame:
     rows = []
     for name in fitted.features:
         feature = meanings[name]
-        rows.append({"feature": name, "kind": feature.kind, "meaning": feature.meaning})
+        rows.append(
+            {
+                "feature": name,
+                "kind": feature.kind,
+                "meaning": feature.meaning,
+            }
+        )
     return pl.DataFrame(rows)
 
 
@@ -172,7 +184,11 @@ def tenths(table: pl.DataFrame, currency: str) -> pl.DataFrame:
     )
 
 
-def between(table: pl.DataFrame, name: str, form: str) -> pl.Series:
+def between(
+    table: pl.DataFrame,
+    name: str,
+    form: str,
+) -> pl.Series:
     """The columns ``<name>_low`` and ``<name>_high`` as one text per row.
 
     ``form`` is a format specification; a dash stands for null and NaN.

@@ -29,12 +29,21 @@ def register() -> None:
 
 def share_x(name: str, title: str, **options: Any) -> alt.X:
     """A horizontal axis in percent."""
-    return alt.X(name, title=title, axis=_percent(), **options)
+    return alt.X(
+        name,
+        title=title,
+        axis=_percent(),
+        **options,
+    )
 
 
 def share_y(name: str, title: str) -> alt.Y:
     """A vertical axis in percent."""
-    return alt.Y(name, title=title, axis=_percent())
+    return alt.Y(
+        name,
+        title=title,
+        axis=_percent(),
+    )
 
 
 def _percent() -> alt.Axis:
@@ -65,7 +74,12 @@ def _theme() -> alt.theme.ThemeConfig:
         "continuousWidth": WIDTH,
         "continuousHeight": HEIGHT,
     }
-    title: Any = {"anchor": "start", "color": INK, "fontSize": 14, "offset": 12}
+    title: Any = {
+        "anchor": "start",
+        "color": INK,
+        "fontSize": 14,
+        "offset": 12,
+    }
     return {
         "config": {
             "font": FONT,

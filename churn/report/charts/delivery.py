@@ -23,7 +23,11 @@ def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerCha
     starts = pl.DataFrame({"segment": [*thresholds], "at": [*thresholds.values()]})
     # The lowest segment begins at the axis and needs no line.
     mark = alt.Chart(starts.filter(pl.col("at") > 0)).encode(x="at:Q")
-    text = mark.mark_text(align="left", dx=4, dy=-HEIGHT // 2 + 8)
+    text = mark.mark_text(
+        align="left",
+        dx=4,
+        dy=-HEIGHT // 2 + 8,
+    )
     return bars + mark.mark_rule(color=MARK) + text.encode(text="segment:N")
 
 
@@ -32,7 +36,12 @@ def segments(counts: pl.DataFrame) -> alt.Chart:
     order = counts["segment"].to_list()
     bars = alt.Chart(counts, title="Users per segment").mark_bar(color=ACCENT)
     bars = bars.encode(
-        alt.X("n:Q", title="users"), alt.Y("segment:N", title=None, sort=order)
+        alt.X("n:Q", title="users"),
+        alt.Y(
+            "segment:N",
+            title=None,
+            sort=order,
+        ),
     )
     return bars.properties(height=alt.Step(34))
 
@@ -43,10 +52,20 @@ def transitions(frame: pl.DataFrame) -> alt.LayerChart:
     Without any change the chart says so.
     """
     if frame.is_empty():
-        frame = pl.DataFrame({"from": ["no user"], "to": ["no change"], "n": [0]})
+        frame = pl.DataFrame(
+            {
+                "from": ["no user"],
+                "to": ["no change"],
+                "n": [0],
+            }
+        )
     base = alt.Chart(frame, title="Users by the segment in Braze and the new one")
     base = base.encode(
-        alt.X("to:N", title="new", axis=alt.Axis(labelAngle=0)),
+        alt.X(
+            "to:N",
+            title="new",
+            axis=alt.Axis(labelAngle=0),
+        ),
         alt.Y("from:N", title="in Braze"),
     )
     cells = base.mark_rect(color="#c6d9ec", stroke="white")

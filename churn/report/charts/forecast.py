@@ -49,14 +49,26 @@ def calibration(table: pl.DataFrame) -> alt.LayerChart:
     return _diagonal(max(0.05, highest.item())) + points
 
 
-def metric_by_cutoff(table: pl.DataFrame, metric: str, title: str) -> alt.Chart:
+def metric_by_cutoff(
+    table: pl.DataFrame,
+    metric: str,
+    title: str,
+) -> alt.Chart:
     """One figure by test cutoff and model. Columns: cutoff, model and the figure's."""
     frame = table.filter(pl.col("cutoff").is_not_null())
     days = alt.Axis(format="%d %b %Y", labelAngle=0)
     lines = alt.Chart(frame, title=title).mark_line(point=True)
     lines = lines.encode(
-        alt.X("yearmonthdate(cutoff):O", title="test cutoff", axis=days),
-        alt.Y(f"{metric}:Q", title=None, scale=alt.Scale(zero=False)),
+        alt.X(
+            "yearmonthdate(cutoff):O",
+            title="test cutoff",
+            axis=days,
+        ),
+        alt.Y(
+            f"{metric}:Q",
+            title=None,
+            scale=alt.Scale(zero=False),
+        ),
         _by_model(table),
     )
     return lines.properties(width=WIDTH, height=SMALL_HEIGHT)
@@ -70,19 +82,35 @@ def profit(curve: pl.DataFrame, currency: str) -> alt.LayerChart | None:
     """
     if curve.is_empty():
         return None
-    long = curve.unpivot(["expected", "realised"], index="depth", variable_name="by")
+    long = curve.unpivot(
+        ["expected", "realised"],
+        index="depth",
+        variable_name="by",
+    )
     money = alt.Axis(format=",.0f")
     title = "Profit of contacting the riskiest users"
     lines = alt.Chart(long, title=title).mark_line()
     lines = lines.encode(
         share_x("depth:Q", "share of users contacted, riskiest first"),
-        alt.Y("value:Q", title=f"profit, {currency}", axis=money),
+        alt.Y(
+            "value:Q",
+            title=f"profit, {currency}",
+            axis=money,
+        ),
         alt.Color("by:N", title=None),
     )
-    best = curve.sort("expected", descending=True, maintain_order=True).head(1)
+    best = curve.sort(
+        "expected",
+        descending=True,
+        maintain_order=True,
+    ).head(1)
     mark = alt.Chart(best.with_columns(label=pl.lit("contacts pay up to here")))
     rule = mark.mark_rule(strokeDash=[4, 4], color=SOFT).encode(x="depth:Q")
-    text = mark.mark_text(align="left", dx=5, dy=HEIGHT // 2 - 10)
+    text = mark.mark_text(
+        align="left",
+        dx=5,
+        dy=HEIGHT // 2 - 10,
+    )
     return lines + rule + text.encode(x="depth:Q", text="label:N")
 
 
@@ -102,10 +130,18 @@ def learning(curve: pl.DataFrame) -> alt.FacetChart | None:
             scale=logarithmic,
             axis=alt.Axis(format=",d", tickCount=5),
         ),
-        alt.Y("log_loss:Q", title=None, scale=alt.Scale(zero=False)),
+        alt.Y(
+            "log_loss:Q",
+            title=None,
+            scale=alt.Scale(zero=False),
+        ),
     )
     small = line.properties(width=WIDTH // 2 - 30, height=SMALL_HEIGHT)
-    what = alt.Column("what:N", title=None, sort=["users", "days of history"])
+    what = alt.Column(
+        "what:N",
+        title=None,
+        sort=["users", "days of history"],
+    )
     facets = small.facet(what).resolve_scale(x="independent")
     return facets.properties(title="Log loss (lower is better) with less to learn from")
 
@@ -115,7 +151,11 @@ def _by_model(table: pl.DataFrame) -> alt.Color:
     names = [*OURS, *own]
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
     scale = alt.Scale(domain=names, range=colours)
-    return alt.Color("model:N", title=None, scale=scale)
+    return alt.Color(
+        "model:N",
+        title=None,
+        scale=scale,
+    )
 
 
 def _diagonal(end: float) -> alt.Chart:

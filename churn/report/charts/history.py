@@ -25,11 +25,21 @@ def retention(cohorts: pl.DataFrame) -> alt.LayerChart:
     title = "Share of users active, by months since first seen"
     months = alt.Axis(labelAngle=0)
     base = alt.Chart(frame, title=title).encode(
-        alt.X("period:O", title="months since first seen", axis=months),
+        alt.X(
+            "period:O",
+            title="months since first seen",
+            axis=months,
+        ),
         alt.Y("cohort:O", title="first seen in"),
     )
     blues = alt.Scale(scheme="blues", domain=[0, 1])
-    cells = base.mark_rect().encode(alt.Color("share:Q", legend=None, scale=blues))
+    cells = base.mark_rect().encode(
+        alt.Color(
+            "share:Q",
+            legend=None,
+            scale=blues,
+        )
+    )
     ink = alt.condition(alt.datum.share > 0.55, alt.value("white"), alt.value(INK))
     shares = base.mark_text(fontSize=11).encode(
         alt.Text("share:Q", format=".0%"), color=ink
@@ -57,7 +67,11 @@ def returns(
         return line + limit
     days = pl.DataFrame({"x": [horizon_days], "label": [f"{horizon_days} days"]})
     mark = alt.Chart(days).encode(x="x:Q")
-    label = mark.mark_text(align="left", dx=5, dy=-HEIGHT // 2 + 10)
+    label = mark.mark_text(
+        align="left",
+        dx=5,
+        dy=-HEIGHT // 2 + 10,
+    )
     return line + limit + mark.mark_rule(color=MARK) + label.encode(text="label:N")
 
 
@@ -86,7 +100,11 @@ def definitions(table: pl.DataFrame) -> alt.LayerChart:
     )
     oranges = alt.Scale(scheme="oranges", domain=[0, 1])
     cells = base.mark_rect(strokeWidth=3).encode(
-        alt.Color("return_rate:Q", legend=None, scale=oranges),
+        alt.Color(
+            "return_rate:Q",
+            legend=None,
+            scale=oranges,
+        ),
         stroke=alt.condition(alt.datum.fits, alt.value(ACCENT), alt.value("white")),
     )
     ink = alt.condition(alt.datum.return_rate > 0.6, alt.value("white"), alt.value(INK))
