@@ -61,14 +61,14 @@ _LAZY = {
     "open": "churn.study",
 }
 
-# scikit-learn loads GNU OpenMP, whose threads spin for long before they sleep: beside
-# other work on the same cores a training then takes ten times as long. A short spin
-# avoids that and costs nothing on a quiet machine.
+# scikit-learn loads GNU OpenMP, whose idle threads spin for a long time before they
+# sleep. If other programs use the same cores, a training then takes ten times as long.
+# A short spin avoids that and costs nothing on an idle machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name of the front door on first use, so that `churn --help` stays quick."""
+    """Load a public name on first use, so that `churn --help` stays quick."""
     if name == "charts":
         return import_module("churn.charts")
     if name in _LAZY:

@@ -49,7 +49,7 @@ def returns(silence: "Silence") -> Any:
 
 
 def definitions(candidates: "Definitions") -> Any:
-    """Definitions of churn by how many of the churned come back anyway."""
+    """Definitions of churn by the share of churned users who come back anyway."""
     return _drawing().definitions(candidates.table)
 
 
@@ -79,7 +79,7 @@ def metric_by_cutoff(
 
 
 def learning_curve(curve: "pl.DataFrame | None") -> Any:
-    """Log loss with less to learn from; nothing without a curve."""
+    """Log loss by amount of training data; no chart if ``curve`` is null."""
     return None if curve is None else _drawing().learning(curve)
 
 
@@ -89,7 +89,7 @@ def segments(scores: "Scores") -> Any:
 
 
 def probabilities(scores: "Scores") -> Any:
-    """Users by probability of churn, with where each segment begins."""
+    """Histogram of the probability of churn, with the boundaries of the segments."""
     return _drawing().scores(scores.table["probability"], scores.thresholds())
 
 

@@ -1,4 +1,4 @@
-"""The demo: a simulated app from extract files to a sandbox, with the real notebooks."""
+"""The demo: every notebook runs on a simulated app, and a sandbox stands for Braze."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ STAKES = {"value_per_saved": 20.0, "cost_per_contact": 0.2}
 def run(
     out: Path, n_users: int, n_days: int, seed: int, progress: bool = True
 ) -> list[Path]:
-    """Make OUT anew and take every step in it; returns the run folders.
+    """Empty the folder ``out`` and run the demo in it; returns the run folders.
 
     The second export shows that nothing is sent twice.
     """
@@ -47,7 +47,7 @@ def run(
 
 
 def _clear(out: Path) -> None:
-    """Remove an older demo; a folder that no simulation has made is left alone."""
+    """Remove an older demo; raises an error for a folder that holds something else."""
     if out.exists() and any(out.iterdir()) and not (out / TRUTH).exists():
         raise InputError(
             f"{out} holds something that isn't a demo; choose another folder with --out"

@@ -29,7 +29,7 @@ class ChurnError(Exception):
 
 
 class StudyError(ChurnError, ValueError):
-    """The study file is missing, is no TOML, or has keys or values that are wrong.
+    """The study file is missing, is not TOML, or has wrong keys or values.
 
     The message lists every fault with its path. Correct churn.toml and run the command
     again.
@@ -45,10 +45,10 @@ class InputError(ChurnError, ValueError):
 
 
 class StoreError(ChurnError, RuntimeError):
-    """The store is empty, locked by another writer, or was made under other settings.
+    """The store is empty, locked by another process, or made with other settings.
 
-    Run `churn ingest` if it is empty, wait for the other writer, or move the store away
-    and ingest again if a setting that stored tables depend on has changed.
+    Run `churn ingest` if it is empty, or wait for the other process. If a setting that
+    stored tables depend on has changed, move the store away and ingest again.
     """
 
 
@@ -77,8 +77,8 @@ class TrainingError(ChurnError, RuntimeError):
 class ModelError(ChurnError, RuntimeError):
     """A model is missing, holds types that are not trusted, or does not fit the study.
 
-    Also a classifier of one's own that cannot be trained or stored. Train a new model
-    with `churn run train`. Never load a model file whose origin you do not know.
+    Also raised for your own classifier if it cannot be trained or stored. Train a new
+    model with `churn run train`. Never load a model file whose origin you do not know.
     """
 
 
@@ -107,15 +107,15 @@ class ParameterError(NotebookError, ValueError):
 class BrazeError(ChurnError, RuntimeError):
     """Delivery to Braze failed; the ledger knows what had been acknowledged by then.
 
-    Run the export again when the cause is removed: it sends only what is missing.
+    Remove the cause and run the export again: it sends only what is missing.
     """
 
 
 class TransientBrazeError(BrazeError):
     """Braze could not be reached or was overloaded; another attempt may succeed.
 
-    Raised for HTTP 429 and 5xx and for lost connections, and retried until the study's
-    `retry_seconds` are over. Run the export again later.
+    Raised for HTTP 429 and 5xx and for lost connections, once retries have failed for
+    the study's `retry_seconds`. Run the export again later.
 
     ``wait_seconds``: the pause the server asked for, or None if it stated none.
     ``was_sent``: whether Braze may have applied the request although it did not

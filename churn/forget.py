@@ -1,10 +1,11 @@
 """Erase people everywhere: event log, activity, scores, quarantine and ledger.
 
-A person is a set of user ids and every other id that belongs to them alone. Only
-tombstones, salted hashes of these ids, are kept, so that old extracts bring nobody
-back. Tombstones become visible first and each file is then replaced on its own; an
-erasure that was interrupted is completed by the next command that writes to the store.
-The next export takes back what Braze has acknowledged, by writing null.
+A person is a set of user ids and every other id that belongs to no other person. Only
+tombstones, which are salted hashes of these ids, are kept: they keep the person's rows
+out when an old extract is read again. Tombstones are committed first, and then the
+files are rewritten one by one. If an erasure is interrupted, the next command that
+writes to the store completes it. The next export clears the person's attributes in
+Braze by writing null.
 """
 
 import logging
@@ -36,7 +37,7 @@ class Forgotten:
     n_people: user ids that were erased.
     rows: rows erased, by table.
     n_waiting: null writes that wait for the next export.
-    n_shared: ids that were named but kept, because others use them too.
+    n_shared: named ids that were kept, because other people use them too.
     """
 
     n_people: int
@@ -48,12 +49,12 @@ class Forgotten:
 def forget(
     settings: Settings, who: Sequence[str], by_vendors: bool = False
 ) -> Forgotten:
-    """Erase the people named, and the ids that belong to them alone.
+    """Erase the named people, and the ids that belong to no other person.
 
-    ``who`` holds user ids, ids as "type:value" with a type of the log, and paths of
-    OpenDSR requests. ``by_vendors`` adds everybody whose erasure a vendor's rows
-    report. Raises InputError if nobody is named, and StoreError if another process
-    writes to the store.
+    ``who`` holds user ids, other ids as "type:value" if the log has ids of that type,
+    and paths of OpenDSR requests. ``by_vendors`` adds everybody for whom a vendor's
+    rows report a request for erasure. Raises InputError if nobody is named, and
+    StoreError if another process writes to the store.
     """
     with exclusively(settings) as store:
         id_types = {tag.split(":", 1)[0] for tag in known_tags(store)}
@@ -68,7 +69,7 @@ def forget(
                 "or --requested"
             )
         users, ids, n_shared = _person(store, tags)
-        # The ledger comes first, while the log still knows their Braze identifiers.
+        # The ledger comes first, because the log still holds their Braze identifiers.
         n_waiting = export.forget(
             settings, lambda kind: _identifiers(store, kind, users)
         )
@@ -90,9 +91,9 @@ def _tags(
 
 
 def requested(store: Store) -> list[str]:
-    """Everybody whose erasure a vendor's own rows report, as "type:value".
+    """Ids, as "type:value", of people for whom a vendor reports a request for erasure.
 
-    These are user ids and, of rows without a user, all other ids.
+    A row gives its user id or, if it has none, all its other ids.
     """
     is_erasure = pl.col("event_kind") == "erasure"
     rows = store.scan("events").filter(is_erasure).select("user_id", "ids").collect()
@@ -102,19 +103,19 @@ def requested(store: Store) -> list[str]:
 
 
 def opted_out(store: Store) -> list[str]:
-    """Braze identifiers of users whose erasure a vendor reports and who remain here.
+    """Braze identifiers of users who asked a vendor for erasure but are still stored.
 
-    Braze gets null for them.
+    Their attributes in Braze are set to null.
     """
     users, _, _ = _person(store, requested(store))
     return _identifiers(store, store.settings.braze.kind, users)
 
 
 def _person(store: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]:
-    """User ids and other ids of everybody named, and how many named ids are shared.
+    """User ids and other ids of the named people, and the number of shared named ids.
 
-    Ids are followed to a user if only one uses them, and users to the users their
-    profile was merged with.
+    A named id leads to its user if only one user has it, and a user leads to the users
+    with whom their profile was merged.
     """
     edges = (
         store.scan("edges")
@@ -132,29 +133,30 @@ def _person(store: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]
         if users & {was, now}:
             users |= {was, now}
     is_theirs = pl.col("user_id").is_in(users)
-    of_others = set(edges.filter(~is_theirs)["id"])
-    ids = (named | set(edges.filter(is_theirs)["id"])) - of_others
-    return users, _with_devices(store, ids, of_others), len(named & of_others)
+    ids_of_others = set(edges.filter(~is_theirs)["id"])
+    ids = (named | set(edges.filter(is_theirs)["id"])) - ids_of_others
+    return users, _with_devices(store, ids, ids_of_others), len(named & ids_of_others)
 
 
 def _with_devices(
     store: Store,
     ids: set[str],
-    of_others: set[str],
+    ids_of_others: set[str],
 ) -> set[str]:
-    """These ids, and those that share rows without a user with them, and so on.
+    """These ids and all ids linked to them, directly or through others.
 
-    Ids of other people are left out.
+    Two ids are linked if a row without a user holds both. Ids of other people are left
+    out.
     """
     devices = store.scan("anonymous").select("ids").unique().collect()
     known = set(ids)
     while True:
         common = pl.col("ids").list.set_intersection(list(known))
         linked = devices.filter(common.list.len() > 0)
-        beside = set(linked["ids"].explode()) - of_others
-        if beside <= known:
+        linked_ids = set(linked["ids"].explode()) - ids_of_others
+        if linked_ids <= known:
             return known
-        known |= beside
+        known |= linked_ids
 
 
 def _identifiers(
@@ -174,7 +176,7 @@ def _identifiers(
 
 
 def _with_tombstones(store: Store, tags: Sequence[str]) -> Store:
-    """Make the tombstones visible, and that files have still to be cleaned."""
+    """Commit the tombstones, and mark the store as not yet cleaned."""
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
     rows = erasure.new_tombstones(store.salt, tags)
     store.write_batch("tombstones", batch_id, rows)

@@ -38,10 +38,10 @@ DEMO = Path("data/demo/churn.toml")
 
 @dataclass(frozen=True)
 class Study:
-    """One study: what its churn.toml says, and the store that was made from its extracts.
+    """One study: its settings, and the store that was made from its extracts.
 
-    Cutoffs are dates or texts such as "2026-03-01"; an empty text means the usual one
-    of that step. Every step reads the store as it is at that moment.
+    Cutoffs are dates or texts such as "2026-03-01"; an empty text means the default
+    cutoff of that step. Every step reads the store as it is at that moment.
     """
 
     file: Path
@@ -64,16 +64,17 @@ class Study:
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the users are invented: `churn demo` and `churn simulate` say so."""
+        """Whether the users were invented by `churn demo` or `churn simulate`."""
         return self.settings.is_simulated
 
-    # What came in
+    # The event log
 
     def ingest(self, now: str = "") -> results.Ingest:
         """Add every new extract file to the event log.
 
-        ``now`` (UTC) only says what lies in the future; by default it is the clock.
-        Raises InputError for a file that can't be read, before anything is stored.
+        ``now`` (UTC) is the time after which events count as being from the future; by
+        default it is the present time. Raises InputError for a file that can't be read,
+        before anything is stored.
         """
         from churn import results
         from churn.events import ingest
@@ -83,11 +84,14 @@ class Study:
         return results.Ingest(done)
 
     def events(self) -> pl.LazyFrame:
-        """The event log: a row is one thing that happened (schemas.Events)."""
+        """The event log, with one row per event (schemas.Events)."""
         return self.store.scan("events")
 
     def activity(self) -> pl.LazyFrame:
-        """Daily activity by user, event and the day it was known; sum over rows."""
+        """Daily activity by user, event and the day it was known.
+
+        A key may occur in several rows, so sum over them.
+        """
         return self.store.scan("activity")
 
     def users(self) -> pl.LazyFrame:
@@ -113,7 +117,7 @@ class Study:
 
         snapshots.check_active_events(self.store)
 
-    # Which silence is churn
+    # The definition of churn
 
     def retention(self) -> pl.DataFrame:
         """Share of each monthly cohort active n months after it was first seen."""
@@ -185,7 +189,7 @@ class Study:
     def backtest(
         self, cutoff: str = "", models: Mapping[str, Any] | None = None
     ) -> results.Backtest:
-        """Play past cutoffs through as they would have been scored.
+        """Score past cutoffs as of their own day, and compare the scores with outcomes.
 
         ``cutoff`` is the newest test cutoff. ``models`` are unfitted scikit-learn
         classifiers by name, learned and scored on the same rows and days as ours.
@@ -233,10 +237,10 @@ class Study:
     ) -> results.Export:
         """Write to Braze what changed since it last acknowledged; a dry run by default.
 
-        ``accept`` names failed gates and passed limits to go on with. ``what_if`` is
-        another study file: a dry run of its segments and attributes on the same scores.
-        Raises StudyError for invented users that would be sent to anything but a
-        sandbox on this machine.
+        ``accept`` names the failed gates and exceeded limits to ignore. ``what_if`` is
+        another study file, whose segments and attributes are tried in a dry run on the
+        same scores. Raises StudyError for invented users that would be sent to anything
+        but a sandbox on this machine.
         """
         from churn import results
 
@@ -258,8 +262,9 @@ def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
 
     ``path`` is its file. Without one, the study that CHURN_STUDY names, else the first
     churn.toml from the working folder upward whose store holds events, else that of
-    `churn demo`, if there is one; which of them it is gets printed. With
-    ``holds_events=False`` the first churn.toml is taken, as before a first ingest.
+    `churn demo`, if there is one. The path of the chosen file is printed. With
+    ``holds_events=False``, which a first ingest needs, the first churn.toml is taken
+    even if its store is empty.
 
     Raises StudyError if there is none, or if it has faults.
     """

@@ -1,1 +1,1 @@
-"""Extracts become an event log, daily activity and users."""
+"""The event log, daily activity and users, made from extracts."""

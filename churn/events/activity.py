@@ -14,7 +14,7 @@ from churn.events.properties import NUMBERS_COLUMN
 from churn.store.schemas import ActivityTable, Anonymous, Users
 
 KINDS_BY_NAME = ("in_app", "other", "message_sent", "message_engaged")
-"""Kinds whose events differ by name; of others, the kind alone says what happened."""
+"""Kinds whose events are told apart by name; for others the kind alone is enough."""
 
 
 def from_events(
@@ -25,8 +25,8 @@ def from_events(
 ) -> pl.LazyFrame:
     """Daily activity of the events that have a user (schemas.ActivityTable).
 
-    ``timezone`` says where days begin. Revenue without a currency is taken to be in
-    ``currency``. Revenue in another one counts as the vendor converted it if
+    ``timezone`` determines when days begin. Revenue without a currency is taken to be
+    in ``currency``. Revenue in another one counts as the vendor converted it if
     ``currency`` is the US dollar; otherwise it is not summed but counted in
     ``n_other_currency``. Numeric properties are summed if the events have a column
     ``numbers`` (see ``properties.numbers``), and of these only the pairs of event and
@@ -117,8 +117,8 @@ def _with_sums(daily: pl.DataFrame, names: pl.DataFrame | None) -> pl.DataFrame:
 def total(name: str) -> pl.Expr:
     """The sum of one numeric property in each row of activity.
 
-    It is 0 where no event had the property, and null in rows of versions that did not
-    keep sums.
+    It is 0 if no event had the property, and null in rows that an earlier version wrote
+    without sums.
     """
     entry = pl.element()
     of_name = entry.filter(entry.struct.field("name") == name)
@@ -136,11 +136,11 @@ def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
 
 
 def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame:
-    """Activity without the copies that several sources report of the same thing.
+    """Activity in which events that several sources report are counted once.
 
-    Of a user's day, sessions, purchases and the like are the same whatever they are
-    called; events of KINDS_BY_NAME only if they have the same name. Of the sources that
-    report the same, the rows of the first one in ``sources`` are kept.
+    Within a user's day, events of the same kind count as the same events; those of
+    KINDS_BY_NAME must have the same name as well. If several sources report the same
+    events, the rows of the first one in ``sources`` are kept.
 
     Pass only rows known by the cutoff: a source that reports late must not displace one
     that had reported in time.

@@ -16,7 +16,7 @@ def identifiers(
     """The identifier of each user at a cutoff: user_id, identifier, n_sharing.
 
     Its kind is the study's ``braze.identifier``. The external id is the customer's own
-    user id; of any other kind it is the one learned last before the cutoff.
+    user id; of any other kind, the id learned last before the cutoff is taken.
     ``identifier`` is null if the user has none or shares it with others; ``n_sharing``
     counts the users who have it, 0 if there is none.
     """
@@ -70,8 +70,8 @@ def match_report(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     """How many scored users Braze can address, by source and platform.
 
     Columns: source, platform, n, n_matched, n_shared, match_rate; the first row counts
-    all users. A user is matched who has an identifier of the study's kind that no other
-    user shares and, if the study has a Currents extract, is known there too.
+    all users. A user is matched if they have an identifier of the study's kind that no
+    other user shares and, if the study has a Currents extract, occur in it too.
     """
     cutoff = scores["cutoff"][0]
     addressed = identifiers(store, scores["user_id"], cutoff)

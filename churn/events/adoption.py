@@ -1,8 +1,8 @@
-"""History without a user id is adopted by the user who turns out to own it.
+"""Adoption: assigns earlier anonymous history to the user it turns out to belong to.
 
-Activity of anonymous devices, and of users whose profile was merged into another's, is
-written again under the user it belongs to, known from the day on which that was known.
-The original rows stay as they are.
+Activity of anonymous devices, and of users whose profile was merged into another, is
+written again under the user it belongs to. Its known date is the day on which that user
+became known. The original rows stay as they are.
 """
 
 from collections.abc import Sequence
@@ -88,9 +88,9 @@ def _renamed(
 
 
 def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows as known from the later of their own day and ``learned``.
+    """Rows whose known date is at least the day of ``learned``.
 
-    Merges are left out: they are events of the profile they happened to.
+    Merge events are left out, because they belong to the merged profile itself.
     """
     known_date = pl.max_horizontal("known_date", "learned").alias("known_date")
     kept = rows.filter(pl.col("kind") != "merge").with_columns(known_date)

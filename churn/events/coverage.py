@@ -10,10 +10,10 @@ from churn.settings import Extract, Settings
 from churn.store.schemas import Tally, Volume
 
 MIN_DAY_SHARE = 0.01
-"""Days with a smaller share of the median day's events hold stray rows, not data."""
+"""A day with a smaller share of the median day's events holds only stray rows."""
 
 MIN_LAST_DAY_SHARE = 0.5
-"""A last day with a smaller share of its weekday's events was cut off half-way."""
+"""A last day with a smaller share of its weekday's usual events is incomplete."""
 
 DAY = ["extract", "date"]
 TALLIED = (
@@ -90,7 +90,7 @@ def _filled(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
-    """The rows of several tables with equal columns, those of one key added up.
+    """The rows of several tables with equal columns; rows with the same key are summed.
 
     Columns whose names begin with n are counts; the others are the key.
     """
@@ -102,11 +102,11 @@ def summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
 def covered_until(volume: pl.DataFrame, settings: Settings) -> date | None:
     """The last day on which labels can be trusted; None without any events.
 
-    It is the earliest such day over all extracts. A stray row far from the others moves
-    nothing, since days with under 1 % of the median day's events are not data. The last
-    day counts as complete if it has at least half of what its weekday had in the four
-    weeks before. The source's settling days are subtracted, and ``covered_until`` of an
-    extract in the study overrules all of this.
+    It is the earliest such day over all extracts. Days with under 1 % of the median
+    day's events are ignored, so that stray rows have no effect. The last day counts as
+    complete if it has at least half of what its weekday had in the four weeks before.
+    The source's settling days are subtracted, and ``covered_until`` of an extract in
+    the study overrides all of this.
     """
     days = [_covered_by(extract, volume) for extract in settings.extracts]
     known = [day for day in days if day]

@@ -20,13 +20,13 @@ USER = "user_id:"
 """Type of a user id among the ids that are hashed."""
 
 MENTION = "mention:"
-"""Type of an id as a word in somebody's properties."""
+"""Type under which an id is hashed as a word that properties may contain."""
 
 FORGOTTEN = "forgotten:"
-"""Begins the stand-in for an erased user in edges of ids that others use too."""
+"""Prefix of the placeholder for an erased user in edges of ids that others share."""
 
 REMOVED = "[removed]"
-"""Replaces what may not be kept inside properties."""
+"""Text that replaces words in properties which may not be kept."""
 
 # Shorter ids would be found by chance in other people's properties.
 WORD = r"[\w.@+-]{6,}"
@@ -72,10 +72,10 @@ def new_tombstones(salt: str, tags: Sequence[str]) -> pl.DataFrame:
 
 
 def is_forgotten() -> pl.Expr:
-    """Whether ``user_id`` is the stand-in for an erased user.
+    """Whether ``user_id`` is the placeholder for an erased user.
 
-    An id that others use too must not become theirs from the start, so the edge of the
-    erased user keeps its place in time.
+    An id that the erased user shared with others must not look as if it had always been
+    theirs, so the erased user's edge is kept with its time.
     """
     return pl.col("user_id").str.starts_with(FORGOTTEN)
 
@@ -89,7 +89,7 @@ def without_forgotten(rows: pl.DataFrame, store: Store) -> pl.DataFrame:
 def without_mentions(
     rows: pl.DataFrame, salt: str, tombstones: pl.Series
 ) -> pl.DataFrame:
-    """Rows whose ``properties`` no longer mention an id of the erased.
+    """Rows whose ``properties`` no longer mention an id of an erased person.
 
     Each text value, and each word in it, of six characters or more is hashed and
     compared.
@@ -109,7 +109,7 @@ def _mentions(
     salt: str,
     tombstones: pl.Series,
 ) -> pl.Series:
-    """Words in properties that are ids of the erased, long ones before their parts."""
+    """Words in properties that are ids of erased people, the longest first."""
     words = pl.col("properties").str.extract_all(WORD)
     texts = pl.col("properties").str.extract_all(TEXT)
     each = pl.concat_list(words, texts).explode().str.strip_chars('"')
@@ -142,7 +142,7 @@ def _clean(
     salt: str,
     erased: pl.Series,
 ) -> int:
-    """Rewrite one file without the erased; returns the number of rows removed."""
+    """Rewrite one file without erased people; returns the number of rows removed."""
     rows = pl.read_parquet(file, hive_partitioning=False)
     if not {"user_id", *ID_COLUMNS} & set(rows.columns):
         return 0
@@ -174,7 +174,7 @@ def _clean_edges(
     salt: str,
     erased: pl.Series,
 ) -> pl.DataFrame:
-    """Edges without ids of the erased alone, and with stand-ins for erased users."""
+    """Edges without the ids of erased people; shared ids keep a placeholder as user."""
     user = hashed(salt, USER + pl.col("user_id"))
     is_erased = user.is_in(erased.implode())
     user_id = pl.when(is_erased).then(FORGOTTEN + user).otherwise("user_id")

@@ -1,10 +1,10 @@
 """Which user an id belonged to, and from when that was known.
 
-A row that carries both an id and a user makes an edge, learned once the event has
-happened and was received. A row without a user counts for the user of its ids from the
-moment the edge was known (``adoption``), so an edge learned later changes nothing that
-was known before. A device on which a second user appears remains the first user's until
-that day; afterwards its rows without a user belong to nobody.
+A row that carries both an id and a user id makes an edge, which is learned once the
+event has happened and been received. A row without a user id belongs to the user of its
+ids from the moment the edge is known (see ``adoption``), so an edge learned later
+changes no earlier result. If a second user appears on a device, the device is the first
+user's up to that day; later rows without a user id belong to nobody.
 
 Ids are written "type:value". Frames of known users have the columns id, user_id and
 learned_at.
@@ -20,10 +20,10 @@ MERGED_TYPES = ("braze_id", "amplitude_id")
 """Types of the ids that vendors merge."""
 
 MAX_MERGES = 5
-"""How many merges in a row are followed from one id to another."""
+"""Largest number of successive merges that are followed from one id to another."""
 
 KEY = pl.col("ids").list.join("\x1f").alias("key")
-"""The ids of a row as one text, which stands for its device."""
+"""The ids of a row joined to one text, which identifies its device."""
 
 
 def edges_from_events(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -63,7 +63,7 @@ def _learned_at() -> pl.Expr:
 
 
 def new_edges(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
-    """The edges that the store does not hold yet, or has learned later."""
+    """The edges that the store does not hold, or holds with a later ``learned_at``."""
     key = ["source", "id", "user_id"]
     stored = store.scan("edges").join(
         edges.lazy().select(key),
@@ -84,8 +84,8 @@ def new_edges(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
 def known_users(store: Store) -> pl.DataFrame:
     """The users of every id, with merges applied: id, user_id, learned_at.
 
-    An id that was merged with another one becomes that of the other's user, unless it
-    belonged to somebody by then.
+    An id that was merged into another one gets the other id's user, unless it already
+    belonged to a user.
     """
     earliest = pl.col("learned_at").min()
     edges = store.scan("edges").group_by("id", "user_id").agg(earliest).collect()
@@ -144,7 +144,7 @@ def owners(devices: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 
 def renames(store: Store, known: pl.DataFrame) -> pl.DataFrame:
-    """Users whose profile was merged into another user's: was, now, learned_at."""
+    """Merged users by old and new user id: was, now, learned_at."""
     merges = store.scan("merges").filter(pl.col("user_id").is_not_null()).collect()
     of_other = known.rename(
         {

@@ -1,10 +1,10 @@
 """Ingest: new extract files become batches of the event log and its derived tables.
 
-Every row of a file is kept, a duplicate, or quarantined with a reason, and all of them
-are counted. A file whose address and stamp, or whose content, is known is passed over.
-The work has two halves: ``staging`` reads files into a folder of canonical rows by
-bucket, ``merging`` makes one batch of them, bucket by bucket, so that memory follows
-neither the size of a file nor that of the log.
+Every row of a file is kept, dropped as a duplicate, or quarantined with a reason, and
+all three are counted. A file is skipped if its address and stamp, or its content, are
+already known. The work has two steps: ``staging`` reads files into a folder of
+canonical rows by bucket, and ``merging`` makes one batch of them, bucket by bucket.
+Memory use therefore depends neither on the size of a file nor on that of the log.
 """
 
 import logging
@@ -37,7 +37,7 @@ class Ingest:
     waiting: addresses of files whose hour is still being written.
     covered_until: last complete day of the store; None without events.
     people: number of ``users`` and of ``anonymous`` people without a user id.
-    n_requests: new rows by which somebody asked a vendor for erasure.
+    n_requests: number of new rows that report a request for erasure.
     """
 
     files: pl.DataFrame

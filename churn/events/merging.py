@@ -1,4 +1,4 @@
-"""Staged rows become one batch of the store, which is then made visible.
+"""Merging: makes one batch of the staged rows and commits it to the store.
 
 Rows are merged bucket by bucket: faulty ones go to the quarantine, of equal events one
 copy is kept, and events that the log holds already are dropped. The rows that remain
@@ -31,7 +31,7 @@ from churn.store.schemas import Events, Tally, Volume
 EVENT_KEY = ["source", "event_id"]
 
 TIMED_IDS = ("adjust", "appsflyer", "ga4")
-"""Sources whose event ids are made from the event's time, among other things."""
+"""Sources whose event ids are derived from the event's time and other columns."""
 
 COUNTS = ("good", "unique", "kept", "quarantined")
 
@@ -150,7 +150,7 @@ def _new(
     """Rows that the log does not hold yet.
 
     If a source's ids are made from the event's time, a stored copy has the same time,
-    so only the stored events of that span are looked at.
+    so only stored events of the new rows' time span are compared.
     """
     if unique.is_empty():
         return unique
@@ -181,7 +181,7 @@ def _counts(**frames: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
-    """One row per file (schemas.Files); a copy of a known file counts no rows."""
+    """One row per file (schemas.Files); a copy of a known file has zero row counts."""
     columns = {
         "extract": [file.extract.path for file, _ in staged],
         "address": [file.address for file, _ in staged],

@@ -1,7 +1,7 @@
-"""What may be kept of a row: consent, limited tracking and personal data in properties.
+"""Privacy rules for rows: consent, limited tracking, personal data in properties.
 
-Rows that may not be kept get a fault. The rest lose the ids and the values in
-properties that may not be stored. ``erasure`` removes people who asked for it.
+Rows that may not be kept get a fault. The other rows lose those ids and property values
+that may not be stored. ``erasure`` removes people who asked for it.
 """
 
 import re
@@ -14,12 +14,13 @@ from churn.events.erasure import REMOVED
 from churn.settings import Settings
 
 ADVERTISING = ("idfa", "gaid")
-"""Id types that a person may forbid to be used for tracking."""
+"""Id types that a person may forbid for tracking."""
 
 ADDRESSES = ("email", "phone")
 """Id types that are kept only if Braze is addressed by them."""
 
-# Parts of property names: anything more, whole words before, a gap between words.
+# Patterns of parts of property names: any text, preceding whole words, and a gap
+# between words.
 MORE = r"[\w$ .-]*"
 WORDS = r"(?:[\w$ .-]*[_ .-])?"
 GAP = "[_ .-]?"
@@ -63,10 +64,10 @@ VALUE = r'("(?:[^"\\]|\\.)*"|-?[\d.]+)'
 def protected(
     rows: pl.LazyFrame, settings: Settings, salt: str, tombstones: pl.Series
 ) -> pl.LazyFrame:
-    """Canonical rows with only what may be kept, and a fault if that is nothing.
+    """Canonical rows reduced to what may be kept; a row to be dropped has a fault.
 
-    Ids and user ids that the study forbids are removed, advertising ids of limited
-    tracking if the study says so, and personal data in properties.
+    Removed are ids and user ids that the study forbids, advertising ids of people who
+    limit tracking if the study says so, and personal data in properties.
     """
     is_limited = pl.col("limited")
     ids = pl.col("ids")
@@ -89,7 +90,7 @@ def _fault(
     salt: str,
     tombstones: pl.Series,
 ) -> pl.Expr:
-    """Why a row cannot be kept: erasure first, then other faults, then consent."""
+    """Reason for not keeping a row: erasure first, then other faults, then consent."""
     faults: list[pl.Expr] = []
     if tombstones.len():
         is_erased = erasure.intersects(erasure.subjects(salt), tombstones)
@@ -112,9 +113,10 @@ def _without(id_types: Sequence[str]) -> pl.Expr:
 def scrubbed(properties: pl.Expr, settings: Settings) -> pl.Expr:
     """Properties without personal data, which is replaced by "[removed]".
 
-    Removed are values of properties with telling names, and whatever looks like an
-    e-mail address, IP address or telephone number. Names are compared without case, and
-    also found in GA4's list of key and value. The study may add names and patterns.
+    Removed are values of properties whose names suggest personal data, and all text
+    that looks like an e-mail address, IP address or telephone number. Names are
+    compared without case, and also found in GA4's list of key and value. The study may
+    add names and patterns.
     """
     study_names = [re.escape(key) for key in settings.privacy.scrub_keys]
     names = "|".join([*PERSONAL_NAMES, *study_names])

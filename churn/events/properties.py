@@ -23,7 +23,7 @@ MAX_NAMES = 20
 """Numeric properties of one event name that one ingest sums."""
 
 MAX_VALUE = 1e8
-"""Values from here on are ids or instants rather than amounts."""
+"""Values of at least this size are taken for ids or instants, not amounts."""
 
 NOT_AN_AMOUNT = "|".join(
     [
@@ -46,7 +46,7 @@ NUMBER = r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?"
 AMOUNT = rf'{NUMBER}|"{NUMBER}"'
 # A property that counts: "level":3.
 PAIR = rf'"{NAME}":(?:{AMOUNT})'
-# A type of GA4's value that is not set.
+# A value type in GA4's list that is not set.
 GA4_NULL = r'"\w+":null'
 # GA4's value: one of its types is set, the others are null or absent.
 GA4_VALUE = rf'\{{(?:{GA4_NULL},)*"\w+":({AMOUNT})(?:,{GA4_NULL})*\}}'

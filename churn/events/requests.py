@@ -44,7 +44,7 @@ def read_request(file: Path, store: Store) -> list[str]:
     """The ids that an OpenDSR request asks to erase, as "type:value".
 
     Hashed identities are looked up among the ids that the store knows. Raises
-    InputError for a file that is no request of erasure.
+    InputError for a file that is not a request for erasure.
     """
     try:
         request = json.loads(file.read_text("utf-8"))
@@ -59,7 +59,7 @@ def read_request(file: Path, store: Store) -> list[str]:
         ]
     except (OSError, UnicodeError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{file} is no OpenDSR request ({type(error).__name__}: {error})"
+            f"{file} is not an OpenDSR request ({type(error).__name__}: {error})"
         ) from None
     if request_type != "erasure" or not identities:
         raise InputError(

@@ -1,4 +1,4 @@
-"""New extract files become canonical rows by event bucket in a staging folder.
+"""Staging: reads new extract files into a folder of canonical rows by event bucket.
 
 Files are read lazily and in groups, so memory does not follow their size. A file that
 cannot be read stops everything and is named in the error. A row that cannot be kept is
@@ -24,7 +24,7 @@ from churn.settings import Settings
 from churn.store import Store
 
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-"""An event before this comes from a device whose clock was never set."""
+"""Earlier events come from devices whose clock was never set."""
 
 FUTURE_TOLERANCE = timedelta(days=1)
 """How far ahead of the present an event may lie, for device clocks and time zones."""
@@ -36,7 +36,7 @@ GROUP_FILES = 256
 """Largest number of files that are read together."""
 
 FILE_ROWS = 30_000
-"""Rows per staged file. What a partition has not written yet waits in memory."""
+"""Rows per staged file; rows that a partition has not yet written are in memory."""
 
 LINEAGE = {
     "source": pl.String,
@@ -67,7 +67,7 @@ def discover(settings: Settings) -> tuple[list[Found], list[Found]]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the reading of every file of one ingest needs to know."""
+    """The parameters for reading the files of one ingest."""
 
     folder: Path
     store: Store
@@ -150,7 +150,7 @@ def _read_group(
 def _prepared(
     number: int, found: Found, path: Path, scratch: Path, reading: _Reading
 ) -> pl.LazyFrame:
-    """Canonical rows with lineage and bucket, cleared of what may not be kept."""
+    """Canonical rows with lineage and bucket, without data that may not be kept."""
     extract = found.extract
     lineage = {
         "source": extract.source,
@@ -169,7 +169,7 @@ def _prepared(
     fault = pl.coalesce("fault", _time_fault(reading.now))
     rows = raw.with_columns(*literals, fault=fault)
     kept = privacy.protected(rows, store.settings, store.salt, reading.tombstones)
-    # Rows without an event id are faulty; they need a bucket all the same.
+    # Rows without an event id are faulty, but need a bucket as well.
     bucket = bucket_of(pl.col("event_id").fill_null(""), store.n_buckets)
     return kept.with_columns(bucket.alias("bucket"))
 

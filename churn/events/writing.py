@@ -1,4 +1,4 @@
-"""The lock under which the store is changed, so that there is one writer at a time."""
+"""The lock that lets only one process at a time change the store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from churn.store import Store, create_or_open
 
 @contextmanager
 def exclusively(settings: Settings) -> Iterator[Store]:
-    """The store of these settings, while no other process can change it.
+    """The store of these settings, locked against changes by other processes.
 
-    What an earlier writer left unfinished is cleared first: files that were never
+    The unfinished work of an earlier process is cleared first: files that were never
     committed are removed, and an interrupted erasure is completed. Raises StoreError if
     another process holds the lock.
     """

@@ -1,4 +1,4 @@
-"""Features of activity, trend, depth and tenure: what a user's active days add up to.
+"""Features of activity, trend, depth and tenure, computed from a user's active days.
 
 Each function returns name → (expression over a user's days, one-line meaning).
 """
@@ -20,7 +20,7 @@ HALF_LIVES = (3, 7, 14, 30, 60)
 
 
 def activity(windows: list[int]) -> dict[str, tuple[pl.Expr, str]]:
-    """Events and active days: by window, with decaying weight, and per observed day.
+    """Events and active days by window, with decaying weights, and per observed day.
 
     The last of ``windows`` is the observation window.
     """
@@ -65,7 +65,7 @@ def _decayed() -> dict[str, tuple[pl.Expr, str]]:
 
 
 def _per_observed_day(whole: int) -> dict[str, tuple[pl.Expr, str]]:
-    """Rates over the days of the window since first seen; all of them if unknown."""
+    """Rates per day since first seen, or per day of the window if that is unknown."""
     tenure_days = pl.col("tenure_days").first().fill_null(whole)
     since_first_seen = tenure_days.clip(lower_bound=AGE.max())
     observed_days = pl.min_horizontal(since_first_seen, whole)
@@ -82,7 +82,7 @@ def _per_observed_day(whole: int) -> dict[str, tuple[pl.Expr, str]]:
 
 
 def trend(whole: int) -> dict[str, tuple[pl.Expr, str]]:
-    """Recent activity against earlier activity, as far as the window of ``whole`` days.
+    """Recent activity against earlier activity, within the window of ``whole`` days.
 
     A feature that looks further back than the window is left out.
     """

@@ -30,12 +30,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What fixes the feature columns.
+    """The choices that determine the feature columns.
 
-    It is stored with the model, so that scoring computes the columns of the training.
+    The plan is stored with the model, so that scoring computes the same columns as the
+    training.
 
     - ``observation_days``: length of the observation window.
-    - ``counts_as_active``: as in the settings; empty for every event a person caused.
+    - ``counts_as_active``: as in the settings; if empty, events that users cause count.
     - ``vocabulary``: event names that are counted one by one, commonest first.
     - ``properties``: numeric properties that are summed one by one, commonest first.
     - ``sources``: sources in order of precedence where several report the same event.

@@ -1,4 +1,4 @@
-"""Features of users at cutoffs, and the choices and totals that they need.
+"""Features of users at cutoffs, with the plan's vocabulary and the app-wide trend.
 
 Input: daily activity, users, and a plan. Output: one row per eligible user and cutoff.
 """
@@ -43,7 +43,7 @@ def properties(
     observation_days: int,
     sources: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The numeric properties on most user-days of the window, as known by ``cutoff``.
+    """The numeric properties with most user-days in the window, known by ``cutoff``.
 
     Ties are broken by name.
     """
@@ -60,8 +60,8 @@ def app_level(
 ) -> pl.LazyFrame:
     """The trend of all users' activity before each cutoff: cutoff, app_trend.
 
-    ``app_trend`` is the log of active days per day in the last 7 days over that in the
-    last 28, as far as the observation window reaches.
+    ``app_trend`` is a log ratio: active days per day in the last 7 days over those in
+    the last 28, or in the observation window if that is shorter.
     """
     active = activity.filter(is_active(plan.counts_as_active))
     window = min(28, plan.observation_days)
@@ -94,12 +94,12 @@ def compute(
 ) -> pl.LazyFrame:
     """Features of the users eligible at each cutoff: user_id, cutoff, the catalogue.
 
-    The only way from activity to features: training, scoring and the leakage check all
-    take it. A user is eligible if active within ``eligible_days`` before the cutoff by
-    both clocks, and not known to have uninstalled since, to have asked for erasure, or
-    to have become another user. ``activity`` and ``users`` must hold whole users: those
-    of some buckets, or all. ``level`` is ``app_level`` of all users; without it, the
-    users given count as all.
+    Training, scoring and the leakage check all compute features with this function. A
+    user is eligible if active within ``eligible_days`` before the cutoff by both
+    clocks, and not known to have uninstalled since, to have asked for erasure, or to
+    have been merged into another user. ``activity`` and ``users`` must hold all rows of
+    each user, so pass whole buckets. ``level`` is the ``app_level`` of all users; by
+    default it is computed from the given users.
     """
     days = pl.concat(
         [user_days.build(activity, users, c, plan, eligible_days) for c in cutoffs]

@@ -1,8 +1,8 @@
 """Samples of a store, and their corruption from a day on, for the leakage check.
 
 A corrupted sample holds the data as it was known on that day, and false rows of two
-sorts, one for each clock: rows dated from the day on, and rows dated before it that
-were learned from the day on.
+sorts, one for each clock: rows dated on or after the day, and rows dated before it but
+learned on or after it.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from churn.settings import Settings
 from churn.store import Store
 
 N_USERS = 400
-"""Largest number of users in the sample of a training's leakage check."""
+"""Largest number of users in the sample that a training's leakage check uses."""
 
 TABLES = ("activity", "users", "anonymous", "edges", "merges", "volume")
 """All tables that a training could read."""
@@ -28,10 +28,10 @@ FALSE_KINDS = ("in_app", "purchase", "install")
 """Kinds of events falsely reported for every user."""
 
 LEAVING_KINDS = ("uninstall", "erasure", "merge")
-"""Kinds of events, which end eligibility, falsely reported for every second user."""
+"""Kinds of events that end eligibility, falsely reported for every second user."""
 
 LARGE = 10**6
-"""Count of events in a false row, and factor of its property sums."""
+"""Number of events in a false row, by which its property sums are multiplied too."""
 
 Tables = dict[str, pl.DataFrame]
 
@@ -44,8 +44,9 @@ def sample(
 ) -> Tables:
     """Tables of users active from ``start`` to before ``end``, under pseudonyms.
 
-    Whole buckets are read until they hold ``max_users``; anonymous people of the same
-    buckets come with them. Adopted history is left out, since each copy adopts it anew.
+    Whole buckets are read until they hold ``max_users`` users; anonymous activity in
+    these buckets is included. Adopted history is left out, since each copy derives it
+    anew.
     """
     own = replace(store, adopted=())
     n_in_one = len(_active_users(own, start, end, 1))
@@ -79,7 +80,7 @@ def _active_users(
 
 
 def _pseudonymous(table: pl.LazyFrame) -> pl.LazyFrame:
-    """Replace ids by their hash: files left by a killed run identify nobody."""
+    """Replace ids by their hash, so that files left by a killed run identify nobody."""
     names = table.collect_schema().names()
     columns = [
         stable_hash(name).cast(pl.String).alias(name)
@@ -97,7 +98,7 @@ def write_copy(
     folder: Path,
     tables: Tables,
 ) -> Store:
-    """A store in ``folder`` that holds the tables, with log-ins matched anew."""
+    """A store in ``folder`` with these tables; devices are matched to users anew."""
     copy = replace(
         store,
         root=folder,
@@ -116,7 +117,7 @@ def corrupt(
     learned: date,
     settings: Settings,
 ) -> Tables:
-    """The tables as known then, with false data dated or learned later.
+    """The tables as known on ``day``, with false data dated or learned later.
 
     False rows are dated ``day``, or are dated before it and known from ``learned`` on.
     """
@@ -137,7 +138,7 @@ def corrupt(
 
 
 def _corrupt_volume(volume: pl.DataFrame, day: date) -> pl.DataFrame:
-    """Large counts from the day on; names stay, as a study may count them as active."""
+    """Large counts from the day on; names stay, as a study may list them as active."""
     n = pl.when(pl.col("date") >= day).then(LARGE).otherwise("n")
     return volume.with_columns(n.cast(pl.Int64).alias("n"))
 
@@ -145,9 +146,9 @@ def _corrupt_volume(volume: pl.DataFrame, day: date) -> pl.DataFrame:
 def _corrupt_days(
     rows: pl.DataFrame, key: str, day: date, learned: date, source: str
 ) -> pl.DataFrame:
-    """Past activity and false activity: on the first day that may not be seen, and on
-    earlier days that were learned too late.
+    """Past activity, with false activity that no feature may see.
 
+    It is dated on the first forbidden day, or on earlier days but learned too late.
     ``key`` is the column that names the person.
     """
     is_past = (pl.col("date") < day) & clocks.known_by(pl.lit(learned))
@@ -187,9 +188,9 @@ def _dated(rows: pl.DataFrame, day: date) -> pl.DataFrame:
 def _corrupt_users(
     users: pl.DataFrame, day: date, learned: date, timezone: str
 ) -> pl.DataFrame:
-    """Past users, last seen far in the future if seen from ``day`` on.
+    """Past users; those seen on or after ``day`` are last seen far in the future.
 
-    With them false rows, learned late, that were first seen thirty years earlier.
+    Added are false rows, learned late, with a first day thirty years earlier.
     """
     was_seen = clocks.local_date("first_at", timezone) < day
     past = users.filter(was_seen & clocks.known_by(pl.lit(learned)))

@@ -16,11 +16,11 @@ from churn.store import Store
 
 @dataclass(frozen=True)
 class Calendar:
-    """The one owner of a study's dates.
+    """The dates of a study: possible cutoffs, and when their outcomes are known.
 
     ``first`` is the first day with an event, ``end`` the day after the last complete
-    one. ``step_days`` separates neighbouring cutoffs, and ``settling_days`` is how long
-    the slowest source takes to report a day completely.
+    day. ``step_days`` is the distance between neighbouring cutoffs, ``settling_days``
+    the time that the slowest source takes to report a day completely.
 
     >>> windows = Windows(eligible_days=28, horizon_days=14)
     >>> calendar = Calendar(date(2026, 1, 1), date(2026, 3, 1), windows, 7, 2)
@@ -49,7 +49,7 @@ class Calendar:
 
     @classmethod
     def without_log(cls, settings: Settings) -> Self:
-        """A calendar that allows every cutoff, for rows already taken from a log."""
+        """A calendar that allows every cutoff, for rows already read from a log."""
         return cls._under(settings, date.min, date.max)
 
     @classmethod
@@ -86,19 +86,19 @@ class Calendar:
         newest: date,
         n: int,
     ) -> list[date]:
-        """Up to ``n`` cutoffs, oldest first, a step apart and the last one ``newest``.
+        """Up to ``n`` cutoffs, a step apart, oldest first and ending with ``newest``.
 
-        None lies before the earliest that the log allows.
+        Cutoffs before ``earliest`` are left out.
         """
         days = [newest - timedelta(days=k * self.step_days) for k in range(n)]
         return sorted(day for day in days if day >= self.earliest)
 
     @property
     def opening_days(self) -> int:
-        """The first days of a horizon that are looked at while it is still open.
+        """Number of first days of a horizon that are used while it is still open.
 
-        About half of the horizon, chosen so that the open cutoff lies whole steps, lead
-        time included, before the day on which it is looked at.
+        It is about half of the horizon. The lead time and these days together make
+        whole steps, so that the open cutoff fits into the series of cutoffs.
         """
         lead, step = self.windows.lead_days, self.step_days
         n_steps = round((lead + self.windows.horizon_days / 2) / step)
@@ -125,9 +125,9 @@ class Calendar:
         return [*cutoffs, newest]
 
     def check(self, cutoffs: Iterable[date]) -> None:
-        """Raise CutoffError for cutoffs that the log can't answer for.
+        """Raise CutoffError for cutoffs outside the data.
 
-        Those before the log has an eligible window, or after its last complete day.
+        These lie before ``earliest`` or after ``end``.
         """
         outside = [str(c) for c in cutoffs if not self.earliest <= c <= self.end]
         if outside:

@@ -18,7 +18,7 @@ def variety(
 ) -> dict[str, tuple[pl.Expr, str]]:
     """Counts and shares of each event name, sums of each property, and number of names.
 
-    ``whole`` is the observation window in days, which shortens longer windows.
+    ``whole`` is the observation window in days; longer windows are cut to it.
     """
     windows = sorted({min(w, whole) for w in EVENT_WINDOWS})
     counts = {

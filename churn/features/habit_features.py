@@ -1,4 +1,4 @@
-"""Features of silence and rhythm: the user's absence against the user's own habit.
+"""Features of silence and rhythm, which compare a user's absence with earlier habits.
 
 Each function returns name → (expression over a user's days, one-line meaning).
 """
@@ -42,7 +42,7 @@ def silence() -> dict[str, tuple[pl.Expr, str]]:
 
 
 def _missed_days() -> dict[str, tuple[pl.Expr, str]]:
-    """The silence times the rate of active days as of the last active day."""
+    """Length of the silence times the rate of active days up to the last active day."""
     features = {}
     for half_life in HABIT_HALF_LIVES:
         decayed_days = (decay(half_life) * IS_ACTIVE).sum()

@@ -1,4 +1,4 @@
-"""Returns in the horizon, from which labels are made."""
+"""Users' returns within the horizon, from which labels are made."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,7 +20,7 @@ def returned(
     """Users active in each cutoff's horizon: user_id, cutoff, return_days.
 
     ``return_days`` counts from the horizon's first day, which is 0, to the user's first
-    active day. Only what was known before ``as_of`` counts: a model trained as of that
+    active day. Only rows known before ``as_of`` count, because a model trained on that
     day could not have known more.
     """
     active = activity.filter(is_active(counts_as_active) & known_by(pl.lit(as_of)))

@@ -2,11 +2,11 @@
 
 A sample of the store's users is copied under pseudonyms into two temporary stores. In
 one of them everything dated, received or learned from a day on is replaced by false
-data (see ``corruption``). Both copies go the whole way that training goes: log-ins are
-matched, the plan is made, features and labels are built. What was known before that day
-must be the same in both. The check needs no knowledge of which table a leak reads, or
-in which function it sits. ``check`` runs in every training, at two cutoffs and on some
-hundred users.
+data (see ``corruption``). Both copies pass through all steps of a training: devices are
+matched with users, the plan is made, and features and labels are built. Results that
+rest on data from before that day must be the same in both. The check therefore finds a
+leak without knowing its table or function. ``check`` runs in every training, at two
+cutoffs and on a few hundred users.
 """
 
 import logging
@@ -27,7 +27,7 @@ from churn.store import Store
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-9
-"""Relative difference up to which numbers count as equal; engines sum in any order."""
+"""Largest relative difference of equal numbers, as the order of summation varies."""
 
 N_LISTED = 10
 """Number of changed columns that an error message lists."""
@@ -45,11 +45,11 @@ def check(
 ) -> int:
     """Stop a training that uses the future; return the number of rows compared.
 
-    With data corrupted from the oldest or the newest cutoff on, no feature at or before
-    that cutoff may change, nor the plan made at the newest. With data corrupted from
-    ``as_of`` on, no label may change: labels know what was received before ``as_of``
-    and the days in which its source settles. Raises LeakError naming the features, the
-    labels or the parts of the plan that changed by more than rounding.
+    When data is corrupted from the oldest or the newest cutoff on, no feature at or
+    before that cutoff may change, nor may the plan made at the newest. When data is
+    corrupted from the end of the settling days after ``as_of`` on, no label may change.
+    Raises LeakError naming the features, the labels or the parts of the plan that
+    changed by more than rounding.
     """
     tested = sorted({min(cutoffs), max(cutoffs)})
     oldest, newest = tested[0], tested[-1]
@@ -78,7 +78,7 @@ def check(
 def training_input(
     store: Store, cutoffs: list[date], plan: Plan, as_of: date
 ) -> tuple[Plan, pl.DataFrame]:
-    """All that a training takes from a store: the plan, and the labelled snapshots."""
+    """The input of a training: the plan, and the labelled snapshots."""
     made = snapshots.plan(store, cutoffs[-1])
     return made, snapshots.training_rows(store, cutoffs, plan, as_of)
 
@@ -88,9 +88,10 @@ def _known_before(
     day: date,
     as_of: date,
 ) -> pl.DataFrame:
-    """What must not depend on anything from ``day`` on.
+    """The columns that must not depend on data from ``day`` on.
 
-    These are the features of cutoffs up to ``day``, and from ``as_of`` on the labels.
+    These are the features of cutoffs up to ``day``, and the labels if ``day`` is
+    ``as_of`` or later.
     """
     names = {name: f"{LABEL_PREFIX}{name}" for name in LABELS}
     past = rows.filter(pl.col("cutoff") <= day).rename(names)

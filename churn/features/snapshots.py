@@ -21,7 +21,7 @@ from churn.store.schemas import Snapshot
 log = logging.getLogger(__name__)
 
 SPARE_ROWS = 1.2
-"""Training rows built, as a multiple of those wanted; the rest is dropped later."""
+"""Number of rows to build per training row wanted; the surplus is dropped later."""
 
 N_NAMED = 20
 """Number of the commonest events that an error message lists."""
@@ -35,8 +35,9 @@ def build(
 ) -> pl.DataFrame:
     """Features and label of each eligible user and cutoff, sorted by cutoff and user.
 
-    Columns: user_id, cutoff, the catalogue's, then those of ``label``, which explains
-    ``as_of``. Raises CutoffError for a cutoff outside the data.
+    Columns: user_id, cutoff, the features of the catalogue, and the columns that
+    ``label`` adds, where ``as_of`` is explained. Raises CutoffError for a cutoff
+    outside the data.
     """
     return label(observe(store, cutoffs, plan), store, as_of)
 
@@ -44,7 +45,7 @@ def build(
 def training_rows(
     store: Store, cutoffs: Sequence[date], plan: Plan, as_of: date
 ) -> pl.DataFrame:
-    """Snapshots that a training as of a day learns from, labelled as known by then.
+    """Snapshots for a training on a given day, with the labels known by that day.
 
     The open cutoff joins ``cutoffs`` (see ``Calendar.with_open``). If the rows would be
     far more than ``max_training_rows``, a share of the users is left out before
@@ -60,9 +61,9 @@ def learned_share(
     cutoffs: Sequence[date],
     plan: Plan,
 ) -> float:
-    """Share of the users whose snapshots fill ``max_training_rows``, with some spare.
+    """Share of the users whose snapshots fill ``max_training_rows``, with a surplus.
 
-    Estimated from the number of users eligible at the newest cutoff; 1 at most.
+    It is estimated from the number of users eligible at the newest cutoff; 1 at most.
     """
     bare_plan = replace(
         plan,
@@ -137,7 +138,7 @@ def label(
     end = min(as_of or date.max, calendar.end)
     windows = store.settings.windows
     activity = tables(store)[0].filter(pl.col("date") < end)
-    # A snapshot without rows still gets the columns.
+    # A snapshot without rows gets these columns as well.
     cutoffs = snapshot["cutoff"].unique().to_list() or [end]
     counts_as_active = store.settings.activity.counts_as_active
     returns = labels.returned(

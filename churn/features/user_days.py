@@ -25,7 +25,7 @@ KIND_COUNTS = {
 GONE = ("erasure", "merge")
 """Kinds after which a user is never scored again.
 
-The user asked for erasure, or became another user.
+The user asked for erasure, or was merged into another user.
 """
 
 
@@ -34,7 +34,7 @@ def observed(
 ) -> pl.LazyFrame:
     """Activity in the window before the cutoff, by both clocks.
 
-    Where several ``sources`` report the same, the first of them counts.
+    If several ``sources`` report the same event, the first of them counts.
     """
     start = cutoff - timedelta(days=observation_days)
     in_window = known_before(pl.lit(cutoff)) & (pl.col("date") >= start)

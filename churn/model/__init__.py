@@ -1,1 +1,1 @@
-"""The forecast: its members, how they are chosen, fitted, corrected and stored."""
+"""The forecasting model: how its members are chosen, fitted, corrected and stored."""

@@ -1,4 +1,4 @@
-"""A parametric forecast as one more column: buy till you die.
+"""A parametric "buy till you die" forecast, added as a feature column.
 
 BG/NBD (Fader, Hardie, Lee 2005, "Counting your customers the easy way"): while alive, a
 user is active at a rate of their own, Gamma-distributed over users; after each active
@@ -120,7 +120,7 @@ def silence(
     t: np.ndarray,
     horizon_days: float,
 ) -> np.ndarray:
-    """P(no active day within ``horizon_days``): gone already, or alive and quiet.
+    """P(no active day within ``horizon_days``): the user has left, or is merely quiet.
 
     All arrays have the shape (n,).
     """

@@ -1,4 +1,4 @@
-"""The model card: what a stored model is, for people who open its folder."""
+"""The model card: a description of a stored model for people who open its folder."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ def text(
 ) -> str:
     """The card in Markdown.
 
-    ``metrics``: log losses in the validation folds. ``extra_types``: the types that the
-    study has to trust before the model is loaded.
+    ``metrics``: log losses in the validation folds. ``extra_types``: the types that
+    ``model.trusted_types`` must name before the model can be loaded.
     """
     rows = "\n".join(f"| {name} | {value} |" for name, value in metrics.items())
     fix = model.correction
@@ -28,8 +28,8 @@ Windows in days: {model.windows}.
 - Correction: **{fix.kind}**, log-odds times {fix.slope:.2f} and {fix.intercept:+.2f}.
 - Trained on {model.n_rows} rows of {len(model.cutoffs)} cutoffs,
   {min(model.cutoffs)} to {max(model.cutoffs)}; {model.churn_rate:.1%} of them churned.
-- Made for the study it was trained on. It ranks users by risk, and doesn't know which
-  of them can be persuaded to stay.
+- For use only with the study it was trained on. It ranks users by risk; it doesn't
+  know which of them can be persuaded to stay.
 - Uses {len(model.features)} features: {", ".join(model.features)}.
 
 | in the validation folds | |
@@ -41,7 +41,9 @@ Windows in days: {model.windows}.
 def _origin(model: Model) -> str:
     """Which estimators give the probability."""
     if model.candidate == own.NAME:
-        return f"A model of one's own: `{' '.join(repr(model.pipeline).split())}`."
+        return (
+            f"A model supplied by the user: `{' '.join(repr(model.pipeline).split())}`."
+        )
     members = [f"{name} ({share:.0%})" for name, share in model.recipe.weights.items()]
     return f"Weighted mean of {', '.join(members)}."
 

@@ -1,9 +1,9 @@
-"""Corrections of a forecast's level and shape, kept only where they always helped.
+"""Corrections of a forecast's level and shape, kept only if they help in every fold.
 
 A correction works on log-odds. It is kept only if it would have made the forecast of
-every validation cutoff better, each time estimated from what was known by then: the
-base rate of the next period is hard to foresee, and on real logs most corrections made
-the forecast worse.
+every validation cutoff better, when estimated from what was known at that cutoff. The
+rule is strict because the base rate of the next period is hard to foresee: on real logs
+most corrections made the forecast worse.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sklearn.metrics import log_loss
 
 from churn.stats.probability import log_odds, logistic
 
-# Outcomes of each kind, churned and not, that an isotonic correction needs.
+# Fewest churned users, and fewest others, that an isotonic correction needs.
 MIN_ISOTONIC = 20_000
 # Apply half of an observed base-rate shift; it reverts as often as it persists.
 SHRINKAGE = 0.5
@@ -30,7 +30,8 @@ class Correction:
     """A function of log-odds.
 
     ``kind`` is none, level, early, platt or isotonic; "early" is a level estimated from
-    an open horizon. ``knots`` (log-odds before, log-odds after) only where isotonic.
+    an open horizon. ``knots`` (log-odds before, log-odds after) are set only for
+    isotonic.
     """
 
     kind: str = "none"
@@ -51,7 +52,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Forecasts at one cutoff and what came, shape (n,) each.
+    """Forecasts and outcomes at one cutoff, shape (n,) each.
 
     ``inactive`` is 1 for a user without activity in the horizon, or in that part of an
     open horizon that is over.
@@ -63,7 +64,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about a forecast's level when a period is forecast.
+    """What is known, on the day of a forecast, about its level.
 
     ``newest``: outcomes at the newest training cutoff. ``newest_opening`` and
     ``open_cutoff``: at that cutoff and at a newer one whose horizon is still open, who
@@ -119,7 +120,7 @@ def _shapes(probability: np.ndarray, inactive: np.ndarray) -> dict[str, Correcti
     if len(np.unique(inactive)) < 2:
         return {}
     z = log_odds(probability)
-    # So large a C leaves practically no penalty.
+    # A C this large leaves practically no penalty.
     platt = LogisticRegression(C=1e6).fit(z.reshape(-1, 1), inactive)
     slope = float(platt.coef_[0, 0])
     intercept = float(platt.intercept_[0])
@@ -140,9 +141,9 @@ def _isotonic(z: np.ndarray, inactive: np.ndarray) -> Correction:
 def choose(periods: Sequence[tuple[Evidence, Outcomes]]) -> str:
     """The kind with the largest mean gain among those that improved every period.
 
-    ``periods`` are validation cutoffs, each with what was known by then and what came.
-    A kind counts if it was possible in two periods, or in all where there are fewer.
-    Without any such kind it is ``none``.
+    ``periods`` are validation cutoffs, each with the evidence known by then and the
+    outcomes. A kind counts if it could be estimated in at least two periods, or in all
+    if there are fewer. If no kind qualifies, the result is ``none``.
     """
     losses = [_losses(evidence, outcomes) for evidence, outcomes in periods]
     kinds = sorted(set().union(*losses))

@@ -34,10 +34,10 @@ def gather(
     earlier: Sequence[Outcomes],
     settings: Settings,
 ) -> Evidence:
-    """Evidence from the rows and probabilities of the newest and of the open cutoff.
+    """Evidence from the rows and probabilities of the newest and the open cutoff.
 
-    ``open_cutoff`` is a pair of nulls where there is none. It serves only if some users
-    were active in its first days and some not, and likewise at the newest cutoff.
+    ``open_cutoff`` is a pair of nulls if there is none. It is used only if, at it and
+    at the newest cutoff, some users were active in the first days and others were not.
     """
     newest_rows, newest_p = newest
     open_rows, open_p = open_cutoff

@@ -1,4 +1,4 @@
-"""A fitted model: how it is fitted to a snapshot, and how it predicts for one.
+"""A fitted model: fitting it to a snapshot, and predicting from one.
 
 A model is a scikit-learn pipeline, a correction of its forecast, and the plan by which
 its features are computed.
@@ -30,18 +30,18 @@ from churn.settings import Settings
 log = logging.getLogger(__name__)
 
 RECENCY = Recipe({"recency": 1.0})
-"""The baseline for comparison: the longer silent, the likelier churned."""
+"""The baseline for comparison: the longer a user is silent, the likelier is churn."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted model and what is needed to feed it.
+    """A fitted model and what is needed to compute its input.
 
     ``typical``: median of each feature over the training rows, NaN where most rows have
     no value. ``calibration``: 95 % interval of the level in the newest validation fold,
     in log-odds; null where it isn't known. ``churn_rate`` is that of the training rows.
-    ``learned_from``: SHA-256 of the training matrix, its labels and, for a model of
-    one's own, the estimator's parameters.
+    ``learned_from``: SHA-256 of the training matrix, its labels and, for a classifier
+    supplied by the user, its parameters.
     """
 
     recipe: Recipe
@@ -60,7 +60,7 @@ class Model:
 
     @property
     def candidate(self) -> str:
-        """The only member's name, ``own`` for a model of one's own, or ``blend``."""
+        """The only member's name, ``own`` for a user's own classifier, or ``blend``."""
         names = list(self.recipe.weights)
         return names[0] if len(names) == 1 else "blend"
 
@@ -86,8 +86,8 @@ def fit(
 ) -> Model:
     """Fit a recipe to a labelled snapshot, without a correction.
 
-    ``estimator``: a classifier of one's own, fitted in the place of the recipe's
-    members; ``recipe`` is then ``own.RECIPE``. Nothing is fitted outside the pipeline.
+    ``estimator``: a user's own classifier, fitted in place of the recipe's members;
+    ``recipe`` is then ``own.RECIPE``. Nothing is fitted outside the pipeline.
     """
     is_baseline = set(recipe.weights) == {"recency"}
     names = ("recency_days",) if is_baseline else columns(snapshot, plan)
@@ -125,8 +125,8 @@ def _fit_blend(
     horizon_days = settings.windows.horizon_days
     pipeline = pipelines.blend(recipe, names, horizon_days, settings.random_state)
     with warnings.catch_warnings():
-        # The network stops after a fixed number of passes on purpose, and takes all
-        # rows as one batch where there are few.
+        # Two warnings are expected: the network stops after a fixed number of passes on
+        # purpose, and takes all rows as one batch if there are few.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)
         return pipeline.fit(x, y)
@@ -155,7 +155,7 @@ def _medians(x: np.ndarray) -> tuple[float, ...]:
 
 
 def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
-    """The features whose values differ between rows, and recency in any case."""
+    """The features whose values differ between rows; recency is always included."""
     names = list(catalogue(plan))
     varies = snapshot.select(pl.col(names).drop_nulls().n_unique() > 1).row(0)
     return tuple(
@@ -168,8 +168,8 @@ def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
 def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
     """Feature values, shape (n_rows, n_features) float64; null becomes NaN.
 
-    Rounded to nine significant digits: sums of a parallel engine differ beyond them,
-    and a tree would split on the difference.
+    Values are rounded to nine significant digits: later digits of a sum depend on the
+    order of a parallel computation, and a tree would split on the difference.
     """
     number = pl.col(names).cast(pl.Float64).round_sig_figs(9)
     values: np.ndarray = snapshot.select(number).to_numpy()
@@ -185,7 +185,7 @@ def target(snapshot: pl.DataFrame) -> np.ndarray:
 def predict(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
     """Corrected probability of churn of each row, shape (n_rows,).
 
-    Raises ModelError where a feature is missing.
+    Raises ModelError if a feature is missing.
     """
     return model.correction.apply(raw(model, snapshot))
 
@@ -208,14 +208,14 @@ def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
 def one_thread() -> Any:
     """A context in which linear algebra runs on one thread.
 
-    More gain nothing for matrices this small; beside other work they wait for each
-    other ten times as long.
+    More threads gain nothing for matrices this small, and waiting for each other makes
+    them ten times slower when other programs use the cores.
     """
     return threadpool_limits(1, "blas")
 
 
 def stages(model: Model) -> Iterator[tuple[int, Callable[[pl.DataFrame], np.ndarray]]]:
-    """Numbers of boosting rounds, each with the prediction after so many rounds.
+    """Numbers of boosting rounds, each with the prediction after that many rounds.
 
     A model of other members has a single stage, with 0 rounds.
     """

@@ -1,8 +1,8 @@
 """Validation folds: later cutoffs, each with what was known by then to learn from.
 
-Everything is in the order of time. A fold's training rows come from cutoffs whose
-horizon was over at its validation cutoff. Labels are as known when the final model is
-trained: where events arrive late, a fold knows some of them sooner than it could have.
+Time order is respected: a fold's training rows come from cutoffs whose horizon was over
+at its validation cutoff. Labels are those known when the final model is trained, so if
+events arrive late, a fold uses some labels that were not yet known at its cutoff.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,8 @@ class Fold:
 
     ``training``: rows to learn from. ``newest``: all rows of the newest training
     cutoff. ``validation``: rows of the validation cutoff. ``open_cutoff``: rows of the
-    cutoff whose horizon was open on that day, null where there is none.
+    cutoff whose horizon was still open on the day of the validation cutoff; null if
+    there is none.
     """
 
     cutoff: date
@@ -97,10 +98,10 @@ def _at(rows: pl.DataFrame, cutoff: date) -> pl.DataFrame:
 
 
 def sample(rows: pl.DataFrame, most: int = MAX_TRAINING_ROWS) -> pl.DataFrame:
-    """At most ``most`` rows: all rows of the users who come first by the stable hash.
+    """At most ``most`` rows: all rows of the users with the lowest stable hashes.
 
-    A user's rows are taken together or not at all, and a smaller sample is a part of a
-    larger one.
+    A user's rows are taken together or not at all, and a smaller sample is a subset of
+    a larger one.
     """
     if rows.height <= most:
         return rows

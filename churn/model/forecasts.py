@@ -1,4 +1,4 @@
-"""What a model that is fitted to a validation fold forecasts for the fold's rows."""
+"""Forecasts for a validation fold's rows by models fitted to its training rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ Predict = Callable[[pl.DataFrame], np.ndarray]
 class Forecast:
     """Probabilities for a fold's rows, shape (n,) each.
 
-    For the validation cutoff, the newest training cutoff and the open cutoff; the last
-    is null where the fold has none.
+    They are for the validation cutoff, the newest training cutoff and the open cutoff;
+    the last is null if the fold has no open cutoff.
     """
 
     validation: np.ndarray
@@ -42,7 +42,7 @@ def of_members(
     settings: Settings,
     is_large: bool,
 ) -> Stages:
-    """Forecasts of every member; of boosting after each number of rounds to try."""
+    """Forecasts of every member; boosting has one for each number of rounds to try."""
     most_rounds = pipelines.most_rounds(is_large)
     stages: Stages = {}
     for name in pipelines.MEMBERS:
@@ -59,7 +59,7 @@ def of_estimator(
     settings: Settings,
     estimator: Any,
 ) -> Forecasts:
-    """Forecasts of a classifier of one's own, as its only member."""
+    """Forecasts of a user's own classifier, as the only member."""
     model = fitting.fit(fold.training, plan, settings, own.RECIPE, estimator)
     return {own.NAME: _forecast(fold, lambda rows: fitting.raw(model, rows))}
 

@@ -1,10 +1,10 @@
 """Which features carry the forecast: permutation importance in the newest fold.
 
-A model of the chosen recipe, or the own estimator, learns from the fold's training
-rows. In the validation rows, which are newer, the values of a feature are then shuffled
-between users: how much the log loss rises is what the feature is worth beside all
-others. Features of one kind can stand in for each other, so that each alone may be
-worth little; a kind is measured by shuffling all of its features together.
+A model of the chosen recipe, or the user's own classifier, learns from the fold's
+training rows. In the validation rows, which are newer, the values of a feature are then
+shuffled between users. The rise in log loss is what the feature adds to all the others.
+Features of one kind can stand in for each other, so each alone may seem to add little;
+a kind is therefore measured by shuffling all of its features together.
 """
 
 from collections.abc import Sequence
@@ -36,11 +36,11 @@ SCHEMA = {
 
 
 def measure(trained: Trained, settings: Settings) -> pl.DataFrame:
-    """How much log loss rises without each kind and each feature, the largest first.
+    """The rise in log loss without each kind and each feature, the largest first.
 
     One row per kind (``what`` is "kind"), then one per feature ("feature"): what, name,
     kind, meaning, log_loss_increase. An increase near or below 0 means that the
-    forecast does without. The frame has no rows where there is no validation fold.
+    forecast doesn't need it. The frame is empty if there is no validation fold.
     """
     fold = trained.fold
     if fold is None:

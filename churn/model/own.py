@@ -1,4 +1,4 @@
-"""A classifier of one's own in the place of the blend.
+"""A user's own classifier in place of the blend.
 
 It is any unfitted scikit-learn classifier or pipeline with ``predict_proba``. It sees
 the features as a float64 matrix in which NaN stands for a missing value, and learns
@@ -25,11 +25,11 @@ def fit(
     y: np.ndarray,
     random_state: int,
 ) -> Any:
-    """A fitted clone of ``estimator``; where it states no random_state, the study's.
+    """A fitted clone of ``estimator``, with the study's random_state if it has none.
 
     Raises ModelError if it can't be cloned or fitted, has no ``predict_proba``, or
-    can't take missing values. Those are tried here, since a feature without a gap in
-    training may have one when users are scored.
+    can't take missing values. Missing values are tried here, because a feature that is
+    complete in training may have gaps when users are scored.
     """
     fitted = _unfitted(estimator, random_state)
     label = type(fitted).__name__
@@ -37,7 +37,7 @@ def fit(
     try:
         fitted.fit(x, y)
         probability = np.asarray(fitted.predict_proba(with_gaps))
-    except Exception as error:  # a class of one's own may raise anything
+    except Exception as error:  # a user's class may raise anything
         raise ModelError(
             f"your {label} failed on the training matrix ({type(error).__name__}: "
             f"{error}). The matrix is float64 with NaN where a value is missing: put "
@@ -52,17 +52,17 @@ def fit(
 
 
 def fingerprint(estimator: Any, random_state: int) -> bytes:
-    """A digest of class and parameters, which tells two estimators apart."""
+    """A digest of an estimator's class and parameters."""
     unfitted = _unfitted(estimator, random_state)
     parameters = sorted(unfitted.get_params(deep=True).items())
     facts = f"{type(unfitted).__qualname__} {parameters}"
-    # An address in memory, as functions show theirs, differs from run to run.
+    # The repr of a function holds its address in memory, which differs between runs.
     lasting = re.sub(r" at 0x[0-9a-f]+", "", facts)
     return hashlib.sha256(lasting.encode()).digest()
 
 
 def _unfitted(estimator: Any, random_state: int) -> Any:
-    """A clone with the study's random_state wherever the estimator states none."""
+    """A clone with the study's random_state wherever the estimator sets none."""
     if not hasattr(estimator, "predict_proba"):
         raise ModelError(
             f"{estimator!r} has no predict_proba: take a classifier that gives "

@@ -16,12 +16,12 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 
 from churn.model.btyd import BuyTillYouDie
 
-# Numbers of boosting rounds, of which the validation folds choose one.
+# Numbers of boosting rounds from which the validation folds choose one.
 ROUNDS = (40, 80, 150, 250, 400)
 # Below this many users prefer the linear model: weekly rows of one user are strongly
 # correlated.
 MANY_USERS = 5_000
-# Networks that are averaged, since the forecast of one depends on its random start.
+# Number of networks to average, since the forecast of one depends on its random start.
 N_NETWORKS = 2
 # Features that the parametric forecast needs beside the longest active_days window.
 BTYD = ("recency_days", "first_active_days")
@@ -29,7 +29,7 @@ BTYD = ("recency_days", "first_active_days")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to fit: the members' weights by name, and the number of boosting rounds.
+    """What is to be fitted: the members' weights, and the number of boosting rounds.
 
     ``is_large``: whether there are enough users for large trees.
     """
@@ -86,7 +86,7 @@ def _boosting(
         min_samples_leaf=80,
         l2_regularization=20.0,
         max_features=0.3,
-        early_stopping=False,  # it would validate on random rows, not on later ones
+        early_stopping=False,  # its validation rows would be random, not later ones
         random_state=random_state,
     )
 
@@ -126,9 +126,7 @@ Each is built from the feature names, the recipe it is part of, and random_state
 
 
 def default_weights(is_large: bool) -> dict[str, float]:
-    """The prior on the weights, which stands where history is too short to learn
-    any.
-    """
+    """The prior weights, which are used if history is too short to learn weights."""
     if is_large:
         return {"boosting": 0.5, "network": 0.5}
     return {

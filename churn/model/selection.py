@@ -58,11 +58,11 @@ def choose(
     settings: Settings,
     estimator: Any = None,
 ) -> Choice:
-    """Choose a recipe by log loss at later cutoffs, each predicted from earlier ones.
+    """Choose a recipe by log loss at validation cutoffs, predicted from earlier ones.
 
     ``snapshot``: labelled rows, and the unlabelled rows of an open cutoff.
-    ``estimator``: a classifier of one's own; then only its correction is chosen.
-    Without a validation fold the default weights are taken, uncorrected.
+    ``estimator``: a user's own classifier; then only its correction is chosen. Without
+    a validation fold the default weights are used without a correction.
     """
     usable = folds.usable(snapshot, settings)
     if estimator is not None:
@@ -88,7 +88,7 @@ def _validated(
     members: Sequence[Forecasts],
     settings: Settings,
 ) -> Choice:
-    """The recipe with the correction that helped in every fold, and how good it was."""
+    """The recipe, its correction, and their log losses in the validation folds."""
     if not usable:
         return Choice(recipe)
     blends = [forecasts.blend(forecast, recipe.weights) for forecast in members]
@@ -121,8 +121,9 @@ def _table(
     members: Sequence[Forecasts],
     corrected: Sequence[np.ndarray],
 ) -> pl.DataFrame:
-    """Log loss by candidate and fold; an own model's is that of its corrected
-    forecast.
+    """Log loss by candidate and fold.
+
+    For a user's own classifier it is the loss of the corrected forecast.
     """
     result = own.NAME if own.NAME in members[0] else "blend"
     rows: list[tuple[str, date, int, float]] = []
@@ -148,13 +149,14 @@ def correct(
 ) -> Correction:
     """The chosen correction for the final model, from what is known when it is fitted.
 
-    None where that isn't enough to estimate it.
+    None if the evidence isn't enough to estimate it.
     """
     labelled = snapshot.drop_nulls("churned")
     newest = labelled.filter(pl.col("cutoff") == pl.col("cutoff").max())
     open_rows = snapshot.filter(pl.col("churned").is_null())
     has_open = not open_rows.is_empty()
-    # The shape of a forecast is known only from rows that the model did not learn from.
+    # A forecast's shape can be estimated only on rows that the model did not learn
+    # from.
     needs_earlier = choice.correction in ("platt", "isotonic")
     known = evidence.gather(
         newest=(newest, fitting.raw(model, newest)),
@@ -189,9 +191,7 @@ def _out_of_sample(
 
 
 def choice_metrics(choice: Choice) -> dict[str, float]:
-    """Log loss of each candidate over all folds, weighted by rows; empty without
-    any.
-    """
+    """Log loss of each candidate over all folds, weighted by rows; may be empty."""
     weighted = (pl.col("log_loss") * pl.col("n")).sum() / pl.col("n").sum()
     totals = choice.folds.group_by("candidate", maintain_order=True).agg(weighted)
     return {f"log_loss {name}": loss for name, loss in totals.iter_rows()}

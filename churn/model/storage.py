@@ -17,9 +17,9 @@ from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.store import Store, write_atomically
 
-# Written out on purpose: beside these, the types that skops itself trusts (such as
-# scikit-learn's common classifiers) and the study's model.trusted_types, nothing is
-# stored or loaded.
+# The only types that a model may hold, together with those that skops itself trusts
+# (such as scikit-learn's common classifiers) and those in the study's
+# model.trusted_types.
 TRUSTED_TYPES = (
     "churn.model.btyd.BuyTillYouDie",
     "numpy.dtype",
@@ -28,7 +28,7 @@ TRUSTED_TYPES = (
     "sklearn.utils._bunch.Bunch",
 )
 
-# Fields of a model that model.json holds unchanged.
+# Fields of a model that model.json stores unchanged.
 STORED = ("windows", "churn_rate", "n_rows", "n_churned", "learned_from")
 
 
@@ -54,7 +54,7 @@ def save(
     facts = json.dumps(_facts(model, metrics), indent=1)
     write_atomically(folder / "model.skops", fitted)
     write_atomically(folder / "card.md", described.encode())
-    # Last, since a folder without it is no model.
+    # model.json is written last: a folder without it does not count as a model.
     write_atomically(folder / "model.json", facts.encode())
     log.info(
         "model %s: %d rows, %d churned", folder.name, model.n_rows, model.n_churned
@@ -67,14 +67,14 @@ def _dumped(model: Model) -> bytes:
 
     try:
         return bytes(skops.io.dumps({"pipeline": model.pipeline}))
-    except Exception as error:  # skops raises many kinds for what it can't store
+    except Exception as error:  # skops raises many types of errors here
         raise ModelError(
             f"model {model.model_id} can't be stored ({type(error).__name__}: {error})"
         ) from error
 
 
 def _check_importable(types: set[str]) -> None:
-    """Raise ModelError for what another process could not import when it loads."""
+    """Raise ModelError for types that another process could not import on loading."""
     for name in sorted(types):
         if name.startswith("__main__.") or "<" in name:
             raise ModelError(
@@ -88,7 +88,7 @@ def _check_trusted(
     settings: Settings,
     what: str,
 ) -> None:
-    """Raise ModelError with the lines that ``model.trusted_types`` lacks."""
+    """Raise ModelError for untrusted types; it shows the lines to add to the study."""
     lacking = sorted(types - {*TRUSTED_TYPES, *settings.model.trusted_types})
     if not lacking:
         return
@@ -179,7 +179,7 @@ def _open(file: Path, settings: Settings) -> dict[str, Any]:
         return dict(skops.io.load(file, trusted=trusted))
     except ModelError:
         raise
-    except Exception as error:  # skops and zipfile raise many kinds for a damaged file
+    except Exception as error:  # skops and zipfile raise many types for damage
         raise ModelError(
             f"{file} can't be read ({type(error).__name__}: {error}); train again"
         ) from error

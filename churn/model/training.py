@@ -1,4 +1,4 @@
-"""Learning a model from past cutoffs, all from what was known by then."""
+"""Training a model on past cutoffs, using only what was known at each of them."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,7 +17,7 @@ from churn.model.selection import Choice
 from churn.settings import Settings
 from churn.store import Store
 
-# Fewest users that churned, and fewest that stayed, to learn from.
+# Fewest churned users, and fewest users who stayed, in a training snapshot.
 MIN_CLASS = 50
 
 
@@ -45,12 +45,12 @@ def training_cutoffs(
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted model, and what was measured while it was chosen.
+    """A fitted model, and the measurements by which it was chosen.
 
-    ``choice``: recipe, correction and log losses in the validation folds; for a model
-    of one's own its only candidate is ``own``. ``fold``: the newest validation fold,
-    null where history is too short for any. ``estimator``: the unfitted classifier of
-    one's own, null for the blend.
+    ``choice``: recipe, correction and log losses in the validation folds; for a user's
+    own classifier the only candidate is ``own``. ``fold``: the newest validation fold,
+    null if history is too short for any. ``estimator``: the user's own classifier,
+    unfitted; null for the blend.
     """
 
     model: Model
@@ -64,12 +64,12 @@ def train(
     cutoffs: list[date],
     estimator: Any = None,
 ) -> Trained:
-    """Build snapshots, run the leakage check, choose and fit.
+    """Build snapshots, run the leakage check, choose a recipe and fit the model.
 
     ``estimator``: an unfitted scikit-learn classifier or pipeline with predict_proba to
-    train in the place of the blend, see ``churn.model.own``. Nothing after the newest
-    cutoff's horizon is seen. Raises CutoffError if a cutoff lies outside the data or
-    its horizon isn't over, TrainingError where there is too little to learn from, and
+    train in place of the blend, see ``churn.model.own``. No data after the newest
+    cutoff's horizon is used. Raises CutoffError if a cutoff lies outside the data or
+    its horizon isn't over, TrainingError if there is too little to learn from, and
     ModelError for an estimator that can't be used.
     """
     calendar = Calendar.of(store)
@@ -92,11 +92,12 @@ def learn(
     settings: Settings,
     estimator: Any = None,
 ) -> Trained:
-    """Choose, fit and correct on one labelled snapshot.
+    """Choose a recipe, fit it and correct its forecast, on one labelled snapshot.
 
     Rows without an outcome serve only to estimate the level of the next period.
     ``estimator``: see ``train``; it learns from the same rows and features, and gets a
-    correction by the same rule. Raises TrainingError with too few churners or stayers.
+    correction by the same rule. Raises TrainingError if too few users churned or
+    stayed.
     """
     check_enough(snapshot.drop_nulls("churned"))
     sampled = folds.sample(snapshot, settings.backtest.max_training_rows)

@@ -1,7 +1,8 @@
 """Weights of the blend's members, and rounds of boosting, from the validation folds.
 
-Members are compared with the base rate of the validation cutoff taken as known, since
-none of them can foresee it: so that only discrimination counts.
+No member can foresee the base rate of the validation cutoff. All forecasts are
+therefore moved to that base rate before they are compared, so that only discrimination
+counts.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from churn.stats.probability import log_odds
 
 # Strength of the prior on the default weights, in validation rows.
 PRIOR_ROWS = 40
-# Smallest weight; a member with less is left out.
+# Smallest weight; a member with a smaller one is left out.
 MIN_WEIGHT = 0.05
 
 
@@ -41,7 +42,7 @@ def _boosting_rounds(stages: Stages) -> set[int]:
 
 
 def at_rounds(stages: Stages, rounds: int) -> Forecasts:
-    """Each member's forecast, boosting's after so many rounds."""
+    """Each member's forecast; that of boosting is the one after ``rounds`` rounds."""
     return {
         name: forecast
         for (name, n), forecast in stages.items()
@@ -69,8 +70,8 @@ def learn(
 ) -> dict[str, float]:
     """Weights by member that sum to 1: the mean of the best weights of each fold.
 
-    Every fold has one vote, however many users it holds. ``prior``: default weights,
-    which the best weights of a fold with few rows stay close to.
+    Every fold counts equally, however many users it holds. ``prior``: default weights;
+    the fewer rows a fold has, the closer its best weights stay to them.
     """
     start = np.array([prior.get(name, 0.0) for name in pipelines.MEMBERS])
     pairs = zip(folds, forecasts, strict=True)
@@ -92,7 +93,8 @@ def _best(
         _at_actual_rate(forecasts[name].validation, fold.y)
         for name in pipelines.MEMBERS
     ]
-    # Probability that each member gave to what came, shape (n_rows, n_members).
+    # Probability that each member gave to the actual outcome, shape (n_rows,
+    # n_members).
     likelihood = np.column_stack([np.where(fold.y == 1, p, 1 - p) for p in aligned])
     strength = PRIOR_ROWS / len(likelihood)
 

@@ -12,7 +12,7 @@ from churn.sandbox.instance import Sandbox
 
 
 async def before(request: Request, sandbox: Sandbox, fault: str) -> StreamResponse:
-    """A fault that comes before the request is looked at; nothing is applied."""
+    """A fault that occurs before the request is processed; nothing is applied."""
     if fault == "close_before":
         return _closed(request)
     if fault == "hang":
@@ -37,7 +37,7 @@ def _rate_limited(sandbox: Sandbox, fault: str) -> Response:
 async def afterwards(
     request: Request, sandbox: Sandbox, answer: Response, fault: str
 ) -> StreamResponse:
-    """A fault on the way back; everything valid has been taken."""
+    """A fault that occurs in the answer; all valid objects have been accepted."""
     if fault == "close_after":
         return _closed(request)
     if fault == "truncated":

@@ -1,5 +1,5 @@
-"""What every request passes before its body counts: key, permission, content type, rate
-limit, size, JSON.
+"""The checks of every request before its content: key, permission, content type, rate
+limit, size and JSON.
 """
 
 import json
@@ -27,7 +27,7 @@ to_text = partial(json.dumps, default=shown)
 def respond(
     sandbox: Sandbox, answer: Answer, headers: dict[str, str] | None = None
 ) -> Response:
-    """An answer as HTTP; refusals are counted."""
+    """The HTTP response of an answer; refusals are counted."""
     status, content = answer
     sandbox.state.n_refused += status >= 300
     return json_response(
@@ -41,7 +41,7 @@ def respond(
 async def checked(
     request: Request, sandbox: Sandbox, act: Callable[[Any], Answer]
 ) -> Response:
-    """The answer of ``act`` to the parsed body, or the refusal that comes first.
+    """The answer of ``act`` to the parsed body, or the first check's refusal.
 
     ``act`` is given None for a body that isn't JSON.
     """

@@ -1,4 +1,4 @@
-"""What a write costs in data points."""
+"""The cost of a write in data points."""
 
 from typing import Any
 
@@ -8,8 +8,9 @@ from churn.sandbox.values import ADD_OR_REMOVE, type_of
 def cost(value: Any) -> int:
     """Data points of one write, whether or not the value changes.
 
-    A scalar, null or a whole array costs 1; so does each key of a nested object, each
-    item that is added to an array, and all that is removed. An increment is free.
+    A scalar, null or a whole array costs 1. So does each key of a nested object, each
+    item that is added to an array, and a removal of any number of items. An increment
+    is free.
 
     >>> [cost(value) for value in (None, ["a", "b"], {"add": ["a", "b"]}, {"inc": 1})]
     [1, 1, 2, 0]
@@ -27,7 +28,7 @@ def cost(value: Any) -> int:
 
 
 def _n_keys(value: Any) -> int:
-    """Keys that hold no further keys; those that only choose an object don't count."""
+    """Number of leaf keys; keys that only select an object of an array don't count."""
     left = [value]
     n = 0
     while left:

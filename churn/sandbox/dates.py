@@ -22,8 +22,8 @@ LAST_YEAR = 3000
 def as_datetime(text: str) -> datetime | None:
     """The datetime that Braze makes of a text; None for a text that stays text.
 
-    The forms are those that Braze's documents list. Midnight UTC where no time and no
-    zone is given.
+    The accepted forms are those that Braze's documents list. A missing time is read as
+    midnight, and a missing zone as UTC.
 
     >>> as_datetime("12/1/2021"), as_datetime("high"), as_datetime("4000-01-01")
     (datetime.datetime(2021, 12, 1, 0, 0, tzinfo=datetime.timezone.utc), None, None)
@@ -46,7 +46,7 @@ def _built(parts: dict[str, str | None]) -> datetime | None:
     zone = parts.get("zone") or "Z"
     try:
         found = datetime.fromisoformat(f"{day}T{time}.{fraction}{zone}").astimezone(UTC)
-    # A month 13, or the first day of year 1 east of Greenwich.
+    # The date doesn't exist, such as month 13, or is before year 1 in UTC.
     except (ValueError, OverflowError):
         return None
     return found if found.year <= LAST_YEAR else None

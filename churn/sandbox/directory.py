@@ -9,8 +9,8 @@ from churn.sandbox.profiles import PRIMARY, SECONDARY, Key, Profile
 class Directory:
     """An index over the profiles of a state.
 
-    Others may put profiles into the dict; the index is built again when their number
-    has changed.
+    Other code may add profiles to the dict; the index is rebuilt if their number has
+    changed.
     """
 
     def __init__(self, profiles: dict[Key, Profile]) -> None:
@@ -25,8 +25,8 @@ class Directory:
     ) -> Profile | None:
         """The profile of an identifier.
 
-        Of several that share an e-mail or a phone number, it is the last updated one
-        with an external_id, or without any such the last updated.
+        If several share an e-mail address or phone number, it is the last updated one
+        with an external_id, or the last updated one if none has an external_id.
         """
         if kind in PRIMARY and (kind, value) in self._profiles:
             return self._profiles[kind, value]
@@ -40,7 +40,7 @@ class Directory:
         key: Key,
         profile: Profile,
     ) -> None:
-        """Take a new profile into the state and the index."""
+        """Add a new profile to the state and the index."""
         self._profiles[key] = profile
         self._n_indexed += 1
         self._insert_all(profile)
@@ -51,7 +51,7 @@ class Directory:
         kind: str,
         value: str,
     ) -> None:
-        """Let a profile be found by one more identifier."""
+        """Add an identifier of a profile to the index."""
         self._index[kind, value].append(profile)
 
     def remove(
@@ -60,7 +60,7 @@ class Directory:
         kind: str,
         value: str,
     ) -> None:
-        """Let a profile no longer be found by an identifier."""
+        """Remove an identifier of a profile from the index."""
         held = self._index[kind, value]
         others = [other for other in held if other is not profile]
         self._index[kind, value] = others

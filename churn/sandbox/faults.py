@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# Answers, as status and message, that are given before the request is looked at.
+# Answers, as status and message, that are given before the request is processed.
 ANSWERS: dict[str, tuple[int, str]] = {
     "500": (500, "Internal Server Error"),
     "502": (502, "Bad Gateway"),
@@ -53,7 +53,7 @@ class Faults:
     retry_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse unknown names, and rates that are no shares."""
+        """Refuse unknown names, and rates outside 0 to 1."""
         for name in (*self.script.values(), *self.rates):
             if name not in NAMES:
                 raise ValueError(

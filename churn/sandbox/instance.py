@@ -1,4 +1,4 @@
-"""One running sandbox: its address, its key, and what it knows."""
+"""One running sandbox: its address, its key and its state."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from churn.sandbox.state import State
 
 @dataclass
 class Sandbox:
-    """A running sandbox. The state is what it knows; a test may read and change it."""
+    """A running sandbox, whose ``state`` tests may read and change."""
 
     key: str = field(repr=False)
     url: str = ""
@@ -20,12 +20,12 @@ class Sandbox:
     limiter: Limiter = field(init=False)
 
     def __post_init__(self) -> None:
-        """Let the options of the state serve all parts."""
+        """Pass the state's options to the other parts."""
         self.limiter = Limiter(self.state.options)
         self.echo_key = self.echo_key or self.state.options.echo_key
 
     def permissions(self, authorization: str) -> frozenset[str] | None:
-        """The permissions that a header's key has; None for a key that isn't known."""
+        """The permissions of an Authorization header's key; None for an unknown key."""
         scheme, _, key = authorization.partition(" ")
         if scheme != "Bearer":
             return None

@@ -10,7 +10,7 @@ HOUR = 3600.0
 
 
 class Limit(NamedTuple):
-    """So many requests in each window of so many seconds."""
+    """A largest number of requests in each window of a length in seconds."""
 
     name: str
     requests: int
@@ -92,7 +92,7 @@ def _limits(endpoint: str, options: Options) -> list[Limit]:
 def headers(
     options: Options, limit: int, remaining: int, wait: float
 ) -> dict[str, str]:
-    """The three headers; by option the reset is a moment or the seconds left."""
+    """The three headers; an option makes the reset a time or the seconds left."""
     reset = wait + options.clock() if options.reset_mode == "epoch" else wait
     return {
         "x-ratelimit-limit": str(limit),

@@ -1,4 +1,4 @@
-"""The texts of Braze's answers, and the forms in which errors of objects are given."""
+"""The texts of Braze's answers, and the forms in which it reports objects' errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -71,8 +71,8 @@ SENTENCES = {
 def error_entries(faults: Mapping[tuple[str, int], str], form: str) -> list[Any]:
     """The ``errors`` of an answer from the fault at each array and index.
 
-    The form is one of those that were seen of Braze: "sentence" and "enum" (the listed
-    name) with array and index, "no_index" without, "strings" as bare text.
+    The form is one of those that Braze has been seen to use: "sentence" and "enum" (the
+    listed name) with array and index, "no_index" without them, "strings" as plain text.
     """
     entries: list[Any] = []
     for (array, index), fault in faults.items():

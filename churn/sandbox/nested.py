@@ -56,7 +56,7 @@ def _is_key(key: str) -> bool:
 
 
 def from_array(items: list[Any], options: Options) -> list[Any]:
-    """What is stored of an array of scalars or of objects."""
+    """The stored value of an array of scalars or of objects."""
     if type_of(items) == "objects":
         return list(fitting(_objects(items), options))
     return list(fitting(array(items, options), options))
@@ -68,10 +68,10 @@ def from_object(
     options: Options,
     merge: bool,
 ) -> Any:
-    """What is stored of an object, or after an update, where ``old`` was stored.
+    """The stored value after writing an object or an update over ``old``.
 
-    ``merge`` is the ``_merge_objects`` of the write: nested keys that it doesn't name
-    stay; without it the object replaces what was there.
+    ``merge`` is the ``_merge_objects`` of the write: if true, nested keys that the
+    object doesn't name stay; otherwise the object replaces the old one.
     """
     return fitting(_changed(value, old, options, merge), options)
 

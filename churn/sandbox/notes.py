@@ -1,4 +1,4 @@
-"""Notes beside the result of an audience filter: what surprises in Braze's filters."""
+"""Notes on surprising rules of Braze's filters, shown beside an audience's result."""
 
 from churn.sandbox.audience import Filter, kind_of, number
 from churn.sandbox.state import State
@@ -7,7 +7,7 @@ MAX_ANY_OF = 256
 
 
 def notes_on(state: State, row: Filter) -> list[str]:
-    """What a marketer should know about this row; empty where nothing surprises."""
+    """Notes that a marketer should read about this row; empty if there are none."""
     if row.operator in ("is blank", "is not blank"):
         return []
     kind = kind_of(state, row.name)

@@ -1,5 +1,5 @@
-"""The options of the sandbox: one for each point on which Braze's documents disagree or
-that depends on the contract.
+"""The sandbox's options, for behaviour that depends on the customer's contract, or on
+which Braze's documents disagree.
 """
 
 import time
@@ -70,7 +70,7 @@ class Options:
     reset_mode: str = "epoch"
     answer_429: str = "mau"
 
-    # What becomes of values.
+    # How values are stored.
     error_form: str = "sentence"
     long_text: str = "drop"
     max_text: int = 255
@@ -100,13 +100,13 @@ class Options:
     # Braze repeats a wrong key in its 401; a test can prove that a client hides it.
     echo_key: bool = False
 
-    # Newest attribute changes that are kept.
+    # Number of newest attribute changes that are kept.
     change_log: int = 10_000
     seed: int = 0
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        """Refuse values that don't exist, and name those that do."""
+        """Refuse unknown values with a message that lists the known ones."""
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:

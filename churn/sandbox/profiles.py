@@ -1,4 +1,4 @@
-"""One profile, and what a write does to it: identifiers, fields, events, triggers."""
+"""One profile, with the rules for its identifiers, fields, events and triggers."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from churn.sandbox.values import ADD_OR_REMOVE, JsonObject, type_of
 # Exactly one of these identifies a user; without one, an e-mail or a phone number does.
 PRIMARY = ("external_id", "user_alias", "braze_id")
 SECONDARY = ("email", "phone")
-# Keys of an attributes object that steer the write.
+# Keys of an attributes object that control how it is written.
 CONTROL = {*PRIMARY, "_update_existing_only", "_merge_objects", "push_token_import"}
 # Keys of an attributes object that are fields of the profile.
 FIELDS = {
@@ -49,7 +49,7 @@ Key = tuple[str, str]
 
 
 class Sent(NamedTuple):
-    """One object of a request: its array, its position there, and itself."""
+    """One object of a request, with its array and its position in it."""
 
     array: str
     position: int
@@ -57,7 +57,7 @@ class Sent(NamedTuple):
 
     @property
     def place(self) -> tuple[str, int]:
-        """Array and position, by which an answer names the object."""
+        """Array and position, by which an answer identifies the object."""
         return self.array, self.position
 
 
@@ -142,7 +142,7 @@ def identity(item: JsonObject) -> Key:
 
 
 def updates_only(item: JsonObject, kind: str) -> bool:
-    """Whether a write leaves an unknown user unknown.
+    """Whether a write to an unknown user is dropped rather than creating a profile.
 
     The object's ``_update_existing_only`` decides; it is true by default for an alias.
     Braze's own id never creates a profile.
@@ -190,7 +190,7 @@ def lost_updates(objects: list[Sent]) -> dict[str, str]:
 
 
 def _is_flat(value: list[Any] | JsonObject) -> bool:
-    """Whether it is an array of scalars, or an update to one or to a number."""
+    """Whether it is an array of scalars, or an update to such an array or a number."""
     if isinstance(value, dict) and value:
         return set(value) <= ADD_OR_REMOVE | {"inc"}
     return type_of(value) == "array"

@@ -1,5 +1,5 @@
 """The answers to reads: export by identifier, status of a group, and the sandbox's own
-state. No HTTP.
+state. Nothing here knows HTTP.
 """
 
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ SINGLE_IDENTIFIERS = {
 
 
 def export(state: State, body: Any) -> Answer:
-    """POST /users/export/ids: the profiles as they are, without writes that wait."""
+    """POST /users/export/ids: the profiles as they are now, without pending writes."""
     keys = _keys(body) if isinstance(body, dict) else []
     if not 0 < len(keys) <= MAX_EXPORTED:
         message = f"1 to {MAX_EXPORTED} user identifiers must be provided"
@@ -59,7 +59,7 @@ def _keys(body: JsonObject) -> list[Key]:
 
 
 def _exported(profile: Profile, wanted: Any) -> JsonObject:
-    """The fields of a profile that hold anything, of those asked for."""
+    """The requested fields of a profile that aren't empty."""
     label, _, name = profile.identifiers.get("user_alias", "").partition(":")
     everything = {
         "external_id": profile.identifiers.get("external_id"),
@@ -107,7 +107,7 @@ def status(state: State, group_id: str) -> Answer:
 
 
 def state_as_json(state: State) -> JsonObject:
-    """All that a sandbox knows, for /__sandbox__/state."""
+    """The whole state of a sandbox, for /__sandbox__/state."""
     return {
         "note": "a local stand-in, not Braze",
         "n_requests": state.n_requests,

@@ -1,4 +1,4 @@
-"""All that a sandbox knows: profiles, data points, attribute changes, and the requests
+"""The state of a sandbox: profiles, data points, attribute changes, and the requests
 that wait to be applied.
 """
 
@@ -26,7 +26,7 @@ from churn.sandbox.profiles import (
 from churn.sandbox.values import JsonObject, NotTakenError
 
 MAX_NAME = 255
-# Different User-Agents that are counted, so that no client fills the memory.
+# Largest number of User-Agents that are counted, so that no client fills the memory.
 MAX_AGENTS = 100
 SECOND_PROFILE = (
     "an unknown primary id with a known email or phone made a second profile"
@@ -35,11 +35,11 @@ SECOND_PROFILE = (
 
 @dataclass
 class State:
-    """What a sandbox knows. Tests read it, and may put profiles in by hand."""
+    """The state of a sandbox, which tests may read and add profiles to."""
 
     options: Options = field(default_factory=Options)
     profiles: dict[Key, Profile] = field(default_factory=dict)
-    # The type that the first value of an attribute has fixed.
+    # The type of each attribute, fixed by its first value.
     types: dict[str, str] = field(default_factory=dict)
     n_requests: int = 0
     # Requests to the three endpoints that take data.
@@ -51,11 +51,12 @@ class State:
     run: str = "1"
     # Data points by run and attribute.
     points: dict[str, Counter[str]] = field(default_factory=dict)
-    # Writes by attribute and the reason why no trigger fired; "" where one did.
+    # Number of writes by attribute and the reason why no trigger fired; the reason is
+    # "" if one fired.
     fired: dict[str, Counter[str]] = field(default_factory=dict)
     # The newest changes; ``fired`` counts all of them.
     changes: deque[Change] = field(init=False)
-    # What was acknowledged and had no effect.
+    # The reasons for which acknowledged writes had no effect.
     silent: list[str] = field(default_factory=list)
     warnings: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -107,9 +108,9 @@ class State:
     def count_points(self, item: JsonObject) -> None:
         """Count the data points of an accepted object.
 
-        A write counts whether or not it changes the value, also when an update-only
-        write finds nobody or the value is not taken: Braze counts what is sent, and
-        its documents name no exception for these. The highest reading is the safe one.
+        A write counts whether or not it changes the value, and even if an update-only
+        write finds no user or the value is rejected. Braze counts what is sent, and its
+        documents name no exceptions, so this is the safe, highest estimate.
         """
         counts = self.points.setdefault(self.run, Counter())
         for name, value in item.items():
@@ -120,7 +121,7 @@ class State:
             self.n_data_points += cost
 
     def accept(self, objects: list[Sent], group: str = "") -> None:
-        """Take the valid objects of a request: now, or after the delay drawn for it."""
+        """Apply a request's valid objects: now, or after the delay drawn for it."""
         options = self.options
         now = options.clock()
         if group:
@@ -145,7 +146,7 @@ class State:
             self.apply_all(objects, group)
 
     def apply_all(self, objects: list[Sent], group: str = "") -> list[Profile]:
-        """Apply a request's objects in order; the profiles that were reached."""
+        """Apply a request's objects in order; returns the profiles written to."""
         lost = profiles.lost_updates(objects)
         reached = [self.apply(sent, lost) for sent in objects]
         if group:
@@ -155,7 +156,7 @@ class State:
         return [profile for profile in reached if profile]
 
     def apply(self, sent: Sent, lost: dict[str, str]) -> Profile | None:
-        """Apply one object; None where an update-only write finds nobody.
+        """Apply one object; returns None if an update-only write finds no profile.
 
         ``lost`` names the attributes whose nested updates this request loses.
         """
@@ -237,7 +238,7 @@ class State:
         return None
 
     def _set(self, profile: Profile, name: str, value: Any, merge: bool) -> str | None:
-        """Write an attribute; the reason where it had no effect or was cut."""
+        """Write an attribute; returns the reason if it had no effect or was cut."""
         old = profile.attributes.get(name)
         if value is None:
             profile.attributes.pop(name, None)

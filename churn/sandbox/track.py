@@ -1,4 +1,4 @@
-"""The answers of the three endpoints that take data: track, bulk and sync. No HTTP."""
+"""The answers of the endpoints that write data, track, bulk and sync, without HTTP."""
 
 import random
 from typing import Any
@@ -21,9 +21,9 @@ def track(
     nth: int = 1,
     fault: str | None = None,
 ) -> Answer:
-    """Take the valid objects of a body, and answer with the faults of the others.
+    """Accept the valid objects of a body, and answer with the faults of the others.
 
-    ``nth`` is the number of the request. With a ``fault`` out of ``PARTIAL`` one valid
+    ``nth`` is the number of the request. If ``fault`` is one of ``PARTIAL``, one valid
     object, drawn from the seed, is refused as well.
     """
     if refusal := rules.refusal(body, endpoint, state.options):
@@ -74,7 +74,7 @@ def _count(state: State, accepted: list[Sent]) -> None:
 
 
 def _result(profile: Profile, sent: Sent) -> JsonObject:
-    """What /sync answers: the values that the object's profile holds now."""
+    """The answer of /sync: the values that the object's profile holds now."""
     kind, _ = identity(sent.item)
     user = {kind: sent.item[kind]}
     if sent.array == "attributes":
@@ -94,7 +94,7 @@ def history_entry(
     name: str,
     history: History,
 ) -> JsonObject:
-    """One event or product, as sync and export answer it."""
+    """The history of one event or product, in the form that sync and export return."""
     return {
         label: name,
         "first": history.first,

@@ -1,4 +1,4 @@
-"""What a profile holds after an attribute was written: types, dates, limits.
+"""The stored values of written attributes, by Braze's rules for types and limits.
 
 The functions know neither profiles nor HTTP. A value that Braze acknowledges and does
 not store is a NotTakenError.
@@ -62,7 +62,7 @@ def scalar(
     options: Options,
     forced: str | None,
 ) -> Any:
-    """What is stored of a boolean, number or text.
+    """The stored value of a boolean, number or text.
 
     ``forced`` is the type that the attribute was given by hand in Braze's dashboard.
     """
@@ -102,7 +102,8 @@ def in_range(value: Any) -> Any:
 def array(items: list[Any], options: Options) -> list[Any]:
     """The scalars of an array, without duplicates.
 
-    A repeated item keeps its last place; on overflow the oldest items go.
+    A repeated item keeps its last place; if there are too many items, the first are
+    dropped.
     """
     if any(isinstance(item, list | dict) or item is None for item in items):
         raise NotTakenError("arrays hold scalars only")

@@ -1,3 +1,1 @@
-"""Probabilities become scores, segments and reasons, and gates say whether they may
-be sent.
-"""
+"""Scores, segments and reasons from probabilities, and the gates that check them."""

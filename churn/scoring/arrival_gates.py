@@ -1,4 +1,4 @@
-"""Gates on how the data arrived: old history, reports cut off, copies."""
+"""Gates on how the data arrived: old history, truncated reports, duplicate rows."""
 
 from datetime import date
 from typing import Any
@@ -11,9 +11,9 @@ from churn.settings import Settings
 
 # Days between event and receipt beyond which a row is old history.
 OLD_DAYS = 7
-# Weeks before the newest ingest whose files are looked at.
+# Number of weeks before the newest ingest whose files are checked.
 RECENT_WEEKS = 4
-# Numbers of rows at which AppsFlyer cuts off a raw-data report.
+# Largest possible numbers of rows of an AppsFlyer raw-data report.
 REPORT_LIMITS = (200_000, 1_000_000)
 
 
@@ -22,9 +22,9 @@ def bulk_backfill(
     settings: Settings,
     cutoff: date,
 ) -> dict[str, Any]:
-    """Fails if many events received on a day were over a week old.
+    """Fails if many of the events received on a day were over a week old.
 
-    Past cutoffs did not know that history.
+    That history was not known at past cutoffs.
     """
     limit = settings.gates.max_backfill_rate
     first = days_before(cutoff, settings.gates.window_days)
@@ -65,7 +65,7 @@ def truncated_report(
 ) -> dict[str, Any]:
     """Fails if an AppsFlyer file has exactly as many rows as a report can have.
 
-    The rest of the report is lost. Files of the last weeks are looked at.
+    The rest of the report is then lost. Only files of the last weeks are checked.
     """
     extracts = [e.path for e in settings.extracts if e.source == "appsflyer"]
     ingested_at = pl.col("ingested_at")
@@ -100,7 +100,7 @@ def duplicate_rows(
 ) -> dict[str, Any]:
     """Fails if many rows of the newest ingest are copies of other rows in it.
 
-    A report was delivered twice.
+    The cause is mostly a report that was delivered twice.
     """
     limit = settings.gates.max_copy_rate
     is_newest = pl.col("ingested_at") == pl.col("ingested_at").max()

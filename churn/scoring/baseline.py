@@ -1,4 +1,4 @@
-"""What is usual for a day of the log, which the gates on days compare with."""
+"""Expected numbers of events per day, with which the gates compare actual numbers."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -7,7 +7,7 @@ import polars as pl
 
 from churn.clocks import known_before
 
-# Weeks before a day that its expected counts come from.
+# Number of weeks before a day from which its expected counts are taken.
 WEEKS = 4
 # Days before the cutoff whose shares are compared with those of the weeks before.
 RECENT_DAYS = 7
@@ -16,7 +16,7 @@ MIN_ROWS = 100
 
 
 def days_before(cutoff: date, days: int) -> date:
-    """The date so many days before the cutoff."""
+    """The date ``days`` days before the cutoff."""
     return cutoff - timedelta(days=days)
 
 
@@ -35,9 +35,10 @@ def expected_counts(
 
     ``rows``: the columns ``by``, date, known_date, n. Returns ``by``, date, n,
     expected. The expected number is the median of the same weekday in the four weeks
-    before, each as it was known at the same age, so that events which always arrive
-    late don't count as missing. From a key's first day on, a day without events counts
-    as 0. ``expected`` is null while fewer than two such weekdays are known.
+    before. Each of these days is counted as it was known when it was as old as the day
+    is now, so that events which always arrive late don't count as missing. From a key's
+    first day on, a day without events counts as 0. ``expected`` is null while fewer
+    than two such weekdays are known.
     """
     counts = _aged_counts(rows, by, cutoff, window_days)
     grid = _grid(rows, by, cutoff, window_days)
@@ -63,8 +64,9 @@ def _grid(
     cutoff: date,
     window_days: int,
 ) -> pl.DataFrame:
-    """Every key, day of the window and week back that lies after the key's first
-    day.
+    """Every combination of key, day of the window and number of weeks back.
+
+    Combinations before the key's first day are left out.
     """
     start = days_before(cutoff, window_days)
     days = pl.date_range(start, days_before(cutoff, 1), eager=True).alias("date")
@@ -80,7 +82,7 @@ def _aged_counts(
     cutoff: date,
     window_days: int,
 ) -> pl.DataFrame:
-    """Events by key, day and week back, as known when that day had today's age."""
+    """Events by key, day and weeks back, as known when that day was equally old."""
     first = days_before(cutoff, window_days + 7 * WEEKS)
     recent = rows.filter(pl.col("date") >= first).join(_weeks(), how="cross")
     shift = pl.duration(weeks=pl.col("week"))

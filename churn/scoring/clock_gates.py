@@ -1,4 +1,4 @@
-"""The gate on the hours of a day: a wrong time zone or clock shifts all of them."""
+"""The gate on a day's hourly profile, which a wrong time zone or clock shifts."""
 
 from datetime import date
 from typing import Any
@@ -21,24 +21,24 @@ def clock_shift(
     settings: Settings,
     cutoff: date,
 ) -> dict[str, Any]:
-    """Fails if a day's hourly profile is that of its weekday, shifted by the limit.
+    """Fails if a day's hourly profile is its weekday's, shifted by the limit or more.
 
-    The time zone of the extract, or a clock, is wrong.
+    The cause is a wrong time zone of the extract, or a wrong clock.
     """
     limit = settings.gates.max_clock_shift_hours
     cases: list[Case] = []
     for day, extract, hour, n, expected in _profiles(counted, settings, cutoff):
         shift = largest_shift(_clock(hour, n), _clock(hour, expected))
         if abs(shift) >= limit:
-            seen = f"the usual hours moved by {shift:+d}"
+            seen = f"the hourly profile is shifted by {shift:+d} hours"
             cases.append(Case(extract, str(day), seen))
     return verdict(
         cutoff,
         "clock_shift",
         cases,
-        expected=f"hours moved by less than {limit}",
+        expected=f"a shift of less than {limit} hours",
         cure="Check the extract's timezone for these days and ingest anew",
-        all_clear="the hours of every day in the window are the usual ones",
+        all_clear="no day in the window has a shifted hourly profile",
     )
 
 
@@ -69,10 +69,11 @@ def _clock(hour: list[int], values: list[float]) -> np.ndarray:
 def largest_shift(n: np.ndarray, expected: np.ndarray) -> int:
     """Hours by which the expected profile must move to explain a day, or 0.
 
-    Both have shape (24,). It is 0 unless a shift is clearly better than none. On the
-    first day of a shift the hours moved out of it are gone and none have moved in, so
-    each shift is tried as a rotation of the clock and with those hours empty. The same
-    hours empty without a shift are explained by a lost part of the day.
+    Both have shape (24,). It is 0 unless a shift fits clearly better than none. On the
+    first day of a shift, some hours have moved to the neighbouring day and left a gap.
+    Each shift is therefore tried twice: as a rotation of the clock, and with these
+    hours empty. It must fit better than the same hours empty without a shift, which is
+    what a day with missing data looks like.
     """
     if min(n.sum(), expected.sum()) < MIN_ROWS:
         return 0

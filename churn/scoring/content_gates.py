@@ -1,4 +1,4 @@
-"""Gates on what the events hold: users, columns and currencies."""
+"""Gates on the content of events: users, columns and currencies."""
 
 from datetime import date
 from typing import Any
@@ -9,13 +9,13 @@ from churn.scoring.baseline import MIN_ROWS, RECENT_DAYS, WEEKS, days_before, sp
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
-# Fewest amounts in the window whose currencies are looked at.
+# Fewest amounts in the window for which currencies are checked.
 MIN_AMOUNTS = 20
-# Share of rows from which a column counts as usually filled.
+# Smallest share of filled rows for which a column counts as usually filled.
 MIN_FILLED = 0.05
-# Fewest filled rows expected on a day from which a column can be missed.
+# Fewest expected filled rows on a day for which a column is checked.
 MIN_EXPECTED = 50
-# Share of its expected filled rows below which a column is lost.
+# A column with a smaller share of its expected filled rows counts as lost.
 LOST = 0.1
 
 
@@ -54,7 +54,7 @@ def unknown_users(
 
 
 def _unknown_rates(known: pl.DataFrame, cutoff: date) -> pl.DataFrame:
-    """Share of events without a user by extract: now, before, and n of the last week.
+    """Share of events without a user, by extract: now, before, and n of the last week.
 
     A share is null where there are no events, as before an extract began.
     """
@@ -76,8 +76,8 @@ def _unknown_rates(known: pl.DataFrame, cutoff: date) -> pl.DataFrame:
 def schema_change(counted: pl.DataFrame, cutoff: date) -> dict[str, Any]:
     """Fails if a usually filled column is nearly empty on a day of the last week.
 
-    It was renamed or lost. Shares of filled rows are compared with those of the four
-    weeks before.
+    The column was then renamed or lost. Shares of filled rows are compared with those
+    of the four weeks before.
     """
     filled = _filled_columns(counted, cutoff)
     expected = pl.col("share") * pl.col("rows")
@@ -103,7 +103,7 @@ def schema_change(counted: pl.DataFrame, cutoff: date) -> dict[str, Any]:
         cases,
         expected="columns filled as usual",
         cure="If it was renamed, name it in the extract's columns and ingest anew",
-        all_clear="every usual column is filled",
+        all_clear="every usually filled column is filled",
     )
 
 
@@ -135,9 +135,9 @@ def mixed_currencies(
     settings: Settings,
     cutoff: date,
 ) -> dict[str, Any]:
-    """Fails if many amounts of the window are in another currency than the study's.
+    """Fails if many amounts of the window are in a currency other than the study's.
 
-    Those are counted, but add nothing to revenue.
+    Such amounts are counted, but add nothing to revenue.
     """
     limit = settings.gates.max_other_currency_rate
     currency = settings.activity.currency

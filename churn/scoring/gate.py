@@ -11,7 +11,7 @@ from churn.errors import GateError
 LIMITS = ("change_rate", "max_users")
 """Limits of a single export. Like a failed gate, each can be accepted by name."""
 
-# Most cases that a sentence spells out.
+# Largest number of cases that a finding's sentence lists.
 MAX_CASES = 5
 
 
@@ -27,14 +27,15 @@ def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
     """Raise GateError for every failed gate that isn't accepted.
 
     ``accept`` names gates: ``missing_day``, or ``missing_day:2026-12-25`` for that day
-    alone, so that a holiday doesn't hide a day that goes missing later. A name that is
-    neither a gate nor a limit is an error as well.
+    alone. The second form accepts a holiday without hiding a day that goes missing
+    later. A name that is neither a gate nor a limit raises GateError as well.
     """
     known = [*sorted(findings["gate"]), *LIMITS]
     named = {entry.partition(":")[0] for entry in accept}
     if unknown := sorted(named - set(known)):
         raise GateError(
-            f"accept: {', '.join(unknown)} is no gate; there are {', '.join(known)}"
+            f"accept: {', '.join(unknown)} is not a gate or limit; there are "
+            f"{', '.join(known)}"
         )
     failed = findings.filter(~pl.col("passed"))
     stopping = [
@@ -44,8 +45,8 @@ def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
     ]
     if stopping:
         raise GateError(
-            f"stopped, since a gate failed: {'; '.join(stopping)}. If this is correct, "
-            "accept the gate by name"
+            f"stopped, because a gate failed: {'; '.join(stopping)}. If the data is "
+            "right, accept the gate by name"
         )
 
 
@@ -86,10 +87,10 @@ def verdict(
     cure: str,
     all_clear: str,
 ) -> dict[str, Any]:
-    """The finding of a gate that fails if there is any case.
+    """The finding of a gate, which fails if there is at least one case.
 
-    Its sentence is ``all_clear`` without a case; otherwise it names the first few and
-    ends with ``cure``, what to do.
+    Without a case the sentence is ``all_clear``. Otherwise it lists the first few cases
+    and ends with ``cure``, which says what to do.
     """
     if not cases:
         return finding(

@@ -1,6 +1,6 @@
-"""All gates: whether the data and the scores are fit to be sent.
+"""All gates: checks of whether the data and the scores are fit to be sent.
 
-Each gate looks at one thing and returns one finding.
+Each gate checks one thing and returns one finding.
 """
 
 from datetime import date
@@ -45,7 +45,7 @@ def data(
 ) -> list[dict[str, Any]]:
     """The findings about the log alone.
 
-    Only events before the cutoff count, and of those only what was known before it.
+    Only events that happened and were known before the cutoff count.
     """
     known = volume.filter(known_before(pl.lit(cutoff)))
     counted = tally.filter(pl.col("date") < cutoff)

@@ -1,8 +1,8 @@
-"""Why a user is at risk: up to three reasons, each a kind of feature and a direction.
+"""Reasons of a score: up to three per user, each a kind of feature and a direction.
 
-What a kind contributes is the log-odds of churn less those that the model would give if
-all features of that kind had their typical values in training. A contribution above 0
-raises the risk, and the reason is called risky; one below 0 is called safe.
+The contribution of a kind is a difference in log-odds of churn: the user's own, less
+those if all features of that kind had their typical training values. A reason whose
+contribution is above 0 raises the risk and is called risky; one below 0, safe.
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ from churn.stats import probability
 
 # Smallest contribution, in log-odds, that counts as a reason.
 FLOOR = 0.1
-# How many times as much another reason must contribute to displace the first one.
+# Factor by which another contribution must exceed that of the first reason to
+# displace it.
 KEPT = 1.5
 # Users explained at a time, which bounds the memory needed.
 CHUNK = 100_000
@@ -23,16 +24,14 @@ COLUMNS = ("reason_1", "reason_2", "reason_3")
 CODES = tuple(
     f"{direction}_{kind}" for kind in KINDS for direction in ("safe", "risky")
 )
-"""Every reason, such as ``risky_silence``, as the scores table holds it and Braze
-gets it.
-"""
+"""The code of every reason, such as ``risky_silence``, in scores and in Braze."""
 
 # The position in CODES that stands for no reason.
 NONE = -1
 
 
 def contributions(fitted: Model, snapshot: pl.DataFrame) -> pl.DataFrame:
-    """What each kind of feature adds to each user's log-odds of churn.
+    """Contribution of each kind of feature to each user's log-odds of churn.
 
     Columns: user_id, cutoff, log_odds, and one per kind that the model uses.
     """
@@ -71,10 +70,11 @@ def explain(
     """Reasons of each user, in the snapshot's order.
 
     Columns: user_id, cutoff, reason_1, reason_2, reason_3; codes of ``CODES``, null
-    where there is none. Reasons on the user's side of the trained churn rate come
-    first, then the others; within both the larger contribution. The user's first reason
-    in ``previous`` (user_id, reason_1) keeps its place unless another contributes more
-    than ``KEPT`` times as much.
+    where there is none. If a user's risk is above the churn rate in training, risky
+    reasons come first, otherwise safe ones; among these, and among the others, the
+    larger contribution comes first. The user's first reason in ``previous`` (user_id,
+    reason_1) keeps its place unless another contributes more than ``KEPT`` times as
+    much.
     """
     table = contributions(fitted, snapshot)
     kinds = table.drop("user_id", "cutoff", "log_odds")
@@ -87,7 +87,7 @@ def explain(
     side = np.sign(table["log_odds"].to_numpy() - base)
     is_weak = np.abs(shift) < FLOOR
     is_against = np.sign(shift) != side[:, None]
-    # The last key counts most.
+    # np.lexsort sorts by its last key first.
     order = np.lexsort((-strength, is_against, is_weak), axis=1)
     ranked = np.take_along_axis(np.where(is_weak, NONE, code), order, axis=1)
     names = [_named(ranked, place).alias(name) for place, name in enumerate(COLUMNS)]

@@ -1,4 +1,4 @@
-"""Gates on the scores: their level, and how many users Braze would know."""
+"""Gates on the scores: their level, and how many users Braze can identify."""
 
 from datetime import date
 from typing import Any
@@ -45,7 +45,7 @@ def calibrated(
     cutoff: date,
     model: Model,
 ) -> dict[str, Any]:
-    """Fails if the newest validation fold shows that the level is certainly off."""
+    """Fails if the newest validation fold shows that the level is significantly off."""
     low, high = model.calibration or (float("nan"), float("nan"))
     limit = settings.gates.max_calibration_shift
     return finding(cutoff, **calibration_finding(low, high, limit))
@@ -56,11 +56,11 @@ def calibration_finding(
     high: float,
     limit: float,
 ) -> dict[str, Any]:
-    """What the gate ``calibration`` finds, given the 95 % interval of the intercept.
+    """The finding of the gate ``calibration`` for a 95 % interval of the intercept.
 
-    It fails if the whole interval lies beyond the limit, all in log-odds. So a small
-    sample, whose interval is wide, never fails by chance alone. NaN, which stands for
-    no known outcome, passes.
+    The gate fails if the whole interval lies beyond the limit; both are in log-odds. A
+    small sample has a wide interval and so hardly ever fails by chance. NaN, which
+    stands for no known outcome, passes.
     """
     passed = not (low > limit or high < -limit)
     seen = f"{low:+.2f} to {high:+.2f}"

@@ -1,6 +1,6 @@
 """The scores table: made from a model and a snapshot, stored as one file per cutoff.
 
-The findings of the gates are stored beside it.
+The gates' findings are stored in a file beside it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def make(
     Segments and first reasons depend on the scores of the newest earlier cutoff. Raises
     CutoffError if the cutoff is outside the data or no user is eligible.
     """
-    # Here, so that an export, which only reads scores, doesn't load scikit-learn.
+    # Imported here, because an export only reads scores and needn't load scikit-learn.
     from churn.model import fitting
     from churn.scoring import reasons
 
@@ -60,9 +60,9 @@ def make(
 
 
 def addressed(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
-    """The scores with each user's identifier of the kind that the study names now.
+    """The scores with each user's identifier, of the kind that the study now names.
 
-    It may have named another kind when the scores were made.
+    The study may have named another kind when the scores were made.
     """
     cutoff = scores["cutoff"][0]
     identifiers = addresses.identifiers(store, scores["user_id"], cutoff)
@@ -83,10 +83,10 @@ def write(
     findings: pl.DataFrame,
     accept: Sequence[str] = (),
 ) -> Path:
-    """Replace the cutoff's files of scores and findings; returns that of the scores.
+    """Replace the cutoff's files of scores and findings; returns the scores' file.
 
-    The same scores give the same bytes. Raises GateError, and writes nothing, if a gate
-    failed that isn't accepted by name.
+    The same scores give the same bytes. If a gate failed and isn't accepted by name,
+    nothing is written and GateError is raised.
     """
     check_gates(findings, accept)
     cutoff = scores["cutoff"][0]
@@ -161,8 +161,9 @@ def recut(
 ) -> pl.DataFrame:
     """The same scores, cut into the segments of these settings.
 
-    ``previous`` null: without hysteresis. The table holds no tenure, so that a user who
-    was too new when scored stays unknown, unless the settings now score all users.
+    If ``previous`` is null, there is no hysteresis. The scores table has no tenure, so
+    a user who was too new when scored stays unknown, unless the settings no longer have
+    a minimum tenure.
     """
     policy = settings.policy
     is_old_enough = pl.col("segment") != policy.unknown_segment

@@ -1,9 +1,10 @@
-"""From probabilities to risk segments and whole-number scores.
+"""Risk segments and whole-number scores made from probabilities.
 
-Hysteresis is a band in rank. A band in probability would freeze the segments of one app
-and hardly touch those of the next, and it would change their sizes. The band's width
-follows the smaller side of a boundary: with the same width everywhere, the riskiest new
-users would be kept out of a small segment, which costs recall where risk is steep.
+Hysteresis is a band of ranks around each boundary. A band of probabilities would freeze
+the segments of one app and hardly affect those of another, and it would change their
+sizes. The band's width is proportional to the number of users on the smaller side of
+the boundary: an equally wide band everywhere would keep the riskiest new users out of a
+small segment, which costs recall.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ import polars as pl
 from churn.hashing import stable_hash
 from churn.settings import Policy, Segment, Settings
 
-# Digits to which probabilities are compared: float sums differ beyond them, and ranks
-# would follow the difference.
+# Number of digits by which probabilities are ranked: later ones differ between runs,
+# because sums of floats depend on their order.
 DIGITS = 9
 
 
@@ -31,8 +32,8 @@ def assign(
     the top, each to exactly the size of a plain cut, in order of rank; ties are broken
     by the stable hash. A user who was above a boundary moves up by half of its band,
     one who was below it moves down by half. Users who are new, were unknown, or were in
-    a segment that the study no longer has, don't move. So users farther from a boundary
-    than the widest band are where the plain cut has them.
+    a segment that the study no longer has, don't move. Users farther from a boundary
+    than the widest band are therefore in the segment of the plain cut.
     """
     rows = scored.with_row_index("row").with_columns(
         pl.col("probability").round(DIGITS)
@@ -52,7 +53,7 @@ def assign(
 
 
 def _is_too_new(policy: Policy) -> pl.Expr:
-    """Whether a user is known for too few days; a null tenure counts as none."""
+    """Whether a user has been known too few days; a null tenure counts as 0 days."""
     if not policy.min_tenure_days:
         return pl.lit(False)
     return pl.col("tenure_days").fill_null(-1) < policy.min_tenure_days
@@ -61,8 +62,8 @@ def _is_too_new(policy: Policy) -> pl.Expr:
 def sizes(probability: pl.Series, segments: Sequence[Segment]) -> list[int]:
     """Users in each segment but the last, before hysteresis.
 
-    As many as reach the segment's probability, or its share of all; at most its
-    capacity.
+    A segment takes the users who reach its probability, or its share of all users, up
+    to its capacity.
 
     >>> from churn.settings import Segment
     >>> high, rest = Segment(name="high", share=0.5, capacity=3), Segment(name="rest")
@@ -118,7 +119,7 @@ def _fill(
         was_above = place[free] <= i
         was_known = place[free] >= 0
         lead = np.where(was_known, np.where(was_above, width, -width), 0)
-        # Ranks count twice, since half of a band may be no whole number.
+        # Ranks are doubled, because half of a band may not be a whole number.
         order = np.argsort(2 * free - lead, kind="stable")
         filled[free[order[:size]]] = i
         free = np.sort(free[order[size:]])
@@ -130,7 +131,7 @@ def band_width(
     n: int,
     band: float,
 ) -> int:
-    """Ranks between where a user newly enters a segment and where one has to leave it.
+    """Number of ranks between entering a segment and having to leave it.
 
     With 150 of 1,000 users above a boundary and a band of 0.8, a user enters within the
     first 90 and leaves beyond 210:
@@ -142,9 +143,7 @@ def band_width(
 
 
 def names(settings: Settings) -> list[str]:
-    """The study's segments, riskiest first, then the unknown one if there can be
-    any.
-    """
+    """The study's segments, riskiest first, then "unknown" if users can be unknown."""
     rated = [segment.name for segment in settings.segments]
     has_unknown = settings.policy.min_tenure_days > 0
     return [*rated, settings.policy.unknown_segment] if has_unknown else rated
@@ -153,6 +152,6 @@ def names(settings: Settings) -> list[str]:
 def score(probability: pl.Expr) -> pl.Expr:
     """Whole number from 0 to 100 for Braze.
 
-    It is an integer from the first write on, since its type there never changes.
+    It must always be an integer, since the type of an attribute in Braze never changes.
     """
     return (probability * 100).round().cast(pl.Int64)

@@ -14,7 +14,7 @@ def stability(
     previous: pl.DataFrame | None,
     settings: Settings,
 ) -> pl.DataFrame:
-    """What hysteresis saves and costs: a row with it and a row without.
+    """What hysteresis saves and costs, as one row with it and one row without it.
 
     Columns: hysteresis ("with" or "without"), n_known (users in both tables), n_changed
     and changed_rate (those of them in another segment), n_data_points (segments to

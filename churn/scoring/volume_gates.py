@@ -1,4 +1,4 @@
-"""Gates on how many events a day has: too few, too many, or none of one name."""
+"""Gates on the number of events per day: too few, too many, or none of one name."""
 
 from datetime import date
 from typing import Any
@@ -9,13 +9,14 @@ from churn.scoring.baseline import WEEKS, expected_counts
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
-# Standard deviations, of a count and of the series' own days, beyond which a day fails.
+# Number of standard deviations, both of a Poisson count and of the series' daily
+# ratios, beyond which a day fails.
 NOISE = 5.0
-# Standard deviation of a normal distribution over its median absolute deviation.
+# Ratio of a normal distribution's standard deviation to its median absolute deviation.
 SIGMA_PER_MAD = 1.4826
-# Fewest expected events a day from which a name is missed when it is gone.
+# Fewest expected events per day for which an event name is checked.
 MIN_EVENT = 20.0
-# Share of days with events above which a name counts as coming every day.
+# An event name on a larger share of days counts as occurring every day.
 EVERY_DAY = 0.95
 
 
@@ -24,12 +25,12 @@ def day_ratios(
     settings: Settings,
     cutoff: date,
 ) -> pl.DataFrame:
-    """Events of each day of the window over the expected ones.
+    """Ratio of actual to expected events on each day of the window.
 
     Columns: extract, platform ("" for all platforms), date, n, expected, ratio. The
     expected number follows the app's growth: it is multiplied by the median ratio of
     neighbouring days, so that growth, decline and weekends make no day fail. Platforms
-    are looked at where an extract states more than one.
+    are listed only if an extract states more than one.
     """
     n_platforms = pl.col("platform").n_unique().over("extract")
     several = (pl.col("platform") != "") & (n_platforms > 1)
@@ -56,7 +57,7 @@ def missing_day(
 ) -> dict[str, Any]:
     """Fails if an extract or platform has far fewer events than is usual on a weekday.
 
-    Its users would look churned.
+    The users whose events are missing would look churned.
     """
     limit = settings.gates.min_day_share
     return verdict(
@@ -76,7 +77,7 @@ def excess_day(
 ) -> dict[str, Any]:
     """Fails if a day has far more events than is usual on its weekday.
 
-    Files may have been delivered twice, or a clock was wrong.
+    Possible causes are files that were delivered twice and wrong clocks.
     """
     limit = settings.gates.max_day_share
     return verdict(
@@ -90,10 +91,10 @@ def excess_day(
 
 
 def _cases(days: pl.DataFrame, is_beyond_limit: pl.Expr) -> list[Case]:
-    """Days beyond the limit and beyond noise.
+    """Days whose ratio is beyond both the limit and the noise.
 
-    Noise is that of counting, and that by which the series' own days usually differ. A
-    platform is named only where other platforms of the extract are not affected.
+    The noise is that of a random count, and the usual variation between the days of the
+    series. A platform is named only if not all platforms of the extract are affected.
     """
     expected = pl.col("expected")
     is_platform = pl.col("platform") != ""
@@ -121,10 +122,10 @@ def _cases(days: pl.DataFrame, is_beyond_limit: pl.Expr) -> list[Case]:
 
 
 def vanished_event(known: pl.DataFrame, cutoff: date) -> dict[str, Any]:
-    """Fails if an event that came every day is absent from its extract's last day.
+    """Fails if an event that occurred every day is absent on its extract's last day.
 
-    It was renamed or lost. The last day is the last one on which the extract has any
-    events.
+    The event was then renamed or lost. The last day is the last one on which the
+    extract has any events.
     """
     names = expected_counts(known, ["extract", "event"], cutoff, 7 * WEEKS + 1)
     n = pl.col("n")

@@ -45,7 +45,7 @@ COUNTRIES = {
     "IN": 0.12,
     "NA": 0.01,
 }
-"""Country codes and their shares; NA is Namibia, which readers may take for null."""
+"""Country codes and their shares; a reader may mistake NA (Namibia) for null."""
 
 MEDIA_SOURCES = {
     "organic": 0.5,

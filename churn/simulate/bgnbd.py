@@ -2,8 +2,9 @@
 
 The first event comes right after the install. From then on a living user's events are a
 Poisson process. After each of these repeat events, but not after the first event, the
-user may drop out for good, unseen. Rates are Gamma distributed over users, dropout
-probabilities Beta distributed, independently. Event names carry no information.
+user may drop out for good, which leaves no trace in the data. Rates are Gamma
+distributed over users, dropout probabilities Beta distributed, independently. Event
+names carry no information.
 """
 
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of users at a cutoff; each has shape (n,), times are in days.
+    """Data known about users at a cutoff: arrays of shape (n,), with times in days.
 
     A user's window starts with the observation window or, if later, the first event.
 
@@ -174,9 +175,9 @@ def _repeat_events(
 
 
 def seen(world: Bgnbd, windows: Windows) -> Iterator[Seen]:
-    """What is known of every user at the cutoffs 0 … n_days.
+    """Data known about every user at the cutoffs 0 … n_days.
 
-    It is right for users who are active in the observation window.
+    The values are valid for users who are active in the observation window.
     """
     first = world.second[world.first] / DAY
     n_before = np.zeros((world.n_days + 1, world.n_users), np.int32)

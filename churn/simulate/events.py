@@ -11,7 +11,7 @@ PURCHASE = "af_purchase"
 """Name of the event that carries revenue."""
 
 PRICES = np.array([0.99, 2.99, 4.99, 9.99, 19.99])
-"""Revenue of purchases in US dollars, each as likely."""
+"""Possible revenues of a purchase in US dollars, all equally likely."""
 
 DAY = 86_400
 """Seconds of a day."""
@@ -22,7 +22,7 @@ def events(world: World) -> pl.DataFrame:
 
     Columns: user (an index), report (in_app, install or uninstall), event, time,
     revenue, installed_at. No two rows of a user share a second: vendors' rows have no
-    id, so that equal ones would count as copies.
+    id, so equal rows would count as copies.
     """
     rng = np.random.default_rng([world.seed, 1])
     install_second, moments = world.moments(rng)

@@ -1,4 +1,4 @@
-"""Write a simulated world as extracts: its files, its true probabilities, a study."""
+"""Write a simulated world: extract files, true probabilities and a study file."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,8 @@
 """The Markov world: users of fixed types with a hidden state that moves every day.
 
-Type and state determine how many events of each name a day brings (Poisson). The true
-churn probability follows by filtering with the true parameters: no model can do better.
+Type and state determine the mean number of events of each name on a day (Poisson). The
+true churn probability follows by filtering with the true parameters: no model can do
+better.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Exact inference in the Markov world: type and state given what is visible.
+"""Exact inference in the Markov world: type and state given the visible data.
 
 Arrays have the axes T (types), n (users) and S (states). A day's matrix is its fit to
 the counts, then the transition to the next day.
@@ -23,12 +23,13 @@ def beliefs(
     n_observed: int,
     users: slice,
 ) -> Iterator[np.ndarray]:
-    """P(type, state on the day | what is visible) for each day 0 … n_days.
+    """P(type, state on the day | visible data) for each day 0 … n_days.
 
     Each has shape (T, n, S). Visible are the day of the install, the counts per event
-    name on the ``n_observed`` days before, and that no uninstall came before. A window
-    is the product of its days' matrices. Days are cut into blocks as long as a window,
-    so that each window is the tail of one block times the head of the next (van Herk).
+    name on the ``n_observed`` days before, and the lack of an earlier uninstall. A
+    window is the product of its days' matrices. Days are cut into blocks as long as a
+    window, so that each window is the tail of one block times the head of the next (van
+    Herk).
     """
     p = world.parameters
     arrival = world.arrival[users]

@@ -102,7 +102,8 @@ class Parameters:
     - ``rate``: shape (T, S), events on an average day.
     - ``weekday``: shape (T, 7), factor of the rate by weekday, Monday first.
     - ``mix``: shape (T, E), share of each event name.
-    - ``level``: shape (days,), factor of all rates by day; the last value lasts.
+    - ``level``: shape (days,), factor of all rates by day; the last value holds for all
+      later days.
     - ``hazard``: the same for the odds of the last two states.
 
     The last two states are always gone and uninstalled. Uninstalled is never left, and

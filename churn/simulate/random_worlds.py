@@ -33,7 +33,7 @@ PILOT_DAYS = 240
 """Length of the world on which parameters are tested for plausibility."""
 
 PILOT_CUTOFFS = (60, 110, 160)
-"""Days of the pilot, besides its newest mature one, that must look plausible."""
+"""Cutoffs of the pilot that must look plausible, besides the newest mature one."""
 
 MIN_ELIGIBLE_RATE = 0.08
 MIN_CHURN_RATE = 0.15
@@ -62,7 +62,8 @@ def parameters(seed: int) -> Parameters:
 def is_plausible(p: Parameters, n_users: int = 1000) -> bool:
     """Whether a pilot world looks like an app at each of four cutoffs.
 
-    At least 8 % of the users so far are eligible, and 15 % to 85 % of these churn.
+    At each cutoff at least 8 % of the users who have arrived must be eligible, and 15 %
+    to 85 % of these must churn.
     """
     windows = Windows()
     horizon = windows.horizon_days
@@ -117,7 +118,7 @@ def _rate(
     n_live: int,
     pace: np.ndarray,
 ) -> np.ndarray:
-    """Events per day by state: falling over live states, rare if gone, else none."""
+    """Events per day by state: falling over live states, few if gone, then none."""
     falls = np.r_[1, _between(rng, 0.1, 0.6, n_live - 1)].cumprod()
     live = _between(rng, 0.3, 6) * pace * falls
     gone = _between(rng, 1e-4, 5e-3, 1)

@@ -1,4 +1,4 @@
-"""What all simulated worlds share: arrivals, eligibility, the table of the truth."""
+"""The base of all simulated worlds: arrivals, eligibility and true probabilities."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ DEFAULT_START = date(2025, 1, 6)
 LAST_SECOND = 80_000
 """Last second of a day at which events are drawn.
 
-It leaves room to move events of the same second apart.
+The rest of the day is left free so that events in the same second can be moved apart.
 """
 
 MIN_DAYS = 60
@@ -64,7 +64,7 @@ class World(ABC):
         """Second of the day of each install, and the in-app events.
 
         Events have user, day, second (of the day) and name (an index of ``names``).
-        ``rng`` draws what the world itself leaves open.
+        ``rng`` draws the details that the world itself doesn't determine.
         """
 
     @abstractmethod
@@ -76,8 +76,9 @@ class World(ABC):
         """The true churn probability at the cutoffs 0 … n_days.
 
         Shape (n_days + 1, n_users): P(no event in the horizon | what is visible).
-        Visible are the first-seen date, the events of the observation window, and that
-        no uninstall came before the cutoff. Has a meaning for eligible users only.
+        Visible are the first-seen date, the events of the observation window, and the
+        fact that no uninstall came before the cutoff. The values are valid for eligible
+        users only.
         """
 
 
@@ -86,7 +87,7 @@ def arrivals(
     n_users: int,
     n_days: int,
 ) -> np.ndarray:
-    """Days of the installs: many in the first month, the others evenly.
+    """Days of the installs: many in the first month, the others evenly spread.
 
     Raises InputError for a world without users or with too few days.
     """
@@ -126,9 +127,9 @@ def truth(
 ) -> pl.DataFrame:
     """True churn probability of every eligible user at every cutoff.
 
-    Columns: user (an index), cutoff, probability. The probability knows what the
-    windows let anyone see (``World.churn``). Cutoffs begin when the log holds a whole
-    eligible window, and end on the day after the log's last.
+    Columns: user (an index), cutoff, probability. The probability is conditional on the
+    data inside the windows (see ``World.churn``). Cutoffs begin when the log holds a
+    whole eligible window, and end on the day after the log's last.
     """
     day, user = np.nonzero(eligible(world, windows))
     probability = world.churn(windows, progress)[day, user].clip(0, 1)

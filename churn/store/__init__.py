@@ -1,4 +1,4 @@
-"""What is derived from the extracts: tables in batches, made visible atomically.
+"""The tables derived from the extracts, written in batches and committed atomically.
 
 ``batches`` holds the Store and how it is opened, ``schemas`` the columns of every table
 that crosses a module border, ``files`` the atomic replacement of one file.

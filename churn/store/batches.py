@@ -11,8 +11,8 @@ other keeps memory bounded however long the history is.
 
 A file counts only if store.json lists its batch, so an ingest that dies half-way leaves
 the previous state. Batch files are never changed afterwards, except to erase people.
-Adopted batches, anonymous history whose user became known, are written anew whenever
-identities change.
+Adopted batches hold the anonymous history whose user became known later; they are
+written anew whenever identities change.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ADOPTING = ("activity", "users")
 
 @dataclass(frozen=True)
 class Store:
-    """The derived tables of one study, as of one commit, and the settings to read them.
+    """The derived tables of one study as of one commit, and the settings for reading.
 
     A Store is a value: it lists the batches that were live when it was opened, so reads
     through it agree with each other whatever is committed meanwhile. To see later
@@ -59,10 +59,10 @@ class Store:
     ----------
     root: folder of the store.
     settings: the study's settings, under which the tables are read.
-    bound: the settings that stored tables depend on, as they were at the first ingest.
+    bound: values, at the first ingest, of the settings that stored tables depend on.
     batches: names of the live batches, oldest first.
     adopted: names of the live batches of adopted history (activity and users only).
-    erasing: whether an erasure began that has not yet cleaned every file.
+    erasing: whether an erasure has begun but not yet cleaned every file.
     covered_until: last day that is complete in every extract; None without events.
     first_date: first day with events; None without events.
     salt: random text, made once per store, that goes into every hash of a person's id.
@@ -134,7 +134,7 @@ class Store:
         )
 
     def passes(self, n_rows: int, pass_rows: int = PASS_ROWS) -> list[Sequence[int]]:
-        """All buckets in groups to be worked through one after the other.
+        """All buckets, divided into groups that fit in memory one at a time.
 
         With ``n_rows`` rows in all, a group holds about ``pass_rows`` rows, and always
         at least one bucket.
@@ -182,7 +182,7 @@ class Store:
         write_atomically(self.path("store.json"), text.encode())
 
     def sweep(self) -> None:
-        """Remove what a writer that died has left behind.
+        """Remove the files that a crashed writer has left behind.
 
         These are its staging folder, files of batches that were never committed, and
         temporary files of processes that no longer run. Call it under the lock only.

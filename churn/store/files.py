@@ -1,4 +1,4 @@
-"""Files that hold either their old content or their new one after a crash."""
+"""Atomic replacement of a file: after a crash it is either wholly old or wholly new."""
 
 import os
 from pathlib import Path

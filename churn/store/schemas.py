@@ -10,10 +10,10 @@ import polars as pl
 from churn.kinds import EVENT_KINDS
 
 TIME_BASES = ("exact", "tz_assumed", "skew_corrected", "estimated", "detected")
-"""How an event time came about.
+"""Where an event's time comes from.
 
-``exact``: stated with its zone. ``tz_assumed``: stated without a zone and read in that
-of the extract. ``skew_corrected``: the vendor corrected the device's clock.
+``exact``: stated with its time zone. ``tz_assumed``: stated without one and read in the
+time zone of the extract. ``skew_corrected``: the vendor corrected the device's clock.
 ``detected``: the moment the vendor noticed the event. ``estimated``: back-dated by the
 vendor, and never used in features.
 """
@@ -32,7 +32,7 @@ def _instant(nullable: bool = False) -> dy.Datetime:
 
 
 class Events(dy.Schema):
-    """The event log: one row is one thing that happened."""
+    """The event log, with one row per event."""
 
     event_id = dy.String(primary_key=True)
     source = dy.String(primary_key=True)
@@ -72,7 +72,7 @@ class Quarantine(dy.Schema):
 
 
 class Files(dy.Schema):
-    """Every file that was read, how it is recognised, and what became of its rows."""
+    """Every file that was read, with marks to recognise it and its row counts."""
 
     extract = dy.String(nullable=False)
     # Path or URL of the file.
@@ -110,8 +110,8 @@ class Volume(dy.Schema):
 class Tally(dy.Schema):
     """Events per extract and local day by one measure.
 
-    ``measure`` is the hour of the day, the column (counting rows in which it is filled)
-    or the currency of revenue; ``value`` is the hour, column name or currency.
+    ``measure`` says what is counted: events by hour of the day, by filled column, or by
+    currency of revenue. ``value`` is that hour, column name or currency.
     """
 
     extract = dy.String(nullable=False)
@@ -138,7 +138,8 @@ class Daily(dy.Schema):
     n_other_currency = dy.Int64(nullable=False)
     first_at = _instant()
     last_at = _instant()
-    # Sums of numeric properties by name; null in rows of versions that had none.
+    # Sums of numeric properties by name; null in rows that an earlier version wrote
+    # without sums.
     sums = dy.List(
         dy.Struct(
             {"name": dy.String(nullable=False), "total": dy.Float64(nullable=False)}
@@ -206,7 +207,8 @@ class Merges(dy.Schema):
 class Tombstones(dy.Schema):
     """Salted hash of every id of an erased person.
 
-    Nothing else is kept of them; with it, old extracts that are read again are refused.
+    Nothing else of that person is kept. The hash keeps the person's rows out when an
+    old extract is read again.
     """
 
     subject = dy.String(nullable=False)
@@ -215,8 +217,8 @@ class Tombstones(dy.Schema):
 class Snapshot(dy.Schema):
     """One row per eligible user at one cutoff.
 
-    The feature columns come from the catalogue. ``churned`` is null until complete days
-    cover the horizon.
+    The feature columns come from the catalogue. ``churned`` is null until the whole
+    horizon consists of complete days.
     """
 
     user_id = dy.String(primary_key=True)
@@ -225,7 +227,7 @@ class Snapshot(dy.Schema):
 
 
 REASON = "^(risky|safe)_[a-z]+$"
-"""Form of a reason: its direction and the kind of the features behind it."""
+"""Pattern of a reason: a direction, and the kind of features behind it."""
 
 
 class Scores(dy.Schema):

@@ -324,7 +324,7 @@ def test_a_failed_gate_stops_the_export_unless_accepted_by_name(
     table = scores({"a": "high"})
     with pytest.raises(GateError, match="2026-02-20 has no events"):
         export.run(table, FAILED, Delivery(settings, "r1", progress=False))
-    with pytest.raises(GateError, match="mising_day is no gate"):
+    with pytest.raises(GateError, match="mising_day is not a gate"):
         export.run(
             table,
             FAILED,

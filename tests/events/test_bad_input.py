@@ -841,7 +841,7 @@ def test_hostile_avro(tmp_path: Path) -> None:
         whole.replace(b'"record"', b'"rexord"'),
         bare.getvalue(),
     ):
-        assert "no whole Avro file" in refusal(tmp_path, "currents", "e.avro", content)
+        assert "a damaged Avro file" in refusal(tmp_path, "currents", "e.avro", content)
 
 
 def read_bytes(

@@ -75,7 +75,7 @@ def test_a_classifier_of_scikit_learn_is_trained_and_stored_without_trusted_type
     assert fitting.predict(loaded, rows()).tobytes() == expected.tobytes()
     assert replace(loaded, pipeline=None) == replace(trained.model, pipeline=None)
     card = (folder / "card.md").read_text()
-    assert f"A model of one's own: `{type(OWN[name]).__name__}(" in card
+    assert f"A model supplied by the user: `{type(OWN[name]).__name__}(" in card
     assert "needs no entry in the study's `model.trusted_types`" in card
 
 

@@ -381,7 +381,7 @@ def test_a_clock_that_is_off_for_a_day_is_caught(by: int) -> None:
     assert list(found) == ["clock_shift"]
     assert found["clock_shift"]["days"] == "2026-02-20"
     assert (
-        f"af, 2026-02-20: the usual hours moved by {by:+d}. Check"
+        f"af, 2026-02-20: the hourly profile is shifted by {by:+d} hours. Check"
         in found["clock_shift"]["sentence"]
     )
 
@@ -616,5 +616,5 @@ def test_a_holiday_is_accepted_by_its_day_alone() -> None:
             holiday.with_columns(days=pl.lit("2026-12-25, 2026-12-28")),
             ["missing_day:2026-12-25"],
         )
-    with pytest.raises(GateError, match="mising_day is no gate"):
+    with pytest.raises(GateError, match="mising_day is not a gate"):
         check_gates(holiday, ["mising_day:2026-12-25"])

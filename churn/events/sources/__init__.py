@@ -1,10 +1,11 @@
-"""Extracts become canonical events, with one small reader per export format.
+"""Readers that turn extracts into canonical events, one per export format.
 
 A reader is a function ``read(path, extract, scratch) -> pl.LazyFrame`` that returns one
-row per source row, with the columns of ``canonical.COLUMNS``; ``fault`` says why a row
-cannot be kept, and is null if it can. Readers select columns by name, tolerate unknown
-and missing optional ones, and read every text cell as text first. ``scratch`` is a
-folder for what has to be unpacked. Rows are not read before the frame is collected.
+row per source row, with the columns of ``canonical.COLUMNS``. The column ``fault`` says
+why a row cannot be kept; it is null if the row can be kept. Readers select columns by
+name, tolerate unknown and missing optional ones, and read every text cell as text
+first. ``scratch`` is a folder for what has to be unpacked. Rows are not read before the
+frame is collected.
 
 The README beside this file says what to export from each vendor, and how to add one.
 """
@@ -59,7 +60,7 @@ ADVICE = {
     "gzip": CUT_OFF,
     "File out of specification": CUT_OFF,
 }
-"""What to tell the reader, by words in a library's error message."""
+"""Explanations for the user, by words in a library's error message."""
 
 MAX_REASON = 200
 
@@ -74,8 +75,8 @@ def read(
     """Canonical events of one file, with the faults of its rows marked.
 
     Raises InputError for a file that cannot be read at all. Some damage shows only when
-    the rows are collected, as one of ``UNREADABLE``; ``unreadable`` makes an InputError
-    of it.
+    the rows are collected, as one of the exceptions in ``UNREADABLE``; ``unreadable``
+    turns it into an InputError.
     """
     # Files of one name in two folders must not overwrite each other's copies.
     own_scratch = Path(tempfile.mkdtemp(dir=scratch))
@@ -108,7 +109,7 @@ def unreadable(
     extract: Extract,
     error: BaseException,
 ) -> InputError:
-    """The error for a file that turned out damaged, or other than its name says.
+    """The error for a file that is damaged, or of another format than its name says.
 
     Nothing of the file's content is quoted.
     """
@@ -122,14 +123,14 @@ def unreadable(
     is_encoding = re.search("utf-?8|codec", reason, re.IGNORECASE)
     if is_encoding and unpack.kind(path) not in unpack.BINARY:
         reason = (
-            f'it is not {extract.encoding}; say encoding = "latin-1", or what it is, '
-            "in the extract"
+            f"it is not {extract.encoding}; set the right encoding in the extract, "
+            'for example encoding = "latin-1"'
         )
     return InputError(f"{path} can't be read as {extract.source} extract: {reason}")
 
 
 def settling_days(extract: Extract) -> int:
-    """Days until a day is final: as the study says, else the default of the source."""
+    """Days until a day is final: the study's setting, else the source's default."""
     if extract.settling_days is None:
         return SETTLING_DAYS[extract.source]
     return extract.settling_days

@@ -1,9 +1,9 @@
 """Adjust: hourly CSV uploads and recorded callbacks.
 
-The customer writes the header of the uploads, so columns are known by their names
-without ``{}``, ``[]`` and quotes. The hour in a file's name is when its rows arrived.
-Adjust dates an uninstall back to the last session; here it counts from the moment
-Adjust noticed it (``created_at``). Rows of the test environment are quarantined.
+The customer defines the header of the uploads, so column names are compared without
+``{}``, ``[]`` and quotes. The hour in a file's name is when its rows arrived. Adjust
+dates an uninstall back to the last session; here it counts from the moment Adjust
+noticed it (``created_at``). Rows of the test environment are quarantined.
 """
 
 import re
@@ -31,7 +31,7 @@ KINDS = {
     "ad_revenue": "ad_revenue",
     "gdpr_forget_device": "erasure",
 }
-"""Kind by ``activity_kind``; other activities but events are of kind ``other``."""
+"""Kind by ``activity_kind``; activities not listed, except events, are ``other``."""
 
 FIELDS = {
     "activity": "activity_kind",
@@ -65,7 +65,8 @@ def read(
 ) -> pl.LazyFrame:
     """Canonical events of one upload, or of one file of recorded callbacks.
 
-    Adjust has no event id; it is made of adid, activity, event, time and transaction.
+    Adjust has no event id, so one is derived from adid, activity, event, time and
+    transaction.
     """
     if unpack.kind(path) == ".txt":
         requests = _callbacks(path, extract)

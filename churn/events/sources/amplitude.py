@@ -2,8 +2,8 @@
 
 ``event_time`` is already corrected for the device's clock, and ``server_upload_time``
 is when the event arrived. Amplitude drops repeats of (device_id, $insert_id) for a week
-only, so they are dropped here again; without $insert_id the uuid tells events apart. A
-merge record says that one Amplitude id became another, and is an event of kind
+only, so later repeats are dropped here; without $insert_id the uuid tells events apart.
+A merge record says that one Amplitude id became another, and is an event of kind
 ``merge``.
 """
 

@@ -1,12 +1,12 @@
 """AppsFlyer raw data: Pull API, export page, Data Locker and recorded Push messages.
 
-Pull and export page write spaced, capitalised column names, Data Locker and Push those
-of the API; both are read as the latter. Times carry no zone, so the extract's
-``timezone`` states it: UTC, but for the export page, which uses the app's. Pull states
-no time of receipt; in Data Locker it is the end of the folder's hour. An event made
-during a re-engagement window is exported twice, and only the copy with
-``is_primary_attribution`` is kept. The time of an uninstall is when AppsFlyer noticed
-it, days after it happened.
+Pull API and export page write capitalised column names with spaces, Data Locker and
+Push write API names; the former are converted to the latter. Times carry no zone, so
+the extract's ``timezone`` states it: UTC, except for the export page, which uses the
+app's. The Pull API states no time of receipt; in Data Locker it is the end of the
+folder's hour. An event made during a re-engagement window is exported twice, and only
+the copy with ``is_primary_attribution`` is kept. The time of an uninstall is when
+AppsFlyer noticed it, days after it happened.
 """
 
 import re
@@ -69,7 +69,8 @@ def read(
 ) -> pl.LazyFrame:
     """Canonical events of one report.
 
-    AppsFlyer has no event id; it is made of AppsFlyer ID, event, second, value and app.
+    AppsFlyer has no event id, so one is derived from AppsFlyer ID, event, second, value
+    and app.
     """
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
     is_uninstall = cells.event_name("name").str.ends_with("uninstall")

@@ -1,6 +1,6 @@
 """Branch daily exports: gzipped CSV per topic and day, flat snake_case columns.
 
-The day in the path is when Branch had the rows, the only time of receipt there is.
+The day in the path, on which Branch had the rows, is the only known time of receipt.
 Branch hashes advertising ids after a week, which ``hash_version`` shows; hashed ids are
 not used. There are no uninstalls.
 """

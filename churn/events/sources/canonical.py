@@ -1,6 +1,6 @@
-"""Canonical events: the columns that every reader returns, and the way to them.
+"""Canonical events: the columns that every reader returns, and how they are made.
 
-A reader names the columns of its format (``column_names``), brings them under our field
+A reader names the columns of its format (``column_names``), renames them to our field
 names and calls ``events``, which parses the cells, builds ids, event id and kind, and
 marks every row that cannot be kept with a fault.
 """
@@ -35,7 +35,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "revenue_usd": pl.Float64,
     "media_source": pl.String,
     "properties": pl.String,
-    # Whether analytics was consented to; null if not stated.
+    # Whether the person consented to analytics; null if not stated.
     "consent": pl.Boolean,
     # Whether ad tracking is limited; null if not stated.
     "limited": pl.Boolean,
@@ -76,14 +76,14 @@ STUDY_NAMES = {
     "money": "currency",
     "usd": "revenue_usd",
 }
-"""What fields are called under ``columns`` in the study, if not as here."""
+"""Names of fields under ``columns`` in the study, if they differ from ours."""
 
 KINDS_AS_NAMES = [
     kind for kind in EVENT_KINDS if kind not in {"merge", "erasure", "other"}
 ]
-"""Kinds that an event may state by its name.
+"""Kinds that are recognised by the event's name.
 
-An app may call its own events by the others.
+The names of other kinds may be an app's own events.
 """
 
 INEXACT_ID = r"^-?(?:\d\.\d+[eE]\+?\d+|\d[eE]\+\d+|\d{16,}\.0)$"
@@ -93,7 +93,7 @@ SEPARATOR = "\x1f"
 
 
 def column_names(fields: Mapping[str, str], extract: Extract) -> dict[str, str]:
-    """The column of each field, as the study names it or else the format.
+    """The column of each field: the study's name for it, else that of the format.
 
     Raises InputError if the study names a field that does not exist.
     """
@@ -125,15 +125,16 @@ def events(
     """Canonical events from a frame of text columns named by our fields.
 
     ``raw`` has source_row and, already parsed, event_time, event_time_basis and
-    received_time. If it has ``damage``, that is the first fault looked at, then come
-    ``faults`` of the format (name to condition), then the general ones.
+    received_time. The first fault that applies is stated: the column ``damage`` if
+    there is one, then the ``faults`` of the format (name to condition), then general
+    faults.
 
     kinds: kind by event name; the study's own come first.
     device_type: type of the id in the field ``device``, such as "adid".
     id_columns: columns that tell events apart; one is taken as the event id itself,
         several are hashed.
     more_ids: further ids of a row as "type:value"; null where there is none.
-    stated_kind: kind by other rules than name and revenue; null where they say nothing.
+    stated_kind: kind by rules other than name and revenue; null where no rule applies.
     revenue: the revenue, if it is not just the number in the field ``amount``.
     """
     present = raw.collect_schema().names()

@@ -1,4 +1,4 @@
-"""Expressions that read one cell: text, times, ids, names, numbers, yes and no.
+"""Expressions that read one cell: text, times, ids, names, numbers and truth values.
 
 Each takes the name of a column and gives null where the cell holds nothing that can be
 read. Nothing here knows a vendor.
@@ -25,7 +25,7 @@ NULL_LIKE = (
     "anonymous",
     "guest",
 )
-"""Texts that stand for a missing id. Joined on, they would make one person of many."""
+"""Texts that stand for a missing id; as ids they would merge many people into one."""
 
 ZERO_ID = r"^[0-]+$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -34,7 +34,7 @@ MACRO = r"^(\$?\{.*\}|\[.*\])$"
 """A placeholder that the vendor did not fill in."""
 
 FLOAT_EXACT = 2**53
-"""From this number on, floats skip whole numbers."""
+"""Smallest whole number from which floats can't represent every whole number."""
 
 YES = ("1", "true", "yes", "t", "y")
 
@@ -57,7 +57,7 @@ def text(name: str, dtype: pl.DataType | type[pl.DataType] = pl.String) -> pl.Ex
     """A cell of type ``dtype`` as text; null for nothing and for the word null.
 
     Nested values become JSON. Whole numbers that are stored as floats lose their
-    ``.0``, as long as a float can tell them apart.
+    ``.0``, unless they are too large for a float to represent exactly.
     """
     column = pl.col(name)
     cell = column.cast(pl.String)
@@ -83,8 +83,9 @@ def time(
     Text is ISO 8601 with ``T`` or a space, with seconds or without; if it has no offset
     it is read in ``zone``. Numbers, also as text, are seconds, milliseconds or
     microseconds since 1970, told apart by magnitude. Null if the cell cannot be read or
-    falls into the gap when clocks go forward; of the hour that is repeated in autumn
-    the first pass is taken. ``dtype`` is the column's type; by default it is text.
+    falls into the gap when clocks go forward; a time in the hour that is repeated in
+    autumn is taken for its first occurrence. ``dtype`` is the column's type; by default
+    it is text.
     """
     column = pl.col(name)
     if isinstance(dtype, pl.Date | pl.Datetime):

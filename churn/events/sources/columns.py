@@ -1,8 +1,8 @@
-"""Files of columns (CSV, Parquet, JSON lines) as text columns named by our fields.
+"""Tabular files (CSV, Parquet, JSON lines) as text columns named by our fields.
 
-Every reader but those of Avro and pure JSON formats starts here. A column that the file
-lacks is null; ``source_row`` counts rows from 1; ``damage`` says what is wrong with a
-row as such, null if nothing is.
+All readers except those of Avro and pure JSON formats start here. A column that the
+file lacks is null; ``source_row`` counts rows from 1; ``damage`` says how a row is
+malformed, and is null if it isn't.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from churn.settings import Extract
 JSON = (".json", ".ndjson", ".jsonl")
 
 TYPED = ("time", "received_time")
-"""Fields that keep the column's type, since an instant is more than its text."""
+"""Fields whose columns keep their type, because text would lose part of an instant."""
 
 NOT_TEXT = (pl.Binary, pl.Duration)
 """Types that cannot be written as text."""
@@ -87,8 +87,8 @@ def named(
     """The columns of a scanned file by our field names, with source_row and damage.
 
     If ``rest`` names a field and the file has no column for it, it holds all columns
-    that are no field's, as JSON. Raises InputError that names every needed column which
-    the file lacks, or has twice.
+    that belong to no field, as JSON. Raises InputError that names all needed columns
+    which the file lacks or has twice.
     """
     names = column_names(fields, extract)
     schema = raw.collect_schema()
@@ -143,7 +143,7 @@ def _cell(
 
 
 def _others(schema: pl.Schema, used: set[str]) -> pl.Expr:
-    """The columns that are no field's, as one JSON object; null if there are none.
+    """The columns that belong to no field, as one JSON object; null if there are none.
 
     Of columns with the same name the last one is taken.
     """
@@ -193,6 +193,6 @@ def _check_present(
 def _check_single(path: Path, doubled: Sequence[str]) -> None:
     if doubled:
         raise InputError(
-            f"{path} has two columns called {', '.join(doubled)}; rename or remove the "
-            "one that is not meant"
+            f"{path} has two columns called {', '.join(doubled)}; rename or remove one "
+            "of them"
         )

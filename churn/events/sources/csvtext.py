@@ -1,4 +1,4 @@
-"""CSV files as text columns: no types are inferred, and damage is noticed."""
+"""CSV files read as text columns, without inferred types, and checked for damage."""
 
 import csv
 import io
@@ -13,25 +13,25 @@ from churn.events.sources import unpack
 from churn.settings import Extract
 
 SEPARATOR = "\x1f"
-"""Stands between a column's name and its number, since names may repeat."""
+"""Separator of a column's name and its number, which is added as names may repeat."""
 
 ROW = "\x1frow"
-"""Column of the row's number."""
+"""Name of the column that holds the row's number."""
 
 EXTRA = "\x1fextra"
-"""Column of the first cell that a row has beyond the header."""
+"""Name of the column that holds a row's first cell beyond the header."""
 
 TAIL_BYTES = 2**16
-"""Bytes at a file's end in which its last row is looked for."""
+"""Number of bytes at a file's end that are searched for its last row."""
 
 
 def scan(path: Path, extract: Extract) -> pl.LazyFrame:
-    """A CSV file as text: every column String, empty cells null, rows counted from 1.
+    """A CSV file as String columns; empty cells are null, rows are numbered from 1.
 
-    Columns are called name, SEPARATOR, number. If a row has more cells than the header,
-    the first of them is in ``EXTRA``: its cells may have shifted. If it has fewer, the
-    rest is null, as scanners read it. Raises InputError for a file without a header, or
-    whose last row is cut off.
+    A column's name is its name in the header, ``SEPARATOR`` and its number. If a row
+    has more cells than the header, its first surplus cell is in ``EXTRA``, a sign that
+    cells may have shifted. If a row has fewer cells, the missing ones are null. Raises
+    InputError if the file has no header or its last row is cut off.
     """
     unpack.check_text(path, extract)
     header, n_rows = _header(path)
@@ -52,7 +52,7 @@ def scan(path: Path, extract: Extract) -> pl.LazyFrame:
 
 
 def _header(path: Path) -> tuple[list[str], int]:
-    """The first row that is not blank, and the number of rows up to its end."""
+    """The header, which is the first non-blank row, and the number of rows up to it."""
     try:
         with io.TextIOWrapper(unpack.opened(path), "utf-8-sig", newline="\n") as text:
             for n_rows, row in enumerate(csv.reader(text), 1):
@@ -66,14 +66,14 @@ def _header(path: Path) -> tuple[list[str], int]:
 
 
 def _check_end(path: Path, n_columns: int) -> None:
-    """Raise InputError if the file ends within a row; gzip has its own check."""
+    """Raise InputError if the file ends within a row; gzip detects that by itself."""
     with path.open("rb") as stream:
         if stream.read(2) == unpack.GZIP:
             return
         size = os.fstat(stream.fileno()).st_size
         stream.seek(max(0, size - TAIL_BYTES))
         before, _, last = stream.read().rpartition(b"\n")
-    # An uneven number of quotes is the end of a cell that holds line breaks.
+    # An odd number of quotes means that the line is the end of a cell with line breaks.
     is_whole_row = before and last.strip() and last.count(b'"') % 2 == 0
     if not is_whole_row:
         return

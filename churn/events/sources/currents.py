@@ -2,9 +2,9 @@
 
 The event type is read from the file's own schema, and the time of receipt from the
 folder's hour. Deliveries repeat, so Braze's event id tells events apart. ``user_id`` in
-these files is Braze's own id; the customer's is ``external_user_id``. A profile that
-was orphaned was merged into another one (kind ``merge``). Fields of campaigns, canvases
-and control groups are kept as properties.
+these files is Braze's own id; the customer's is ``external_user_id``. An orphaned
+profile is one that was merged into another profile (kind ``merge``). Fields of
+campaigns, canvases and control groups are kept as properties.
 """
 
 import json
@@ -34,7 +34,7 @@ KINDS = {
     "subscription.GlobalStateChange": "subscription_change",
 }
 ENGAGED = ("Open", "Click")
-"""Endings of the message events that a person causes, unless a machine did."""
+"""Endings of the message events that a person causes, unless a machine caused them."""
 
 AVRO_TYPES = {"string", "int", "long", "float", "double", "boolean"}
 
@@ -127,7 +127,7 @@ def _records(path: Path) -> tuple[str, list[dict[str, Any]]]:
     except Exception as error:
         # Damage shows as any of many exceptions, MemoryError among them.
         raise InputError(
-            f"{path} is no whole Avro file ({type(error).__name__}); fetch it again"
+            f"{path} is a damaged Avro file ({type(error).__name__}); fetch it again"
         ) from error
     return event_type, rows
 

@@ -1,7 +1,8 @@
 """The files of an extract, on this machine or in an object store.
 
-Each file gets a stamp by which it is recognised when it was read before. Files of hours
-that are still being written wait, and provisional files give way to final ones.
+Each file gets a stamp, by which a file that was read before is recognised. Files of an
+hour that is still being written must wait, and provisional files are skipped once the
+final ones exist.
 """
 
 import fnmatch
@@ -25,7 +26,7 @@ from churn.events.sources import SUFFIXES, appsflyer, ga4
 from churn.settings import Extract, Settings
 
 MARKER = "_SUCCESS"
-"""Name of the file that says that the hour beside it is complete."""
+"""Name of the marker file that says that the hour in its folder is complete."""
 
 FETCH_RETRIES = 30
 RETRY_TIMEOUT = timedelta(hours=1)
@@ -114,7 +115,7 @@ def _unfinished(listed: Iterable[Found]) -> set[str]:
 
 
 def _superseded(files: Iterable[Found]) -> set[str]:
-    """Addresses of GA4's intraday tables of days whose own table is there."""
+    """Addresses of GA4's intraday tables of days whose final table exists."""
     tables = []
     for file in files:
         table = ga4.table(file.address)
@@ -164,7 +165,7 @@ def _markers(files: Iterable[Path]) -> list[Path]:
 
 
 def _fixed_parts(path: PurePath) -> list[str]:
-    """The folders before the first that has a wildcard."""
+    """The folders before the first one with a wildcard."""
     return list(
         itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
     )

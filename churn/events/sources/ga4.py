@@ -3,9 +3,9 @@
 ``event_timestamp`` is the client's, in microseconds UTC. A day's table is rewritten for
 up to three days, so its rows count as received at the end of the day after it. JSON
 writes integers as text, and a parameter may be an integer in one row and text in the
-next; both are read. Rows without any id are kept but belong to nobody, and never become
-one person. The table of a day still running (intraday) is passed over once the day's
-final table is there.
+next; both are read. Rows without any id are kept but belong to nobody; they are not
+merged into one person. The table of the current day (intraday) is skipped once the
+day's final table exists.
 """
 
 import re
@@ -77,7 +77,7 @@ def read(
 ) -> pl.LazyFrame:
     """Canonical events of one daily table.
 
-    GA4 has no event id; it is made of stream, device, name, time, bundle and
+    GA4 has no event id, so one is derived from stream, device, name, time, bundle and
     parameters.
     """
     raw = jsonlines.fields(_lines(path, extract, scratch), PATHS, extract)
@@ -109,7 +109,7 @@ def _lines(
     extract: Extract,
     scratch: Path,
 ) -> pl.LazyFrame:
-    """The table as JSON lines; of Parquet only the columns that a field is in."""
+    """The table as JSON lines; of Parquet, only columns that hold a field are read."""
     if unpack.kind(path) != ".parquet":
         return jsonlines.read([path], extract, scratch)
     rows = pl.scan_parquet(

@@ -51,7 +51,7 @@ def _as_lines(
 ) -> Path:
     """The file itself, or a copy with one object per line if it is one document.
 
-    A document that is not whole is left as it is; its lines then count as no JSON.
+    An incomplete document is left as it is; its lines are then faulty rows.
     """
     unpack.check_text(path, extract)
     with unpack.opened(path) as stream:

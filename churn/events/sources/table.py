@@ -1,11 +1,11 @@
 """A generic table (CSV, Parquet, JSON lines) with a map of columns in the study.
 
-Needed are user_id, event and time. A row without an event_id is never a duplicate of
-another row of its file: its id is made of the file's digest and the row's number, so
-that the same file read again adds nothing. In CSV and Parquet, columns that are no
-field's become the event's properties, unless there is a column of that name. All
-columns are taken to be known when the event was. Leave out what was known only on the
-day of the export, such as totals or a flag of who has left.
+The columns user_id, event and time are needed. A row without an event_id gets one from
+the file's digest and the row's number: it is never a duplicate of another row of its
+file, and reading the same file again adds nothing. In CSV and Parquet, columns that
+belong to no field become the event's properties, unless there is a column
+``properties``. All columns are taken to have been known at the time of the event, so
+leave out columns known only on the day of the export, such as totals or a churn flag.
 """
 
 from pathlib import Path

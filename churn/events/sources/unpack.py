@@ -1,6 +1,6 @@
-"""Files as they arrive become files that polars can scan.
+"""Unpacking: converts extract files into files that polars can scan.
 
-What a file really holds is recognised by its first bytes. Snappy is unpacked, other
+A file's real format is recognised by its first bytes. Snappy is unpacked, other
 encodings become UTF-8, and ZIP archives become their members. Gzip is left as it is,
 since every reader takes it.
 """
@@ -30,7 +30,7 @@ UNREADABLE = (
     # Polars raises this for a few types inside Parquet.
     pl.exceptions.PanicException,
 )
-"""What libraries raise for a damaged file, or one that is other than its name says."""
+"""Exceptions of libraries for files that are damaged or of an unexpected format."""
 
 PACKED = (".gz", ".snappy")
 
@@ -66,7 +66,7 @@ def plain(
     extract: Extract,
     scratch: Path,
 ) -> Path:
-    """The file without snappy and in UTF-8; itself, or a copy below ``scratch``."""
+    """The file in UTF-8, without snappy: the original or a copy below ``scratch``."""
     if path.suffix.lower() == ".snappy":
         path = _without_snappy(path, scratch)
     if extract.encoding == "utf-8" or kind(path) in BINARY:
@@ -112,7 +112,7 @@ def check_text(path: Path, extract: Extract) -> None:
     contents = _contents(start)
     if contents:
         raise InputError(
-            f"{path} holds {contents}, no text; name it as what it is or fetch it again"
+            f"{path} holds {contents}, not text; correct its suffix or fetch it again"
         )
 
 
