@@ -84,8 +84,8 @@ def new_edges(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
 def known_users(store: Store) -> pl.DataFrame:
     """The users of every id, with merges applied: id, user_id, learned_at.
 
-    An id that was merged into another one gets the other id's user, unless it already
-    belonged to a user.
+    If two ids were merged, each gets the other one's user, unless it belonged to a user
+    by then.
     """
     earliest = pl.col("learned_at").min()
     edges = store.scan("edges").group_by("id", "user_id").agg(earliest).collect()
