@@ -13,14 +13,13 @@ study.export(send=True)         write to Braze what changed
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from churn.errors import StudyError
 from churn.settings import Settings, candidates, find, load
 from churn.store import Store, create_or_open, open_filled
 
@@ -245,16 +244,8 @@ class Study:
         from churn import results
 
         if send and not what_if:
-            self._refuse_invented_users()
+            self.settings.refuse_invented_users()
         return results.Export.run(self.store, cutoff, send, accept, what_if, run_id)
-
-    def _refuse_invented_users(self) -> None:
-        host = urlsplit(self.settings.braze.endpoint).hostname
-        if self.is_simulated and host not in {"127.0.0.1", "localhost", "::1"}:
-            raise StudyError(
-                f"{self.file} holds invented users, which are sent to a sandbox only; "
-                f"its endpoint is {host}: start `churn sandbox` and use its address"
-            )
 
 
 def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
@@ -269,21 +260,14 @@ def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
     Raises StudyError if there is none, or if it has faults.
     """
     file = find(path)
-    if not path and file not in _named() and holds_events:
+    is_named = path or os.environ.get("CHURN_STUDY")
+    if not is_named and holds_events:
         file = next(filter(_holds_events, _nearby()), file)
     study = Study(file, load(file))
     if not path:
         kind = " (invented users, sent to a sandbox only)" if study.is_simulated else ""
         print(f"study: {file}{kind}")
     return study
-
-
-def _named() -> list[Path]:
-    """The study file that the environment names, if any."""
-    import os
-
-    name = os.environ.get("CHURN_STUDY")
-    return [find(name)] if name else []
 
 
 def _nearby() -> list[Path]:

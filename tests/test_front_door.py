@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
+from typer.testing import CliRunner
 
 import churn
+from churn.cli import app
 from churn.events import ingest
 from churn.settings import Settings
 from churn.simulate import extracts, markov
@@ -186,3 +188,15 @@ def test_a_store_is_not_read_under_settings_that_it_depends_on(
     other: Any = store.settings.model_copy(update={"timezone": "Asia/Tokyo"})
     with pytest.raises(churn.StoreError, match="another timezone"):
         store.under(other)
+
+
+@pytest.mark.parametrize("command", [["restore", "night-1"], ["resend", "rejects.csv"]])
+def test_no_command_sends_invented_users_to_a_real_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Restore and resend refuse them as an export does."""
+    extracts.write(markov.markov(60, 90, 1), tmp_path, "table", progress=False)
+    monkeypatch.setenv("CHURN_BRAZE_KEY", "key")
+    arguments = ["braze", *command, "--study", str(tmp_path / "churn.toml"), "--send"]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, churn.StudyError)

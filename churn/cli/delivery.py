@@ -116,6 +116,8 @@ def _write(
     from churn.store import open_filled
 
     settings = load(study)
+    if send:
+        settings.refuse_invented_users()
     try:
         opted_out = forget.opted_out(open_filled(settings))
     except StoreError:

@@ -5,6 +5,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
@@ -23,7 +24,7 @@ from churn.settings.sections import (
     Windows,
     segment_faults,
 )
-from churn.settings.values import Section, Zone
+from churn.settings.values import LOOPBACK, Section, Zone
 
 TRUTH = "truth.parquet"
 """File of true churn probabilities that a simulation writes beside its study."""
@@ -68,6 +69,16 @@ class Settings(Section):
     def is_simulated(self) -> bool:
         """Whether the study's users are invented: their true probabilities lie beside."""
         return (self._folder / TRUTH).is_file()
+
+    def refuse_invented_users(self) -> None:
+        """Raise StudyError if invented users would be sent to more than a sandbox."""
+        host = urlsplit(self.braze.endpoint).hostname
+        if self.is_simulated and host not in LOOPBACK:
+            raise StudyError(
+                f"the study in {self._folder} holds invented users, which are sent to "
+                f"a sandbox only; its endpoint is {host}: start `churn sandbox` and "
+                "use its address"
+            )
 
     def path(self, relative: str) -> Path:
         """An absolute path for one written in the study."""
