@@ -437,7 +437,10 @@ def test_opendsr_requests_are_carried_out(
     [
         ({"subject_request_type": "access"}, "only erasure"),
         ({"subject_identities": []}, "of 0 identities"),
-        ({"subject_identities": [{"identity_type": "email"}]}, "no OpenDSR request"),
+        (
+            {"subject_identities": [{"identity_type": "email"}]},
+            "not an OpenDSR request",
+        ),
         (
             {
                 "subject_identities": [
