@@ -40,7 +40,8 @@ class Study:
     """One study: its settings, and the store that was made from its extracts.
 
     Cutoffs are dates or texts such as "2026-03-01"; an empty text means the default
-    cutoff of that step. Every step reads the store as it is at that moment.
+    cutoff of that step. Every step opens the store once and reads it as of that moment,
+    whatever an ingest commits meanwhile.
     """
 
     file: Path
@@ -154,10 +155,11 @@ class Study:
             X, y = snapshot.drop("user_id", "cutoff", "churned"), snapshot["churned"]
         """
         from churn.features import snapshots
+        from churn.features.cutoffs import Calendar
 
         store = self.store
         chosen = [day for day in map(_cutoff, cutoffs) if day]
-        chosen = chosen or [self.calendar.newest_mature()]
+        chosen = chosen or [Calendar.of(store).newest_mature()]
         plan = snapshots.plan(store, max(chosen))
         snapshot = snapshots.build(store, chosen, plan).drop("return_days")
         empty = [c.name for c in snapshot if c.null_count() == snapshot.height]
@@ -176,8 +178,9 @@ class Study:
         from churn.model import training
 
         listed = sorted({day for day in map(_cutoff, cutoffs) if day})
-        chosen = listed or training.training_cutoffs(self.store, _cutoff(cutoff))
-        return results.Training(self.store, training.train(self.store, chosen, model))
+        store = self.store
+        chosen = listed or training.training_cutoffs(store, _cutoff(cutoff))
+        return results.Training(store, training.train(store, chosen, model))
 
     def model(self, model_id: str = "") -> Model:
         """A stored model, by default the one trained last."""
@@ -197,33 +200,34 @@ class Study:
         from churn.evaluation import backtest
 
         newest = _cutoff(cutoff)
-        done = backtest.backtest(self.store, newest, models, progress=False)
-        return results.Backtest(self.store, done)
+        store = self.store
+        done = backtest.backtest(store, newest, models, progress=False)
+        return results.Backtest(store, done)
 
     # Scores and delivery
 
-    def score(
-        self,
-        cutoff: str = "",
-        model_id: str = "",
-    ) -> results.Scores:
+    def score(self, cutoff: str = "", model_id: str = "") -> results.Scores:
         """Score every user eligible at a cutoff, by default the newest possible one."""
         from churn import results
+        from churn.features.cutoffs import Calendar
+        from churn.model import storage
         from churn.scoring import scores
 
-        at = _cutoff(cutoff) or self.calendar.end
-        fitted = self.model(model_id)
-        table = scores.make(self.store, fitted, at)
-        findings = scores.check(self.store, table, fitted)
-        return results.Scores(self.store, table, findings, fitted)
+        store = self.store
+        at = _cutoff(cutoff) or Calendar.of(store).end
+        fitted = storage.load(store, model_id)
+        table = scores.make(store, fitted, at)
+        findings = scores.check(store, table, fitted)
+        return results.Scores(store, table, findings, fitted)
 
     def scores(self, cutoff: str = "") -> results.Scores:
         """Stored scores with their findings, by default those of the newest cutoff."""
         from churn import results
         from churn.scoring import scores
 
-        table, findings = scores.read(self.store, _cutoff(cutoff))
-        return results.Scores(self.store, table, findings)
+        store = self.store
+        table, findings = scores.read(store, _cutoff(cutoff))
+        return results.Scores(store, table, findings)
 
     def export(
         self,
@@ -259,10 +263,9 @@ def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
 
     Raises StudyError if there is none, or if it has faults.
     """
-    file = find(path)
     is_named = path or os.environ.get("CHURN_STUDY")
-    if not is_named and holds_events:
-        file = next(filter(_holds_events, _nearby()), file)
+    nearby = [] if is_named or not holds_events else _nearby()
+    file = next(filter(_holds_events, nearby), None) or find(path)
     study = Study(file, load(file))
     if not path:
         kind = " (invented users, sent to a sandbox only)" if study.is_simulated else ""
@@ -271,9 +274,10 @@ def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
 
 
 def _nearby() -> list[Path]:
-    """Study files from here upward, then the demos beside them."""
+    """Study files from here upward, then the demos made here or beside one of them."""
     files = candidates()
-    demos = [file.parent / DEMO for file in files]
+    homes = [Path.cwd(), *(file.parent for file in files)]
+    demos = dict.fromkeys(home / DEMO for home in homes)
     return [*files, *(demo for demo in demos if demo.is_file())]
 
 

@@ -12,10 +12,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from typer.testing import CliRunner
 
 import churn
+from churn import store
 from churn.cli import app
 from churn.events import ingest
 from churn.settings import Settings
 from churn.simulate import extracts, markov
+from churn.store import Store
 
 from .conftest import random_log
 
@@ -125,6 +127,23 @@ def test_the_road_from_training_to_a_dry_run(study: churn.Study) -> None:
     assert export.outcomes()["n"].sum() >= scores.table.height
 
 
+def test_scores_and_findings_are_of_one_state_of_the_store(
+    study: churn.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scoring opens the store once, so that an ingest can't commit in between."""
+    study.train(model=HistGradientBoostingClassifier(max_iter=2)).save()
+    opened = []
+
+    def open_filled(settings: Settings) -> Store:
+        opened.append(store.open_filled(settings))
+        return opened[-1]
+
+    monkeypatch.setattr("churn.study.open_filled", open_filled)
+    scores = study.score()
+    assert [scores.store] == opened
+    assert scores.cutoff == study.calendar.end
+
+
 def test_the_nearest_study_with_events_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +187,19 @@ def test_without_events_the_demo_is_opened(
     assert opened.file == demo / "churn.toml"
     assert opened.is_simulated
     assert "invented users" in capsys.readouterr().out
+
+
+def test_a_demo_made_in_a_folder_without_a_study_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder in which `churn demo` was started needs no churn.toml of its own."""
+    demo = tmp_path / "data" / "demo"
+    extracts.write(markov.markov(60, 90, 1), demo, "table", progress=False)
+    ingest.ingest(churn.open(demo / "churn.toml").settings, progress=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CHURN_STUDY", raising=False)
+    monkeypatch.setattr("churn.study.candidates", list)
+    assert churn.open().file == demo / "churn.toml"
 
 
 def test_invented_users_are_sent_to_a_sandbox_only(
