@@ -282,8 +282,7 @@ def _nearby() -> list[Path]:
 
 
 def _holds_events(file: Path) -> bool:
-    store_file = load(file).store_path / "store.json"
-    return store_file.is_file() and create_or_open(load(file)).first_date is not None
+    return create_or_open(load(file)).first_date is not None
 
 
 def _cutoff(value: str | date) -> date | None:
