@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from churn.events import identity, merging, staging
+from churn.events import identity, kind_names, merging, staging
 from churn.events.sources.find import Found
 from churn.events.writing import exclusively
 from churn.settings import Settings
@@ -38,6 +38,7 @@ class Ingest:
     covered_until: last complete day of the store; None without events.
     people: number of ``users`` and of ``anonymous`` people without a user id.
     n_requests: number of new rows that report a request for erasure.
+    warnings: a sentence for each setting that matches no event.
     """
 
     files: pl.DataFrame
@@ -46,6 +47,7 @@ class Ingest:
     covered_until: date | None
     people: dict[str, int]
     n_requests: int
+    warnings: list[str]
 
     @property
     def n_added(self) -> int:
@@ -143,4 +145,7 @@ def _summary(
         covered_until=store.covered_until,
         people=identity.people(store),
         n_requests=int(erasures.select(pl.col("n").sum()).collect().item()),
+        warnings=kind_names.unused_kinds(
+            store.scan("volume").collect(), store.settings
+        ),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ingest(arrived: Ingest) -> list[str]:
-    """What one ingest did, a line each: files, rows, faults, people and coverage."""
+    """What one ingest did, a line each: files, rows, faults, people, coverage."""
     n_known = arrived.files.height - arrived.n_new_files
     totals = [f"{name} {n:,}" for name, n in arrived.totals.items()]
     lines = [
@@ -36,6 +36,7 @@ def ingest(arrived: Ingest) -> list[str]:
             f"{arrived.n_requests} row(s) ask for a person's erasure: "
             "churn forget --requested"
         )
+    lines += arrived.warnings
     lines.append(f"complete until {arrived.covered_until or '(no events yet)'}")
     return lines
 

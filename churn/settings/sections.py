@@ -31,6 +31,7 @@ class Extract(Section):
     encoding: Encoding = "utf-8"
     columns: dict[str, str] = Field(default={})
     kinds: dict[str, str] = Field(default={})
+    repeats: Literal["replace", "keep"] | None = None
     settling_days: int | None = Field(
         default=None,
         ge=0,

@@ -110,6 +110,23 @@ def column_names(fields: Mapping[str, str], extract: Extract) -> dict[str, str]:
     return names
 
 
+def named_kinds(extract: Extract) -> dict[str, str]:
+    """The kinds that the study gives to events, by normalised event name.
+
+    The study may write a name as the vendor does. Raises InputError if two spellings of
+    one name have different kinds.
+    """
+    normalised = cells.event_names(list(extract.kinds))
+    kinds: dict[str, str] = {}
+    for name, kind in zip(normalised, extract.kinds.values(), strict=True):
+        if kinds.setdefault(name, kind) != kind:
+            raise InputError(
+                f"extract {extract.path}: kinds gives {name} the kinds {kinds[name]} "
+                f"and {kind}; remove one of them"
+            )
+    return kinds
+
+
 def events(
     raw: pl.LazyFrame,
     extract: Extract,
@@ -129,7 +146,7 @@ def events(
     there is one, then the ``faults`` of the format (name to condition), then general
     faults.
 
-    kinds: kind by event name; the study's own come first.
+    kinds: kind by normalised event name; the study's own come first.
     device_type: type of the id in the field ``device``, such as "adid".
     id_columns: columns that tell events apart; one is taken as the event id itself,
         several are hashed.
@@ -157,7 +174,7 @@ def events(
     )
     complete = parsed.with_columns(
         event_id=_event_id(id_columns),
-        event_kind=_kind({**kinds, **extract.kinds}, stated_kind),
+        event_kind=_kind({**kinds, **named_kinds(extract)}, stated_kind),
         currency=_currency(),
     ).with_columns(fault=_fault(faults or {}))
     return complete.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())

@@ -5,6 +5,7 @@ read. Nothing here knows a vendor.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -212,6 +213,13 @@ def event_name(name: str) -> pl.Expr:
     cell = pl.col(name).cast(pl.String).str.strip_chars().str.to_lowercase()
     joined = cell.str.replace_all(r"\s+", "_")
     return pl.when(joined != "").then(joined)
+
+
+def event_names(names: Sequence[str]) -> list[str]:
+    """Event names as ``event_name`` writes them in the log; an empty one stays so."""
+    frame = pl.DataFrame({"name": names}, schema={"name": pl.String})
+    normalised = frame.select(event_name("name").fill_null(""))
+    return normalised.to_series().to_list()
 
 
 def number(name: str) -> pl.Expr:

@@ -97,7 +97,7 @@ def _events(
     extract: Extract,
     event_type: str,
 ) -> pl.LazyFrame:
-    is_named_by_study = pl.col("event").is_in(list(extract.kinds))
+    is_named_by_study = pl.col("event").is_in(list(canonical.named_kinds(extract)))
     kind = pl.lit(_kind(event_type))
     return canonical.events(
         raw,
