@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from churn.events import (
     activity,
     adoption,
+    content_ids,
     coverage,
     erasure,
     identity,
@@ -87,7 +88,7 @@ def _store_events(
     for number, buckets in enumerate(bar):
         rows = staging.rows(folder, buckets)
         faulty = _faulty(rows, store)
-        good = rows.filter(pl.col("fault").is_null()).collect()
+        good = content_ids.numbered(rows.filter(pl.col("fault").is_null()).collect())
         unique = _unique(good)
         new = _new(unique, store, buckets)
         if tombstones.len():
@@ -149,14 +150,15 @@ def _new(
 ) -> pl.DataFrame:
     """Rows that the log does not hold yet.
 
-    If a source's ids are made from the event's time, a stored copy has the same time,
-    so only stored events of the new rows' time span are compared.
+    If an id is made from the event's time, a stored copy has the same time, so only
+    stored events of the new rows' time span are compared.
     """
     if unique.is_empty():
         return unique
     first, last = unique["event_time"].min(), unique["event_time"].max()
     in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
-    may_match = ~pl.col("source").is_in(TIMED_IDS) | in_span
+    has_timed_id = pl.col("source").is_in(TIMED_IDS) | content_ids.is_content_id()
+    may_match = ~has_timed_id | in_span
     stored = store.scan("events", buckets).filter(may_match).select(EVENT_KEY)
     keys = unique.lazy().select(EVENT_KEY)
     known = stored.join(
@@ -185,6 +187,9 @@ def _file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
     columns = {
         "extract": [file.extract.path for file, _ in staged],
         "address": [file.address for file, _ in staged],
+        "file_id": [
+            staging.file_id(file.extract.path, file.address) for file, _ in staged
+        ],
         "stamp": [file.stamp for file, _ in staged],
         "digest": [digest for _, digest in staged],
     }

@@ -15,11 +15,11 @@ import polars as pl
 from tqdm.auto import tqdm
 
 from churn.errors import InputError
-from churn.events import erasure, privacy, sources
+from churn.events import content_ids, erasure, privacy, sources
 from churn.events.sources import canonical, find
 from churn.events.sources.find import Found
 from churn.events.sources.unpack import file_digest
-from churn.hashing import bucket_of
+from churn.hashing import bucket_of, digest
 from churn.settings import Settings
 from churn.store import Store
 
@@ -42,12 +42,24 @@ LINEAGE = {
     "source": pl.String,
     "extract": pl.String,
     "source_file": pl.String,
+    "file_id": pl.String,
     "file": pl.Int64,
 }
 """Columns that say where a row comes from; ``file`` is the number among new files."""
 
+FILE_ID_DIGITS = 12
+
 Staged = tuple[Found, str]
 """A new file and the digest of its content."""
+
+
+def file_id(extract_path: str, address: str) -> str:
+    """Twelve hexadecimal digits that stand for a file, whatever its content.
+
+    ``extract_path`` is the path of its extract as the study writes it.
+    """
+    place = pl.lit(f"{extract_path}\x1f{address}")
+    return str(pl.select(digest(place)).item())[:FILE_ID_DIGITS]
 
 
 def discover(settings: Settings) -> tuple[list[Found], list[Found]]:
@@ -156,6 +168,7 @@ def _prepared(
         "source": extract.source,
         "extract": extract.path,
         "source_file": found.name or path.name,
+        "file_id": file_id(extract.path, found.address),
         "file": number,
     }
     try:
@@ -167,7 +180,8 @@ def _prepared(
         pl.lit(lineage[name], dtype).alias(name) for name, dtype in LINEAGE.items()
     ]
     fault = pl.coalesce("fault", _time_fault(reading.now))
-    rows = raw.with_columns(*literals, fault=fault)
+    event_id = content_ids.salted(store.salt)
+    rows = raw.with_columns(*literals, fault=fault, event_id=event_id)
     kept = privacy.protected(rows, store.settings, store.salt, reading.tombstones)
     # Rows without an event id are faulty, but need a bucket as well.
     bucket = bucket_of(pl.col("event_id").fill_null(""), store.n_buckets)

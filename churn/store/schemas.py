@@ -37,6 +37,8 @@ class Events(dy.Schema):
     event_id = dy.String(primary_key=True)
     source = dy.String(primary_key=True)
     source_file = dy.String(nullable=False)
+    # Stands for the file's extract and address.
+    file_id = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     event_time = _instant()
     event_time_basis = dy.String(
@@ -77,6 +79,8 @@ class Files(dy.Schema):
     extract = dy.String(nullable=False)
     # Path or URL of the file.
     address = dy.String(nullable=False)
+    # Stands for extract and address in the events of the file.
+    file_id = dy.String(nullable=False)
     # Size and time of change, or the object's entity tag.
     stamp = dy.String(nullable=False)
     # SHA-256 of the content.

@@ -15,7 +15,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from churn.errors import InputError
-from churn.events import ingest, staging
+from churn.events import content_ids, ingest, staging
 from churn.events.sources import find
 from churn.report import history_sentences as sentences
 from churn.settings import Extract, Settings, parse
@@ -246,9 +246,11 @@ class Bucket:
 
 
 def log(settings: Settings) -> pl.DataFrame:
-    """The event log without the columns of lineage."""
-    kept = open_filled(settings).scan("events").collect()
-    return kept.drop("source_file", "source_row").sort("source", "event_id")
+    """The event log without the columns of lineage, and without ids made from them."""
+    stated_id = pl.when(~content_ids.is_content_id()).then("event_id")
+    kept = open_filled(settings).scan("events").with_columns(event_id=stated_id)
+    lineage = ("source_file", "file_id", "source_row")
+    return kept.drop(lineage).sort("source", "event_id", "event_time").collect()
 
 
 def everything(folder: Path) -> dict[str, bytes]:

@@ -395,13 +395,16 @@ def test_a_large_ingest_bucket_by_bucket_is_the_same(
         f"{'' if i % 4 else f'u{i % 50}'},d{i % 50},open,2026-02-{1 + i % 28:02d}"
         for i in range(2_000)
     ]
-    (tmp_path / "events.csv").write_text(
-        "user_id,anonymous_id,event,time\n" + "\n".join(lines) + "\n"
-    )
-    settings = make_study()
+    header = "user_id,anonymous_id,event,time\n"
+    (tmp_path / "1.csv").write_text(header + "u1,d1,open,2026-01-31\n")
+    settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
+    ingest.ingest(settings, NOW, progress=False)
+    shutil.copytree(settings.store_path, tmp_path / "backup")
+    (tmp_path / "2.csv").write_text(header + "\n".join(lines) + "\n")
     ingest.ingest(settings, NOW, progress=False)
     whole = content(settings)
     shutil.rmtree(settings.store_path)
+    shutil.copytree(tmp_path / "backup", settings.store_path)
     monkeypatch.setattr(Store.passes, "__defaults__", (100,))
     ingest.ingest(settings, NOW, progress=False)
     assert content(settings) == whole

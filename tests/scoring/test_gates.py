@@ -137,6 +137,7 @@ def file(
     row = {
         "extract": "af",
         "address": address,
+        "file_id": "0123456789ab",
         "stamp": "",
         "digest": address,
         "ingested_at": datetime(2026, 3, 2, tzinfo=UTC),

@@ -91,6 +91,8 @@ INEXACT_ID = r"^-?(?:\d\.\d+[eE]\+?\d+|\d[eE]\+\d+|\d{16,}\.0)$"
 
 SEPARATOR = "\x1f"
 
+INSTANTS = ("event_time", "received_time")
+
 
 def column_names(fields: Mapping[str, str], extract: Extract) -> dict[str, str]:
     """The column of each field: the study's name for it, else that of the format.
@@ -194,7 +196,7 @@ def joined(names: Sequence[str]) -> pl.Expr:
     parts = []
     for name in names:
         part = pl.col(name)
-        if name == "event_time":
+        if name in INSTANTS:
             part = part.dt.epoch("us")
         parts.append(part.cast(pl.String).fill_null(""))
     return pl.concat_str(parts, separator=SEPARATOR)

@@ -1,8 +1,8 @@
 """A generic table (CSV, Parquet, JSON lines) with a map of columns in the study.
 
 The columns user_id, event and time are needed. A row without an event_id gets one from
-the file's digest and the row's number: it is never a duplicate of another row of its
-file, and reading the same file again adds nothing. In CSV and Parquet, columns that
+its content, that is from all fields; ``content_ids`` makes ids of equal rows different.
+In CSV and Parquet, columns that
 belong to no field become the event's properties, unless there is a column
 ``properties``. All columns are taken to have been known at the time of the event, so
 leave out columns known only on the day of the export, such as totals or a churn flag.
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.events.sources import canonical, cells, columns, unpack
+from churn.events import content_ids
+from churn.events.sources import canonical, cells, columns
 from churn.settings import Extract
 
 SUFFIXES = (
@@ -51,6 +52,12 @@ FIELDS = {
     "limited": "limited",
     "properties": "properties",
 }
+CONTENT = (
+    "event_time",
+    *[field for field in FIELDS if field not in {"event_id", "time"}],
+)
+"""Columns that make up a row's content, times as instants."""
+
 NO = ("0", "false", "no", "f", "n")
 
 
@@ -63,18 +70,16 @@ def read(
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, rest="properties")
     schema = raw.collect_schema()
     zone = extract.timezone
-    file_id = unpack.file_digest(path)[:16]
-    row_id = pl.lit(f"{file_id}:") + pl.col("source_row").cast(pl.String)
     is_refused = pl.col("consent").str.to_lowercase().is_in(NO)
     prepared = raw.with_columns(
         event_time=cells.time("time", zone, schema["time"]),
         event_time_basis=pl.lit(_basis(schema["time"])),
         received_time=cells.time("received_time", zone, schema["received_time"]),
-        id=pl.coalesce("event_id", row_id),
         refused=pl.when(is_refused).then(pl.lit("1")),
     )
+    content_id = content_ids.of_content(canonical.joined(CONTENT))
     return canonical.events(
-        prepared,
+        prepared.with_columns(id=pl.coalesce("event_id", content_id)),
         extract,
         kinds={},
         device_type="device",

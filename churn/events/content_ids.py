@@ -1,0 +1,57 @@
+"""Event ids of rows that state none: a hash of the row's content.
+
+A reader writes ``#<hash>``, staging salts the hash, and merging numbers equal rows of
+one file: ``#<hash>:<number>@<file id>``. Equal rows of one file are thus different
+events, and a file that is read again, with rows added or not, gives its rows the same
+ids.
+"""
+
+import polars as pl
+
+from churn.hashing import digest
+
+MARK = "#"
+
+PATTERN = r"^#[0-9a-f]{32}(?::|$)"
+"""Regular expression that recognises these ids among those of an app's own."""
+
+IN_FILE = ["file", "event_id"]
+
+
+def of_content(content: pl.Expr) -> pl.Expr:
+    """The id of a row whose content is ``content``, as one text that is never null."""
+    return pl.lit(MARK) + digest(content)
+
+
+def is_content_id() -> pl.Expr:
+    """Whether ``event_id`` is a hash of the row's content."""
+    return pl.col("event_id").str.contains(PATTERN)
+
+
+def salted(salt: str) -> pl.Expr:
+    """``event_id``, salted if it is a hash of content.
+
+    Without the salt, the id would confirm a guess at data that is not kept, such as an
+    e-mail address.
+    """
+    mixed = of_content(pl.lit(salt) + pl.col("event_id"))
+    return pl.when(is_content_id()).then(mixed).otherwise("event_id")
+
+
+def numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose content ids tell equal rows apart, of one file and of several.
+
+    ``rows`` are staged rows; those of one content and file must be complete. Equal rows
+    are numbered from 0 by ``source_row``. The order of rows is not kept.
+    """
+    is_content = rows.select(is_content_id().fill_null(False)).to_series()
+    if not is_content.any():
+        return rows
+    by_content = rows.filter(is_content)
+    is_repeated = by_content.select(pl.struct(IN_FILE).is_duplicated()).to_series()
+    place = pl.col("source_row").rank("ordinal").over(IN_FILE).cast(pl.Int64)
+    once = by_content.filter(~is_repeated).with_columns(number=pl.lit(0, pl.Int64))
+    repeated = by_content.filter(is_repeated).with_columns(number=place - 1)
+    whole_id = pl.format("{}:{}@{}", "event_id", "number", "file_id")
+    ids = pl.concat([once, repeated]).with_columns(event_id=whole_id).drop("number")
+    return pl.concat([rows.filter(~is_content), ids])
