@@ -42,7 +42,7 @@ ONLY_IN = {
     "skops": {"model.storage"},
     "fastavro": {"events.sources"},
     "cramjam": {"events.sources"},
-    "obstore": {"events.sources"},
+    "obstore": {"store.objects"},
     "polars_hash": {"hashing"},
     "scipy": {"events.identity", "model", "evaluation", "stats", "simulate"},
     "filelock": {"events.writing", "braze.ledger.database"},

@@ -20,6 +20,37 @@ def test_everything_but_the_extracts_has_a_default(tmp_path: Path) -> None:
         False,
     )
     assert settings.store_path == tmp_path.resolve() / "data" / "store"
+    assert settings.store_address == str(settings.store_path)
+
+
+def test_the_store_may_be_in_an_object_store(tmp_path: Path) -> None:
+    """Its address is kept without a slash at its end, and is no folder."""
+    for url in ("s3://bucket/churn/store/", "gs://bucket", "az://box/a_b-c.d=1"):
+        settings = parse({**MINIMAL, "store": url}, tmp_path)
+        assert settings.store_address == url.rstrip("/")
+        with pytest.raises(StudyError, match="isn't a folder on this machine"):
+            _ = settings.store_path
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [
+        ("s3://key:secret@bucket/store", "holds credentials"),
+        ("s3://bucket/store?X-Amz-Signature=secret", "must be a folder or an address"),
+        ("s3://bucket/my store", "must be a folder or an address"),
+        ("s3://bucket//store", "must be a folder or an address"),
+        ("s3://", "must be a folder or an address"),
+        ("https://bucket/store", "must be a folder or an address"),
+        ("", "at least 1 character"),
+    ],
+)
+def test_addresses_that_no_store_can_have(
+    tmp_path: Path, address: str, word: str
+) -> None:
+    """They are refused without quoting them, since they may hold a secret."""
+    with pytest.raises(StudyError, match=f"store: .*{word}") as caught:
+        parse({**MINIMAL, "store": address}, tmp_path)
+    assert "secret" not in str(caught.value)
 
 
 def test_every_fault_is_named_at_once_with_its_path(tmp_path: Path) -> None:

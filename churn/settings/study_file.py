@@ -24,7 +24,7 @@ from churn.settings.sections import (
     Windows,
     segment_faults,
 )
-from churn.settings.values import LOOPBACK, Section, Zone
+from churn.settings.values import LOOPBACK, Section, StoreAddress, Zone
 
 TRUTH = "truth.parquet"
 """File of true churn probabilities that a simulation writes beside its study."""
@@ -34,7 +34,7 @@ class Settings(Section):
     """What one study file says. Everything but ``extracts`` has a default."""
 
     timezone: Zone = "UTC"
-    store: str = "data/store"
+    store: StoreAddress = "data/store"
     reports: str = "reports"
     random_state: int = Field(default=0, ge=0)
     extracts: tuple[Extract, ...] = Field(min_length=1)
@@ -93,8 +93,15 @@ class Settings(Section):
         return tuple(dict.fromkeys(extract.source for extract in self.extracts))
 
     @property
+    def store_address(self) -> str:
+        """Where event log, activity, models and scores are: absolute path or URL."""
+        return self.store if "://" in self.store else str(self.path(self.store))
+
+    @property
     def store_path(self) -> Path:
-        """Folder of event log, activity, models and scores."""
+        """Folder of the store. Raises StudyError if it is in an object store."""
+        if "://" in self.store:
+            raise StudyError(f"store: {self.store} isn't a folder on this machine")
         return self.path(self.store)
 
     @property

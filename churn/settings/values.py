@@ -1,6 +1,7 @@
 """Types of single values in churn.toml, each with the check that it must pass."""
 
 import codecs
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -9,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Host names that lead to this machine, where a sandbox may be used without TLS."""
+
+# Delta tables below other characters, such as spaces, can't be scanned by polars.
+STORE_URL = r"(s3|gs|az)://[A-Za-z0-9._-]+(/[A-Za-z0-9._=-]+)*/?"
 
 
 class Section(BaseModel):
@@ -57,6 +61,18 @@ def no_credentials(path: str) -> str:
     return path
 
 
+def known_store(address: str) -> str:
+    """Refuse a URL that no object store, or not every library, takes as it stands."""
+    if "://" not in address:
+        return address
+    if not re.fullmatch(STORE_URL, no_credentials(address)):
+        raise ValueError(
+            "must be a folder or an address such as s3://bucket/churn/store (also "
+            "gs:// and az://), of letters, digits and - _ . = / only"
+        )
+    return address.rstrip("/")
+
+
 def no_password(url: str) -> str:
     """Refuse a database address with a password; it belongs in the environment."""
     parts = urlsplit(url)
@@ -87,6 +103,7 @@ Zone = Annotated[str, AfterValidator(known_zone)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 Pattern = Annotated[str, AfterValidator(known_pattern)]
 Address = Annotated[str, Field(min_length=1), AfterValidator(no_credentials)]
+StoreAddress = Annotated[str, Field(min_length=1), AfterValidator(known_store)]
 DatabaseUrl = Annotated[str, AfterValidator(no_password)]
 Endpoint = Annotated[str, AfterValidator(endpoint)]
 Days = Annotated[int, Field(ge=1, le=3650)]

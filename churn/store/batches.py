@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Self
 from churn.errors import StoreError
 from churn.settings import Settings
 from churn.store.files import write_atomically
+from churn.store.places import Place
 
 if TYPE_CHECKING:
     import polars as pl
@@ -81,6 +82,11 @@ class Store:
     salt: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     n_buckets: int = N_BUCKETS
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def place(self) -> Place:
+        """Where the store's files are."""
+        return Place(str(self.root))
 
     def path(self, *parts: str) -> Path:
         """The path of a file or folder inside the store, which need not exist."""

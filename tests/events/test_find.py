@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import obstore
 import polars as pl
 import pytest
 from moto.server import ThreadedMotoServer
@@ -19,7 +18,7 @@ from churn.events import content_ids, ingest, staging
 from churn.events.sources import find
 from churn.report import history_sentences as sentences
 from churn.settings import Extract, Settings, parse
-from churn.store import open_filled
+from churn.store import objects, open_filled
 
 from ..conftest import SHARED
 
@@ -181,21 +180,6 @@ def test_only_what_changed_is_opened(
     assert opened == ["a.csv", "b.csv", "b.csv"]
 
 
-def test_addresses_are_split_at_the_bucket() -> None:
-    """An address is split into bucket (in Azure: container) and key; # and ? belong to
-    the key.
-    """
-    assert find._bucket_and_key("s3://bucket/a/b#0.json?.gz") == (
-        "s3://bucket",
-        "a/b#0.json?.gz",
-    )
-    assert find._bucket_and_key("gs://bucket/") == ("gs://bucket", "")
-    assert find._bucket_and_key("az://container/folder/x.csv") == (
-        "az://container",
-        "folder/x.csv",
-    )
-
-
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
     """An empty bucket on a local server that speaks S3."""
@@ -212,11 +196,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDVERYSECRET")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
-    find._bucket.cache_clear()
+    objects._client.cache_clear()
     yield Bucket(server, address)
     server.stop()
     server._server.server_close()
-    find._bucket.cache_clear()
+    objects._client.cache_clear()
 
 
 class Bucket:
@@ -242,7 +226,7 @@ class Bucket:
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object."""
-        obstore.put(find._bucket("s3://exports"), key, content)
+        objects.put(f"s3://exports/{key}", content)
 
 
 def log(settings: Settings) -> pl.DataFrame:
@@ -382,10 +366,10 @@ def test_a_store_that_does_not_answer_is_one_sentence(
     """
     for name, value in NOBODY.items():
         monkeypatch.setenv(name, value)
-    find._bucket.cache_clear()
+    objects._client.cache_clear()
     with pytest.raises(InputError) as caught:
         names(tmp_path, path)
-    find._bucket.cache_clear()
+    objects._client.cache_clear()
     check(caught.value, path)
     assert "credentials in the environment" in str(caught.value)
 

@@ -6,30 +6,22 @@ final ones exist.
 """
 
 import fnmatch
-import functools
 import glob
 import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
-
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import from_url
 
 from churn.errors import InputError
 from churn.events.sources import SUFFIXES, appsflyer, ga4
 from churn.settings import Extract, Settings
+from churn.store import objects
 
 MARKER = "_SUCCESS"
 """Name of the marker file that says that the hour in its folder is complete."""
-
-FETCH_RETRIES = 30
-RETRY_TIMEOUT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ def find(extract: Extract, settings: Settings) -> tuple[list[Found], list[Found]
     Hidden files and folders, markers and files with other suffixes are passed over.
     Raises InputError if no file remains.
     """
-    is_remote = "://" in extract.path
+    is_remote = objects.is_url(extract.path)
     listed = list(_objects(extract) if is_remote else _local(extract, settings))
     suffixes = SUFFIXES[extract.source]
     readable = [file for file in listed if _is_readable(file, suffixes)]
@@ -172,7 +164,7 @@ def _fixed_parts(path: PurePath) -> list[str]:
 
 
 def _objects(extract: Extract) -> Iterator[Found]:
-    root, key = _bucket_and_key(extract.path)
+    root, key = objects.split(extract.path)
     pattern = PurePosixPath(key).parts if glob.has_magic(key) else None
     prefix = "/".join(_fixed_parts(PurePosixPath(key))) if pattern else key
     for item in _listed(extract, root, prefix, is_pattern=pattern is not None):
@@ -194,17 +186,13 @@ def _listed(
 
     Raises InputError if the object store cannot be reached.
     """
-    try:
-        bucket = _bucket(root)
-        pages = obstore.list(bucket, prefix=prefix or None)
-        objects = [item for page in pages for item in page]
-        if not objects and prefix and not is_pattern:
-            objects = [obstore.head(bucket, prefix)]
-    except FileNotFoundError:
-        return []
-    except (BaseError, OSError) as error:
-        raise _unreachable(extract.path, error) from None
-    return objects
+    url = f"{root}/{prefix}"
+    with objects.explained(extract.path, InputError):
+        found = objects.listed(url)
+        if found or is_pattern or not prefix:
+            return found
+        item = objects.head(url)
+        return [item] if item else []
 
 
 def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -221,52 +209,17 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
     return is_match and _matches(path[1:], pattern[1:])
 
 
-def _bucket_and_key(url: str) -> tuple[str, str]:
-    """Address of the bucket (in Azure: the container), and the key in it.
-
-    Keys may hold ``#`` and ``?``, so urlsplit does not fit.
-    """
-    scheme, _, rest = url.partition("://")
-    bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket}", key.strip("/")
-
-
-@functools.cache
-def _bucket(root: str, retries: int = 3):  # type: ignore[no-untyped-def]
-    # Client options given here would override those in the environment, so requests
-    # keep their default time limit of 30 s.
-    return from_url(
-        root, retry_config={"max_retries": retries, "retry_timeout": RETRY_TIMEOUT}
-    )
-
-
-def _unreachable(address: str, error: Exception) -> InputError:
-    # The error's own text is not quoted, because it may hold a signed address.
-    status = re.search(r"status code: (\d{3} [A-Za-z ]*)", str(error))
-    answer = f" ({status[1].strip()})" if status else ""
-    return InputError(
-        f"{address} can't be read{answer}; are bucket or container, account, "
-        "region and credentials in the environment right?"
-    )
-
-
 def fetch(found: Found, scratch: Path) -> Path:
     """The file on this machine: itself, or a copy of the object below ``scratch``.
 
     The copy keeps the folders of its key, since readers look at them. Raises InputError
     if the object cannot be read.
     """
-    if "://" not in found.address:
+    if not objects.is_url(found.address):
         return Path(found.address)
-    root, key = _bucket_and_key(found.address)
+    root, key = objects.split(found.address)
     copy = scratch / root.partition("://")[2] / key
     copy.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # A stream continues where a request was interrupted.
-        stream = obstore.get(_bucket(root, retries=FETCH_RETRIES), key).stream()
-        with copy.open("wb") as out:
-            for part in stream:
-                out.write(part)
-    except (BaseError, FileNotFoundError) as error:
-        raise _unreachable(found.address, error) from None
+    with objects.explained(found.address, InputError):
+        objects.download(found.address, copy)
     return copy

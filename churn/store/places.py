@@ -1,0 +1,131 @@
+"""Files of a store by name: in a folder on this machine or in an object store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from churn.errors import StoreError
+from churn.store import objects
+from churn.store.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder on this machine, or a prefix in an object store.
+
+    Every method raises StoreError if the place can't be reached, read or written. Names
+    are relative to the place, with "/" between their parts.
+
+    Attributes
+    ----------
+    address: absolute path, or URL without a slash at its end.
+    """
+
+    address: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the place is a folder on this machine."""
+        return not objects.is_url(self.address)
+
+    def below(self, *parts: str) -> str:
+        """Path or URL of a file or folder inside the place, which need not exist."""
+        if self.is_local:
+            return str(Path(self.address, *parts))
+        return "/".join([self.address, *parts])
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a file; null if there is none."""
+        found = self.tagged(name)
+        return found[0] if found else None
+
+    def tagged(self, name: str) -> tuple[bytes, str] | None:
+        """Content of a file and its entity tag, for ``write_if``; null if none."""
+        with self._explained(name):
+            if not self.is_local:
+                return objects.get(self.below(name))
+            try:
+                content = Path(self.below(name)).read_bytes()
+            except FileNotFoundError:
+                return None
+            return content, hashlib.sha256(content).hexdigest()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file in one step: after a crash it is wholly old or wholly new."""
+        with self._explained(name):
+            if self.is_local:
+                write_atomically(Path(self.below(name)), content)
+            else:
+                objects.put(self.below(name), content)
+
+    def write_if(self, name: str, content: bytes, tag: str | None) -> bool:
+        """Replace a file if its entity tag is still ``tag``; null: if there is none.
+
+        Returns whether the file was replaced. Two writers must not write the same
+        content. In a folder, the check and the replacement are two steps, so the caller
+        must hold the store's lock; in an object store they are one.
+        """
+        if not self.is_local:
+            with self._explained(name):
+                return objects.put_if(self.below(name), content, tag)
+        found = self.tagged(name)
+        if (found[1] if found else None) != tag:
+            return False
+        self.write(name, content)
+        return True
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Sorted names of all files below a folder of the place, by default of all.
+
+        Temporary files of ``write_atomically`` are left out.
+        """
+        with self._explained(prefix):
+            if self.is_local:
+                return sorted(self._local_names(prefix))
+            start = len(objects.split(self.address)[1])
+            folder = self.below(prefix) if prefix else self.address
+            found = objects.listed(folder)
+            return sorted(str(item["path"])[start:].lstrip("/") for item in found)
+
+    def remove(self, *names: str) -> None:
+        """Remove files; those that do not exist are passed over."""
+        with self._explained(*names[:1]):
+            if not self.is_local:
+                objects.delete([self.below(name) for name in names])
+                return
+            for name in names:
+                Path(self.below(name)).unlink(missing_ok=True)
+
+    @property
+    def delta_options(self) -> dict[str, str]:
+        """Storage options for deltalake to open tables at this place."""
+        return {} if self.is_local else objects.DELTA_OPTIONS
+
+    @property
+    def polars_options(self) -> dict[str, int]:
+        """Storage options for polars to scan Parquet files at this place."""
+        return {} if self.is_local else objects.POLARS_OPTIONS
+
+    def _local_names(self, prefix: str) -> Iterator[str]:
+        root = Path(self.address)
+        for file in root.joinpath(prefix).rglob("*"):
+            is_temporary = file.name.startswith(".") and file.suffix == ".tmp"
+            if file.is_file() and not is_temporary:
+                yield file.relative_to(root).as_posix()
+
+    @contextmanager
+    def _explained(self, *name: str) -> Iterator[None]:
+        address = self.below(*filter(None, name))
+        if not self.is_local:
+            with objects.explained(address, StoreError):
+                yield
+            return
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StoreError(f"{address} can't be used ({reason})") from None
