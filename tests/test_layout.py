@@ -45,7 +45,7 @@ ONLY_IN = {
     "obstore": {"store.objects"},
     "polars_hash": {"hashing"},
     "scipy": {"events.identity", "model", "evaluation", "stats", "simulate"},
-    "filelock": {"events.writing", "braze.ledger.database"},
+    "filelock": {"store.locks", "braze.ledger.database"},
     "aiohttp": {"sandbox", "braze.client"},
     "jinja2": {"sandbox", "report"},
     "pydantic": {"settings"},
