@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from churn.events import identity, kind_names, merging, staging
+from churn.events import identity, kind_names, merging, missing_files, staging
 from churn.events.sources.find import Found
 from churn.events.writing import exclusively
 from churn.settings import Settings
@@ -34,7 +34,8 @@ class Ingest:
     ----------
     files: one row per extract file (schemas.Files), with ``new``: whether it was new.
     reasons: rows quarantined now, by reason: reason, n.
-    waiting: addresses of files whose hour is still being written.
+    waiting: address of each file that a later ingest will read, with the reason.
+    gone: addresses of files that the extracts no longer have; their rows stay.
     covered_until: last complete day of the store; None without events.
     people: number of ``users`` and of ``anonymous`` people without a user id.
     n_requests: number of new rows that report a request for erasure.
@@ -43,7 +44,8 @@ class Ingest:
 
     files: pl.DataFrame
     reasons: pl.DataFrame
-    waiting: list[str]
+    waiting: dict[str, str]
+    gone: list[str]
     covered_until: date | None
     people: dict[str, int]
     n_requests: int
@@ -86,19 +88,23 @@ def _ingest(
     now: datetime,
     progress: bool,
 ) -> Ingest:
-    found, waiting = staging.discover(store.settings)
+    found, of_open_hours = staging.discover(store.settings)
     known_files = store.scan("files").collect()
     new = _unknown(found, known_files)
     batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     folder = store.path(f"{STAGING}{batch_id}")
     digests = set(known_files["digest"])
     try:
-        staged = staging.read(new, digests, folder, store, now, progress)
+        staged, unfinished = staging.read(new, digests, folder, store, now, progress)
         if staged:
             store = merging.merge(staged, folder, store, batch_id, progress)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    done = _summary(store, batch_id, _still_there(found, known_files), waiting)
+    waiting = {file.address: staging.OPEN_HOUR for file in of_open_hours}
+    waiting |= {file.address: staging.BEING_WRITTEN for file in unfinished}
+    present = [file.address for file in (*found, *of_open_hours)]
+    still_there = _still_there(found, known_files)
+    done = _summary(store, batch_id, still_there, waiting, present)
     log.info(
         "ingest: %d rows read, %d kept from %d new files",
         done.totals["rows"],
@@ -128,8 +134,13 @@ def _still_there(found: Sequence[Found], known_files: pl.DataFrame) -> pl.DataFr
 
 
 def _summary(
-    store: Store, batch_id: str, known_files: pl.DataFrame, waiting: Sequence[Found]
+    store: Store,
+    batch_id: str,
+    known_files: pl.DataFrame,
+    waiting: dict[str, str],
+    present: Sequence[str],
 ) -> Ingest:
+    """``present``: addresses of all files that the extracts have."""
     batch = replace(store, batches=(batch_id,))
     new_files = batch.scan("files").collect()
     files = [
@@ -141,7 +152,8 @@ def _summary(
     return Ingest(
         files=pl.concat(files),
         reasons=reasons.sort("reason").collect(),
-        waiting=[file.address for file in waiting],
+        waiting=waiting,
+        gone=missing_files.gone(store.scan("files").collect(), present),
         covered_until=store.covered_until,
         people=identity.people(store),
         n_requests=int(erasures.select(pl.col("n").sum()).collect().item()),

@@ -1,12 +1,13 @@
 """Staging: reads new extract files into a folder of canonical rows by event bucket.
 
 Files are read lazily and in groups, so memory does not follow their size. A file that
-cannot be read stops everything and is named in the error. A row that cannot be kept is
-staged with its fault.
+cannot be read stops everything and is named in the error, unless it is still being
+written. A row that cannot be kept is staged with its fault.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from churn.errors import InputError
 from churn.events import content_ids, erasure, privacy, sources
 from churn.events.sources import canonical, find
 from churn.events.sources.find import Found
+from churn.events.sources.unfinished import is_unfinished
 from churn.events.sources.unpack import file_digest
 from churn.hashing import bucket_of, digest
 from churn.settings import Settings
@@ -48,6 +50,10 @@ LINEAGE = {
 """Columns that say where a row comes from; ``file`` is the number among new files."""
 
 FILE_ID_DIGITS = 12
+
+OPEN_HOUR = "until their hour has a _SUCCESS marker"
+BEING_WRITTEN = "because they are still being written"
+"""Reasons why files wait for a later ingest."""
 
 Staged = tuple[Found, str]
 """A new file and the digest of its content."""
@@ -86,6 +92,10 @@ class _Reading:
     now: datetime
     tombstones: pl.Series
 
+    def group_folder(self, first: int) -> Path:
+        """Where the rows of the group go whose first file has the number ``first``."""
+        return self.folder / f"group-{first:06d}"
+
 
 def read(
     new: list[Found],
@@ -94,16 +104,18 @@ def read(
     store: Store,
     now: datetime,
     progress: bool,
-) -> list[Staged]:
+) -> tuple[list[Staged], list[Found]]:
     """Read every new file into the staging folder ``folder``.
 
-    Returns all of them with their digests. A file whose digest is in ``digests``, or
-    equals that of an earlier file, is listed but not read. Raises InputError for a file
-    that cannot be read.
+    Returns the files with their digests, and those that must wait because they are
+    still being written. A file whose digest is in ``digests``, or equals that of an
+    earlier file, is listed but not read. Raises InputError for a file that cannot be
+    read.
     """
     reading = _Reading(folder, store, now, erasure.tombstones(store))
     known = set(digests)
     staged: list[Staged] = []
+    waiting: list[Found] = []
     with tqdm(
         total=sum(file.size for file in new),
         desc="reading",
@@ -113,9 +125,11 @@ def read(
         leave=False,
     ) as bar:
         for group in _groups(new):
-            staged += _read_group(group, len(staged), known, reading)
+            complete, unfinished = _read_group(group, len(staged), known, reading)
+            staged += complete
+            waiting += unfinished
             bar.update(sum(file.size for file in group))
-    return staged
+    return staged, waiting
 
 
 def _groups(new: list[Found]) -> Iterator[list[Found]]:
@@ -135,27 +149,55 @@ def _groups(new: list[Found]) -> Iterator[list[Found]]:
 
 def _read_group(
     group: list[Found], first: int, known: set[str], reading: _Reading
-) -> list[Staged]:
-    """Stage the files of one group; ``first`` is the number of its first file.
+) -> tuple[list[Staged], list[Found]]:
+    """Stage the files of one group; returns them, and those still being written.
 
-    The digests of the files are added to ``known``.
+    ``first`` is the number of the group's first file. The digests of the files are
+    added to ``known``.
     """
+    now = time.time()
+    waiting = [file for file in group if is_unfinished(file, now)]
+    complete = [file for file in group if file not in waiting]
+    try:
+        staged = _stage(complete, first, known, reading)
+    except (InputError, *sources.UNREADABLE):
+        if not any(map(find.has_changed, complete)):
+            raise
+        staged = []
+    changed = [file for file in complete if find.has_changed(file)]
+    if changed:
+        # Rows of a file that changed while it was read may be of two versions.
+        shutil.rmtree(reading.group_folder(first), ignore_errors=True)
+        unchanged = [file for file in complete if file not in changed]
+        staged, more = _read_group(unchanged, first, known, reading)
+        return staged, [*waiting, *changed, *more]
+    known.update(digest for _, digest in staged)
+    return staged, waiting
+
+
+def _stage(
+    group: list[Found], first: int, known: Collection[str], reading: _Reading
+) -> list[Staged]:
+    """Stage all files of a group, those of a known digest without their rows."""
     scratch = reading.folder / f"scratch-{first:06d}"
     scratch.mkdir(parents=True)
-    local = [find.fetch(found, scratch) for found in group]
+    seen = set(known)
     staged: list[Staged] = []
     frames, files = [], []
-    for found, path in zip(group, local, strict=True):
-        digest = file_digest(path)
-        if digest not in known:
-            number = first + len(staged)
-            frames.append(_prepared(number, found, path, scratch, reading))
-            files.append((found, path))
-        known.add(digest)
-        staged.append((found, digest))
-    if frames:
-        _sink(frames, files, reading.folder / f"group-{first:06d}")
-    shutil.rmtree(scratch)
+    try:
+        local = [find.fetch(found, scratch) for found in group]
+        for found, path in zip(group, local, strict=True):
+            digest = file_digest(path)
+            if digest not in seen:
+                number = first + len(staged)
+                frames.append(_prepared(number, found, path, scratch, reading))
+                files.append((found, path))
+            seen.add(digest)
+            staged.append((found, digest))
+        if frames:
+            _sink(frames, files, reading.group_folder(first))
+    finally:
+        shutil.rmtree(scratch)
     return staged
 
 
@@ -229,11 +271,7 @@ def _check_readable(
         raise _with_address(unreadable, path, found) from error
 
 
-def _with_address(
-    error: InputError,
-    path: Path,
-    found: Found,
-) -> InputError:
+def _with_address(error: InputError, path: Path, found: Found) -> InputError:
     """The error with the object's address instead of that of its local copy."""
     return InputError(str(error).replace(str(path), found.address))
 

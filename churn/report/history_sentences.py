@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -25,9 +26,11 @@ def ingest(arrived: Ingest) -> list[str]:
     ]
     for reason, n in arrived.reasons.iter_rows():
         lines.append(f"  quarantined {reason}: {n:,}")
-    if arrived.waiting:
-        n_waiting = len(arrived.waiting)
-        lines.append(f"{n_waiting} file(s) wait until their hour has a _SUCCESS marker")
+    for reason, n in Counter(arrived.waiting.values()).items():
+        lines.append(f"{n} file(s) wait {reason}")
+    if arrived.gone:
+        n_gone = len(arrived.gone)
+        lines.append(f"{n_gone} file(s) are gone from the extracts; their rows stay")
     n_users = arrived.people["users"]
     n_anonymous = arrived.people["anonymous"]
     lines.append(f"{n_users:,} users, {n_anonymous:,} people without a user id")

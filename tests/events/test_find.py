@@ -136,7 +136,7 @@ def test_an_hour_is_read_once_it_is_whole(tmp_path: Path) -> None:
     assert "1 file(s) wait" in " ".join(sentences.ingest(first))
     touch(tmp_path, f"{LOCKER}/h=10/_SUCCESS")
     second = ingest.ingest(settings, NOW, progress=False)
-    assert (second.n_added, second.waiting) == (1, [])
+    assert (second.n_added, second.waiting) == (1, {})
 
 
 def test_a_running_day_gives_way_to_the_whole_one(tmp_path: Path) -> None:

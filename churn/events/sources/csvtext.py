@@ -65,21 +65,47 @@ def _header(path: Path) -> tuple[list[str], int]:
     raise InputError(f"{path} holds no header line; remove it or fetch it again")
 
 
+def ends_within_row(path: Path) -> bool:
+    """Whether a file that is not packed ends in its header, in a quote or in a row.
+
+    A last row without line end is complete if it has as many cells as the header.
+    """
+    header, _ = _header(path)
+    n_cells = _last_row_cells(path)
+    if n_cells is not None and n_cells < len(header):
+        return True
+    n_quotes = 0
+    n_lines = 0
+    with path.open("rb") as stream:
+        while part := stream.read(TAIL_BYTES):
+            n_quotes += part.count(b'"')
+            n_lines += part.count(b"\n")
+    return n_lines == 0 or n_quotes % 2 == 1
+
+
 def _check_end(path: Path, n_columns: int) -> None:
     """Raise InputError if the file ends within a row; gzip detects that by itself."""
+    n_cells = _last_row_cells(path)
+    if n_cells is not None and n_cells < n_columns:
+        raise InputError(
+            f"{path} is cut off: its last row has {n_cells} of {n_columns} cells and "
+            "no line end; fetch it again"
+        )
+
+
+def _last_row_cells(path: Path) -> int | None:
+    """Number of cells of a last row without line end.
+
+    None if the last row has a line end or cannot be recognised, or if the file is gzip.
+    """
     with path.open("rb") as stream:
         if stream.read(2) == unpack.GZIP:
-            return
+            return None
         size = os.fstat(stream.fileno()).st_size
         stream.seek(max(0, size - TAIL_BYTES))
         before, _, last = stream.read().rpartition(b"\n")
     # An odd number of quotes means that the line is the end of a cell with line breaks.
     is_whole_row = before and last.strip() and last.count(b'"') % 2 == 0
     if not is_whole_row:
-        return
-    n_cells = 1 + re.sub(rb'"[^"]*"', b"", last).count(b",")
-    if n_cells < n_columns:
-        raise InputError(
-            f"{path} is cut off: its last row has {n_cells} of {n_columns} cells and "
-            "no line end; fetch it again"
-        )
+        return None
+    return 1 + re.sub(rb'"[^"]*"', b"", last).count(b",")

@@ -139,8 +139,24 @@ def _local(extract: Extract, settings: Settings) -> Iterator[Found]:
             continue
         status = file.stat()
         name = "" if file == path else os.path.relpath(file, root)
-        stamp = f"{status.st_size}:{status.st_mtime_ns}"
-        yield Found(extract, str(file), name, stamp, status.st_size)
+        yield Found(extract, str(file), name, _stamp(status), status.st_size)
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def has_changed(file: Found) -> bool:
+    """Whether a local file was changed or removed after it had been listed.
+
+    False for an object: an object store replaces objects as a whole.
+    """
+    if "://" in file.address:
+        return False
+    try:
+        return _stamp(os.stat(file.address)) != file.stamp
+    except FileNotFoundError:
+        return True
 
 
 def _markers(files: Iterable[Path]) -> list[Path]:

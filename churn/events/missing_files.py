@@ -1,0 +1,31 @@
+"""Files whose rows the log holds and which the extracts no longer have."""
+
+from collections.abc import Collection
+
+import polars as pl
+
+from churn.events.sources import ga4
+
+
+def gone(files: pl.DataFrame, present: Collection[str]) -> list[str]:
+    """Addresses of files that were read and that no extract has any more, sorted.
+
+    ``files`` are all files known to the store (schemas.Files), ``present`` the
+    addresses of those that the extracts have. Left out are files without a kept row,
+    files whose content is there under another address, and GA4's intraday tables, which
+    the day's own table replaces.
+    """
+    is_present = pl.col("address").is_in(list(present))
+    contents = files.filter(is_present)["digest"]
+    missing = files.filter(
+        ~is_present,
+        pl.col("kept") > 0,
+        ~pl.col("digest").is_in(contents.implode()),
+    )
+    addresses = missing["address"].unique().sort().to_list()
+    return [address for address in addresses if not _is_intraday(address)]
+
+
+def _is_intraday(address: str) -> bool:
+    table = ga4.table(address)
+    return table is not None and table[1]
