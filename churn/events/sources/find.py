@@ -151,7 +151,7 @@ def has_changed(file: Found) -> bool:
 
     False for an object: an object store replaces objects as a whole.
     """
-    if "://" in file.address:
+    if objects.is_url(file.address):
         return False
     try:
         return _stamp(os.stat(file.address)) != file.stamp

@@ -11,6 +11,7 @@ from churn.errors import InputError
 from churn.events.sources import csvtext, jsonlines, unpack
 from churn.events.sources.find import Found
 from churn.settings import Extract
+from churn.store import objects
 
 RECENT_SECONDS = 600
 """A file without its end that is older than this is taken to be cut off for good."""
@@ -33,10 +34,10 @@ def is_unfinished(file: Found, now: float) -> bool:
     False for an object, since object stores show objects once they are complete.
     ``now`` is the present in seconds since 1970. The end is missing from gzip without
     its last block, Parquet without footer, ZIP without directory, a JSON list that is
-    not closed, a last JSON line that is no JSON, a last CSV row with too few cells or
-    an open quote, and an empty file. Whether another format is complete is not checked.
+    not closed, a last JSON line that is no JSON, and a last CSV row with too few cells
+    or an open quote. Whether another format is complete is not checked.
     """
-    if "://" in file.address:
+    if objects.is_url(file.address):
         return False
     path = Path(file.address)
     try:
@@ -51,8 +52,6 @@ def is_unfinished(file: Found, now: float) -> bool:
 def _lacks_end(path: Path, extract: Extract) -> bool:
     with path.open("rb") as stream:
         start = stream.read(len(PARQUET))
-    if not start:
-        return True
     if start.startswith(unpack.GZIP):
         return _is_cut_off_gzip(path)
     if start == PARQUET:
