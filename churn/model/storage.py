@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import sklearn
@@ -15,7 +14,7 @@ from churn.model.correction import Correction
 from churn.model.fitting import Model, log
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
-from churn.store import Store, write_atomically
+from churn.store import Store
 
 # The only types that a model may hold, together with those that skops itself trusts
 # (such as scikit-learn's common classifiers) and those in the study's
@@ -36,30 +35,30 @@ def save(
     model: Model,
     store: Store,
     metrics: dict[str, Any],
-) -> Path:
+) -> str:
     """Write models/<model_id>/ with model.skops, model.json and card.md.
 
-    Returns the folder. Raises ModelError for a model that could not be loaded again, or
-    that holds types which neither ``TRUSTED_TYPES`` nor the study's
-    ``model.trusted_types`` names.
+    Returns the path or URL of that folder. Raises ModelError for a model that
+    could not be loaded again, or that holds types which neither ``TRUSTED_TYPES`` nor
+    the study's ``model.trusted_types`` names.
     """
     import skops.io  # here, since it loads every module of scikit-learn
 
-    folder = store.path("models", model.model_id)
     fitted = _dumped(model)
     types = set(skops.io.get_untrusted_types(data=fitted))
     _check_importable(types)
     _check_trusted(types, store.settings, f"model {model.model_id}")
     described = card.text(model, metrics, sorted(types - set(TRUSTED_TYPES)))
     facts = json.dumps(_facts(model, metrics), indent=1)
-    write_atomically(folder / "model.skops", fitted)
-    write_atomically(folder / "card.md", described.encode())
+    folder = f"models/{model.model_id}"
+    store.place.write(f"{folder}/model.skops", fitted)
+    store.place.write(f"{folder}/card.md", described.encode())
     # model.json is written last: a folder without it does not count as a model.
-    write_atomically(folder / "model.json", facts.encode())
+    store.place.write(f"{folder}/model.json", facts.encode())
     log.info(
-        "model %s: %d rows, %d churned", folder.name, model.n_rows, model.n_churned
+        "model %s: %d rows, %d churned", model.model_id, model.n_rows, model.n_churned
     )
-    return folder
+    return store.place.below(folder)
 
 
 def _dumped(model: Model) -> bytes:
@@ -122,13 +121,15 @@ def load(store: Store, model_id: str = "") -> Model:
     its features are no longer in the catalogue, or if it was trained for another
     definition of churn.
     """
-    folder = store.path("models", model_id) if model_id else _newest(store)
-    if not (folder / "model.json").exists():
+    model_id = model_id or _newest(store)
+    stored = store.place.read(f"models/{model_id}/model.json")
+    if stored is None:
         raise ModelError(
-            f"there is no model {folder.name} in {folder.parent}; run `churn run train`"
+            f"there is no model {model_id} in {store.place.below('models')}; "
+            "run `churn run train`"
         )
-    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    pipeline = _open(folder / "model.skops", store.settings)["pipeline"]
+    facts = json.loads(stored)
+    pipeline = _open(store, f"models/{model_id}/model.skops")["pipeline"]
     model = _from(facts, pipeline)
     _check_fits(model, store.settings)
     return model
@@ -157,31 +158,39 @@ def _from(facts: dict[str, Any], pipeline: Any) -> Model:
     )
 
 
-def _newest(store: Store) -> Path:
-    folders = {
-        json.loads(file.read_text(encoding="utf-8"))["created_at"]: file.parent
-        for file in store.path("models").glob("*/model.json")
-    }
-    if not folders:
+def _newest(store: Store) -> str:
+    """Id of the model that was created last."""
+    created_at = {}
+    for name in store.place.names("models"):
+        _, model_id, file = name.split("/", 2)
+        stored = store.place.read(name) if file == "model.json" else None
+        if stored is not None:
+            created_at[json.loads(stored)["created_at"]] = model_id
+    if not created_at:
         raise ModelError(
-            f"there is no model in {store.path('models')}; run `churn run train` first"
+            f"there is no model in {store.place.below('models')}; "
+            "run `churn run train` first"
         )
-    return folders[max(folders)]
+    return created_at[max(created_at)]
 
 
-def _open(file: Path, settings: Settings) -> dict[str, Any]:
+def _open(store: Store, name: str) -> dict[str, Any]:
     import skops.io
 
-    trusted = [*TRUSTED_TYPES, *settings.model.trusted_types]
+    address = store.place.below(name)
+    content = store.place.read(name)
+    if content is None:
+        raise ModelError(f"{address} is missing; train again")
+    trusted = [*TRUSTED_TYPES, *store.settings.model.trusted_types]
     try:
-        types = set(skops.io.get_untrusted_types(file=file))
-        _check_trusted(types, settings, str(file))
-        return dict(skops.io.load(file, trusted=trusted))
+        types = set(skops.io.get_untrusted_types(data=content))
+        _check_trusted(types, store.settings, address)
+        return dict(skops.io.loads(content, trusted=trusted))
     except ModelError:
         raise
     except Exception as error:  # skops and zipfile raise many types for damage
         raise ModelError(
-            f"{file} can't be read ({type(error).__name__}: {error}); train again"
+            f"{address} can't be read ({type(error).__name__}: {error}); train again"
         ) from error
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from churn import __version__
+from churn.errors import StoreError
 from churn.report.display import notebook_shell
 from churn.settings import Settings
+from churn.store import Place
 
 METRICS_MIME = "application/vnd.churn.metrics+json"
 """Type of the notebook outputs that hold recorded figures."""
@@ -91,8 +93,8 @@ def manifest(
         "status": "failed" if error else "done",
         "error": error,
         "notebook": notebook.name,
-        "notebook_sha256": digest(notebook),
-        "store_sha256": digest(settings.store_path / "store.json"),
+        "notebook_sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
+        "store_sha256": _store_digest(settings),
         "started_at": started_at.isoformat(),
         "finished_at": datetime.now(UTC).isoformat(),
         "parameters": plain(parameters),
@@ -102,9 +104,13 @@ def manifest(
     }
 
 
-def digest(file: Path) -> str | None:
-    """SHA-256 of a file, null where there is none."""
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+def _store_digest(settings: Settings) -> str | None:
+    """SHA-256 of the store's last commit; null without one, or if it can't be read."""
+    try:
+        content = Place(settings.store_address).read("store.json")
+    except StoreError:
+        return None
+    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def dump(content: Mapping[str, Any]) -> bytes:

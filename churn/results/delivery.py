@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import polars as pl
@@ -48,11 +47,11 @@ class Scores:
         model_id = self.table["model_id"][0]
         return f"{self.table.height:,} users at {self.cutoff}, model {model_id}"
 
-    def save(self, accept: Sequence[str] = ()) -> Path:
+    def save(self, accept: Sequence[str] = ()) -> str:
         """Write scores and findings, replacing those of the same cutoff.
 
-        Raises GateError, and writes nothing, if a gate failed that ``accept`` doesn't
-        name.
+        Returns the path or URL of the scores. Raises GateError, and writes nothing, if
+        a gate failed that ``accept`` doesn't name.
         """
         return scores.write(self.store, self.table, self.findings, accept)
 

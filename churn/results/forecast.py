@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -40,8 +39,8 @@ class Training:
         """Which recipe and correction were chosen, and how each member did."""
         return self.trained.choice
 
-    def save(self) -> Path:
-        """Store the model for scoring; returns its folder with the model card."""
+    def save(self) -> str:
+        """Store the model for scoring; returns path or URL of its folder."""
         return storage.save(
             self.model, self.store, selection.choice_metrics(self.choice)
         )

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from churn.errors import CutoffError
+from churn.errors import CutoffError, StoreError
 from churn.events import addresses, erasure
 from churn.features import snapshots
 from churn.scoring import segments
 from churn.scoring.gate import check_gates
 from churn.settings import Settings
-from churn.store import Store, write_atomically
+from churn.store import Store
 from churn.store.schemas import Findings, Scores
 
 if TYPE_CHECKING:
@@ -82,34 +82,30 @@ def write(
     scores: pl.DataFrame,
     findings: pl.DataFrame,
     accept: Sequence[str] = (),
-) -> Path:
-    """Replace the cutoff's files of scores and findings; returns the scores' file.
+) -> str:
+    """Replace the cutoff's files of scores and findings.
 
-    The same scores give the same bytes. If a gate failed and isn't accepted by name,
-    nothing is written and GateError is raised.
+    Returns the path or URL of the scores. The same scores give the same bytes. If a
+    gate failed and isn't accepted by name, nothing is written and GateError is raised.
     """
     check_gates(findings, accept)
     cutoff = scores["cutoff"][0]
     # Users may have been erased since the scores were made.
     scores = erasure.without_forgotten(scores, store.reopened())
-    _write(_file(store, "findings", cutoff), findings)
-    _write(_file(store, "scores", cutoff), scores)
+    _write(store, _name("findings", cutoff), findings)
+    _write(store, _name("scores", cutoff), scores)
     log.info("scores: %d users at %s", scores.height, cutoff)
-    return _file(store, "scores", cutoff)
+    return store.place.below(_name("scores", cutoff))
 
 
-def _write(file: Path, frame: pl.DataFrame) -> None:
+def _write(store: Store, name: str, frame: pl.DataFrame) -> None:
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    write_atomically(file, buffer.getvalue())
+    store.place.write(name, buffer.getvalue())
 
 
-def _file(
-    store: Store,
-    table: str,
-    cutoff: date,
-) -> Path:
-    return store.path(table, f"cutoff={cutoff}.parquet")
+def _name(table: str, cutoff: date) -> str:
+    return f"{table}/cutoff={cutoff}.parquet"
 
 
 def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -124,10 +120,7 @@ def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.Dat
             f"no scores for cutoff {wanted or '(any)'}; run `churn run score` first"
         )
     scores = _read(store, wanted)
-    findings = Findings.validate(
-        pl.read_parquet(_file(store, "findings", wanted), hive_partitioning=False)
-    )
-    return scores, findings
+    return scores, Findings.validate(_read_table(store, "findings", wanted))
 
 
 def previous(store: Store, cutoff: date) -> pl.DataFrame | None:
@@ -137,14 +130,23 @@ def previous(store: Store, cutoff: date) -> pl.DataFrame | None:
 
 
 def _cutoffs(store: Store) -> list[date]:
-    return [
-        date.fromisoformat(f.stem.removeprefix("cutoff="))
-        for f in store.path("scores").glob("cutoff=*.parquet")
-    ]
+    files = [name.split("/")[1] for name in store.place.names("scores")]
+    matches = [re.fullmatch(r"cutoff=(.+)\.parquet", file) for file in files]
+    return [date.fromisoformat(match[1]) for match in matches if match]
+
+
+def _read_table(store: Store, table: str, cutoff: date) -> pl.DataFrame:
+    name = _name(table, cutoff)
+    content = store.place.read(name)
+    if content is None:
+        raise StoreError(
+            f"{store.place.below(name)} is missing: score the cutoff again"
+        )
+    return pl.read_parquet(io.BytesIO(content), hive_partitioning=False)
 
 
 def _read(store: Store, cutoff: date) -> pl.DataFrame:
-    table = pl.read_parquet(_file(store, "scores", cutoff), hive_partitioning=False)
+    table = _read_table(store, "scores", cutoff)
     missing = [
         pl.lit(None, pl.String).alias(name)
         for name in Scores.column_names()

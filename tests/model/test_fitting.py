@@ -101,7 +101,7 @@ def test_the_card_and_the_facts_describe_the_model(
     features.
     """
     store, blend = fitted
-    folder = storage.save(blend, store, {"log_loss": 0.5})
+    folder = Path(storage.save(blend, store, {"log_loss": 0.5}))
     card = (folder / "card.md").read_text()
     assert "logistic (40%), boosting (40%), network (20%)" in card
     assert "**none**" in card
@@ -118,7 +118,7 @@ def test_a_file_with_a_type_that_is_not_trusted_is_not_loaded(
 ) -> None:
     """A pipeline with a foreign function is refused by name, before its code runs."""
     store, blend = fitted
-    folder = storage.save(blend, store, {})
+    folder = Path(storage.save(blend, store, {}))
     evil = {"pipeline": FunctionTransformer(func=timedelta)}
     (folder / "model.skops").write_bytes(skops.io.dumps(evil))
     with pytest.raises(ModelError, match=r"datetime\.timedelta"):
@@ -130,7 +130,7 @@ def test_the_list_of_types_holds_what_our_models_need_and_no_more(
 ) -> None:
     """A blend of all members needs every type on the list."""
     store, _ = fitted
-    folder = storage.save(learned(store.settings, ALL), store, {})
+    folder = Path(storage.save(learned(store.settings, ALL), store, {}))
     assert set(skops.io.get_untrusted_types(file=folder / "model.skops")) == set(
         storage.TRUSTED_TYPES
     )
@@ -143,7 +143,7 @@ def test_a_damaged_or_missing_file_is_one_sentence(
     store, blend = fitted
     with pytest.raises(ModelError, match="run `churn run train` first"):
         storage.load(store)
-    folder = storage.save(blend, store, {})
+    folder = Path(storage.save(blend, store, {}))
     (folder / "model.skops").write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="can't be read"):
         storage.load(store)
@@ -156,7 +156,7 @@ def test_a_model_of_an_earlier_version_is_refused(
 ) -> None:
     """Its facts lack a recipe; the error says to train again."""
     store, blend = fitted
-    folder = storage.save(blend, store, {})
+    folder = Path(storage.save(blend, store, {}))
     facts = json.loads((folder / "model.json").read_text())
     old = {
         name: value
@@ -175,7 +175,7 @@ def test_a_model_with_other_features_or_windows_is_refused(
 ) -> None:
     """A feature that is no longer computed, or settings with another horizon."""
     store, blend = fitted
-    folder = storage.save(blend, store, {})
+    folder = Path(storage.save(blend, store, {}))
     other = store.settings.model_copy(
         update={
             "windows": store.settings.windows.model_copy(update={"horizon_days": 7})

@@ -69,7 +69,7 @@ def test_a_classifier_of_scikit_learn_is_trained_and_stored_without_trusted_type
 ) -> None:
     """Loaded again it gives bit-equal probabilities; its card shows the estimator."""
     trained = training.learn(rows(), PLAN, empty.settings, OWN[name])
-    folder = storage.save(trained.model, empty, {})
+    folder = Path(storage.save(trained.model, empty, {}))
     loaded = storage.load(empty, trained.model.model_id)
     expected = fitting.predict(trained.model, rows())
     assert fitting.predict(loaded, rows()).tobytes() == expected.tobytes()
@@ -156,7 +156,7 @@ def test_a_type_that_is_not_trusted_is_not_stored(empty: Store) -> None:
     assert str(refused.value).endswith(f'study file:\n  "{CUSTOM}",')
     assert not list(empty.path("models").glob("*"))
     store = trusting(empty, CUSTOM)
-    folder = storage.save(model, store, {})
+    folder = Path(storage.save(model, store, {}))
     assert f"`model.trusted_types`: `{CUSTOM}`" in (folder / "card.md").read_text()
     loaded = storage.load(store)
     assert np.array_equal(
@@ -222,4 +222,4 @@ def test_scores_of_an_own_model_have_segments_reasons_and_findings(
     assert table["reason_1"].null_count() < table.height
     assert {"score_shift", "calibration", "match_rate"} <= set(findings["gate"])
     failed = findings.filter(~pl.col("passed"))["gate"].to_list()
-    assert isinstance(scores.write(filled, table, findings, failed), Path)
+    assert Path(scores.write(filled, table, findings, failed)).is_file()

@@ -44,7 +44,7 @@ def test_scoring_twice_writes_the_same_file(
     cutoff = Calendar.of(store).end
     table = scores.make(store, one, cutoff)
     assert table["user_id"].is_unique().all()
-    file = scores.write(store, table, scores.check(store, table, one))
+    file = Path(scores.write(store, table, scores.check(store, table, one)))
     first = file.read_bytes()
     table = scores.make(store, one, cutoff)
     scores.write(store, table, scores.check(store, table, one))
@@ -84,7 +84,7 @@ def test_a_user_erased_while_scores_are_made_is_not_written(
     findings = scores.check(store, table, one)
     gone = table["user_id"][0]
     forget.forget(store.settings, [gone])
-    file = scores.write(store, table, findings)
+    file = Path(scores.write(store, table, findings))
     assert (
         pl.read_parquet(file, hive_partitioning=False)["user_id"].to_list()
         == table["user_id"].to_list()[1:]
@@ -139,7 +139,7 @@ def test_scores_hold_reasons_and_files_without_them_can_be_read(
     counts = summary.reason_counts(table)
     assert counts["n"].sum() == table.height
     assert counts["share"].sum() == pytest.approx(1)
-    file = scores.write(store, table, scores.check(store, table, one))
+    file = Path(scores.write(store, table, scores.check(store, table, one)))
     pl.read_parquet(file, hive_partitioning=False).drop(reasons.COLUMNS).write_parquet(
         file
     )

@@ -1,0 +1,75 @@
+"""Models and scores are kept in an object store as in a folder."""
+
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+
+import pytest
+
+from churn.errors import CutoffError, ModelError, StoreError
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
+from churn.model import fitting, storage, training
+from churn.model.pipelines import Recipe
+from churn.scoring import scores
+from churn.store import Store
+from churn.store.places import Place
+
+from .conftest import Server
+
+
+@dataclass(frozen=True)
+class Remote(Store):
+    """A store whose models and scores are in the object store."""
+
+    @property
+    def place(self) -> Place:
+        """The object store."""
+        return Place("s3://exports/data/store")
+
+
+@pytest.fixture
+def remote(server: Server, filled: Store) -> Remote:
+    """The small app with an empty object store."""
+    return Remote(**{f.name: getattr(filled, f.name) for f in fields(filled)})
+
+
+def test_models_and_scores_in_an_object_store(remote: Remote) -> None:
+    """Both come back as they were stored, by name and as the newest ones; a file that
+    is missing or damaged is one sentence.
+    """
+    with pytest.raises(ModelError, match=r"no model in s3://exports/data/store/models"):
+        storage.load(remote)
+    with pytest.raises(CutoffError, match="no scores for cutoff"):
+        scores.read(remote)
+    end = Calendar.of(remote).end
+    cutoffs = training.training_cutoffs(remote)[-2:]
+    plan = snapshots.plan(remote, cutoffs[-1])
+    rows = snapshots.build(remote, cutoffs, plan)
+    model = fitting.fit(rows, plan, remote.settings, Recipe({"logistic": 1.0}))
+    folder = storage.save(model, remote, {})
+    assert folder == f"s3://exports/data/store/models/{model.model_id}"
+    for loaded in (storage.load(remote), storage.load(remote, model.model_id)):
+        assert replace(loaded, pipeline=None) == replace(model, pipeline=None)
+    table = scores.make(remote, loaded, end)
+    findings = scores.check(remote, table, loaded)
+    assert scores.write(remote, table, findings) == remote.place.below(
+        "scores", f"cutoff={end}.parquet"
+    )
+    stored, found = scores.read(remote)
+    assert stored.equals(table)
+    assert found.equals(findings)
+    assert scores.previous(remote, end) is None
+    assert stored.equals(scores.previous(remote, end + timedelta(days=1)))
+    assert remote.place.names() == [
+        f"findings/cutoff={end}.parquet",
+        f"models/{model.model_id}/card.md",
+        f"models/{model.model_id}/model.json",
+        f"models/{model.model_id}/model.skops",
+        f"scores/cutoff={end}.parquet",
+    ]
+    remote.place.remove(f"findings/cutoff={end}.parquet")
+    with pytest.raises(StoreError, match=r"s3://exports/.*is missing: score"):
+        scores.read(remote)
+    remote.place.write(f"models/{model.model_id}/model.skops", b"nonsense")
+    with pytest.raises(ModelError, match=r"model.skops can't be read"):
+        storage.load(remote)
