@@ -4,10 +4,10 @@ it.
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are small here
 
@@ -17,7 +17,10 @@ from hypothesis import settings as hypothesis_settings
 
 from churn.events import ingest, sources
 from churn.settings import Extract, Settings, parse
-from churn.store import Store, open_filled
+from churn.store import Store, objects, open_filled
+
+if TYPE_CHECKING:
+    from .object_server import Server
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DAY0 = date(2026, 1, 1)
@@ -140,3 +143,24 @@ def filled(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
     )
     ingest.ingest(settings, progress=False)
     return open_filled(settings)
+
+
+@pytest.fixture(scope="session")
+def running() -> "Iterator[Server]":
+    """One object store on this machine for all tests."""
+    from .object_server import Server
+
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(running: "Server", monkeypatch: pytest.MonkeyPatch) -> "Iterator[Server]":
+    """The object store with an empty bucket, and the environment that leads to it."""
+    running.empty()
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    objects._client.cache_clear()
+    yield running
+    objects._client.cache_clear()

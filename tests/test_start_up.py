@@ -107,7 +107,10 @@ def test_the_first_cell_of_a_notebook_loads_nothing_heavy(
 @pytest.mark.parametrize(
     ("results", "needless"),
     [
-        ("Ingest", {"sklearn", "scipy", "altair", "skops", "httpx", "aiohttp"}),
+        (
+            "Ingest",
+            {"sklearn", "scipy", "altair", "skops", "httpx", "aiohttp", "obstore"},
+        ),
         ("Export", {"sklearn", "scipy", "altair", "skops", "httpx", "aiohttp"}),
         ("Training", {"altair", "skops", "httpx", "aiohttp"}),
     ],
@@ -116,6 +119,7 @@ def test_a_step_loads_only_what_it_needs(
     results: str, needless: set[str], tmp_path: Path
 ) -> None:
     """An ingest and a dry run of an export do without scikit-learn, no step before
-    sending has an HTTP client, and only storing a model loads skops.
+    sending has an HTTP client, only storing a model loads skops, and files on this
+    machine need no client of object stores.
     """
     assert not loaded(f"from churn.results import {results}", tmp_path) & needless

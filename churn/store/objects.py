@@ -9,10 +9,10 @@ at once. A store that answers that it is busy (429 or 5xx) is asked again for mi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -152,31 +152,16 @@ def put_if(url: str, content: bytes, tag: str | None) -> bool:
     return True
 
 
-def delete(urls: Sequence[str]) -> None:
-    """Remove objects of one bucket; those that do not exist are passed over."""
+def delete(url: str) -> None:
+    """Remove an object, if there is one."""
     import obstore
 
-    keys = [split(url)[1] for url in urls]
-    if not keys:
-        return
-    root, _ = split(urls[0])
-    try:
-        _ask(root, lambda client: obstore.delete(client, keys))
-    except FileNotFoundError:
-        for key in keys:
-            _delete_one(root, key)
-
-
-def _delete_one(root: str, key: str) -> None:
-    import obstore
-
-    try:
+    root, key = split(url)
+    with contextlib.suppress(FileNotFoundError):
         _ask(root, lambda client: obstore.delete(client, key))
-    except FileNotFoundError:
-        return
 
 
-@contextmanager
+@contextlib.contextmanager
 def explained(address: str, error_type: type[ChurnError]) -> Iterator[None]:
     """Turn any error of an object store into one sentence that names the address.
 

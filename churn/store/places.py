@@ -93,12 +93,12 @@ class Place:
 
     def remove(self, *names: str) -> None:
         """Remove files; those that do not exist are passed over."""
-        with self._explained(*names[:1]):
-            if not self.is_local:
-                objects.delete([self.below(name) for name in names])
-                return
-            for name in names:
-                Path(self.below(name)).unlink(missing_ok=True)
+        for name in names:
+            with self._explained(name):
+                if self.is_local:
+                    Path(self.below(name)).unlink(missing_ok=True)
+                else:
+                    objects.delete(self.below(name))
 
     @property
     def delta_options(self) -> dict[str, str]:
@@ -118,8 +118,8 @@ class Place:
                 yield file.relative_to(root).as_posix()
 
     @contextmanager
-    def _explained(self, *name: str) -> Iterator[None]:
-        address = self.below(*filter(None, name))
+    def _explained(self, name: str) -> Iterator[None]:
+        address = self.below(name) if name else self.address
         if not self.is_local:
             with objects.explained(address, StoreError):
                 yield

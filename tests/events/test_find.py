@@ -2,16 +2,11 @@
 
 import gzip
 import json
-import logging
-import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
 
 from churn.errors import InputError
 from churn.events import content_ids, ingest, staging
@@ -21,6 +16,7 @@ from churn.settings import Extract, Settings, parse
 from churn.store import objects, open_filled
 
 from ..conftest import SHARED
+from ..object_server import Server
 
 NOW = datetime(2026, 3, 25, tzinfo=UTC)
 
@@ -180,55 +176,6 @@ def test_only_what_changed_is_opened(
     assert opened == ["a.csv", "b.csv", "b.csv"]
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
-    """An empty bucket on a local server that speaks S3."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    assert server._server is not None
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    for name, value in {
-        "ENDPOINT_URL": address,
-        "ALLOW_HTTP": "true",
-        "REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDVERYSECRET")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
-    objects._client.cache_clear()
-    yield Bucket(server, address)
-    server.stop()
-    server._server.server_close()
-    objects._client.cache_clear()
-
-
-class Bucket:
-    """The bucket called ``exports``, and the objects that were fetched from it."""
-
-    def __init__(self, server: ThreadedMotoServer, address: str) -> None:
-        self.fetched: list[str] = []
-        urllib.request.urlopen(f"{address}/moto-api/reset", data=b"").close()
-        urllib.request.urlopen(
-            urllib.request.Request(f"{address}/exports", method="PUT")
-        ).close()
-        application = server._server.app
-
-        def counted(environ: dict[str, Any], start_response: Any) -> Any:
-            if (
-                environ["REQUEST_METHOD"] == "GET"
-                and "list-type" not in environ["QUERY_STRING"]
-            ):
-                self.fetched.append(environ["PATH_INFO"].removeprefix("/exports/"))
-            return application(environ, start_response)
-
-        server._server.app = counted
-
-    def put(self, key: str, content: bytes) -> None:
-        """Write an object."""
-        objects.put(f"s3://exports/{key}", content)
-
-
 def log(settings: Settings) -> pl.DataFrame:
     """The event log without the columns of lineage, and without ids made from them."""
     stated_id = pl.when(~content_ids.is_content_id()).then("event_id")
@@ -258,12 +205,12 @@ def everything(folder: Path) -> dict[str, bytes]:
     not SHARED.exists(),
     reason="SKIPPED LOUDLY: ../shared with the vendor samples is absent",
 )
-def test_an_object_store_is_read_like_a_folder(tmp_path: Path, bucket: Bucket) -> None:
+def test_an_object_store_is_read_like_a_folder(tmp_path: Path, server: Server) -> None:
     """Data Locker, Avro, Parquet and gzipped CSV over s3:// give the same log as local
     copies, and hours wait alike.
     """
     for key, content in everything(tmp_path).items():
-        bucket.put(key, content)
+        server.put(key, content)
         (tmp_path / "local" / key).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "local" / key).write_bytes(content)
     sources = {
@@ -292,13 +239,13 @@ def test_an_object_store_is_read_like_a_folder(tmp_path: Path, bucket: Bucket) -
 
 
 def test_an_unchanged_object_is_not_fetched_again(
-    tmp_path: Path, bucket: Bucket
+    tmp_path: Path, server: Server
 ) -> None:
     """The server sees one GET per object, and a second one only of the object that
     changed.
     """
     for key in ("a/1.csv", "a/b/2.csv", "a/b/c/3.csv", "a/_tmp/4.csv", "ab/5.csv"):
-        bucket.put(
+        server.put(
             key, f"event_id,user_id,event,time\n{key},u,open,2026-03-08\n".encode()
         )
     settings = parse(
@@ -306,13 +253,13 @@ def test_an_unchanged_object_is_not_fetched_again(
     )
     assert ingest.ingest(settings, NOW, progress=False).n_added == 3
     assert ingest.ingest(settings, NOW, progress=False).n_new_files == 0
-    assert bucket.fetched == ["a/1.csv", "a/b/2.csv", "a/b/c/3.csv"]
-    bucket.put("a/b/2.csv", b"event_id,user_id,event,time\n2b,u,open,2026-03-09\n")
+    assert server.fetched == ["a/1.csv", "a/b/2.csv", "a/b/c/3.csv"]
+    server.put("a/b/2.csv", b"event_id,user_id,event,time\n2b,u,open,2026-03-09\n")
     assert ingest.ingest(settings, NOW, progress=False).n_added == 1
-    assert bucket.fetched[3:] == ["a/b/2.csv"]
+    assert server.fetched[3:] == ["a/b/2.csv"]
 
 
-def test_patterns_mean_the_same_in_a_bucket(tmp_path: Path, bucket: Bucket) -> None:
+def test_patterns_mean_the_same_in_a_bucket(tmp_path: Path, server: Server) -> None:
     """* stays within a folder and ** crosses folders; an object is found by its whole
     key, without its neighbours.
     """
@@ -324,7 +271,7 @@ def test_patterns_mean_the_same_in_a_bucket(tmp_path: Path, bucket: Bucket) -> N
         "rawer/e.csv",
     ]
     for key in keys:
-        bucket.put(key, b"x")
+        server.put(key, b"x")
         touch(tmp_path, key)
     for path in (
         "raw",
@@ -344,7 +291,7 @@ def test_patterns_mean_the_same_in_a_bucket(tmp_path: Path, bucket: Bucket) -> N
     ["s3://no-such-bucket/x", "s3://exports/no.csv", "s3://exports/no/*.csv", "s3://"],
 )
 def test_what_is_not_there_is_one_sentence(
-    tmp_path: Path, bucket: Bucket, path: str
+    tmp_path: Path, server: Server, path: str
 ) -> None:
     """For a missing bucket, object or folder, the message names what was looked for and
     no secret.
@@ -391,7 +338,7 @@ NOBODY = {
 
 
 def test_an_object_that_vanishes_is_one_sentence(
-    tmp_path: Path, bucket: Bucket
+    tmp_path: Path, server: Server
 ) -> None:
     """An object that was listed and is gone when it is fetched gives one sentence."""
     gone = find.Found(

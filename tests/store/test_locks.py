@@ -14,7 +14,7 @@ from churn.errors import StoreError
 from churn.store.locks import NAME, Timing, exclusively
 from churn.store.places import Place
 
-from .conftest import Server
+from ..object_server import Server
 
 REMOTE = Place("s3://exports/my-store")
 QUICK = Timing(renewal=0.05, lease=0.6, poll=0.05)

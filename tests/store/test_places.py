@@ -12,7 +12,7 @@ from churn.errors import StoreError
 from churn.store import objects
 from churn.store.places import Place
 
-from .conftest import Server
+from ..object_server import Server
 
 NAMES = ["a b/ü #1+%20?.txt", "scores/cutoff=2026-03-01.parquet", "store.json"]
 
@@ -109,6 +109,19 @@ def test_a_busy_object_store_is_waited_for(server: Server) -> None:
     server.n_busy = 5
     assert place.write_if("b.txt", b"1", None)
     assert place.names() == ["a.txt", "b.txt"]
+
+
+def test_a_conditional_write_whose_answer_was_lost_has_succeeded(
+    server: Server,
+) -> None:
+    """The repeated request finds its own content there, and no one else's."""
+    place = Place("s3://exports")
+    for content, tag in ((b"1", None), (b"2", "current")):
+        found = place.tagged("a.txt")
+        server.n_lost = 1
+        assert place.write_if("a.txt", content, tag and found and found[1])
+        assert server.n_lost == 0
+        assert place.read("a.txt") == content
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az", "ftp"])

@@ -14,7 +14,7 @@ from churn.scoring import scores
 from churn.store import Store
 from churn.store.places import Place
 
-from .conftest import Server
+from ..object_server import Server
 
 
 @dataclass(frozen=True)

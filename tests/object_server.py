@@ -1,0 +1,73 @@
+"""A server on this machine that speaks S3."""
+
+import logging
+import urllib.request
+from typing import Any
+
+from moto.server import ThreadedMotoServer
+
+from churn.store import objects
+
+
+class Server:
+    """An S3 server with the bucket ``exports``, which can be busy or lose answers.
+
+    Attributes
+    ----------
+    fetched: keys of the objects that were read.
+    n_busy: number of next requests that get 503 and have no effect.
+    n_lost: number of next writes that have their effect, but get 503 too.
+    """
+
+    def __init__(self) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._moto.start()
+        assert self._moto._server is not None
+        self._application = self._moto._server.app
+        self._moto._server.app = self._answer
+        self.address = "http://{}:{}".format(*self._moto.get_host_and_port())
+        self.empty()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that lead to the server."""
+        return {
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "AKIDVERYSECRET",
+            "AWS_SECRET_ACCESS_KEY": "verysecret",
+        }
+
+    def empty(self) -> None:
+        """Remove every object, and forget what was requested."""
+        self.n_busy = self.n_lost = 0
+        urllib.request.urlopen(f"{self.address}/moto-api/reset", data=b"").close()
+        bucket = urllib.request.Request(f"{self.address}/exports", method="PUT")
+        urllib.request.urlopen(bucket).close()
+        self.fetched: list[str] = []
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object."""
+        objects.put(f"s3://exports/{key}", content)
+
+    def stop(self) -> None:
+        """Answer no longer."""
+        assert self._moto._server is not None
+        self._moto.stop()
+        self._moto._server.server_close()
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+        method = environ["REQUEST_METHOD"]
+        if method == "GET" and "list-type" not in environ["QUERY_STRING"]:
+            self.fetched.append(environ["PATH_INFO"].removeprefix("/exports/"))
+        if self.n_busy:
+            self.n_busy -= 1
+        elif self.n_lost and method == "PUT":
+            self.n_lost -= 1
+            list(self._application(environ, lambda *answer: None))
+        else:
+            return self._application(environ, start_response)
+        start_response("503 Slow Down", [("Content-Type", "text/xml")])
+        return [b"<Error><Code>SlowDown</Code></Error>"]
