@@ -137,7 +137,8 @@ def put_if(url: str, content: bytes, tag: str | None) -> bool:
 
     Returns whether the object now holds ``content``. A repeated request may find that
     the first one succeeded although its answer was lost. Therefore the content is
-    compared, and two writers must never write the same.
+    compared, and two writers must never write the same. Raises FileNotFoundError if
+    there is no such bucket.
     """
     import obstore
     from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -146,7 +147,11 @@ def put_if(url: str, content: bytes, tag: str | None) -> bool:
     mode: Any = _version(tag) if tag else "create"
     try:
         _ask(root, lambda client: obstore.put(client, key, content, mode=mode))
-    except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+    except FileNotFoundError:
+        if tag is None:
+            raise  # The bucket itself does not exist.
+        return False
+    except (AlreadyExistsError, PreconditionError):
         found = get(url)
         return found is not None and found[0] == content
     return True

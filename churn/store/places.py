@@ -36,31 +36,38 @@ class Place:
         """Path or URL of a file or folder inside the place, which need not exist."""
         if self.is_local:
             return str(Path(self.address, *parts))
-        return "/".join([self.address, *parts])
+        names = filter(None, parts)
+        return "/".join([self.address, *names])
 
     def read(self, name: str) -> bytes | None:
         """Content of a file; null if there is none."""
         found = self.tagged(name)
-        return found[0] if found else None
+        if found is None:
+            return None
+        content, _ = found
+        return content
 
     def tagged(self, name: str) -> tuple[bytes, str] | None:
         """Content of a file and its entity tag, for ``write_if``; null if none."""
+        address = self.below(name)
         with self._explained(name):
             if not self.is_local:
-                return objects.get(self.below(name))
+                return objects.get(address)
             try:
-                content = Path(self.below(name)).read_bytes()
+                content = Path(address).read_bytes()
             except FileNotFoundError:
                 return None
-            return content, hashlib.sha256(content).hexdigest()
+            digest = hashlib.sha256(content).hexdigest()
+            return content, digest
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a file in one step: after a crash it is wholly old or wholly new."""
+        address = self.below(name)
         with self._explained(name):
             if self.is_local:
-                write_atomically(Path(self.below(name)), content)
+                write_atomically(Path(address), content)
             else:
-                objects.put(self.below(name), content)
+                objects.put(address, content)
 
     def write_if(self, name: str, content: bytes, tag: str | None) -> bool:
         """Replace a file if its entity tag is still ``tag``; null: if there is none.
@@ -70,10 +77,12 @@ class Place:
         must hold the store's lock; in an object store they are one.
         """
         if not self.is_local:
+            address = self.below(name)
             with self._explained(name):
-                return objects.put_if(self.below(name), content, tag)
+                return objects.put_if(address, content, tag)
         found = self.tagged(name)
-        if (found[1] if found else None) != tag:
+        current = found[1] if found else None
+        if current != tag:
             return False
         self.write(name, content)
         return True
@@ -86,19 +95,19 @@ class Place:
         with self._explained(prefix):
             if self.is_local:
                 return sorted(self._local_names(prefix))
-            start = len(objects.split(self.address)[1])
-            folder = self.below(prefix) if prefix else self.address
-            found = objects.listed(folder)
-            return sorted(str(item["path"])[start:].lstrip("/") for item in found)
+            _, root = objects.split(self.address)
+            keys = [item["path"] for item in objects.listed(self.below(prefix))]
+            return sorted(key.removeprefix(root).lstrip("/") for key in keys)
 
     def remove(self, *names: str) -> None:
         """Remove files; those that do not exist are passed over."""
         for name in names:
+            address = self.below(name)
             with self._explained(name):
                 if self.is_local:
-                    Path(self.below(name)).unlink(missing_ok=True)
+                    Path(address).unlink(missing_ok=True)
                 else:
-                    objects.delete(self.below(name))
+                    objects.delete(address)
 
     @property
     def delta_options(self) -> dict[str, str]:
@@ -119,7 +128,7 @@ class Place:
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        address = self.below(name) if name else self.address
+        address = self.below(name)
         if not self.is_local:
             with objects.explained(address, StoreError):
                 yield

@@ -160,3 +160,10 @@ def test_a_folder_that_cannot_be_locked_is_one_sentence(tmp_path: Path) -> None:
     refused = pytest.raises(StoreError, match=r"store can't be locked \(File exists\)$")
     with refused, exclusively(Place(str(tmp_path / "store"))):
         pass
+
+
+def test_a_missing_bucket_is_one_sentence(server: Server) -> None:
+    """It isn't taken for a lock that somebody else holds."""
+    refused = pytest.raises(StoreError, match=r"s3://none/store.*404 Not Found")
+    with refused, exclusively(Place("s3://none/store")):
+        pass

@@ -172,6 +172,8 @@ def test_a_missing_bucket_is_one_sentence(server: Server) -> None:
     place = Place("s3://none/store")
     with pytest.raises(StoreError, match=r"s3://none/store/a.txt .*404 Not Found"):
         place.write("a.txt", b"")
+    with pytest.raises(StoreError, match=r"s3://none/store/a.txt .*404 Not Found"):
+        place.write_if("a.txt", b"", None)
     with pytest.raises(StoreError, match=r"s3://none/store .*404 Not Found"):
         place.names()
 
