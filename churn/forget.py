@@ -11,7 +11,6 @@ Braze by writing null.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -74,7 +73,7 @@ def forget(
             settings, lambda kind: _identifiers(store, kind, users)
         )
         erased = [*(USER + user for user in users), *ids]
-        rows = erasure.erase(_with_tombstones(store, erased))
+        _, rows = erasure.erase(_with_tombstones(store, erased))
     log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
     return Forgotten(len(users), rows, n_waiting, n_shared)
 
@@ -176,14 +175,6 @@ def _identifiers(
 
 
 def _with_tombstones(store: Store, tags: Sequence[str]) -> Store:
-    """Commit the tombstones, and mark the store as not yet cleaned."""
-    batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-forget"
+    """Make the tombstones visible, with the mark that the store is not yet cleaned."""
     rows = erasure.new_tombstones(store.salt, tags)
-    store.write_batch("tombstones", batch_id, rows)
-    erasing = replace(
-        store,
-        batches=(*store.batches, batch_id),
-        erasing=True,
-    )
-    erasing.commit()
-    return erasing
+    return replace(store.append("tombstones", rows), cleaning=True).commit()

@@ -126,12 +126,11 @@ def total(name: str) -> pl.Expr:
 
 
 def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
-    """First and last event of each user, source, platform and day known (Users)."""
+    """First event of each user, source, platform and day known (Users)."""
     identified = usable(events.filter(pl.col("user_id").is_not_null()))
     known_date = local_date("received_time", timezone).alias("known_date")
-    seen = identified.group_by("user_id", "source", "platform", known_date).agg(
-        first_at=pl.col("event_time").min(), last_at=pl.col("event_time").max()
-    )
+    key = ("user_id", "source", "platform", known_date)
+    seen = identified.group_by(key).agg(first_at=pl.col("event_time").min())
     return seen.select(Users.column_names())
 
 

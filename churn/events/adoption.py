@@ -5,8 +5,7 @@ written again under the user it belongs to. Its known date is the day on which t
 became known. The original rows stay as they are.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -15,39 +14,32 @@ from churn.events.erasure import is_forgotten
 from churn.events.identity import KEY, known_users, owners, renames
 from churn.hashing import bucket_of
 from churn.store import Store
-from churn.store.schemas import ActivityTable, Users
+from churn.store.schemas import ActivityTable
 
 USERS_KEY = ("bucket", "user_id", "source", "platform", "known_date")
 
+CHANGING = ("edges", "merges", "anonymous")
+"""Tables that decide which anonymous history belongs to whom."""
 
-def adopt(store: Store, batch_id: str) -> tuple[str, ...]:
-    """Write activity and users rows of all history whose user is known.
 
-    ``store`` includes the new batch ``batch_id``. Returns the names of the adopted
-    batches: the present ones if the new batch brought neither edges nor merges nor
-    anonymous rows, otherwise new ones that replace them.
+def adopt(store: Store, before: Mapping[str, int]) -> Store:
+    """The store with activity and users rows of all history whose user is known.
+
+    ``before`` are the versions of its tables when the present adopted rows were made.
+    These stay if no edges, merges or anonymous rows have come since.
     """
-    batch = replace(store, batches=(batch_id,))
-    changing = ("edges", "merges", "anonymous")
-    is_unchanged = all(_is_empty(batch, table) for table in changing)
-    if is_unchanged and _is_empty(store, "merges"):
-        return store.adopted
+    is_unchanged = all(
+        store.versions.get(table) == before.get(table) for table in CHANGING
+    )
+    if is_unchanged and not store.n_rows("merges"):
+        return store
     known = known_users(store)
-    n_rows = store.scan("anonymous").select(pl.len()).collect().item()
-    names = []
-    for number, buckets in enumerate(store.passes(int(n_rows))):
+    for number, buckets in enumerate(store.passes(store.n_rows("anonymous"))):
         adopted = _adopted(store, known, buckets).collect()
         renamed = _renamed(store, adopted, known, buckets).collect()
         rows = pl.concat([adopted, renamed])
-        if rows.height:
-            name = f"{batch_id}-adopted-{number:02d}"
-            _write(store, rows, name)
-            names.append(name)
-    return tuple(names)
-
-
-def _is_empty(store: Store, table: str) -> bool:
-    return store.scan(table).head(1).collect().is_empty()
+        store = _written(store, rows, is_first=number == 0)
+    return store
 
 
 def _adopted(
@@ -76,7 +68,7 @@ def _renamed(
     """Activity of users whose profile was merged, under the user it was merged into."""
     learned = clocks.local_date("learned_at", store.settings.timezone)
     renamed = renames(store, known).with_columns(learned=learned)
-    own = replace(store, adopted=()).scan("activity", buckets)
+    own = store.scan("activity", buckets, adopted=False)
     with_platform = own.with_columns(platform=pl.lit(None, pl.String))
     activity = pl.concat([with_platform.select(adopted.columns), adopted.lazy()])
     rows = activity.join(
@@ -97,17 +89,17 @@ def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
     return kept.select(*ActivityTable.column_names(), "platform")
 
 
-def _write(
+def _written(
     store: Store,
     rows: pl.DataFrame,
-    name: str,
-) -> None:
+    is_first: bool,
+) -> Store:
+    """The store with these adopted rows; the first ones replace those of before."""
     bucket = bucket_of("user_id", store.n_buckets).alias("bucket")
     bucketed = rows.with_columns(bucket)
     activity = bucketed.select("bucket", *ActivityTable.column_names())
-    seen = bucketed.group_by(USERS_KEY).agg(
-        pl.col("first_at").min(), pl.col("last_at").max()
-    )
-    users = seen.select("bucket", *Users.column_names())
-    store.write_batch("activity", name, activity)
-    store.write_batch("users", name, users)
+    users = bucketed.group_by(USERS_KEY).agg(pl.col("first_at").min())
+    for table, frame in (("adopted_activity", activity), ("adopted_users", users)):
+        put = store.overwrite if is_first else store.append
+        store = put(table, frame)
+    return store

@@ -1,4 +1,4 @@
-"""Erasure of people from the store's files, and how they stay erased.
+"""Erasure of people from the store, and how they stay erased.
 
 Of an erased person only tombstones are kept: salted hashes of every id that belonged to
 them alone. Rows that carry such an id are refused when old extracts are read again.
@@ -8,13 +8,12 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import polars as pl
 
 from churn.hashing import digest
-from churn.store import Store, write_atomically
-from churn.store.batches import TABLES
+from churn.store import Store, compaction
+from churn.store.layout import BUCKETED, TABLES
 
 USER = "user_id:"
 """Type of a user id among the ids that are hashed."""
@@ -119,44 +118,75 @@ def _mentions(
     return erased["word"].sort(descending=True)
 
 
-def erase(store: Store) -> dict[str, int]:
-    """Remove everybody who has a tombstone from every file of the store.
+def erase(store: Store) -> tuple[Store, dict[str, int]]:
+    """Remove everybody who has a tombstone from the store, and from its older files.
 
-    Each file is replaced on its own, so that an interrupted erasure is completed by the
-    next one. Returns the number of rows erased by table, without tables that lost none.
+    An erasure that was interrupted is completed by the next one. Returns the store as
+    committed, and the number of rows erased by table, without tables that lost none.
     """
     erased = tombstones(store)
-    tables = [table for table in TABLES if table != "tombstones"]
-    files = [*store.files(*tables), *store.path("scores").glob("*.parquet")]
     counts: dict[str, int] = {}
-    for file in files:
-        table = file.relative_to(store.root).parts[0]
-        n_erased = _clean(file, store.salt, erased)
-        counts[table] = counts.get(table, 0) + n_erased
-    replace(store, erasing=False).commit()
-    return {table: n for table, n in counts.items() if n}
+    for table in TABLES:
+        if table != "tombstones" and table in store.versions:
+            store, counts[table] = _clean_table(store, table, erased)
+    for name in store.place.names("scores"):
+        counts["scores"] = counts.get("scores", 0) + _clean_scores(store, name, erased)
+    cleaned = compaction.vacuumed(store.commit())
+    done = replace(cleaned, cleaning=False).commit()
+    return done, {table: n for table, n in counts.items() if n}
+
+
+def _clean_table(
+    store: Store,
+    table: str,
+    erased: pl.Series,
+) -> tuple[Store, int]:
+    """Write a table's buckets anew without erased people; the number of their rows."""
+    n_erased = 0
+    for buckets in store.passes(store.n_rows(table)):
+        if table in BUCKETED:
+            rows = store.rows_of(table, buckets).collect()
+        else:
+            rows = store.scan(table).collect()
+        kept = _clean(rows, table, store.salt, erased)
+        n_erased += rows.height - kept.height
+        if not kept.equals(rows):
+            store = store.overwrite(table, kept, buckets if table in BUCKETED else None)
+        if table not in BUCKETED:
+            break
+    return store, n_erased
+
+
+def _clean_scores(
+    store: Store,
+    name: str,
+    erased: pl.Series,
+) -> int:
+    content = store.place.read(name) or b""
+    rows = pl.read_parquet(io.BytesIO(content))
+    kept = _clean(rows, "scores", store.salt, erased)
+    if kept.height < rows.height:
+        buffer = io.BytesIO()
+        kept.write_parquet(buffer)
+        store.place.write(name, buffer.getvalue())
+    return rows.height - kept.height
 
 
 def _clean(
-    file: Path,
+    rows: pl.DataFrame,
+    table: str,
     salt: str,
     erased: pl.Series,
-) -> int:
-    """Rewrite one file without erased people; returns the number of rows removed."""
-    rows = pl.read_parquet(file, hive_partitioning=False)
+) -> pl.DataFrame:
+    """Rows of a table without those of erased people."""
     if not {"user_id", *ID_COLUMNS} & set(rows.columns):
-        return 0
-    if file.parent.name == "edges":
-        kept = _clean_edges(rows, salt, erased)
-    else:
-        kept = rows.filter(~intersects(_hashes(rows.columns, salt), erased))
+        return rows
+    if table == "edges":
+        return _clean_edges(rows, salt, erased)
+    kept = rows.filter(~intersects(_hashes(rows.columns, salt), erased))
     if "properties" in rows.columns:
         kept = without_mentions(kept, salt, erased)
-    if not kept.equals(rows):
-        buffer = io.BytesIO()
-        kept.write_parquet(buffer)
-        write_atomically(file, buffer.getvalue())
-    return rows.height - kept.height
+    return kept
 
 
 def _hashes(columns: Sequence[str], salt: str) -> pl.Expr:

@@ -1,27 +1,28 @@
-"""Ingest: new extract files become batches of the event log and its derived tables.
+"""Ingest: brings new and changed extract files into the event log and its tables.
 
 Every row of a file is kept, dropped as a duplicate, or quarantined with a reason, and
 all three are counted. A file is skipped if its address and stamp, or its content, are
-already known. The work has two steps: ``staging`` reads files into a folder of
-canonical rows by bucket, and ``merging`` makes one batch of them, bucket by bucket.
-Memory use therefore depends neither on the size of a file nor on that of the log.
+already known; ``arrivals`` says which are read. The work has two steps: ``staging``
+reads files into a folder of canonical rows by bucket, and ``merging`` brings them into
+the store, bucket by bucket. Memory use therefore depends neither on the size of a file
+nor on that of the log.
 """
 
 import logging
-import secrets
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import polars as pl
 
+from churn.errors import InputError
 from churn.events import identity, kind_names, merging, missing_files, staging
+from churn.events.arrivals import Arrivals, arrivals
+from churn.events.merging import Merged
 from churn.events.sources.find import Found
 from churn.events.writing import exclusively
 from churn.settings import Settings
-from churn.store import Store
-from churn.store.batches import STAGING
+from churn.store import Store, recovery
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class Ingest:
 
     Attributes
     ----------
-    files: one row per extract file (schemas.Files), with ``new``: whether it was new.
+    files: one row per extract file (schemas.Files), with ``new``: whether it was read
+        now.
     reasons: rows quarantined now, by reason: reason, n.
     waiting: address of each file that a later ingest will read, with the reason.
     gone: addresses of files that the extracts no longer have; their rows stay.
@@ -40,6 +42,10 @@ class Ingest:
     people: number of ``users`` and of ``anonymous`` people without a user id.
     n_requests: number of new rows that report a request for erasure.
     warnings: a sentence for each setting that matches no event.
+    n_added: events added to the log, or brought again with other content.
+    n_removed: events that changed files or settings no longer bring so.
+    n_again: known files that were read again.
+    changed: by extract, names of the settings because of which it was read again.
     """
 
     files: pl.DataFrame
@@ -50,16 +56,15 @@ class Ingest:
     people: dict[str, int]
     n_requests: int
     warnings: list[str]
-
-    @property
-    def n_added(self) -> int:
-        """Events added to the log."""
-        return self.totals["kept"]
+    n_added: int
+    n_removed: int
+    n_again: int
+    changed: dict[str, list[str]]
 
     @property
     def n_new_files(self) -> int:
         """Files that were read for the first time."""
-        return int(self.files["new"].sum())
+        return int(self.files["new"].sum()) - self.n_again
 
     @property
     def totals(self) -> dict[str, int]:
@@ -72,7 +77,7 @@ class Ingest:
 def ingest(
     settings: Settings, now: datetime | None = None, progress: bool = True
 ) -> Ingest:
-    """Add every new extract file to the store: all of them, or none.
+    """Add every new extract file to the store, and replace changed ones: all, or none.
 
     ``now`` (default: the clock) is only used to recognise events from the future.
     Raises InputError for a file that cannot be read and StoreError if another process
@@ -80,7 +85,7 @@ def ingest(
     """
     present = now or datetime.now(UTC)
     with exclusively(settings) as store:
-        return _ingest(store.under(settings), present, progress)
+        return _ingest(store, present, progress)
 
 
 def _ingest(
@@ -89,24 +94,21 @@ def _ingest(
     progress: bool,
 ) -> Ingest:
     found, of_open_hours = staging.discover(store.settings)
-    known_files = store.scan("files").collect()
-    new = _unknown(found, known_files)
-    batch_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    folder = store.path(f"{STAGING}{batch_id}")
-    digests = set(known_files["digest"])
-    try:
-        staged, unfinished = staging.read(new, digests, folder, store, now, progress)
-        if staged:
-            store = merging.merge(staged, folder, store, batch_id, progress)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    present = {file.address for file in [*found, *of_open_hours]}
+    arrived = arrivals(found, present, store)
+    known = _still_there(found, store)
+    with recovery.staging_folder(store.place) as folder:
+        digests = set(arrived.digests)
+        staged, unfinished = staging.read(
+            arrived.files, digests, folder, store, now, progress
+        )
+        _check_complete(unfinished, arrived)
+        merged = merging.merge(staged, arrived, folder, store, progress)
     waiting = {file.address: staging.OPEN_HOUR for file in of_open_hours}
     waiting |= {file.address: staging.BEING_WRITTEN for file in unfinished}
-    present = [file.address for file in (*found, *of_open_hours)]
-    still_there = _still_there(found, known_files)
-    done = _summary(store, batch_id, still_there, waiting, present)
+    done = _summary(merged, arrived, known, waiting, present)
     log.info(
-        "ingest: %d rows read, %d kept from %d new files",
+        "ingest: %d rows read, %d added from %d files",
         done.totals["rows"],
         done.n_added,
         len(staged),
@@ -114,50 +116,56 @@ def _ingest(
     return done
 
 
-def _unknown(found: Sequence[Found], known_files: pl.DataFrame) -> list[Found]:
-    known = set(known_files.select("address", "stamp").iter_rows())
-    return [file for file in found if (file.address, file.stamp) not in known]
+def _check_complete(unfinished: Sequence[Found], arrived: Arrivals) -> None:
+    """Raise InputError if a file that must be read again is still being written."""
+    lacking = [f.address for f in unfinished if f.address in arrived.forced]
+    if lacking:
+        raise InputError(
+            f"{lacking[0]} must be read again, but is still being written; run `churn "
+            "ingest` again in some minutes"
+        )
 
 
-def _still_there(found: Sequence[Found], known_files: pl.DataFrame) -> pl.DataFrame:
-    """Rows of known files that the extracts still have, unchanged."""
-    present = pl.DataFrame(
-        [(file.address, file.stamp) for file in found],
-        schema={"address": pl.String, "stamp": pl.String},
-        orient="row",
-    )
-    return known_files.join(
-        present,
-        on=["address", "stamp"],
+def _still_there(found: Sequence[Found], store: Store) -> pl.DataFrame:
+    """Rows of known files that the extracts still have."""
+    addresses = pl.DataFrame({"address": [file.address for file in found]})
+    files = store.scan("files").collect()
+    return files.join(
+        addresses.cast(pl.String),
+        on="address",
         how="semi",
     )
 
 
 def _summary(
-    store: Store,
-    batch_id: str,
-    known_files: pl.DataFrame,
+    merged: Merged,
+    arrived: Arrivals,
+    known: pl.DataFrame,
     waiting: dict[str, str],
-    present: Sequence[str],
+    present: set[str],
 ) -> Ingest:
     """``present``: addresses of all files that the extracts have."""
-    batch = replace(store, batches=(batch_id,))
-    new_files = batch.scan("files").collect()
-    files = [
-        new_files.with_columns(new=True),
-        known_files.with_columns(new=False),
-    ]
-    reasons = batch.scan("quarantine").group_by("reason").agg(n=pl.len())
-    erasures = batch.scan("volume").filter(pl.col("kind") == "erasure")
+    store = merged.store
+    others = known.join(
+        merged.files,
+        on="address",
+        how="anti",
+    )
+    files = [merged.files.with_columns(new=True), others.with_columns(new=False)]
+    is_known = merged.files["address"].is_in(list(arrived.known))
     return Ingest(
         files=pl.concat(files),
-        reasons=reasons.sort("reason").collect(),
+        reasons=merged.reasons,
         waiting=waiting,
         gone=missing_files.gone(store.scan("files").collect(), present),
         covered_until=store.covered_until,
         people=identity.people(store),
-        n_requests=int(erasures.select(pl.col("n").sum()).collect().item()),
+        n_requests=merged.n_requests,
         warnings=kind_names.unused_kinds(
             store.scan("volume").collect(), store.settings
         ),
+        n_added=merged.n_added,
+        n_removed=merged.n_removed,
+        n_again=int(is_known.sum()),
+        changed=arrived.changed,
     )

@@ -17,6 +17,7 @@ from churn.events import adoption
 from churn.hashing import stable_hash
 from churn.settings import Settings
 from churn.store import Store
+from churn.store.places import Place
 
 N_USERS = 400
 """Largest number of users in the sample that a training's leakage check uses."""
@@ -48,11 +49,12 @@ def sample(
     these buckets is included. Adopted history is left out, since each copy derives it
     anew.
     """
-    own = replace(store, adopted=())
-    n_in_one = len(_active_users(own, start, end, 1))
+    n_in_one = len(_active_users(store, start, end, 1))
     n_buckets = min(store.n_buckets, -(-max_users // max(n_in_one, 1)))
-    user_ids = _active_users(own, start, end, n_buckets).head(max_users)
-    tables = {name: own.scan(name, range(n_buckets)) for name in TABLES}
+    user_ids = _active_users(store, start, end, n_buckets).head(max_users)
+    tables = {
+        name: store.scan(name, range(n_buckets), adopted=False) for name in TABLES
+    }
     for name in ("activity", "users"):
         is_sampled = pl.col("user_id").is_in(user_ids.implode())
         tables[name] = tables[name].filter(is_sampled)
@@ -74,7 +76,8 @@ def _active_users(
 ) -> pl.Series:
     """Ids of users active in the days, in the order of their stable hash."""
     in_days = pl.col("date").is_between(start, end, closed="left")
-    rows = store.scan("activity", range(n_buckets)).filter(in_days)
+    activity = store.scan("activity", range(n_buckets), adopted=False)
+    rows = activity.filter(in_days)
     users = rows.select("user_id").unique().sort(stable_hash("user_id"))
     return users.collect()["user_id"]
 
@@ -101,14 +104,14 @@ def write_copy(
     """A store in ``folder`` with these tables; devices are matched to users anew."""
     copy = replace(
         store,
-        root=folder,
-        batches=("sample",),
-        adopted=(),
+        place=Place(str(folder)),
+        versions={},
         n_buckets=1,
+        tag=None,
     )
     for name, rows in tables.items():
-        copy.write_batch(name, "sample", rows.with_columns(bucket=pl.lit(0)))
-    return replace(copy, adopted=adoption.adopt(copy, "sample"))
+        copy = copy.append(name, rows.with_columns(bucket=pl.lit(0)))
+    return adoption.adopt(copy, before={})
 
 
 def corrupt(
@@ -188,15 +191,9 @@ def _dated(rows: pl.DataFrame, day: date) -> pl.DataFrame:
 def _corrupt_users(
     users: pl.DataFrame, day: date, learned: date, timezone: str
 ) -> pl.DataFrame:
-    """Past users; those seen on or after ``day`` are last seen far in the future.
-
-    Added are false rows, learned late, with a first day thirty years earlier.
-    """
+    """Past users, with false rows, learned late, of a first day thirty years earlier."""
     was_seen = clocks.local_date("first_at", timezone) < day
     past = users.filter(was_seen & clocks.known_by(pl.lit(learned)))
-    is_past = clocks.local_date("last_at", timezone) < day
-    far_future = pl.col("last_at") + pl.duration(days=10_000)
-    last_at = pl.when(is_past).then("last_at").otherwise(far_future)
     long_ago = pl.col("first_at").dt.offset_by("-30y")
     false = past.with_columns(long_ago, known_date=pl.lit(learned))
-    return pl.concat([past.with_columns(last_at), false])
+    return pl.concat([past, false])

@@ -1,13 +1,22 @@
-"""The tables derived from the extracts, written in batches and committed atomically.
+"""The tables derived from the extracts, made visible together by one small file.
 
-``batches`` holds the Store and how it is opened, ``schemas`` the columns of every table
-that crosses a module border, ``files`` the atomic replacement of one file, ``places``
-files by name on this machine or in an object store, ``objects`` the requests to it, and
-``locks`` the lock of a store.
+``tables`` holds the Store, ``opening`` how it is opened, ``delta`` a single Delta table,
+``compaction`` how tables are kept small, ``recovery`` what follows a crash, ``schemas``
+the columns of every table that crosses a module border, ``inputs`` the settings that
+stored rows depend on, ``places`` files by name on this machine or in an object store,
+``objects`` the requests to it, and ``locks`` the lock of a store.
 """
 
-from churn.store.batches import Store, create_or_open, open_filled
 from churn.store.files import write_atomically
+from churn.store.opening import create_or_open, for_writing, open_filled
 from churn.store.places import Place
+from churn.store.tables import Store
 
-__all__ = ["Place", "Store", "create_or_open", "open_filled", "write_atomically"]
+__all__ = [
+    "Place",
+    "Store",
+    "create_or_open",
+    "for_writing",
+    "open_filled",
+    "write_atomically",
+]

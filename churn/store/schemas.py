@@ -37,7 +37,7 @@ class Events(dy.Schema):
     event_id = dy.String(primary_key=True)
     source = dy.String(primary_key=True)
     source_file = dy.String(nullable=False)
-    # Stands for the file's extract and address.
+    # The file's row in the table of files.
     file_id = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     event_time = _instant()
@@ -67,6 +67,7 @@ class Quarantine(dy.Schema):
 
     source = dy.String(nullable=False)
     source_file = dy.String(nullable=False)
+    file_id = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     reason = dy.String(nullable=False)
     # Salted hashes of the row's ids, so that an erasure finds the row.
@@ -79,7 +80,7 @@ class Files(dy.Schema):
     extract = dy.String(nullable=False)
     # Path or URL of the file.
     address = dy.String(nullable=False)
-    # Stands for extract and address in the events of the file.
+    # Name of the file in the event log.
     file_id = dy.String(nullable=False)
     # Size and time of change, or the object's entity tag.
     stamp = dy.String(nullable=False)
@@ -92,6 +93,9 @@ class Files(dy.Schema):
     # Duplicates whose first copy arrived in the same ingest.
     copies = dy.Int64(nullable=False)
     quarantined = dy.Int64(nullable=False)
+    # Times of the first and last of the rows that could be kept; null without any.
+    first_at = _instant(nullable=True)
+    last_at = _instant(nullable=True)
 
 
 class Volume(dy.Schema):
@@ -172,14 +176,17 @@ class Anonymous(Daily):
 
 
 class Users(dy.Schema):
-    """First and last event of a user, by source, platform and day known."""
+    """First event of a user by source and platform, as far as known on a day.
+
+    A first event that a late row made earlier adds a row with its own ``known_date``:
+    take the earliest of those known by the day in question.
+    """
 
     user_id = dy.String(nullable=False)
     source = dy.String(nullable=False)
     platform = dy.String(nullable=True)
     known_date = dy.Date(nullable=True)
     first_at = _instant()
-    last_at = _instant()
 
 
 class Edges(dy.Schema):
@@ -275,6 +282,8 @@ BY_TABLE: dict[str, type[dy.Schema]] = {
     "events": Events,
     "activity": ActivityTable,
     "users": Users,
+    "adopted_activity": ActivityTable,
+    "adopted_users": Users,
     "anonymous": Anonymous,
     "edges": Edges,
     "merges": Merges,
@@ -284,4 +293,4 @@ BY_TABLE: dict[str, type[dy.Schema]] = {
     "tally": Tally,
     "tombstones": Tombstones,
 }
-"""The schema of each table that the store keeps in batches."""
+"""The schema of each table of the store."""

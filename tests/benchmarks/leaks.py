@@ -189,16 +189,13 @@ def filled(log: pl.LazyFrame, settings: Settings, n_days: int) -> Store:
     }
     for name, (frame, whose) in bucketed.items():
         rows = frame.with_columns(bucket_of(whose, store.n_buckets).alias("bucket"))
-        store.write_batch(name, "all", rows.collect())
-    store.write_batch("edges", "all", identity.edges_from_events(log).collect())
-    store.write_batch(
-        "volume", "all", counts.with_columns(platform=pl.lit("")).collect()
-    )
+        store = store.append(name, rows.collect())
+    store = store.append("edges", identity.edges_from_events(log).collect())
+    volume_rows = counts.with_columns(platform=pl.lit("")).collect()
+    store = store.append("volume", volume_rows)
     covered_until = DAY0 + timedelta(days=n_days - 2)
-    store = replace(
-        store, batches=("all",), first_date=DAY0, covered_until=covered_until
-    )
-    return replace(store, adopted=adoption.adopt(store.under(settings), "all"))
+    store = replace(store, first_date=DAY0, covered_until=covered_until)
+    return adoption.adopt(store.under(settings), before={})
 
 
 def checked(store: Store) -> int:

@@ -66,8 +66,12 @@ def test_its_ten_lines_of_python_run(
     printed = capsys.readouterr().out
     assert "chosen less mine" in printed
     assert "dry run" in printed
-    (written,) = filled.path("scores").glob("*.parquet")
-    assert pl.read_parquet(written)["probability"].is_between(0, 1).all()
+    (written,) = filled.place.names("scores")
+    assert (
+        pl.read_parquet(filled.place.below(written))["probability"]
+        .is_between(0, 1)
+        .all()
+    )
 
 
 def test_the_tree_names_every_package_and_nothing_else() -> None:

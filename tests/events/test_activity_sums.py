@@ -1,6 +1,7 @@
 """Sums of numeric properties in daily activity: what counts, and how sums travel."""
 
 import json
+import shutil
 import string
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from churn.events import activity, identity
 from churn.events import ingest as events
 from churn.events import properties as numeric
 from churn.settings import Settings
-from churn.store import Store, open_filled
+from churn.store import Store, delta, open_filled
 
 from ..conftest import event_log
 
@@ -311,6 +312,16 @@ def test_a_day_that_two_sources_report_is_summed_once() -> None:
     assert once.select(activity.total("xp").sum()).collect().item() == 4.0
 
 
+def without_sums(store: Store, *tables: str) -> None:
+    """Make tables of a store anew without the column, as an earlier version had them."""
+    for table in tables:
+        rows = store.rows_of(table, range(store.n_buckets)).collect().drop("sums")
+        shutil.rmtree(store.place.below(table))
+        written = delta.write(store.place.below(table), rows, None, {}, is_new=True)
+        store = store.pinned(table, written)
+    store.commit()
+
+
 def test_a_store_of_an_earlier_version_has_no_sums(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
@@ -322,8 +333,7 @@ def test_a_store_of_an_earlier_version_has_no_sums(
         ("b", "d2", "2026-03-02", '{"xp": 1}'),
     ]
     settings = ingest(tmp_path, make_study, *rows)
-    for file in open_filled(settings).files("activity", "anonymous"):
-        pl.read_parquet(file, hive_partitioning=False).drop("sums").write_parquet(file)
+    without_sums(open_filled(settings), "activity", "anonymous")
     log_in = {
         "user_id": ["a"],
         "anonymous_id": ["d1"],

@@ -108,7 +108,7 @@ def test_equal_rows_of_two_files_are_different_events(
 def test_a_file_that_has_grown_adds_only_its_new_rows(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
-    """Rows that the file had before are duplicates, wherever they stand now."""
+    """Rows that the file had before stay the same events, wherever they stand now."""
     settings = by_files(make_study)
     (tmp_path / "1.csv").write_text(HEADER + ROW * 2)
     ingest.ingest(settings, NOW, progress=False)
@@ -116,7 +116,7 @@ def test_a_file_that_has_grown_adds_only_its_new_rows(
     grown = ROW.replace("buy", "open") + ROW * 3
     (tmp_path / "1.csv").write_text(HEADER + grown)
     done = ingest.ingest(settings, NOW, progress=False)
-    assert (done.n_added, done.totals["duplicate"]) == (2, 2)
+    assert (done.n_added, done.n_removed, done.totals["kept"]) == (2, 0, 4)
     assert set(before) < set(stored_ids(settings))
 
 

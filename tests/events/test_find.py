@@ -172,7 +172,8 @@ def test_only_what_changed_is_opened(
     with (tmp_path / "b.csv").open("a") as file:
         file.write("b2,u,open,2026-03-09\n")
     again = ingest.ingest(settings, NOW, progress=False)
-    assert again.totals == {"rows": 2, "kept": 1, "duplicate": 1, "quarantined": 0}
+    assert again.totals == {"rows": 2, "kept": 2, "duplicate": 0, "quarantined": 0}
+    assert (again.n_added, again.n_removed, again.n_again) == (1, 0, 1)
     assert opened == ["a.csv", "b.csv", "b.csv"]
 
 

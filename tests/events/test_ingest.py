@@ -163,7 +163,7 @@ def test_a_store_of_another_time_zone_or_version_is_refused(
         ingest.ingest(make_study(timezone="Asia/Tokyo"), NOW, progress=False)
     file = make_study().store_path / "store.json"
     file.write_text(
-        file.read_text().replace('"schema_version": 2', '"schema_version": 1')
+        file.read_text().replace('"schema_version": 3', '"schema_version": 1')
     )
     with pytest.raises(StoreError, match="schema version 1"):
         ingest.ingest(make_study(), NOW, progress=False)

@@ -216,7 +216,7 @@ def deliver(settings: Settings, run_id: str) -> Export:
         identifier=pl.col("user_id"),
         cutoff=pl.lit(date(2026, 3, 5)),
     )
-    file = store.path("scores", "cutoff=2026-03-05.parquet")
+    file = Path(store.place.below("scores", "cutoff=2026-03-05.parquet"))
     file.parent.mkdir(exist_ok=True)
     made.write_parquet(file)
     passed = pl.DataFrame({"gate": ["missing_day"], "passed": [True], "sentence": [""]})
@@ -286,9 +286,9 @@ def test_an_interrupted_erasure_is_finished_by_the_next_ingest(
     with pytest.raises(KeyboardInterrupt):
         forget.forget(study, ["cust-1001"])
     monkeypatch.undo()
-    assert open_filled(study).erasing
+    assert open_filled(study).cleaning
     ingest.ingest(study, NOW, progress=False)
-    assert not open_filled(study).erasing
+    assert not open_filled(study).cleaning
     assert found_in(study.store_path, *ANN) == ["ledger.db"]
     assert (
         open_filled(study).scan("events").collect()["user_id"].to_list()

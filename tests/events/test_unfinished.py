@@ -71,9 +71,9 @@ def by_files(make_study: Callable[..., Settings], pattern: str = "raw") -> Setti
         ("a.csv", CSV, 12),  # Too few cells.
         ("a.csv", CSV, 15),  # An open quote.
         ("a.csv", CSV, len(CSV) - 10),  # Half the header.
-        ("a.csv.gz", gzip.compress(CSV), 5),
-        ("a.ndjson.gz", gzip.compress(LINES), 9),
-        ("part-00000.gz", gzip.compress(CSV), 1),
+        ("a.csv.gz", gzip.compress(CSV, mtime=0), 5),
+        ("a.ndjson.gz", gzip.compress(LINES, mtime=0), 9),
+        ("part-00000.gz", gzip.compress(CSV, mtime=0), 1),
         ("a.parquet", parquet(), 3),
         ("a.zip", archive(), 10),
         ("a.ndjson", LINES, 9),

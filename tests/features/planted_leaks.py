@@ -94,17 +94,17 @@ def users_table(**columns: pl.Expr) -> Callable[[Patch], None]:
 
 
 def last_seen(patch: Patch) -> None:
-    """The users table's last instant instead of its first."""
+    """The last day of all activity instead of the first one."""
     original = snapshots.tables
 
     def wrong(store: Store, *rest: Any) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        last = clocks.local_date("last_at", store.settings.timezone) - pl.duration(
-            days=1000
-        )  # all of them before any cutoff
-        users = store.scan("users", *rest).select(
-            "user_id", "known_date", last.alias("first_date")
+        activity, _ = original(store, *rest)
+        # A thousand days earlier, all of them lie before any cutoff.
+        last = pl.col("date").max() - pl.duration(days=1000)
+        users = activity.group_by("user_id").agg(
+            known_date=pl.lit(None, pl.Date), first_date=last
         )
-        return original(store, *rest)[0], users
+        return activity, users
 
     patch.setattr(snapshots, "tables", wrong)
 
@@ -318,7 +318,7 @@ LEAKS = {
     "first seen as learned later": Leak(
         users_table(known_date=pl.lit(None, pl.Date)), "tenure_days"
     ),
-    "last seen, from the users table": Leak(last_seen, "tenure_days"),
+    "last seen instead of first seen": Leak(last_seen, "tenure_days"),
     "later reports decide which source counts": Leak(later_source, "n_open"),
     "vocabulary chosen from the whole log": Leak(
         later_vocabulary, "the plan's vocabulary"

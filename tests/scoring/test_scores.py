@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from churn import forget
-from churn.errors import CutoffError
+from churn.errors import CutoffError, StoreError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, training
@@ -54,24 +54,27 @@ def test_scoring_twice_writes_the_same_file(
     assert findings["passed"].all()
 
 
+def addressed_by(settings: Settings, kind: str) -> Settings:
+    """The settings with another kind of identifier in Braze."""
+    braze = settings.braze.model_copy(update={"identifier": kind})
+    return settings.model_copy(update={"braze": braze})
+
+
 def test_an_export_addresses_users_as_the_study_says_now(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Scored for external ids and exported by e-mail, users without a known address
-    have no identifier.
+    """Scored for external ids and exported by another kind, users without a known one
+    have no identifier. E-mail addresses were not kept, so the extracts must be read
+    again.
     """
     store, one = fitted
     table = scores.make(store, one, Calendar.of(store).end)
     assert table["identifier"].equals(table["user_id"].alias("identifier"))
-    by_mail = store.settings.model_copy(
-        update={
-            "braze": store.settings.braze.model_copy(update={"identifier": "email"})
-        }
-    )
-    assert (
-        scores.addressed(store.under(by_mail), table)["identifier"].null_count()
-        == table.height
-    )
+    other = addressed_by(store.settings, "braze_id")
+    identifiers = scores.addressed(store.under(other), table)["identifier"]
+    assert identifiers.null_count() == table.height
+    with pytest.raises(StoreError, match=r"braze\.identifier.*run `churn ingest`"):
+        store.under(addressed_by(store.settings, "email"))
     assert scores.addressed(store, table).equals(table)
 
 

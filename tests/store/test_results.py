@@ -1,39 +1,43 @@
 """Models and scores are kept in an object store as in a folder."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from churn.errors import CutoffError, ModelError, StoreError
+from churn.events import ingest
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, storage, training
 from churn.model.pipelines import Recipe
 from churn.scoring import scores
-from churn.store import Store
-from churn.store.places import Place
+from churn.settings import Settings
+from churn.store import Store, open_filled
 
+from ..conftest import random_log
 from ..object_server import Server
 
 
-@dataclass(frozen=True)
-class Remote(Store):
-    """A store whose models and scores are in the object store."""
-
-    @property
-    def place(self) -> Place:
-        """The object store."""
-        return Place("s3://exports/data/store")
-
-
 @pytest.fixture
-def remote(server: Server, filled: Store) -> Remote:
-    """The small app with an empty object store."""
-    return Remote(**{f.name: getattr(filled, f.name) for f in fields(filled)})
+def remote(
+    server: Server, make_study: Callable[..., Settings], tmp_path: Path
+) -> Store:
+    """A store of the small app in the object store."""
+    random_log().write_parquet(tmp_path / "events.parquet")
+    settings = make_study(
+        store="s3://exports/data/store",
+        extracts=[{"source": "table", "path": "events.parquet"}],
+        windows={"observation_days": 28, "eligible_days": 14, "horizon_days": 14},
+        backtest={"n_train_cutoffs": 5, "n_test_cutoffs": 2},
+    )
+    ingest.ingest(settings, progress=False)
+    return open_filled(settings)
 
 
-def test_models_and_scores_in_an_object_store(remote: Remote) -> None:
+def test_models_and_scores_in_an_object_store(remote: Store) -> None:
     """Both come back as they were stored, by name and as the newest ones; a file that
     is missing or damaged is one sentence.
     """
@@ -60,12 +64,12 @@ def test_models_and_scores_in_an_object_store(remote: Remote) -> None:
     assert found.equals(findings)
     assert scores.previous(remote, end) is None
     assert stored.equals(scores.previous(remote, end + timedelta(days=1)))
-    assert remote.place.names() == [
-        f"findings/cutoff={end}.parquet",
+    assert remote.place.names("findings") == [f"findings/cutoff={end}.parquet"]
+    assert remote.place.names("scores") == [f"scores/cutoff={end}.parquet"]
+    assert remote.place.names("models") == [
         f"models/{model.model_id}/card.md",
         f"models/{model.model_id}/model.json",
         f"models/{model.model_id}/model.skops",
-        f"scores/cutoff={end}.parquet",
     ]
     remote.place.remove(f"findings/cutoff={end}.parquet")
     with pytest.raises(StoreError, match=r"s3://exports/.*is missing: score"):

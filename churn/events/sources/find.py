@@ -64,7 +64,7 @@ def find(extract: Extract, settings: Settings) -> tuple[list[Found], list[Found]
     unfinished = _unfinished(listed)
     passed_over = set(unfinished)
     if extract.source == "ga4":
-        passed_over |= _superseded(readable)
+        passed_over |= superseded([file.address for file in readable])
     ready = [file for file in readable if file.address not in passed_over]
     waiting = [file for file in readable if file.address in unfinished]
     return ready, waiting
@@ -106,13 +106,13 @@ def _unfinished(listed: Iterable[Found]) -> set[str]:
     }
 
 
-def _superseded(files: Iterable[Found]) -> set[str]:
-    """Addresses of GA4's intraday tables of days whose final table exists."""
+def superseded(addresses: Iterable[str]) -> set[str]:
+    """Those of GA4's intraday tables of days whose final table is among them."""
     tables = []
-    for file in files:
-        table = ga4.table(file.address)
+    for address in addresses:
+        table = ga4.table(address)
         if table:
-            tables.append((file.address, *table))
+            tables.append((address, *table))
     final = {day for _, day, is_intraday in tables if not is_intraday}
     return {
         address for address, day, is_intraday in tables if is_intraday and day in final

@@ -1,0 +1,221 @@
+"""Which files an ingest reads: new ones, changed ones, and others for their sake.
+
+A file is known by its address. It is read again if its content has changed, or a
+setting under which it was read. What the log holds of it is then replaced.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from churn.errors import StoreError
+from churn.events.sources import find
+from churn.events.sources.find import Found
+from churn.events.staging import Staged, file_id
+from churn.settings import Settings
+from churn.store import Store
+from churn.store.inputs import changed_inputs
+
+N_NAMED = 3
+"""Number of files that an error names."""
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """The files to read, and what is known of them and of the others.
+
+    Attributes
+    ----------
+    files: the files to read, in this order.
+    known: the stored rows of the table of files, by address.
+    forced: addresses of files that are read even if their content is known.
+    digests: digests of files that are not read again; a copy of one is not read.
+    superseded: ids of known files that a final one among ``files`` replaces.
+    changed: by extract, the names of the settings that have changed.
+    """
+
+    files: list[Found]
+    known: dict[str, dict[str, Any]]
+    forced: frozenset[str]
+    digests: frozenset[str]
+    superseded: frozenset[str]
+    changed: dict[str, list[str]]
+
+    def is_touched(self, file: Found, digest: str) -> bool:
+        """Whether a known file was read only to find its content unchanged."""
+        row = self.known.get(file.address)
+        is_same = row is not None and row["digest"] == digest
+        return is_same and file.address not in self.forced
+
+    def replaced(self, staged: Sequence[Staged]) -> set[str]:
+        """Ids of the known files whose stored rows the staged files replace."""
+        ids = set(self.superseded)
+        for file, digest in staged:
+            row = self.known.get(file.address)
+            if row is None or self.is_touched(file, digest):
+                continue
+            ids.add(str(row["file_id"]))
+            ids |= self._inherited(row)
+        return ids
+
+    def _inherited(self, row: Mapping[str, Any]) -> set[str]:
+        """Ids of gone files of which this one was a copy: their rows are its rows."""
+        read = {file.address for file in self.files}
+        return {
+            str(other["file_id"])
+            for address, other in self.known.items()
+            if other["digest"] == row["digest"]
+            and address not in read
+            and other["is_gone"]
+        }
+
+
+def arrivals(
+    found: Sequence[Found],
+    present: set[str],
+    store: Store,
+) -> Arrivals:
+    """The files to read among those that were ``found``.
+
+    ``present`` are the addresses of all files of the extracts, readable now or not.
+    Raises StoreError if a setting of an extract has changed but one of its files is
+    gone, so that its rows can't be made anew.
+    """
+    table = store.scan("files").collect()
+    known = {
+        str(row["address"]): {**row, "is_gone": row["address"] not in present}
+        for row in table.iter_rows(named=True)
+    }
+    changed = changed_inputs(store.inputs, store.settings)
+    forced = {f.address for f in found if _is_read_otherwise(f, known, changed)}
+    superseded = _superseded(found, known, changed)
+    _check_all_there(known, changed, superseded, found)
+    moved = [file for file in found if _has_moved(file, known)]
+    again = [file for file in found if file.address in forced]
+    forced |= _beside([*moved, *again], known, store.settings)
+    moved_digests = {known[f.address]["digest"] for f in moved if f.address in known}
+    copies = {
+        address for address, row in known.items() if row["digest"] in moved_digests
+    }
+    to_read = {f.address for f in [*moved, *again]} | copies | forced
+    unread = [row["digest"] for a, row in known.items() if a not in to_read]
+    first = {file.address for file in moved}
+    files = [file for file in found if file.address in to_read]
+    return Arrivals(
+        # Changed files come before their former copies, which are read only then.
+        files=sorted(files, key=lambda file: file.address not in first),
+        known=known,
+        forced=frozenset(forced),
+        digests=frozenset(map(str, unread)),
+        superseded=frozenset(str(known[a]["file_id"]) for a in superseded),
+        changed=changed,
+    )
+
+
+def _has_moved(file: Found, known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a file is new, or may have changed since it was read."""
+    row = known.get(file.address)
+    return row is None or row["stamp"] != file.stamp
+
+
+def _is_read_otherwise(
+    file: Found,
+    known: Mapping[str, Mapping[str, Any]],
+    changed: Mapping[str, list[str]],
+) -> bool:
+    """Whether a known file would be read under other settings, or in another extract."""
+    row = known.get(file.address)
+    if row is None:
+        return False
+    path = file.extract.path
+    return path in changed or row["file_id"] != file_id(path, file.address)
+
+
+def _superseded(
+    found: Sequence[Found],
+    known: Mapping[str, Mapping[str, Any]],
+    changed: Mapping[str, list[str]],
+) -> set[str]:
+    """Addresses of known provisional files of extracts that are read again.
+
+    Their final files, which are read in their place, exist.
+    """
+    names = {file.address for file in found}
+    older = [a for a, row in known.items() if row["extract"] in changed]
+    return find.superseded([*names, *older]) - names
+
+
+def _check_all_there(
+    known: Mapping[str, Mapping[str, Any]],
+    changed: Mapping[str, list[str]],
+    superseded: set[str],
+    found: Sequence[Found],
+) -> None:
+    there = superseded | {file.address for file in found}
+    for path, names in changed.items():
+        gone = [
+            address
+            for address, row in known.items()
+            if row["extract"] == path and address not in there
+        ]
+        if gone:
+            more = f" and {len(gone) - N_NAMED} more" if len(gone) > N_NAMED else ""
+            raise StoreError(
+                f"extract {path}: {', '.join(names)} changed, so its files must be "
+                f"read again, but {', '.join(gone[:N_NAMED])}{more} can't be: bring "
+                "them back, restore the setting, or move the store away and run `churn "
+                "ingest` on what there is"
+            )
+
+
+def _beside(
+    files: Sequence[Found],
+    known: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+) -> set[str]:
+    """Addresses of known files that may hold events of which a re-read one had a copy.
+
+    If the re-read file has lost such an event, the other one's copy of it counts.
+    """
+    again = [known[file.address] for file in files if file.address in known]
+    sources = {extract.path: extract.source for extract in settings.extracts}
+    spans = [
+        (sources.get(str(row["extract"])), row["first_at"], row["last_at"])
+        for row in again
+        if row["first_at"] is not None
+    ]
+    if not spans:
+        return set()
+    return {
+        address
+        for address, row in known.items()
+        if row["duplicate"] > row["copies"]
+        and not row["is_gone"]
+        and any(_overlap(row, sources, span) for span in spans)
+    }
+
+
+def _overlap(
+    row: Mapping[str, Any],
+    sources: Mapping[str, str],
+    span: tuple[Any, Any, Any],
+) -> bool:
+    source, first, last = span
+    is_same = sources.get(str(row["extract"])) == source
+    if not is_same or row["first_at"] is None:
+        return False
+    return bool(row["first_at"] <= last and row["last_at"] >= first)
+
+
+def touched(arrivals: Arrivals, staged: Sequence[Staged]) -> pl.DataFrame:
+    """Known files that were only touched: address, stamp."""
+    rows = [
+        (file.address, file.stamp)
+        for file, digest in staged
+        if arrivals.is_touched(file, digest)
+    ]
+    return pl.DataFrame(
+        rows, schema={"address": pl.String, "stamp": pl.String}, orient="row"
+    )

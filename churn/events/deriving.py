@@ -1,0 +1,165 @@
+"""The tables that follow from the event log: activity, users, identity, volume, tally.
+
+New events add to them. Where events were removed, the tables are made anew from the
+whole log, bucket by bucket. Either way rows are first grouped by person in the staging
+folder, because a person's events lie in many buckets.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from churn.events import activity, coverage, identity, properties, staging
+from churn.events.erasure import is_forgotten
+from churn.hashing import bucket_of
+from churn.store import Store
+from churn.store.schemas import Tally, Volume
+
+PERSON_COLUMNS = (
+    "event_time",
+    "event_time_basis",
+    "received_time",
+    "event_kind",
+    "event",
+    "user_id",
+    "ids",
+    "source",
+    "platform",
+    "revenue",
+    "currency",
+    "revenue_usd",
+)
+"""Columns of an event that activity, users and identity edges are made from."""
+
+Put = Callable[[Store, str, pl.DataFrame, Sequence[int] | None], Store]
+"""Puts rows into a table, or into some buckets of it."""
+
+
+class Counts:
+    """Volume and tally of the events seen so far."""
+
+    def __init__(self, store: Store) -> None:
+        self._settings = store.settings
+        self._volumes: list[pl.DataFrame] = []
+        self._tallies: list[pl.DataFrame] = []
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Count events, which have a column ``extract``."""
+        self._volumes.append(coverage.volume(events, self._settings))
+        self._tallies.append(coverage.tally(events, self._settings))
+
+    @property
+    def volume(self) -> pl.DataFrame:
+        """Events by extract, platform, day, day known, event and kind."""
+        return coverage.summed(self._volumes, Volume.column_names())
+
+    @property
+    def tally(self) -> pl.DataFrame:
+        """Events by extract, day and measure."""
+        return coverage.summed(self._tallies, Tally.column_names())
+
+
+def stage_by_person(
+    events: pl.DataFrame,
+    store: Store,
+    folder: Path,
+) -> None:
+    """Stage events again, in the bucket of their user or, without one, of their ids.
+
+    All rows of one person then lie in one bucket.
+    """
+    person = pl.coalesce("user_id", identity.KEY)
+    staged = events.lazy().select(
+        *PERSON_COLUMNS,
+        properties.numbers(pl.col("properties")),
+        bucket_of(person, store.n_buckets).alias("bucket"),
+    )
+    staged.sink_parquet(pl.PartitionBy(folder, key="bucket"), mkdir=True)
+
+
+def add(
+    store: Store,
+    folder: Path,
+    counts: Counts,
+) -> Store:
+    """The store with what new events, staged by person in ``folder``, add."""
+    store = store.append("volume", counts.volume)
+    store = store.append("tally", counts.tally)
+    store, edges, merges = _people(store, folder, _appended)
+    store = store.append("edges", identity.new_edges(edges, store))
+    return store.append("merges", merges)
+
+
+def rebuild(store: Store, folder: Path) -> Store:
+    """The store with every derived table made anew from its event log."""
+    counts = Counts(store)
+    extracts = store.scan("files").select("file_id", "extract").collect()
+    passes = store.passes(store.n_rows("events"))
+    for number, buckets in enumerate(passes):
+        events = store.scan("events", buckets).collect()
+        counts.add(events.join(extracts, on="file_id"))
+        stage_by_person(events, store, folder / f"user-{number:06d}")
+    store = store.overwrite("volume", counts.volume)
+    store = store.overwrite("tally", counts.tally)
+    store, edges, merges = _people(store, folder, _overwritten)
+    # An erased user's edges can't be made anew, but still say that an id was shared.
+    forgotten = store.scan("edges").filter(is_forgotten()).collect()
+    store = store.overwrite("edges", pl.concat([edges, forgotten]))
+    return store.overwrite("merges", merges)
+
+
+def _appended(
+    store: Store,
+    table: str,
+    rows: pl.DataFrame,
+    _buckets: Sequence[int] | None,
+) -> Store:
+    return store.append(table, rows)
+
+
+def _overwritten(
+    store: Store,
+    table: str,
+    rows: pl.DataFrame,
+    buckets: Sequence[int] | None,
+) -> Store:
+    return store.overwrite(table, rows, buckets)
+
+
+def _people(
+    store: Store,
+    folder: Path,
+    put: Put,
+) -> tuple[Store, pl.DataFrame, pl.DataFrame]:
+    """The store with activity, users and anonymous activity; edges and merges."""
+    timezone = store.settings.timezone
+    currency = store.settings.activity.currency
+    everything = staging.rows(folder, range(store.n_buckets), "user")
+    names = properties.commonest_numbers(everything)
+    n_rows = int(everything.select(pl.len()).collect().item())
+    edges, merges = [], []
+    for buckets in store.passes(n_rows):
+        rows = staging.rows(folder, buckets, "user")
+        tables = {
+            "activity": activity.from_events(rows, timezone, currency, names),
+            "users": activity.users_from_events(rows, timezone),
+            "anonymous": activity.anonymous_from_events(
+                rows, timezone, currency, names
+            ),
+        }
+        for table, frame in tables.items():
+            store = put(store, table, _bucketed(frame, table, store), buckets)
+        edges.append(identity.edges_from_events(rows).collect())
+        merges.append(identity.merges_from_events(rows).collect())
+    return store, pl.concat(edges), pl.concat(merges).unique()
+
+
+def _bucketed(
+    rows: pl.LazyFrame,
+    table: str,
+    store: Store,
+) -> pl.DataFrame:
+    person = identity.KEY if table == "anonymous" else pl.col("user_id")
+    bucket = bucket_of(person, store.n_buckets).alias("bucket")
+    return rows.with_columns(bucket).collect()

@@ -1,0 +1,116 @@
+"""What an ingest records of the files it read: counts of rows, and faulty rows."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import polars as pl
+
+from churn.events import erasure, staging
+from churn.events.staging import Staged
+from churn.store import Store
+from churn.store.schemas import Files
+
+COUNTS = ("good", "unique", "kept", "quarantined")
+
+
+def faulty(rows: pl.LazyFrame, store: Store) -> pl.DataFrame:
+    """Staged rows with a fault, with the hashes of their ids."""
+    with_fault = rows.filter(pl.col("fault").is_not_null())
+    marked = with_fault.with_columns(erasure.subjects(store.salt))
+    columns = (
+        "source",
+        "source_file",
+        "file_id",
+        "source_row",
+        "file",
+        "fault",
+        "subjects",
+    )
+    return marked.select(columns).collect()
+
+
+def quarantine(faulty: pl.DataFrame) -> pl.DataFrame:
+    """Rows for the quarantine; of erased people not even a hash is kept."""
+    is_erased = pl.col("fault") == "forgotten"
+    nobody = pl.lit([], pl.List(pl.String))
+    subjects = pl.when(is_erased).then(nobody).otherwise("subjects")
+    return faulty.with_columns(subjects=subjects).rename({"fault": "reason"})
+
+
+def with_quarantine(
+    store: Store,
+    rows: pl.DataFrame,
+    replaced: set[str],
+) -> Store:
+    """The store with the new faulty rows, instead of those of replaced files."""
+    is_replaced = pl.col("file_id").is_in(sorted(replaced))
+    stored = store.scan("quarantine").collect()
+    rest = stored.filter(~is_replaced)
+    if rest.height == stored.height:
+        return store.append("quarantine", rows)
+    return store.overwrite("quarantine", pl.concat([rest, rows.select(rest.columns)]))
+
+
+def counts(**frames: pl.DataFrame) -> list[pl.DataFrame]:
+    """Rows per file of each frame, in a column of the frame's name."""
+    return [
+        frame.group_by("file").agg(pl.len().cast(pl.Int64).alias(name))
+        for name, frame in frames.items()
+    ]
+
+
+def spans(good: pl.DataFrame) -> pl.DataFrame:
+    """Times of each file's first and last event."""
+    return good.group_by("file").agg(
+        first_at=pl.col("event_time").min(), last_at=pl.col("event_time").max()
+    )
+
+
+def file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
+    """One row per file (schemas.Files); a copy of a known file has zero row counts."""
+    columns = {
+        "extract": [file.extract.path for file, _ in staged],
+        "address": [file.address for file, _ in staged],
+        "file_id": [staging.file_id(f.extract.path, f.address) for f, _ in staged],
+        "stamp": [file.stamp for file, _ in staged],
+        "digest": [digest for _, digest in staged],
+    }
+    numbered = pl.DataFrame(columns).with_row_index("file")
+    files = numbered.with_columns(pl.col("file").cast(pl.Int64))
+    sums = counts.group_by("file").agg(
+        pl.col(COUNTS).sum(), pl.col("first_at").min(), pl.col("last_at").max()
+    )
+    counted = files.join(
+        sums,
+        on="file",
+        how="left",
+        maintain_order="left",
+    )
+    rows = counted.with_columns(pl.col(COUNTS).fill_null(0)).with_columns(
+        ingested_at=pl.lit(datetime.now(UTC)).dt.cast_time_unit("us"),
+        rows=pl.col("good") + pl.col("quarantined"),
+        duplicate=pl.col("good") - pl.col("kept"),
+        copies=pl.col("good") - pl.col("unique"),
+    )
+    return rows.select(Files.column_names())
+
+
+def with_files(
+    store: Store,
+    read: pl.DataFrame,
+    is_new: list[bool],
+    replaced: set[str],
+) -> Store:
+    """The store with the files that were read, each once; of touched ones the stamp."""
+    new = read.filter(is_new)
+    touched = read.filter([not new for new in is_new])
+    stored = store.scan("files").collect()
+    is_gone = pl.col("address").is_in(new["address"].implode()) | pl.col(
+        "file_id"
+    ).is_in(sorted(replaced))
+    rest = stored.filter(~is_gone).update(
+        touched.select("address", "stamp"), on="address"
+    )
+    if rest.equals(stored):
+        return store.append("files", new)
+    return store.overwrite("files", pl.concat([rest, new]))

@@ -1,0 +1,116 @@
+"""What new rows change in the event log: rows added, and rows of old files removed."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from churn.events.content_ids import is_content_id
+from churn.store import Store
+from churn.store.schemas import Events
+
+EVENT_KEY = ["source", "event_id"]
+
+TIMED_IDS = ("adjust", "appsflyer", "ga4")
+"""Sources whose event ids are derived from the event's time and other columns."""
+
+LINEAGE = ("source_row", "source_file")
+"""Columns that may differ between two deliveries of the same event."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What some buckets of the event log gain and lose.
+
+    Attributes
+    ----------
+    kept: the new files' rows that the log then holds.
+    added: those of them that it didn't hold, or held otherwise.
+    removed: source and event_id of rows that it no longer holds so.
+    """
+
+    kept: pl.DataFrame
+    added: pl.DataFrame
+    removed: pl.DataFrame
+
+
+def difference(
+    unique: pl.DataFrame,
+    store: Store,
+    buckets: Sequence[int],
+    replaced: Collection[str],
+) -> Difference:
+    """What the rows of new files, one per event, change in some buckets.
+
+    ``replaced`` are the ids of files whose stored rows they replace. A row that another
+    file brought before is a duplicate.
+    """
+    kept = _without_known(unique, store, buckets, replaced)
+    if not replaced:
+        return Difference(kept, kept, kept.select(EVENT_KEY).clear())
+    own = pl.col("file_id").is_in(sorted(replaced))
+    stored = store.scan("events", buckets).filter(own).collect()
+    same = [*EVENT_KEY, "content"]
+    old, new = _with_content(stored), _with_content(kept)
+    added = new.join(old, on=same, how="anti", maintain_order="left")
+    removed = old.join(new, on=same, how="anti")
+    return Difference(kept, added.drop("content"), removed.select(EVENT_KEY))
+
+
+def _without_known(
+    unique: pl.DataFrame,
+    store: Store,
+    buckets: Sequence[int],
+    replaced: Collection[str],
+) -> pl.DataFrame:
+    """Rows that no other file has brought to the log.
+
+    If ids are made from the event's time, a stored copy has the same time, so only
+    stored events of the new rows' time span are compared.
+    """
+    if unique.is_empty():
+        return unique
+    first, last = unique["event_time"].min(), unique["event_time"].max()
+    in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
+    is_timed = pl.col("source").is_in(TIMED_IDS) | is_content_id()
+    is_other = ~pl.col("file_id").is_in(sorted(replaced))
+    events = store.scan("events", buckets).filter((~is_timed | in_span) & is_other)
+    known = events.select(EVENT_KEY).join(
+        unique.lazy().select(EVENT_KEY),
+        on=EVENT_KEY,
+        how="semi",
+    )
+    return unique.join(
+        known.collect(),
+        on=EVENT_KEY,
+        how="anti",
+        maintain_order="left",
+    )
+
+
+def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with a hash of what they say, equal within one run for equal rows."""
+    names = [name for name in Events.column_names() if name not in LINEAGE]
+    return rows.with_columns(content=pl.struct(names).hash())
+
+
+def applied(
+    store: Store,
+    buckets: Sequence[int],
+    change: Difference,
+) -> Store:
+    """The store with the difference in its event log.
+
+    ``added`` has a column ``bucket``.
+    """
+    columns = ["bucket", *Events.column_names()]
+    if change.removed.is_empty():
+        return store.append("events", change.added.select(columns))
+    stored = store.rows_of("events", buckets).join(
+        change.removed.lazy(),
+        on=EVENT_KEY,
+        how="anti",
+    )
+    added = change.added.lazy().with_columns(pl.col("bucket").cast(pl.Int32))
+    rows = pl.concat([part.select(columns) for part in (stored, added)])
+    return store.overwrite("events", rows.collect(), buckets)

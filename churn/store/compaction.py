@@ -1,0 +1,144 @@
+"""Compaction: keeps the number of files small, and the rows in the order of reading.
+
+Every night appends one small file to each bucket. When a table has gathered enough of
+them, its buckets are written anew as one sorted file each, and rows that say nothing
+beside others go: of a user's first events the earliest known at any time, of edges the
+earliest, of counts their sum. What is replaced stays on disk until the next cleaning,
+because a reader may have begun with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import polars as pl
+
+from churn.store import delta
+from churn.store.layout import BUCKETED, FLAT, ORDER
+from churn.store.tables import Store
+
+COMMITS = 8
+"""Commits to a table after which its log is summed up and old files are removed."""
+
+FILES = 8
+"""Files of a bucket from which on it may be written anew."""
+
+MAX_FILES = 32
+"""Files of a bucket from which on it is written anew in any case."""
+
+SMALL_SHARE = 1 / 16
+"""Share of a table's bytes outside the largest files that is worth writing it anew.
+
+A long history is thus rewritten less often than a short one, and what a night costs
+follows the night.
+"""
+
+
+def compacted(store: Store, visible: Mapping[str, int]) -> Store:
+    """The store with every table that is due cleaned and, if it is worth it, compacted.
+
+    ``visible`` are the versions that readers see now; their files stay.
+    """
+    for table, version in store.versions.items():
+        if version - _summed_up(store, table) >= COMMITS:
+            store = _maintained(store, table, visible.get(table))
+    return store
+
+
+def vacuumed(store: Store) -> Store:
+    """The store without any file of an older version, for what must not be kept."""
+    for table in store.versions:
+        opened = delta.opened(*_at(store, table))
+        store = store.pinned(table, delta.vacuum(opened, ()))
+    return store
+
+
+def _at(store: Store, table: str) -> tuple[str, int, delta.Options]:
+    return store.place.below(table), store.versions[table], store.place.delta_options
+
+
+def _summed_up(store: Store, table: str) -> int:
+    """Version of the log's newest checkpoint; -1 if it has none."""
+    content = store.place.read(f"{table}/_delta_log/_last_checkpoint")
+    return -1 if content is None else int(json.loads(content)["version"])
+
+
+def _maintained(
+    store: Store,
+    table: str,
+    visible: int | None,
+) -> Store:
+    keep = [] if visible is None else [visible]
+    opened = delta.opened(*_at(store, table))
+    store = store.pinned(table, delta.vacuum(opened, keep))
+    if _is_worth_it(delta.files(opened, None), store.n_buckets, table):
+        store = rewritten(store, table)
+    opened = delta.opened(*_at(store, table))
+    delta.shorten_log(opened)
+    return store.pinned(table, opened)
+
+
+def _is_worth_it(
+    files: list[tuple[str, int]],
+    n_buckets: int,
+    table: str,
+) -> bool:
+    n_parts = n_buckets if table in BUCKETED else 1
+    n_files = len(files) / n_parts
+    if n_files < FILES:
+        return False
+    sizes = sorted(size for _, size in files)
+    small = sum(sizes[:-n_parts])
+    return n_files >= MAX_FILES or small >= SMALL_SHARE * sum(sizes)
+
+
+def rewritten(store: Store, table: str) -> Store:
+    """The store with a table's rows reduced and sorted, one file in each bucket."""
+    if table in FLAT:
+        rows = _reduced(store.scan(table), table).collect()
+        return store.write(table, rows, replaces=True)
+    for buckets in store.passes(store.n_rows(table)):
+        rows = _reduced(store.rows_of(table, buckets), table).collect()
+        store = store.write(
+            table,
+            rows,
+            replaces=True,
+            buckets=buckets,
+        )
+    return store
+
+
+def _reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
+    """Rows without those that say nothing beside others, in the table's order."""
+    if table in ("users", "adopted_users"):
+        rows = _firsts(rows)
+    elif table in ("volume", "tally"):
+        rows = _sums(rows)
+    elif table == "edges":
+        key = ("source", "id", "user_id")
+        rows = rows.group_by(key).agg(pl.col("learned_at").min())
+    elif table in ("merges", "tombstones"):
+        rows = rows.unique()
+    return rows.sort(ORDER[table]) if table in ORDER else rows
+
+
+def _firsts(users: pl.LazyFrame) -> pl.LazyFrame:
+    """Of a user's rows those that make the first event earlier than it was known to be.
+
+    Whatever day one asks for, the earliest ``first_at`` among the rows known before it
+    stays the same.
+    """
+    key = ("bucket", "user_id", "source", "platform")
+    ordered = users.sort("known_date", "first_at", nulls_last=False)
+    earlier = pl.col("first_at").cum_min().shift(1).over(key)
+    is_news = earlier.is_null() | (pl.col("first_at") < earlier)
+    return ordered.filter(is_news)
+
+
+def _sums(counts: pl.LazyFrame) -> pl.LazyFrame:
+    """Counts with equal keys as one row; columns that begin with n are counts."""
+    names = counts.collect_schema().names()
+    is_count = [name for name in names if name.startswith("n")]
+    key = [name for name in names if name not in is_count]
+    return counts.group_by(key).agg(pl.col(is_count).sum())

@@ -1,0 +1,221 @@
+"""One Delta table: opened at a version, written, rolled back and cleaned.
+
+Everything that deltalake does for the store is here. Its errors become StoreErrors
+without their text, because that may quote rows.
+
+The log of a table must not hold an id of a person, which an erasure could not remove:
+statistics are kept of dates and instants only, and predicates name buckets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from churn.errors import StoreError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import (
+        CommitProperties,
+        DeltaTable,
+        PostCommitHookProperties,
+        WriterProperties,
+    )
+
+ROW_GROUP_ROWS = 100_000
+"""Rows of a row group, so that a reader of some days can pass over the others."""
+
+LOG_RETENTION = "interval 1 hours"
+"""How long a reader that has read store.json may take to open a table."""
+
+Options = dict[str, str]
+
+
+@contextmanager
+def _one_sentence(address: str, doing: str) -> Iterator[None]:
+    """Turn deltalake's errors into a StoreError about the table at ``address``."""
+    from deltalake.exceptions import CommitFailedError, DeltaError
+
+    try:
+        yield
+    except CommitFailedError:
+        raise StoreError(
+            f"another process has written to {address} meanwhile; nothing of this run "
+            "is visible: run it again"
+        ) from None
+    except (DeltaError, OSError) as error:
+        raise StoreError(
+            f"{address} can't be {doing} ({type(error).__name__}{_number(error)}): its "
+            "log or a file is damaged or missing, the disk is full, or it may not be "
+            "accessed. What was visible before is unchanged."
+        ) from None
+
+
+def _number(error: Exception) -> str:
+    """What the operating system says, in the words of the error's number."""
+    number = getattr(error, "errno", None)
+    return f", {os.strerror(number)}" if number else ""
+
+
+def opened(
+    address: str,
+    version: int | None,
+    options: Options,
+) -> DeltaTable:
+    """The table at a version, by default the newest."""
+    from deltalake import DeltaTable
+
+    with _one_sentence(address, "read"):
+        return DeltaTable(address, version=version, storage_options=options)
+
+
+def files(table: DeltaTable, buckets: Sequence[int] | None) -> list[tuple[str, int]]:
+    """Each data file relative to the table's folder, with its size in bytes.
+
+    deltalake's own ``file_uris`` quotes blanks and other characters in the folder's
+    path, so that the files it names don't exist.
+    """
+    import polars as pl
+
+    actions = pl.DataFrame(table.get_add_actions(flatten=True))
+    if buckets is not None:
+        actions = actions.filter(pl.col("partition.bucket").is_in(list(buckets)))
+    return list(actions.select("path", "size_bytes").iter_rows())
+
+
+def check_present(address: str, files: Sequence[tuple[str, int]]) -> None:
+    """Raise StoreError for a data file that is missing or has lost its end.
+
+    ``address`` is a folder on this machine, ``files`` the result of ``files``.
+    """
+    for path, size in files:
+        file = os.path.join(address, path)
+        try:
+            found = os.stat(file).st_size
+        except OSError:
+            found = -1
+        if found != size:
+            state = "missing" if found < 0 else f"{found} bytes long, not {size}"
+            raise StoreError(
+                f"{file} is {state}: restore it, or move the store away and run "
+                "`churn ingest` again"
+            )
+
+
+def write(
+    address: str,
+    rows: pl.DataFrame,
+    version: int | None,
+    options: Options,
+    *,
+    is_new: bool = False,
+    replaces: bool = False,
+    buckets: Sequence[int] | None = None,
+) -> DeltaTable:
+    """Append the rows to the table at ``version``; returns the table as it is then.
+
+    With ``is_new`` the table is made. With ``replaces`` the rows replace all others, or
+    those of ``buckets``. A null version stands for the newest one of a table that was
+    never made visible; the rows replace what it holds. Raises StoreError if another
+    process has written to the table since that version.
+    """
+    from deltalake import write_deltalake
+
+    table = None if is_new else opened(address, version, options)
+    predicate = None
+    if replaces and buckets is not None and version is not None:
+        predicate = f"bucket IN ({', '.join(map(str, buckets))})"
+    # One signature takes the mode "overwrite", another one the others.
+    write_any: Any = write_deltalake
+    with _one_sentence(address, "written"):
+        write_any(
+            address if table is None else table,
+            rows,
+            mode="overwrite" if replaces or version is None else "append",
+            predicate=predicate,
+            # A column that is new in this version is null in older rows.
+            schema_mode=None if table is None else "merge",
+            partition_by=["bucket"] if "bucket" in rows.columns else None,
+            configuration=_configuration(rows) if is_new else None,
+            storage_options=options,
+            writer_properties=_compression(),
+            commit_properties=_no_retry(),
+            post_commithook_properties=_no_hook(),
+        )
+    return opened(address, None, options) if table is None else table
+
+
+def restored(
+    address: str,
+    version: int,
+    options: Options,
+) -> DeltaTable:
+    """The table with the content of ``version`` again, if its newest one is another."""
+    table = opened(address, None, options)
+    if table.version() != version:
+        with _one_sentence(address, "rolled back"):
+            table.restore(
+                version,
+                commit_properties=_no_retry(),
+                post_commithook_properties=_no_hook(),
+            )
+    return table
+
+
+def vacuum(table: DeltaTable, keep: Sequence[int]) -> DeltaTable:
+    """Remove every data file that the table, at its version or ``keep``, lacks."""
+    with _one_sentence(table.table_uri, "cleaned"):
+        table.vacuum(
+            retention_hours=0,
+            dry_run=False,
+            enforce_retention_duration=False,
+            full=True,
+            keep_versions=list(keep) or None,
+            commit_properties=_no_retry(),
+            post_commithook_properties=_no_hook(),
+        )
+    return table
+
+
+def shorten_log(table: DeltaTable) -> None:
+    """Sum up the log in a checkpoint, and remove what has been summed up for long."""
+    with _one_sentence(table.table_uri, "cleaned"):
+        table.create_checkpoint()
+        table.cleanup_metadata()
+
+
+def _configuration(rows: pl.DataFrame) -> dict[str, str]:
+    timed = [name for name, dtype in rows.schema.items() if dtype.is_temporal()]
+    configuration = {"delta.logRetentionDuration": LOG_RETENTION}
+    if timed:
+        configuration["delta.dataSkippingStatsColumns"] = ",".join(timed)
+    else:
+        configuration["delta.dataSkippingNumIndexedCols"] = "0"
+    return configuration
+
+
+def _compression() -> WriterProperties:
+    from deltalake import WriterProperties
+
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=3,
+        max_row_group_size=ROW_GROUP_ROWS,
+    )
+
+
+def _no_retry() -> CommitProperties:
+    """A commit onto the version that was read, or none at all."""
+    from deltalake import CommitProperties
+
+    return CommitProperties(max_commit_retries=0)
+
+
+def _no_hook() -> PostCommitHookProperties:
+    """No checkpoint and no cleaning of the log after a commit."""
+    from deltalake import PostCommitHookProperties
+
+    return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)

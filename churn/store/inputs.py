@@ -1,0 +1,83 @@
+"""The settings that stored rows were made under.
+
+Some are bound: all tables depend on them, and a store made under others is refused.
+The others belong to an extract's files, which the next ingest reads again when one has
+changed. Until then nothing is read from the store.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from churn.errors import StoreError
+from churn.settings import Extract, Settings
+
+OF_EXTRACT = ("source", "columns", "kinds", "timezone", "encoding")
+ADDRESSES = ("email", "phone")
+"""Id types that are kept only if Braze is addressed by them."""
+
+
+def bound(settings: Settings) -> dict[str, Any]:
+    """The settings that all stored tables depend on."""
+    return {"timezone": settings.timezone, "currency": settings.activity.currency}
+
+
+def check_bound(
+    address: str,
+    stored: Mapping[str, Any],
+    settings: Settings,
+) -> None:
+    """Raise StoreError if the store at ``address`` was made under other settings."""
+    wanted = bound(settings)
+    changed = [name for name, value in wanted.items() if stored.get(name) != value]
+    if changed:
+        raise StoreError(
+            f"{address} was made with another {', '.join(changed)}, and its tables "
+            "depend on that: restore the setting, or move the folder away and run "
+            "`churn ingest` again"
+        )
+
+
+def inputs(extract: Extract, settings: Settings) -> dict[str, Any]:
+    """The settings under which an extract's files are read, as store.json holds them.
+
+    A changed one changes what is kept of a row.
+    """
+    identifier = settings.braze.identifier
+    return {
+        **extract.model_dump(mode="json", include=set(OF_EXTRACT)),
+        "identity": settings.identity.model_dump(mode="json"),
+        "privacy": settings.privacy.model_dump(mode="json"),
+        "braze.identifier": identifier if identifier in ADDRESSES else "",
+    }
+
+
+def all_inputs(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The inputs of every extract, by its path."""
+    return {extract.path: inputs(extract, settings) for extract in settings.extracts}
+
+
+def changed_inputs(
+    stored: Mapping[str, Mapping[str, Any]], settings: Settings
+) -> dict[str, list[str]]:
+    """Names of the settings that have changed since an extract was read, by its path.
+
+    Extracts that were never read, or that have not changed, are left out.
+    """
+    changed = {}
+    for path, wanted in all_inputs(settings).items():
+        before = stored.get(path, wanted)
+        names = [name for name in wanted if before.get(name) != wanted[name]]
+        if names:
+            changed[path] = names
+    return changed
+
+
+def check_inputs(stored: Mapping[str, Mapping[str, Any]], settings: Settings) -> None:
+    """Raise StoreError if an extract's files were read under other settings."""
+    changed = changed_inputs(stored, settings)
+    if changed:
+        listed = "; ".join(f"{path}: {', '.join(n)}" for path, n in changed.items())
+        raise StoreError(
+            f"settings have changed since the extracts were read ({listed}): run "
+            "`churn ingest`, which reads their files again"
+        )
