@@ -11,6 +11,7 @@ import polars as pl
 
 from churn.clocks import local_date, usable
 from churn.events.properties import NUMBERS_COLUMN
+from churn.store.compaction import firsts
 from churn.store.schemas import ActivityTable, Anonymous, Users
 
 KINDS_BY_NAME = ("in_app", "other", "message_sent", "message_engaged")
@@ -126,12 +127,12 @@ def total(name: str) -> pl.Expr:
 
 
 def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
-    """First event of each user, source, platform and day known (Users)."""
+    """First event of each user by source and platform, as known by day (Users)."""
     identified = usable(events.filter(pl.col("user_id").is_not_null()))
     known_date = local_date("received_time", timezone).alias("known_date")
     key = ("user_id", "source", "platform", known_date)
     seen = identified.group_by(key).agg(first_at=pl.col("event_time").min())
-    return seen.select(Users.column_names())
+    return firsts(seen.select(Users.column_names()))
 
 
 def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame:

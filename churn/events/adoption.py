@@ -14,6 +14,7 @@ from churn.events.erasure import is_forgotten
 from churn.events.identity import KEY, known_users, owners, renames
 from churn.hashing import bucket_of
 from churn.store import Store
+from churn.store.compaction import firsts
 from churn.store.schemas import ActivityTable
 
 USERS_KEY = ("bucket", "user_id", "source", "platform", "known_date")
@@ -98,7 +99,8 @@ def _written(
     bucket = bucket_of("user_id", store.n_buckets).alias("bucket")
     bucketed = rows.with_columns(bucket)
     activity = bucketed.select("bucket", *ActivityTable.column_names())
-    users = bucketed.group_by(USERS_KEY).agg(pl.col("first_at").min())
+    seen = bucketed.group_by(USERS_KEY).agg(pl.col("first_at").min())
+    users = firsts(seen.lazy()).collect()
     for table, frame in (("adopted_activity", activity), ("adopted_users", users)):
         put = store.overwrite if is_first else store.append
         store = put(table, frame)

@@ -112,7 +112,7 @@ def rewritten(store: Store, table: str) -> Store:
 def _reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
     """Rows without those that say nothing beside others, in the table's order."""
     if table in ("users", "adopted_users"):
-        rows = _firsts(rows)
+        rows = firsts(rows)
     elif table in ("volume", "tally"):
         rows = _sums(rows)
     elif table == "edges":
@@ -123,13 +123,13 @@ def _reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
     return rows.sort(ORDER[table]) if table in ORDER else rows
 
 
-def _firsts(users: pl.LazyFrame) -> pl.LazyFrame:
+def firsts(users: pl.LazyFrame) -> pl.LazyFrame:
     """Of a user's rows those that make the first event earlier than it was known to be.
 
     Whatever day one asks for, the earliest ``first_at`` among the rows known before it
-    stays the same.
+    stays the same. ``users`` are rows of schemas.Users.
     """
-    key = ("bucket", "user_id", "source", "platform")
+    key = ("user_id", "source", "platform")
     ordered = users.sort("known_date", "first_at", nulls_last=False)
     earlier = pl.col("first_at").cum_min().shift(1).over(key)
     is_news = earlier.is_null() | (pl.col("first_at") < earlier)
