@@ -12,7 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from churn.hashing import digest
-from churn.store import Store, compaction
+from churn.store import Store, cleaning
 from churn.store.layout import BUCKETED, TABLES
 
 USER = "user_id:"
@@ -131,8 +131,9 @@ def erase(store: Store) -> tuple[Store, dict[str, int]]:
             store, counts[table] = _clean_table(store, table, erased)
     for name in store.place.names("scores"):
         counts["scores"] = counts.get("scores", 0) + _clean_scores(store, name, erased)
-    cleaned = compaction.vacuumed(store.commit())
-    done = replace(cleaned, cleaning=False).commit()
+    committed = store.commit()
+    cleaning.vacuum(committed)
+    done = replace(committed, cleaning=False).commit()
     return done, {table: n for table, n in counts.items() if n}
 
 

@@ -28,7 +28,7 @@ from churn.events import (
 from churn.events.arrivals import Arrivals
 from churn.events.replacing import EVENT_KEY
 from churn.events.staging import Staged
-from churn.store import Store, compaction
+from churn.store import Store, cleaning, compaction
 from churn.store.inputs import all_inputs
 
 
@@ -219,4 +219,5 @@ def _committed(
     ).commit()
     if not cleans:
         return done
-    return replace(compaction.vacuumed(done), cleaning=False).commit()
+    cleaning.vacuum(done)
+    return replace(done, cleaning=False).commit()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from churn.events import erasure
 from churn.settings import Settings
@@ -16,8 +17,8 @@ def exclusively(settings: Settings) -> Iterator[Store]:
     to the versions that are visible, and an interrupted erasure is completed. Raises
     StoreError if another process holds the lock.
     """
-    with locks.exclusively(Place(settings.store_address)):
-        store = recovery.recovered(for_writing(settings))
+    with locks.exclusively(Place(settings.store_address)) as lock:
+        store = recovery.recovered(replace(for_writing(settings), lock=lock))
         if store.cleaning:
             store, _ = erasure.erase(store)
         yield store

@@ -9,12 +9,11 @@ because a reader may have begun with it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import polars as pl
 
-from churn.store import delta
+from churn.store import cleaning
 from churn.store.layout import BUCKETED, FLAT, ORDER
 from churn.store.tables import Store
 
@@ -41,27 +40,9 @@ def compacted(store: Store, visible: Mapping[str, int]) -> Store:
     ``visible`` are the versions that readers see now; their files stay.
     """
     for table, version in store.versions.items():
-        if version - _summed_up(store, table) >= COMMITS:
+        if version - cleaning.summed_up(store, table) >= COMMITS:
             store = _maintained(store, table, visible.get(table))
     return store
-
-
-def vacuumed(store: Store) -> Store:
-    """The store without any file of an older version, for what must not be kept."""
-    for table in store.versions:
-        opened = delta.opened(*_at(store, table))
-        store = store.pinned(table, delta.vacuum(opened, ()))
-    return store
-
-
-def _at(store: Store, table: str) -> tuple[str, int, delta.Options]:
-    return store.place.below(table), store.versions[table], store.place.delta_options
-
-
-def _summed_up(store: Store, table: str) -> int:
-    """Version of the log's newest checkpoint; -1 if it has none."""
-    content = store.place.read(f"{table}/_delta_log/_last_checkpoint")
-    return -1 if content is None else int(json.loads(content)["version"])
 
 
 def _maintained(
@@ -69,14 +50,12 @@ def _maintained(
     table: str,
     visible: int | None,
 ) -> Store:
-    keep = [] if visible is None else [visible]
-    opened = delta.opened(*_at(store, table))
-    store = store.pinned(table, delta.vacuum(opened, keep))
-    if _is_worth_it(delta.files(opened, None), store.n_buckets, table):
+    cleaning.remove_files(store, table, keep=visible)
+    if visible is not None:
+        cleaning.shorten_log(store, table, visible)
+    if _is_worth_it(store.files(table), store.n_buckets, table):
         store = rewritten(store, table)
-    opened = delta.opened(*_at(store, table))
-    delta.shorten_log(opened)
-    return store.pinned(table, opened)
+    return store
 
 
 def _is_worth_it(

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 ROW_GROUP_ROWS = 100_000
 """Rows of a row group, so that a reader of some days can pass over the others."""
 
-LOG_RETENTION = "interval 1 hours"
-"""How long a reader that has read store.json may take to open a table."""
-
 Options = dict[str, str]
 
 
@@ -80,7 +77,8 @@ def files(table: DeltaTable, buckets: Sequence[int] | None) -> list[tuple[str, i
     """
     import polars as pl
 
-    actions = pl.DataFrame(table.get_add_actions(flatten=True))
+    with _one_sentence(table.table_uri, "read"):
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
     if buckets is not None:
         actions = actions.filter(pl.col("partition.bucket").is_in(list(buckets)))
     return list(actions.select("path", "size_bytes").iter_rows())
@@ -165,36 +163,18 @@ def restored(
     return table
 
 
-def vacuum(table: DeltaTable, keep: Sequence[int]) -> DeltaTable:
-    """Remove every data file that the table, at its version or ``keep``, lacks."""
-    with _one_sentence(table.table_uri, "cleaned"):
-        table.vacuum(
-            retention_hours=0,
-            dry_run=False,
-            enforce_retention_duration=False,
-            full=True,
-            keep_versions=list(keep) or None,
-            commit_properties=_no_retry(),
-            post_commithook_properties=_no_hook(),
-        )
-    return table
-
-
-def shorten_log(table: DeltaTable) -> None:
-    """Sum up the log in a checkpoint, and remove what has been summed up for long."""
-    with _one_sentence(table.table_uri, "cleaned"):
+def sum_up(address: str, version: int, options: Options) -> None:
+    """Sum up the log of a table, up to a version, in a checkpoint."""
+    table = opened(address, version, options)
+    with _one_sentence(address, "summed up"):
         table.create_checkpoint()
-        table.cleanup_metadata()
 
 
 def _configuration(rows: pl.DataFrame) -> dict[str, str]:
     timed = [name for name, dtype in rows.schema.items() if dtype.is_temporal()]
-    configuration = {"delta.logRetentionDuration": LOG_RETENTION}
     if timed:
-        configuration["delta.dataSkippingStatsColumns"] = ",".join(timed)
-    else:
-        configuration["delta.dataSkippingNumIndexedCols"] = "0"
-    return configuration
+        return {"delta.dataSkippingStatsColumns": ",".join(timed)}
+    return {"delta.dataSkippingNumIndexedCols": "0"}
 
 
 def _compression() -> WriterProperties:

@@ -33,7 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class Held:
-    """The lock of a store while this process holds it."""
+    """The lock of a store while this process holds it.
+
+    Attributes
+    ----------
+    was_taken_over: whether the process that held it before has not released it.
+    """
+
+    was_taken_over = False
 
     def check(self) -> None:
         """Raise StoreError if another process has taken the lock over.
@@ -116,7 +123,7 @@ class Lease(Held):
 
     def acquire(self) -> None:
         """Take the lease. Raises StoreError if its holder is alive."""
-        self._tag = self._free_tag()
+        self._tag, self.was_taken_over = self._free_tag()
         if not self._write():
             raise self._taken()
         self._renewing.start()
@@ -143,18 +150,21 @@ class Lease(Held):
             except StoreError as error:
                 log.warning("the lock was not released: %s", error)
 
-    def _free_tag(self) -> str | None:
-        """Entity tag of a lease that nobody alive holds; null if there is no lease."""
+    def _free_tag(self) -> tuple[str | None, bool]:
+        """Entity tag of a lease that nobody alive holds, and whether it is taken over.
+
+        The tag is null if there is no lease.
+        """
         first = self._place.tagged(NAME)
         if first is None or _holder(first[0]).get("is_free"):
-            return first[1] if first else None
+            return first[1] if first else None, False
         log.info("the lock of %s is held; watching its holder", self._place.address)
         unchanged_since = last_look = time.monotonic()
         while last_look - unchanged_since < self._timing.lease:
             time.sleep(self._timing.poll)
             found = self._place.tagged(NAME)
             if found is None or _holder(found[0]).get("is_free"):
-                return found[1] if found else None
+                return found[1] if found else None, False
             if found[1] != first[1]:
                 raise self._taken()
             now = time.monotonic()
@@ -162,7 +172,7 @@ class Lease(Held):
             if now - last_look > self._timing.poll + self._timing.renewal:
                 unchanged_since = now
             last_look = now
-        return first[1]
+        return first[1], True
 
     def _taken(self) -> StoreError:
         found = self._place.tagged(NAME)

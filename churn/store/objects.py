@@ -157,13 +157,20 @@ def put_if(url: str, content: bytes, tag: str | None) -> bool:
     return True
 
 
-def delete(url: str) -> None:
-    """Remove an object, if there is one."""
+def delete(*urls: str) -> None:
+    """Remove objects of one bucket; those that do not exist are passed over."""
     import obstore
 
-    root, key = split(url)
-    with contextlib.suppress(FileNotFoundError):
-        _ask(root, lambda client: obstore.delete(client, key))
+    if not urls:
+        return
+    root, _ = split(urls[0])
+    keys = [split(url)[1] for url in urls]
+    try:
+        _ask(root, lambda client: obstore.delete(client, keys))
+    except FileNotFoundError:
+        # Some object stores stop at the first that does not exist.
+        for key in keys if len(keys) > 1 else []:
+            delete(f"{root}/{key}")
 
 
 @contextlib.contextmanager

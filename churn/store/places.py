@@ -101,13 +101,14 @@ class Place:
 
     def remove(self, *names: str) -> None:
         """Remove files; those that do not exist are passed over."""
-        for name in names:
-            address = self.below(name)
+        addresses = [self.below(name) for name in names]
+        if not self.is_local:
+            with self._explained(""):
+                objects.delete(*addresses)
+            return
+        for name, address in zip(names, addresses, strict=True):
             with self._explained(name):
-                if self.is_local:
-                    Path(address).unlink(missing_ok=True)
-                else:
-                    objects.delete(address)
+                Path(address).unlink(missing_ok=True)
 
     @property
     def delta_options(self) -> dict[str, str]:

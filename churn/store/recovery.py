@@ -17,17 +17,20 @@ STAGING = ".staging-"
 def recovered(store: Store) -> Store:
     """The store with every table rolled back to the version that is visible.
 
-    Call it under the lock only.
+    Call it under the lock only. If the lock was taken over, the holder before may live
+    on; a commit of our own makes sure that it can't make anything visible any more.
     """
     clean = store
     for table, version in store.versions.items():
-        address = store.place.below(table)
-        opened = delta.restored(address, version, store.place.delta_options)
-        if opened.version() != version:
+        following = f"{table}/_delta_log/{version + 1:020d}.json"
+        if store.place.read(following) is not None:
+            address = store.place.below(table)
+            opened = delta.restored(address, version, store.place.delta_options)
             clean = clean.pinned(table, opened)
     if store.place.is_local:
         _sweep(Path(store.place.address))
-    return clean if clean is store else clean.commit()
+    is_contested = store.tag is not None and store.lock and store.lock.was_taken_over
+    return clean.commit() if is_contested or clean is not store else clean
 
 
 def _sweep(root: Path) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
 
+    from churn.store.locks import Held
+
 SCHEMA_VERSION = 3
 N_BUCKETS = 32
 PASS_ROWS = 500_000
@@ -77,6 +79,7 @@ class Store:
     n_buckets: number of buckets of the bucketed tables.
     schema_version: version of the files' layout.
     tag: what store.json was when this store was read; None if there was none.
+    lock: the lock of the store while this process writes to it.
     """
 
     place: Place
@@ -91,6 +94,11 @@ class Store:
     n_buckets: int = N_BUCKETS
     schema_version: int = SCHEMA_VERSION
     tag: str | None = None
+    lock: Held | None = field(
+        default=None,
+        repr=False,
+        compare=False,
+    )
     _opened: dict[tuple[str, int], DeltaTable] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -138,7 +146,11 @@ class Store:
         if adopted and table in ADOPTED:
             names.append(ADOPTED[table])
         wanted = buckets if table in BUCKETED else None
-        files = [file for name in names for file in self._files(name, wanted)]
+        files = [
+            self.place.below(name, path)
+            for name in names
+            for path, _ in self.files(name, wanted)
+        ]
         if not files:
             return empty.lazy()
         return pl.scan_parquet(
@@ -161,6 +173,29 @@ class Store:
             for bucket in buckets
         ]
         return pl.concat(parts)
+
+    def files(
+        self,
+        table: str,
+        buckets: Sequence[int] | None = None,
+    ) -> list[tuple[str, int]]:
+        """Each data file of a table, relative to its folder, with its size in bytes.
+
+        Raises StoreError if a file is missing or cut off.
+        """
+        from churn.store import delta
+
+        try:
+            opened = self._open(table)
+            if opened is None:
+                return []
+            files = delta.files(opened, buckets)
+            if self.place.is_local:
+                delta.check_present(self.place.below(table), files)
+        except StoreError:
+            self._check_current()
+            raise
+        return files
 
     def n_rows(self, table: str) -> int:
         """Number of rows of a table, without its adopted rows."""
@@ -236,8 +271,11 @@ class Store:
         """Make this state the visible one, by replacing store.json in one step.
 
         All files reach the disk first, so a crash leaves either state whole. Raises
-        StoreError if another process has committed since this store was read.
+        StoreError if another process has committed since this store was read, or has
+        taken the lock over.
         """
+        if self.lock is not None:
+            self.lock.check()
         if self.place.is_local:
             os.sync()
         content = {name: getattr(self, name) for name in STORED}
@@ -266,16 +304,15 @@ class Store:
             self._opened[address, version] = delta.opened(address, version, options)
         return self._opened[address, version]
 
-    def _files(self, table: str, buckets: Sequence[int] | None) -> list[str]:
-        from churn.store import delta
-
-        opened = self._open(table)
-        if opened is None:
-            return []
-        files = delta.files(opened, buckets)
-        if self.place.is_local:
-            delta.check_present(self.place.below(table), files)
-        return [self.place.below(table, path) for path, _ in files]
+    def _check_current(self) -> None:
+        """Raise StoreError if another state than this one is visible by now."""
+        found = self.place.tagged(STATE)
+        tag = found[1] if found else None
+        if tag != self.tag:
+            raise StoreError(
+                f"{self.place.address} has changed since it was opened, and what was "
+                "visible then is gone: open it again"
+            )
 
 
 def _valid(table: str, rows: pl.DataFrame) -> pl.DataFrame:
