@@ -42,6 +42,7 @@ ONLY_IN = {
     "skops": {"model.storage"},
     "fastavro": {"events.sources"},
     "cramjam": {"events.sources"},
+    "deltalake": {"store.delta"},
     "obstore": {"store.objects"},
     "polars_hash": {"hashing"},
     "scipy": {"events.identity", "model", "evaluation", "stats", "simulate"},
@@ -58,13 +59,19 @@ ONLY_IN = {
 
 
 def imports(file: Path) -> set[str]:
-    """Top-level names of all that a module imports."""
-    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    """Top-level names of all that a module imports when it runs, not for types only."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(ast.Module([n for n in tree.body if not for_types(n)], [])))
     names = {
         alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names
     }
     names |= {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
     return {name.split(".")[0] for name in names}
+
+
+def for_types(node: ast.stmt) -> bool:
+    """Whether a statement is ``if TYPE_CHECKING:``."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def test_openmp_is_told_not_to_spin_before_it_is_loaded() -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from churn.events import ingest
+from churn.settings import load
+
 HOME = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((HOME / "notebooks").glob("[0-9]_*.ipynb"))
 
@@ -25,6 +28,7 @@ HEAVY = {
     "aiohttp",
     "altair",
     "dataframely",
+    "deltalake",
     "great_tables",
     "httpx",
     "jsonschema",
@@ -104,22 +108,39 @@ def test_the_first_cell_of_a_notebook_loads_nothing_heavy(
     assert not loaded(code, study_file.parent) & HEAVY
 
 
+BEFORE_TABLES = {"deltalake", "obstore", "altair", "skops", "httpx", "aiohttp"}
+"""What no step needs until it reads or writes tables, objects, reports or models."""
+
+
 @pytest.mark.parametrize(
     ("results", "needless"),
     [
-        (
-            "Ingest",
-            {"sklearn", "scipy", "altair", "skops", "httpx", "aiohttp", "obstore"},
-        ),
-        ("Export", {"sklearn", "scipy", "altair", "skops", "httpx", "aiohttp"}),
-        ("Training", {"altair", "skops", "httpx", "aiohttp"}),
+        ("Ingest", BEFORE_TABLES | {"sklearn", "scipy"}),
+        ("Export", BEFORE_TABLES | {"sklearn", "scipy"}),
+        ("Training", BEFORE_TABLES),
     ],
 )
 def test_a_step_loads_only_what_it_needs(
     results: str, needless: set[str], tmp_path: Path
 ) -> None:
     """An ingest and a dry run of an export do without scikit-learn, no step before
-    sending has an HTTP client, only storing a model loads skops, and files on this
-    machine need no client of object stores.
+    sending has an HTTP client, only storing a model loads skops, only tables need
+    deltalake, and files on this machine need no client of object stores.
     """
     assert not loaded(f"from churn.results import {results}", tmp_path) & needless
+
+
+def test_the_state_of_a_store_is_read_without_deltalake(tmp_path: Path) -> None:
+    """Coverage and settings are in store.json; deltalake is loaded with the first
+    table.
+    """
+    rows = "user_id,event,time\nu1,open,2026-01-01T00:00:00Z\n"
+    (tmp_path / "events.csv").write_text(rows, encoding="utf-8")
+    study = '[[extracts]]\nsource = "table"\npath = "events.csv"\n'
+    (tmp_path / "churn.toml").write_text(study, encoding="utf-8")
+    ingest.ingest(load(tmp_path / "churn.toml"), progress=False)
+    state = "import churn\nstudy = churn.open('churn.toml')\nstudy.store"
+    users = f"{state}\nstudy.users().collect()"
+    assert not loaded(state, tmp_path) & {"deltalake", "obstore"}
+    assert "deltalake" in loaded(users, tmp_path)
+    assert "obstore" not in loaded(users, tmp_path)

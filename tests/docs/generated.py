@@ -7,9 +7,14 @@ import inspect
 import re
 from collections.abc import Callable
 
+import dataframely as dy
+
 from churn import errors
 from churn.features.catalogue import Plan, catalogue
 from churn.report import parameters
+from churn.store import schemas
+from churn.store.layout import ADOPTED, BUCKETED
+from churn.store.layout import TABLES as STORED
 
 from .pages import HOME, NAMES, text
 
@@ -42,8 +47,7 @@ def error_table() -> str:
     ours = [kind for kind in classes if issubclass(kind, errors.ChurnError)]
     lines = ["| error | means |", "|---|---|"]
     for kind in sorted(ours, key=lambda kind: inspect.getsourcelines(kind)[1]):
-        summary = str(inspect.getdoc(kind)).splitlines()[0]
-        lines.append(f"| `{kind.__name__}` | {summary} |")
+        lines.append(f"| `{kind.__name__}` | {_summary(kind)} |")
     return "\n".join(lines)
 
 
@@ -59,10 +63,41 @@ def parameter_table() -> str:
     return "\n".join(lines)
 
 
+def store_table() -> str:
+    """Every table of the store with its meaning and columns; ? marks nullable ones."""
+    own = {adopted: table for table, adopted in ADOPTED.items()}
+    lines = ["| table | by bucket | holds | columns |", "|---|---|---|---|"]
+    for name in STORED:
+        divided = "yes" if name in BUCKETED else "–"
+        if name in own:
+            meaning = "History that was anonymous until its user became known."
+            columns = f"as `{own[name]}`"
+        else:
+            meaning = _summary(schemas.BY_TABLE[name])
+            columns = _columns(schemas.BY_TABLE[name])
+        lines.append(f"| `{name}` | {divided} | {meaning} | {columns} |")
+    for name in ("scores", "findings"):
+        schema = getattr(schemas, name.capitalize())
+        lines.append(
+            f"| `{name}/cutoff=…` | – | {_summary(schema)} | {_columns(schema)} |"
+        )
+    return "\n".join(lines)
+
+
+def _summary(documented: type) -> str:
+    return str(inspect.getdoc(documented)).splitlines()[0]
+
+
+def _columns(schema: type[dy.Schema]) -> str:
+    columns = schema.columns()
+    return ", ".join(name + "?" * columns[name].nullable for name in columns)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "features": feature_table,
     "errors": error_table,
     "parameters": parameter_table,
+    "store tables": store_table,
 }
 
 
