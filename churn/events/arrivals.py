@@ -1,7 +1,7 @@
-"""Which files an ingest reads: new ones, changed ones, and others for their sake.
+"""Which files an ingest reads: new ones, changed ones, and others that these affect.
 
 A file is known by its address. It is read again if its content has changed, or a
-setting under which it was read. What the log holds of it is then replaced.
+setting under which it was read. Its rows in the log are then replaced.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,17 @@ N_NAMED = 3
 
 @dataclass(frozen=True)
 class Arrivals:
-    """The files to read, and what is known of them and of the others.
+    """The files to read, and what the store knows of them and of the others.
 
     Attributes
     ----------
     files: the files to read, in this order.
     known: the stored rows of the table of files, by address.
     forced: addresses of files that are read even if their content is known.
-    digests: digests of files that are not read again; a copy of one is not read.
-    superseded: ids of known files that a final one among ``files`` replaces.
+    digests: digests of known files that are not read again. A file with one of these
+        digests is a copy and is not read either.
+    superseded: ids of known provisional files that a final one among ``files``
+        replaces.
     changed: by extract, the names of the settings that have changed.
     """
 
@@ -44,7 +46,7 @@ class Arrivals:
     changed: dict[str, list[str]]
 
     def is_touched(self, file: Found, digest: str) -> bool:
-        """Whether a known file was read only to find its content unchanged."""
+        """Whether reading a known file has shown that its content is unchanged."""
         row = self.known.get(file.address)
         is_same = row is not None and row["digest"] == digest
         return is_same and file.address not in self.forced
@@ -61,7 +63,7 @@ class Arrivals:
         return ids
 
     def _inherited(self, row: Mapping[str, Any]) -> set[str]:
-        """Ids of gone files of which this one was a copy: their rows are its rows."""
+        """Ids of deleted files with the same content, whose rows stand for this file's."""
         read = {file.address for file in self.files}
         return {
             str(other["file_id"])
@@ -79,9 +81,9 @@ def arrivals(
 ) -> Arrivals:
     """The files to read among those that were ``found``.
 
-    ``present`` are the addresses of all files of the extracts, readable now or not.
-    Raises StoreError if a setting of an extract has changed but one of its files is
-    gone, so that its rows can't be made anew.
+    ``present`` are the addresses of all files of the extracts, also of those that must
+    wait. Raises StoreError if a setting of an extract has changed but one of its files
+    is missing, so that its rows can't be made anew.
     """
     table = store.scan("files").collect()
     known = {
@@ -104,7 +106,8 @@ def arrivals(
     first = {file.address for file in moved}
     files = [file for file in found if file.address in to_read]
     return Arrivals(
-        # Changed files come before their former copies, which are read only then.
+        # Changed files come before files with their former content. Those were copies
+        # so far, and are read because the changed file no longer has that content.
         files=sorted(files, key=lambda file: file.address not in first),
         known=known,
         forced=frozenset(forced),
@@ -164,9 +167,9 @@ def _check_all_there(
             more = f" and {len(gone) - N_NAMED} more" if len(gone) > N_NAMED else ""
             raise StoreError(
                 f"extract {path}: {', '.join(names)} changed, so its files must be "
-                f"read again, but {', '.join(gone[:N_NAMED])}{more} can't be: bring "
+                f"read again, but {', '.join(gone[:N_NAMED])}{more} are missing: bring "
                 "them back, restore the setting, or move the store away and run `churn "
-                "ingest` on what there is"
+                "ingest` with the files that are left"
             )
 
 
@@ -175,9 +178,10 @@ def _beside(
     known: Mapping[str, Mapping[str, Any]],
     settings: Settings,
 ) -> set[str]:
-    """Addresses of known files that may hold events of which a re-read one had a copy.
+    """Addresses of known files that may share events with a file that is read again.
 
-    If the re-read file has lost such an event, the other one's copy of it counts.
+    The log holds one copy of such an event. If the file that is read again no longer
+    has it, the other file's copy takes its place.
     """
     again = [known[file.address] for file in files if file.address in known]
     sources = {extract.path: extract.source for extract in settings.extracts}
@@ -210,7 +214,7 @@ def _overlap(
 
 
 def touched(arrivals: Arrivals, staged: Sequence[Staged]) -> pl.DataFrame:
-    """Known files that were only touched: address, stamp."""
+    """Known files with a new stamp and the same content: address, stamp."""
     rows = [
         (file.address, file.stamp)
         for file, digest in staged

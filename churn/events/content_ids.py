@@ -1,4 +1,4 @@
-"""Event ids of rows that state none: a hash of the row's content.
+"""Event ids of rows that have none of their own: a hash of the row's content.
 
 A reader writes ``#<hash>``, staging salts the hash, and merging numbers equal rows of
 one file: ``#<hash>:<number>@<file id>``. Equal rows of one file are thus different
@@ -39,10 +39,10 @@ def salted(salt: str) -> pl.Expr:
 
 
 def numbered(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows whose content ids tell equal rows apart, of one file and of several.
+    """Rows whose content ids are unique: the number and the file are appended.
 
-    ``rows`` are staged rows; those of one content and file must be complete. Equal rows
-    are numbered from 0 by ``source_row``. The order of rows is not kept.
+    ``rows`` are staged rows, with all equal rows of a file among them. Equal rows are
+    numbered from 0 by ``source_row``. The order of rows is not kept.
     """
     is_content = rows.select(is_content_id().fill_null(False)).to_series()
     if not is_content.any():

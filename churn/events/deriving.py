@@ -33,7 +33,7 @@ PERSON_COLUMNS = (
 """Columns of an event that activity, users and identity edges are made from."""
 
 Put = Callable[[Store, str, pl.DataFrame, Sequence[int] | None], Store]
-"""Puts rows into a table, or into some buckets of it."""
+"""Writes rows to a table, or to some buckets of it; returns the store with them."""
 
 
 class Counts:
@@ -65,9 +65,9 @@ def stage_by_person(
     store: Store,
     folder: Path,
 ) -> None:
-    """Stage events again, in the bucket of their user or, without one, of their ids.
+    """Stage events once more, by the bucket of their user or, without one, of their ids.
 
-    All rows of one person then lie in one bucket.
+    All rows of one person are then in one bucket.
     """
     person = pl.coalesce("user_id", identity.KEY)
     staged = events.lazy().select(
@@ -103,7 +103,7 @@ def rebuild(store: Store, folder: Path) -> Store:
     store = store.overwrite("volume", counts.volume)
     store = store.overwrite("tally", counts.tally)
     store, edges, merges = _people(store, folder, _overwritten)
-    # An erased user's edges can't be made anew, but still say that an id was shared.
+    # The log no longer has an erased user's edges, which show that an id was shared.
     forgotten = store.scan("edges").filter(is_forgotten()).collect()
     store = store.overwrite("edges", pl.concat([edges, forgotten]))
     return store.overwrite("merges", merges)

@@ -42,10 +42,10 @@ class Ingest:
     people: number of ``users`` and of ``anonymous`` people without a user id.
     n_requests: number of new rows that report a request for erasure.
     warnings: a sentence for each setting that matches no event.
-    n_added: events added to the log, or brought again with other content.
-    n_removed: events that changed files or settings no longer bring so.
+    n_added: events that were added to the log, or whose content changed.
+    n_removed: events that left the log, or whose content changed.
     n_again: known files that were read again.
-    changed: by extract, names of the settings because of which it was read again.
+    changed: names of changed settings, by the path of the extract read again for them.
     """
 
     files: pl.DataFrame

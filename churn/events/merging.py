@@ -34,15 +34,15 @@ from churn.store.inputs import all_inputs
 
 @dataclass(frozen=True)
 class Merged:
-    """What merging did.
+    """The result of a merge.
 
     Attributes
     ----------
     store: the store as committed.
     files: one row per file that was read (schemas.Files).
     reasons: rows quarantined now, by reason: reason, n.
-    n_added: events added to the log, or brought again with other content.
-    n_removed: events that a file or setting changed since no longer brings so.
+    n_added: events that were added to the log, or whose content changed.
+    n_removed: events that left the log, or whose content changed.
     n_requests: number of added rows that report a request for erasure.
     """
 
@@ -63,8 +63,8 @@ def merge(
 ) -> Merged:
     """Store the rows staged in ``folder`` and make them visible.
 
-    Raises InputError if a file repeats another one and the study doesn't say what then
-    counts.
+    Raises InputError if a file repeats another one and the study doesn't say which of
+    their rows count.
     """
     if not staged:
         return _nothing(store)
@@ -100,14 +100,14 @@ def _n_rows(
     folder: Path,
     replaces: bool,
 ) -> int:
-    """Rows that the passes must hold: the staged ones and, to replace some, the log."""
+    """Number of rows to divide into passes: staged rows and, when replacing, the log."""
     staged = staging.rows(folder, range(store.n_buckets))
     n_staged = int(staged.select(pl.len()).collect().item())
     return n_staged + (store.n_rows("events") if replaces else 0)
 
 
 class _Merging:
-    """The state of one merge: the store so far, and what has been counted."""
+    """The state of one merge: the store so far, and its counts."""
 
     def __init__(
         self,
@@ -203,10 +203,10 @@ def _committed(
     visible: Mapping[str, int],
     cleans: bool,
 ) -> Store:
-    """Work out coverage and identity, compact what is due and make it all visible.
+    """Compute coverage and adopted rows, compact what is due, make all of it visible.
 
-    Rows that were replaced, perhaps because a setting forbids them now, are removed
-    from the disk at once; ``visible`` are the versions that readers see so far.
+    ``visible`` are the versions that readers see until then. With ``cleans``, replaced
+    rows are removed from the disk at once, since a setting may forbid to keep them.
     """
     volume = store.scan("volume").collect()
     adopted = adoption.adopt(store, visible)

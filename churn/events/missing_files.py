@@ -1,4 +1,4 @@
-"""Files whose rows the log holds and which the extracts no longer have."""
+"""Files that the extracts no longer have, although the log holds their rows."""
 
 from collections.abc import Collection
 

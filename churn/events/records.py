@@ -1,4 +1,4 @@
-"""What an ingest records of the files it read: counts of rows, and faulty rows."""
+"""What an ingest stores about the files it read: row counts and faulty rows."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -101,7 +101,10 @@ def with_files(
     is_new: list[bool],
     replaced: set[str],
 ) -> Store:
-    """The store with the files that were read, each once; of touched ones the stamp."""
+    """The store with one row for each file that was read.
+
+    Of a file with the same content as before, only the stamp is updated.
+    """
     new = read.filter(is_new)
     touched = read.filter([not new for new in is_new])
     stored = store.scan("files").collect()

@@ -1,8 +1,8 @@
-"""Files that repeat another one's rows, as far as the rows have no event id.
+"""Files that repeat the rows of another one, where rows have no event id.
 
-If most rows of a file stand in another one too, it is probably that file delivered
-again under another name, perhaps with a day more. The extract's ``repeats`` says what
-then counts.
+If most rows of a file stand in another one too, it is probably the same file delivered
+again under another name, perhaps with a day more. The extract's ``repeats`` decides
+which rows count then.
 """
 
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ from churn.events.staging import Staged, file_id
 from churn.store import Store
 
 MIN_ROWS = 2
-"""A single row may be equal to another one by chance."""
+"""Smallest number of equal rows that counts, since one may be equal by chance."""
 
 MOST = 0.5
-"""Share of the smaller file's rows that must be exceeded."""
+"""Two files repeat each other if more than this share of the smaller one is equal."""
 
 
 def _content(event_id: pl.Expr) -> pl.Expr:
-    """The part of a made id by which rows of two files are compared."""
+    """The part of a content id by which rows of two files are compared."""
     return event_id.str.split("@").list.first()
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Files whose rows a newer file repeats, and which it replaces.
+    """Files that a newer file repeats and replaces.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ def repeats(
 ) -> Repeats:
     """The files that are replaced because a new file repeats them.
 
-    ``replaced`` are ids of files whose stored rows don't count, since they are read
-    again. Raises InputError if a file repeats another and its extract's ``repeats``
+    ``replaced`` are ids of files that are read again, so that their stored rows don't
+    count. Raises InputError if a file repeats another and its extract's ``repeats``
     doesn't say what to do.
     """
     if all(file.extract.source != "table" for file, _ in staged):
@@ -114,24 +114,27 @@ def _pairs(
     store: Store,
     replaced: set[str],
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Equal rows by pair of staged file and other file; rows of each file.
+    """How many rows each pair of files shares, and how many rows each file has.
 
-    The pairs have the columns file_id, other and n.
+    The pairs have the columns file_id (of a staged file), other and n.
     """
     parts, sizes = [], []
     n_rows = int(
-        _made(folder, range(store.n_buckets)).select(pl.len()).collect().item()
+        _without_event_id(folder, range(store.n_buckets))
+        .select(pl.len())
+        .collect()
+        .item()
     )
     for buckets in store.passes(n_rows):
-        rows = _made(folder, buckets).collect()
+        rows = _without_event_id(folder, buckets).collect()
         if rows.is_empty():
             continue
         staged = content_ids.numbered(rows).select(
             "file_id", _content(pl.col("event_id")).alias("content")
         )
         stored = _stored(rows, store, buckets, replaced)
-        everybody = pl.concat([staged, stored]).rename({"file_id": "other"})
-        joined = staged.join(everybody, on="content")
+        others = pl.concat([staged, stored]).rename({"file_id": "other"})
+        joined = staged.join(others, on="content")
         differing = joined.filter(pl.col("file_id") != pl.col("other"))
         parts.append(differing.group_by("file_id", "other").len("n"))
         sizes.append(staged.group_by("file_id").len("n"))
@@ -147,7 +150,8 @@ def _pairs(
     )
 
 
-def _made(folder: Path, buckets: Sequence[int]) -> pl.LazyFrame:
+def _without_event_id(folder: Path, buckets: Sequence[int]) -> pl.LazyFrame:
+    """Staged rows that can be kept and whose id is made from their content."""
     rows = staging.rows(folder, buckets)
     columns = ("file", "file_id", "event_id", "source_row", "event_time")
     return rows.filter(is_content_id() & pl.col("fault").is_null()).select(columns)
@@ -159,7 +163,7 @@ def _stored(
     buckets: Sequence[int],
     replaced: set[str],
 ) -> pl.DataFrame:
-    """Made ids of other files' events in the time span of the rows."""
+    """Content ids of other files' events in the time span of the rows."""
     first, last = rows["event_time"].min(), rows["event_time"].max()
     in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
     counts = ~pl.col("file_id").is_in(sorted(replaced))

@@ -1,4 +1,4 @@
-"""What new rows change in the event log: rows added, and rows of old files removed."""
+"""What new rows change in the event log: rows added, and rows of replaced files removed."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Difference:
 
     Attributes
     ----------
-    kept: the new files' rows that the log then holds.
-    added: those of them that it didn't hold, or held otherwise.
-    removed: source and event_id of rows that it no longer holds so.
+    kept: rows of the new files that are in the log afterwards.
+    added: those of them that were not in it before, or had other content.
+    removed: source and event_id of rows that leave it, or whose content changes.
     """
 
     kept: pl.DataFrame
@@ -63,7 +63,7 @@ def _without_known(
     buckets: Sequence[int],
     replaced: Collection[str],
 ) -> pl.DataFrame:
-    """Rows that no other file has brought to the log.
+    """Rows of events that the log doesn't hold from another file.
 
     If ids are made from the event's time, a stored copy has the same time, so only
     stored events of the new rows' time span are compared.
@@ -89,7 +89,7 @@ def _without_known(
 
 
 def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with a hash of what they say, equal within one run for equal rows."""
+    """Rows with a hash of their content, which is comparable within one process."""
     names = [name for name in Events.column_names() if name not in LINEAGE]
     return rows.with_columns(content=pl.struct(names).hash())
 

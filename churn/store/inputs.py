@@ -12,8 +12,10 @@ from churn.errors import StoreError
 from churn.settings import Extract, Settings
 
 OF_EXTRACT = ("source", "columns", "kinds", "timezone", "encoding")
+"""Settings of an extract that decide what is read from its files."""
+
 ADDRESSES = ("email", "phone")
-"""Id types that are kept only if Braze is addressed by them."""
+"""Types of ids that are stored only if Braze identifies users by them."""
 
 
 def bound(settings: Settings) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def check_bound(
     if changed:
         raise StoreError(
             f"{address} was made with another {', '.join(changed)}, and its tables "
-            "depend on that: restore the setting, or move the folder away and run "
+            "depend on that: restore the setting, or move the store away and run "
             "`churn ingest` again"
         )
 
@@ -40,7 +42,7 @@ def check_bound(
 def inputs(extract: Extract, settings: Settings) -> dict[str, Any]:
     """The settings under which an extract's files are read, as store.json holds them.
 
-    A changed one changes what is kept of a row.
+    If one of them changes, other rows or other parts of a row are stored.
     """
     identifier = settings.braze.identifier
     return {

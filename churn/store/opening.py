@@ -32,7 +32,7 @@ def at(place: Place, settings: Settings) -> Store:
     """
     found = place.tagged(STATE)
     if found is None:
-        raise StoreError(f"{place.below(STATE)} is gone; restore it")
+        raise StoreError(f"{place.below(STATE)} is missing: restore it from a backup")
     return _parsed(*found, place, settings)
 
 

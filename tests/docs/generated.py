@@ -70,7 +70,7 @@ def store_table() -> str:
     for name in STORED:
         divided = "yes" if name in BUCKETED else "–"
         if name in own:
-            meaning = "History that was anonymous until its user became known."
+            meaning = "History of anonymous devices whose user became known later."
             columns = f"as `{own[name]}`"
         else:
             meaning = _summary(schemas.BY_TABLE[name])
@@ -85,7 +85,7 @@ def store_table() -> str:
 
 
 def _summary(documented: type) -> str:
-    return str(inspect.getdoc(documented)).splitlines()[0]
+    return str(inspect.getdoc(documented)).splitlines()[0].replace("``", "`")
 
 
 def _columns(schema: type[dy.Schema]) -> str:
