@@ -45,10 +45,11 @@ class InputError(ChurnError, ValueError):
 
 
 class StoreError(ChurnError, RuntimeError):
-    """The store is empty, locked by another process, or made with other settings.
+    """The store is empty, locked, damaged, out of reach or made with other settings.
 
-    Run `churn ingest` if it is empty, or wait for the other process. If a setting that
-    stored tables depend on has changed, move the store away and ingest again.
+    Run `churn ingest` if it is empty or the settings of an extract have changed, or
+    wait for the other process. If a setting that all tables depend on has changed, move
+    the store away and ingest again. What was visible before is unchanged.
     """
 
 

@@ -1,7 +1,7 @@
 """The front door: a study and the steps of the work as its methods.
 
 study = churn.open()            the nearest study whose store holds events
-study.ingest()                  new extract files into the event log
+study.ingest()                  new and changed extract files into the event log
 study.events()                  the event log, a LazyFrame
 study.definitions()             which silence to call churn
 study.snapshot()                features and label, for a model of your own
@@ -70,7 +70,7 @@ class Study:
     # The event log
 
     def ingest(self, now: str = "") -> results.Ingest:
-        """Add every new extract file to the event log.
+        """Add every new extract file to the event log, and replace changed ones.
 
         ``now`` (UTC) is the time after which events count as being from the future; by
         default it is the present time. Raises InputError for a file that can't be read,
@@ -95,7 +95,10 @@ class Study:
         return self.store.scan("activity")
 
     def users(self) -> pl.LazyFrame:
-        """When each user was first and last seen, by source and platform."""
+        """When each user was first seen, by source and platform.
+
+        A first event that arrived late adds a row, so take the earliest.
+        """
         return self.store.scan("users")
 
     def quarantine(self) -> pl.DataFrame:

@@ -69,7 +69,7 @@ def ingest(
     ] = None,
     progress: Progress = True,
 ) -> None:
-    """Add new extract files to the event log.
+    """Add new extract files to the event log, and replace changed ones.
 
     Every row read is kept, a duplicate, or quarantined with its reason.
     """

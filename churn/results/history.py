@@ -16,7 +16,7 @@ from churn.store import Store
 
 @dataclass(frozen=True)
 class Ingest:
-    """What one ingest did with the new extract files."""
+    """What one ingest did with the new and changed extract files."""
 
     done: Ingested
 
