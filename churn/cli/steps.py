@@ -11,7 +11,8 @@ from churn.cli.options import Accept, Parameters, Progress, Send, StudyPath
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module, in the order in which help lists them."""
-    for command in (demo, simulate, ingest, run, nightly, report, forget):
+    steps = (demo, simulate, ingest, run, nightly, report, forget, convert_store)
+    for command in steps:
         app.command()(command)
 
 
@@ -171,3 +172,18 @@ def forget(
             f"{done.n_waiting} null write(s) to Braze wait for: "
             "churn run export -p send=true"
         )
+
+
+def convert_store(study: StudyPath = None, progress: Progress = True) -> None:
+    """Convert a store that an earlier version wrote.
+
+    The extracts are not needed. An interrupted conversion can be run again.
+    """
+    from churn.events import conversion
+    from churn.settings import load
+
+    done = conversion.convert(load(study), progress)
+    typer.echo(
+        f"converted {done.store.place.address}: {done.n_events:,} events of "
+        f"{done.n_files:,} files; {done.n_removed:,} old files removed"
+    )

@@ -75,10 +75,10 @@ def _is_worth_it(
 def rewritten(store: Store, table: str) -> Store:
     """The store with a table's rows reduced and sorted, one file in each bucket."""
     if table in FLAT:
-        rows = _reduced(store.scan(table), table).collect()
+        rows = reduced(store.scan(table), table).collect()
         return store.write(table, rows, replaces=True)
     for buckets in store.passes(store.n_rows(table)):
-        rows = _reduced(store.rows_of(table, buckets), table).collect()
+        rows = reduced(store.rows_of(table, buckets), table).collect()
         store = store.write(
             table,
             rows,
@@ -88,7 +88,7 @@ def rewritten(store: Store, table: str) -> Store:
     return store
 
 
-def _reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
+def reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
     """Rows without those that say nothing beside others, in the table's order."""
     if table in ("users", "adopted_users"):
         rows = firsts(rows)

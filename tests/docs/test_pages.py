@@ -89,7 +89,7 @@ def test_commands_that_a_page_names_exist_with_their_options(page: str) -> None:
     groups = {name.split()[0] for name in known}
     spans = re.findall(r"`([^`\n]+)`", text(page)) + _lines(page)
     for span in spans:
-        called = re.match(r"(?:uv run )?churn ([a-z]+)(?: ([a-z]+))?", span)
+        called = re.match(r"(?:uv run )?churn ([a-z-]+)(?: ([a-z]+))?", span)
         if not called:
             continue
         first, second = called.groups()
