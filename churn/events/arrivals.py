@@ -4,11 +4,9 @@ A file is known by its address. It is read again if its content has changed, or 
 setting under which it was read. Its rows in the log are then replaced.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import polars as pl
 
 from churn.errors import StoreError
 from churn.events.sources import find
@@ -45,22 +43,46 @@ class Arrivals:
     superseded: frozenset[str]
     changed: dict[str, list[str]]
 
-    def is_touched(self, file: Found, digest: str) -> bool:
-        """Whether reading a known file has shown that its content is unchanged."""
-        row = self.known.get(file.address)
-        is_same = row is not None and row["digest"] == digest
-        return is_same and file.address not in self.forced
-
     def replaced(self, staged: Sequence[Staged]) -> set[str]:
         """Ids of the known files whose stored rows the staged files replace."""
         ids = set(self.superseded)
         for file, digest in staged:
             row = self.known.get(file.address)
-            if row is None or self.is_touched(file, digest):
+            if row is None or self._is_same(file, digest):
                 continue
             ids.add(str(row["file_id"]))
             ids |= self._inherited(row)
         return ids
+
+    def copies(self, staged: Sequence[Staged], replaced: Collection[str]) -> set[str]:
+        """Ids of the staged files whose content the log holds already, and keeps."""
+        stays = {
+            str(row["digest"])
+            for row in self.known.values()
+            if row["rows"] > 0 and row["file_id"] not in replaced
+        }
+        return {
+            file_id(file.extract.path, file.address)
+            for file, digest in staged
+            if digest in stays
+        }
+
+    def is_touched(self, file: Found, digest: str, copies: Collection[str]) -> bool:
+        """Whether a known file was read only to find that nothing has changed.
+
+        If another file's rows stood for its content and are replaced, its own count.
+        """
+        own = file_id(file.extract.path, file.address)
+        holds_rows = any(
+            row["digest"] == digest and row["rows"] > 0 for row in self.known.values()
+        )
+        return self._is_same(file, digest) and (own in copies or not holds_rows)
+
+    def _is_same(self, file: Found, digest: str) -> bool:
+        """Whether a known file is not read otherwise than before."""
+        row = self.known.get(file.address)
+        is_same = row is not None and row["digest"] == digest
+        return is_same and file.address not in self.forced
 
     def _inherited(self, row: Mapping[str, Any]) -> set[str]:
         """Ids of deleted files with the same content, whose rows stand for this file's."""
@@ -97,11 +119,10 @@ def arrivals(
     moved = [file for file in found if _has_moved(file, known)]
     again = [file for file in found if file.address in forced]
     forced |= _beside([*moved, *again], known, store.settings)
-    moved_digests = {known[f.address]["digest"] for f in moved if f.address in known}
-    copies = {
-        address for address, row in known.items() if row["digest"] in moved_digests
-    }
-    to_read = {f.address for f in [*moved, *again]} | copies | forced
+    to_read = {file.address for file in moved} | forced
+    # Where one file is read again, another of equal content may stand for it.
+    contents = {known[address]["digest"] for address in to_read if address in known}
+    to_read |= {a for a, row in known.items() if row["digest"] in contents}
     unread = [row["digest"] for a, row in known.items() if a not in to_read]
     first = {file.address for file in moved}
     files = [file for file in found if file.address in to_read]
@@ -157,11 +178,15 @@ def _check_all_there(
     found: Sequence[Found],
 ) -> None:
     there = superseded | {file.address for file in found}
+    contents = {row["digest"] for address, row in known.items() if address in there}
     for path, names in changed.items():
         gone = [
             address
             for address, row in known.items()
-            if row["extract"] == path and address not in there
+            if row["extract"] == path
+            and row["rows"] > 0
+            and address not in there
+            and row["digest"] not in contents
         ]
         if gone:
             more = f" and {len(gone) - N_NAMED} more" if len(gone) > N_NAMED else ""
@@ -192,12 +217,15 @@ def _beside(
     ]
     if not spans:
         return set()
+    contents = {
+        row["digest"]
+        for row in known.values()
+        if row["duplicate"] > 0 and any(_overlap(row, sources, span) for span in spans)
+    }
     return {
         address
         for address, row in known.items()
-        if row["duplicate"] > row["copies"]
-        and not row["is_gone"]
-        and any(_overlap(row, sources, span) for span in spans)
+        if row["digest"] in contents and not row["is_gone"]
     }
 
 
@@ -211,15 +239,3 @@ def _overlap(
     if not is_same or row["first_at"] is None:
         return False
     return bool(row["first_at"] <= last and row["last_at"] >= first)
-
-
-def touched(arrivals: Arrivals, staged: Sequence[Staged]) -> pl.DataFrame:
-    """Known files with a new stamp and the same content: address, stamp."""
-    rows = [
-        (file.address, file.stamp)
-        for file, digest in staged
-        if arrivals.is_touched(file, digest)
-    ]
-    return pl.DataFrame(
-        rows, schema={"address": pl.String, "stamp": pl.String}, orient="row"
-    )

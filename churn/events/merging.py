@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from tqdm.auto import tqdm
@@ -26,6 +27,7 @@ from churn.events import (
     staging,
 )
 from churn.events.arrivals import Arrivals
+from churn.events.repeats import Repeats
 from churn.events.replacing import EVENT_KEY
 from churn.events.staging import Staged
 from churn.store import Store, cleaning, compaction
@@ -69,10 +71,16 @@ def merge(
     if not staged:
         return _nothing(store)
     replaced = arrived.replaced(staged)
-    repeated = repeats.repeats(staged, folder, store, replaced)
-    replaced |= repeated.stored
-    merging = _Merging(store, folder, replaced, repeated.staged)
-    passes = store.passes(_n_rows(store, folder, bool(replaced)))
+    copies = arrived.copies(staged, replaced)
+    repeated = repeats.repeats(
+        staged,
+        folder,
+        store,
+        copies=copies,
+        replaced=replaced,
+    )
+    merging = _Merging(store, folder, replaced, copies, repeated)
+    passes = store.passes(_n_rows(store, folder, merging.replaces))
     for buckets in tqdm(
         passes,
         "storing",
@@ -114,13 +122,15 @@ class _Merging:
         store: Store,
         folder: Path,
         replaced: set[str],
-        left_out: frozenset[str],
+        copies: set[str],
+        repeated: Repeats,
     ) -> None:
         self.store = store
         self._visible = store.versions
         self._folder = folder
         self._replaced = replaced
-        self._left_out = left_out
+        self._copies = copies
+        self._repeated = repeated
         self._tombstones = erasure.tombstones(store)
         self._volumes = deriving.Counts(store)
         self._counts: list[pl.DataFrame] = []
@@ -128,13 +138,24 @@ class _Merging:
         self._n_added = 0
         self._n_removed = 0
 
+    @property
+    def _old(self) -> set[str]:
+        """Ids of the files whose stored events go, unless they are brought again."""
+        return self._replaced | self._repeated.stored
+
+    @property
+    def replaces(self) -> bool:
+        """Whether events of the log may go."""
+        return bool(self._old)
+
     def merge(self, buckets: Sequence[int]) -> None:
         """Bring the staged rows of some buckets into the event log."""
-        rows = staging.rows(self._folder, buckets)
+        is_copy = pl.col("file_id").is_in(sorted(self._copies))
+        rows = staging.rows(self._folder, buckets).filter(~is_copy)
         faulty = records.faulty(rows, self.store)
         good = content_ids.numbered(rows.filter(pl.col("fault").is_null()).collect())
         unique = self._unique(good)
-        change = replacing.difference(unique, self.store, buckets, self._replaced)
+        change = replacing.difference(unique, self.store, buckets, self._old)
         self._counts += records.counts(
             good=good,
             unique=unique,
@@ -152,7 +173,7 @@ class _Merging:
 
     def _unique(self, good: pl.DataFrame) -> pl.DataFrame:
         """One row per event, without those of files that others replace."""
-        counting = good.filter(~pl.col("file_id").is_in(sorted(self._left_out)))
+        counting = good.filter(~pl.col("file_id").is_in(sorted(self._repeated.staged)))
         unique = _unique(counting)
         if self._tombstones.len():
             salt = self.store.salt
@@ -163,8 +184,12 @@ class _Merging:
         """Bring the other tables up to date, and make everything visible."""
         counts = pl.concat(self._counts, how="diagonal")
         files = records.file_rows(staged, counts)
-        is_new = [not arrived.is_touched(file, digest) for file, digest in staged]
-        store = records.with_files(self.store, files, is_new, self._replaced)
+        is_new = [
+            not arrived.is_touched(file, digest, self._copies)
+            for file, digest in staged
+        ]
+        store = records.without_events_of(self._repeated.stored, self.store)
+        store = records.with_files(store, files, is_new, self._replaced)
         quarantine = records.quarantine(pl.concat(self._faulty))
         store = records.with_quarantine(store, quarantine, self._replaced)
         volume = self._volumes.volume
@@ -175,7 +200,7 @@ class _Merging:
             store = deriving.add(store, self._folder, self._volumes)
         erasures = volume.filter(pl.col("kind") == "erasure")
         return Merged(
-            store=_committed(store, self._visible, cleans=bool(self._replaced)),
+            store=_committed(store, self._visible, cleans=self.replaces),
             files=files.filter(is_new),
             reasons=quarantine.group_by("reason").agg(n=pl.len()).sort("reason"),
             n_added=self._n_added,
@@ -214,10 +239,20 @@ def _committed(
         compaction.compacted(adopted, visible),
         covered_until=coverage.covered_until(volume, store.settings),
         first_date=min(volume["date"], default=None),
-        inputs={**store.inputs, **all_inputs(store.settings)},
+        inputs=_inputs(store),
         cleaning=cleans,
     ).commit()
     if not cleans:
         return done
     cleaning.vacuum(done)
     return replace(done, cleaning=False).commit()
+
+
+def _inputs(store: Store) -> dict[str, dict[str, Any]]:
+    """The settings under which the files of every extract with rows were read.
+
+    An extract that the study no longer has stands for its rows, which stay.
+    """
+    extracts = set(store.scan("files").collect()["extract"])
+    before = {path: v for path, v in store.inputs.items() if path in extracts}
+    return {**before, **all_inputs(store.settings)}

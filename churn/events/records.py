@@ -1,6 +1,6 @@
 """What an ingest stores about the files it read: row counts and faulty rows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import polars as pl
@@ -93,6 +93,19 @@ def file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
         copies=pl.col("good") - pl.col("unique"),
     )
     return rows.select(Files.column_names())
+
+
+def without_events_of(repeated: Collection[str], store: Store) -> Store:
+    """The store whose table of files counts all events of some files as duplicates."""
+    if not repeated:
+        return store
+    is_repeated = pl.col("file_id").is_in(sorted(repeated))
+    duplicate = pl.col("duplicate") + pl.col("kept")
+    files = store.scan("files").with_columns(
+        duplicate=pl.when(is_repeated).then(duplicate).otherwise("duplicate"),
+        kept=pl.when(is_repeated).then(0).otherwise("kept"),
+    )
+    return store.overwrite("files", files.collect())
 
 
 def with_files(

@@ -1,12 +1,14 @@
 """Files that repeat the rows of another one, where rows have no event id.
 
-If most rows of a file stand in another one too, it is probably the same file delivered
-again under another name, perhaps with a day more. The extract's ``repeats`` decides
-which rows count then.
+If most rows of a file stand in another one too, it is probably that file delivered
+again under another name, perhaps with a day more. The extract's ``repeats`` says what
+then counts. Of two files the one whose last event is later is the newer delivery, or
+else the longer one, so the order in which they arrive makes no difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +34,7 @@ def _content(event_id: pl.Expr) -> pl.Expr:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Files that a newer file repeats and replaces.
+    """Files whose rows a newer delivery repeats, and which it replaces.
 
     Attributes
     ----------
@@ -44,21 +46,61 @@ class Repeats:
     staged: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """The staged rows, and what they are compared with.
+
+    Attributes
+    ----------
+    folder: the staging folder.
+    store: the store.
+    copies: ids of staged files whose rows don't count.
+    replaced: ids of files whose stored rows don't count.
+    """
+
+    folder: Path
+    store: Store
+    copies: Collection[str]
+    replaced: Collection[str]
+
+    def staged(self, buckets: Sequence[int]) -> pl.LazyFrame:
+        """Staged rows without an event id of some buckets."""
+        rows = staging.rows(self.folder, buckets)
+        is_copy = pl.col("file_id").is_in(sorted(self.copies))
+        good = rows.filter(
+            is_content_id() & pl.col("fault").is_null() & ~is_copy,
+        )
+        return good.select("file", "file_id", "event_id", "source_row", "event_time")
+
+    def stored(self, rows: pl.DataFrame, buckets: Sequence[int]) -> pl.DataFrame:
+        """Other files' events without an event id in the time span of the rows."""
+        first, last = rows["event_time"].min(), rows["event_time"].max()
+        in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
+        counts = ~pl.col("file_id").is_in(sorted(self.replaced))
+        events = self.store.scan("events", buckets)
+        others = events.filter(is_content_id() & in_span & counts)
+        content = _content(pl.col("event_id")).alias("content")
+        return others.select("file_id", content).collect()
+
+
 def repeats(
     staged: Sequence[Staged],
     folder: Path,
     store: Store,
-    replaced: set[str],
+    *,
+    copies: Collection[str],
+    replaced: Collection[str],
 ) -> Repeats:
-    """The files that are replaced because a new file repeats them.
+    """The files that are replaced because a newer delivery repeats them.
 
-    ``replaced`` are ids of files that are read again, so that their stored rows don't
-    count. Raises InputError if a file repeats another and its extract's ``repeats``
-    doesn't say what to do.
+    ``copies`` are ids of staged files whose rows don't count, and ``replaced`` those of
+    files whose stored rows don't count. Raises InputError if a file repeats another and
+    its extract's ``repeats`` doesn't say what to do.
     """
     if all(file.extract.source != "table" for file, _ in staged):
         return Repeats()
-    pairs, sizes = _pairs(folder, store, replaced)
+    compared = _Compared(folder, store, copies, replaced)
+    pairs, ages = _pairs(compared), _ages(compared)
     order = {
         file_id(file.extract.path, file.address): (number, file)
         for number, (file, _) in enumerate(staged)
@@ -66,20 +108,19 @@ def repeats(
     names = dict(store.scan("files").select("file_id", "address").collect().iter_rows())
     names |= {key: file.address for key, (_, file) in order.items()}
     faults: list[str] = []
-    in_log: set[str] = set()
-    in_stage: set[str] = set()
-    for new, old, n_equal in _in_order(pairs, order):
-        smaller = min(sizes[new], sizes[old])
-        if n_equal < MIN_ROWS or n_equal <= MOST * smaller:
+    older: set[str] = set()
+    for one, other, n_equal in _in_order(pairs, order):
+        n_rows = ages[one][1]
+        if n_equal < MIN_ROWS or n_equal <= MOST * min(n_rows, ages[other][1]):
             continue
-        extract = order[new][1].extract
+        extract = order[one][1].extract
         if extract.repeats is None:
-            faults.append(_fault(names[new], names[old], n_equal, sizes[new]))
+            faults.append(_fault(names[one], names[other], n_equal, n_rows))
         elif extract.repeats == "replace":
-            (in_stage if old in order else in_log).add(old)
+            older.add(min(one, other, key=lambda key: (*ages[key], names[key])))
     if faults:
         raise InputError("\n".join(faults))
-    return Repeats(frozenset(in_log), frozenset(in_stage))
+    return Repeats(frozenset(older - set(order)), frozenset(older & set(order)))
 
 
 def _fault(
@@ -109,64 +150,39 @@ def _in_order(
     return each
 
 
-def _pairs(
-    folder: Path,
-    store: Store,
-    replaced: set[str],
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """How many rows each pair of files shares, and how many rows each file has.
-
-    The pairs have the columns file_id (of a staged file), other and n.
-    """
-    parts, sizes = [], []
-    n_rows = int(
-        _without_event_id(folder, range(store.n_buckets))
-        .select(pl.len())
-        .collect()
-        .item()
-    )
-    for buckets in store.passes(n_rows):
-        rows = _without_event_id(folder, buckets).collect()
+def _pairs(compared: _Compared) -> pl.DataFrame:
+    """Number of equal rows by staged file and other file: file_id, other, n."""
+    schema = {"file_id": pl.String, "other": pl.String, "n": pl.UInt32}
+    parts = [pl.DataFrame(schema=schema)]
+    for buckets in _passes(compared):
+        rows = compared.staged(buckets).collect()
         if rows.is_empty():
             continue
-        staged = content_ids.numbered(rows).select(
-            "file_id", _content(pl.col("event_id")).alias("content")
-        )
-        stored = _stored(rows, store, buckets, replaced)
-        others = pl.concat([staged, stored]).rename({"file_id": "other"})
-        joined = staged.join(others, on="content")
+        content = _content(pl.col("event_id")).alias("content")
+        staged = content_ids.numbered(rows).select("file_id", content)
+        stored = compared.stored(rows, buckets)
+        everybody = pl.concat([staged, stored]).rename({"file_id": "other"})
+        joined = staged.join(everybody, on="content")
         differing = joined.filter(pl.col("file_id") != pl.col("other"))
         parts.append(differing.group_by("file_id", "other").len("n"))
-        sizes.append(staged.group_by("file_id").len("n"))
-    n = pl.col("n").sum()
-    schema = {"file_id": pl.String, "other": pl.String, "n": pl.UInt32}
-    pairs = pl.concat([pl.DataFrame(schema=schema), *parts])
-    stored_sizes = store.scan("files").select("file_id", pl.col("kept").alias("n"))
-    of_stored = dict(stored_sizes.collect().iter_rows())
-    of_staged = pl.concat([pairs.drop("other").clear(), *sizes]).group_by("file_id")
-    return (
-        pairs.group_by("file_id", "other").agg(n),
-        of_stored | dict(of_staged.agg(n).iter_rows()),
-    )
+    return pl.concat(parts).group_by("file_id", "other").agg(pl.col("n").sum())
 
 
-def _without_event_id(folder: Path, buckets: Sequence[int]) -> pl.LazyFrame:
-    """Staged rows that can be kept and whose id is made from their content."""
-    rows = staging.rows(folder, buckets)
-    columns = ("file", "file_id", "event_id", "source_row", "event_time")
-    return rows.filter(is_content_id() & pl.col("fault").is_null()).select(columns)
+def _passes(compared: _Compared) -> list[Sequence[int]]:
+    store = compared.store
+    everything = compared.staged(range(store.n_buckets))
+    return store.passes(int(everything.select(pl.len()).collect().item()))
 
 
-def _stored(
-    rows: pl.DataFrame,
-    store: Store,
-    buckets: Sequence[int],
-    replaced: set[str],
-) -> pl.DataFrame:
-    """Content ids of other files' events in the time span of the rows."""
-    first, last = rows["event_time"].min(), rows["event_time"].max()
-    in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
-    counts = ~pl.col("file_id").is_in(sorted(replaced))
-    events = store.scan("events", buckets).filter(is_content_id() & in_span & counts)
-    content = _content(pl.col("event_id")).alias("content")
-    return events.select("file_id", content).collect()
+def _ages(compared: _Compared) -> dict[str, tuple[datetime, int]]:
+    """Time of the last row, and number of rows, of every file."""
+    store = compared.store
+    known = store.scan("files").filter(pl.col("last_at").is_not_null())
+    stored = known.select("file_id", "last_at", "kept").collect()
+    everything = compared.staged(range(store.n_buckets)).group_by("file_id")
+    staged = everything.agg(pl.col("event_time").max(), pl.len()).collect()
+    return {
+        str(name): (last, n)
+        for frame in (stored, staged)
+        for name, last, n in frame.iter_rows()
+    }

@@ -44,9 +44,14 @@ def inputs(extract: Extract, settings: Settings) -> dict[str, Any]:
 
     If one of them changes, other rows or other parts of a row are stored.
     """
+    own = extract.model_dump(mode="json", include=set(OF_EXTRACT))
+    return {**own, **of_study(settings)}
+
+
+def of_study(settings: Settings) -> dict[str, Any]:
+    """The part of the inputs that all extracts share."""
     identifier = settings.braze.identifier
     return {
-        **extract.model_dump(mode="json", include=set(OF_EXTRACT)),
         "identity": settings.identity.model_dump(mode="json"),
         "privacy": settings.privacy.model_dump(mode="json"),
         "braze.identifier": identifier if identifier in ADDRESSES else "",
@@ -63,10 +68,13 @@ def changed_inputs(
 ) -> dict[str, list[str]]:
     """Names of the settings that have changed since an extract was read, by its path.
 
-    Extracts that were never read, or that have not changed, are left out.
+    Extracts that were never read, or that have not changed, are left out. Of an extract
+    that the study no longer has, the settings count that all extracts share.
     """
     changed = {}
-    for path, wanted in all_inputs(settings).items():
+    shared = of_study(settings)
+    removed = dict.fromkeys(stored, shared)
+    for path, wanted in (removed | all_inputs(settings)).items():
         before = stored.get(path, wanted)
         names = [name for name in wanted if before.get(name) != wanted[name]]
         if names:

@@ -1,0 +1,137 @@
+"""What changed files and settings brought is replaced, as if it had never been."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .replaying import Life, same_as_fresh
+
+HEADER = (
+    "event_id,user_id,event,time,received_time,anonymous_id,email,idfa,consent,limited,"
+    "platform,revenue,city,note\n"
+)
+ROWS = (
+    "1,u1,open,2026-03-01 10:00:00,2026-03-02,d1,a@x.org,,,,ios,,Köln,\n",
+    "2,u1,buy,2026-03-02 23:30:00,,d1,,,,,ios,5,Rom,call 0711\n",
+    "3,u2,open,2026-03-02 10:00:00,,d1,b@x.org,,,,android,,,\n",
+    "4,,open,2026-03-03 10:00:00,2026-03-04,d1,,,,,ios,,,\n",
+    "5,,open,2026-02-27 10:00:00,,d2,,,,,,,,\n",
+    "6,u3,open,2026-03-05 10:00:00,,d2,c@x.org,33333333-0000-4000-8000-000000000000,,,,,,\n",
+    "7,u4,mail,2026-03-05 12:00:00,,d4,,44444444-0000-4000-8000-000000000000,,true,,,,\n",
+    "8,u5,open,2026-03-05 12:00:00,,d5,,,no,,,,,\n",
+    "9,u3,open,soon,,,,,,,,,,\n",
+    ",u1,open,2026-03-06 10:00:00,,d1,,,,,,,,\n",
+    ",u2,mail,2026-03-06 11:00:00,2026-03-09,,b@x.org,,,,,3,,\n",
+    ",u2,mail,2026-03-06 11:00:00,2026-03-09,,b@x.org,,,,,3,,\n",
+    ",u3,buy,2026-03-07 10:00:00,,d3,,,,,,2,,\n",
+    ",,open,2026-03-08 10:00:00,,d6,,,,,web,,,\n",
+    ",u4,open,2099-03-08 10:00:00,,,,,,,,,,\n",
+)
+NAMES = ("a.csv", "b.csv", "c.csv", "d.csv")
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"kinds": {"open": "session_start"}},
+    {"kinds": {"mail": "message_sent", "buy": "purchase"}},
+    {"columns": {"platform": "city"}},
+    {"timezone": "Asia/Tokyo"},
+    {"encoding": "latin-1"},
+    {"identity": {"not_a_user": ["u1"]}},
+    {"identity": {"never_join": ["device"]}},
+    {"privacy": {"refused_consent": "keep"}},
+    {"privacy": {"limited_tracking": "keep"}},
+    {"privacy": {"limited_tracking": "drop"}},
+    {"privacy": {"scrub_keys": ["city"]}},
+    {"privacy": {"scrub_patterns": ["\\d{4}"]}},
+    {"braze": {"identifier": "email"}},
+)
+
+
+def file(*numbers: int) -> str:
+    """A file with some of ROWS."""
+    return HEADER + "".join(ROWS[number] for number in numbers)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=repr)
+def test_a_changed_setting_reads_the_files_again(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """After the next ingest the store is what a fresh one would be, and so it is once
+    the setting is taken back.
+    """
+    life = Life(tmp_path, repeats="keep")
+    life.write("a.csv", file(*range(0, 15, 2)))
+    life.write("b.csv", file(*range(1, 15, 2), 0, 4))
+    first = life.ingest()
+    same_as_fresh(life)
+    life.change(**change)
+    done = life.ingest()
+    assert (done.n_new_files, done.n_again) == (0, 2)
+    assert list(done.changed) == ["raw"]
+    assert done.n_added + done.n_removed > 0
+    same_as_fresh(life)
+    life.change(**dict.fromkeys(change))
+    assert life.ingest().n_again == 2
+    assert first.people == life.ingest().people
+    same_as_fresh(life)
+
+
+SOME_ROWS = st.lists(st.integers(0, len(ROWS) - 1), max_size=12)
+NAME = st.sampled_from(NAMES)
+STEPS = st.one_of(
+    st.tuples(st.just("write"), NAME, SOME_ROWS),
+    st.tuples(st.just("rename"), NAME, NAME),
+    st.tuples(st.just("copy"), NAME, NAME),
+    st.tuples(st.just("delete"), NAME, st.none()),
+    st.tuples(st.just("touch"), NAME, st.none()),
+    st.tuples(st.just("change"), st.sampled_from(CHANGES), st.booleans()),
+    st.tuples(st.just("ingest"), st.none(), st.none()),
+    st.tuples(st.just("ingest"), st.none(), st.none()),
+    st.tuples(st.just("forget"), st.sampled_from(("u2", "u3")), st.none()),
+)
+
+
+def take(
+    life: Life,
+    step: str,
+    one: Any,
+    other: Any,
+) -> None:
+    """One step of a life, or nothing if it can't be taken now."""
+    if step == "write":
+        life.write(one, file(*other))
+    elif step == "change":
+        life.change(**(one if other else dict.fromkeys(one)))
+    elif step == "ingest":
+        life.ingest_or_bring_back()
+    elif step == "forget":
+        if life.read and life.kept is not None:
+            life.forget(one)
+    elif not (life.raw / one).exists():
+        return
+    elif step in ("rename", "copy") and one != other:
+        getattr(life, step)(one, other)
+    elif step == "touch":
+        life.touch(one)
+    elif step == "delete" and len(life.present()) > 1:
+        life.delete(one)
+
+
+@settings(max_examples=10)
+@given(st.lists(STEPS, min_size=2, max_size=12))
+def test_any_life_ends_as_a_fresh_store(
+    steps: list[tuple[str, Any, Any]],
+) -> None:
+    """Whatever happens to files, settings and people, the next ingest brings the store
+    to what a fresh one would hold.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        life = Life(Path(folder) / "study", repeats="keep")
+        life.write("z.csv", file(0, 2, 5, 9))
+        life.ingest()
+        for step, one, other in steps:
+            take(life, step, one, other)
+        life.ingest_or_bring_back()
+        same_as_fresh(life)
