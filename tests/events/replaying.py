@@ -93,6 +93,15 @@ class Life:
         files = sorted(path for path in self.raw.rglob("*") if path.is_file())
         return {path: path.read_bytes() for path in files}
 
+    def has(self, name: str) -> bool:
+        """Whether raw has such a file."""
+        return (self.raw / name).exists()
+
+    def is_as_read(self, name: str) -> bool:
+        """Whether a file is what it was at the last ingest."""
+        path = self.raw / name
+        return self.read.get(path) == path.read_bytes()
+
     def ingest(self) -> ingest.Ingest:
         """Ingest under the present settings."""
         done = ingest.ingest(self.settings, NOW, progress=False)
@@ -176,8 +185,6 @@ def same_as_fresh(life: Life) -> None:
 def content(store: Store, has_erased: bool = False) -> dict[str, Any]:
     """What a store says, whatever the files and the steps by which it came there."""
     tables: dict[str, Any] = {
-        "covered_until": store.covered_until,
-        "first_date": store.first_date,
         "events": _sorted(_events(store)),
         "edges": _sorted(_edges(store)),
         "merges": _sorted(store.scan("merges").collect().unique()),
@@ -189,7 +196,9 @@ def content(store: Store, has_erased: bool = False) -> dict[str, Any]:
     for name in ("users", "adopted_users"):
         tables[name] = _firsts(_own(store, name))
     if not has_erased:
-        # An erasure leaves the counts of events as they were.
+        # An erasure leaves the counts of events as they were, and coverage with them.
+        tables["covered_until"] = store.covered_until
+        tables["first_date"] = store.first_date
         for name in ("volume", "tally"):
             tables[name] = _sorted(_counts(_own(store, name)))
         files = store.scan("files").collect()

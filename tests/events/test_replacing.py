@@ -31,6 +31,14 @@ ROWS = (
     ",,open,2026-03-08 10:00:00,,d6,,,,,web,,,\n",
     ",u4,open,2099-03-08 10:00:00,,,,,,,,,,\n",
 )
+ONLY_IN_Z = (
+    "20,u1,open,2026-02-20 10:00:00,,d1,,,,,ios,,Rom,\n",
+    "21,,buy,2026-03-02 10:00:00,,d2,,,,,,5,,\n",
+    ",u2,open,2026-03-09 10:00:00,,,,,,,,,,\n",
+)
+"""A deleted file keeps its rows, but no other file's copy of them can be brought back
+from it: so the file that is deleted has rows of its own.
+"""
 NAMES = ("a.csv", "b.csv", "c.csv", "d.csv")
 CHANGES: tuple[dict[str, Any], ...] = (
     {"kinds": {"open": "session_start"}},
@@ -80,12 +88,13 @@ def test_a_changed_setting_reads_the_files_again(
 
 SOME_ROWS = st.lists(st.integers(0, len(ROWS) - 1), max_size=12)
 NAME = st.sampled_from(NAMES)
+ANY_NAME = st.sampled_from((*NAMES, "z.csv"))
 STEPS = st.one_of(
     st.tuples(st.just("write"), NAME, SOME_ROWS),
-    st.tuples(st.just("rename"), NAME, NAME),
-    st.tuples(st.just("copy"), NAME, NAME),
-    st.tuples(st.just("delete"), NAME, st.none()),
-    st.tuples(st.just("touch"), NAME, st.none()),
+    st.tuples(st.just("rename"), ANY_NAME, NAME),
+    st.tuples(st.just("copy"), ANY_NAME, NAME),
+    st.tuples(st.just("delete"), st.just("z.csv"), st.none()),
+    st.tuples(st.just("touch"), ANY_NAME, st.none()),
     st.tuples(st.just("change"), st.sampled_from(CHANGES), st.booleans()),
     st.tuples(st.just("ingest"), st.none(), st.none()),
     st.tuples(st.just("ingest"), st.none(), st.none()),
@@ -107,16 +116,26 @@ def take(
     elif step == "ingest":
         life.ingest_or_bring_back()
     elif step == "forget":
-        if life.read and life.kept is not None:
-            life.forget(one)
-    elif not (life.raw / one).exists():
-        return
-    elif step in ("rename", "copy") and one != other:
-        getattr(life, step)(one, other)
-    elif step == "touch":
-        life.touch(one)
+        life.forget(one)
+    elif life.has(one):
+        handle(life, step, one, other)
+
+
+def handle(
+    life: Life,
+    step: str,
+    name: str,
+    new: str | None,
+) -> None:
+    """Touch, delete, copy or rename a file; only one that was read is renamed."""
+    if step == "touch":
+        life.touch(name)
     elif step == "delete" and len(life.present()) > 1:
-        life.delete(one)
+        life.delete(name)
+    elif step == "copy" and new and name != new:
+        life.copy(name, new)
+    elif step == "rename" and new and name != new and life.is_as_read(name):
+        life.rename(name, new)
 
 
 @settings(max_examples=10)
@@ -129,7 +148,7 @@ def test_any_life_ends_as_a_fresh_store(
     """
     with tempfile.TemporaryDirectory() as folder:
         life = Life(Path(folder) / "study", repeats="keep")
-        life.write("z.csv", file(0, 2, 5, 9))
+        life.write("z.csv", HEADER + "".join(ONLY_IN_Z))
         life.ingest()
         for step, one, other in steps:
             take(life, step, one, other)
