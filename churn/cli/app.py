@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -24,12 +24,25 @@ def main() -> None:
     try:
         app()
     except ChurnError as error:
-        typer.secho(
-            f"churn: {error}",
-            fg="red",
-            err=True,
+        _fail(str(error))
+    except Exception as error:
+        from churn.store import damage
+
+        if not damage.is_damage(error):
+            raise
+        _fail(
+            "a Parquet file that this command reads is damaged; `churn ingest` names "
+            "it if it belongs to the store"
         )
-        sys.exit(1)
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.secho(
+        f"churn: {sentence}",
+        fg="red",
+        err=True,
+    )
+    sys.exit(1)
 
 
 def _version(wanted: bool) -> None:

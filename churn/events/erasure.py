@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from churn.errors import StoreError
 from churn.hashing import digest
 from churn.store import Store, cleaning
 from churn.store.layout import BUCKETED, TABLES
@@ -164,7 +165,13 @@ def _clean_scores(
     erased: pl.Series,
 ) -> int:
     content = store.place.read(name) or b""
-    rows = pl.read_parquet(io.BytesIO(content))
+    try:
+        rows = pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError:
+        raise StoreError(
+            f"{store.place.below(name)} is damaged: restore it, or remove it if its "
+            "scores are not needed, and run the command again"
+        ) from None
     kept = _clean(rows, "scores", store.salt, erased)
     if kept.height < rows.height:
         buffer = io.BytesIO()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from churn.events import erasure
 from churn.settings import Settings
-from churn.store import Place, Store, for_writing, locks, recovery
+from churn.store import Place, Store, damage, for_writing, locks, recovery
 
 
 @contextmanager
@@ -19,6 +19,7 @@ def exclusively(settings: Settings) -> Iterator[Store]:
     """
     with locks.exclusively(Place(settings.store_address)) as lock:
         store = recovery.recovered(replace(for_writing(settings), lock=lock))
-        if store.cleaning:
-            store, _ = erasure.erase(store)
-        yield store
+        with damage.explained(store):
+            if store.cleaning:
+                store, _ = erasure.erase(store)
+            yield store

@@ -65,8 +65,23 @@ def opened(
     """The table at a version, by default the newest."""
     from deltalake import DeltaTable
 
+    _check_log(address)
     with _one_sentence(address, "read"):
         return DeltaTable(address, version=version, storage_options=options)
+
+
+def _check_log(address: str) -> None:
+    """Raise StoreError for an empty log entry, which deltalake would pass over.
+
+    Only on this machine's disk can an entry lose its content.
+    """
+    folder = os.path.join(address, "_delta_log")
+    if not os.path.isdir(folder):
+        return
+    for name in os.listdir(folder):
+        file = os.path.join(folder, name)
+        if name.endswith(".json") and not os.path.getsize(file):
+            raise StoreError(f"{file} is empty: restore it from a backup")
 
 
 def files(table: DeltaTable, buckets: Sequence[int] | None) -> list[tuple[str, int]]:

@@ -1,11 +1,13 @@
 """How the store of a study is opened."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 from churn.errors import StoreError
 from churn.settings import Settings
 from churn.store.inputs import bound, check_bound
+from churn.store.layout import TABLES
 from churn.store.places import Place
 from churn.store.tables import SCHEMA_VERSION, STATE, STORED, Store
 
@@ -18,11 +20,29 @@ def for_writing(settings: Settings) -> Store:
     the program wrote them.
     """
     place = Place(settings.store_address)
-    if place.read(STATE) is None:
+    found = place.tagged(STATE)
+    if found is None:
+        _check_new(place)
         return Store(place, settings, bound(settings))
-    store = at(place, settings)
+    store = _parsed(*found, place, settings)
+    if not store.versions:
+        return replace(store, bound=bound(settings))
     check_bound(place.address, store.bound, settings)
     return store
+
+
+def _check_new(place: Place) -> None:
+    """Raise StoreError if there are tables, because then store.json has been lost.
+
+    To make them anew would bring back the people who have been erased.
+    """
+    for table in TABLES:
+        if place.names(f"{table}/_delta_log"):
+            raise StoreError(
+                f"{place.below(STATE)} is missing, but there are tables beside it: "
+                "restore it from a backup, or move the store away and run `churn "
+                "ingest` again, then `churn forget` for everybody erased so far"
+            )
 
 
 def at(place: Place, settings: Settings) -> Store:
@@ -48,11 +68,12 @@ def _parsed(
     program.
     """
     file = place.below(STATE)
+    damaged = StoreError(f"{file} is damaged: restore it from a backup")
     try:
         data = json.loads(content)
         version = data["schema_version"]
     except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{file} is damaged: restore it from a backup") from None
+        raise damaged from None
     if version == 2:
         raise StoreError(
             f"{file} has schema version 2, that of an earlier version: run `churn "
@@ -63,13 +84,17 @@ def _parsed(
             f"{file} has schema version {version}, but this program reads and writes "
             f"{SCHEMA_VERSION}: use the program that wrote it"
         )
-    for name in ("covered_until", "first_date"):
-        data[name] = date.fromisoformat(data[name]) if data[name] else None
+    try:
+        stored = {name: data[name] for name in STORED}
+        for name in ("covered_until", "first_date"):
+            stored[name] = date.fromisoformat(stored[name]) if stored[name] else None
+    except (ValueError, KeyError, TypeError):
+        raise damaged from None
     return Store(
         place=place,
         settings=settings,
         tag=tag,
-        **{name: data[name] for name in STORED},
+        **stored,
     )
 
 

@@ -7,18 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from churn.errors import StoreError
 from churn.store import delta
 from churn.store.places import Place
 from churn.store.tables import Store
 
-STAGING = ".staging-"
+STAGING = ".churn-staging-"
+
+ROOM = 2**20
+"""Bytes without which a disk counts as full."""
 
 
 def recovered(store: Store) -> Store:
     """The store with every table rolled back to the version that is visible.
 
     Call it under the lock only. If the lock was taken over, the holder before may live
-    on; a commit of our own makes sure that it can't make anything visible any more.
+    on; a commit of our own makes sure that it can't make anything visible any more. A
+    new store is committed empty, so that tables without a store.json mean damage.
     """
     clean = store
     for table, version in store.versions.items():
@@ -27,20 +32,32 @@ def recovered(store: Store) -> Store:
             address = store.place.below(table)
             opened = delta.restored(address, version, store.place.delta_options)
             clean = clean.pinned(table, opened)
+    _sweep_staging(store.place)
     if store.place.is_local:
         _sweep(Path(store.place.address))
-    is_contested = store.tag is not None and store.lock and store.lock.was_taken_over
-    return clean.commit() if is_contested or clean is not store else clean
+    is_contested = store.lock is not None and store.lock.was_taken_over
+    is_new = store.tag is None
+    return clean.commit() if is_new or is_contested or clean is not store else clean
 
 
 def _sweep(root: Path) -> None:
-    """Remove staging folders, and temporary files of processes that no longer run."""
-    for folder in root.glob(f"{STAGING}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove temporary files of processes that no longer run."""
     for file in root.rglob(".*.tmp"):
         process_id = int(file.name.split(".")[-2])
         if not _is_alive(process_id):
             file.unlink(missing_ok=True)
+
+
+def _sweep_staging(place: Place) -> None:
+    """Remove what processes that died have staged, for it holds people's rows.
+
+    Outside a local store, a folder may belong to a living process and another store.
+    """
+    for folder in _parent(place).glob(f"{STAGING}*"):
+        process_id = folder.name.removeprefix(STAGING).split("-")[0]
+        is_dead = process_id.isdigit() and not _is_alive(int(process_id))
+        if place.is_local or is_dead:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_alive(process_id: int) -> bool:
@@ -57,14 +74,37 @@ def _is_alive(process_id: int) -> bool:
 def staging_folder(place: Place) -> Iterator[Path]:
     """A folder on this machine for the rows of one ingest, removed at the end.
 
-    It lies in a local store, on whose disk there must be room anyway.
+    It lies in a local store, on whose disk there must be room anyway. If the work fails
+    because the disk is full, StoreError says so, whatever error it failed with.
     """
-    parent = None
-    if place.is_local:
-        parent = Path(place.address)
+    parent = _parent(place)
+    try:
         parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=parent))
+        prefix = f"{STAGING}{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StoreError(f"{parent} can't be written to ({reason})") from None
     try:
         yield folder
+    except Exception:
+        _check_room(folder)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent(place: Place) -> Path:
+    """Where the staging folders of a place lie."""
+    return Path(place.address if place.is_local else tempfile.gettempdir())
+
+
+def _check_room(folder: Path) -> None:
+    try:
+        folder.joinpath("room").write_bytes(bytes(ROOM))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StoreError(
+            f"the disk of {folder.parent} can't be written to ({reason}): make room and "
+            "run the command again; what was visible before is unchanged"
+        ) from None

@@ -212,7 +212,7 @@ def drill(
         assert digest(settings) == undisturbed, different(
             digest(settings), undisturbed, undisturbed
         )
-        left = [*settings.store_path.glob(".staging*")]
+        left = [*settings.store_path.glob(".churn-staging*")]
         left += settings.store_path.rglob("*#*")
         assert not left, left
     print(f"{run}: {lasts:.2f} s undisturbed, {outcome}", flush=True)

@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
     with pytest.raises(InputError, match=r"b\.csv lacks column"):
         ingest.ingest(settings, NOW, progress=False)
     assert not (settings.store_path / "store.json").exists()
-    assert list(settings.store_path.glob(".staging*")) == []
+    assert list(settings.store_path.glob(".churn-staging*")) == []
 
 
 def test_rows_without_a_user_stay_in_the_log_and_out_of_activity(
@@ -239,7 +239,7 @@ def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
         assert n_events(settings) in (6_000, 12_000)
         ingest.ingest(settings, NOW, progress=False)
         assert content(settings) == undisturbed
-        assert list(settings.store_path.glob(".staging*")) == []
+        assert list(settings.store_path.glob(".churn-staging*")) == []
     assert interrupted >= MOMENTS // 4
 
 
