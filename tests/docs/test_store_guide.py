@@ -87,9 +87,13 @@ def test_polars_in_an_object_store(
 
 
 def test_duckdb(pinned: dict[str, Any], filled: Store) -> None:
-    """It reads the files of the visible version without its extension for Delta."""
+    """It reads the files of the visible version without its extension for Delta, and
+    the statement that needs the extension parses.
+    """
     run(examples("DuckDB")[0], pinned)
     assert dict(pinned["first_at"]) == firsts(filled)
+    (with_extension,) = fenced(PAGE, "sql")
+    assert len(pinned["duckdb"].extract_statements(with_extension)) == 1
 
 
 def test_pandas(pinned: dict[str, Any], filled: Store) -> None:
