@@ -154,7 +154,7 @@ def _is_read_otherwise(
     if row is None:
         return False
     path = file.extract.path
-    return path in changed or row["file_id"] != file_id(path, file.address)
+    return path in changed or row["extract"] != path
 
 
 def _superseded(

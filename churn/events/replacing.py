@@ -66,26 +66,38 @@ def _without_known(
     """Rows of events that the log doesn't hold from another file.
 
     If ids are made from the event's time, a stored copy has the same time, so only
-    stored events of the new rows' time span are compared.
+    stored events of these rows' time span are read.
     """
-    if unique.is_empty():
-        return unique
-    first, last = unique["event_time"].min(), unique["event_time"].max()
-    in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
     is_timed = pl.col("source").is_in(TIMED_IDS) | is_content_id()
-    is_other = ~pl.col("file_id").is_in(sorted(replaced))
-    events = store.scan("events", buckets).filter((~is_timed | in_span) & is_other)
-    known = events.select(EVENT_KEY).join(
-        unique.lazy().select(EVENT_KEY),
-        on=EVENT_KEY,
-        how="semi",
-    )
+    stored = store.scan("events", buckets)
+    if replaced:
+        stored = stored.filter(~pl.col("file_id").is_in(sorted(replaced)))
+    timed, others = unique.filter(is_timed), unique.filter(~is_timed)
+    first, last = timed["event_time"].min(), timed["event_time"].max()
+    in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
+    known = [
+        _present(timed, stored.filter(in_span)),
+        _present(others, stored),
+    ]
     return unique.join(
-        known.collect(),
+        pl.concat(known),
         on=EVENT_KEY,
         how="anti",
         maintain_order="left",
     )
+
+
+def _present(rows: pl.DataFrame, stored: pl.LazyFrame) -> pl.DataFrame:
+    """Source and event_id of the stored events that are also among the rows."""
+    keys = rows.select(EVENT_KEY)
+    if keys.is_empty():
+        return keys
+    same = stored.select(EVENT_KEY).join(
+        keys.lazy(),
+        on=EVENT_KEY,
+        how="semi",
+    )
+    return same.collect()
 
 
 def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
