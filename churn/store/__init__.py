@@ -1,8 +1,9 @@
 """The tables derived from the extracts, made visible together by one small file.
 
 ``tables`` holds the Store, ``opening`` how it is opened, ``delta`` a single Delta table,
-``compaction`` how tables are kept small, ``cleaning`` which files are removed,
-``recovery`` what follows a crash, ``schemas`` the columns of every table that crosses a module border, ``inputs`` the settings that
+``compaction`` how tables are kept small, ``cleaning`` how old files are removed,
+``recovery`` what follows a crash, ``damage`` how damaged files are named, ``schemas``
+the columns of every table that crosses a module border, ``inputs`` the settings that
 stored rows depend on, ``places`` files by name on this machine or in an object store,
 ``objects`` the requests to it, and ``locks`` the lock of a store.
 """

@@ -1,4 +1,4 @@
-"""Removal of data files and log entries of which no visible state has need.
+"""Removal of data files and log entries that no visible state needs.
 
 A process whose lock was taken over must not remove what the next one has written. So
 the lock is checked between the listing of files and their removal: whatever was listed

@@ -1,4 +1,4 @@
-"""Damaged data files: how polars reports them, and which file it is.
+"""Damaged data files: how polars reports them, and which file is damaged.
 
 A file that is missing or has lost its end is noticed when a table is opened. Other
 damage shows only when the rows are read.
