@@ -26,7 +26,7 @@ from churn.store import Place, Store, cleaning, compaction, locks
 from churn.store.inputs import all_inputs, check_bound
 from churn.store.layout import ADOPTED, BUCKETED, TABLES
 from churn.store.schemas import BY_TABLE
-from churn.store.tables import STATE
+from churn.store.state import STATE
 
 OLD_VERSION = 2
 

@@ -16,6 +16,7 @@ import polars as pl
 from churn.errors import InputError
 from churn.events import content_ids, staging
 from churn.events.content_ids import is_content_id
+from churn.events.replacing import span
 from churn.events.sources.find import Found
 from churn.events.staging import Staged, file_id
 from churn.store import Store
@@ -74,10 +75,10 @@ class _Compared:
 
     def stored(self, rows: pl.DataFrame, buckets: Sequence[int]) -> pl.DataFrame:
         """Other files' events without an event id in the time span of the rows."""
-        first, last = rows["event_time"].min(), rows["event_time"].max()
+        first, last = span(rows)
         in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
         counts = ~pl.col("file_id").is_in(sorted(self.replaced))
-        events = self.store.scan("events", buckets)
+        events = self.store.scan("events", buckets, since=first.date())
         others = events.filter(is_content_id() & in_span & counts)
         content = _content(pl.col("event_id")).alias("content")
         return others.select("file_id", content).collect()

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -69,16 +70,17 @@ def _without_known(
     stored events of these rows' time span are read.
     """
     is_timed = pl.col("source").is_in(TIMED_IDS) | is_content_id()
-    stored = store.scan("events", buckets)
-    if replaced:
-        stored = stored.filter(~pl.col("file_id").is_in(sorted(replaced)))
+    is_other = ~pl.col("file_id").is_in(sorted(replaced))
     timed, others = unique.filter(is_timed), unique.filter(~is_timed)
-    first, last = timed["event_time"].min(), timed["event_time"].max()
-    in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
-    known = [
-        _present(timed, stored.filter(in_span)),
-        _present(others, stored),
-    ]
+    known = [timed.select(EVENT_KEY).clear()]
+    if timed.height:
+        first, last = span(timed)
+        in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
+        stored = store.scan("events", buckets, since=first.date())
+        known.append(_present(timed, stored.filter(in_span & is_other)))
+    if others.height:
+        stored = store.scan("events", buckets)
+        known.append(_present(others, stored.filter(is_other)))
     return unique.join(
         pl.concat(known),
         on=EVENT_KEY,
@@ -89,15 +91,21 @@ def _without_known(
 
 def _present(rows: pl.DataFrame, stored: pl.LazyFrame) -> pl.DataFrame:
     """Source and event_id of the stored events that are also among the rows."""
-    keys = rows.select(EVENT_KEY)
-    if keys.is_empty():
-        return keys
     same = stored.select(EVENT_KEY).join(
-        keys.lazy(),
+        rows.lazy().select(EVENT_KEY),
         on=EVENT_KEY,
         how="semi",
     )
     return same.collect()
+
+
+def span(events: pl.DataFrame) -> tuple[datetime, datetime]:
+    """The times of the first and the last of some events."""
+    first, last = events.select(
+        pl.col("event_time").min().alias("first"),
+        pl.col("event_time").max().alias("last"),
+    ).row(0)
+    return first, last
 
 
 def _with_content(rows: pl.DataFrame) -> pl.DataFrame:

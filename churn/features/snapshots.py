@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn.errors import StudyError
-from churn.features import compute, labels
+from churn.features import compute, labels, user_days
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.hashing import stable_hash
@@ -90,11 +90,12 @@ def observe(
     those with the lowest stable hash. Raises CutoffError for a cutoff outside the data.
     """
     Calendar.of(store).check(cutoffs)
-    rows, _ = tables(store)
-    level = compute.app_level(rows, cutoffs, plan).collect().lazy()
+    start = min(cutoffs) - timedelta(days=plan.observation_days)
+    recent = store.scan("activity", since=start)
+    level = compute.app_level(recent, cutoffs, plan).collect().lazy()
     eligible_days = store.settings.windows.eligible_days
     parts = []
-    for activity, users in _passes(store, share):
+    for activity, users in _passes(store, share, start, max(cutoffs)):
         for cutoff in cutoffs:
             features = compute.compute(
                 activity, users, [cutoff], plan, eligible_days, level
@@ -105,19 +106,53 @@ def observe(
     return snapshot
 
 
-def _passes(store: Store, share: float) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
-    """Activity and users of some buckets at a time, read once for all cutoffs."""
-    rows, _ = tables(store)
-    n_rows = rows.select(pl.len()).collect().item()
+def _passes(
+    store: Store,
+    share: float,
+    start: date,
+    end: date,
+) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
+    """Activity and users of some buckets at a time, read once for all cutoffs.
+
+    The activity is that of the days from ``start`` to before ``end``, and rows of
+    earlier days that say that a user is gone for ever.
+    """
     is_kept = pl.lit(True)
     if share < 1:
         is_kept = stable_hash("user_id") <= int(share * (2**64 - 1))
+    first_gone = _first_gone(store)
+    everybody = _activity(store, None, start, end, first_gone)
+    n_rows = everybody.select(pl.len()).collect().item()
     for buckets in store.passes(n_rows):
-        activity, users = tables(store, buckets)
+        activity = _activity(store, buckets, start, end, first_gone)
+        users = tables(store, buckets)[1]
         yield (
             activity.filter(is_kept).collect().lazy(),
             users.filter(is_kept).collect().lazy(),
         )
+
+
+def _first_gone(store: Store) -> date | None:
+    """The first day with an event after which a user is gone; null without any."""
+    volume = store.scan("volume").filter(pl.col("kind").is_in(user_days.GONE))
+    first: date | None = volume.select(pl.col("date").min()).collect().item()
+    return first
+
+
+def _activity(
+    store: Store,
+    buckets: Sequence[int] | None,
+    start: date,
+    end: date,
+    first_gone: date | None,
+) -> pl.LazyFrame:
+    in_days = pl.col("date").is_between(start, end, closed="left")
+    recent = store.scan("activity", buckets, since=start).filter(in_days)
+    if first_gone is None or first_gone >= start:
+        return recent
+    is_gone = (pl.col("date") < start) & pl.col("kind").is_in(user_days.GONE)
+    earlier = store.scan("activity", buckets, since=first_gone).filter(is_gone)
+    return pl.concat([recent, earlier])
 
 
 def label(
@@ -177,9 +212,10 @@ def plan(store: Store, newest_cutoff: date) -> Plan:
     Raises StudyError if ``counts_as_active`` names an unknown event or kind.
     """
     check_active_events(store)
-    activity, _ = tables(store)
     settings = store.settings
     observation_days = settings.windows.observation_days
+    start = newest_cutoff - timedelta(days=observation_days)
+    activity = store.scan("activity", since=start)
     window = (activity, newest_cutoff, observation_days, settings.sources)
     return Plan(
         observation_days=observation_days,

@@ -81,7 +81,7 @@ def _paths(
 ) -> list[str]:
     address = store.place.below(table)
     opened = delta.opened(address, version, store.place.delta_options)
-    return [path for path, _ in delta.files(opened, None)]
+    return delta.files(opened)["path"].to_list()
 
 
 def _remove(store: Store, names: list[str]) -> None:

@@ -10,28 +10,20 @@ because a reader may have begun with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import polars as pl
 
 from churn.store import cleaning
-from churn.store.layout import BUCKETED, FLAT, ORDER
+from churn.store.layout import BUCKETED, FLAT, ORDER, PERIODS
+from churn.store.parts import WHOLE, Part
 from churn.store.tables import Store
 
 COMMITS = 8
 """Commits to a table after which its log is summed up and old files are removed."""
 
 FILES = 8
-"""Files of a bucket from which on it may be written anew."""
-
-MAX_FILES = 32
-"""Files of a bucket from which on it is written anew in any case."""
-
-SMALL_SHARE = 1 / 16
-"""Share of a table's bytes outside the largest files that is worth writing it anew.
-
-A long history is thus rewritten less often than a short one, and what a night costs
-follows the night.
-"""
+"""Files of a bucket, and in it of a period, from which on they are written as one."""
 
 
 def compacted(store: Store, visible: Mapping[str, int]) -> Store:
@@ -53,38 +45,36 @@ def _maintained(
     cleaning.remove_files(store, table, keep=visible)
     if visible is not None:
         cleaning.shorten_log(store, table, visible)
-    if _is_worth_it(store.files(table), store.n_buckets, table):
-        store = rewritten(store, table)
+    for part in due(store, table):
+        store = rewritten(store, table, part)
     return store
 
 
-def _is_worth_it(
-    files: list[tuple[str, int]],
-    n_buckets: int,
+def due(store: Store, table: str) -> list[Part]:
+    """The parts of a table that have gathered many files: its periods, or the whole.
+
+    The present quarter is due again and again, the earlier ones after late rows only,
+    so what compaction costs follows the nights and not the length of history.
+    """
+    n_buckets = store.n_buckets if table in BUCKETED else 1
+    n_files = store.files(table).group_by("period").len("n")
+    many = n_files.filter(pl.col("n") >= FILES * n_buckets)["period"].sort()
+    return [Part(period=period) if table in PERIODS else WHOLE for period in many]
+
+
+def rewritten(
+    store: Store,
     table: str,
-) -> bool:
-    n_parts = n_buckets if table in BUCKETED else 1
-    n_files = len(files) / n_parts
-    if n_files < FILES:
-        return False
-    sizes = sorted(size for _, size in files)
-    small = sum(sizes[:-n_parts])
-    return n_files >= MAX_FILES or small >= SMALL_SHARE * sum(sizes)
-
-
-def rewritten(store: Store, table: str) -> Store:
-    """The store with a table's rows reduced and sorted, one file in each bucket."""
+    part: Part,
+) -> Store:
+    """The store with a part's rows reduced and sorted, one file in each bucket."""
     if table in FLAT:
         rows = reduced(store.scan(table), table).collect()
-        return store.write(table, rows, replaces=True)
-    for buckets in store.passes(store.n_rows(table)):
-        rows = reduced(store.rows_of(table, buckets), table).collect()
-        store = store.write(
-            table,
-            rows,
-            replaces=True,
-            buckets=buckets,
-        )
+        return store.write(table, rows, WHOLE)
+    for buckets in store.passes(store.n_rows(table, part)):
+        stored = store.rows_of(table, buckets, part.period)
+        some = replace(part, buckets=buckets)
+        store = store.write(table, reduced(stored, table).collect(), some)
     return store
 
 

@@ -10,11 +10,12 @@ statistics are kept of dates and instants only, and predicates name buckets.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import StoreError
+from churn.store.parts import WHOLE, Part
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 ROW_GROUP_ROWS = 100_000
 """Rows of a row group, so that a reader of some days can pass over the others."""
+
+PARTITIONS = ("period", "bucket")
+"""Columns by whose values a table that has them is divided into folders."""
 
 Options = dict[str, str]
 
@@ -84,27 +88,39 @@ def _check_log(address: str) -> None:
             raise StoreError(f"{file} is empty: restore it from a backup")
 
 
-def files(table: DeltaTable, buckets: Sequence[int] | None) -> list[tuple[str, int]]:
-    """Each data file relative to the table's folder, with its size in bytes.
+def files(table: DeltaTable, part: Part = WHOLE) -> pl.DataFrame:
+    """The data files of a part of a table: path, size_bytes, n_rows, period.
 
-    deltalake's own ``file_uris`` quotes blanks and other characters in the folder's
-    path, so that the files it names don't exist.
+    The period is the empty text in tables that have none. Paths are relative to the
+    table's folder. deltalake's own ``file_uris`` quotes blanks and other characters in
+    the folder's path, so that the files it names don't exist.
     """
     import polars as pl
 
     with _one_sentence(table.table_uri, "read"):
         actions = pl.DataFrame(table.get_add_actions(flatten=True))
-    if buckets is not None:
-        actions = actions.filter(pl.col("partition.bucket").is_in(list(buckets)))
-    return list(actions.select("path", "size_bytes").iter_rows())
+    chosen = actions.filter(part.has())
+    period = chosen.get_column("partition.period", default=pl.lit("")).alias("period")
+    n_rows = pl.col("num_records").alias("n_rows")
+    return chosen.select("path", "size_bytes", n_rows, period)
 
 
-def check_present(address: str, files: Sequence[tuple[str, int]]) -> None:
+def no_files() -> pl.DataFrame:
+    """The files of a table that has never been written."""
+    import polars as pl
+
+    text, number = pl.String(), pl.Int64()
+    return pl.DataFrame(
+        schema={"path": text, "size_bytes": number, "n_rows": number, "period": text}
+    )
+
+
+def check_present(address: str, files: pl.DataFrame) -> None:
     """Raise StoreError for a data file that is missing or has lost its end.
 
     ``address`` is a folder on this machine, ``files`` the result of ``files``.
     """
-    for path, size in files:
+    for path, size in files.select("path", "size_bytes").iter_rows():
         file = os.path.join(address, path)
         try:
             found = os.stat(file).st_size
@@ -125,33 +141,33 @@ def write(
     options: Options,
     *,
     is_new: bool = False,
-    replaces: bool = False,
-    buckets: Sequence[int] | None = None,
+    replaces: Part | None = None,
 ) -> DeltaTable:
     """Append the rows to the table at ``version``; returns the table as it is then.
 
-    With ``is_new`` the table is made. With ``replaces`` the rows replace all others, or
-    those of ``buckets``. A null version stands for the newest one of a table that was
-    never made visible; the rows replace what it holds. Raises StoreError if another
-    process has written to the table since that version.
+    With ``is_new`` the table is made. With ``replaces`` the rows replace those of that
+    part. A null version stands for the newest one of a table that was never made
+    visible; the rows replace what it holds. Raises StoreError if another process has
+    written to the table since that version.
     """
     from deltalake import write_deltalake
 
     table = None if is_new else opened(address, version, options)
+    overwrites = replaces is not None or version is None
     predicate = None
-    if replaces and buckets is not None and version is not None:
-        predicate = f"bucket IN ({', '.join(map(str, buckets))})"
+    if replaces is not None and version is not None:
+        predicate = replaces.predicate()
     # One signature takes the mode "overwrite", another one the others.
     write_any: Any = write_deltalake
     with _one_sentence(address, "written"):
         write_any(
             address if table is None else table,
             rows,
-            mode="overwrite" if replaces or version is None else "append",
+            mode="overwrite" if overwrites else "append",
             predicate=predicate,
             # A column that is new in this version is null in older rows.
             schema_mode=None if table is None else "merge",
-            partition_by=["bucket"] if "bucket" in rows.columns else None,
+            partition_by=[n for n in PARTITIONS if n in rows.columns] or None,
             configuration=_configuration(rows) if is_new else None,
             storage_options=options,
             writer_properties=_compression(),

@@ -1,9 +1,23 @@
 """Which tables a store has, how they are divided into files, and in which order."""
 
+from datetime import date
+
 ADOPTED = {"activity": "adopted_activity", "users": "adopted_users"}
 """Tables that also have adopted rows, and the tables that hold these."""
 
 BUCKETED = ("events", "activity", "users", "anonymous", *ADOPTED.values())
+PERIODS = {
+    "events": "event_time",
+    "activity": "date",
+    "adopted_activity": "date",
+    "anonymous": "date",
+}
+"""Tables that are divided into quarters of a year as well, by this column.
+
+A night thus adds to the present quarter, compaction leaves the others alone, and a
+reader of some days passes over them.
+"""
+
 FLAT = ("edges", "merges", "files", "quarantine", "volume", "tally", "tombstones")
 TABLES = (*BUCKETED, *FLAT)
 
@@ -16,3 +30,8 @@ ORDER: dict[str, list[str]] = {
     "anonymous": ["date"],
 }
 """The order of rows in each file of a table; tables without one are small."""
+
+
+def period(day: date) -> str:
+    """The quarter of a day as files are named by it: "2026Q1"."""
+    return f"{day.year:04d}Q{(day.month + 2) // 3}"

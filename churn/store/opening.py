@@ -9,7 +9,8 @@ from churn.settings import Settings
 from churn.store.inputs import bound, check_bound
 from churn.store.layout import TABLES
 from churn.store.places import Place
-from churn.store.tables import SCHEMA_VERSION, STATE, STORED, Store
+from churn.store.state import SCHEMA_VERSION, STATE, STORED
+from churn.store.tables import Store
 
 
 def for_writing(settings: Settings) -> Store:

@@ -1,7 +1,8 @@
 """The store: Delta tables, of which store.json pins the versions that are visible.
 
     store.json                  version of each table, settings, coverage
-    <table>/bucket=N/….parquet  tables that are read bucket by bucket
+    <table>/period=YYYYQn/bucket=N/….parquet   what happens, by quarter and bucket
+    <table>/bucket=N/….parquet  users, by bucket
     <table>/….parquet           small tables that are read whole
     models/<model_id>/…         scores/…  findings/…   written later, by name
 
@@ -17,7 +18,6 @@ known later; they are written anew whenever identities change.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from churn.errors import StoreError
 from churn.settings import Settings
+from churn.store import state
 from churn.store.inputs import check_bound, check_inputs
-from churn.store.layout import ADOPTED, BUCKETED, ORDER
+from churn.store.layout import ADOPTED, BUCKETED, PERIODS, period
+from churn.store.parts import WHOLE, Part, period_of, valid
 from churn.store.places import Place
+from churn.store.state import SCHEMA_VERSION, STORED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,22 +40,8 @@ if TYPE_CHECKING:
 
     from churn.store.locks import Held
 
-SCHEMA_VERSION = 3
 N_BUCKETS = 32
 PASS_ROWS = 500_000
-STATE = "store.json"
-STORED = (
-    "schema_version",
-    "versions",
-    "bound",
-    "inputs",
-    "cleaning",
-    "covered_until",
-    "first_date",
-    "salt",
-    "n_buckets",
-)
-"""Attributes of a store that store.json holds."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +83,7 @@ class Store:
     n_buckets: int = N_BUCKETS
     schema_version: int = SCHEMA_VERSION
     tag: str | None = None
-    lock: Held | None = field(
-        default=None,
-        repr=False,
-        compare=False,
-    )
+    lock: Held | None = field(default=None, repr=False, compare=False)
     _opened: dict[tuple[str, int], DeltaTable] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -126,9 +111,13 @@ class Store:
         table: str,
         buckets: Sequence[int] | None = None,
         *,
+        since: date | None = None,
         adopted: bool = True,
     ) -> pl.LazyFrame:
         """Every row of a table, or of some buckets of a bucketed table.
+
+        With ``since``, files of quarters before that day are passed over, as far as the
+        table has quarters; rows of the day's own quarter are not filtered.
 
         Columns are those of the table's schema (``schemas.BY_TABLE``). A column that an
         earlier version did not write yet is null. In tables that are appended to, such
@@ -137,24 +126,34 @@ class Store:
         that are not bucketed. Without ``adopted``, activity and users lack the history
         that was anonymous at first. Raises StoreError if a file is missing or cut off.
         """
+        names = [table]
+        if adopted and table in ADOPTED:
+            names.append(ADOPTED[table])
+        first = period(since) if since and table in PERIODS else None
+        part = Part(buckets if table in BUCKETED else None, since=first)
+        return self._scanned(table, names, part)
+
+    def _scanned(
+        self,
+        table: str,
+        names: Sequence[str],
+        part: Part,
+    ) -> pl.LazyFrame:
+        """Rows of a part of several tables of one schema, that of ``table``."""
         import polars as pl
 
         from churn.store.schemas import BY_TABLE
 
         empty = BY_TABLE[table].create_empty()
-        names = [table]
-        if adopted and table in ADOPTED:
-            names.append(ADOPTED[table])
-        wanted = buckets if table in BUCKETED else None
-        files = [
+        paths = [
             self.place.below(name, path)
             for name in names
-            for path, _ in self.files(name, wanted)
+            for path in self.files(name, part)["path"]
         ]
-        if not files:
+        if not paths:
             return empty.lazy()
         return pl.scan_parquet(
-            files,
+            paths,
             glob=False,
             hive_partitioning=False,
             schema=empty.schema,
@@ -162,45 +161,52 @@ class Store:
             storage_options=self.place.polars_options,
         )
 
-    def rows_of(self, table: str, buckets: Sequence[int]) -> pl.LazyFrame:
-        """Own rows of some buckets of a bucketed table, with the column ``bucket``."""
+    def rows_of(
+        self,
+        table: str,
+        buckets: Sequence[int],
+        period: str | None = None,
+    ) -> pl.LazyFrame:
+        """Own rows of some buckets, by default of all periods, as ``write`` needs them.
+
+        They have columns for the partitions.
+        """
         import polars as pl
 
         parts = [
-            self.scan(table, [bucket], adopted=False).with_columns(
+            self._scanned(table, [table], Part([bucket], period=period)).with_columns(
                 bucket=pl.lit(bucket, pl.Int32)
             )
             for bucket in buckets
         ]
-        return pl.concat(parts)
+        rows = pl.concat(parts)
+        if table in PERIODS:
+            rows = rows.with_columns(period=period_of(PERIODS[table]))
+        return rows
 
-    def files(
-        self,
-        table: str,
-        buckets: Sequence[int] | None = None,
-    ) -> list[tuple[str, int]]:
-        """Each data file of a table, relative to its folder, with its size in bytes.
+    def files(self, table: str, part: Part = WHOLE) -> pl.DataFrame:
+        """The data files of a part of a table: path, size_bytes, n_rows, period.
 
-        Raises StoreError if a file is missing or cut off.
+        Paths are relative to the table's folder. Raises StoreError if a file is missing
+        or cut off.
         """
         from churn.store import delta
 
         try:
             opened = self._open(table)
             if opened is None:
-                return []
-            files = delta.files(opened, buckets)
+                return delta.no_files()
+            files = delta.files(opened, part)
             if self.place.is_local:
                 delta.check_present(self.place.below(table), files)
         except StoreError:
-            self._check_current()
+            state.check_current(self.place, self.tag)
             raise
         return files
 
-    def n_rows(self, table: str) -> int:
-        """Number of rows of a table, without its adopted rows."""
-        opened = self._open(table)
-        return 0 if opened is None else int(opened.count())
+    def n_rows(self, table: str, part: Part = WHOLE) -> int:
+        """Number of rows of a part of a table, without its adopted rows."""
+        return int(self.files(table, part)["n_rows"].sum())
 
     def passes(self, n_rows: int, pass_rows: int = PASS_ROWS) -> list[Sequence[int]]:
         """All buckets, divided into groups that fit in memory one at a time.
@@ -220,8 +226,8 @@ class Store:
         lacks are dropped. Raises dataframely's ValidationError if rows break the
         table's schema, and StoreError if they can't be written.
         """
-        valid = _valid(table, rows)
-        return self if valid.is_empty() else self.write(table, valid, replaces=False)
+        divided = valid(table, rows)
+        return self if divided.is_empty() else self.write(table, divided)
 
     def overwrite(
         self,
@@ -233,31 +239,28 @@ class Store:
 
         The parameters and errors are those of ``append``.
         """
-        valid = _valid(table, rows)
-        if valid.is_empty() and table not in self.versions:
+        divided = valid(table, rows)
+        if divided.is_empty() and table not in self.versions:
             return self
-        return self.write(table, valid, replaces=True, buckets=buckets)
+        return self.write(table, divided, Part(buckets))
 
     def write(
         self,
         table: str,
-        valid: pl.DataFrame,
-        *,
-        replaces: bool,
-        buckets: Sequence[int] | None = None,
+        rows: pl.DataFrame,
+        replaces: Part | None = None,
     ) -> Store:
-        """``append`` or ``overwrite`` of rows that are known to be valid."""
+        """Append valid rows, with their partitions, or replace a part by them."""
         from churn.store import delta
 
         version = self.versions.get(table)
         written = delta.write(
             self.place.below(table),
-            valid,
+            rows,
             version,
             self.place.delta_options,
             is_new=version is None and not self.place.names(f"{table}/_delta_log"),
             replaces=replaces,
-            buckets=buckets,
         )
         return self.pinned(table, written)
 
@@ -279,17 +282,7 @@ class Store:
         if self.place.is_local:
             os.sync()
         content = {name: getattr(self, name) for name in STORED}
-        # Two commits never have the same bytes, so nobody mistakes one for the other.
-        content["commit"] = secrets.token_hex(8)
-        text = json.dumps(content, indent=1, default=str).encode()
-        done = self.place.write_if(STATE, text, self.tag)
-        now = self.place.tagged(STATE)
-        if not done or now is None or now[0] != text:
-            raise StoreError(
-                f"another process has written to {self.place.address} meanwhile; "
-                "nothing of this run is visible: run it again"
-            )
-        return replace(self, tag=now[1])
+        return replace(self, tag=state.replaced(self.place, content, self.tag))
 
     def _open(self, table: str) -> DeltaTable | None:
         """The table at its pinned version; None if it was never written."""
@@ -303,30 +296,3 @@ class Store:
             options = self.place.delta_options
             self._opened[address, version] = delta.opened(address, version, options)
         return self._opened[address, version]
-
-    def _check_current(self) -> None:
-        """Raise StoreError if another state than this one is visible by now."""
-        found = self.place.tagged(STATE)
-        tag = found[1] if found else None
-        if tag != self.tag:
-            raise StoreError(
-                f"{self.place.address} has changed since it was opened, and what was "
-                "visible then is gone: open it again"
-            )
-
-
-def _valid(table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the columns of the schema, and their bucket if there is one.
-
-    They are sorted as readers want them.
-    """
-    import polars as pl
-
-    from churn.store.schemas import BY_TABLE
-
-    schema = BY_TABLE[table]
-    ordered = rows.sort(ORDER[table]) if table in ORDER else rows
-    valid = schema.validate(ordered.select(schema.column_names()))
-    if table not in BUCKETED:
-        return valid
-    return valid.with_columns(ordered["bucket"].cast(pl.Int32))

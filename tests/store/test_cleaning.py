@@ -56,7 +56,6 @@ def nights(
         ingested(settings, tmp_path, number)
     monkeypatch.setattr(compaction, "COMMITS", 1)
     monkeypatch.setattr(compaction, "FILES", 0)
-    monkeypatch.setattr(compaction, "MAX_FILES", 0)
     return settings
 
 
