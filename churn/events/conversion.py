@@ -66,13 +66,14 @@ def convert(settings: Settings, progress: bool = True) -> Converted:
     """
     place = Place(settings.store_address)
     _state(place)
-    with locks.exclusively(place) as lock, _one_sentence(place):
+    with locks.exclusively(place) as lock:
         state, tag = _state(place)
         check_bound(place.address, state["bound"], settings)
         old = _Old(Path(place.address), state)
-        n_old = old.sweep()
         empty = replace(_empty(state, tag, place, settings), lock=lock)
-        filled = _filled(empty, old, progress)
+        with _one_sentence(place):
+            n_old = old.sweep()
+            filled = _filled(empty, old, progress)
         # If this process dies now, the next one to write removes the old files.
         done = replace(filled, cleaning=True).commit()
         cleaning.vacuum(done)
@@ -121,7 +122,7 @@ def _one_sentence(place: Place) -> Iterator[None]:
         raise StoreError(
             f"{place.address} can't be converted ({type(error).__name__}): one of its "
             "files is damaged, the disk is full, or it may not be accessed. The old "
-            "store is unchanged, unless this was the removal of its files"
+            "store is unchanged"
         ) from None
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 from churn import forget
+from churn.cli import app as cli
 from churn.errors import StoreError
 from churn.events import conversion, ingest
 from churn.settings import Settings
@@ -117,6 +119,45 @@ def test_every_table_stays_what_it_was(
     assert old_files(store) == []
     root = Path(store.place.address)
     assert all(any(f.iterdir()) for f in root.rglob("*") if f.is_dir())
+
+
+def test_groups_of_buckets_make_the_same_tables(
+    tmp_path: Path,
+    make_study: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store too large for one pass has the same rows after its conversion."""
+    settings = app(tmp_path, make_study)
+    ingest.ingest(settings, NOW, progress=False)
+    before = open_filled(settings)
+    expected = content(before, "event_id")
+    old_store.write(before)
+    groups = [range(0, 13), range(13, 31), range(31, 32)]
+    monkeypatch.setattr(Store, "passes", lambda _store, _n_rows: groups)
+    conversion.convert(settings, progress=False)
+    for table, rows in content(open_filled(settings), "event_id").items():
+        assert_frame_equal(rows, expected[table])
+
+
+def test_the_command_says_what_it_did(
+    tmp_path: Path, make_study: Callable[..., Settings]
+) -> None:
+    """`churn convert-store` names the store, its events and its files."""
+    settings = app(tmp_path, make_study)
+    study = tmp_path / "churn.toml"
+    study.write_text(
+        '[[extracts]]\nsource = "table"\npath = "events.csv"\n'
+        '[[extracts]]\nsource = "table"\npath = "stated.csv"\n'
+    )
+    ingest.ingest(settings, NOW, progress=False)
+    before = open_filled(settings)
+    old_store.write(before)
+    command = ["convert-store", "--study", str(study), "--no-progress"]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 0, result.output
+    n_events = open_filled(settings).n_rows("events")
+    expected = f"converted {before.place.address}: {n_events:,} events of 2 files; "
+    assert result.output.startswith(expected)
 
 
 def test_an_ingest_afterwards_reads_nothing(
@@ -360,7 +401,7 @@ def test_an_interrupted_conversion_leaves_the_old_store(
             return done
 
         def no_commit(store: Store) -> Store:
-            raise OSError("no space left on device")
+            raise StoreError("the store can't be converted: no space left on device")
 
         failing.setattr(Store, "append", append_once)
         if table == "commit":
