@@ -42,10 +42,13 @@ class Ingest:
     people: number of ``users`` and of ``anonymous`` people without a user id.
     n_requests: number of new rows that report a request for erasure.
     warnings: a sentence for each setting that matches no event.
-    n_added: events that were added to the log, or whose content changed.
-    n_removed: events that left the log, or whose content changed.
+    n_added: events that the log did not hold before.
+    n_replaced: events whose content a changed file or setting has changed.
+    n_removed: events that the log no longer holds, for a file or setting changed.
     n_again: known files that were read again.
-    changed: names of changed settings, by the path of the extract read again for them.
+    n_changed: those of them that have other content, under the settings of before.
+    n_reread: number of files read again because of the extract's settings, by extract.
+    changed: by extract, names of the settings that have changed.
     """
 
     files: pl.DataFrame
@@ -57,8 +60,11 @@ class Ingest:
     n_requests: int
     warnings: list[str]
     n_added: int
+    n_replaced: int
     n_removed: int
     n_again: int
+    n_changed: int
+    n_reread: dict[str, int]
     changed: dict[str, list[str]]
 
     @property
@@ -118,7 +124,11 @@ def _ingest(
 
 def _check_complete(unfinished: Sequence[Found], arrived: Arrivals) -> None:
     """Raise InputError if a file that must be read again is still being written."""
-    lacking = [f.address for f in unfinished if f.address in arrived.forced]
+    lacking = [
+        file.address
+        for file in unfinished
+        if file.extract.path in arrived.changed and file.address in arrived.known
+    ]
     if lacking:
         raise InputError(
             f"{lacking[0]} must be read again, but is still being written; run `churn "
@@ -152,7 +162,13 @@ def _summary(
         how="anti",
     )
     files = [merged.files.with_columns(new=True), others.with_columns(new=False)]
-    is_known = merged.files["address"].is_in(list(arrived.known))
+    again = merged.files.filter(pl.col("address").is_in(list(arrived.known)))
+    digests = {address: row["digest"] for address, row in arrived.known.items()}
+    is_reread = pl.col("extract").is_in(list(arrived.changed))
+    is_changed = pl.col("digest") != pl.col("address").replace_strict(
+        digests, default=None, return_dtype=pl.String
+    )
+    reread = again.filter(is_reread).group_by("extract").len().sort("extract")
     return Ingest(
         files=pl.concat(files),
         reasons=merged.reasons,
@@ -164,8 +180,11 @@ def _summary(
         warnings=kind_names.unused_kinds(
             store.scan("volume").collect(), store.settings
         ),
-        n_added=merged.n_added,
-        n_removed=merged.n_removed,
-        n_again=int(is_known.sum()),
+        n_added=merged.n_added - merged.n_replaced,
+        n_replaced=merged.n_replaced,
+        n_removed=merged.n_removed - merged.n_replaced,
+        n_again=again.height,
+        n_changed=again.filter(~is_reread & is_changed).height,
+        n_reread=dict(reread.iter_rows()),
         changed=arrived.changed,
     )

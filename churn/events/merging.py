@@ -45,6 +45,7 @@ class Merged:
     reasons: rows quarantined now, by reason: reason, n.
     n_added: events that were added to the log, or whose content changed.
     n_removed: events that left the log, or whose content changed.
+    n_replaced: events that stay in the log with other content.
     n_requests: number of added rows that report a request for erasure.
     """
 
@@ -53,6 +54,7 @@ class Merged:
     reasons: pl.DataFrame
     n_added: int
     n_removed: int
+    n_replaced: int
     n_requests: int
 
 
@@ -99,6 +101,7 @@ def _nothing(store: Store) -> Merged:
         reasons=pl.DataFrame(schema={"reason": pl.String, "n": pl.UInt32}),
         n_added=0,
         n_removed=0,
+        n_replaced=0,
         n_requests=0,
     )
 
@@ -137,6 +140,7 @@ class _Merging:
         self._faulty: list[pl.DataFrame] = []
         self._n_added = 0
         self._n_removed = 0
+        self._n_replaced = 0
 
     @property
     def _old(self) -> set[str]:
@@ -167,6 +171,7 @@ class _Merging:
         self._volumes.add(change.added)
         self._n_added += change.added.height
         self._n_removed += change.removed.height
+        self._n_replaced += change.n_replaced
         self.store = replacing.applied(self.store, buckets, change)
         by_person = self._folder / f"user-{buckets[0]:06d}"
         deriving.stage_by_person(change.added, self.store, by_person)
@@ -205,6 +210,7 @@ class _Merging:
             reasons=quarantine.group_by("reason").agg(n=pl.len()).sort("reason"),
             n_added=self._n_added,
             n_removed=self._n_removed,
+            n_replaced=self._n_replaced,
             n_requests=int(erasures["n"].sum()),
         )
 

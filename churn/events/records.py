@@ -116,11 +116,16 @@ def with_files(
 ) -> Store:
     """The store with one row for each file that was read.
 
-    Of a file with the same content as before, only the stamp is updated.
+    Of a file with the same content as before, only the stamp is updated. If it was read
+    under other settings it has other counts, but it has not arrived again: the time of
+    its ingest stays, and so does its number of copies in that ingest.
     """
-    new = read.filter(is_new)
-    touched = read.filter([not new for new in is_new])
     stored = store.scan("files").collect()
+    new = read.filter(is_new).update(
+        stored.select("address", "digest", "ingested_at", "copies"),
+        on=["address", "digest"],
+    )
+    touched = read.filter([not new for new in is_new])
     is_gone = pl.col("address").is_in(new["address"].implode()) | pl.col(
         "file_id"
     ).is_in(sorted(replaced))

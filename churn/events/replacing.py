@@ -34,6 +34,12 @@ class Difference:
     added: pl.DataFrame
     removed: pl.DataFrame
 
+    @property
+    def n_replaced(self) -> int:
+        """Number of events that stay in the log with other content."""
+        both = self.added.join(self.removed, on=EVENT_KEY, how="semi")
+        return both.height
+
 
 def difference(
     unique: pl.DataFrame,

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 def ingest(arrived: Ingest) -> list[str]:
     """What one ingest did, a line each: files, rows, faults, people, coverage."""
     n_known = arrived.files.height - arrived.n_new_files
-    totals = [f"{name} {n:,}" for name, n in arrived.totals.items()]
-    lines = [
-        f"{arrived.n_new_files} new file(s), {n_known} already known",
-        "  ".join(totals),
-    ]
+    totals = "  ".join(f"{name} {n:,}" for name, n in arrived.totals.items())
+    lines = [f"{arrived.n_new_files} new file(s), {n_known} already known"]
+    if arrived.n_again:
+        lines += [*_read_again(arrived), f"in all files read now: {totals}"]
+    else:
+        lines.append(totals)
     for reason, n in arrived.reasons.iter_rows():
         lines.append(f"  quarantined {reason}: {n:,}")
     for reason, n in Counter(arrived.waiting.values()).items():
@@ -41,6 +42,26 @@ def ingest(arrived: Ingest) -> list[str]:
         )
     lines += arrived.warnings
     lines.append(f"complete until {arrived.covered_until or '(no events yet)'}")
+    return lines
+
+
+def _read_again(arrived: Ingest) -> list[str]:
+    """Which known files were read again and why, and what the log then gained."""
+    lines = []
+    for extract, n in arrived.n_reread.items():
+        names = ", ".join(arrived.changed[extract])
+        lines.append(f"{n} file(s) of {extract} read again, because of: {names}")
+    if arrived.n_changed:
+        lines.append(f"{arrived.n_changed} file(s) read again, because they changed")
+    n_others = arrived.n_again - arrived.n_changed - sum(arrived.n_reread.values())
+    if n_others:
+        lines.append(
+            f"{n_others} file(s) read again, because they share rows with those"
+        )
+    lines.append(
+        f"event log: {arrived.n_added:,} added, {arrived.n_replaced:,} replaced, "
+        f"{arrived.n_removed:,} removed"
+    )
     return lines
 
 

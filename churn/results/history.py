@@ -37,7 +37,12 @@ class Ingest:
         runs.record(
             **self.done.totals,
             n_new_files=self.done.n_new_files,
+            n_again=self.done.n_again,
             n_waiting=len(self.done.waiting),
+            n_gone=len(self.done.gone),
+            n_added=self.done.n_added,
+            n_replaced=self.done.n_replaced,
+            n_removed=self.done.n_removed,
             covered_until=self.done.covered_until,
             **self.done.people,
         )

@@ -1,12 +1,16 @@
 """What changed files and settings brought is replaced, as if it had never been."""
 
 import tempfile
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from churn.report import history_sentences as sentences
+from churn.scoring import arrival_gates
 
 from .replaying import Life, same_as_fresh
 
@@ -57,6 +61,12 @@ CHANGES: tuple[dict[str, Any], ...] = (
 )
 
 
+def table(n: int) -> str:
+    """A file of n rows with event ids."""
+    rows = (f"{i},u{i % 7},open,2026-03-0{1 + i % 9}\n" for i in range(n))
+    return "event_id,user_id,event,time\n" + "".join(rows)
+
+
 def file(*numbers: int) -> str:
     """A file with some of ROWS."""
     return HEADER + "".join(ROWS[number] for number in numbers)
@@ -84,6 +94,56 @@ def test_a_changed_setting_reads_the_files_again(
     assert life.ingest().n_again == 2
     assert first.people == life.ingest().people
     same_as_fresh(life)
+
+
+def test_the_summary_says_what_was_read_again_and_why(tmp_path: Path) -> None:
+    """Changed settings and changed files have a line each, and the rows of files that
+    are read again don't look like new ones.
+    """
+    life = Life(tmp_path)
+    life.write("a.csv", file(0, 1, 2))
+    life.write("b.csv", file(4, 5))
+    first = sentences.ingest(life.ingest())
+    assert first[:2] == [
+        "2 new file(s), 0 already known",
+        "rows 5  kept 5  duplicate 0  quarantined 0",
+    ]
+    life.change(kinds={"open": "session_start"})
+    assert sentences.ingest(life.ingest())[:4] == [
+        "0 new file(s), 2 already known",
+        "2 file(s) of raw read again, because of: kinds",
+        "event log: 0 added, 4 replaced, 0 removed",
+        "in all files read now: rows 5  kept 5  duplicate 0  quarantined 0",
+    ]
+    life.write("a.csv", file(0, 2, 3, 5, 12))
+    assert sentences.ingest(life.ingest())[1:4] == [
+        "1 file(s) read again, because they changed",
+        "event log: 2 added, 0 replaced, 1 removed",
+        "in all files read now: rows 5  kept 4  duplicate 1  quarantined 0",
+    ]
+    life.write("a.csv", file(0, 2, 3))
+    assert sentences.ingest(life.ingest())[1:3] == [
+        "1 file(s) read again, because they changed",
+        "event log: 0 added, 0 replaced, 1 removed",
+    ]
+
+
+def test_files_read_again_have_not_arrived_again(tmp_path: Path) -> None:
+    """Overlapping reports of several nights are no copies of each other once a setting
+    has all of them read together, and an old report is not a recent one.
+    """
+    life = Life(tmp_path)
+    for n in (60, 80, 100, 120):
+        life.write(f"{n}.csv", table(n))
+        life.ingest()
+    before = life.store().scan("files").sort("address").collect()
+    life.change(kinds={"open": "session_start"})
+    life.ingest()
+    after = life.store().scan("files").sort("address").collect()
+    marks = ("address", "ingested_at", "copies")
+    assert after.select(marks).equals(before.select(marks))
+    gate = arrival_gates.duplicate_rows(after, life.settings, date(2026, 3, 10))
+    assert gate["passed"]
 
 
 SOME_ROWS = st.lists(st.integers(0, len(ROWS) - 1), max_size=12)
