@@ -1,6 +1,7 @@
 """The tables derived from the extracts, made visible together by one small file.
 
-``tables`` holds the Store, ``opening`` how it is opened, ``delta`` a single Delta table,
+``tables`` holds the Store, ``opening`` how it is opened, ``state`` its store.json,
+``delta`` a single Delta table, ``parts`` how rows are divided into its folders,
 ``compaction`` how tables are kept small, ``cleaning`` how old files are removed,
 ``recovery`` what follows a crash, ``damage`` how damaged files are named, ``schemas``
 the columns of every table that crosses a module border, ``inputs`` the settings that

@@ -1,10 +1,10 @@
 """Compaction: keeps the number of files small, and the rows in the order of reading.
 
 Every night appends one small file to each bucket. When a table has gathered enough of
-them, its buckets are written anew as one sorted file each, and rows that say nothing
-beside others go: of a user's first events the earliest known at any time, of edges the
-earliest, of counts their sum. What is replaced stays on disk until the next cleaning,
-because a reader may have begun with it.
+them, its buckets are written anew as one sorted file each, and rows that
+others make redundant are dropped: of a user's first events those that were not the
+earliest known on any day, and of edges all but the earliest. Counts are summed.
+Replaced files stay on disk until the next cleaning, because a reader may be using them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from churn.store.parts import WHOLE, Part
 from churn.store.tables import Store
 
 COMMITS = 8
-"""Commits to a table after which its log is summed up and old files are removed."""
+"""Number of commits to a table until its log is summed up and old files are removed."""
 
 FILES = 8
-"""Files of a bucket, and in it of a period, from which on they are written as one."""
+"""Mean number of files per bucket from which on those of a period become one."""
 
 
 def compacted(store: Store, visible: Mapping[str, int]) -> Store:
-    """The store with every table that is due cleaned and, if it is worth it, compacted.
+    """The store with every table that is due cleaned and, where needed, compacted.
 
     ``visible`` are the versions that readers see now; their files stay.
     """
@@ -79,7 +79,7 @@ def rewritten(
 
 
 def reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
-    """Rows without those that say nothing beside others, in the table's order."""
+    """Rows without those that others make redundant, in the table's order."""
     if table in ("users", "adopted_users"):
         rows = firsts(rows)
     elif table in ("volume", "tally"):
@@ -93,10 +93,10 @@ def reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
 
 
 def firsts(users: pl.LazyFrame) -> pl.LazyFrame:
-    """Of a user's rows those that make the first event earlier than it was known to be.
+    """Of each user's rows those that made the first event earlier than known so far.
 
-    Whatever day one asks for, the earliest ``first_at`` among the rows known before it
-    stays the same. ``users`` are rows of schemas.Users.
+    For every day, the earliest ``first_at`` among the rows known before it stays the
+    same. ``users`` are rows of schemas.Users.
     """
     key = ("user_id", "source", "platform")
     ordered = users.sort("known_date", "first_at", nulls_last=False)

@@ -50,13 +50,14 @@ def _one_sentence(address: str, doing: str) -> Iterator[None]:
     except (DeltaError, OSError) as error:
         raise StoreError(
             f"{address} can't be {doing} ({type(error).__name__}{_number(error)}): its "
-            "log or a file is damaged or missing, the disk is full, or it may not be "
-            "accessed. What was visible before is unchanged."
+            "log or a file is damaged or missing, the disk is full, or access is "
+            "refused. Correct that and run the command again; what was visible before "
+            "is unchanged"
         ) from None
 
 
 def _number(error: Exception) -> str:
-    """What the operating system says, in the words of the error's number."""
+    """The operating system's text for the error's number; empty without a number."""
     number = getattr(error, "errno", None)
     return f", {os.strerror(number)}" if number else ""
 

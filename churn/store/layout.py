@@ -12,7 +12,7 @@ PERIODS = {
     "adopted_activity": "date",
     "anonymous": "date",
 }
-"""Tables that are divided into quarters of a year as well, by this column.
+"""Tables that are also divided into quarters of a year, and the column that decides.
 
 A night thus adds to the present quarter, compaction leaves the others alone, and a
 reader of some days passes over them.
@@ -33,5 +33,5 @@ ORDER: dict[str, list[str]] = {
 
 
 def period(day: date) -> str:
-    """The quarter of a day as files are named by it: "2026Q1"."""
+    """The quarter of a day, written as in the names of folders: "2026Q1"."""
     return f"{day.year:04d}Q{(day.month + 2) // 3}"

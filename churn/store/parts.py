@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """Some partitions of a table: of all those that have them, where null.
+    """Some partitions of a table. A null attribute stands for all of its values.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Part:
         return pl.all_horizontal(conditions)
 
     def predicate(self) -> str | None:
-        """The part in SQL, for a table whose rows of it are replaced; null for all."""
+        """The part as an SQL condition; null for the whole table."""
         conditions = []
         if self.buckets is not None:
             conditions.append(f"bucket IN ({', '.join(map(str, self.buckets))})")
@@ -62,9 +62,10 @@ def period_of(column: str) -> pl.Expr:
 
 
 def valid(table: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the columns of the schema, and those of their partitions.
+    """The rows with the columns of the schema and of their partitions.
 
-    They are sorted as readers want them.
+    They are sorted in the order of reading. Raises dataframely's ValidationError if
+    they break the schema.
     """
     import polars as pl
 

@@ -1,4 +1,4 @@
-"""What a writer that died has left behind, and how it is cleared."""
+"""Removal of what a writer that died has left behind."""
 
 import os
 import shutil

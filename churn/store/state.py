@@ -1,4 +1,4 @@
-"""store.json, the small file that says what is visible of a store."""
+"""store.json, the small file that names the visible version of each table."""
 
 import json
 import secrets
@@ -33,7 +33,7 @@ def replaced(
 
     Raises StoreError if another process has replaced it since.
     """
-    # Two commits never have the same bytes, so nobody mistakes one for the other.
+    # Two commits must never have the same bytes, because contents are compared.
     marked = {**content, "commit": secrets.token_hex(8)}
     text = json.dumps(marked, indent=1, default=str).encode()
     done = place.write_if(STATE, text, tag)

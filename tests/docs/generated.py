@@ -13,7 +13,7 @@ from churn import errors
 from churn.features.catalogue import Plan, catalogue
 from churn.report import parameters
 from churn.store import schemas
-from churn.store.layout import ADOPTED, BUCKETED
+from churn.store.layout import ADOPTED, BUCKETED, PERIODS
 from churn.store.layout import TABLES as STORED
 
 from .pages import HOME, NAMES, text
@@ -66,9 +66,10 @@ def parameter_table() -> str:
 def store_table() -> str:
     """Every table of the store with its meaning and columns; ? marks nullable ones."""
     own = {adopted: table for table, adopted in ADOPTED.items()}
-    lines = ["| table | by bucket | holds | columns |", "|---|---|---|---|"]
+    lines = ["| table | divided by | holds | columns |", "|---|---|---|---|"]
     for name in STORED:
-        divided = "yes" if name in BUCKETED else "–"
+        parts = ["bucket"] * (name in BUCKETED) + ["quarter"] * (name in PERIODS)
+        divided = ", ".join(parts) or "–"
         if name in own:
             meaning = "History of anonymous devices whose user became known later."
             columns = f"as `{own[name]}`"
