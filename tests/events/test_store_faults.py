@@ -55,12 +55,12 @@ def add(settings: Settings) -> None:
 
 def compact(settings: Settings) -> None:
     """Ingest what is new, and compact and clean every table."""
-    defaults = compaction.COMMITS, compaction.FILES, compaction.MAX_FILES
-    compaction.COMMITS, compaction.FILES, compaction.MAX_FILES = 1, 0, 0
+    defaults = compaction.COMMITS, compaction.FILES
+    compaction.COMMITS, compaction.FILES = 1, 0
     try:
         add(settings)
     finally:
-        compaction.COMMITS, compaction.FILES, compaction.MAX_FILES = defaults
+        compaction.COMMITS, compaction.FILES = defaults
 
 
 def erase(settings: Settings) -> None:
