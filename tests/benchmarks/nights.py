@@ -10,9 +10,10 @@ invented product's log (`nights_log`), and asks the questions of a night every t
 that features look at is as full in the first night as in the last. `--in-process` leaves
 out what starting costs.
 
-The second makes a store of so many nights by script, appending the tables that an ingest
-makes of each, and then runs `churn nightly` for one new file. `append` is the mean of
-the last 64 appends, compaction included, `dearest` the dearest of them.
+The second makes a store of so many nights by script: most of them as one file, the last
+16 by appending the tables that an ingest makes of each. It then runs `churn nightly` for
+one new file. `append` is the mean of the 16 appends, compaction included, `dearest` the
+dearest of them.
 
 The third measures single operations on a store of so many nights, each in a process of
 its own, in a folder and on a server of the S3 protocol.

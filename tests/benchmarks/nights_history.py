@@ -1,4 +1,8 @@
-"""Stores of many nights, made by script, and what one night more then costs."""
+"""Stores of many nights, made by script, and what one night more then costs.
+
+All but the last of the nights arrive as one file, which an ingest divides into the same
+quarters as if they had come one by one.
+"""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,11 +18,8 @@ from . import nights_log, nights_operations, nights_steps, nights_store
 from .nights_steps import Row
 from .usage import processor_seconds
 
-APPENDS = 64
-"""Number of last appends of which the mean is shown.
-
-So many hold a share of compactions as it is in the long run.
-"""
+APPENDS = 16
+"""Number of nights that are appended one by one: two rounds of compaction."""
 
 
 def compare(folder: Path, lengths: Sequence[int], log: Iterator[pl.DataFrame]) -> None:
@@ -27,11 +28,14 @@ def compare(folder: Path, lengths: Sequence[int], log: Iterator[pl.DataFrame]) -
     n_nights = 0
     rows: list[Row] = []
     for length in sorted(lengths):
-        appends = _fill(islice(log, length - n_nights), study_file)
+        history = islice(log, length - n_nights - APPENDS)
+        nights_log.write_night(pl.concat(history), folder)
+        nights_steps.ingest_here(study_file)
+        appends = _fill(islice(log, APPENDS), study_file)
         if not rows:
             Study(study_file, load(study_file)).train().save()
-        row = {"nights": length, "append": sum(appends[-APPENDS:]) / APPENDS}
-        row |= {"dearest": max(appends[-APPENDS:])}
+        row: Row = {"nights": length, "append": sum(appends) / APPENDS}
+        row |= {"dearest": max(appends)}
         rows.append(row | _one_night_more(study_file, next(log), next(log)))
         print(rows[-1], flush=True)
         n_nights = length + 2

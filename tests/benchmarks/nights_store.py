@@ -13,7 +13,8 @@ from churn.hashing import bucket_of
 from churn.settings import Settings
 from churn.store import Store, compaction, create_or_open
 from churn.store.inputs import all_inputs
-from churn.store.layout import BUCKETED, TABLES
+from churn.store.layout import BUCKETED, PERIODS, TABLES
+from churn.store.parts import WHOLE, Part
 
 from .usage import processor_seconds
 
@@ -99,7 +100,12 @@ def compact(store: Store) -> Store:
     """Compact every table, due or not, and make that visible."""
     done = store
     for table in store.versions:
-        done = compaction.rewritten(done, table)
+        parts = [WHOLE]
+        if table in PERIODS:
+            periods = store.files(table)["period"].unique().sort()
+            parts = [Part(period=period) for period in periods]
+        for part in parts:
+            done = compaction.rewritten(done, table, part)
     return done.commit()
 
 
