@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from churn.errors import StoreError
+from churn.errors import InputError, StoreError
 from churn.store import open_filled
 
 from .replaying import Life, same_as_fresh
@@ -254,6 +254,87 @@ def test_an_extract_added_later_reads_no_other_again(life: Life) -> None:
     done = life.ingest()
     assert (done.n_new_files, done.n_again, done.n_added) == (1, 0, 2)
     same_as_fresh(life)
+
+
+def test_a_file_that_waits_stops_the_re_reading(life: Life) -> None:
+    """A changed setting needs every file whole: while one is still being written, the
+    ingest is refused and the old state stays.
+    """
+    life.write("a.csv", rows(1, 2, 3))
+    life.write("b.csv", rows(4, 5))
+    life.ingest()
+    life.change(kinds={"open": "session_start"})
+    (life.raw / "b.csv").write_text(rows(4, 5) + "6,u1,op")
+    before = life.open_as_is().versions
+    with pytest.raises(InputError, match=r"b\.csv must be read again, but is still"):
+        life.ingest()
+    assert life.open_as_is().versions == before
+    life.write("b.csv", rows(4, 5, 6))
+    life.ingest()
+    same_as_fresh(life)
+
+
+def test_a_changed_file_that_waits_keeps_its_rows(life: Life) -> None:
+    """So do its copies, which don't stand for it meanwhile."""
+    life.write("a.csv", bare(1, 2, 3))
+    life.ingest()
+    life.copy("a.csv", "b.csv")
+    life.ingest()
+    (life.raw / "a.csv").write_text(bare(1, 2, 3, 4) + "u1,op")
+    done = life.ingest()
+    assert (list(done.waiting), n_events(life)) == ([str(life.raw / "a.csv")], 3)
+    life.write("a.csv", bare(5))
+    life.ingest()
+    assert n_events(life) == 4
+    same_as_fresh(life)
+
+
+def test_ids_that_an_erased_person_shared_stay_shared(life: Life) -> None:
+    """After files are read again, the other user of a device still gets none of its
+    anonymous rows, and the erased person is nowhere.
+    """
+    header = "event_id,user_id,event,time,anonymous_id\n"
+    lines = (
+        "1,u1,open,2026-03-01,d1\n",
+        "2,u2,open,2026-03-02,d1\n",
+        "3,,open,2026-03-03,d1\n",
+        "4,u2,open,2026-03-04,d2\n",
+    )
+    life.write("a.csv", header + "".join(lines))
+    life.ingest()
+    life.forget("u1")
+    for setting in ({"open": "session_start"}, None):
+        life.change(kinds=setting)
+        life.ingest()
+        activity = life.store().scan("activity").collect()
+        assert set(activity["user_id"]) == {"u2"}
+        assert int(activity["n"].sum()) == 2
+        same_as_fresh(life)
+
+
+def test_a_final_table_stands_for_the_provisional_one(tmp_path: Path) -> None:
+    """Once GA4's final table is there, a changed setting reads that one alone, and the
+    provisional one may be deleted or not.
+    """
+    life = Life(tmp_path, source="ga4")
+    line = (
+        '{{"event_timestamp": "{}", "event_name": "{}", "user_pseudo_id": "d1", '
+        '"user_id": "u1", "stream_id": "1"}}\n'
+    )
+    opened = line.format(1_772_960_400_000_000, "open")
+    bought = line.format(1_772_964_000_000_000, "buy")
+    life.write("events_intraday_20260308.json", opened)
+    life.ingest()
+    life.write("events_20260308.json", opened + bought)
+    life.ingest()
+    assert n_events(life) == 2
+    for setting in ({"open": "session_start"}, {"open": "other"}):
+        life.change(kinds=setting)
+        done = life.ingest()
+        assert (n_events(life), done.n_removed) == (2, 0)
+        same_as_fresh(life)
+        (life.raw / "events_intraday_20260308.json").unlink(missing_ok=True)
+        life.read.pop(life.raw / "events_intraday_20260308.json", None)
 
 
 def test_rows_of_an_extract_that_was_removed_stay(life: Life) -> None:
