@@ -259,6 +259,7 @@ def _inputs(store: Store) -> dict[str, dict[str, Any]]:
 
     An extract that the study no longer has stands for its rows, which stay.
     """
-    extracts = set(store.scan("files").collect()["extract"])
+    with_rows = store.scan("files").filter(pl.col("rows") > 0).collect()
+    extracts = set(with_rows["extract"])
     before = {path: v for path, v in store.inputs.items() if path in extracts}
     return {**before, **all_inputs(store.settings)}

@@ -357,3 +357,16 @@ def test_rows_of_an_extract_that_was_removed_stay(life: Life) -> None:
     life.change(extracts=both)
     assert life.ingest().n_again == 2
     same_as_fresh(life)
+
+
+def test_an_extract_without_rows_may_be_removed(life: Life) -> None:
+    """It has nothing that would have to be read again."""
+    life.write("a.csv", bare(1, 2, 3))
+    other = life.folder / "other"
+    other.mkdir()
+    (other / "b.csv").write_text(BARE)
+    life.change(extracts=[life.extract, {"source": "table", "path": "other"}])
+    life.ingest()
+    life.change(extracts=None, identity={"not_a_user": ["u1"]})
+    life.ingest()
+    assert open_filled(life.settings).scan("events").collect().height == 3
