@@ -80,7 +80,8 @@ def test_a_file_that_cannot_be_read_leaves_the_store_as_it_was(
     settings = make_study(extracts=[{"source": "table", "path": "*.csv"}])
     with pytest.raises(InputError, match=r"b\.csv lacks column"):
         ingest.ingest(settings, NOW, progress=False)
-    assert not (settings.store_path / "store.json").exists()
+    with pytest.raises(StoreError, match="no events yet"):
+        open_filled(settings)
     assert list(settings.store_path.glob(".churn-staging*")) == []
 
 
