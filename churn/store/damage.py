@@ -49,7 +49,7 @@ def _damaged_file(store: Store) -> str | None:
     import polars as pl
 
     for table in TABLES:
-        for path, _ in store.files(table):
+        for path in store.files(table)["path"]:
             file = store.place.below(table, path)
             options = store.place.polars_options
             try:

@@ -79,7 +79,7 @@ def digest(settings: Settings) -> Digest:
             rows = store.rows_of(table, range(store.n_buckets))
         else:
             rows = store.scan(table)
-        reduced = compaction._reduced(rows, table).drop(UNSTABLE, strict=False)
+        reduced = compaction.reduced(rows, table).drop(UNSTABLE, strict=False)
         hashes = reduced.select(pl.struct(pl.all()).hash().alias("hash")).collect()
         total = sum(hashes["hash"].to_list()) % 2**64
         found[table] = (hashes.height, total)

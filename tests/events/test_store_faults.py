@@ -192,8 +192,7 @@ def named(what: str, settings: Settings) -> Path:
         return folder / what
     if what == "data file":
         files = open_filled(settings).files("events")
-        path, _ = max(files, key=lambda file: file[1])
-        return folder / "events" / path
+        return folder / "events" / str(files["path"][0])
     suffix = {"log entry": "json", "checkpoint": "checkpoint.parquet"}[what]
     return max(folder.glob(f"events/_delta_log/*.{suffix}"))
 
@@ -244,7 +243,7 @@ def test_damage_is_one_sentence_at_the_command_line(
     study = tmp_path / "study"
     shutil.copytree(template, study)
     log = load(study / "churn.toml").store_path / "events"
-    for file in log.glob("bucket=*/*.parquet"):
+    for file in log.glob("**/bucket=*/*.parquet"):
         overwrite_end(file)
     command = ["churn", "forget", "secret-1", "--study", str(study / "churn.toml")]
     monkeypatch.setattr(sys, "argv", command)
