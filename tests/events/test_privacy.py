@@ -3,6 +3,7 @@ erasure.
 """
 
 import hashlib
+import io
 import json
 import sqlite3
 from collections.abc import Callable
@@ -22,9 +23,10 @@ from churn.errors import InputError, TerminalBrazeError
 from churn.events import addresses, erasure, identity, ingest, privacy
 from churn.sandbox import server
 from churn.settings import Settings
-from churn.store import open_filled
+from churn.store import Store, compaction, open_filled
 
 from ..conftest import SHARED
+from ..object_server import Server
 
 NOW = datetime(2026, 3, 25, tzinfo=UTC)
 
@@ -172,6 +174,102 @@ def found_in(folder: Path, *texts: str) -> list[str]:
         if any(text.lower().encode() in content.lower() for text in texts):
             hits.append(str(file.relative_to(folder)))
     return hits
+
+
+def found_anywhere(store: Store, *texts: str) -> list[str]:
+    """Names of a store's files that hold any of the texts, in a folder or elsewhere.
+
+    Logs, checkpoints and what processes left count too. Every Parquet column is
+    decoded.
+    """
+    hits = []
+    for name in store.place.names():
+        content = store.place.read(name) or b""
+        if name.endswith(".parquet"):
+            rows = pl.read_parquet(io.BytesIO(content), hive_partitioning=False)
+            content += str(rows.to_dicts()).encode()
+        if any(text.encode() in content for text in texts):
+            hits.append(name)
+    return hits
+
+
+N_PEOPLE = 200
+
+
+def people(raw: Path, number: int) -> None:
+    """The extract file of one night, with 200 people of whom one device each is known."""
+    rows = [
+        f"person-{i:03d},machine-{i:03d},open,2026-03-{number + 1:02d}T10:{i % 60:02d}:00"
+        for i in range(N_PEOPLE)
+    ]
+    raw.mkdir(exist_ok=True)
+    text = "user_id,anonymous_id,event,time\n" + "\n".join(rows)
+    (raw / f"{number}.csv").write_text(text)
+
+
+@pytest.mark.parametrize("address", ["data/store", "s3://exports/store"])
+def test_no_byte_of_an_erased_person_is_left(
+    address: str,
+    tmp_path: Path,
+    make_study: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
+) -> None:
+    """After appends, a compaction and an erasure neither data nor logs, checkpoints or
+    leftovers hold the ids with the least and the greatest value of their buckets, which
+    statistics of columns would quote.
+    """
+    settings = make_study(store=address, extracts=[{"source": "table", "path": "raw"}])
+    for number in range(3):
+        if number == 2:
+            monkeypatch.setattr(compaction, "COMMITS", 1)
+            monkeypatch.setattr(compaction, "FILES", 0)
+        people(tmp_path / "raw", number)
+        ingest.ingest(settings, NOW, progress=False)
+    store = open_filled(settings)
+    users = store.rows_of("users", range(store.n_buckets)).collect()
+    extremes = users.group_by("bucket").agg(
+        least=pl.col("user_id").min(), greatest=pl.col("user_id").max()
+    )
+    chosen = sorted({*extremes["least"], *extremes["greatest"]})
+    ids = [*chosen, *(user.replace("person", "machine") for user in chosen)]
+    store.place.write("users/bucket=0/left.parquet#1", ids[0].encode())
+    assert len(found_anywhere(store, *ids)) > 5
+    forget.forget(settings, chosen)
+    assert found_anywhere(open_filled(settings), *ids) == []
+    others = open_filled(settings).scan("users").collect()["user_id"]
+    assert others.n_unique() == N_PEOPLE - len(chosen)
+
+
+@pytest.mark.parametrize(
+    ("privacy", "secret"),
+    [
+        ({"refused_consent": "drop"}, "refuser-1"),
+        ({"refused_consent": "keep", "scrub_keys": ["nickname"]}, "annie-the-first"),
+    ],
+)
+def test_a_stricter_rule_removes_what_it_forbids_from_the_disk(
+    privacy: dict[str, Any],
+    secret: str,
+    tmp_path: Path,
+    make_study: Callable[..., Settings],
+) -> None:
+    """The next ingest reads the files again, and no file of the store holds the rows or
+    texts that may no longer be kept.
+    """
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time,consent,properties\n"
+        "refuser-1,open,2026-03-01,no,\n"
+        'somebody-2,open,2026-03-01,yes,"{""nickname"": ""annie-the-first""}"\n'
+        "somebody-3,open,2026-03-02,yes,\n"
+    )
+    settings = make_study(privacy={"refused_consent": "keep"})
+    ingest.ingest(settings, NOW, progress=False)
+    assert found_anywhere(open_filled(settings), secret)
+    stricter = make_study(privacy=privacy)
+    ingest.ingest(stricter, NOW, progress=False)
+    assert found_anywhere(open_filled(stricter), secret) == []
+    assert "somebody-3" in open_filled(stricter).scan("users").collect()["user_id"]
 
 
 ROWS = """user_id,anonymous_id,gaid,event,time,properties
