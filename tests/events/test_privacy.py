@@ -245,7 +245,7 @@ def test_no_byte_of_an_erased_person_is_left(
     ("privacy", "secret"),
     [
         ({"refused_consent": "drop"}, "refuser-1"),
-        ({"refused_consent": "keep", "scrub_keys": ["nickname"]}, "annie-the-first"),
+        ({"refused_consent": "keep", "scrub_keys": ["hobby"]}, "annie-the-first"),
     ],
 )
 def test_a_stricter_rule_removes_what_it_forbids_from_the_disk(
@@ -260,7 +260,7 @@ def test_a_stricter_rule_removes_what_it_forbids_from_the_disk(
     (tmp_path / "events.csv").write_text(
         "user_id,event,time,consent,properties\n"
         "refuser-1,open,2026-03-01,no,\n"
-        'somebody-2,open,2026-03-01,yes,"{""nickname"": ""annie-the-first""}"\n'
+        'somebody-2,open,2026-03-01,yes,"{""hobby"": ""annie-the-first""}"\n'
         "somebody-3,open,2026-03-02,yes,\n"
     )
     settings = make_study(privacy={"refused_consent": "keep"})
