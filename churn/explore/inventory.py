@@ -12,7 +12,7 @@ COUNTS = ("rows", "kept", "duplicate", "quarantined")
 
 
 def ingested(files: pl.DataFrame) -> pl.DataFrame:
-    """New files of one ingest by extract.
+    """Files that one ingest read, new or again, by extract.
 
     Columns: extract, n_files, rows, kept, duplicate, quarantined.
     """

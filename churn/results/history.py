@@ -25,7 +25,7 @@ class Ingest:
         return "\n".join(sentences.ingest(self.done))
 
     def by_extract(self) -> pl.DataFrame:
-        """New files by extract: n_files, rows, kept, duplicate, quarantined."""
+        """Files read now by extract: n_files, rows, kept, duplicate, quarantined."""
         return inventory.ingested(self.done.files)
 
     def reasons(self) -> pl.DataFrame:
