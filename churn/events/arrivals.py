@@ -31,6 +31,7 @@ class Arrivals:
     forced: addresses of files that are read even if their content is known.
     digests: digests of known files that are not read again. A file with one of these
         digests is a copy and is not read either.
+    shared: digests of known files that may share events with one that is read again.
     superseded: ids of known provisional files that a final one among ``files``
         replaces.
     changed: by extract, the names of the settings that have changed.
@@ -40,6 +41,7 @@ class Arrivals:
     known: dict[str, dict[str, Any]]
     forced: frozenset[str]
     digests: frozenset[str]
+    shared: frozenset[str]
     superseded: frozenset[str]
     changed: dict[str, list[str]]
 
@@ -47,11 +49,13 @@ class Arrivals:
         """Ids of the known files whose stored rows the staged files replace."""
         ids = set(self.superseded)
         for file, digest in staged:
+            if digest in self.shared:
+                ids |= self._inherited(digest)
             row = self.known.get(file.address)
             if row is None or self._is_same(file, digest):
                 continue
             ids.add(str(row["file_id"]))
-            ids |= self._inherited(row)
+            ids |= self._inherited(str(row["digest"]))
         return ids
 
     def copies(self, staged: Sequence[Staged], replaced: Collection[str]) -> set[str]:
@@ -84,15 +88,13 @@ class Arrivals:
         is_same = row is not None and row["digest"] == digest
         return is_same and file.address not in self.forced
 
-    def _inherited(self, row: Mapping[str, Any]) -> set[str]:
-        """Ids of deleted files with the same content, whose rows stand for this file's."""
+    def _inherited(self, digest: str) -> set[str]:
+        """Ids of deleted files with this content: a present file stands for them now."""
         read = {file.address for file in self.files}
         return {
             str(other["file_id"])
             for address, other in self.known.items()
-            if other["digest"] == row["digest"]
-            and address not in read
-            and other["is_gone"]
+            if other["digest"] == digest and address not in read and other["is_gone"]
         }
 
 
@@ -118,10 +120,16 @@ def arrivals(
     _check_all_there(known, changed, superseded, found)
     moved = [file for file in found if _has_moved(file, known)]
     again = [file for file in found if file.address in forced]
-    forced |= _beside([*moved, *again], known, store.settings)
+    shared = _shared([*moved, *again], known, store.settings)
+    forced |= {
+        address
+        for address, row in known.items()
+        if row["digest"] in shared and not row["is_gone"]
+    }
     to_read = {file.address for file in moved} | forced
     # Where one file is read again, another of equal content may stand for it.
     contents = {known[address]["digest"] for address in to_read if address in known}
+    contents |= shared
     to_read |= {a for a, row in known.items() if row["digest"] in contents}
     unread = [row["digest"] for a, row in known.items() if a not in to_read]
     first = {file.address for file in moved}
@@ -133,6 +141,7 @@ def arrivals(
         known=known,
         forced=frozenset(forced),
         digests=frozenset(map(str, unread)),
+        shared=frozenset(shared),
         superseded=frozenset(str(known[a]["file_id"]) for a in superseded),
         changed=changed,
     )
@@ -198,12 +207,12 @@ def _check_all_there(
             )
 
 
-def _beside(
+def _shared(
     files: Sequence[Found],
     known: Mapping[str, Mapping[str, Any]],
     settings: Settings,
 ) -> set[str]:
-    """Addresses of known files that may share events with a file that is read again.
+    """Digests of known files that may share events with a file that is read again.
 
     The log holds one copy of such an event. If the file that is read again no longer
     has it, the other file's copy takes its place.
@@ -217,15 +226,10 @@ def _beside(
     ]
     if not spans:
         return set()
-    contents = {
-        row["digest"]
+    return {
+        str(row["digest"])
         for row in known.values()
         if row["duplicate"] > 0 and any(_overlap(row, sources, span) for span in spans)
-    }
-    return {
-        address
-        for address, row in known.items()
-        if row["digest"] in contents and not row["is_gone"]
     }
 
 

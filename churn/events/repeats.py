@@ -106,6 +106,7 @@ def repeats(
         file_id(file.extract.path, file.address): (number, file)
         for number, (file, _) in enumerate(staged)
     }
+    order = {key: place for key, place in order.items() if key not in copies}
     names = dict(store.scan("files").select("file_id", "address").collect().iter_rows())
     names |= {key: file.address for key, (_, file) in order.items()}
     faults: list[str] = []

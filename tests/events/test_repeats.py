@@ -142,3 +142,29 @@ def test_rows_with_an_event_id_are_no_repeats(tmp_path: Path) -> None:
     life.write("b.csv", header + "".join(rows))
     assert life.ingest().n_added == 1
     same_as_fresh(life)
+
+
+def test_a_replaced_file_may_be_renamed_over_the_newer_one(tmp_path: Path) -> None:
+    """Its rows count again, though its content was known."""
+    life = Life(tmp_path, repeats="replace")
+    life.write("a.csv", dump(1, 4))
+    life.write("b.csv", dump(1, 3))
+    life.ingest()
+    assert n_events(life) == 8
+    life.rename("b.csv", "a.csv")
+    life.ingest()
+    assert n_events(life) == 6
+    same_as_fresh(life)
+
+
+def test_a_touched_file_is_replaced_like_any_other(tmp_path: Path) -> None:
+    """A newer delivery also replaces a file whose time of change alone is new."""
+    life = Life(tmp_path, repeats="replace")
+    life.write("a.csv", dump(1, 4))
+    life.write("b.csv", dump(1, 8))
+    life.ingest()
+    life.touch("b.csv")
+    life.write("a.csv", dump(1, 9))
+    life.ingest()
+    assert (in_log(life), n_events(life)) == (["a.csv"], 18)
+    same_as_fresh(life)
