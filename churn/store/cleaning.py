@@ -57,18 +57,20 @@ def shorten_log(
     table: str,
     version: int,
 ) -> None:
-    """Sum up a table's log in a checkpoint of ``version``, and remove older entries.
+    """Sum up a table's log in a checkpoint of ``version``, and remove old entries.
 
-    Readers see ``version`` or a later one from now on. Only a visible version will do:
-    if this process dies, tables are rolled back to it.
+    Entries since the checkpoint before stay, because a reader may have listed them just
+    now. Only a visible version will do: if this process dies, tables are rolled back to
+    it.
     """
     address = store.place.below(table)
+    before = min(summed_up(store, table), version)
     delta.sum_up(address, version, store.place.delta_options)
     old = []
     for name in store.place.names(f"{table}/{LOG}"):
         file = name.rpartition("/")[2]
         entry = ENTRY.fullmatch(file)
-        is_needed = int(entry[1]) >= version if entry else file == LAST_CHECKPOINT
+        is_needed = int(entry[1]) >= before if entry else file == LAST_CHECKPOINT
         if not is_needed:
             old.append(name)
     _remove(store, old)
