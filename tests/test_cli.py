@@ -75,7 +75,7 @@ def test_bad_input_is_one_sentence_and_exit_code_1(
         (tmp_path / name).write_text(text)
     (tmp_path / "raw").mkdir()
     assert sentence in refused(tmp_path, *arguments)
-    assert not (tmp_path / "data/store/store.json").exists()
+    assert not list((tmp_path / "data").rglob("*.parquet"))
 
 
 def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:

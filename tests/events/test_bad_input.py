@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -326,7 +327,7 @@ def test_other_encodings_are_named_and_can_be_stated(
             ["für"],
             ["Jürgen"],
         )
-        (tmp_path / "data/store/store.json").unlink()
+        shutil.rmtree(tmp_path / "data/store")
 
 
 @each_json
@@ -341,7 +342,7 @@ def test_other_encodings_of_json_too(tmp_path: Path, source: str) -> None:
         assert Result(
             tmp_path, source, name, text.encode(encoding), encoding=encoding
         ).column("user_id") == ["Jürgen"]
-        (tmp_path / "data/store/store.json").unlink()
+        shutil.rmtree(tmp_path / "data/store")
 
 
 SAME = ["event_time", "event", "user_id", "revenue", "country", "properties"]
