@@ -6,6 +6,7 @@ setting under which it was read. Its rows in the log are then replaced.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from churn.errors import StoreError
@@ -77,10 +78,8 @@ class Arrivals:
         If another file's rows stood for its content and are replaced, its own count.
         """
         own = file_id(file.extract.path, file.address)
-        holds_rows = any(
-            row["digest"] == digest and row["rows"] > 0 for row in self.known.values()
-        )
-        return self._is_same(file, digest) and (own in copies or not holds_rows)
+        is_copy = own in copies or digest not in self._with_rows
+        return self._is_same(file, digest) and is_copy
 
     def _is_same(self, file: Found, digest: str) -> bool:
         """Whether a known file is not read otherwise than before."""
@@ -90,12 +89,22 @@ class Arrivals:
 
     def _inherited(self, digest: str) -> set[str]:
         """Ids of deleted files with this content: a present file stands for them now."""
+        return self._gone.get(digest, set())
+
+    @cached_property
+    def _with_rows(self) -> set[str]:
+        """Digests of known files whose own rows are counted."""
+        return {str(row["digest"]) for row in self.known.values() if row["rows"] > 0}
+
+    @cached_property
+    def _gone(self) -> dict[str, set[str]]:
+        """Ids of the deleted files, by digest."""
         read = {file.address for file in self.files}
-        return {
-            str(other["file_id"])
-            for address, other in self.known.items()
-            if other["digest"] == digest and address not in read and other["is_gone"]
-        }
+        gone: dict[str, set[str]] = {}
+        for address, row in self.known.items():
+            if row["is_gone"] and address not in read:
+                gone.setdefault(str(row["digest"]), set()).add(str(row["file_id"]))
+        return gone
 
 
 def arrivals(
