@@ -29,7 +29,8 @@ from churn.errors import StoreError
 from churn.events import ingest, merging
 from churn.settings import load
 from churn.store import locks
-locks.exclusively.__defaults__ = (locks.Timing(renewal=0.4, lease=4, poll=0.2),)
+timing = locks.Timing(renewal=0.5, lease=12, poll=0.2)
+locks.exclusively.__wrapped__.__defaults__ = (timing,)
 pause_at = sys.argv[2]
 if pause_at:
     finish = merging._Merging.finish if pause_at == "finish" else merging._committed
