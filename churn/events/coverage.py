@@ -89,16 +89,6 @@ def _filled(rows: pl.DataFrame) -> pl.DataFrame:
     return named.select(Tally.column_names())
 
 
-def summed(parts: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
-    """The rows of several tables with equal columns; rows with the same key are summed.
-
-    Columns whose names begin with n are counts; the others are the key.
-    """
-    counts = [name for name in columns if name.startswith("n")]
-    key = [name for name in columns if name not in counts]
-    return pl.concat(parts).group_by(key).agg(pl.col(counts).sum())
-
-
 def covered_until(volume: pl.DataFrame, settings: Settings) -> date | None:
     """The last day on which labels can be trusted; None without any events.
 

@@ -14,7 +14,7 @@ from churn.events import activity, coverage, identity, properties, staging
 from churn.events.erasure import is_forgotten
 from churn.hashing import bucket_of
 from churn.store import Store
-from churn.store.schemas import Tally, Volume
+from churn.store.compaction import sums
 
 PERSON_COLUMNS = (
     "event_time",
@@ -52,12 +52,12 @@ class Counts:
     @property
     def volume(self) -> pl.DataFrame:
         """Events by extract, platform, day, day known, event and kind."""
-        return coverage.summed(self._volumes, Volume.column_names())
+        return sums(pl.concat(self._volumes).lazy()).collect()
 
     @property
     def tally(self) -> pl.DataFrame:
         """Events by extract, day and measure."""
-        return coverage.summed(self._tallies, Tally.column_names())
+        return sums(pl.concat(self._tallies).lazy()).collect()
 
 
 def stage_by_person(

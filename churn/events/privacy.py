@@ -12,12 +12,10 @@ import polars as pl
 from churn.events import erasure
 from churn.events.erasure import REMOVED
 from churn.settings import Settings
+from churn.store.inputs import ADDRESSES
 
 ADVERTISING = ("idfa", "gaid")
 """Id types that a person may forbid for tracking."""
-
-ADDRESSES = ("email", "phone")
-"""Id types that are kept only if Braze is addressed by them."""
 
 # Patterns of parts of property names: any text, preceding whole words, and a gap
 # between words.

@@ -83,7 +83,7 @@ def reduced(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
     if table in ("users", "adopted_users"):
         rows = firsts(rows)
     elif table in ("volume", "tally"):
-        rows = _sums(rows)
+        rows = sums(rows)
     elif table == "edges":
         key = ("source", "id", "user_id")
         rows = rows.group_by(key).agg(pl.col("learned_at").min())
@@ -105,8 +105,11 @@ def firsts(users: pl.LazyFrame) -> pl.LazyFrame:
     return ordered.filter(is_news)
 
 
-def _sums(counts: pl.LazyFrame) -> pl.LazyFrame:
-    """Counts with equal keys as one row; columns that begin with n are counts."""
+def sums(counts: pl.LazyFrame) -> pl.LazyFrame:
+    """Counts with equal keys as one row.
+
+    Columns whose names begin with n are counts; the others are the key.
+    """
     names = counts.collect_schema().names()
     is_count = [name for name in names if name.startswith("n")]
     key = [name for name in names if name not in is_count]
