@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from churn.settings.endpoints import is_on_this_machine
 from churn.settings.values import AttributeName, DatabaseUrl, Endpoint, Section, Share
 
 MAX_BATCH = 75
@@ -81,6 +82,11 @@ class Braze(Section):
     max_run_minutes: float = Field(default=720, gt=0)
     max_change_rate: Share = 0.5
     max_users: int | None = Field(default=None, ge=1)
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the endpoint is on this machine, and so cannot be Braze itself."""
+        return is_on_this_machine(self.endpoint)
 
     @property
     def path(self) -> str:

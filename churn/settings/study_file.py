@@ -5,7 +5,6 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
@@ -24,7 +23,7 @@ from churn.settings.sections import (
     Windows,
     segment_faults,
 )
-from churn.settings.values import LOOPBACK, Section, StoreAddress, Zone
+from churn.settings.values import Section, StoreAddress, Zone
 
 TRUTH = "truth.parquet"
 """File of true churn probabilities that a simulation writes beside its study."""
@@ -72,12 +71,11 @@ class Settings(Section):
 
     def refuse_invented_users(self) -> None:
         """Raise StudyError if invented users would be sent to more than a sandbox."""
-        host = urlsplit(self.braze.endpoint).hostname
-        if self.is_simulated and host not in LOOPBACK:
+        if self.is_simulated and not self.braze.is_sandbox:
             raise StudyError(
                 f"the study in {self._folder} holds invented users, which are sent to "
-                f"a sandbox only; its endpoint is {host}: start `churn sandbox` and "
-                "use its address"
+                f"a sandbox only; its endpoint is {self.braze.endpoint}: start "
+                "`churn sandbox` and use its address"
             )
 
     def path(self, relative: str) -> Path:

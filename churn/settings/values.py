@@ -8,8 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Host names that lead to this machine, where a sandbox may be used without TLS."""
+from churn.settings.endpoints import endpoint
 
 # Delta tables below other characters, such as spaces, can't be scanned by polars.
 STORE_URL = r"(s3|gs|az)://[A-Za-z0-9._-]+(/[A-Za-z0-9._=-]+)*/?"
@@ -81,22 +80,6 @@ def no_password(url: str) -> str:
             "holds a password; leave it out and set CHURN_LEDGER_URL in the environment"
         )
     return url
-
-
-def endpoint(url: str) -> str:
-    """Refuse all but an https address without a path, or http to this machine."""
-    parts = urlsplit(url)
-    is_local = parts.scheme == "http" and parts.hostname in LOOPBACK
-    if parts.scheme != "https" and not is_local:
-        raise ValueError(
-            f"{url!r} must be an https address such as https://rest.fra-02.braze.eu "
-            "(http only on loopback)"
-        )
-    if parts.path.strip("/"):
-        raise ValueError(
-            f"{url!r} must end after the host name; the path is ours to add"
-        )
-    return url.rstrip("/")
 
 
 Zone = Annotated[str, AfterValidator(known_zone)]

@@ -1,14 +1,12 @@
 """The ledger on SQLite and, if there is a server, on PostgreSQL."""
 
 import json
-import os
-import secrets
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,32 +20,7 @@ from churn.braze.ledger.recorder import Recorder
 from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.errors import TerminalBrazeError
 
-from ..conftest import unavailable
-
 Open = Callable[..., AbstractContextManager[Ledger]]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh ledger's address."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/ledger.db"
-        return
-    server = os.environ.get("CHURN_TEST_POSTGRES_URL")
-    if not server:
-        unavailable(
-            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, "
-            "the shared ledger was not tried"
-        )
-    import psycopg
-
-    name = f"churn_{secrets.token_hex(6)}"
-    address = server.replace("+psycopg", "")
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield server.rsplit("/", 1)[0] + f"/{name}"
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

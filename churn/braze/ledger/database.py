@@ -1,8 +1,7 @@
 """Opens the ledger's database, on SQLite or PostgreSQL, and locks it for one run."""
 
-import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from filelock import FileLock, Timeout
 from sqlalchemy import (
     Connection,
     Engine,
-    and_,
     create_engine,
     event,
     func,
@@ -20,11 +18,11 @@ from sqlalchemy import (
     inspect,
     make_url,
     select,
-    update,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from churn.braze.ledger.tables import PLACES, SCHEMA, SCHEMA_VERSION, metadata
+from churn.braze.ledger import places
+from churn.braze.ledger.tables import SCHEMA, SCHEMA_VERSION, metadata
 from churn.errors import TerminalBrazeError
 
 VALID_ADDRESSES = (
@@ -81,7 +79,13 @@ def opened(
         with connection, _lock(url, connection, wait_seconds) as is_exclusive:
             with sentence_for_errors(f"the ledger {name} can't be opened"):
                 _check_schema(connection, is_exclusive)
-                place = _place(connection, endpoint, workspace, kind)
+                place = places.find(
+                    connection,
+                    endpoint,
+                    workspace,
+                    kind,
+                    is_exclusive,
+                )
                 connection.commit()
             with sentence_for_errors(
                 f"the ledger {name} failed and nothing more is sent; "
@@ -108,18 +112,6 @@ def sentence_for_errors(sentence: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         cause = type(getattr(error, "orig", None) or error).__name__
         raise TerminalBrazeError(f"{sentence} ({cause})") from None
-
-
-def add_names(
-    connection: Connection,
-    place: int,
-    names: Iterable[str],
-) -> None:
-    """Remember that these attributes were written at the place."""
-    here = PLACES.c.place == place
-    known = json.loads(connection.scalar(select(PLACES.c.names).where(here)) or "[]")
-    merged = json.dumps(sorted({*known, *names}))
-    connection.execute(update(PLACES).where(here).values(names=merged))
 
 
 def backup(connection: Connection, file: Path) -> None:
@@ -231,22 +223,3 @@ def _check_schema(connection: Connection, is_exclusive: bool) -> None:
             f"the ledger has schema version {version}, and this program reads version "
             f"{SCHEMA_VERSION} only: use the program that wrote it, or another ledger"
         )
-
-
-def _place(
-    connection: Connection,
-    endpoint: str,
-    workspace: str,
-    kind: str,
-) -> int:
-    key = {
-        "endpoint": endpoint,
-        "workspace": workspace,
-        "kind": kind,
-    }
-    here = and_(*[PLACES.c[name] == value for name, value in key.items()])
-    number = connection.scalar(select(PLACES.c.place).where(here))
-    if number is None:
-        connection.execute(insert(PLACES).values(**key, names="[]"))
-        number = connection.scalar(select(PLACES.c.place).where(here))
-    return int(number or 0)

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Table, insert, select, update
 
-from churn.braze.ledger.database import Ledger, add_names
+from churn.braze.ledger.database import Ledger
+from churn.braze.ledger.places import add_names
 from churn.braze.ledger.tables import ANSWERS, PLAN, REJECTS, RUNS
 from churn.errors import TerminalBrazeError
 

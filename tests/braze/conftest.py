@@ -1,0 +1,33 @@
+"""What the ledger's tests share: a fresh ledger on each database."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..conftest import unavailable
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh ledger's address."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    server = os.environ.get("CHURN_TEST_POSTGRES_URL")
+    if not server:
+        unavailable(
+            "CHURN_TEST_POSTGRES_URL names no PostgreSQL server, "
+            "the shared ledger was not tried"
+        )
+    import psycopg
+
+    name = f"churn_{secrets.token_hex(6)}"
+    address = server.replace("+psycopg", "")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.rsplit("/", 1)[0] + f"/{name}"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
