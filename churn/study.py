@@ -209,19 +209,16 @@ class Study:
 
     # Scores and delivery
 
-    def score(self, cutoff: str = "", model_id: str = "") -> results.Scores:
-        """Score every user eligible at a cutoff, by default the newest possible one."""
-        from churn import results
-        from churn.features.cutoffs import Calendar
-        from churn.model import storage
-        from churn.scoring import scores
+    def score(
+        self, cutoff: str = "", model_id: str = "", now: str = ""
+    ) -> results.Scores:
+        """Score every user eligible at a cutoff, by default the newest possible one.
 
-        store = self.store
-        at = _cutoff(cutoff) or Calendar.of(store).end
-        fitted = storage.load(store, model_id)
-        table = scores.make(store, fitted, at)
-        findings = scores.check(store, table, fitted)
-        return results.Scores(store, table, findings, fitted)
+        ``now`` (UTC) is the time by which the data's age is judged; default: the clock.
+        """
+        from churn import results
+
+        return results.Scores.make(self.store, _cutoff(cutoff), model_id, now)
 
     def scores(self, cutoff: str = "") -> results.Scores:
         """Stored scores with their findings, by default those of the newest cutoff."""
@@ -240,19 +237,28 @@ class Study:
         accept: Sequence[str] = (),
         what_if: str = "",
         run_id: str = "",
+        now: str = "",
     ) -> results.Export:
         """Write to Braze what changed since it last acknowledged; a dry run by default.
 
         ``accept`` names the failed gates and exceeded limits to ignore. ``what_if`` is
         another study file, whose segments and attributes are tried in a dry run on the
-        same scores. Raises StudyError for invented users that would be sent to anything
-        but a sandbox on this machine.
+        same scores. ``now`` as in ``score``. Raises StudyError for invented users that
+        would be sent to anything but a sandbox on this machine.
         """
         from churn import results
 
         if send and not what_if:
             self.settings.refuse_invented_users()
-        return results.Export.run(self.store, cutoff, send, accept, what_if, run_id)
+        return results.Export.run(
+            self.store,
+            cutoff,
+            send,
+            accept,
+            what_if,
+            run_id,
+            now,
+        )
 
 
 def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:

@@ -140,6 +140,7 @@ def filled(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
         extracts=[{"source": "table", "path": "events.parquet"}],
         windows={"observation_days": 28, "eligible_days": 14, "horizon_days": 14},
         backtest={"n_train_cutoffs": 5, "n_test_cutoffs": 2},
+        gates={"max_age_days": 3650},
     )
     ingest.ingest(settings, progress=False)
     return open_filled(settings)

@@ -1,5 +1,6 @@
 """Options that several commands share, and how a frame is printed on a terminal."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,10 @@ Progress = Annotated[
 Accept = Annotated[
     list[str] | None,
     typer.Option(help="Failed gate or passed limit to go on with; repeatable."),
+]
+Now = Annotated[
+    datetime | None,
+    typer.Option(help="Time (UTC) to take for the present; default: the clock."),
 ]
 Send = Annotated[
     bool, typer.Option(help="Write to Braze; without it this is a dry run.")

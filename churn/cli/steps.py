@@ -1,12 +1,12 @@
 """The steps from extract files to scores, and the nightly run of all of them."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from churn.cli.options import Accept, Parameters, Progress, Send, StudyPath
+from churn.cli.options import Accept, Now, Parameters, Progress, Send, StudyPath
 
 
 def add_to(app: typer.Typer) -> None:
@@ -64,10 +64,7 @@ def simulate(
 
 def ingest(
     study: StudyPath = None,
-    now: Annotated[
-        datetime | None,
-        typer.Option(help="Assumed present (UTC); later events are quarantined."),
-    ] = None,
+    now: Now = None,
     progress: Progress = True,
 ) -> None:
     """Add new extract files to the event log, and replace changed ones.
@@ -115,6 +112,7 @@ def nightly(
     study: StudyPath = None,
     send: Send = False,
     accept: Accept = None,
+    now: Now = None,
     progress: Progress = False,
 ) -> None:
     """Ingest, score and export, for a scheduler."""
@@ -122,10 +120,11 @@ def nightly(
 
     study_file = find(study)
     accepted = f"accept={','.join(accept or [])}"
+    present = f"now={now.isoformat() if now else ''}"
     parameters: dict[str, list[str]] = {
-        "ingest": [],
-        "score": [accepted],
-        "export": [accepted, f"send={str(send).lower()}"],
+        "ingest": [present],
+        "score": [accepted, present],
+        "export": [accepted, present, f"send={str(send).lower()}"],
     }
     for name, assignments in parameters.items():
         folder = _run(name, study_file, assignments, progress)

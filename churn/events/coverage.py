@@ -98,12 +98,13 @@ def covered_until(volume: pl.DataFrame, settings: Settings) -> date | None:
     The source's settling days are subtracted, and ``covered_until`` of an extract in
     the study overrides all of this.
     """
-    days = [_covered_by(extract, volume) for extract in settings.extracts]
+    days = [covered_by(extract, volume) for extract in settings.extracts]
     known = [day for day in days if day]
     return min(known) if known else None
 
 
-def _covered_by(extract: Extract, volume: pl.DataFrame) -> date | None:
+def covered_by(extract: Extract, volume: pl.DataFrame) -> date | None:
+    """The last day on which one extract's data is complete; None without events."""
     if extract.covered_until:
         return extract.covered_until
     rows = volume.filter(pl.col("extract") == extract.path)

@@ -105,11 +105,16 @@ def parse_cutoff(text: str) -> date | None:
 
 
 def parse_now(text: str) -> datetime | None:
-    """The present from an ISO date or time in UTC; null if the text is empty.
+    """The present from an ISO date or time; null if the text is empty.
 
-    Raises InputError for any other text.
+    A time without a zone is in UTC. Raises InputError for any other text.
     """
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+        stated = datetime.fromisoformat(text) if text else None
     except ValueError:
         raise InputError(f"{text!r} is no time; write a date like 2026-03-01") from None
+    if stated is None:
+        return None
+    if stated.tzinfo is None:
+        return stated.replace(tzinfo=UTC)
+    return stated.astimezone(UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -14,8 +14,8 @@ from churn import forget
 from churn.braze import delivery, export, id_lists
 from churn.events import addresses
 from churn.report import delivery_tables, runs
-from churn.report.parameters import parse_cutoff
-from churn.scoring import scores, summary
+from churn.report.parameters import parse_cutoff, parse_now
+from churn.scoring import age_gate, scores, summary
 from churn.settings import load
 from churn.store import Store
 
@@ -28,13 +28,43 @@ class Scores:
     """Scores of one cutoff with what the gates found.
 
     ``table`` has a row per user (schemas.Scores), ``findings`` one per gate. ``model``
-    is null where the scores were read from the store.
+    is null where the scores were read from the store. ``now`` is the time by which
+    their age is told, null for the clock. ``is_past`` says that the cutoff was asked
+    for, so that it may be old.
     """
 
     store: Store
     table: pl.DataFrame
     findings: pl.DataFrame
     model: Model | None = None
+    now: datetime | None = None
+    is_past: bool = False
+
+    @classmethod
+    def make(
+        cls,
+        store: Store,
+        cutoff: date | None,
+        model_id: str,
+        now: str,
+    ) -> Self:
+        """Score a cutoff, by default the day after the last complete one."""
+        from churn.features.cutoffs import Calendar
+        from churn.model import storage
+
+        at = cutoff or Calendar.of(store).end
+        fitted = storage.load(store, model_id)
+        table = scores.make(store, fitted, at)
+        present = parse_now(now)
+        findings = scores.check(store, table, fitted, present)
+        return cls(
+            store,
+            table,
+            findings,
+            fitted,
+            present,
+            is_past=cutoff is not None,
+        )
 
     @property
     def cutoff(self) -> date:
@@ -42,18 +72,28 @@ class Scores:
         day: date = self.table["cutoff"][0]
         return day
 
+    @property
+    def age_days(self) -> int:
+        """Number of whole days that have passed since the cutoff."""
+        present = age_gate.today(self.store.settings, self.now)
+        return (present - self.cutoff).days
+
     def summary(self) -> str:
-        """How many users were scored, for which day, by which model."""
+        """How many users were scored, for which day, how old that is, by which model."""
         model_id = self.table["model_id"][0]
-        return f"{self.table.height:,} users at {self.cutoff}, model {model_id}"
+        n_users = f"{self.table.height:,} users"
+        age = age_gate.described(self.age_days)
+        return f"{n_users} at {self.cutoff}, {age}, model {model_id}"
 
     def save(self, accept: Sequence[str] = ()) -> str:
         """Write scores and findings, replacing those of the same cutoff.
 
         Returns the path or URL of the scores. Raises GateError, and writes nothing, if
-        a gate failed that ``accept`` doesn't name.
+        a gate failed that ``accept`` doesn't name. The age of a cutoff that was asked
+        for is recorded and does not stop it; it does stop an export.
         """
-        return scores.write(self.store, self.table, self.findings, accept)
+        accepted = [*accept, age_gate.GATE] if self.is_past else accept
+        return scores.write(self.store, self.table, self.findings, accepted)
 
     def gates(self) -> pl.DataFrame:
         """What each gate says: gate, passed, sentence."""
@@ -100,6 +140,7 @@ class Scores:
         failed = self.findings.filter(~pl.col("passed"))["gate"]
         runs.record(
             cutoff=self.cutoff,
+            data_age_days=self.age_days,
             model_id=self.table["model_id"][0],
             n_scored=self.table.height,
             mean_probability=self.table["probability"].mean(),
@@ -125,9 +166,13 @@ class Export:
         accept: Sequence[str],
         what_if: str,
         run_id: str,
+        now: str,
     ) -> Self:
         """Export stored scores; with ``what_if`` another study's view of them, dry."""
-        table, findings = scores.read(store, parse_cutoff(cutoff))
+        table, stored = scores.read(store, parse_cutoff(cutoff))
+        volume = store.scan("volume").collect()
+        present = age_gate.today(store.settings, parse_now(now))
+        findings = age_gate.refreshed(stored, volume, store.settings, present)
         if what_if:
             store, send = store.under(load(what_if)), False
             earlier = scores.previous(store, table["cutoff"][0])

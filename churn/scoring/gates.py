@@ -10,7 +10,13 @@ import polars as pl
 
 from churn.clocks import known_before
 from churn.model.fitting import Model
-from churn.scoring import arrival_gates, clock_gates, content_gates, volume_gates
+from churn.scoring import (
+    age_gate,
+    arrival_gates,
+    clock_gates,
+    content_gates,
+    volume_gates,
+)
 from churn.scoring.score_gates import calibrated, match_rate, score_shift
 from churn.settings import Settings
 from churn.store import Store
@@ -22,15 +28,21 @@ def check(
     cutoff: date,
     scores: pl.DataFrame,
     model: Model,
+    present: date,
 ) -> pl.DataFrame:
-    """The findings of every gate for one cutoff, see ``schemas.Findings``."""
+    """The findings of every gate for one cutoff, see ``schemas.Findings``.
+
+    ``present`` is the date by which the age of the data is judged.
+    """
     volume = store.scan("volume").collect()
     tally = store.scan("tally").collect()
     files = store.scan("files").collect()
+    settings = store.settings
     findings = [
-        *data(volume, tally, files, store.settings, cutoff),
-        score_shift(store.settings, cutoff, scores, model),
-        calibrated(store.settings, cutoff, model),
+        age_gate.stale_data(volume, settings, cutoff, present),
+        *data(volume, tally, files, settings, cutoff),
+        score_shift(settings, cutoff, scores, model),
+        calibrated(settings, cutoff, model),
         match_rate(store, scores),
     ]
     return Findings.validate(pl.DataFrame(findings).select(Findings.column_names()))

@@ -9,7 +9,7 @@ import io
 import logging
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,7 +17,7 @@ import polars as pl
 from churn.errors import CutoffError, StoreError
 from churn.events import addresses, erasure
 from churn.features import snapshots
-from churn.scoring import segments
+from churn.scoring import age_gate, segments
 from churn.scoring.gate import check_gates
 from churn.settings import Settings
 from churn.store import Store
@@ -178,8 +178,19 @@ def check(
     store: Store,
     scores: pl.DataFrame,
     fitted: Model,
+    now: datetime | None = None,
 ) -> pl.DataFrame:
-    """The gates' findings about these scores and the data behind them."""
+    """The gates' findings about these scores and the data behind them.
+
+    ``now`` is the time by which the age of the data is judged; by default it is that of
+    the clock, or what a simulated app states.
+    """
     from churn.scoring import gates
 
-    return gates.check(store, scores["cutoff"][0], scores, fitted)
+    return gates.check(
+        store,
+        scores["cutoff"][0],
+        scores,
+        fitted,
+        age_gate.today(store.settings, now),
+    )

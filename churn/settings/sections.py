@@ -152,6 +152,11 @@ class Privacy(Section):
 class Gates(Section):
     """Limits that data and scores must keep before anything is sent."""
 
+    max_age_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=3650,
+    )
     window_days: Days = 28
     min_day_share: Share = 0.6
     max_day_share: float = Field(default=1.7, ge=1)

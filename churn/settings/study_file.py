@@ -3,6 +3,7 @@
 import difflib
 import os
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +37,7 @@ class Settings(Section):
     store: StoreAddress = "data/store"
     reports: str = "reports"
     random_state: int = Field(default=0, ge=0)
+    now: date | None = None
     extracts: tuple[Extract, ...] = Field(min_length=1)
     activity: Activity = Activity()
     windows: Windows = Windows()
@@ -177,6 +179,11 @@ def parse(
         listed = "\n".join(f"  {fault}" for fault in faults)
         raise StudyError(f"{name} has {len(faults)} fault(s):\n{listed}") from None
     settings._folder = folder.resolve()
+    if settings.now and not settings.is_simulated:
+        raise StudyError(
+            f"{name}: now is for a simulated app, which has {TRUTH} beside its study; "
+            "remove it and state the present of a single run with --now"
+        )
     return settings
 
 

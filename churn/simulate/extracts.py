@@ -1,6 +1,7 @@
 """Write a simulated world: extract files, true probabilities and a study file."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ STUDY = """\
 # Study of a simulated app; truth.parquet beside it holds the true churn probabilities.
 store = "store"
 reports = "reports"
+now = {now}  # the present of this app: the day after its last
 
 [[extracts]]
 source = "{source}"
@@ -71,7 +73,12 @@ def write(
     columns = named.select("user_id", "cutoff", "probability")
     columns.write_parquet(out / "truth.parquet")
     keys = [f"{name} = {value}" for name, value in windows.model_dump().items()]
-    study = STUDY.format(source=source, windows="\n".join(keys))
+    now = world.start + timedelta(days=world.n_days)
+    study = STUDY.format(
+        now=now,
+        source=source,
+        windows="\n".join(keys),
+    )
     (out / "churn.toml").write_text(study, encoding="utf-8")
     n_events = rows.filter(report="in_app").height
     return {

@@ -24,6 +24,9 @@ horizon_days = 14
 [backtest]
 n_train_cutoffs = 5
 n_test_cutoffs = 2
+
+[gates]
+max_age_days = 3650
 """
 LONGEST = 150  # lines
 
