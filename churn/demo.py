@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import typer
 
-from churn.braze.client import KEY_VARIABLE
+from churn.braze.key import KEY_VARIABLE
 from churn.errors import InputError
 from churn.report import runner
 from churn.report.runs import read_metrics

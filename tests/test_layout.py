@@ -46,7 +46,7 @@ ONLY_IN = {
     "obstore": {"store.objects"},
     "polars_hash": {"hashing"},
     "scipy": {"events.identity", "model", "evaluation", "stats", "simulate"},
-    "filelock": {"store.locks", "braze.ledger.database"},
+    "filelock": {"store.locks", "braze.ledger.locking"},
     "aiohttp": {"sandbox", "braze.client"},
     "jinja2": {"sandbox", "report"},
     "pydantic": {"settings"},

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import polars as pl
 
 from churn.braze import answers, client, payload, plan
+from churn.braze import key as secret
 from churn.braze.client import Response
 from churn.braze.delivery import open_ledger
 from churn.braze.ledger.tables import SCHEMA_VERSION
@@ -43,7 +44,7 @@ def run(settings: Settings, findings: pl.DataFrame | None = None) -> Iterator[Li
     yield _ledger(settings)
     yield _match_rate(findings)
     try:
-        key = client.key_from_environment()
+        key = secret.from_environment()
     except TerminalBrazeError as error:
         yield Line("key", False, str(error))
         return
@@ -91,11 +92,11 @@ def _match_rate(findings: pl.DataFrame | None) -> Line:
 def _key(key: str) -> Line:
     if re.search(r"[\s\"']|^Bearer", key):
         message = (
-            f"{client.KEY_VARIABLE} holds quotes, spaces or the word Bearer: "
+            f"{secret.KEY_VARIABLE} holds quotes, spaces or the word Bearer: "
             "give the key alone"
         )
         return Line("key", False, message)
-    return Line("key", True, f"{client.KEY_VARIABLE} is set")
+    return Line("key", True, f"{secret.KEY_VARIABLE} is set")
 
 
 def _request(braze: Braze, key: str) -> Iterator[Line]:

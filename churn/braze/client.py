@@ -1,7 +1,6 @@
-"""HTTP to Braze: the key, the connection, one request. Only this module uses httpx."""
+"""HTTP to Braze: the connection, one request. Only this module uses httpx."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,10 +12,10 @@ import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
 from churn import __version__
+from churn.braze.key import KEY_VARIABLE as KEY_VARIABLE
 from churn.errors import BrazeError, TerminalBrazeError, TransientBrazeError
 from churn.settings import Braze
 
-KEY_VARIABLE = "CHURN_BRAZE_KEY"
 POLL_SECONDS = 0.2
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 WRONG_ENDPOINT = (
@@ -42,21 +41,6 @@ Post = Callable[[bytes, bool], Awaitable[Response]]
 
 Raises TransientBrazeError if no answer came, TerminalBrazeError if none can come.
 """
-
-
-def key_from_environment() -> str:
-    """The REST key in CHURN_BRAZE_KEY. Raises TerminalBrazeError if there is none."""
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key:
-        raise TerminalBrazeError(
-            f"{KEY_VARIABLE} is not set: "
-            "export a REST key that has the permission users.track"
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise TerminalBrazeError(
-            f"{KEY_VARIABLE} holds characters that no key has: copy it again"
-        )
-    return key
 
 
 @asynccontextmanager

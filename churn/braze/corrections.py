@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -56,8 +58,9 @@ def from_file(
 ) -> Plan:
     """The plan that sends a file of rejects: identifier, attributes as JSON text.
 
-    ``segments``: the study's segment names. Other columns are ignored. Raises
-    TerminalBrazeError for the first row that the study itself could not have written.
+    ``segments``: the study's segment names. The plan has the oldest date of the column
+    cutoff, if there is one; other columns are ignored. Raises TerminalBrazeError for
+    the first row that the study itself could not have written.
     """
     missing = {"identifier", "attributes"} - set(frame.columns)
     if missing:
@@ -73,7 +76,22 @@ def from_file(
         if identifier in wanted:
             raise TerminalBrazeError(f"row {number} repeats an identifier")
         wanted[identifier] = _attributes(text, number, braze, allowed_segments)
-    return _of_values(wanted, synced, braze, gone)
+    made = _of_values(wanted, synced, braze, gone)
+    return replace(made, cutoff=_oldest_cutoff(frame))
+
+
+def _oldest_cutoff(frame: pl.DataFrame) -> date | None:
+    """The oldest date of the column cutoff; null without the column or a date in it."""
+    if "cutoff" not in frame.columns:
+        return None
+    try:
+        days = frame["cutoff"].str.to_date("%Y-%m-%d")
+    except pl.exceptions.PolarsError:
+        raise TerminalBrazeError(
+            "the column cutoff holds something else than dates such as 2026-03-01"
+        ) from None
+    oldest: Any = days.min()
+    return oldest if isinstance(oldest, date) else None
 
 
 def _of_values(

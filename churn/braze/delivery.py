@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from churn.braze import key as secret
 from churn.braze import limits, outcomes, plan
-from churn.braze.ledger import closing, database, erasure, history, runs
+from churn.braze.ledger import closing, database, erasure, history, keys, runs
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.recorder import Recorder
-from churn.braze.ledger.runs import NOT_ATTEMPTED, Result, Run
+from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, Result, Run
 from churn.braze.payload import Batches
 from churn.braze.plan import Plan
 from churn.settings import Braze, Settings
@@ -100,7 +101,7 @@ def deliver(
     acknowledged by then is in the ledger, and the next run sends the rest.
     """
     braze = delivery.settings.braze
-    key = _key_from_environment() if delivery.send else ""
+    key = secret.from_environment() if delivery.send else secret.if_given()
     wait_seconds = WAIT_SECONDS if delivery.send else None
     results: list[Result] = []
     with open_ledger(delivery.settings, wait_seconds) as ledger:
@@ -108,12 +109,15 @@ def deliver(
         gone = [*erasure.waiting(ledger), *delivery.opted_out]
         planned = make_plan(ledger, history.synced(ledger), gone)
         batches = Batches.of(planned.changes, braze)
+        exceeded = limits.exceeded(planned, braze)
+        exceeded |= limits.against_ledger(planned, ledger, key)
         summary = _forecast(ledger, planned, batches, delivery)
+        summary["beyond_limits"] = list(exceeded.values())
         n_users = summary["n_changed"]
         n_requests = summary["n_requests"]
         log.info("%s: %d users to write in %d requests", step, n_users, n_requests)
         if delivery.send:
-            limits.check(limits.exceeded(planned, braze), delivery.accept)
+            limits.check(exceeded, delivery.accept)
             run = _start(ledger, delivery, step, planned)
             results, sent = _send(ledger, run, delivery, planned, batches, key)
             summary |= outcomes.counts(results, sent)
@@ -125,13 +129,6 @@ def deliver(
         outcomes.of_plan(planned, results, default),
         outcomes.sample_bodies(planned, braze),
     )
-
-
-def _key_from_environment() -> str:
-    # Imported here, so that a dry run loads no HTTP client.
-    from churn.braze import client
-
-    return client.key_from_environment()
 
 
 def _close_interrupted(ledger: Ledger) -> None:
@@ -157,12 +154,7 @@ def _forecast(
     braze = delivery.settings.braze
     answer_seconds = history.answer_seconds(ledger) or ANSWER_SECONDS
     counts = limits.forecast(planned, len(batches.ranges), braze, answer_seconds)
-    exceeded = limits.exceeded(planned, braze)
-    return {
-        **counts,
-        "dry_run": not delivery.send,
-        "beyond_limits": list(exceeded.values()),
-    }
+    return {**counts, "dry_run": not delivery.send}
 
 
 def _start(
@@ -172,7 +164,14 @@ def _start(
     planned: Plan,
 ) -> Run:
     changes = planned.changes
-    return runs.start(ledger, delivery.run_id, step, changes, planned.names)
+    return runs.start(
+        ledger,
+        delivery.run_id,
+        step,
+        changes,
+        planned.names,
+        planned.cutoff,
+    )
 
 
 def _send(
@@ -199,14 +198,29 @@ def _send(
             delivery.progress,
             planned.retried_from,
         )
+    _bind_key(ledger, delivery, recorder.results, key)
     return recorder.results, sent
+
+
+def _bind_key(
+    ledger: Ledger,
+    delivery: Delivery,
+    results: Sequence[Result],
+    key: str,
+) -> None:
+    """Remember whose key this is, once Braze has taken it or a person has said so."""
+    was_taken = any(result.outcome == SENT for result in results)
+    if was_taken or "changed_key" in delivery.accept:
+        keys.bind(ledger, key)
 
 
 def _wait_for_unanswered(ledger: Ledger, braze: Braze) -> None:
     """Wait until a request without an answer can no longer overwrite newer values."""
     # The ledger's times are cut to seconds.
-    quiet_from = history.last_unanswered_at(ledger) + 1 + braze.quiet_seconds
-    wait = quiet_from - time.time()
+    longest = 1 + braze.quiet_seconds
+    wait = history.last_unanswered_at(ledger) + longest - time.time()
+    # A clock that was set back since would make the wait longer than it can need to be.
+    wait = min(wait, longest)
     if wait > 0:
         log.warning(
             "waiting %.0f seconds: requests of an earlier run may still be applied",

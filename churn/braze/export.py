@@ -14,13 +14,12 @@ from churn.braze import corrections, id_lists, outcomes, plan
 from churn.braze.delivery import Delivery, Export, deliver, open_ledger
 from churn.braze.ledger import database, erasure, history
 from churn.braze.ledger.database import Ledger
+from churn.braze.ledger.runs import EXPORT
 from churn.braze.plan import Plan
 from churn.errors import InputError
 from churn.scoring import segments
 from churn.scoring.gate import check_gates
 from churn.settings import Settings
-
-EXPORT = "export"
 
 
 def run(

@@ -6,6 +6,8 @@ from typing import Any
 import polars as pl
 
 from churn.braze.attributes import GONE, LAPSED
+from churn.braze.ledger import history, keys
+from churn.braze.ledger.database import Ledger
 from churn.braze.plan import Plan
 from churn.errors import GateError
 from churn.settings import Braze
@@ -59,6 +61,35 @@ def exceeded(plan: Plan, braze: Braze) -> dict[str, str]:
         sentences["max_users"] = (
             f"{n_users:,} users would be written, more than max_users "
             f"({braze.max_users:,})"
+        )
+    return sentences
+
+
+def against_ledger(
+    plan: Plan,
+    ledger: Ledger,
+    key: str,
+) -> dict[str, str]:
+    """What contradicts the ledger, like ``exceeded``.
+
+    That is scores older than those sent last, and a key that is new to the workspace.
+    ``key`` may be empty, as in a dry run without one; then it is not looked at.
+    """
+    sentences = {}
+    told = history.told_cutoff(ledger)
+    if told and plan.cutoff and plan.cutoff < told[0]:
+        newest, run_id = told
+        sentences["older_cutoff"] = (
+            f"the values are those of cutoff {plan.cutoff}, and run {run_id} has "
+            f"written those of {newest}: users would be put back. Export the newest "
+            "scores"
+        )
+    if key and keys.is_changed(ledger, key):
+        sentences["changed_key"] = (
+            "the key in CHURN_BRAZE_KEY is none of those that this workspace was "
+            "written with so far. If it belongs to another workspace, give that one a "
+            "label of its own as braze.workspace; if it replaces the old key, accept "
+            "it once"
         )
     return sentences
 

@@ -6,6 +6,8 @@ written and one that was removed are the same.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
 
 import polars as pl
 
@@ -32,7 +34,8 @@ class Plan:
     ``undeliverable``: identifiers that Braze can't take. ``n_synced``: users who have
     attributes of ours. ``names``: attributes written. ``held_back``: identifiers whose
     change was rejected too often. ``retried_from``: first position whose change was
-    rejected before; null: no such position.
+    rejected before; null: no such position. ``cutoff`` of the scores behind the changes;
+    null: not known.
     """
 
     changes: pl.DataFrame
@@ -43,6 +46,7 @@ class Plan:
         default_factory=lambda: pl.Series("identifier", [], pl.String)
     )
     retried_from: int | None = None
+    cutoff: date | None = None
 
 
 def names(braze: Braze) -> list[str]:
@@ -82,7 +86,7 @@ def make(
     current = names(braze)
     former = [name for name in synced_names if name not in current]
     written = current + former
-    cutoff = scores["cutoff"].max()
+    cutoff: Any = scores["cutoff"].max()
     users = _users(scores, synced, gone)
     users = users.with_columns(attributes.held(name) for name in written)
     users = _without_empty_lapsed_users(users, written)
@@ -97,7 +101,8 @@ def make(
     holds_any = attributes.holds_any(written)
     n_synced = int(users.select(holds_any.sum()).item())
     changes = _changes(users, braze, written)
-    return deliverable(changes, braze, n_synced, written)
+    made = deliverable(changes, braze, n_synced, written)
+    return replace(made, cutoff=cutoff)
 
 
 def deliverable(

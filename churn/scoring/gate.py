@@ -8,7 +8,12 @@ import polars as pl
 
 from churn.errors import GateError
 
-LIMITS = ("change_rate", "max_users")
+LIMITS = (
+    "change_rate",
+    "max_users",
+    "older_cutoff",
+    "changed_key",
+)
 """Limits of a single export. Like a failed gate, each can be accepted by name."""
 
 # Largest number of cases that a finding's sentence lists.

@@ -1,13 +1,17 @@
-"""What the ledger's tests share: a fresh ledger on each database."""
+"""An empty ledger on SQLite and, if there is a server, on PostgreSQL."""
 
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from churn.braze.ledger import database
+
 from ..conftest import unavailable
+from .ledgers import Open
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,3 +35,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     yield server.rsplit("/", 1)[0] + f"/{name}"
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def opened(url: str) -> Open:
+    """Open the ledger at a place; by default always the same one."""
+
+    def open_at(
+        workspace: str = "w", kind: str = "external_id", wait: float | None = 0.0
+    ) -> Any:
+        return database.opened(url, "https://rest.example.com", workspace, kind, wait)
+
+    return open_at

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn.braze import answers, client, pace, payload, sending
+from churn.braze import key as secret
 from churn.braze.answers import Answer
 from churn.braze.pace import Pace
 from churn.braze.payload import Batches
@@ -639,10 +640,10 @@ def test_a_key_that_no_header_takes_is_refused_and_not_shown(
     """A curly quote from a word processor, a line break, nothing."""
     monkeypatch.setenv(client.KEY_VARIABLE, key)
     if fine:
-        assert client.key_from_environment() == key
+        assert secret.from_environment() == key
         return
     with pytest.raises(TerminalBrazeError) as caught:
-        client.key_from_environment()
+        secret.from_environment()
     assert "a\nb" not in str(caught.value)
     assert "“" not in str(caught.value)
 

@@ -1,61 +1,21 @@
 """The ledger on SQLite and, if there is a server, on PostgreSQL."""
 
-import json
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from churn.braze.ledger import closing, database, erasure, history, runs, tables
-from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.recorder import Recorder
 from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.errors import TerminalBrazeError
 
-Open = Callable[..., AbstractContextManager[Ledger]]
-
-
-@pytest.fixture
-def opened(url: str) -> Open:
-    """Open the ledger at a place; by default always the same one."""
-
-    def open_at(
-        workspace: str = "w", kind: str = "external_id", wait: float | None = 0.0
-    ) -> Any:
-        return database.opened(url, "https://rest.example.com", workspace, kind, wait)
-
-    return open_at
-
-
-def changes(*users: str, before: str = "{}", **values: Any) -> pl.DataFrame:
-    """A plan that writes the same to all these users."""
-    text = json.dumps(values or {"x": 1}, separators=(",", ":"))
-    return pl.DataFrame({"identifier": users}).with_columns(
-        before=pl.lit(before), after=pl.lit(text), attributes=pl.lit(text)
-    )
-
-
-def synced(ledger: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
-    """Attributes and whether they are unconfirmed, by identifier."""
-    return {
-        who: (json.loads(text), unsure)
-        for who, text, unsure in history.synced(ledger).iter_rows()
-    }
-
-
-def deliver(ledger: Ledger, run_id: str, plan: pl.DataFrame, *results: Result) -> None:
-    """A whole run with these results; by default all users are sent."""
-    run = runs.start(ledger, run_id, "export", plan, ["x"])
-    runs.record(ledger, run, results or [Result(0, plan.height - 1, SENT)], plan.height)
-    closing.finish(ledger, run, plan.height, {"n": 1}, lost=False)
+from .ledgers import Open, changes, deliver, synced
 
 
 def test_sent_and_unknown_users_are_synced_and_no_others(opened: Open) -> None:
@@ -81,7 +41,9 @@ def test_sent_and_unknown_users_are_synced_and_no_others(opened: Open) -> None:
             1,
         )
         assert (row["not attempted"], row["pending"]) == (2, 0)
-        assert history.rejected(ledger, "r1").rows() == [("b", '{"x":1}', "too long")]
+        assert history.rejected(ledger, "r1").rows() == [
+            ("b", '{"x":1}', "too long", None)
+        ]
         outcomes = {
             who: history.history(ledger, who).row(0, named=True)["outcome"]
             for who in "abcde"
@@ -500,7 +462,7 @@ def test_a_ledger_of_another_version_is_refused(tmp_path: Path, version: int) ->
     with (
         pytest.raises(
             TerminalBrazeError,
-            match=f"schema version {version}, and this program reads version 2 only",
+            match=f"schema version {version}, and this program reads versions 2 to 3",
         ),
         database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
     ):
@@ -527,7 +489,8 @@ def test_a_ledger_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
     )
     with (
         pytest.raises(
-            TerminalBrazeError, match=r"ledger.db can't be opened \(DatabaseError\)"
+            TerminalBrazeError,
+            match=r"ledger.db can't be opened \(DatabaseError: it is no SQLite database\)",
         ),
         database.opened(f"sqlite:///{tmp_path}/ledger.db", "e", "w", "k"),
     ):

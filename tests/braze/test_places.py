@@ -10,7 +10,7 @@ from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.runs import UNKNOWN, Result
 from churn.braze.ledger.tables import FORGOTTEN, PLACES
 
-from .test_ledger import changes, deliver, synced
+from .ledgers import changes, deliver, synced
 
 ENDPOINT = "https://rest.fra-02.braze.eu"
 CAPITALS = "HTTPS://REST.fra-02.braze.eu:443/"

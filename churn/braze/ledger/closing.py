@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Select, case, delete, func, literal, select
+from sqlalchemy import Select, case, delete, exists, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from churn.braze.ledger import runs
@@ -140,6 +140,9 @@ def _close(
             index_elements=["place", "identifier"], set_=newest
         )
     )
+    if not _has_reached_anybody(ledger, run):
+        # Nothing was sent, whatever had been reserved.
+        update_run(ledger, run, reserved=0)
     update_run(
         ledger,
         run,
@@ -150,6 +153,14 @@ def _close(
     for table in (PLAN, ANSWERS, REJECTS):
         connection.execute(delete(table).where(table.c.run.in_(too_old)))
     connection.commit()
+
+
+def _has_reached_anybody(ledger: Ledger, run: Run) -> bool:
+    """Whether a request of the run was sent, be it without an answer."""
+    answers = exists().where(
+        ANSWERS.c.run == run.number, ANSWERS.c.outcome.in_((SENT, UNKNOWN))
+    )
+    return bool(ledger.connection.scalar(select(answers)))
 
 
 def _reached(number: int) -> Select[Any]:

@@ -1,38 +1,38 @@
 """Opens the ledger's database, on SQLite or PostgreSQL, and locks it for one run."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from sqlalchemy import (
     Connection,
     Engine,
     create_engine,
     event,
-    func,
-    insert,
-    inspect,
     make_url,
-    select,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from churn.braze.ledger import places
-from churn.braze.ledger.tables import SCHEMA, SCHEMA_VERSION, metadata
+from churn.braze.ledger import locking, places, schema
 from churn.errors import TerminalBrazeError
 
 VALID_ADDRESSES = (
     "write sqlite:///FILE or postgresql+psycopg://HOST/DATABASE, "
     "which needs `uv sync --extra postgres`"
 )
-ADVISORY_LOCK = 7_246_113_095
-"""Number of PostgreSQL's advisory lock: any number that no other program uses."""
+SQLITE_REASONS = {
+    "SQLITE_CANTOPEN": "it is a folder, or this user may not open it",
+    "SQLITE_NOTADB": "it is no SQLite database",
+    "SQLITE_CORRUPT": "it is damaged; use a backup",
+    "SQLITE_READONLY": "it is read-only",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR": "the disk failed or is full",
+    "SQLITE_BUSY": "another program holds it open",
+}
+"""What SQLite's error codes mean here, by how they begin."""
 
-LOCK_POLL_SECONDS = 0.2
 PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -53,6 +53,8 @@ class Ledger:
 
     connection: Connection
     place: int
+    endpoint: str
+    workspace: str
     kind: str
     is_exclusive: bool
 
@@ -74,11 +76,16 @@ def opened(
     name = _without_password(url)
     engine = _engine(url)
     try:
-        with sentence_for_errors(f"the ledger {name} can't be opened"):
+        cannot_open = f"the ledger {name} can't be opened"
+        with sentence_for_errors(cannot_open):
             connection = engine.connect()
-        with connection, _lock(url, connection, wait_seconds) as is_exclusive:
-            with sentence_for_errors(f"the ledger {name} can't be opened"):
-                _check_schema(connection, is_exclusive)
+        with (
+            connection,
+            sentence_for_errors(cannot_open),
+            locking.locked(engine, connection, wait_seconds) as is_exclusive,
+        ):
+            with sentence_for_errors(cannot_open):
+                schema.prepare(connection, is_exclusive)
                 place = places.find(
                     connection,
                     endpoint,
@@ -91,7 +98,14 @@ def opened(
                 f"the ledger {name} failed and nothing more is sent; "
                 "once it works, run the export again"
             ):
-                yield Ledger(connection, place, kind, is_exclusive)
+                yield Ledger(
+                    connection,
+                    place,
+                    endpoint,
+                    workspace,
+                    kind,
+                    is_exclusive,
+                )
     finally:
         engine.dispose()
 
@@ -110,8 +124,18 @@ def sentence_for_errors(sentence: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        cause = type(getattr(error, "orig", None) or error).__name__
-        raise TerminalBrazeError(f"{sentence} ({cause})") from None
+        raise TerminalBrazeError(f"{sentence} ({_reason(error)})") from None
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """Why a database refused, in words that hold none of its values."""
+    cause = getattr(error, "orig", None) or error
+    name = type(cause).__name__
+    code = getattr(cause, "sqlite_errorname", "")
+    for start, words in SQLITE_REASONS.items():
+        if code.startswith(start):
+            return f"{name}: {words}"
+    return name
 
 
 def backup(connection: Connection, file: Path) -> None:
@@ -144,7 +168,7 @@ def _without_password(url: str) -> str:
 def _engine(url: str) -> Engine:
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
-        Path(address.database or "").parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(address.database or "").parent)
     try:
         # The parameters are user ids, which no message may show.
         engine = create_engine(url, hide_parameters=True)
@@ -159,67 +183,17 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise TerminalBrazeError(
+            f"the ledger's folder {folder} can't be made ({reason}): make it, or name "
+            "another file as braze.ledger"
+        ) from None
+
+
 def _set_pragmas(connection: Any, _: Any) -> None:
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-
-
-@contextmanager
-def _lock(
-    url: str,
-    connection: Connection,
-    wait_seconds: float | None,
-) -> Iterator[bool]:
-    """Hold the lock for the block; yields whether it was free."""
-    if connection.dialect.name != "sqlite":
-        yield _advisory_lock(connection, wait_seconds)
-        return
-    lock = FileLock(f"{make_url(url).database}.lock")
-    try:
-        held = lock.acquire(timeout=wait_seconds or 0)
-    except Timeout:
-        _raise_if_locked(wait_seconds)
-        yield False
-    else:
-        with held:
-            yield True
-
-
-def _advisory_lock(connection: Connection, wait_seconds: float | None) -> bool:
-    """Take PostgreSQL's lock, which ends with the connection that holds it."""
-    deadline = time.monotonic() + (wait_seconds or 0)
-    while not connection.scalar(select(func.pg_try_advisory_lock(ADVISORY_LOCK))):
-        connection.commit()
-        if time.monotonic() >= deadline:
-            _raise_if_locked(wait_seconds)
-            return False
-        time.sleep(LOCK_POLL_SECONDS)
-    connection.commit()
-    return True
-
-
-def _raise_if_locked(wait_seconds: float | None) -> None:
-    if wait_seconds is not None:
-        raise TerminalBrazeError(
-            "another export is running with this ledger; try again when it has ended"
-        )
-
-
-def _check_schema(connection: Connection, is_exclusive: bool) -> None:
-    """Create the tables of a new ledger; refuse one of another schema version."""
-    version = None
-    if inspect(connection).has_table("churn_schema"):
-        version = connection.scalar(select(func.max(SCHEMA.c.version)))
-    if version is None and not is_exclusive:
-        raise TerminalBrazeError(
-            "another export is creating the ledger's tables; "
-            "try again when it has ended"
-        )
-    if version is None:
-        metadata.create_all(connection)
-        connection.execute(insert(SCHEMA), [{"version": SCHEMA_VERSION}])
-    elif version != SCHEMA_VERSION:
-        raise TerminalBrazeError(
-            f"the ledger has schema version {version}, and this program reads version "
-            f"{SCHEMA_VERSION} only: use the program that wrote it, or another ledger"
-        )

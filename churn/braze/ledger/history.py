@@ -1,13 +1,21 @@
 """Reads the ledger: what each user has in Braze, and what came of each run."""
 
 import json
+from datetime import date
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Select, and_, case, exists, func, select
+from sqlalchemy import Connection, Select, and_, case, exists, func, or_, select
 
 from churn.braze.ledger.database import Ledger
-from churn.braze.ledger.runs import CHANGES, NOT_ATTEMPTED, ROWS_AT_ONCE, SENT, UNKNOWN
+from churn.braze.ledger.runs import (
+    CHANGES,
+    EXPORT,
+    NOT_ATTEMPTED,
+    ROWS_AT_ONCE,
+    SENT,
+    UNKNOWN,
+)
 from churn.braze.ledger.tables import (
     ANSWER_OF_PLAN,
     ANSWERS,
@@ -53,6 +61,28 @@ def names(ledger: Ledger) -> list[str]:
 def kinds(ledger: Ledger) -> list[str]:
     """Every kind of identifier by which users were ever addressed, at any place."""
     return list(ledger.connection.scalars(select(PLACES.c.kind).distinct()))
+
+
+def told_cutoff(ledger: Ledger) -> tuple[date, str] | None:
+    """Cutoff of the scores that this place was last sent, and the run that sent them.
+
+    Null if no run is known to have sent scores. A run counts if a request of it may
+    have arrived, or if it found that nothing had changed.
+    """
+    was_told = or_(RUNS.c.n_users == 0, RUNS.c.reserved > 0)
+    query = (
+        select(RUNS.c.cutoff, RUNS.c.run_id)
+        .where(
+            RUNS.c.place == ledger.place,
+            RUNS.c.what == EXPORT,
+            RUNS.c.cutoff.is_not(None),
+            was_told,
+        )
+        .order_by(RUNS.c.run.desc())
+        .limit(1)
+    )
+    row = ledger.connection.execute(query).first()
+    return row and (date.fromisoformat(row.cutoff), row.run_id)
 
 
 def last_unanswered_at(ledger: Ledger) -> int:
@@ -150,14 +180,24 @@ def _n_with_outcome(outcome: str) -> Any:
 
 
 def rejected(ledger: Ledger, run_id: str) -> pl.DataFrame:
-    """Users that Braze rejected in a run: identifier, attributes (JSON), reason."""
+    """Users that Braze rejected in a run.
+
+    Columns: identifier, attributes (JSON text), reason, cutoff (an ISO date; null if
+    the run did not write scores).
+    """
     query = (
-        select(PLAN.c.identifier, PLAN.c.attributes, REJECTS.c.reason)
+        select(
+            PLAN.c.identifier,
+            PLAN.c.attributes,
+            REJECTS.c.reason,
+            RUNS.c.cutoff,
+        )
         .select_from(REJECTED_CHANGES)
         .where(RUNS.c.run_id == run_id, RUNS.c.place == ledger.place)
         .order_by(REJECTS.c.position)
     )
-    schema = dict.fromkeys(("identifier", "attributes", "reason"), pl.String)
+    columns = ("identifier", "attributes", "reason", "cutoff")
+    schema = dict.fromkeys(columns, pl.String)
     return _frame(ledger.connection, query, schema)
 
 

@@ -7,10 +7,11 @@ to each user.
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, and_, insert, select, update
 
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.places import add_names
@@ -18,6 +19,9 @@ from churn.braze.ledger.tables import ANSWERS, PLAN, REJECTS, RUNS
 from churn.errors import TerminalBrazeError
 
 ROWS_AT_ONCE = 100_000
+EXPORT = "export"
+"""The step whose runs write scores."""
+
 SENT, UNKNOWN, NOT_ATTEMPTED = "sent", "unknown", "not attempted"
 CHANGES = {
     "identifier": pl.String,
@@ -66,10 +70,11 @@ def start(
     step: str,
     changes: pl.DataFrame,
     attributes: Iterable[str],
+    cutoff: date | None = None,
 ) -> Run:
     """Store a plan, whose rows have the columns CHANGES in the order of sending.
 
-    ``attributes``: the names the plan may write. Raises TerminalBrazeError if the run
+    ``attributes``: the names the plan may write. ``cutoff``: that of its scores. Raises TerminalBrazeError if the run
     id was used before or another run holds the lock.
     """
     connection = ledger.connection
@@ -87,7 +92,11 @@ def start(
         "what": step,
         "reserved": 0,
     }
-    row |= {"started_at": now(), "n_users": changes.height}
+    row |= {
+        "started_at": now(),
+        "n_users": changes.height,
+        "cutoff": None if cutoff is None else cutoff.isoformat(),
+    }
     connection.execute(insert(RUNS).values(**row))
     number = int(connection.scalar(this_run) or 0)
     add_names(connection, ledger.place, attributes)
@@ -106,8 +115,10 @@ def record(
 ) -> None:
     """Commit results and, with ``reserve``, up to where requests may be on their way.
 
-    ``reserve``: requests for positions below it may be sent from now on.
+    ``reserve``: requests for positions below it may be sent from now on. Raises
+    TerminalBrazeError, and commits nothing, if the run has been closed.
     """
+    _raise_if_closed(ledger, run)
     at = now()
     answers = [
         {
@@ -149,6 +160,24 @@ def update_run(ledger: Ledger, run: Run, **values: Any) -> None:
     """Set columns of the run's row."""
     here = RUNS.c.run == run.number
     ledger.connection.execute(update(RUNS).where(here).values(**values))
+
+
+def _raise_if_closed(ledger: Ledger, run: Run) -> None:
+    """Raise TerminalBrazeError if another process has closed this run.
+
+    That happens where the lock doesn't hold, such as on some network drives: every
+    export first closes runs that seem interrupted. The one closed must not go on. The
+    row is updated so that nobody can close the run before this transaction ends.
+    """
+    is_open = and_(RUNS.c.run == run.number, RUNS.c.finished_at.is_(None))
+    unchanged = update(RUNS).where(is_open).values(reserved=RUNS.c.reserved)
+    if ledger.connection.execute(unchanged).rowcount == 0:
+        ledger.connection.rollback()
+        raise TerminalBrazeError(
+            f"run {run.run_id} was closed by another export that used the ledger at "
+            "the same time, so this one stopped: is the ledger on a network drive, "
+            "where locks may not hold?"
+        )
 
 
 def _insert_many(

@@ -18,7 +18,7 @@ from sqlalchemy import (
     and_,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -54,6 +54,15 @@ PLACES = Table(
     UniqueConstraint("endpoint", "workspace", "kind"),
 )
 
+# Keys that a workspace was written with; a fingerprint doesn't show the key.
+KEYS = _table(
+    "churn_keys",
+    _key("endpoint", String),
+    _key("workspace", String),
+    _key("fingerprint", String),
+    _required("salt"),
+)
+
 SYNCED = _table(
     "churn_told",
     _key("place"),
@@ -85,6 +94,9 @@ RUNS = Table(
     Column("lost_at", BigInteger),
     _required("n_users", Integer),
     Column("summary", String),
+    # The scores' cutoff as an ISO date; null for a run that wrote no scores, and for
+    # runs of ledgers that did not keep it yet.
+    Column("cutoff", String),
 )
 
 PLAN = _table(
