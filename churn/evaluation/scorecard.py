@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from churn.clocks import known_before, local_date
+from churn.errors import ParameterError
 from churn.events.activity import counted_once
 from churn.hashing import stable_hash
 from churn.scoring import segments
@@ -157,8 +158,36 @@ def profit_threshold(
     >>> round(profit_threshold(20.0, 0.5, 0.1), 3)
     0.25
     """
-    worth = save_rate * value_per_saved
+    worth = worth_of_a_leaver(value_per_saved, save_rate)
     return cost_per_contact / worth if worth > 0 else float("inf")
+
+
+def worth_of_a_leaver(value_per_saved: float, save_rate: float) -> float:
+    """What contacting one user who would leave brings in on average.
+
+    Raises ParameterError for a ``save_rate`` that is no share.
+
+    >>> worth_of_a_leaver(20.0, 0.05)
+    1.0
+    """
+    if not 0 <= save_rate <= 1:
+        raise ParameterError(
+            f"save_rate={save_rate:g} is no share: write 0.05 for 1 in 20"
+        )
+    return save_rate * value_per_saved
+
+
+def break_even_save_rate(
+    predictions: pl.DataFrame, value_per_saved: float, cost_per_contact: float
+) -> float:
+    """Share of the leavers who must stay for a contact of all these users to pay.
+
+    More than 1 if it can't pay, and infinite if nobody is expected to leave. The other
+    assumptions are those of ``profit_threshold``.
+    """
+    cost = predictions.height * cost_per_contact
+    at_stake = float(predictions["probability"].sum()) * value_per_saved
+    return cost / at_stake if at_stake > 0 else float("inf")
 
 
 def profit(
@@ -167,25 +196,26 @@ def profit(
     cost_per_contact: float,
     save_rate: float,
 ) -> pl.DataFrame:
-    """Profit of contacting the riskiest users of one cutoff, at each fiftieth of them.
+    """Assumed profit of contacting the riskiest users, at each fiftieth of them.
 
     Columns: probability (of the last user contacted), n, depth (share of the users),
-    expected (profit by the probabilities), realised (profit by who then churned). The
-    assumptions are those of ``profit_threshold``. Empty without a value.
+    expected (profit by the probabilities), hindsight (profit by who then churned). Both
+    hang on ``save_rate`` and the other assumptions of ``profit_threshold``: neither was
+    earned. Empty without a value.
     """
-    worth = save_rate * value_per_saved
+    worth = worth_of_a_leaver(value_per_saved, save_rate)
     ordered = predictions.sort(
         "probability", stable_hash("user_id"), descending=[True, False]
     )
     rank = pl.int_range(1, pl.len() + 1)
     expected = pl.col("probability") * worth - cost_per_contact
-    realised = pl.col("churned") * worth - cost_per_contact
+    hindsight = pl.col("churned") * worth - cost_per_contact
     curve = ordered.select(
         "probability",
         n=rank,
         depth=rank / pl.len(),
         expected=expected.cum_sum(),
-        realised=realised.cum_sum(),
+        hindsight=hindsight.cum_sum(),
     )
     if worth <= 0:
         return curve.clear()

@@ -7,7 +7,11 @@ import polars as pl
 
 from churn.evaluation.learning_curve import ENOUGH
 from churn.evaluation.next_period import COVERAGE
-from churn.evaluation.scorecard import profit_threshold
+from churn.evaluation.scorecard import (
+    break_even_save_rate,
+    profit_threshold,
+    worth_of_a_leaver,
+)
 from churn.model.fitting import Model
 from churn.scoring.score_gates import calibration_finding
 from churn.settings import Settings
@@ -114,22 +118,54 @@ def profit(
     save_rate: float,
     currency: str,
 ) -> str:
-    """Which users it would have paid to contact, with the profit expected and made."""
-    worth = value_per_saved * save_rate
+    """Whom it would pay to contact under stated assumptions, and when it breaks even."""
+    worth = worth_of_a_leaver(value_per_saved, save_rate)
     if worth <= 0:
         return (
             "Not shown: state what a saved user is worth with `-p value_per_saved=…` "
             "(and cost_per_contact, save_rate)."
         )
+    assumed = (
+        f"If {_one_in(save_rate)} contacted leavers stays because of it, worth "
+        f"{value_per_saved:,g} {currency} each, and a contact costs "
+        f"{cost_per_contact:,g} {currency}"
+    )
     threshold = profit_threshold(value_per_saved, cost_per_contact, save_rate)
     contacted = predictions.filter(pl.col("probability") > threshold)
+    stakes = (value_per_saved, cost_per_contact)
+    if contacted.is_empty():
+        riskiest = predictions.sort("probability").tail(1)
+        needed = break_even_save_rate(riskiest, *stakes)
+        return f"{assumed}, no contact pays. {_needed('the riskiest user', needed)}"
     cost = contacted.height * cost_per_contact
     expected = float(contacted["probability"].sum()) * worth - cost
-    realised = float(contacted["churned"].sum()) * worth - cost
+    hindsight = float(contacted["churned"].sum()) * worth - cost
+    needed = break_even_save_rate(contacted, *stakes)
     return (
-        f"A contact pays from a probability of {threshold:.1%}: {contacted.height:,} "
-        f"of {predictions.height:,} users. The expected profit was {expected:,.0f} "
-        f"{currency}; by who then churned it came to {realised:,.0f} {currency}."
+        f"{assumed}, then a contact pays from a probability of {threshold:.1%}: "
+        f"{contacted.height:,} of {predictions.height:,} users, for an expected profit "
+        f"of {expected:,.0f} {currency}, or of {hindsight:,.0f} {currency} by who then "
+        f"left. {_needed('them', needed)} Nothing of this was earned: how many "
+        "stay because of a contact is an assumption until a holdout has measured it."
+    )
+
+
+def _one_in(share: float) -> str:
+    """A share as people say it.
+
+    >>> _one_in(0.05)
+    '1 in 20 (5%)'
+    """
+    return f"1 in {1 / share:.3g} ({100 * share:.3g}%)"
+
+
+def _needed(whom: str, save_rate: float) -> str:
+    if save_rate > 1:
+        return f"Contacting {whom} would not pay even if all leavers stayed."
+    if save_rate <= 0:
+        return f"Contacting {whom} costs nothing."
+    return (
+        f"Contacting {whom} breaks even if {_one_in(save_rate)} of the leavers stays."
     )
 
 

@@ -13,7 +13,7 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 
 import churn
 from churn.errors import NotebookError
-from churn.report import runs
+from churn.report import parameters, runs
 from churn.store import write_atomically
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -58,6 +58,7 @@ def _html(notebook: Any, executed: Path) -> str:
         "metadata": {"name": executed.stem},
         "run_folder": executed.resolve().parent.name,
         "churn_version": churn.__version__,
+        "parameters": parameters.in_effect(executed),
     }
     html, _ = exporter.from_notebook_node(notebook, resources)
     return str(html)

@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from churn.errors import CutoffError, InputError, ParameterError
 
 SWITCHES = {"true": True, "false": False}
@@ -29,6 +31,30 @@ def of_notebook(notebook: Path) -> dict[str, dict[str, Any]]:
         # papermill warns about a notebook without a parameters cell.
         warnings.simplefilter("ignore")
         return dict(papermill.inspect_notebook(str(notebook)))
+
+
+def in_effect(executed: Path) -> list[dict[str, str]]:
+    """Every parameter of an executed notebook: name, value, how (given or default), help.
+
+    In the order of the parameters cell. A notebook without such a cell has those that
+    it was given.
+    """
+    node = nbformat.read(executed, as_version=4)
+    given = node.metadata.get("papermill", {}).get("parameters", {})
+    tags = [tag for cell in node.cells for tag in cell.metadata.get("tags", [])]
+    known = of_notebook(executed) if "parameters" in tags else {}
+    rows = []
+    for name in dict.fromkeys([*known, *given]):
+        is_given = name in given
+        stated = known.get(name, {})
+        row = {
+            "name": name,
+            "value": repr(given[name]) if is_given else stated["default"],
+            "how": "given" if is_given else "default",
+            "help": stated.get("help", ""),
+        }
+        rows.append(row)
+    return rows
 
 
 def check_names(notebook: Path, given: Sequence[str]) -> None:

@@ -178,10 +178,11 @@ class Backtest:
     def profit(
         self, value_per_saved: float, cost_per_contact: float, save_rate: float
     ) -> pl.DataFrame:
-        """Profit by share of users contacted: depth, expected, realised.
+        """Assumed profit by share of users contacted: depth, expected, hindsight.
 
-        ``save_rate`` is the share of contacted churners who stay because of it. Without
-        a value the frame is empty.
+        ``save_rate`` is the share of contacted churners who stay because of it.
+        Expected is by probability, hindsight by who then churned; none was earned.
+        Without a value the frame is empty.
         """
         return scorecard.profit(
             self.newest, value_per_saved, cost_per_contact, save_rate
@@ -190,7 +191,7 @@ class Backtest:
     def profit_advice(
         self, value_per_saved: float, cost_per_contact: float, save_rate: float
     ) -> str:
-        """Whom it pays to contact, in a sentence."""
+        """Whom it would pay to contact, under which assumptions."""
         stakes = (value_per_saved, cost_per_contact, save_rate)
         currency = self.store.settings.activity.currency
         return sentences.profit(self.newest, *stakes, currency)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from churn.errors import ParameterError
 from churn.evaluation import learning_curve, scorecard
 from churn.events import ingest
 from churn.report import forecast_sentences as sentences
@@ -183,20 +184,49 @@ def test_a_contact_pays_from_cost_over_what_a_churner_brings() -> None:
 
 def test_profit_adds_up_from_the_riskiest_down() -> None:
     """With 2 to gain from a churner and a cost of 0.5 the expected profit is 1.3, 1.8
-    and 1.5, the realised one 1.5, 1.0 and 2.5; expected is highest at the threshold.
+    and 1.5, in hindsight 1.5, 1.0 and 2.5; expected is highest at the threshold.
     """
     rows = chosen([0.1, 0.9, 0.5], [1, 1, 0])
     curve = scorecard.profit(rows, 20, 0.5, 0.1)
     assert curve["depth"].to_list() == pytest.approx([1 / 3, 2 / 3, 1])
     assert curve["expected"].to_list() == pytest.approx([1.3, 1.8, 1.5])
-    assert curve["realised"].to_list() == pytest.approx([1.5, 1.0, 2.5])
+    assert curve["hindsight"].to_list() == pytest.approx([1.5, 1.0, 2.5])
     best = curve.sort("expected").row(-1, named=True)
     assert best["probability"] > scorecard.profit_threshold(20, 0.5, 0.1)
+
+
+def test_a_profit_is_told_together_with_what_it_assumes() -> None:
+    """The share that stays, its worth and the cost open the sentence; the share at
+    which it breaks even, 2 x 0.5 / (20 x 1.4), follows; nothing is called earned.
+    """
+    rows = chosen([0.1, 0.9, 0.5], [1, 1, 0])
+    assert scorecard.break_even_save_rate(rows[1:], 20, 0.5) == pytest.approx(1 / 28)
     sentence = sentences.profit(rows, 20, 0.5, 0.1, "USD")
-    assert (
-        "from a probability of 25.0%: 2 of 3 users. The expected profit was 2 USD; "
-        "by who then churned it came to 1 USD" in sentence
+    assert sentence == (
+        "If 1 in 10 (10%) contacted leavers stays because of it, worth 20 USD each, and "
+        "a contact costs 0.5 USD, then a contact pays from a probability of 25.0%: 2 of "
+        "3 users, for an expected profit of 2 USD, or of 1 USD by who then left. "
+        "Contacting them breaks even if 1 in 28 (3.57%) of the leavers stays. Nothing "
+        "of this was earned: how many stay because of a contact is an assumption until "
+        "a holdout has measured it."
     )
+
+
+def test_a_contact_that_cannot_pay_says_what_it_would_take() -> None:
+    """At 1.5 a contact the riskiest user, 0.9 x 20, pays from 1 in 12 on; at 50 never.
+    A free contact has no break-even, and 5 is no share.
+    """
+    rows = chosen([0.1, 0.9], [1, 1])
+    no_contact = sentences.profit(rows, 20, 1.5, 0.01, "USD")
+    assert (
+        "no contact pays. Contacting the riskiest user breaks even if 1 in 12 (8."
+        in (no_contact)
+    )
+    never = sentences.profit(rows, 20, 50, 0.01, "USD")
+    assert never.endswith("would not pay even if all leavers stayed.")
+    assert "costs nothing" in sentences.profit(rows, 20, 0, 0.01, "USD")
+    with pytest.raises(ParameterError, match=r"save_rate=5 is no share: write 0\.05"):
+        sentences.profit(rows, 20, 0.5, 5, "USD")
 
 
 def test_without_a_value_no_profit_is_shown() -> None:

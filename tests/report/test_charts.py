@@ -70,7 +70,7 @@ CHARTS = {
     ),
     "profit": charts.profit(
         pl.DataFrame(
-            {"depth": [0.5, 1.0], "expected": [3.0, 1.0], "realised": [2.0, 1.5]}
+            {"depth": [0.5, 1.0], "expected": [3.0, 1.0], "hindsight": [2.0, 1.5]}
         ),
         "EUR",
     ),

@@ -77,9 +77,25 @@ def test_a_chart_is_an_image_described_by_its_title(tmp_path: Path) -> None:
 def test_parameters_stand_at_the_end_as_they_were_given(tmp_path: Path) -> None:
     """Texts in quotes, numbers without; no heading where none were given."""
     text = page_of(tmp_path, papermill={"parameters": {"cutoff": "", "n": 7}})
-    assert "<tr><td>cutoff</td><td>''</td></tr>" in text
-    assert "<tr><td>n</td><td>7</td></tr>" in text
+    assert "<tr><td>cutoff</td><td>''</td><td>given</td>" in text
+    assert "<tr><td>n</td><td>7</td><td>given</td>" in text
     assert "Parameters" not in page_of(tmp_path)
+
+
+def test_defaults_stand_there_too_with_what_they_mean(tmp_path: Path) -> None:
+    """A figure that hangs on a default can be judged without the notebook."""
+    cell = new_code_cell(
+        "n: int = 1  # rounds\nshare: float = 0.05  # who <stays>",
+        metadata={"tags": ["parameters"]},
+    )
+    spec = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    metadata = {"kernelspec": spec, "papermill": {"parameters": {"n": 7}}}
+    executed = tmp_path / "notebook.ipynb"
+    nbformat.write(new_notebook(cells=[cell], metadata=metadata), executed)
+    text = page.report(executed)["report"].read_text()
+    assert "<td>n</td><td>7</td><td>given</td><td>rounds</td>" in text
+    assert "<td>share</td><td>0.05</td><td>default</td>" in text
+    assert "<td>who &lt;stays&gt;</td>" in text
 
 
 def test_a_missing_notebook_is_an_error(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ from churn.report.theme import (
 OURS = ("chosen", "recency")
 SMALL_HEIGHT = 180
 
+PROFITS = {"expected": "by probability", "hindsight": "by who then left"}
+"""Columns of a profit curve, and what the chart calls them."""
+
 
 def lift(table: pl.DataFrame) -> alt.LayerChart:
     """Cumulative gains. Columns: model, depth, capture."""
@@ -75,20 +78,21 @@ def metric_by_cutoff(
 
 
 def profit(curve: pl.DataFrame, currency: str) -> alt.LayerChart | None:
-    """Profit by share of users contacted, with where the expected profit is highest.
+    """Assumed profit by share of users contacted, and where it is expected to be highest.
 
-    Columns: depth, expected, realised. Null, which a notebook doesn't show, without a
+    Columns: depth, expected, hindsight. Null, which a notebook doesn't show, without a
     curve.
     """
     if curve.is_empty():
         return None
-    long = curve.unpivot(
-        ["expected", "realised"],
+    named = curve.rename(PROFITS)
+    long = named.unpivot(
+        list(PROFITS.values()),
         index="depth",
         variable_name="by",
     )
     money = alt.Axis(format=",.0f")
-    title = "Profit of contacting the riskiest users"
+    title = "Assumed profit of contacting the riskiest users"
     lines = alt.Chart(long, title=title).mark_line()
     lines = lines.encode(
         share_x("depth:Q", "share of users contacted, riskiest first"),
