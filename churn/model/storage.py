@@ -5,11 +5,9 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
-import sklearn
-
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
-from churn.model import card
+from churn.model import card, versions
 from churn.model.correction import Correction
 from churn.model.fitting import Model, log
 from churn.model.pipelines import Recipe
@@ -49,7 +47,7 @@ def save(
     _check_importable(types)
     _check_trusted(types, store.settings, f"model {model.model_id}")
     described = card.text(model, metrics, sorted(types - set(TRUSTED_TYPES)))
-    facts = json.dumps(_facts(model, metrics), indent=1)
+    facts = json.dumps(_facts(model, metrics, types), indent=1)
     folder = f"models/{model.model_id}"
     store.place.write(f"{folder}/model.skops", fitted)
     store.place.write(f"{folder}/card.md", described.encode())
@@ -99,7 +97,11 @@ def _check_trusted(
     )
 
 
-def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
+def _facts(
+    model: Model,
+    metrics: dict[str, Any],
+    types: set[str],
+) -> dict[str, Any]:
     return {
         **{name: getattr(model, name) for name in ("features", *STORED)},
         "recipe": asdict(model.recipe),
@@ -109,7 +111,7 @@ def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
         "plan": asdict(model.plan),
         "cutoffs": [c.isoformat() for c in model.cutoffs],
         "metrics": metrics,
-        "scikit_learn": sklearn.__version__,
+        "versions": versions.present(types),
         "created_at": datetime.now(UTC).isoformat(),
     }
 
@@ -117,9 +119,9 @@ def _facts(model: Model, metrics: dict[str, Any]) -> dict[str, Any]:
 def load(store: Store, model_id: str = "") -> Model:
     """A stored model, by default the one created last.
 
-    Raises ModelError if there is none, if the file holds a type that isn't trusted, if
-    its features are no longer in the catalogue, or if it was trained for another
-    definition of churn.
+    Raises ModelError if there is none, if another version stored it, if the file holds
+    a type that isn't trusted, if its features are no longer in the catalogue, or if it
+    was trained for another definition of churn.
     """
     model_id = model_id or _newest(store)
     stored = store.place.read(f"models/{model_id}/model.json")
@@ -129,10 +131,30 @@ def load(store: Store, model_id: str = "") -> Model:
             "run `churn run train`"
         )
     facts = json.loads(stored)
-    pipeline = _open(store, f"models/{model_id}/model.skops")["pipeline"]
-    model = _from(facts, pipeline)
+    # Compared before the file is opened: the types in a file of another version may be
+    # unknown here, which would look as if somebody had tampered with it.
+    versions.check(model_id, facts)
+    opened = _open(store, f"models/{model_id}/model.skops", versions.hint(facts))
+    model = _from(facts, opened["pipeline"])
     _check_fits(model, store.settings)
     return model
+
+
+def outdated(store: Store) -> str:
+    """Why a training is due before the newest model can be used, after an upgrade.
+
+    Empty if it can be used, if there is none, or if it is a user's own classifier,
+    which a training of the blend would replace.
+    """
+    try:
+        newest = _newest(store)
+    except ModelError:
+        return ""
+    facts = json.loads(store.place.read(f"models/{newest}/model.json") or b"{}")
+    reason = versions.reason_to_train(facts)
+    return (
+        f"model {newest} was {reason}" if reason and not versions.is_own(facts) else ""
+    )
 
 
 def _from(facts: dict[str, Any], pipeline: Any) -> Model:
@@ -174,7 +196,12 @@ def _newest(store: Store) -> str:
     return created_at[max(created_at)]
 
 
-def _open(store: Store, name: str) -> dict[str, Any]:
+def _open(
+    store: Store,
+    name: str,
+    hint: str,
+) -> dict[str, Any]:
+    """The content of a model file; ``hint`` ends the error if it can't be opened."""
     import skops.io
 
     address = store.place.below(name)
@@ -186,11 +213,12 @@ def _open(store: Store, name: str) -> dict[str, Any]:
         types = set(skops.io.get_untrusted_types(data=content))
         _check_trusted(types, store.settings, address)
         return dict(skops.io.loads(content, trusted=trusted))
-    except ModelError:
-        raise
+    except ModelError as error:
+        raise ModelError(f"{error}{hint and '.' + hint}") from None
     except Exception as error:  # skops and zipfile raise many types for damage
         raise ModelError(
             f"{address} can't be read ({type(error).__name__}: {error}); train again"
+            f"{hint and '.' + hint}"
         ) from error
 
 

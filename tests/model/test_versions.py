@@ -1,0 +1,150 @@
+"""A model that other versions of the libraries stored: used, or trained anew."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sklearn
+import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.preprocessing import FunctionTransformer
+
+from churn.cli import steps
+from churn.errors import ModelError
+from churn.model import fitting, storage, versions
+from churn.model.own import RECIPE
+from churn.model.pipelines import Recipe
+from churn.settings import Settings
+from churn.store import Store, create_or_open
+
+from .test_selection import PLAN, WINDOWS, rows
+
+LOGISTIC = Recipe({"logistic": 1.0})
+SAME_LINE = ".".join(sklearn.__version__.split(".")[:2])
+
+
+@pytest.fixture
+def store(make_study: Callable[..., Settings]) -> Store:
+    """A store without any model."""
+    return create_or_open(make_study(windows=WINDOWS))
+
+
+def stored(store: Store, recipe: Recipe = LOGISTIC, estimator: Any = None) -> Path:
+    """The folder of a model that was just stored."""
+    labelled = rows().drop_nulls("churned")
+    model = fitting.fit(labelled, PLAN, store.settings, recipe, estimator)
+    return Path(storage.save(model, store, {}))
+
+
+def pretend(folder: Path, **stated: str) -> None:
+    """Change the versions that a model was stored with."""
+    file = folder / "model.json"
+    facts = json.loads(file.read_text())
+    facts["versions"] |= {name.replace("_", "-"): v for name, v in stated.items()}
+    file.write_text(json.dumps(facts))
+
+
+def test_a_model_of_another_scikit_learn_asks_for_a_training(store: Store) -> None:
+    """Both versions are named before the file, whose types look foreign, is opened."""
+    folder = stored(store)
+    pretend(folder, scikit_learn="1.2.3")
+    (folder / "model.skops").write_bytes(b"not looked at")
+    with pytest.raises(ModelError) as refused:
+        storage.load(store)
+    assert str(refused.value) == (
+        f"model {folder.name} was stored with scikit-learn 1.2.3, this is "
+        f"{sklearn.__version__}: run `churn run train`"
+    )
+
+
+def test_a_bug_fix_release_needs_no_training(store: Store) -> None:
+    """The last part of a version may differ, and so may libraries that store nothing of
+    their own in a model.
+    """
+    folder = stored(store)
+    pretend(folder, scikit_learn=f"{SAME_LINE}.99", numpy="2.0.0", skops="0.14.0")
+    assert storage.load(store).model_id == folder.name
+    assert storage.outdated(store) == ""
+
+
+def test_a_file_that_cannot_be_opened_names_the_versions_that_differ(
+    store: Store,
+) -> None:
+    """Untrusted types and damage may come from them; without a difference neither
+    error speaks of versions.
+    """
+    folder = stored(store)
+    evil = {"pipeline": FunctionTransformer(func=timedelta)}
+    for content in (skops.io.dumps(evil), b"nonsense"):
+        (folder / "model.skops").write_bytes(content)
+        with pytest.raises(ModelError) as plain:
+            storage.load(store)
+        assert "stored with" not in str(plain.value)
+    pretend(folder, numpy="2.0.0")
+    for content in (skops.io.dumps(evil), b"nonsense"):
+        (folder / "model.skops").write_bytes(content)
+        with pytest.raises(
+            ModelError, match=r"It was stored with numpy 2\.0\.0, this is .*: if that"
+        ):
+            storage.load(store)
+
+
+def test_features_that_mean_something_else_ask_for_a_training(store: Store) -> None:
+    """Their names would fit; a model stored before such changes were counted is old."""
+    folder = stored(store)
+    pretend(folder, features="0")
+    with pytest.raises(ModelError, match="features meant something else: run `churn"):
+        storage.load(store)
+    facts = json.loads((folder / "model.json").read_text())
+    del facts["versions"]
+    assert "meant something else" in versions.reason_to_train(facts)
+    assert "scikit-learn 1.0" in versions.reason_to_train(
+        facts | {"scikit_learn": "1.0"}
+    )
+
+
+def test_the_library_of_a_users_classifier_has_its_version_stored() -> None:
+    """It is found by the module of a type; a module that nothing installed has none."""
+    found = versions.present({"great_tables.gt.GT", "numpy.dtype", "mine.Model"})
+    assert set(found) == {"features", *versions.OF_OURS, "great-tables"}
+    assert versions.differences(found) == {}
+    gone = {"versions": {"no-such-library": "1.0"}}
+    assert versions.reason_to_train(gone) == (
+        "stored with no-such-library 1.0, this is an environment without it"
+    )
+
+
+def test_a_training_is_due_for_our_model_but_never_replaces_a_users(
+    store: Store,
+) -> None:
+    """A user's classifier has to be trained again by its user."""
+    assert storage.outdated(store) == ""
+    pretend(stored(store), scikit_learn="1.2.3")
+    assert "was stored with scikit-learn 1.2.3" in storage.outdated(store)
+    tree = HistGradientBoostingClassifier(max_iter=2)
+    pretend(stored(store, RECIPE, tree), scikit_learn="1.2.3")
+    assert storage.outdated(store) == ""
+    with pytest.raises(ModelError, match="train your classifier again"):
+        storage.load(store)
+
+
+@pytest.mark.parametrize("is_due", [True, False])
+def test_a_night_trains_before_it_scores_when_an_upgrade_made_it_due(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_due: bool
+) -> None:
+    """Otherwise it uses the newest model as it is."""
+    ran = []
+
+    def run(name: str, *_: Any) -> Path:
+        ran.append(name)
+        return tmp_path
+
+    (tmp_path / "churn.toml").write_text("")
+    monkeypatch.setattr(steps, "_run", run)
+    monkeypatch.setattr(steps, "_must_train", lambda _: is_due)
+    steps.nightly(tmp_path / "churn.toml")
+    expected = ["ingest", "train", "score", "export"]
+    assert ran == [name for name in expected if is_due or name != "train"]
