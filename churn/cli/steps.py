@@ -6,12 +6,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from churn.cli.options import Accept, Now, Parameters, Progress, Send, StudyPath
+from churn.cli.options import (
+    Accept,
+    Now,
+    Parameters,
+    Progress,
+    Send,
+    StudyPath,
+    as_text,
+)
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module, in the order in which help lists them."""
-    steps = (demo, simulate, ingest, run, nightly, report, forget, convert_store)
+    steps = (demo, simulate, ingest, run, nightly, runs, report, forget, convert_store)
     for command in steps:
         app.command()(command)
 
@@ -115,7 +123,10 @@ def nightly(
     now: Now = None,
     progress: Progress = False,
 ) -> None:
-    """Ingest, score and export, for a scheduler."""
+    """Ingest, score and export, for a scheduler.
+
+    Trains first if the newest model was stored by other versions of the libraries.
+    """
     from churn.settings import find
 
     study_file = find(study)
@@ -123,12 +134,43 @@ def nightly(
     present = f"now={now.isoformat() if now else ''}"
     parameters: dict[str, list[str]] = {
         "ingest": [present],
+        "train": [],
         "score": [accepted, present],
         "export": [accepted, present, f"send={str(send).lower()}"],
     }
     for name, assignments in parameters.items():
+        if name == "train" and not _must_train(study_file):
+            continue
         folder = _run(name, study_file, assignments, progress)
         typer.echo(folder / "report.html")
+
+
+def _must_train(study_file: Path) -> bool:
+    """Whether an upgrade has made the newest model useless; it says so."""
+    from churn.model import storage
+    from churn.settings import load
+    from churn.store import open_filled
+
+    reason = storage.outdated(open_filled(load(study_file)))
+    if reason:
+        typer.echo(f"{reason}: training a new one")
+    return bool(reason)
+
+
+def runs(
+    study: StudyPath = None,
+    n: Annotated[
+        int, typer.Option("-n", min=1, help="How many of the newest runs.")
+    ] = 20,
+) -> None:
+    """List the newest runs of notebooks.
+
+    Each is done, failed with its reason, running, or interrupted: its process is gone.
+    """
+    from churn.report import manifests
+    from churn.settings import load
+
+    typer.echo(as_text(manifests.listed(load(study).reports_path).head(n)))
 
 
 def report(notebook: Path) -> None:

@@ -2,29 +2,22 @@
 
 import logging
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 import churn
 from churn import errors
 from churn.errors import ChurnError, NotebookError
-from churn.report import parameters, runs
+from churn.report import kernels, manifests, parameters, runs
 from churn.report.page import report
 from churn.settings import Settings, load
-from churn.store import write_atomically
 
 INJECTED = "injected-parameters"
 """Tag of the cell in which papermill puts the given parameters."""
-
-# The kernel is reached through a socket file, not through a TCP port that other users
-# of the machine could connect to.
-KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
 KERNEL_START_SECONDS = 300
 """How long a kernel may take to start; a busy machine needs more than 60 s."""
@@ -82,10 +75,10 @@ def run(
 ) -> Path:
     """Execute a notebook and return its run folder.
 
-    It holds notebook.ipynb, report.html, metrics.json and manifest.json. Raises
-    ParameterError for an unknown parameter before anything starts. When a cell fails,
-    the folder is kept and NotebookError says why, in the error's own words if it is a
-    ChurnError.
+    It holds manifest.json from the start, and at the end notebook.ipynb, report.html
+    and metrics.json. Raises ParameterError for an unknown parameter before anything
+    starts. When a cell fails, the kernel dies or the run is stopped, the folder is kept
+    and NotebookError says why, in the error's own words if it is a ChurnError.
     """
     settings = load(study_file)
     notebook = find(name, settings)
@@ -94,14 +87,14 @@ def run(
     values = {**_own_values(notebook, study_file, run_id), **given}
     folder = settings.reports_path / run_id
     folder.mkdir(parents=True)
-    started = datetime.now(UTC)
-    error = _execute(notebook, folder / "notebook.ipynb", values, progress)
-    report(folder / "notebook.ipynb")
-    message = str(error) if error else None
-    facts = runs.manifest(run_id, notebook, settings, values, started, message)
-    write_atomically(folder / "manifest.json", runs.dump(facts))
-    if error:
-        raise error
+    executed = folder / "notebook.ipynb"
+    facts = manifests.started(run_id, notebook, settings, values)
+    recorded = manifests.recorded(folder, facts, settings)
+    with recorded, kernels.stoppable() as ending:
+        error = _execute(notebook, executed, values, progress, ending)
+        report(executed)
+        if error:
+            raise error
     return folder
 
 
@@ -117,24 +110,56 @@ def _own_values(
 
 
 def _execute(
-    notebook: Path, out: Path, values: dict[str, Any], progress: bool
+    notebook: Path,
+    out: Path,
+    values: dict[str, Any],
+    progress: bool,
+    ending: kernels.Ending,
 ) -> NotebookError | None:
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     # The debugger would warn about frozen modules.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(out),
-            values,
-            kernel_name="python3",
-            progress_bar=progress,
-            start_timeout=KERNEL_START_SECONDS,
-            config=KERNEL,
-        )
-    except PapermillExecutionError as failure:
-        return _readable(failure, notebook, out)
+    with kernels.private_sockets() as config:
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(out),
+                values,
+                kernel_name="python3",
+                progress_bar=progress,
+                start_timeout=KERNEL_START_SECONDS,
+                config=config,
+                kernel_manager_class=kernels.watched(ending),
+            )
+        except PapermillExecutionError as failure:
+            return _readable(failure, notebook, out)
+        except kernels.DEATHS as death:
+            return _stopped(kernels.reason(death, ending), notebook, out)
     return None
+
+
+def _stopped(
+    reason: str,
+    notebook: Path,
+    out: Path,
+) -> NotebookError:
+    """The error of a run whose kernel ended early; the executed copy shows it too."""
+    try:
+        node = nbformat.read(out, as_version=4)
+    except (OSError, ValueError):  # not begun, or only half written
+        node = nbformat.read(notebook, as_version=4)
+    timings = [cell.metadata.get("papermill", {}) for cell in node.cells]
+    reached = [n for n, timing in enumerate(timings) if timing.get("end_time")]
+    place = f" in cell {reached[-1]}" if reached else ""
+    sentence = f"{notebook.name} stopped{place}: {reason}"
+    shown = nbformat.v4.new_output(
+        "error",
+        ename="NotebookError",
+        evalue=sentence,
+    )
+    node.cells.append(nbformat.v4.new_code_cell(outputs=[shown]))
+    nbformat.write(node, out)
+    return NotebookError(f"{sentence} (executed copy: {out})")
 
 
 def _readable(
@@ -145,7 +170,8 @@ def _readable(
     if isinstance(kind, type) and issubclass(kind, ChurnError):
         return NotebookError(f"{failure.evalue} {copy}")
     place = f"{notebook.name} failed in cell {failure.cell_index}"
-    return NotebookError(f"{place}: {failure.ename}: {failure.evalue} {copy}")
+    said = f"{failure.ename}: {failure.evalue}".removesuffix(": ")
+    return NotebookError(f"{place}: {said} {copy}")
 
 
 def normal_form(notebook: Path) -> str:

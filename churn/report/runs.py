@@ -1,27 +1,17 @@
-"""Run ids, and the files beside a run's notebook: metrics.json and manifest.json."""
+"""Run ids, and the figures that a notebook records: metrics.json beside it."""
 
-import hashlib
 import json
 import math
-import platform
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from churn import __version__
-from churn.errors import StoreError
 from churn.report.display import notebook_shell
-from churn.settings import Settings
-from churn.store import Place
 
 METRICS_MIME = "application/vnd.churn.metrics+json"
 """Type of the notebook outputs that hold recorded figures."""
-
-PACKAGES = ("polars", "scikit-learn", "skops", "papermill", "numpy")
-"""Libraries whose version a manifest states."""
 
 
 def new_run_id(name: str, now: datetime | None = None) -> str:
@@ -72,45 +62,6 @@ def metrics_of(outputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for output in outputs:
         merged |= output.get("data", {}).get(METRICS_MIME, {})
     return merged
-
-
-def manifest(
-    run_id: str,
-    notebook: Path,
-    settings: Settings,
-    parameters: Mapping[str, Any],
-    started_at: datetime,
-    error: str | None,
-) -> dict[str, Any]:
-    """What produced a run: parameters, the whole study, digests and versions.
-
-    ``error`` is null for a run that is done. Nothing is taken from the environment,
-    where the secrets are.
-    """
-    versions = {name: version(name) for name in PACKAGES}
-    return {
-        "run_id": run_id,
-        "status": "failed" if error else "done",
-        "error": error,
-        "notebook": notebook.name,
-        "notebook_sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
-        "store_sha256": _store_digest(settings),
-        "started_at": started_at.isoformat(),
-        "finished_at": datetime.now(UTC).isoformat(),
-        "parameters": plain(parameters),
-        "study": settings.model_dump(mode="json"),
-        "python": platform.python_version(),
-        "packages": {"churn": __version__, **versions},
-    }
-
-
-def _store_digest(settings: Settings) -> str | None:
-    """SHA-256 of the store's last commit; null without one, or if it can't be read."""
-    try:
-        content = Place(settings.store_address).read("store.json")
-    except StoreError:
-        return None
-    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def dump(content: Mapping[str, Any]) -> bytes:
