@@ -39,6 +39,9 @@ PASSIVE_KINDS = (
 
 EVENT_KINDS = ACTIVE_KINDS + PASSIVE_KINDS
 
+MESSAGE_KINDS = ("message_sent", "message_engaged")
+"""Kinds whose number follows the campaigns that are sent, not the days of people."""
+
 
 def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
     """Whether a row counts as active.
@@ -58,3 +61,15 @@ def is_active(counts_as_active: Sequence[str]) -> pl.Expr:
         else:
             names.append(entry)
     return pl.col("kind").is_in(kinds) | pl.col("event").is_in(names)
+
+
+def is_by_people(counts_as_active: Sequence[str] = ()) -> pl.Expr:
+    """Whether a row is something that people do on days of their own choice.
+
+    For any frame with the columns ``event`` and ``kind``. Those are the active kinds
+    and what the study counts as active, but no messages.
+    """
+    import polars as pl
+
+    is_done = is_active(()) | is_active(counts_as_active)
+    return is_done & ~pl.col("kind").is_in(MESSAGE_KINDS)

@@ -6,6 +6,7 @@ import polars as pl
 
 from churn import clocks
 from churn.events import sources
+from churn.kinds import is_by_people
 from churn.settings import Extract, Settings
 from churn.store.schemas import Tally, Volume
 
@@ -104,10 +105,16 @@ def covered_until(volume: pl.DataFrame, settings: Settings) -> date | None:
 
 
 def covered_by(extract: Extract, volume: pl.DataFrame) -> date | None:
-    """The last day on which one extract's data is complete; None without events."""
+    """The last day on which one extract's data is complete; None without events.
+
+    What people do decides, since messages come in waves: after a campaign the next week
+    would look incomplete. An extract of passive kinds alone is judged by those.
+    """
     if extract.covered_until:
         return extract.covered_until
     rows = volume.filter(pl.col("extract") == extract.path)
+    done = rows.filter(is_by_people())
+    rows = rows if done.is_empty() else done
     daily = rows.group_by("date").agg(pl.col("n").sum()).sort("date")
     if daily.is_empty():
         return None

@@ -1,12 +1,14 @@
 """The gate on the age of the data: whether the extracts still arrive."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from churn.events import coverage, sources
+from churn.scoring.baseline import WEEKS
+from churn.scoring.days_off import days_off
 from churn.scoring.gate import Case, verdict
 from churn.settings import Extract, Settings
 from churn.store.schemas import Findings
@@ -42,9 +44,11 @@ def stale_data(
     """Fails if an extract, or the cutoff itself, is older than the limit.
 
     The age of an extract is the number of whole days that have passed since its last
-    complete day. The gate names every extract that is too old, and the cutoff if it is
-    too old although all extracts are fresh. It fails as well if the cutoff lies in the
-    future, since then the clock is wrong.
+    complete day. Days on which it has nothing anyway, such as the Sundays of a shop and
+    the holidays of the study's country, don't count towards the limit. The gate names
+    every extract that is too old, and the cutoff if it is too old although all extracts
+    are fresh. It fails as well if the cutoff lies in the future, since then the clock
+    is wrong.
     """
     limits = [_limit(extract, settings) for extract in settings.extracts]
     cases = [
@@ -56,7 +60,7 @@ def stale_data(
     if age < -1:
         seen = f"it lies in the future, today is {present}: look at the clock"
         cases.append(Case("cutoff", str(cutoff), seen))
-    elif age > max(limits) and not cases:
+    elif age > max(limits) and not cases and cutoff != _newest(volume, settings):
         cases.append(Case("cutoff", str(cutoff), f"{_days(age)} old"))
     expected = f"at most {_days(max(limits))} old"
     return verdict(
@@ -90,11 +94,43 @@ def _old_extract(
     limit = _limit(extract, settings)
     if covered is None:
         return None
-    age = (present - covered).days - 1
-    if age <= limit:
+    n_due = _n_due(extract, volume, settings, covered, present)
+    if n_due <= limit:
         return None
-    seen = f"the newest whole day, {_days(age)} old (at most {limit} allowed)"
+    age = (present - covered).days - 1
+    due = "" if n_due == age else f"; data was due on {_days(n_due)}"
+    seen = f"the newest whole day, {_days(age)} old (at most {limit} allowed){due}"
     return Case(extract.path, str(covered), seen)
+
+
+def _n_due(
+    extract: Extract,
+    volume: pl.DataFrame,
+    settings: Settings,
+    covered: date,
+    present: date,
+) -> int:
+    """Number of whole days since the last complete one that should have had events.
+
+    Not due is a weekday without any event in the four weeks before, and a day off in
+    the study's country.
+    """
+    off = days_off(settings.gates.country, covered, present)
+    days = set(volume.filter(pl.col("extract") == extract.path)["date"])
+    first = covered - timedelta(weeks=WEEKS)
+    weekdays = {day.isoweekday() for day in days if first < day <= covered}
+    if not weekdays or min(days) > first:
+        # Too short a log, or none in these weeks, says nothing about weekdays.
+        weekdays = set(range(1, 8))
+    passed = [covered + timedelta(days=k) for k in range(1, (present - covered).days)]
+    due = [day for day in passed if day.isoweekday() in weekdays and day not in off]
+    return len(due)
+
+
+def _newest(volume: pl.DataFrame, settings: Settings) -> date | None:
+    """The newest possible cutoff, whose age is that of the extracts."""
+    covered = coverage.covered_until(volume, settings)
+    return covered + timedelta(days=1) if covered else None
 
 
 def described(age: int) -> str:

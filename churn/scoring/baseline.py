@@ -1,6 +1,6 @@
 """Expected numbers of events per day, with which the gates compare actual numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
 import polars as pl
@@ -30,6 +30,7 @@ def expected_counts(
     by: Sequence[str],
     cutoff: date,
     window_days: int,
+    left_out: Collection[date] = (),
 ) -> pl.DataFrame:
     """Events of each key on each day of the window, and how many are expected.
 
@@ -38,10 +39,16 @@ def expected_counts(
     before. Each of these days is counted as it was known when it was as old as the day
     is now, so that events which always arrive late don't count as missing. From a key's
     first day on, a day without events counts as 0. ``expected`` is null while fewer
-    than two such weekdays are known.
+    than two such weekdays are known. Days that are ``left_out``, such as holidays, are
+    neither listed nor compared with.
     """
     counts = _aged_counts(rows, by, cutoff, window_days)
     grid = _grid(rows, by, cutoff, window_days)
+    if left_out:
+        compared = pl.col("date") - pl.duration(weeks=pl.col("week"))
+        is_usual = ~compared.is_in(list(left_out))
+        is_listed = ~pl.col("date").is_in(list(left_out))
+        grid = grid.filter(is_usual & is_listed)
     key = [*by, "date", "week"]
     every = grid.join(
         counts,

@@ -51,7 +51,8 @@ def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
     if stopping:
         raise GateError(
             f"stopped, because a gate failed: {'; '.join(stopping)}. If the data is "
-            "right, accept the gate by name"
+            "right, accept the gate by name, or one day of it as GATE:DATE. Public "
+            "holidays need no accepting once the study states gates.country"
         )
 
 

@@ -65,7 +65,7 @@ def data(
     return [
         volume_gates.missing_day(days, settings, cutoff),
         volume_gates.excess_day(days, settings, cutoff),
-        volume_gates.vanished_event(known, cutoff),
+        volume_gates.vanished_event(known, settings, cutoff),
         content_gates.unknown_users(known, settings, cutoff),
         clock_gates.clock_shift(counted, settings, cutoff),
         arrival_gates.bulk_backfill(known, settings, cutoff),

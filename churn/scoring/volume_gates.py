@@ -1,23 +1,35 @@
-"""Gates on the number of events per day: too few, too many, or none of one name."""
+"""Gates on the number of events per day: too few, too many, or none of one name.
 
+Only what people do has days like those of the weeks before. Messages come when a
+campaign is sent, and other passive kinds when a vendor reports them, so these are
+judged apart: each kind by itself, and only for days that have none at all.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
 import polars as pl
 
-from churn.scoring.baseline import WEEKS, expected_counts
+from churn.kinds import is_by_people
+from churn.scoring.baseline import WEEKS, days_before, expected_counts
+from churn.scoring.days_off import days_off
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
 # Number of standard deviations, both of a Poisson count and of the series' daily
 # ratios, beyond which a day fails.
 NOISE = 5.0
+# Number of weeks before the window whose days show as well how much a weekday varies.
+NOISE_WEEKS = 8
 # Ratio of a normal distribution's standard deviation to its median absolute deviation.
 SIGMA_PER_MAD = 1.4826
 # Fewest expected events per day for which an event name is checked.
 MIN_EVENT = 20.0
 # An event name on a larger share of days counts as occurring every day.
 EVERY_DAY = 0.95
+# A passive kind on a larger share of days does. Several of them may be missing.
+NEARLY_EVERY_DAY = 0.9
 
 
 def day_ratios(
@@ -27,17 +39,47 @@ def day_ratios(
 ) -> pl.DataFrame:
     """Ratio of actual to expected events on each day of the window.
 
-    Columns: extract, platform ("" for all platforms), date, n, expected, ratio. The
-    expected number follows the app's growth: it is multiplied by the median ratio of
-    neighbouring days, so that growth, decline and weekends make no day fail. Platforms
-    are listed only if an extract states more than one.
+    Columns: extract, platform ("" for all platforms), kind, date, n, expected, ratio,
+    spread (the usual relative deviation on that weekday, see ``_spread``).
+    What people do is counted together, with an empty kind; the days of a passive kind
+    are listed only if it has none. The expected number follows the app's growth: it is
+    multiplied by the median ratio of neighbouring days, so that growth, decline and
+    weekends make no day fail. Platforms are listed only if an extract states more than
+    one. Public holidays and the days around them are left out.
     """
+    left_out = holidays(settings, cutoff)
+    by_people = is_by_people(settings.activity.counts_as_active)
+    people = _people_days(known.filter(by_people), settings, cutoff, left_out)
+    passive = known.filter(~by_people)
+    absent = _absent_days(passive, settings, cutoff, left_out)
+    # A day without anything at all is named once.
+    empty = people.filter(pl.col("platform") == "", pl.col("n") == 0)
+    others = absent.join(empty, on=["extract", "date"], how="anti")
+    return pl.concat([people, others.select(people.columns)])
+
+
+def holidays(settings: Settings, cutoff: date) -> dict[date, str]:
+    """Days off in the study's country, by name, among all days that are compared."""
+    n_days = settings.gates.window_days + 7 * (NOISE_WEEKS + WEEKS)
+    first, last = days_before(cutoff, n_days), days_before(cutoff, 1)
+    return days_off(settings.gates.country, first, last)
+
+
+def _people_days(
+    done: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+    left_out: Collection[date],
+) -> pl.DataFrame:
+    """The days of what people do, by extract and platform."""
     n_platforms = pl.col("platform").n_unique().over("extract")
     several = (pl.col("platform") != "") & (n_platforms > 1)
-    total = known.with_columns(platform=pl.lit(""))
-    rows = pl.concat([total, known.filter(several)])
+    total = done.with_columns(platform=pl.lit(""))
+    rows = pl.concat([total, done.filter(several)])
     key = ["extract", "platform"]
-    counts = expected_counts(rows, key, cutoff, settings.gates.window_days)
+    window_days = settings.gates.window_days
+    n_days = window_days + 7 * NOISE_WEEKS
+    counts = expected_counts(rows, key, cutoff, n_days, left_out)
     counts = counts.filter(pl.col("expected") > 0)
     raw = pl.col("n") / pl.col("expected")
     median = raw.rolling_median(
@@ -46,8 +88,57 @@ def day_ratios(
         center=True,
     ).over(key)
     growth = median.clip(0.5, 2.0)
-    grown = counts.with_columns(expected=pl.col("expected") * growth)
-    return grown.with_columns(ratio=raw)
+    grown = counts.with_columns(
+        kind=pl.lit(""),
+        expected=pl.col("expected") * growth,
+    )
+    days = grown.with_columns(ratio=raw).with_columns(spread=_spread(key))
+    columns = ("extract", "platform", "kind", "date", "n", "expected", "ratio")
+    window = days.filter(pl.col("date") >= days_before(cutoff, window_days))
+    return window.select(*columns, "spread")
+
+
+def _distance() -> pl.Expr:
+    """How far a day's number is from the expected one, as a logarithm."""
+    return ((pl.col("n") + 1) / (pl.col("expected") + 1)).log().abs()
+
+
+def _spread(key: Sequence[str]) -> pl.Expr:
+    """Standard deviation of the distance: that of the series, or of the weekday.
+
+    The larger one counts: in a shop whose Sundays vary more than its working days, a
+    Sunday must be further off to be unusual.
+    """
+    weekday = pl.col("date").dt.weekday()
+    of_series = _distance().median().over(key)
+    of_weekday = _distance().median().over(*key, weekday)
+    return SIGMA_PER_MAD * pl.max_horizontal(of_series, of_weekday)
+
+
+def _absent_days(
+    passive: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+    left_out: Collection[date],
+) -> pl.DataFrame:
+    """Days without any event of a passive kind that comes nearly every day."""
+    window_days = settings.gates.window_days
+    key = ["extract", "kind"]
+    n_days = window_days + 7 * WEEKS
+    days = expected_counts(passive, key, cutoff, n_days, left_out)
+    share = (pl.col("n") > 0).mean().over(key)
+    absent = days.filter(
+        share > NEARLY_EVERY_DAY,
+        pl.col("n") == 0,
+        pl.col("expected") > 0,
+        pl.col("date") >= days_before(cutoff, window_days),
+    )
+    return absent.with_columns(
+        platform=pl.lit(""),
+        expected=pl.col("expected").cast(pl.Float64),
+        ratio=pl.lit(0.0),
+        spread=pl.lit(0.0),
+    )
 
 
 def missing_day(
@@ -66,8 +157,21 @@ def missing_day(
         _cases(days, pl.col("ratio") < limit),
         expected=f"at least {limit:.0%} of the usual",
         cure="Fetch the missing files and ingest again",
-        all_clear="every day has as many events as its weekday usually has",
+        all_clear=(
+            "every day has as many events as its weekday usually has"
+            f"{_not_judged(settings, cutoff)}"
+        ),
     )
+
+
+def _not_judged(settings: Settings, cutoff: date) -> str:
+    """The holidays of the window, which no gate has judged by their events."""
+    first = days_before(cutoff, settings.gates.window_days)
+    off = holidays(settings, cutoff)
+    named = [f"{day} ({name})" for day, name in off.items() if day >= first]
+    if not named:
+        return ""
+    return f"; not judged, as days off in {settings.gates.country}: {', '.join(named)}"
 
 
 def excess_day(
@@ -93,24 +197,23 @@ def excess_day(
 def _cases(days: pl.DataFrame, is_beyond_limit: pl.Expr) -> list[Case]:
     """Days whose ratio is beyond both the limit and the noise.
 
-    The noise is that of a random count, and the usual variation between the days of the
-    series. A platform is named only if not all platforms of the extract are affected.
+    The noise is that of a random count, and the usual variation of the series. A
+    platform is named only if not all platforms of the extract are affected.
     """
     expected = pl.col("expected")
     is_platform = pl.col("platform") != ""
-    distance = ((pl.col("n") + 1) / (expected + 1)).log().abs()
-    spread = SIGMA_PER_MAD * distance.median().over("extract", "platform")
+    key = ["extract", "platform", "kind"]
     beyond_count = (pl.col("n") - expected).abs() > NOISE * expected.sqrt()
-    beyond_spread = distance > NOISE * spread
+    beyond_spread = _distance() > NOISE * pl.col("spread")
     is_off = is_beyond_limit & beyond_count & beyond_spread
     marked = days.with_columns(is_off=is_off)
     off = pl.col("is_off")
-    everywhere = (off | ~is_platform).all().over("extract", "date")
+    everywhere = (off | ~is_platform).all().over("extract", "kind", "date")
     failing = marked.filter(off & ~(is_platform & everywhere))
-    rows = failing.sort("date", "extract", "platform").iter_rows(named=True)
+    rows = failing.sort("date", *key).iter_rows(named=True)
     return [
         Case(
-            where=f"{row['extract']} {row['platform']}".strip(),
+            where=" ".join(filter(None, (row[name] for name in key))),
             days=str(row["date"]),
             seen=(
                 f"{row['n']:,.0f} events, {row['ratio']:.0%} of the usual "
@@ -121,13 +224,20 @@ def _cases(days: pl.DataFrame, is_beyond_limit: pl.Expr) -> list[Case]:
     ]
 
 
-def vanished_event(known: pl.DataFrame, cutoff: date) -> dict[str, Any]:
+def vanished_event(
+    known: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+) -> dict[str, Any]:
     """Fails if an event that occurred every day is absent on its extract's last day.
 
-    The event was then renamed or lost. The last day is the last one on which the
-    extract has any events.
+    The event was then renamed or lost. The last day is the last one on which people did
+    anything that the extract has; if it is a day off, the last one before it.
     """
-    names = expected_counts(known, ["extract", "event"], cutoff, 7 * WEEKS + 1)
+    left_out = holidays(settings, cutoff)
+    done = known.filter(is_by_people(settings.activity.counts_as_active))
+    n_days = 7 * WEEKS + 1
+    names = expected_counts(done, ["extract", "event"], cutoff, n_days, left_out)
     n = pl.col("n")
     filled = names.filter(n.sum().over("extract", "date") > 0)
     is_last = pl.col("date") == pl.col("date").max().over("extract")

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from churn.kinds import EVENT_KINDS
 from churn.settings.values import (
     Address,
+    Country,
     Days,
     Encoding,
     Pattern,
@@ -158,6 +159,7 @@ class Gates(Section):
         le=3650,
     )
     window_days: Days = 28
+    country: Country | None = None
     min_day_share: Share = 0.6
     max_day_share: float = Field(default=1.7, ge=1)
     max_unknown_rise: Share = 0.2

@@ -51,6 +51,22 @@ def known_pattern(pattern: str) -> str:
     return pattern
 
 
+def known_country(code: str) -> str:
+    """Refuse a country or region whose public holidays aren't known."""
+    # Loaded only for a study that names a country.
+    from holidays import country_holidays
+
+    country, _, region = code.partition("-")
+    try:
+        country_holidays(country, subdiv=region or None)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{code!r} is no country whose holidays are known ({error}); write one "
+            "like 'GB', or with a region 'DE-BY'"
+        ) from None
+    return code
+
+
 def no_credentials(path: str) -> str:
     """Refuse an address with a user name or password; they belong in the environment."""
     if "://" in path and "@" in urlsplit(path).netloc:
@@ -83,6 +99,9 @@ def no_password(url: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(known_zone)]
+Country = Annotated[
+    str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"), AfterValidator(known_country)
+]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 Pattern = Annotated[str, AfterValidator(known_pattern)]
 Address = Annotated[str, Field(min_length=1), AfterValidator(no_credentials)]

@@ -1,6 +1,8 @@
 """Gates on simulated apps: false alarms, and the gates that catch planted faults.
 
 python -m tests.benchmarks.gates [--apps 50]
+
+``gates_nights.py`` plays weekly nights on real logs and on an app with campaigns.
 """
 
 from collections import Counter
@@ -53,10 +55,11 @@ def app(
 def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Volume and tally of a log, as an ingest would count them."""
     rows = rows.with_columns(date=DAY, extract=pl.lit("x"))
+    if "kind" not in rows.columns:
+        rows = rows.with_columns(kind=pl.lit("in_app"))
     without = pl.col("user_id").is_null().sum().cast(pl.Int64)
-    volume = rows.group_by("extract", "platform", "date", "known_date", "event").agg(
-        n=_n(), n_without_user=without
-    )
+    key = ["extract", "platform", "date", "known_date", "event", "kind"]
+    volume = rows.group_by(key).agg(n=_n(), n_without_user=without)
     per_hour = rows.group_by(
         "extract", "date", pl.col("time").dt.hour().cast(pl.String).alias("value")
     ).agg(n=_n())
@@ -81,7 +84,7 @@ def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         part.select("extract", "date", pl.lit(measure).alias("measure"), "value", "n")
         for measure, part in measures.items()
     )
-    return volume.with_columns(kind=pl.lit("in_app")), tally
+    return volume, tally
 
 
 def _n() -> pl.Expr:

@@ -201,3 +201,18 @@ def test_a_night_hands_its_present_to_every_step(
     assert list(given) == ["ingest", "score", "export"]
     for assignments in given.values():
         assert "now=2026-03-01T00:00:00" in assignments
+
+
+def test_closed_days_do_not_count_towards_the_limit() -> None:
+    """A shop without Saturdays, closed over Easter: on Wednesday morning Tuesday alone
+    is due, without a country also Friday, Sunday and Monday.
+    """
+    thursday, wednesday = date(2026, 4, 2), date(2026, 4, 8)
+    shop = until(af=wednesday, shop=thursday).filter(pl.col("date").dt.weekday() != 6)
+    cutoff = thursday + timedelta(days=1)
+    assert stale_data(shop, study(country="GB"), cutoff, wednesday)["passed"]
+    found = stale_data(shop, study(), cutoff, wednesday)
+    assert not found["passed"]
+    assert "5 days old (at most 2 allowed); data was due on 4 days" in found["sentence"]
+    later = wednesday + timedelta(days=3)
+    assert not stale_data(shop, study(country="GB"), cutoff, later)["passed"]

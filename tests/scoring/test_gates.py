@@ -619,3 +619,149 @@ def test_a_holiday_is_accepted_by_its_day_alone() -> None:
         )
     with pytest.raises(GateError, match="mising_day is not a gate"):
         check_gates(holiday, ["mising_day:2026-12-25"])
+
+
+def of_kind(
+    kind: str, n: int, on: dict[date, int] | None = None, event: str = "mail"
+) -> pl.DataFrame:
+    """Events of another kind than in_app beside those of the app."""
+    rows = volume(n, on, event=event).with_columns(kind=pl.lit(kind))
+    return pl.concat([volume(), rows])
+
+
+@pytest.mark.parametrize("kind", ["message_sent", "message_engaged", "install"])
+def test_a_campaign_or_a_wave_of_installs_is_no_excess(kind: str) -> None:
+    """A campaign to everybody on one day in fourteen: messages follow campaigns, not
+    the days of people.
+    """
+    sent = {d: 9000 for k, d in enumerate(DAYS) if k % 14 == 5}
+    assert failed(volume=of_kind(kind, 300, sent)) == {}
+
+
+def test_a_day_without_messages_that_come_daily_is_named_with_its_kind() -> None:
+    """A lost report of messages is missed, although the app's own events are there."""
+    found = failed(volume=of_kind("message_sent", 300, {DAY: 0}))
+    assert {g: f["days"] for g, f in found.items()} == {"missing_day": str(DAY)}
+    assert found["missing_day"]["seen"] == (
+        "af message_sent: 0 events, 0% of the usual 300"
+    )
+
+
+def test_messages_that_are_sent_now_and_then_may_be_absent() -> None:
+    """Nothing is sent on Sundays, and an extract may hold few of them anyway."""
+    sundays = {d: 0 for d in DAYS if d.weekday() == 6}
+    assert failed(volume=of_kind("message_sent", 300, sundays)) == {}
+    assert failed(volume=of_kind("message_sent", 20, {DAY: 0})) == {}
+
+
+def test_a_day_without_anything_is_named_once() -> None:
+    """All kinds are lost: the extract is named, not each kind."""
+    both = of_kind("message_sent", 300).filter(pl.col("date") != DAY)
+    found = failed(volume=both)
+    assert found["missing_day"]["seen"] == "af: 0 events, 0% of the usual 1,000"
+
+
+def test_messages_do_not_hide_a_missing_day() -> None:
+    """On the day of a campaign half of what people do is lost."""
+    found = failed(
+        volume=pl.concat(
+            [
+                volume(on={DAY: 450}),
+                volume(300, {DAY: 9000}, event="mail").with_columns(
+                    kind=pl.lit("message_sent")
+                ),
+            ]
+        )
+    )
+    assert found["missing_day"]["seen"] == "af: 450 events, 45% of the usual 1,000"
+
+
+def test_a_message_that_is_no_longer_sent_has_not_vanished() -> None:
+    """Only events of people vanish; a campaign ends."""
+    ended = dict.fromkeys(DAYS[-1:], 0)
+    both = of_kind("message_sent", 300, ended)
+    others = volume(40, event="other").with_columns(kind=pl.lit("message_sent"))
+    assert failed(volume=pl.concat([both, others])) == {}
+
+
+def in_country(
+    country: str | None, volume: pl.DataFrame, cutoff: date = CUTOFF
+) -> dict[str, dict[str, Any]]:
+    """The findings that fail in a study with a country."""
+    study = STUDY.model_copy(
+        update={"gates": STUDY.gates.model_copy(update={"country": country})}
+    )
+    findings = gates.data(volume, CLEAN_TALLY, file(), study, cutoff)
+    return {f["gate"]: f for f in findings if not f["passed"]}
+
+
+EASTER_CUTOFF = date(2026, 5, 1)
+EASTER = [date(2026, 4, day) for day in (3, 4, 5, 6)]
+SPRING = [EASTER_CUTOFF - timedelta(days=k) for k in range(110, 0, -1)]
+
+
+@pytest.mark.parametrize("country", ["GB", "DE-BY"])
+def test_a_public_holiday_is_not_missing_where_the_study_names_a_country(
+    country: str,
+) -> None:
+    """From Good Friday to Easter Monday a shop is closed, the weekend between too."""
+    shop = volume(on=dict.fromkeys(EASTER, 0), days=SPRING)
+    assert in_country(country, shop, EASTER_CUTOFF) == {}
+    without = in_country(None, shop, EASTER_CUTOFF)
+    assert without["missing_day"]["days"] == ", ".join(map(str, EASTER))
+
+
+def test_the_days_that_were_not_judged_are_told() -> None:
+    """A reader of the report sees which days nobody looked at."""
+    study = STUDY.model_copy(
+        update={"gates": STUDY.gates.model_copy(update={"country": "GB"})}
+    )
+    days = volume(days=SPRING)
+    findings = gates.data(days, CLEAN_TALLY, file(), study, EASTER_CUTOFF)
+    assert (
+        "not judged, as days off in GB: 2026-04-03 (Good Friday)"
+        in (findings[0]["sentence"])
+    )
+
+
+def test_a_day_beside_the_holidays_is_missing_all_the_same() -> None:
+    """The Wednesday after Easter is lost."""
+    lost = date(2026, 4, 8)
+    shop = volume(on={**dict.fromkeys(EASTER, 0), lost: 0}, days=SPRING)
+    assert in_country("GB", shop, EASTER_CUTOFF)["missing_day"]["days"] == str(lost)
+
+
+def test_no_day_is_compared_with_a_holiday() -> None:
+    """Two closed Fridays among the four before don't make the next one busy."""
+    fridays = [date(2026, 4, 3), date(2026, 4, 10)]
+    shop = volume(on=dict.fromkeys(fridays, 0), days=SPRING)
+    busy = in_country(None, shop, EASTER_CUTOFF)
+    assert "excess_day" in busy
+    found = in_country("GB", shop, EASTER_CUTOFF)
+    assert {g: f["days"] for g, f in found.items()} == {"missing_day": "2026-04-10"}
+
+
+def test_an_event_may_be_absent_on_a_holiday() -> None:
+    """The last day is Easter Monday, on which nobody buys."""
+    days = [d for d in SPRING if d <= EASTER[-1]]
+    bought = volume(50, {EASTER[-1]: 0}, event="buy", days=days)
+    both = pl.concat([volume(days=days), bought])
+    cutoff = EASTER[-1] + timedelta(days=1)
+    assert "vanished_event" in in_country(None, both, cutoff)
+    assert in_country("GB", both, cutoff) == {}
+
+
+def test_a_weekday_that_varies_more_must_be_further_off() -> None:
+    """Sundays swing between a third and one and a half, other days hardly: a quiet
+    Sunday is usual, a Sunday without events is not, and neither is a Monday at a third.
+    """
+    days = [CUTOFF - timedelta(days=k) for k in range(150, 0, -1)]
+    swings = [300, 1500, 400, 1200, 900]
+    sundays = [d for d in days if d.weekday() == 6]
+    usual = {d: swings[k % 5] for k, d in enumerate(sundays)}
+    assert failed(volume=volume(on=usual, days=days)) == {}
+    lost = volume(on={**usual, sundays[-2]: 0}, days=days)
+    assert failed(volume=lost)["missing_day"]["days"] == str(sundays[-2])
+    monday = date(2026, 2, 23)
+    quiet = volume(on={**usual, monday: 333}, days=days)
+    assert failed(volume=quiet)["missing_day"]["days"] == str(monday)

@@ -1,0 +1,128 @@
+"""Public holidays of a country and the days around them, which are not usual days."""
+
+from collections import Counter
+from collections.abc import Collection
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holidays import HolidayBase
+
+DAY = timedelta(days=1)
+MARGIN = timedelta(days=10)
+"""Days looked at beyond the ends, since a holiday outside may touch a day inside."""
+
+NATIONWIDE = 0.5
+"""A regional holiday counts for the country if at least this share of regions has it.
+
+In Great Britain, for instance, Easter Monday is a holiday everywhere but in Scotland.
+"""
+
+
+def days_off(
+    country: str | None,
+    first: date,
+    last: date,
+) -> dict[date, str]:
+    """Public holidays and the days around them, from ``first`` to ``last``, by name.
+
+    ``country`` is a code such as GB, or with a region DE-BY; null gives no days. Around
+    a holiday lie the weekend that touches it, the single working day between it and
+    other days off, and all days from 22 December to New Year's Eve in a country that
+    celebrates both: people leave, and shops stop taking orders, before Christmas Eve.
+    """
+    if country is None:
+        return {}
+    years = range((first - MARGIN).year, (last + MARGIN).year + 1)
+    named, weekend = _public(country, years)
+    around = {**_bridges(named, weekend), **named}
+    around |= _weekends(around, weekend)
+    found = {**_around_christmas(named, years), **around}
+    inside = {day: name for day, name in found.items() if first <= day <= last}
+    return dict(sorted(inside.items()))
+
+
+def _public(
+    country: str,
+    years: Collection[int],
+) -> tuple[dict[date, str], Collection[int]]:
+    """Public holidays by name, and the weekdays of the weekend (Monday is 0)."""
+    from holidays import country_holidays
+
+    code, _, region = country.partition("-")
+    calendar = country_holidays(
+        code,
+        subdiv=region or None,
+        years=years,
+    )
+    named = dict(calendar.items())
+    if not region:
+        named = {**_in_most_regions(calendar, code, years), **named}
+    return named, calendar.weekend
+
+
+def _in_most_regions(
+    calendar: "HolidayBase",
+    code: str,
+    years: Collection[int],
+) -> dict[date, str]:
+    from holidays import country_holidays
+
+    regions = calendar.subdivisions
+    named: dict[date, str] = {}
+    n_regions: Counter[date] = Counter()
+    for region in regions:
+        regional = country_holidays(
+            code,
+            subdiv=region,
+            years=years,
+        )
+        named |= dict(regional.items())
+        n_regions.update(regional.keys())
+    enough = NATIONWIDE * len(regions)
+    return {day: name for day, name in named.items() if n_regions[day] >= enough}
+
+
+def _around_christmas(
+    named: dict[date, str],
+    years: Collection[int],
+) -> dict[date, str]:
+    """The days around Christmas up to New Year, where both are holidays."""
+    days = {}
+    for year in years:
+        christmas = date(year, 12, 25)
+        if christmas in named and date(year, 1, 1) in named:
+            for n in range(-3, 7):
+                days[christmas + n * DAY] = "around Christmas"
+    return days
+
+
+def _bridges(
+    found: dict[date, str],
+    weekend: Collection[int],
+) -> dict[date, str]:
+    """Single working days between a holiday and another day off."""
+    bridges = {}
+    for day, name in found.items():
+        for step in (DAY, -DAY):
+            between, beyond = day + step, day + 2 * step
+            is_off = beyond in found or beyond.weekday() in weekend
+            is_working = between not in found and between.weekday() not in weekend
+            if is_off and is_working:
+                bridges[between] = f"next to {name}"
+    return bridges
+
+
+def _weekends(
+    found: dict[date, str],
+    weekend: Collection[int],
+) -> dict[date, str]:
+    """The days of a weekend that touches a holiday."""
+    touching: dict[date, str] = {}
+    for day, name in found.items():
+        for step in (DAY, -DAY):
+            beside = day + step
+            while beside.weekday() in weekend and beside not in found:
+                touching[beside] = f"next to {name}"
+                beside += step
+    return touching
