@@ -13,10 +13,16 @@ MAX_MESSAGE = 200
 MEANINGS = {
     401: "Braze does not accept the key (401): is it of this workspace, "
     "and is the endpoint that of your instance?",
-    403: "Braze denies access (403): the key needs the permission users.track",
+    403: "Braze denies access (403): the key needs the permission users.track, with "
+    "bulk = true users.track.bulk, and this machine's address if the key has a list of "
+    "allowed IP addresses",
     404: "there is no /users/track at the endpoint (404): "
     "is it the REST endpoint of your instance?",
 }
+
+
+QUEUED = (202, "queued")
+"""How Braze has answered while it was under maintenance; it writes the users later."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,14 @@ class Answer:
     """What Braze did with the users of one request.
 
     ``rejected``: reasons by position in the request; all others were accepted.
-    ``split``: empty, or how the same users must be sent again: in "halves" since none
-    was accepted, or as "singles" since the answer doesn't say which were rejected.
+    ``split``: empty, or how the same users must be sent again: in "smaller" requests
+    since none was accepted, or as "singles" since the answer doesn't say which were
+    rejected. ``was_taken`` is false if the request was refused as a whole.
     """
 
     rejected: dict[int, str] = field(default_factory=dict)
-    split: Literal["", "halves", "singles"] = ""
+    split: Literal["", "smaller", "singles"] = ""
+    was_taken: bool = True
 
 
 def read(
@@ -45,7 +53,8 @@ def read(
     """
     data = _json(content.replace(key.encode(), b"***"))
     if 200 <= status < 300:
-        if data.get("message") != "success":
+        message = data.get("message")
+        if message != "success" and (status, message) != QUEUED:
             raise TransientBrazeError(f"Braze answered {status} without saying success")
         return _accepted(data, n)
     if status in {400, 413}:
@@ -76,11 +85,10 @@ def _refused(
 ) -> Answer:
     """Too many users, too large, or all invalid: smaller requests tell which."""
     rejected, _ = _rejected(data, n)
-    if len(rejected) == n:
-        return Answer(rejected)
-    if n > 1:
-        return Answer(split="halves")
-    return Answer({0: f"{status} {_message(data)}".strip()})
+    if len(rejected) < n and n > 1:
+        return Answer(split="smaller", was_taken=False)
+    reasons = rejected or {0: f"{status} {_message(data)}".strip()}
+    return Answer(reasons, was_taken=False)
 
 
 def _rejected(data: dict[str, Any], n: int) -> tuple[dict[int, str], int]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from churn.braze import answers, client, payload, plan
+from churn.braze import answers, client, instances, payload, plan, surroundings
 from churn.braze import key as secret
 from churn.braze.client import Response
 from churn.braze.delivery import open_ledger
@@ -18,7 +18,6 @@ from churn.braze.ledger.tables import SCHEMA_VERSION
 from churn.errors import BrazeError, TerminalBrazeError
 from churn.settings import Braze, Settings
 
-REST_HOST = re.compile(r"^rest\.[a-z0-9-]+\.braze\.(com|eu)$")
 MAX_CLOCK_SECONDS = 120.0
 UNKNOWN_USER = "churn-set-up-check"
 RATE_LIMITS = ("limit", "remaining", "reset")
@@ -54,13 +53,25 @@ def run(settings: Settings, findings: pl.DataFrame | None = None) -> Iterator[Li
 
 def _endpoint(braze: Braze) -> Line:
     host = urlsplit(braze.endpoint).hostname or ""
-    if host.startswith(("dashboard", "sdk.")):
-        message = f"{host} is not the REST endpoint; your instance's begins with rest."
-        return Line("endpoint", False, message)
-    kind = "not a host of Braze: a sandbox or a proxy?"
-    if REST_HOST.match(host):
-        kind = "a REST endpoint of Braze"
-    return Line("endpoint", True, f"{braze.endpoint}, {kind}")
+    seen = f"{braze.endpoint}, workspace {braze.workspace}"
+    if host in instances.REST_HOSTS:
+        return Line("endpoint", True, f"{seen}, a REST endpoint of Braze")
+    if braze.is_sandbox:
+        return Line("endpoint", True, f"{seen}: on this machine, so not Braze")
+    meant = instances.rest_host_of(host)
+    if meant or host.startswith(("dashboard", "sdk.")):
+        cure = f"the REST endpoint is https://{meant or 'rest.INSTANCE.braze.com'}"
+        return Line("endpoint", False, f"{host} is for people or apps; {cure}")
+    return Line("endpoint", True, f"{seen}: {_unlisted(host)}")
+
+
+def _unlisted(host: str) -> str:
+    """A note, no refusal: Braze may have opened an instance since."""
+    meant = instances.nearest(host)
+    question = f"; did you mean {meant}?" if meant else ""
+    if instances.is_of_braze(host):
+        return f"not an instance that Braze lists{question}"
+    return f"not a host of Braze, but a proxy of yours?{question}"
 
 
 def _names(braze: Braze) -> Line:
@@ -105,20 +116,32 @@ def _request(braze: Braze, key: str) -> Iterator[Line]:
     try:
         response = client.probe(braze, key, _harmless_body(braze))
     except BrazeError as error:
-        message = f"{error}: name, firewall or certificate"
-        yield Line("connection", False, message)
+        yield Line("connection", False, str(error))
         return
-    is_https = braze.endpoint.startswith("https:")
-    yield Line("connection", True, "https" if is_https else "http, on loopback only")
+    yield Line("connection", True, _connection(braze))
     yield _permission(response, key)
     yield _clock(response.headers, sent_at)
     yield _limits(response.headers)
+
+
+def _connection(braze: Braze) -> str:
+    """How the answer came: with which proxy, and with whose certificates."""
+    if not braze.endpoint.startswith("https:"):
+        return "http, on loopback only"
+    proxy = surroundings.proxy_variable(braze)
+    way = f"https through the proxy of {proxy}" if proxy else "https without a proxy"
+    if variable := surroundings.certificates_variable():
+        return f"{way}, certificates of {variable}"
+    return way
 
 
 def _harmless_body(braze: Braze) -> bytes:
     identifier = f"{UNKNOWN_USER}-{secrets.token_hex(16)}"
     if braze.kind == "email":
         identifier += "@example.invalid"
+    if braze.kind == "phone":
+        # Braze reads the digits of any text, and no country has the code 999.
+        identifier = f"+999{secrets.randbelow(10**12):012}"
     attributes = f'{{"{braze.segment_attribute}":null}}'
     write = pl.DataFrame({"identifier": [identifier], "attributes": [attributes]})
     return payload.body(payload.items(write, braze.kind, create_unknown_users=False))

@@ -12,18 +12,12 @@ import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
 from churn import __version__
+from churn.braze import surroundings
 from churn.braze.key import KEY_VARIABLE as KEY_VARIABLE
 from churn.errors import BrazeError, TerminalBrazeError, TransientBrazeError
 from churn.settings import Braze
 
 POLL_SECONDS = 0.2
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-WRONG_ENDPOINT = (
-    aiohttp.ClientConnectorDNSError,
-    aiohttp.ClientConnectorCertificateError,
-)
-"""Errors which, at the first request of a run, mean that the endpoint is wrong."""
-
 T = TypeVar("T")
 
 
@@ -43,9 +37,26 @@ Raises TransientBrazeError if no answer came, TerminalBrazeError if none can com
 """
 
 
+def check_environment(braze: Braze, key: str) -> None:
+    """Raise TerminalBrazeError if a proxy or certificate variable can't be used."""
+    surroundings.check_proxy(braze)
+    _client(braze, key)
+
+
 @asynccontextmanager
 async def connected(braze: Braze, key: str) -> AsyncIterator[Post]:
     """Connect to the endpoint. Redirects aren't followed: the key would go along."""
+    surroundings.check_proxy(braze)
+    async with _client(braze, key) as http:
+
+        async def post(body: bytes, is_first: bool) -> Response:
+            return await _post(http, braze, body, is_first)
+
+        yield post
+
+
+def _client(braze: Braze, key: str) -> HttpxAiohttpClient:
+    """A client that asks this machine itself without any proxy."""
     headers = {
         "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",
@@ -54,17 +65,21 @@ async def connected(braze: Braze, key: str) -> AsyncIterator[Post]:
     limits = httpx.Limits(
         max_connections=braze.concurrency, max_keepalive_connections=braze.concurrency
     )
-    async with HttpxAiohttpClient(
-        base_url=braze.endpoint,
-        headers=headers,
-        timeout=braze.timeout_seconds,
-        limits=limits,
-    ) as http:
-
-        async def post(body: bytes, is_first: bool) -> Response:
-            return await _post(http, braze, body, is_first)
-
-        yield post
+    try:
+        return HttpxAiohttpClient(
+            base_url=braze.endpoint,
+            headers=headers,
+            timeout=braze.timeout_seconds,
+            limits=limits,
+            verify=surroundings.certificates(braze) or True,
+            trust_env=not braze.is_sandbox,
+        )
+    except (ValueError, httpx.InvalidURL):
+        # The address may hold a password.
+        raise TerminalBrazeError(
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY holds an address that no proxy can "
+            "have: write it like http://proxy.example.com:8080"
+        ) from None
 
 
 def probe(
@@ -111,31 +126,54 @@ async def _post(
         answer = await http.post(braze.path, content=body)
     # The transport doesn't translate all of aiohttp's errors.
     except (httpx.RequestError, aiohttp.ClientError) as error:
-        raise _no_answer(error, braze.endpoint, is_first) from None
+        raise _no_answer(error, braze, is_first) from None
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return Response(answer.status_code, headers, answer.content)
 
 
 def _no_answer(
     error: Exception,
-    endpoint: str,
+    braze: Braze,
     is_first: bool,
 ) -> BrazeError:
     """The error to raise if no answer came.
 
     The transport names a lost connection and a refused one alike; only the underlying
-    error tells whether the request may have been sent.
+    error tells whether the request may have been sent. What is wrong at the first
+    request of a run stays wrong; later it may be a fault that passes.
     """
     cause = error.__cause__ or error
+    endpoint = braze.endpoint
     name = type(cause).__name__
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        message = f"the proxy of {_proxy(braze)} refuses {endpoint} ({cause.status})"
+        return _not_sent(message, is_first)
     if not isinstance(cause, aiohttp.ClientConnectorError):
         return TransientBrazeError(f"no answer from {endpoint} ({name})")
-    if httpx.URL(endpoint).host in LOOPBACK:
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        reason = surroundings.why_untrusted(endpoint, cause.certificate_error)
+        return _not_sent(reason, is_first)
+    if isinstance(cause, aiohttp.ClientProxyConnectionError):
+        message = f"the proxy of {_proxy(braze)} can't be reached"
+        return _not_sent(message, is_terminal=False)
+    if braze.is_sandbox and not isinstance(cause, aiohttp.ClientSSLError):
         return TerminalBrazeError(
             f"nothing listens at {endpoint}: start the sandbox with `churn sandbox`"
         )
-    if is_first and isinstance(cause, WRONG_ENDPOINT):
-        return TerminalBrazeError(
-            f"{endpoint} can't be reached ({name}): is the endpoint right?"
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return _not_sent(
+            f"{endpoint} can't be found: check its name, or set HTTPS_PROXY if only a "
+            "proxy leads there",
+            is_first,
         )
-    return TransientBrazeError(f"{endpoint} can't be reached ({name})", was_sent=False)
+    return _not_sent(f"{endpoint} can't be reached ({name})", is_terminal=False)
+
+
+def _not_sent(message: str, is_terminal: bool) -> BrazeError:
+    if is_terminal:
+        return TerminalBrazeError(message)
+    return TransientBrazeError(message, was_sent=False)
+
+
+def _proxy(braze: Braze) -> str:
+    return surroundings.proxy_variable(braze) or "HTTPS_PROXY"

@@ -101,7 +101,7 @@ def deliver(
     acknowledged by then is in the ledger, and the next run sends the rest.
     """
     braze = delivery.settings.braze
-    key = secret.from_environment() if delivery.send else secret.if_given()
+    key = _key(braze) if delivery.send else secret.if_given()
     wait_seconds = WAIT_SECONDS if delivery.send else None
     results: list[Result] = []
     with open_ledger(delivery.settings, wait_seconds) as ledger:
@@ -129,6 +129,16 @@ def deliver(
         outcomes.of_plan(planned, results, default),
         outcomes.sample_bodies(planned, braze),
     )
+
+
+def _key(braze: Braze) -> str:
+    """The key, once nothing in the environment forbids to send with it."""
+    # Imported here, so that a dry run loads no HTTP client.
+    from churn.braze import client
+
+    key = secret.from_environment()
+    client.check_environment(braze, key)
+    return key
 
 
 def _close_interrupted(ledger: Ledger) -> None:

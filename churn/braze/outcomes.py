@@ -85,6 +85,7 @@ def counts(results: Sequence[Result], sent: "Sent") -> dict[str, Any]:
     """Users by outcome, requests, and the time they took."""
     n_acknowledged = sum(r.n_users for r in results if r.outcome == SENT)
     n_rejected = sum(len(r.rejected) for r in results)
+    learned = {} if sent.max_users is None else {"n_users_per_request": sent.max_users}
     return {
         "n_sent": n_acknowledged - n_rejected,
         "n_rejected": n_rejected,
@@ -93,6 +94,7 @@ def counts(results: Sequence[Result], sent: "Sent") -> dict[str, Any]:
         "n_retries": sent.n_retries,
         "minutes_taken": round(sent.seconds / 60, 3),
         "answer_seconds": round(sent.answer_seconds, 4),
+        **learned,
     }
 
 

@@ -44,6 +44,7 @@ class Batches:
 
     items: pl.Series
     ranges: list[Range]
+    max_body_bytes: int
 
     @classmethod
     def of(
@@ -54,7 +55,14 @@ class Batches:
         """Cut changes (identifier, attributes) by the study's batch and body sizes."""
         objects = items(changes, braze.kind, braze.create_unknown_users)
         sizes = objects.str.len_bytes().to_list()
-        return cls(objects, batches(sizes, braze.batch_size, braze.max_body_bytes))
+        ranges = batches(sizes, braze.batch_size, braze.max_body_bytes)
+        return cls(objects, ranges, braze.max_body_bytes)
+
+    def cut(self, first: int, max_objects: int) -> list[Range]:
+        """The ranges from this position on, with at most so many objects each."""
+        sizes = self.items.slice(first).str.len_bytes().to_list()
+        ranges = batches(sizes, max_objects, self.max_body_bytes)
+        return [(first + start, first + end) for start, end in ranges]
 
     def body(self, part: Range) -> bytes:
         """The request body of these positions."""
@@ -166,13 +174,12 @@ def batches(
     return ranges
 
 
-def split(part: Range, n_parts: int) -> list[Range]:
-    """Cut a range into so many nearly equal ones, or fewer if it is shorter.
+def pieces(part: Range, size: int) -> list[Range]:
+    """Cut a range into ranges of ``size`` positions; the last may have fewer.
 
-    >>> split((0, 4), 2)
-    [(0, 2), (3, 4)]
+    >>> pieces((0, 4), 2)
+    [(0, 1), (2, 3), (4, 4)]
     """
     first, last = part
-    step = max(1, -(-(last - first + 1) // n_parts))
-    starts = range(first, last + 1, step)
-    return [(start, min(start + step - 1, last)) for start in starts]
+    starts = range(first, last + 1, size)
+    return [(start, min(start + size - 1, last)) for start in starts]

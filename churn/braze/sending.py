@@ -11,13 +11,16 @@ from typing import Any, Protocol
 import stamina
 from tqdm.auto import tqdm
 
-from churn.braze import answers, client, pace, payload
+from churn.braze import answers, client, pace, parts
 from churn.braze.answers import Answer
 from churn.braze.client import Post, Response
 from churn.braze.pace import Pace
+from churn.braze.parts import Part, Remaining, Tried
 from churn.braze.payload import Batches, Range
 from churn.errors import BrazeError, TerminalBrazeError, TransientBrazeError
 from churn.settings import Braze
+
+log = logging.getLogger(__name__)
 
 CONFIRM_SECONDS = 2.0
 """A request that waited longer confirms first that the run still holds the lock."""
@@ -71,7 +74,8 @@ class Sent:
     ``error`` stopped it; null if it ended well. ``n_requests``: requests with an answer
     that counts. ``n_retries``: requests sent again. ``n_unanswered``: requests that may
     have been applied without an answer. ``seconds``: the whole time.
-    ``answer_seconds``: the mean time to an answer.
+    ``answer_seconds``: the mean time to an answer. ``max_users``: users that a request
+    may hold, if it is fewer than the study says; otherwise null.
     """
 
     error: BrazeError | None
@@ -80,6 +84,7 @@ class Sent:
     n_unanswered: int
     seconds: float
     answer_seconds: float
+    max_users: int | None
 
 
 def send(
@@ -102,7 +107,7 @@ def send(
     bar = tqdm(total=n_batches, desc="sending", unit="batch", disable=not progress)
     sender = _Sender(
         batches,
-        iter(batches.ranges),
+        Remaining(batches),
         braze,
         key,
         log,
@@ -117,29 +122,14 @@ def send(
         n_unanswered=sender.n_unanswered,
         seconds=time.monotonic() - sender.started_at,
         answer_seconds=sender.waited_seconds / max(1, sender.n_answers),
+        max_users=sender.unsent.max_users,
     )
-
-
-@dataclass
-class _Part:
-    """A range being delivered, which ``may_be_applied`` without an acknowledgement."""
-
-    range: Range
-    may_be_applied: bool = False
-    n_failures: int = 0
-    failing_seconds: float = 0.0
-    sent_at: float = 0.0
-    confirmed_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def n_users(self) -> int:
-        return self.range[1] - self.range[0] + 1
 
 
 @dataclass
 class _Sender:
     batches: Batches
-    unsent: Iterator[Range]
+    unsent: Remaining
     braze: Braze
     key: str = field(repr=False)
     log: OutcomeLog
@@ -160,7 +150,9 @@ class _Sender:
             braze.requests_per_second, braze.requests_per_hour, braze.leave_rate
         )
         async with client.connected(braze, self.key) as post:
-            workers = [self._work(post) for _ in range(braze.concurrency)]
+            # Alone, so that one request finds out what would stop or shrink them all.
+            await self._work(post, itertools.islice(self.unsent, 1))
+            workers = [self._work(post, self.unsent) for _ in range(braze.concurrency)]
             await asyncio.gather(*workers)
         self.bar.close()
 
@@ -168,9 +160,9 @@ class _Sender:
         """Stop after the requests on their way, so that they get an outcome."""
         self.error = self.error or TerminalBrazeError("interrupted by hand")
 
-    async def _work(self, post: Post) -> None:
+    async def _work(self, post: Post, ranges: Iterator[Range]) -> None:
         # All workers share the iterator, so each range goes to one of them.
-        for part in self.unsent:
+        for part in ranges:
             if self.error:
                 return
             try:
@@ -182,14 +174,16 @@ class _Sender:
             self.bar.update()
 
     async def _deliver_range(self, post: Post, part: Range) -> None:
-        """Deliver a range, in smaller requests if its own can't be attributed."""
-        waiting = [_Part(part)]
+        """Deliver a range, in smaller requests if its own is refused or unclear."""
+        tried = Tried()
+        waiting = parts.first_parts(part, self.unsent.max_users)
         try:
             while waiting:
                 answer = await self._deliver(post, waiting[-1])
                 delivered = waiting.pop()
+                tried.add(delivered.n_users, answer)
                 if answer.split:
-                    waiting += reversed(_split(delivered, answer))
+                    waiting += reversed(parts.split(delivered, answer))
                 else:
                     self._log_answer(delivered, answer)
         except BrazeError as error:
@@ -198,8 +192,21 @@ class _Sender:
                     left.range, str(error), attempted=left.may_be_applied
                 )
             raise
+        if tried.max_users is not None:
+            self._shrink(tried.max_users)
 
-    def _log_answer(self, part: _Part, answer: Answer) -> None:
+    def _shrink(self, max_users: int) -> None:
+        """Send no more users at once than Braze has taken."""
+        if self.unsent.shrink(max_users):
+            self.bar.total = self.bar.n + 1 + len(self.unsent)
+            log.warning(
+                "Braze refused requests with more users and took those with %d: set "
+                "braze.batch_size = %d in the study",
+                max_users,
+                max_users,
+            )
+
+    def _log_answer(self, part: Part, answer: Answer) -> None:
         first = part.range[0]
         rejected = {first + i: reason for i, reason in answer.rejected.items()}
         self.log.acknowledged(part.range, rejected, may_be_applied=part.may_be_applied)
@@ -217,7 +224,7 @@ class _Sender:
                 "`churn braze ledger --rejects RUN` shows why"
             )
 
-    async def _deliver(self, post: Post, part: _Part) -> Answer:
+    async def _deliver(self, post: Post, part: Part) -> Answer:
         """Send a part until Braze answers or ``retry_seconds`` are over."""
         body = self.batches.body(part.range)
         retries = stamina.retry_context(
@@ -228,7 +235,7 @@ class _Sender:
                 return await self._send_once(post, body, part)
         raise AssertionError("stamina ends with a result or an error")
 
-    def _retry_wait(self, error: Exception, part: _Part) -> bool | float:
+    def _retry_wait(self, error: Exception, part: Part) -> bool | float:
         """Seconds until the next attempt; False ends the attempts.
 
         Only time spent failing counts towards ``retry_seconds``, pauses don't.
@@ -247,7 +254,7 @@ class _Sender:
             return False
         return wait
 
-    async def _send_once(self, post: Post, body: bytes, part: _Part) -> Answer:
+    async def _send_once(self, post: Post, body: bytes, part: Part) -> Answer:
         """Send one request until its answer isn't 429, which is not a failure."""
         for n_limited in itertools.count(1):
             await self._wait_turn(part)
@@ -262,7 +269,7 @@ class _Sender:
             self.pace.pause(pace.full_jitter(n_limited) if wait is None else wait)
         raise AssertionError("max_run_minutes ends the run before")
 
-    async def _wait_turn(self, part: _Part) -> None:
+    async def _wait_turn(self, part: Part) -> None:
         await self.pace.turn(self._raise_if_stopped)
         if time.monotonic() - part.confirmed_at > CONFIRM_SECONDS:
             await self.log.confirm_lock()
@@ -284,13 +291,3 @@ class _Sender:
             raise TerminalBrazeError(str(self.error))
         if time.monotonic() - self.started_at > 60 * minutes:
             raise TerminalBrazeError(f"max_run_minutes ({minutes:g}) are over")
-
-
-def _split(part: _Part, answer: Answer) -> list[_Part]:
-    """Smaller parts: halves of a refused request, or single users of a vague answer.
-
-    After a vague answer each user may have been accepted.
-    """
-    n_parts = 2 if answer.split == "halves" else part.n_users
-    may_be_applied = part.may_be_applied or answer.split == "singles"
-    return [_Part(half, may_be_applied) for half in payload.split(part.range, n_parts)]

@@ -21,6 +21,7 @@ EXPORT_COUNTS = {
     "n_sent": "users delivered",
     "n_rejected": "users rejected",
     "n_unknown": "users with unknown outcome",
+    "n_users_per_request": "users that a request may hold: set braze.batch_size to it",
     "minutes_taken": "minutes taken",
 }
 

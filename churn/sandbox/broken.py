@@ -2,8 +2,9 @@
 
 import asyncio
 import math
+from http import HTTPStatus
 
-from aiohttp.web import Request, Response, StreamResponse
+from aiohttp.web import Request, Response, StreamResponse, json_response
 
 from churn.sandbox import limits
 from churn.sandbox.checks import invalid_key, respond
@@ -38,6 +39,8 @@ async def afterwards(
     request: Request, sandbox: Sandbox, answer: Response, fault: str
 ) -> StreamResponse:
     """A fault that occurs in the answer; all valid objects have been accepted."""
+    if fault == "queued":
+        return _queued(answer)
     if fault == "close_after":
         return _closed(request)
     if fault == "truncated":
@@ -51,6 +54,13 @@ async def afterwards(
         )
     await asyncio.sleep(sandbox.faults.hang_seconds)
     return answer
+
+
+def _queued(answer: Response) -> Response:
+    """The answer during maintenance: accepted, and nothing said about the objects."""
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        return answer
+    return json_response({"message": "queued"}, status=HTTPStatus.ACCEPTED)
 
 
 def _closed(request: Request) -> Response:

@@ -21,8 +21,8 @@ ANSWERS: dict[str, tuple[int, str]] = {
 LIMITED = ("429", "429_mau", "429_legacy", "429_bare")
 # Connections that break before anything is applied.
 BROKEN = ("hang", "close_before")
-# Connections and answers that break after everything was applied.
-AFTERWARDS = ("hang_after", "close_after", "truncated", "not_json")
+# Connections and answers that break, or say less, after everything was accepted.
+AFTERWARDS = ("hang_after", "close_after", "truncated", "not_json", "queued")
 # One valid object is refused; the value is the form of its error.
 PARTIAL = {
     "partial": "sentence",

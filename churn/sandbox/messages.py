@@ -19,6 +19,7 @@ BAD_ALIAS = (
     "'user_alias' must have an alias_name and an alias_label of 1 to "
     f"{MAX_ALIAS_BYTES} bytes"
 )
+BAD_PHONE = "The value provided for the 'phone' field is not a valid phone number."
 UNKNOWN_SYNTAX = "Error while parsing request body. Please check your syntax."
 NOTHING_VALID = (
     "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."

@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from churn.sandbox import phones
 from churn.sandbox.dates import as_datetime
 from churn.sandbox.messages import (
     BAD_ALIAS,
+    BAD_PHONE,
     MAX_ALIAS_BYTES,
     MAX_EXTERNAL_ID_BYTES,
     NO_IDENTIFIER,
@@ -59,6 +61,8 @@ def identifier_fault(item: Any) -> str | None:
     for name in given:
         if name != "user_alias" and not isinstance(item[name], str):
             return f"'{name}' must be a string"
+    if "phone" in given and phones.in_one_form(item["phone"]) is None:
+        return BAD_PHONE
     if "external_id" in given and n_bytes(item["external_id"]) > MAX_EXTERNAL_ID_BYTES:
         return "EXTERNAL_USER_ID_TOO_LARGE"
     return _alias_fault(item["user_alias"]) if "user_alias" in given else None

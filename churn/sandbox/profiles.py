@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from churn.sandbox import nested
+from churn.sandbox import nested, phones
 from churn.sandbox.dates import as_datetime
 from churn.sandbox.values import ADD_OR_REMOVE, JsonObject, type_of
 
@@ -133,12 +133,22 @@ class Group:
 
 
 def identity(item: JsonObject) -> Key:
-    """The identifier that a valid object is looked up by; an alias is label:name."""
+    """The identifier that a valid object is looked up by.
+
+    An alias is label:name; a telephone number has the one form that Braze keeps.
+    """
     alias = item.get("user_alias")
     if isinstance(alias, dict):
         return "user_alias", f"{alias['alias_label']}:{alias['alias_name']}"
     kind = next(name for name in (*PRIMARY, *SECONDARY) if item.get(name))
-    return kind, str(item[kind])
+    return kind, in_one_form(kind, str(item[kind]))
+
+
+def in_one_form(kind: str, value: str) -> str:
+    """An identifier as Braze keeps it: only telephone numbers are written anew."""
+    if kind == "phone":
+        return phones.in_one_form(value) or value
+    return value
 
 
 def updates_only(item: JsonObject, kind: str) -> bool:

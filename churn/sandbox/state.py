@@ -183,7 +183,7 @@ class State:
 
     def find(self, kind: str, value: str) -> Profile | None:
         """The profile of an identifier."""
-        return self._directory.find(kind, value)
+        return self._directory.find(kind, profiles.in_one_form(kind, value))
 
     def _create(self, kind: str, value: str, item: JsonObject) -> Profile:
         if kind in PRIMARY and self._shares_address(item):
@@ -219,6 +219,8 @@ class State:
 
     def _set_field(self, profile: Profile, name: str, value: Any) -> None:
         old = profile.fields.pop(name, None)
+        if isinstance(value, str):
+            value = profiles.in_one_form(name, value)
         if value is not None:
             profile.fields[name] = value
         if name not in SECONDARY:

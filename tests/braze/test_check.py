@@ -74,6 +74,8 @@ def test_the_trial_write_reaches_no_user_by_any_identifier(
     ("options", "sentence"),
     [
         (Options(permissions=frozenset()), "the key needs the permission users.track"),
+        (Options(permissions=frozenset()), "with bulk = true users.track.bulk"),
+        (Options(permissions=frozenset()), "list of allowed IP addresses"),
         (Options(inactive=True), "denies access (403)"),
     ],
 )
@@ -123,9 +125,23 @@ def test_a_key_that_was_copied_wrongly_is_noticed(
     ("endpoint", "fine", "sentence"),
     [
         ("https://rest.fra-02.braze.eu", True, "a REST endpoint of Braze"),
-        ("https://dashboard-02.braze.eu", False, "not the REST endpoint"),
-        ("https://sdk.fra-02.braze.eu", False, "not the REST endpoint"),
+        ("https://REST.kr-01.braze.com:443/", True, "a REST endpoint of Braze"),
+        ("https://dashboard-02.braze.eu", False, "is https://rest.fra-02.braze.eu"),
+        ("https://dashboard.braze.com", False, "is https://rest.iad-01.braze.com"),
+        ("https://dashboard.us-10.braze.com", False, "is https://rest.us-10.braze.com"),
+        ("https://sdk.fra-02.braze.eu", False, "is https://rest.fra-02.braze.eu"),
+        ("https://sdk.example.com", False, "is https://rest.INSTANCE.braze.com"),
+        ("https://rest.fra-02.braze.com", True, "you mean rest.fra-02.braze.eu?"),
+        ("https://rest.iad-01.braze.eu", True, "you mean rest.iad-01.braze.com?"),
+        (
+            "https://rest.iad-09.braze.com",
+            True,
+            "not an instance that Braze lists; did",
+        ),
+        ("https://rest.fra02.braze.eu", True, "you mean rest.fra-02.braze.eu?"),
+        ("https://churn.braze.com", True, "not an instance that Braze lists"),
         ("https://proxy.example.com", True, "not a host of Braze"),
+        ("http://127.0.0.1:8600", True, "workspace default: on this machine, so not"),
     ],
 )
 def test_the_endpoint_must_be_that_for_rest(
@@ -135,7 +151,9 @@ def test_the_endpoint_must_be_that_for_rest(
     fine: bool,
     sentence: str,
 ) -> None:
-    """The dashboard's and the SDK's hosts are refused with a sentence."""
+    """The hosts of dashboard and SDK are refused with the right one; a host that Braze
+    doesn't list gets a note and, if it resembles one, a question.
+    """
     monkeypatch.delenv(client.KEY_VARIABLE)
     found = lines(make_study(braze={"endpoint": endpoint}))["endpoint"]
     assert found[0] is fine

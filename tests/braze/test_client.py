@@ -47,6 +47,7 @@ def error(
     ("status", "body", "expected"),
     [
         (201, {"message": "success"}, Answer()),
+        (202, {"message": "queued"}, Answer()),
         (200, {"message": "success", "errors": []}, Answer()),
         (201, {"message": "success", "errors": [error(2)]}, Answer({2: "bad"})),
         (201, {"message": "success", "errors": [error(0, None)]}, Answer({0: "bad"})),
@@ -74,11 +75,19 @@ def error(
         (
             400,
             {"message": "no", "errors": [error(0), error(1), error(2)]},
-            Answer({0: "bad", 1: "bad", 2: "bad"}),
+            Answer({0: "bad", 1: "bad", 2: "bad"}, was_taken=False),
         ),
-        (400, {"message": "no", "errors": [error(0)]}, Answer(split="halves")),
-        (400, {"message": "Max Input Length Exceeded"}, Answer(split="halves")),
-        (413, b"<html>too large</html>", Answer(split="halves")),
+        (
+            400,
+            {"message": "no", "errors": [error(0)]},
+            Answer(split="smaller", was_taken=False),
+        ),
+        (
+            400,
+            {"message": "Max Input Length Exceeded"},
+            Answer(split="smaller", was_taken=False),
+        ),
+        (413, b"<html>too large</html>", Answer(split="smaller", was_taken=False)),
     ],
 )
 def test_an_answer_tells_which_users_were_accepted(
@@ -95,7 +104,7 @@ def test_two_objects_are_sent_singly_too() -> None:
     assert read(201, {"message": "success", "errors": ["text"]}, 2) == Answer(
         split="singles"
     )
-    assert read(413, {}, 2) == Answer(split="halves")
+    assert read(413, {}, 2) == Answer(split="smaller", was_taken=False)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +120,7 @@ def test_of_a_single_object_every_error_is_its_own(
     status: int, body: Any, reason: str
 ) -> None:
     """No other user can be meant."""
-    assert read(status, body, 1) == Answer({0: reason})
+    assert read(status, body, 1) == Answer({0: reason}, was_taken=status == 201)
 
 
 @pytest.mark.parametrize(
@@ -335,14 +344,14 @@ def test_backoff_is_full_jitter_under_a_ceiling(attempt: int) -> None:
 @given(
     st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted), st.integers(1, 60)
 )
-def test_a_split_covers_the_range_once(ends: list[int], n_parts: int) -> None:
-    """In order, without gap or overlap, in no more parts than asked for."""
+def test_the_pieces_of_a_range_cover_it_once(ends: list[int], size: int) -> None:
+    """In order, without gap or overlap, none larger than asked for."""
     first, last = ends
-    parts = payload.split((first, last), n_parts)
-    assert [p for f, t in parts for p in range(f, t + 1)] == list(
+    pieces = payload.pieces((first, last), size)
+    assert [p for f, t in pieces for p in range(f, t + 1)] == list(
         range(first, last + 1)
     )
-    assert len(parts) <= n_parts
+    assert max(t - f + 1 for f, t in pieces) <= size
 
 
 class Notes:
@@ -429,7 +438,12 @@ def sent_to(
             ranges = payload.batches([1] * n, size, 10**6)
             items = pl.Series([f'{{"external_id":"{i}"}}' for i in range(n)])
             done = sending.send(
-                Batches(items, ranges), settings, KEY, log, False, retried_from
+                Batches(items, ranges, 1_000_000),
+                settings,
+                KEY,
+                log,
+                False,
+                retried_from,
             )
     return done, log.outcome, seen
 
@@ -442,7 +456,7 @@ def scripted(*script: tuple[int, dict[str, str], Any]) -> Answering:
     return lambda n, _: script[n - 1] if n <= len(script) else OK
 
 
-def test_a_request_that_is_too_large_is_halved_until_it_fits() -> None:
+def test_a_request_that_is_too_large_becomes_smaller_until_it_fits() -> None:
     """At most one object a request: 4, 2, 1, 1, 2, 1, 1, in the order of the plan, and
     all are sent.
     """
@@ -459,6 +473,54 @@ def test_a_request_that_is_too_large_is_halved_until_it_fits() -> None:
     ]
     assert set(outcome.values()) == {"sent"}
     assert (done.error, done.n_requests) == (None, 7)
+
+
+def taking(most: int, refused: str = "") -> Answering:
+    """A server that refuses requests of more users, and any with the refused one."""
+    too_long = (400, {}, {"message": "Max Input Length Exceeded"})
+
+    def answer(_: int, ids: list[str]) -> tuple[int, dict[str, str], Any]:
+        return too_long if len(ids) > most or refused in ids else OK
+
+    return answer
+
+
+def test_a_contract_of_fifty_is_learned_from_one_refusal() -> None:
+    """Braze refuses 75 and takes 50, which all later requests have, however many
+    workers there are: the first request goes alone.
+    """
+    done, outcome, seen = sent_to(taking(50), n=300, size=75, concurrency=16)
+    sizes = [len(ids) for ids in seen]
+    assert sizes[:3] == [75, 50, 25]
+    assert sorted(sizes[3:], reverse=True) == [50, 50, 50, 50, 25]
+    assert (set(outcome.values()), len(outcome)) == ({"sent"}, 300)
+    assert (done.error, done.max_users) == (None, 50)
+
+
+def test_a_contract_of_five_is_learned_in_the_first_range() -> None:
+    """Every later request has five users, and none is refused any more."""
+    done, outcome, seen = sent_to(taking(5), n=225, size=75, concurrency=16)
+    sizes = [len(ids) for ids in seen]
+    assert sizes[:5] == [75, 50, 25, 10, 5]
+    assert (sizes.count(5), max(sizes[-30:])) == (45, 5)
+    assert (set(outcome.values()), len(outcome)) == ({"sent"}, 225)
+    assert (done.error, done.max_users) == (None, 5)
+
+
+def test_one_user_who_spoils_a_request_makes_no_other_smaller() -> None:
+    """Whatever holds user 3 is refused, which says nothing about sizes."""
+    done, outcome, seen = sent_to(taking(75, refused="3"), n=225, size=75)
+    assert [len(ids) for ids in seen[-2:]] == [75, 75]
+    assert outcome.pop(3) == "400 Max Input Length Exceeded"
+    assert set(outcome.values()) == {"sent"}
+    assert done.max_users is None
+
+
+def test_a_size_is_learned_from_another_range_if_the_first_is_spoiled() -> None:
+    """The first range with user 3 tells nothing, the second one does."""
+    done, outcome, seen = sent_to(taking(50, refused="3"), n=300, size=75)
+    assert [len(ids) for ids in seen[-3:]] == [50, 50, 50]
+    assert (len(outcome), done.max_users) == (300, 50)
 
 
 def test_a_rejected_user_without_a_name_is_identified_by_single_requests() -> None:
@@ -662,9 +724,9 @@ def test_an_endpoint_that_does_not_exist_leaves_no_user_unknown(
 ) -> None:
     """There was never a connection, so nothing was attempted."""
     log = Notes()
-    batches = Batches(pl.Series(["{}"] * 4), [(0, 3)])
+    batches = Batches(pl.Series(["{}"] * 4), [(0, 3)], 1_000_000)
     done = sending.send(batches, Braze(endpoint=endpoint), KEY, log, progress=False)
-    assert "can't be reached" in str(done.error)
+    assert "can't be found" in str(done.error)
     assert log.outcome == dict.fromkeys(range(4), "not attempted")
 
 
@@ -705,7 +767,7 @@ def test_a_log_that_cannot_be_written_stops_the_run() -> None:
 
     with server.running(key=KEY) as sandbox:
         to = Braze(endpoint=sandbox.url)
-        batches = Batches(pl.Series(["{}"]), [(0, 0)])
+        batches = Batches(pl.Series(["{}"]), [(0, 0)], 1_000_000)
         done = sending.send(batches, to, KEY, Full(), progress=False)
         assert "can't be written" in str(done.error)
         assert sandbox.state.n_requests == 0

@@ -123,6 +123,22 @@ def test_point_29_broken_success() -> None:
         assert post(sandbox, {})[0] == 400
 
 
+def test_point_29_queued() -> None:
+    """Point 29: a 202 "queued" applies what is valid and says nothing about the rest; a
+    refusal stays one.
+    """
+    with faulty("queued") as sandbox:
+        post(sandbox, {"attributes": [{"external_id": "a", "y": 1}]})
+        bad = {"external_id": "b", "email": "no address", "x": 1}
+        good = {"external_id": "a", "x": 1}
+        status, _, text = post(sandbox, {"attributes": [bad, good]})
+        assert (status, json.loads(text)) == (202, {"message": "queued"})
+        assert sandbox.state.attribute_values("x") == {"1": 1}
+    with faulty("queued") as sandbox:
+        post(sandbox)
+        assert post(sandbox, {})[0] == 400
+
+
 @pytest.mark.parametrize("name", list(faults.PARTIAL))
 def test_point_29_one_object_is_refused(name: str) -> None:
     """Point 29: one object drawn from the seed isn't applied, the other is; the fault
@@ -171,7 +187,7 @@ def test_point_29_an_unknown_fault_lists_those_known(given: dict[str, Any]) -> N
         Faults(**given)
     with pytest.raises(ValueError, match="shares"):
         Faults(rates={"500": 0.6, "502": 0.6})
-    assert len(set(NAMES)) == len(NAMES) == 21
+    assert len(set(NAMES)) == len(NAMES) == 22
 
 
 def test_delayed_writes_land_without_a_further_request(

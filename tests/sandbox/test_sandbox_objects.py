@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from churn.sandbox import messages, track
+from churn.sandbox import messages, reads, track
 from churn.sandbox.options import Options
 from churn.sandbox.profiles import Profile
 from churn.sandbox.state import State
@@ -296,18 +296,39 @@ def test_point_17_profiles_that_share_an_email() -> None:
     """
     state = State()
     track.track(state, one(email="s@x.de", y=0))
+    numbers = {"old": "+491", "new": "+492"}
     for who in ("old", "new", "old"):
-        track.track(state, one(external_id=who, email="s@x.de", phone=f"+{who}"))
-    track.track(state, one(email="s@x.de", phone="+new", x=1))
+        track.track(state, one(external_id=who, email="s@x.de", phone=numbers[who]))
+    track.track(state, one(email="s@x.de", phone="+492", x=1))
     assert state.profiles["external_id", "old"].attributes == {"x": 1}
     track.track(
-        state, one(phone="+new", x=2)
+        state, one(phone="+492", x=2)
     )  # "old" took this number too, and was updated later
     assert state.profiles["external_id", "old"].attributes == {"x": 2}
-    track.track(state, one(external_id="old", email=None, phone="+other"))
+    track.track(state, one(external_id="old", email=None, phone="+493"))
     track.track(state, one(email="s@x.de", x=3))
     assert state.profiles["external_id", "new"].attributes == {"x": 3}
     assert len(state.profiles) == 3
+
+
+def test_point_17_a_phone_number_has_one_form() -> None:
+    """Point 17: spaces and brackets say nothing, ten digits are a US number, and what
+    holds no digit is no number; an export finds and shows the one form.
+    """
+    state = State()
+    for written in ("+1 (212) 555-0142", "+12125550142", "212.555.0142"):
+        assert track.track(state, one(phone=written, x=1))[0] == 201
+    track.track(state, one(external_id="a", phone="(212) 555 0142"))
+    assert (len(state.profiles), state.n_created) == (2, 2)
+    asked = {"phone": "2125550142"}
+    (user,) = reads.export(state, asked)[1]["users"]
+    assert (user["external_id"], user["phone"]) == ("a", "+12125550142")
+    refused = {"message": messages.NOTHING_VALID}
+    for item in ({"phone": "abc"}, {"phone": "+"}, {"external_id": "b", "phone": "-"}):
+        status, answer = track.track(state, one(**item, x=1))
+        assert (status, answer["message"]) == (400, refused["message"])
+        assert answer["errors"][0]["type"] == messages.BAD_PHONE
+    assert len(state.profiles) == 2
 
 
 def test_point_17_a_new_id_with_a_known_email_makes_a_second_profile() -> None:
