@@ -16,7 +16,14 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from churn.errors import InputError
-from churn.events import identity, kind_names, merging, missing_files, staging
+from churn.events import (
+    identity,
+    kind_names,
+    merging,
+    missing_files,
+    nothing_kept,
+    staging,
+)
 from churn.events.arrivals import Arrivals, arrivals
 from churn.events.merging import Merged
 from churn.events.sources.find import Found
@@ -86,8 +93,8 @@ def ingest(
     """Add every new extract file to the store, and replace changed ones: all, or none.
 
     ``now`` (default: the clock) is only used to recognise events from the future.
-    Raises InputError for a file that cannot be read and StoreError if another process
-    writes to the store; in both cases nothing has changed.
+    Raises InputError for a file that cannot be read, or none of whose rows can, and
+    StoreError if another process writes to the store; then nothing has changed.
     """
     present = now or datetime.now(UTC)
     with exclusively(settings) as store:
@@ -109,6 +116,7 @@ def _ingest(
             arrived.files, digests, folder, store, now, progress
         )
         _check_complete(unfinished, arrived)
+        nothing_kept.check(staged, folder, store)
         merged = merging.merge(staged, arrived, folder, store, progress)
     waiting = {file.address: staging.OPEN_HOUR for file in of_open_hours}
     waiting |= {file.address: staging.BEING_WRITTEN for file in unfinished}

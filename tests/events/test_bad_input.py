@@ -752,26 +752,16 @@ def test_ids_in_a_float_column(tmp_path: Path) -> None:
 
 
 def test_columns_that_can_be_no_time_or_text(tmp_path: Path) -> None:
-    """Durations, lists and instants beyond the calendar in the time column are refused
-    or quarantined, without a crash.
+    """Durations, lists and instants beyond the calendar in the time column are refused,
+    without a crash.
     """
     good = {"user_id": ["a"], "event": ["open"]}
     far = pl.Series([2**62]).cast(pl.Datetime("ms"))
-    for number, (time, reason) in enumerate(
-        [
-            (pl.Series([[1]]), "unreadable_time"),
-            (pl.Series([True]), "unreadable_time"),
-            (far, "unreadable_time"),
-        ]
-    ):
+    for time in (pl.Series([[1]]), pl.Series([True]), far):
         pl.DataFrame(good | {"time": time}).write_parquet(tmp_path / "x.parquet")
-        got = Result(
-            tmp_path / f"{number}",
-            "table",
-            "x.parquet",
-            (tmp_path / "x.parquet").read_bytes(),
+        assert "unreadable_time: 1" in refusal(
+            tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes()
         )
-        assert got.reasons == {reason: 1}
     pl.DataFrame(good | {"time": [timedelta(1)]}).write_parquet(tmp_path / "x.parquet")
     assert "Duration" in refusal(
         tmp_path, "table", "x.parquet", (tmp_path / "x.parquet").read_bytes()

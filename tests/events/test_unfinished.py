@@ -214,7 +214,8 @@ def test_files_that_are_gone_are_counted_and_keep_their_rows(
     write(tmp_path / "raw/a.csv", CSV)
     write(tmp_path / "raw/b.csv", CSV.replace(b"b,", b"c,"))
     write(tmp_path / "raw/c.csv", CSV.replace(b"b,", b"d,"))
-    write(tmp_path / "raw/d.csv", b"user_id,event,time\na,open,soon\n")
+    refused = b"user_id,event,time,consent\na,open,2026-03-01,0\n"
+    write(tmp_path / "raw/d.csv", refused)
     first = ingest.ingest(settings, NOW, progress=False)
     assert (first.n_added, first.gone) == (6, [])
     (tmp_path / "raw/a.csv").unlink()

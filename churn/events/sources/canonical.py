@@ -11,6 +11,7 @@ import polars as pl
 
 from churn.errors import InputError
 from churn.events.sources import cells
+from churn.events.sources.faults import seen
 from churn.hashing import digest
 from churn.kinds import EVENT_KINDS
 from churn.settings import Extract
@@ -41,6 +42,8 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "limited": pl.Boolean,
     # Why the row cannot be kept; null if it can.
     "fault": pl.String,
+    # What the cell at fault holds; null for cells that may name a person.
+    "seen": pl.String,
 }
 """The columns of canonical events with their types, in order."""
 
@@ -179,7 +182,8 @@ def events(
         event_kind=_kind({**kinds, **named_kinds(extract)}, stated_kind),
         currency=_currency(),
     ).with_columns(fault=_fault(faults or {}))
-    return complete.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+    shown = complete.with_columns(seen=seen(present))
+    return shown.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
 
 
 def _event_id(id_columns: Sequence[str]) -> pl.Expr:

@@ -1,0 +1,89 @@
+"""Files of which no row can be kept: they stop an ingest, which names them all.
+
+Such a file is not what it seems, for example an error page under an export's name, or
+is written in a form that no reader knows. If it counted as read, its events would be
+missing for good.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from churn.errors import InputError
+from churn.events import privacy, staging
+from churn.events.sources.faults import ADVICE, OF_FORM, ON_PURPOSE
+from churn.events.staging import Staged
+from churn.store import Store
+
+FEW_ROWS = 20
+"""A file with fewer rows may by chance hold only odd ones, such as wrong clocks."""
+
+N_NAMED = 10
+"""Number of files that the error names."""
+
+SHOWN_LETTERS = 40
+"""Number of letters that are shown of a cell."""
+
+
+def check(
+    staged: Sequence[Staged],
+    folder: Path,
+    store: Store,
+) -> None:
+    """Raise InputError that names each staged file of which no row can be read.
+
+    Files without rows are fine, and so are files with a row that was read well,
+    although it is a duplicate or may not be kept.
+    """
+    by_file = _faults(folder, store).partition_by("file", as_dict=True)
+    refused = []
+    for (number,), reasons in sorted(by_file.items()):
+        if _is_unreadable(reasons):
+            found, _ = staged[number]
+            refused.append(f"{found.address}: {_sentence(reasons)}")
+    if not refused:
+        return
+    n_more = len(refused) - N_NAMED
+    if n_more > 0:
+        refused = [*refused[:N_NAMED], f"and {n_more} more such files"]
+    raise InputError("\n".join(refused))
+
+
+def _faults(folder: Path, store: Store) -> pl.DataFrame:
+    """Rows by file and fault, the commonest first: file, fault, n, seen.
+
+    The fault is null for rows that can be kept; ``seen`` is an example.
+    """
+    rows = staging.rows(folder, range(store.n_buckets))
+    counted = rows.group_by("file", "fault").agg(
+        n=pl.len(),
+        seen=pl.coalesce("seen", pl.col("event_time").cast(pl.String)).min(),
+    )
+    shown = privacy.scrubbed(pl.col("seen"), store.settings)
+    ordered = counted.with_columns(shown).sort(
+        ["n", "fault"],
+        descending=[True, False],
+    )
+    return ordered.collect(engine="streaming")
+
+
+def _is_unreadable(reasons: pl.DataFrame) -> bool:
+    found = set(reasons["fault"])
+    if None in found or found & ON_PURPOSE:
+        return False
+    return bool(found & OF_FORM) or int(reasons["n"].sum()) >= FEW_ROWS
+
+
+def _sentence(reasons: pl.DataFrame) -> str:
+    commonest: dict[str, Any] = reasons.row(0, named=True)
+    reason = commonest["fault"]
+    seen = (commonest["seen"] or "").strip()
+    example = f", such as {seen[:SHOWN_LETTERS]!r}" if seen else ""
+    advice = ADVICE.get(reason, "data/README.md explains the reason")
+    n_rows = reasons["n"].sum()
+    return (
+        f"none of its {n_rows:,} row(s) can be kept ({reason}: {commonest['n']:,}"
+        f"{example}); {advice}"
+    )
