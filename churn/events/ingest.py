@@ -10,13 +10,14 @@ nor on that of the log.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import polars as pl
 
 from churn.errors import InputError
 from churn.events import (
+    discovery,
     identity,
     kind_names,
     merging,
@@ -56,6 +57,7 @@ class Ingest:
     n_changed: those of them that have other content, under the settings of before.
     n_reread: number of files read again because of the extract's settings, by extract.
     changed: by extract, names of the settings that have changed.
+    passed_over: files that were not read for their names.
     """
 
     files: pl.DataFrame
@@ -73,6 +75,7 @@ class Ingest:
     n_changed: int
     n_reread: dict[str, int]
     changed: dict[str, list[str]]
+    passed_over: list[Found] = field(default_factory=list)
 
     @property
     def n_new_files(self) -> int:
@@ -106,10 +109,10 @@ def _ingest(
     now: datetime,
     progress: bool,
 ) -> Ingest:
-    found, of_open_hours = staging.discover(store.settings)
-    present = {file.address for file in [*found, *of_open_hours]}
-    arrived = arrivals(found, present, store)
-    known = _still_there(found, store)
+    listing = discovery.discover(store.settings)
+    present = {file.address for file in [*listing.ready, *listing.waiting]}
+    arrived = arrivals(listing.ready, present, store)
+    known = _still_there(listing.ready, store)
     with recovery.staging_folder(store.place) as folder:
         digests = set(arrived.digests)
         staged, unfinished = staging.read(
@@ -118,9 +121,10 @@ def _ingest(
         _check_complete(unfinished, arrived)
         nothing_kept.check(staged, folder, store)
         merged = merging.merge(staged, arrived, folder, store, progress)
-    waiting = {file.address: staging.OPEN_HOUR for file in of_open_hours}
+    waiting = {file.address: staging.OPEN_HOUR for file in listing.waiting}
     waiting |= {file.address: staging.BEING_WRITTEN for file in unfinished}
-    done = _summary(merged, arrived, known, waiting, present)
+    summary = _summary(merged, arrived, known, waiting, present)
+    done = replace(summary, passed_over=listing.passed_over)
     log.info(
         "ingest: %d rows read, %d added from %d files",
         done.totals["rows"],

@@ -22,7 +22,6 @@ from churn.events.sources.find import Found
 from churn.events.sources.unfinished import is_unfinished
 from churn.events.sources.unpack import file_digest
 from churn.hashing import bucket_of, digest
-from churn.settings import Settings
 from churn.store import Store
 
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
@@ -66,21 +65,6 @@ def file_id(extract_path: str, address: str) -> str:
     """
     place = pl.lit(f"{extract_path}\x1f{address}")
     return str(pl.select(digest(place)).item())[:FILE_ID_DIGITS]
-
-
-def discover(settings: Settings) -> tuple[list[Found], list[Found]]:
-    """The files of all extracts that are ready, each once, and those that must wait.
-
-    Files wait while their hour is still being written: see ``sources.find``.
-    """
-    ready: dict[tuple[str, str], Found] = {}
-    waiting = []
-    for extract in settings.extracts:
-        usable, unfinished = find.find(extract, settings)
-        for file in usable:
-            ready[file.address, file.stamp] = file
-        waiting += unfinished
-    return list(ready.values()), waiting
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from churn.events.sources.find import Found, in_words
 from churn.explore import definitions
 from churn.explore.definitions import Rule
 from churn.explore.retention import shortest_horizon
@@ -29,6 +31,8 @@ def ingest(arrived: Ingest) -> list[str]:
         lines.append(f"  quarantined {reason}: {n:,}")
     for reason, n in Counter(arrived.waiting.values()).items():
         lines.append(f"{n} file(s) wait {reason}")
+    if arrived.passed_over:
+        lines.append(_passed_over(arrived.passed_over))
     if arrived.gone:
         n_gone = len(arrived.gone)
         lines.append(f"{n_gone} file(s) are gone from the extracts; their rows stay")
@@ -43,6 +47,15 @@ def ingest(arrived: Ingest) -> list[str]:
     lines += arrived.warnings
     lines.append(f"complete until {arrived.covered_until or '(no events yet)'}")
     return lines
+
+
+def _passed_over(files: Sequence[Found]) -> str:
+    """How many files were not read for their names, and what would read them."""
+    return (
+        f"{len(files)} file(s) passed over for their names: {in_words(files)}; a name "
+        "says the format, and beside files of one format those of another are only "
+        "read by an extract of their own"
+    )
 
 
 def _read_again(arrived: Ingest) -> list[str]:

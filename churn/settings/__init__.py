@@ -8,6 +8,7 @@ from churn.settings.braze import Braze
 from churn.settings.sections import (
     Activity,
     Backtest,
+    Csv,
     Extract,
     Gates,
     Identity,
@@ -24,6 +25,7 @@ __all__ = [
     "Activity",
     "Backtest",
     "Braze",
+    "Csv",
     "Extract",
     "Gates",
     "Identity",

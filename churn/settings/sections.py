@@ -11,14 +11,24 @@ from churn.kinds import EVENT_KINDS
 from churn.settings.values import (
     Address,
     Country,
+    DateFormat,
     Days,
     Encoding,
     Pattern,
     Section,
     SegmentName,
+    Separator,
     Share,
     Zone,
 )
+
+
+class Csv(Section):
+    """How CSV files are written, as far as their own lines don't say it for certain."""
+
+    separator: Separator | None = None
+    decimal: Literal[".", ","] | None = None
+    date_format: DateFormat | None = None
 
 
 class Extract(Section):
@@ -30,6 +40,7 @@ class Extract(Section):
     path: Address
     timezone: Zone = "UTC"
     encoding: Encoding = "utf-8"
+    csv: Csv = Csv()
     columns: dict[str, str] = Field(default={})
     kinds: dict[str, str] = Field(default={})
     repeats: Literal["replace", "keep"] | None = None

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -98,11 +99,38 @@ def no_password(url: str) -> str:
     return url
 
 
+def known_date_format(form: str) -> str:
+    """Refuse a pattern by which a date can't be written and read back."""
+    moment = datetime(2026, 2, 13, 21, 5, tzinfo=UTC)
+    try:
+        written = moment.strftime(form)
+        found = datetime.strptime(written, form).replace(tzinfo=UTC)
+        is_whole = found.date() == moment.date()
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ValueError(
+            f"{form!r} doesn't say how year, month and day are written; write a "
+            "pattern like '%d/%m/%Y' or '%m/%d/%Y %I:%M %p'"
+        )
+    return form
+
+
+def known_separator(character: str) -> str:
+    """Refuse what can't stand between the cells of a CSV file."""
+    is_one_byte = len(character) == 1 and character.isascii()
+    if not is_one_byte or character in '"\r\n':
+        raise ValueError(f"{character!r} isn't one character such as ';' or '\\t'")
+    return character
+
+
 Zone = Annotated[str, AfterValidator(known_zone)]
 Country = Annotated[
     str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"), AfterValidator(known_country)
 ]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
+DateFormat = Annotated[str, AfterValidator(known_date_format)]
+Separator = Annotated[str, AfterValidator(known_separator)]
 Pattern = Annotated[str, AfterValidator(known_pattern)]
 Address = Annotated[str, Field(min_length=1), AfterValidator(no_credentials)]
 StoreAddress = Annotated[str, Field(min_length=1), AfterValidator(known_store)]

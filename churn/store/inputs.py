@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from churn.errors import StoreError
-from churn.settings import Extract, Settings
+from churn.settings import Csv, Extract, Settings
 
-OF_EXTRACT = ("source", "columns", "kinds", "timezone", "encoding")
+OF_EXTRACT = ("source", "columns", "kinds", "timezone", "encoding", "csv")
 """Settings of an extract that decide what is read from its files."""
+
+LATER: dict[str, Any] = {"csv": Csv().model_dump(mode="json")}
+"""Settings that an older store.json lacks, with their values at that time."""
 
 ADDRESSES = ("email", "phone")
 """Types of ids that are stored only if Braze identifies users by them."""
@@ -75,7 +78,7 @@ def changed_inputs(
     shared = of_study(settings)
     removed = dict.fromkeys(stored, shared)
     for path, wanted in (removed | all_inputs(settings)).items():
-        before = stored.get(path, wanted)
+        before = {**LATER, **stored.get(path, wanted)}
         names = [name for name in wanted if before.get(name) != wanted[name]]
         if names:
             changed[path] = names

@@ -23,7 +23,7 @@ def test_every_key_of_the_study_is_in_churn_toml_with_its_default() -> None:
     """Uncommented, churn.toml has every key; as it stands, it is the default study."""
     raw = (HOME / "churn.toml").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?(\w+) = ", raw, re.MULTILINE))
-    tables = set(re.findall(r"^\[+(\w+)\]+", raw, re.MULTILINE))
+    tables = set(re.findall(r"^(?:# )?\[+(?:\w+\.)?(\w+)\]+", raw, re.MULTILINE))
     assert named | tables == set(_keys(Settings))
     shown = parse(tomllib.loads(raw), HOME)
     extracts = [{"source": "appsflyer", "path": "data/raw/appsflyer"}]

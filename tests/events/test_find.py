@@ -33,8 +33,8 @@ def names(
 ) -> tuple[list[str], list[str]]:
     """Names of the files that are ready and that wait."""
     extract = Extract(source=source, path=path)  # type: ignore[arg-type]
-    ready, waiting = find.find(extract, parse({"extracts": [extract]}, folder))
-    return [f.name for f in ready], [f.name for f in waiting]
+    found = find.find(extract, parse({"extracts": [extract]}, folder))
+    return [f.name for f in found.ready], [f.name for f in found.waiting]
 
 
 def test_files_folders_and_patterns(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ The README beside this file says what to export from each vendor, and how to add
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +23,7 @@ from churn.events.sources import (
     amplitude,
     appsflyer,
     branch,
+    canonical,
     currents,
     ga4,
     table,
@@ -46,6 +47,9 @@ READERS: dict[str, Reader] = {name: module.read for name, module in _FORMATS.ite
 SUFFIXES: dict[str, tuple[str, ...]] = {
     name: module.SUFFIXES for name, module in _FORMATS.items()
 }
+FORMS: dict[str, tuple[str, ...]] = {
+    name: module.FORMS for name, module in _FORMATS.items()
+}
 SETTLING_DAYS: dict[str, int] = {
     name: module.SETTLING_DAYS for name, module in _FORMATS.items()
 }
@@ -58,6 +62,7 @@ ADVICE = {
     "unexpected end": CUT_OFF,
     "end-of-stream": CUT_OFF,
     "gzip": CUT_OFF,
+    "incomplete frame": CUT_OFF,
     "File out of specification": CUT_OFF,
 }
 """Explanations for the user, by words in a library's error message."""
@@ -80,15 +85,35 @@ def read(
     """
     # Files of one name in two folders must not overwrite each other's copies.
     own_scratch = Path(tempfile.mkdtemp(dir=scratch))
-    reader = READERS[extract.source]
+    forms = FORMS[extract.source]
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); remove it or fetch it again")
-        return reader(unpack.plain(path, extract, own_scratch), extract, own_scratch)
+        parts = unpack.parts(path, extract, own_scratch, forms)
+        return _read_parts(parts, extract, own_scratch)
     except UNREADABLE as error:
         raise unreadable(path, extract, error) from error
     except InputError as error:
         raise _about_original(error, path, own_scratch) from error
+
+
+def _read_parts(
+    parts: Sequence[Path],
+    extract: Extract,
+    scratch: Path,
+) -> pl.LazyFrame:
+    """Canonical events of the parts of one file, its rows numbered throughout."""
+    reader = READERS[extract.source]
+    frames = []
+    for part in parts:
+        own_scratch = Path(tempfile.mkdtemp(dir=scratch))
+        frames.append(reader(part, extract, own_scratch))
+    if len(frames) == 1:
+        return frames[0]
+    together = pl.concat(frames).drop("source_row")
+    number = pl.col("source_row").cast(pl.Int64)
+    numbered = together.with_row_index("source_row", offset=1)
+    return numbered.with_columns(number).select(list(canonical.COLUMNS))
 
 
 def _about_original(
@@ -98,7 +123,9 @@ def _about_original(
 ) -> InputError:
     """The error with the file's own path instead of that of an unpacked copy."""
     root = "/" if path.is_absolute() else ""
-    message = str(error).replace(f"{scratch}/", root)
+    message = str(error)
+    while f"{scratch}/" in message:
+        message = message.replace(f"{scratch}/", root)
     if str(path) not in message:
         message = f"{path}: {message.lstrip('/')}"
     return InputError(message)
@@ -121,7 +148,7 @@ def unreadable(
             reason = advice
             break
     is_encoding = re.search("utf-?8|codec", reason, re.IGNORECASE)
-    if is_encoding and unpack.kind(path) not in unpack.BINARY:
+    if is_encoding and unpack.is_text(path):
         reason = (
             f"it is not {extract.encoding}; set the right encoding in the extract, "
             'for example encoding = "latin-1"'

@@ -19,6 +19,7 @@ from churn.events.sources.csvtext import ROW
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".csv.gz", ".txt")
+FORMS = ("csv", "callbacks")
 SETTLING_DAYS = 1
 NEEDED = ("activity", "time", "device")
 KINDS = {
@@ -68,7 +69,7 @@ def read(
     Adjust has no event id, so one is derived from adid, activity, event, time and
     transaction.
     """
-    if unpack.kind(path) == ".txt":
+    if unpack.form(path) == "callbacks":
         requests = _callbacks(path, extract)
         raw = columns.named(requests, FIELDS, NEEDED, extract, path)
     else:
@@ -111,9 +112,11 @@ def _callbacks(path: Path, extract: Extract) -> pl.LazyFrame:
     Customers call the event token by several names, such as event_token; these become
     one. The key that protects the endpoint is dropped.
     """
-    unpack.check_text(path, extract)
+    unpack.check_text(path)
     rows = []
-    for line in path.read_text("utf-8-sig").split("\n"):
+    with unpack.opened(path) as stream:
+        text = stream.read().decode("utf-8-sig")
+    for line in text.split("\n"):
         words = line.split()
         if not words:
             continue

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.events.sources import canonical, cells, jsonlines, unpack
+from churn.events.sources import canonical, cells, jsonlines
 from churn.events.sources.canonical import SEPARATOR
 from churn.settings import Extract
 
 SUFFIXES = (".zip", ".json.gz", ".json")
+FORMS = ("json",)
 SETTLING_DAYS = 1
 KINDS = {
     "session_start": "session_start",
@@ -53,7 +54,7 @@ def read(
     scratch: Path,
 ) -> pl.LazyFrame:
     """Canonical events of one export file."""
-    lines = jsonlines.read(unpack.members(path, scratch), extract, scratch)
+    lines = jsonlines.read([path], scratch)
     raw = jsonlines.fields(lines, PATHS, extract)
     is_merge = pl.col("merged").is_not_null()
     insert_id = pl.concat_str("device", "insert", separator=SEPARATOR)

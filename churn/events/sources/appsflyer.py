@@ -19,6 +19,7 @@ from churn.events.sources import canonical, cells, columns
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".gz", ".parquet", ".snappy", ".json", ".ndjson", ".jsonl")
+FORMS = ("csv", "parquet", "json")
 SETTLING_DAYS = 2
 """A day is final about 48 hours after its end (UTC)."""
 

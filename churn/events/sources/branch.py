@@ -14,6 +14,7 @@ from churn.events.sources import canonical, cells, columns
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".csv.gz")
+FORMS = ("csv",)
 SETTLING_DAYS = 1
 NEEDED = ("id", "name", "time")
 KINDS = {

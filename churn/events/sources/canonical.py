@@ -159,11 +159,11 @@ def events(
     stated_kind: kind by rules other than name and revenue; null where no rule applies.
     revenue: the revenue, if it is not just the number in the field ``amount``.
     """
-    present = raw.collect_schema().names()
+    schema = raw.collect_schema()
     absent = [
         pl.lit(None, pl.String).alias(field)
         for field in (*FIELDS, "damage")
-        if field not in present
+        if field not in schema
     ]
     parsed = raw.with_columns(absent).with_columns(
         event=cells.event_name("name"),
@@ -182,7 +182,7 @@ def events(
         event_kind=_kind({**kinds, **named_kinds(extract)}, stated_kind),
         currency=_currency(),
     ).with_columns(fault=_fault(faults or {}))
-    shown = complete.with_columns(seen=seen(present))
+    shown = complete.with_columns(seen=seen(schema))
     return shown.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
 
 

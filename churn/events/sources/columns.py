@@ -11,12 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import cells, csvtext, jsonlines, unpack
+from churn.events.sources import cells, csvtext, dialects, jsonlines, unpack
 from churn.events.sources.canonical import column_names
 from churn.events.sources.csvtext import EXTRA, ROW, SEPARATOR
 from churn.settings import Extract
-
-JSON = (".json", ".ndjson", ".jsonl")
 
 TYPED = ("time", "received_time")
 """Fields whose columns keep their type, because text would lose part of an instant."""
@@ -44,10 +42,10 @@ def read(
     compared as they are. ``rest``: see ``named``. Raises InputError for missing
     columns.
     """
-    suffix = unpack.kind(path)
-    if suffix in JSON:
+    form = unpack.form(path)
+    if form == "json":
         return _read_json(path, fields, needed, extract, scratch)
-    if suffix == ".parquet":
+    if form == "parquet":
         raw = pl.scan_parquet(
             path,
             hive_partitioning=False,
@@ -56,8 +54,40 @@ def read(
             row_index_offset=1,
         )
     else:
-        raw = csvtext.scan(path, extract)
+        raw = _scan_csv(path, fields, needed, extract, normalise)
     return named(raw, fields, needed, extract, path, normalise, rest)
+
+
+def _scan_csv(
+    path: Path,
+    fields: Mapping[str, str],
+    needed: Sequence[str],
+    extract: Extract,
+    normalise: Callable[[str], str],
+) -> pl.LazyFrame:
+    """The file's columns by their names, with times and amounts in one form."""
+    names = column_names(fields, extract)
+
+    def fits(header: Sequence[str]) -> bool:
+        present = {normalise(name) for name in header}
+        return all(normalise(names[field]) in present for field in needed)
+
+    csvtext.check(path)
+    layout = csvtext.layout(path, extract.csv, fits)
+    found = [normalise(name) for name in layout.header]
+    numbers = {
+        field: found.index(normalise(name))
+        for field, name in names.items()
+        if normalise(name) in found
+    }
+    rows = csvtext.scan(path, layout)
+    return dialects.in_one_form(
+        rows,
+        layout,
+        numbers,
+        stated=extract.csv,
+        path=path,
+    )
 
 
 def _read_json(
@@ -67,7 +97,7 @@ def _read_json(
     extract: Extract,
     scratch: Path,
 ) -> pl.LazyFrame:
-    lines = jsonlines.read([path], extract, scratch)
+    lines = jsonlines.read([path], scratch)
     names = column_names(fields, extract)
     absent = jsonlines.absent(lines, names)
     missing = [field for field in absent if _is_required(field, names, fields, needed)]
@@ -187,6 +217,11 @@ def _check_present(
     names = [column for column in present if column not in {ROW, EXTRA}]
     shown = [name[:SHOWN_LETTERS].split("\n")[0] for name in names[:SHOWN_COLUMNS]]
     there = f"; it has {', '.join(shown)}" if shown else ""
+    if len(shown) == 1:
+        there += (
+            " as its only column; state separator in [extracts.csv] if its cells are "
+            "separated by something else than a comma, semicolon, tab or |"
+        )
     raise InputError(f"{path} lacks column(s) {', '.join(missing)}{there}")
 
 

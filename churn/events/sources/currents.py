@@ -21,6 +21,7 @@ from churn.events.sources import canonical, cells
 from churn.settings import Extract
 
 SUFFIXES = (".avro",)
+FORMS = ("avro",)
 SETTLING_DAYS = 1
 KINDS = {
     "app.SessionStart": "session_start",

@@ -1,7 +1,5 @@
 """Faults of rows: which of them mean that a file can't be read, and what was seen."""
 
-from collections.abc import Sequence
-
 import polars as pl
 
 ON_PURPOSE = frozenset(
@@ -39,13 +37,16 @@ TIMES = ("time", "at")
 """Our field names of the cell from which the time of an event is read."""
 
 
-def seen(present: Sequence[str]) -> pl.Expr:
+def seen(schema: pl.Schema) -> pl.Expr:
     """The text of the cell at fault: a time, an amount or a kind.
 
-    Null for cells that may name a person. ``present`` are the fields of the format.
+    Null for cells that may name a person. ``schema`` is that of the format's fields.
     """
     fault = pl.col("fault")
-    times = [pl.col(name).cast(pl.String) for name in TIMES if name in present]
+    # Instants beyond the calendar have no text, but a number of ticks.
+    times = [
+        pl.col(name).to_physical().cast(pl.String) for name in TIMES if name in schema
+    ]
     return (
         pl.when(fault == "unreadable_time")
         .then(pl.coalesce(*times, pl.lit(None, pl.String)))

@@ -5,9 +5,7 @@ hour that is still being written must wait, and provisional files are skipped on
 final ones exist.
 """
 
-import fnmatch
 import glob
-import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,9 +14,12 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from churn.errors import InputError
-from churn.events.sources import SUFFIXES, appsflyer, ga4
+from churn.events.sources import FORMS, SUFFIXES, appsflyer, formats, ga4, patterns
 from churn.settings import Extract, Settings
 from churn.store import objects
+
+N_NAMED = 3
+"""Number of files of one suffix that a message names."""
 
 MARKER = "_SUCCESS"
 """Name of the marker file that says that the hour in its folder is complete."""
@@ -43,39 +44,96 @@ class Found:
     stamp: str
     size: int
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether the file has a name that its vendor gives, or is named by the study.
 
-def find(extract: Extract, settings: Settings) -> tuple[list[Found], list[Found]]:
-    """The extract's files, sorted by name, and those that wait for their hour to end.
+        Other names may be readable as well.
+        """
+        usual = SUFFIXES[self.extract.source]
+        return self.name == "" or self.name.lower().endswith(usual)
 
-    Hidden files and folders, markers and files with other suffixes are passed over.
-    Raises InputError if no file remains.
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of an extract, sorted by name.
+
+    Attributes
+    ----------
+    ready: those to read.
+    waiting: those that wait for their hour to end.
+    passed_over: those that cannot be read by their names. Hidden files and folders and
+        markers are not listed.
     """
+
+    ready: list[Found]
+    waiting: list[Found]
+    passed_over: list[Found]
+
+
+def find(extract: Extract, settings: Settings) -> Listing:
+    """The extract's files. Raises InputError if none of them can be read."""
     is_remote = objects.is_url(extract.path)
     listed = list(_objects(extract) if is_remote else _local(extract, settings))
-    suffixes = SUFFIXES[extract.source]
-    readable = [file for file in listed if _is_readable(file, suffixes)]
+    visible = [file for file in listed if not _is_hidden(file)]
+    visible.sort(key=lambda file: _sort_key(file.name))
+    readable = _readable(visible, FORMS[extract.source])
     if not readable:
         where = extract.path if is_remote else settings.path(extract.path)
+        others = f"; there are {in_words(visible)}" if visible else ""
         raise InputError(
-            f"extract {extract.path}: no file at {where}; expected "
-            f"names that end in {', '.join(suffixes)}"
+            f"extract {extract.path}: no file at {where} that can be read; expected "
+            f"names that end in {formats.endings(FORMS[extract.source])}{others}"
         )
-    readable.sort(key=lambda file: _sort_key(file.name))
+    addresses = {file.address for file in readable}
     unfinished = _unfinished(listed)
-    passed_over = set(unfinished)
+    left_out = set(unfinished)
     if extract.source == "ga4":
-        passed_over |= superseded([file.address for file in readable])
-    ready = [file for file in readable if file.address not in passed_over]
-    waiting = [file for file in readable if file.address in unfinished]
-    return ready, waiting
+        left_out |= superseded(addresses)
+    return Listing(
+        ready=[file for file in readable if file.address not in left_out],
+        waiting=[file for file in readable if file.address in unfinished],
+        passed_over=[file for file in visible if file.address not in addresses],
+    )
 
 
-def _is_readable(file: Found, suffixes: tuple[str, ...]) -> bool:
-    if file.name == "":
-        return True
+def _is_hidden(file: Found) -> bool:
     parts = PurePosixPath(file.name).parts
-    is_hidden = any(part.startswith((".", "_")) for part in parts)
-    return not is_hidden and file.name.lower().endswith(suffixes)
+    return any(part.startswith((".", "_")) for part in parts)
+
+
+def _readable(visible: Sequence[Found], forms: Sequence[str]) -> list[Found]:
+    """The files whose names may be of these formats.
+
+    Beside files with usual names, those with other names are read only if they are of
+    the same format: a .json beside tables of CSV says something about these.
+    """
+    possible = [
+        file
+        for file in visible
+        if file.name == "" or formats.is_readable(file.name, forms)
+    ]
+    usual = {formats.of_name(file.name) for file in possible if file.is_usual}
+    if not usual or formats.UNSTATED in usual:
+        return possible
+    same = {*usual, formats.UNSTATED}
+    return [
+        file for file in possible if file.is_usual or formats.of_name(file.name) in same
+    ]
+
+
+def in_words(files: Sequence[Found]) -> str:
+    """The files by suffix with their number and some names, for messages."""
+    by_suffix: dict[str, list[str]] = {}
+    for file in files:
+        name = PurePosixPath(file.address).name
+        suffix = "".join(PurePosixPath(name).suffixes[-2:]) or "no suffix"
+        by_suffix.setdefault(suffix, []).append(name)
+    texts = []
+    for suffix, names in by_suffix.items():
+        more = " …" if len(names) > N_NAMED else ""
+        texts.append(f"{len(names)} {suffix} ({', '.join(names[:N_NAMED])}{more})")
+    return ", ".join(texts)
 
 
 def _sort_key(name: str) -> list[str | int]:
@@ -126,7 +184,7 @@ def _local(extract: Extract, settings: Settings) -> Iterator[Found]:
         files = [path, *path.rglob("*")]
     else:
         folder = settings.path(".")
-        root = folder.joinpath(*_fixed_parts(PurePath(extract.path)))
+        root = folder.joinpath(*patterns.fixed_parts(PurePath(extract.path)))
         matches = glob.glob(
             extract.path,
             root_dir=folder,
@@ -172,21 +230,14 @@ def _markers(files: Iterable[Path]) -> list[Path]:
     return [marker for report in reports for marker in Path(report).rglob(MARKER)]
 
 
-def _fixed_parts(path: PurePath) -> list[str]:
-    """The folders before the first one with a wildcard."""
-    return list(
-        itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
-    )
-
-
 def _objects(extract: Extract) -> Iterator[Found]:
     root, key = objects.split(extract.path)
     pattern = PurePosixPath(key).parts if glob.has_magic(key) else None
-    prefix = "/".join(_fixed_parts(PurePosixPath(key))) if pattern else key
+    prefix = "/".join(patterns.fixed_parts(PurePosixPath(key))) if pattern else key
     for item in _listed(extract, root, prefix, is_pattern=pattern is not None):
         path = str(item["path"])
         parts = PurePosixPath(path).parts
-        if not pattern or _matches(parts, pattern) or parts[-1] == MARKER:
+        if not pattern or patterns.matches(parts, pattern) or parts[-1] == MARKER:
             name = path.removeprefix(prefix).strip("/")
             stamp = f"{item['size']}:{item['e_tag'] or item['last_modified']}"
             yield Found(extract, f"{root}/{path}", name, stamp, int(item["size"]))
@@ -209,20 +260,6 @@ def _listed(
             return found
         item = objects.head(url)
         return [item] if item else []
-
-
-def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Match as glob does: ``*`` within one folder, ``**`` any number of folders."""
-    if not pattern:
-        return not path
-    if pattern[0] == "**" and _matches(path, pattern[1:]):
-        return True
-    if not path:
-        return False
-    if pattern[0] == "**":
-        return _matches(path[1:], pattern)
-    is_match = fnmatch.fnmatchcase(path[0], pattern[0])
-    return is_match and _matches(path[1:], pattern[1:])
 
 
 def fetch(found: Found, scratch: Path) -> Path:

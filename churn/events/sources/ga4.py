@@ -19,6 +19,7 @@ from churn.events.sources import canonical, cells, jsonlines, unpack
 from churn.settings import Extract
 
 SUFFIXES = (".parquet", ".json", ".json.gz")
+FORMS = ("parquet", "json")
 SETTLING_DAYS = 3
 KINDS = {
     "session_start": "session_start",
@@ -110,8 +111,8 @@ def _lines(
     scratch: Path,
 ) -> pl.LazyFrame:
     """The table as JSON lines; of Parquet, only columns that hold a field are read."""
-    if unpack.kind(path) != ".parquet":
-        return jsonlines.read([path], extract, scratch)
+    if unpack.form(path) != "parquet":
+        return jsonlines.read([path], scratch)
     rows = pl.scan_parquet(
         path,
         hive_partitioning=False,

@@ -24,7 +24,6 @@ MAX_DOCUMENT = 256 * 2**20
 
 def read(
     paths: Sequence[Path],
-    extract: Extract,
     scratch: Path,
 ) -> pl.LazyFrame:
     """Every non-empty line of JSON-lines files, gzipped or not: source_row, line.
@@ -34,7 +33,7 @@ def read(
     """
     scans = [
         pl.scan_lines(
-            _as_lines(path, extract, scratch),
+            _as_lines(path, scratch),
             name=LINE,
             glob=False,
         )
@@ -44,16 +43,12 @@ def read(
     return pl.concat(scans).filter(is_filled).with_row_index("source_row", offset=1)
 
 
-def _as_lines(
-    path: Path,
-    extract: Extract,
-    scratch: Path,
-) -> Path:
+def _as_lines(path: Path, scratch: Path) -> Path:
     """The file itself, or a copy with one object per line if it is one document.
 
     An incomplete document is left as it is; its lines are then faulty rows.
     """
-    unpack.check_text(path, extract)
+    unpack.check_text(path)
     with unpack.opened(path) as stream:
         start = stream.readline(2**16).lstrip(BOM).strip()
         if start not in {b"{", b"["} and not start.startswith((b"[{", b"[ ")):

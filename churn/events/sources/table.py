@@ -25,6 +25,7 @@ SUFFIXES = (
     ".ndjson.gz",
     ".jsonl.gz",
 )
+FORMS = ("parquet", "csv", "json")
 SETTLING_DAYS = 0
 NEEDED = ("user", "name", "time")
 FIELDS = {

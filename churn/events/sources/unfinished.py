@@ -7,8 +7,10 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import polars as pl
+
 from churn.errors import InputError
-from churn.events.sources import csvtext, jsonlines, unpack
+from churn.events.sources import csvtext, formats, jsonlines, unpack
 from churn.events.sources.find import Found
 from churn.settings import Extract
 from churn.store import objects
@@ -16,9 +18,9 @@ from churn.store import objects
 RECENT_SECONDS = 600
 """A file without its end that is older than this is taken to be cut off for good."""
 
-JSON = (".json", ".ndjson", ".jsonl")
 PARQUET = b"PAR1"
 ZIP = b"PK\x03\x04"
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
 WIDE_ENCODINGS = ("utf-16", "utf-32")
 """Encodings in which a line end is more than one byte."""
 
@@ -54,16 +56,18 @@ def _lacks_end(path: Path, extract: Extract) -> bool:
         start = stream.read(len(PARQUET))
     if start.startswith(unpack.GZIP):
         return _is_cut_off_gzip(path)
+    if start == ZSTANDARD:
+        return _is_cut_off_zstandard(path)
     if start == PARQUET:
         return not _tail(path, len(PARQUET)).endswith(PARQUET)
     if start == ZIP:
         return not zipfile.is_zipfile(path)
     if extract.encoding.startswith(WIDE_ENCODINGS):
         return False
-    kind = unpack.kind(path)
-    if kind in JSON:
+    stated = formats.of_name(path.name)
+    if stated == "json":
         return _ends_within_json(path)
-    return kind == ".csv" and csvtext.ends_within_row(path)
+    return stated == "csv" and csvtext.ends_within_row(path, extract.csv)
 
 
 def _is_cut_off_gzip(path: Path) -> bool:
@@ -73,6 +77,15 @@ def _is_cut_off_gzip(path: Path) -> bool:
                 pass
         except EOFError:
             return True
+    return False
+
+
+def _is_cut_off_zstandard(path: Path) -> bool:
+    lines = pl.scan_lines(path, glob=False).select(pl.len())
+    try:
+        lines.collect(engine="streaming")
+    except pl.exceptions.PolarsError:
+        return True
     return False
 
 

@@ -1,8 +1,8 @@
 """Unpacking: converts extract files into files that polars can scan.
 
-A file's real format is recognised by its first bytes. Snappy is unpacked, other
-encodings become UTF-8, and ZIP archives become their members. Gzip is left as it is,
-since every reader takes it.
+A file's real format is recognised by its first bytes. Snappy and Zstandard are
+unpacked, other encodings become UTF-8, and ZIP archives become their members. Gzip is
+left as it is, since every reader takes it.
 """
 
 import gzip
@@ -11,12 +11,14 @@ import io
 import shutil
 import zipfile
 import zlib
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 import cramjam
 import polars as pl
 
 from churn.errors import InputError
+from churn.events.sources import formats
 from churn.settings import Extract
 
 UNREADABLE = (
@@ -32,27 +34,36 @@ UNREADABLE = (
 )
 """Exceptions of libraries for files that are damaged or of an unexpected format."""
 
-PACKED = (".gz", ".snappy")
-
-BINARY = (".parquet", ".avro", ".zip")
-"""Formats that have no text encoding."""
-
 GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
 SNAPPY = b"\xff\x06\x00\x00sNaPpY"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+BOMS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+"""Encodings by their byte order mark, with which a file begins."""
+
 CONTENTS = {
     b"PAR1": "Parquet",
     b"Obj\x01": "Avro",
-    b"PK\x03\x04": "a ZIP archive",
+    ZIP: "a ZIP archive",
     b"PK\x05\x06": "an empty ZIP archive",
     b"\x89PNG": "a PNG image",
     b"%PDF": "a PDF",
+    b"\xd0\xcf\x11\xe0": "a document of an old Office, such as .xls",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
     SNAPPY: "snappy",
     GZIP: "gzip inside gzip",
 }
 """What a file holds, by its first bytes."""
 
+START_BYTES = 512
 COPY_BYTES = 2**20
+
+WORKBOOK = "xl/workbook.xml"
+"""Name of the member that makes a ZIP archive an Excel workbook."""
 
 
 def file_digest(path: Path) -> str:
@@ -61,18 +72,46 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def plain(
+def parts(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+    forms: Sequence[str],
+) -> list[Path]:
+    """The file in UTF-8 and unpacked: the original or a copy below ``scratch``.
+
+    A ZIP archive gives a file for each member whose name may be of one of the formats
+    ``forms``.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".zip" and zipfile.is_zipfile(path):
+        members = _members(path, scratch, forms)
+        found = [parts(member, extract, scratch, forms) for member in members]
+        return [part for several in found for part in several]
+    if suffix == ".snappy":
+        path = _without_snappy(path, scratch)
+    elif suffix == ".zst":
+        path = _without_zstandard(path, scratch)
+    elif suffix == ".gz" and form(path) == "parquet":
+        path = _without_gzip(path, scratch)
+    return [_in_utf8(path, extract, scratch)]
+
+
+def _in_utf8(
     path: Path,
     extract: Extract,
     scratch: Path,
 ) -> Path:
-    """The file in UTF-8, without snappy: the original or a copy below ``scratch``."""
-    if path.suffix.lower() == ".snappy":
-        path = _without_snappy(path, scratch)
-    if extract.encoding == "utf-8" or kind(path) in BINARY:
+    """The file itself, or a copy in UTF-8 if it is text of another encoding."""
+    start = beginning(path)
+    encoding = extract.encoding
+    if encoding == "utf-8":
+        encoding = _encoding_by_mark(start)
+    is_binary = not is_text(path) or start.startswith(tuple(CONTENTS))
+    if encoding == "utf-8" or is_binary:
         return path
     out = _copy_path(path, scratch)
-    text = io.TextIOWrapper(opened(path), extract.encoding, newline="")
+    text = io.TextIOWrapper(opened(path), encoding, newline="")
     with (
         text,
         out.open(
@@ -85,6 +124,32 @@ def plain(
     return out
 
 
+def _encoding_by_mark(start: bytes) -> str:
+    for mark, encoding in BOMS.items():
+        if start.startswith(mark):
+            return encoding
+    return "utf-8"
+
+
+def is_text(path: Path) -> bool:
+    """Whether the file's name allows for text."""
+    return formats.of_name(path.name) not in {"avro", "parquet"}
+
+
+def beginning(path: Path) -> bytes:
+    """The file's first bytes, unpacked if they are gzip."""
+    with opened(path) as stream:
+        return stream.read(START_BYTES)
+
+
+def form(path: Path) -> str:
+    """The file's format: by its name or, if that states none, by its first bytes."""
+    stated = formats.of_name(path.name)
+    if stated in {"", formats.UNSTATED}:
+        return formats.of_start(beginning(path))
+    return stated
+
+
 def opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
     """The file's bytes, unpacked if they are gzip, whatever the file's name."""
     with path.open("rb") as stream:
@@ -92,24 +157,17 @@ def opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
     return gzip.open(path) if is_gzip else path.open("rb")
 
 
-def kind(path: Path) -> str:
-    """The suffix of the format in lower case: the one before .gz or .snappy, if any."""
-    return _without_packing(path).suffix.lower()
-
-
-def _without_packing(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix.lower() in PACKED else path
-
-
-def check_text(path: Path, extract: Extract) -> None:
-    """Raise InputError for a file whose first bytes cannot be those of UTF-8 text."""
-    with opened(path) as stream:
-        start = stream.read(512)
-    if start.startswith(UTF_16):
-        raise InputError(
-            f'{path} is UTF-16; set encoding = "utf-16" for extract {extract.path}'
-        )
+def check_text(path: Path) -> None:
+    """Raise InputError for a file whose first bytes cannot be those of UTF-8 data."""
+    start = beginning(path)
     contents = _contents(start)
+    if formats.is_page(start):
+        raise InputError(
+            f"{path} holds an HTML or XML page, not data: the download has failed; "
+            "fetch it again"
+        )
+    if contents == CONTENTS[ZIP] and _is_workbook(path):
+        raise InputError(f"{path} holds an Excel workbook; save it as CSV")
     if contents:
         raise InputError(
             f"{path} holds {contents}, not text; correct its suffix or fetch it again"
@@ -124,27 +182,50 @@ def _contents(start: bytes) -> str:
     return "binary data" if b"\x00" in start else ""
 
 
-def members(path: Path, scratch: Path) -> list[Path]:
-    """The file itself or, if it is a ZIP archive, its members, unpacked to ``scratch``.
-
-    Empty members are left out. Raises InputError if nothing remains, or if the archive
-    has a password.
-    """
+def _is_workbook(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
-        return [path]
-    parts: list[Path] = []
+        return False
     with zipfile.ZipFile(path) as archive:
-        files = [member for member in archive.infolist() if not member.is_dir()]
-        for member in sorted(files, key=lambda file: file.filename):
-            out = scratch / f"{len(parts):06d}.json"
-            parts.append(out)
+        return WORKBOOK in archive.namelist()
+
+
+def _members(
+    path: Path,
+    scratch: Path,
+    forms: Sequence[str],
+) -> list[Path]:
+    """The members of a ZIP archive, unpacked to ``scratch``.
+
+    Left out are empty members, hidden ones, and those of other formats. Raises
+    InputError if nothing remains, or if the archive has a password.
+    """
+    found: list[Path] = []
+    with zipfile.ZipFile(path) as archive:
+        wanted = [item for item in archive.infolist() if _is_wanted(item, forms)]
+        for member in sorted(wanted, key=lambda item: item.filename):
+            name = PurePosixPath(member.filename).name
+            out = _copy_path(path, scratch) / f"{len(found):06d}" / name
+            out.parent.mkdir(parents=True)
+            found.append(out)
             _extract(archive, member, out, path)
-    filled = [part for part in parts if part.stat().st_size]
-    if not filled:
+    if not found:
         raise InputError(
-            f"{path} holds no file with anything in it; remove it or fetch it again"
+            f"{path} holds no file with anything in it that can be read; remove it or "
+            "fetch it again"
         )
-    return filled
+    return found
+
+
+def _is_wanted(member: zipfile.ZipInfo, forms: Sequence[str]) -> bool:
+    """Whether a member of a ZIP archive is to be read.
+
+    A Mac adds a hidden twin to every file that it packs.
+    """
+    path = PurePosixPath(member.filename)
+    is_hidden = any(part.startswith((".", "__")) for part in path.parts)
+    is_empty = member.is_dir() or member.file_size == 0
+    is_usual = not path.suffix or formats.is_readable(path.name, forms)
+    return is_usual and not is_hidden and not is_empty
 
 
 def _extract(
@@ -158,6 +239,22 @@ def _extract(
         raise InputError(
             f"{path} can't be unpacked ({error}); unpack it yourself"
         ) from error
+
+
+def _without_gzip(path: Path, scratch: Path) -> Path:
+    out = _copy_path(path, scratch)
+    with opened(path) as stream, out.open("wb") as unpacked:
+        shutil.copyfileobj(stream, unpacked, COPY_BYTES)
+    return out
+
+
+def _without_zstandard(path: Path, scratch: Path) -> Path:
+    out = _copy_path(path, scratch)
+    out.touch()
+    packed = cramjam.File(str(path))
+    unpacked = cramjam.File(str(out))
+    cramjam.zstd.decompress_into(packed, unpacked)
+    return out
 
 
 def _without_snappy(path: Path, scratch: Path) -> Path:
@@ -195,6 +292,7 @@ def _from_hadoop_blocks(packed: bytes) -> bytes:
 
 def _copy_path(path: Path, scratch: Path) -> Path:
     """Where a copy goes: under the same folders, since readers look at them."""
-    out = _without_packing(scratch / path.as_posix().lstrip("/"))
+    below = scratch / path.as_posix().lstrip("/")
+    out = below.with_suffix("") if path.suffix.lower() in formats.PACKINGS else below
     out.parent.mkdir(parents=True, exist_ok=True)
     return out
