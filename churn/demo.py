@@ -43,7 +43,19 @@ def run(
     typer.echo("\nreports")
     for folder in folders[:-1]:
         typer.echo(f"  {(folder / 'report.html').resolve().as_uri()}")
+    typer.echo(_next(study_file))
     return folders
+
+
+def _next(study_file: Path) -> str:
+    """What to open after the demo, and how to stay with its study."""
+    file = study_file.resolve()
+    return (
+        "\nnext        jupyter lab notebooks/1_explore.ipynb: notebooks open this demo "
+        "while\n            no study of yours holds events, or the study that "
+        "CHURN_STUDY names\n"
+        f"            on the command line: --study {file}"
+    )
 
 
 def _clear(out: Path) -> None:

@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churn.settings import Settings, candidates, find, load
+from churn.settings import Settings, candidates, demos, find, load
 from churn.store import Store, create_or_open, open_filled
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from churn.explore.definitions import Rule
     from churn.features.cutoffs import Calendar
     from churn.model.fitting import Model
-
-DEMO = Path("data/demo/churn.toml")
-"""Where `churn demo` writes its study, from the folder in which it was started."""
 
 
 @dataclass(frozen=True)
@@ -273,21 +270,22 @@ def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
     Raises StudyError if there is none, or if it has faults.
     """
     is_named = path or os.environ.get("CHURN_STUDY")
-    nearby = [] if is_named or not holds_events else _nearby()
+    is_free = not is_named and holds_events
+    nearby = [*candidates(), *demos()] if is_free else []
     file = next(filter(_holds_events, nearby), None) or find(path)
     study = Study(file, load(file))
     if not path:
-        kind = " (invented users, sent to a sandbox only)" if study.is_simulated else ""
-        print(f"study: {file}{kind}")
+        print(f"study: {file}{_remark(study)}")
     return study
 
 
-def _nearby() -> list[Path]:
-    """Study files from here upward, then the demos made here or beside one of them."""
-    files = candidates()
-    homes = [Path.cwd(), *(file.parent for file in files)]
-    demos = dict.fromkeys(home / DEMO for home in homes)
-    return [*files, *(demo for demo in demos if demo.is_file())]
+def _remark(study: Study) -> str:
+    """What a person should know of a study that was found, not named."""
+    if not study.is_simulated:
+        return ""
+    is_below = study.file in demos() and study.file not in candidates()
+    why = "the demo, since no study of yours holds events: " if is_below else ""
+    return f" ({why}invented users, sent to a sandbox only)"
 
 
 def _holds_events(file: Path) -> bool:

@@ -186,7 +186,13 @@ def test_without_events_the_demo_is_opened(
     opened = churn.open()
     assert opened.file == demo / "churn.toml"
     assert opened.is_simulated
-    assert "invented users" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"study: {opened.file} (the demo, since no study of yours holds events" in (
+        said
+    )
+    monkeypatch.chdir(demo)
+    assert churn.open().file == opened.file
+    assert "(invented users, sent to a sandbox only)" in capsys.readouterr().out
 
 
 def test_a_demo_made_in_a_folder_without_a_study_is_opened(

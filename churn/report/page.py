@@ -18,6 +18,7 @@ from churn.store import write_atomically
 
 TEMPLATES = Path(__file__).with_name("templates")
 SVG = "image/svg+xml"
+MARKDOWN = "text/markdown"
 ERROR_TAG = "papermill-error-cell-tag"
 """Tag of the cells that papermill adds to a failed notebook, to link to the error."""
 
@@ -76,14 +77,23 @@ def for_readers(notebook: Any, resources: Any) -> tuple[Any, Any]:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if not _is_for_machines(o)]
             for output in cell.outputs:
-                if SVG in output.get("data", {}):
-                    output.metadata[SVG] = {"alt": _chart_title(output.data)}
+                data = output.get("data", {})
+                if SVG in data:
+                    output.metadata[SVG] = {"alt": _chart_title(data)}
+                if MARKDOWN in data:
+                    data[MARKDOWN] = _without_html(data[MARKDOWN])
     return notebook, resources
 
 
 def _is_for_machines(output: Any) -> bool:
     """Progress bars and warnings on stderr, and recorded metrics."""
     return output.get("name") == "stderr" or runs.METRICS_MIME in output.get("data", {})
+
+
+def _without_html(markdown: str | list[str]) -> str:
+    """Sentences whose markup is Markdown alone: a name from the data stays a text."""
+    text = markdown if isinstance(markdown, str) else "".join(markdown)
+    return text.replace("<", "&lt;")
 
 
 def _first_heading(notebook: Any) -> str | None:

@@ -18,7 +18,15 @@ from churn.settings.sections import (
     Segment,
     Windows,
 )
-from churn.settings.study_file import TRUTH, Settings, candidates, find, load, parse
+from churn.settings.study_file import (
+    TRUTH,
+    Settings,
+    candidates,
+    demos,
+    find,
+    load,
+    parse,
+)
 
 __all__ = [
     "TRUTH",
@@ -36,6 +44,7 @@ __all__ = [
     "Settings",
     "Windows",
     "candidates",
+    "demos",
     "find",
     "load",
     "parse",

@@ -29,6 +29,9 @@ from churn.settings.values import Section, StoreAddress, Zone
 TRUTH = "truth.parquet"
 """File of true churn probabilities that a simulation writes beside its study."""
 
+DEMO = Path("data/demo/churn.toml")
+"""Where `churn demo` writes its study, from the folder in which it was started."""
+
 
 class Settings(Section):
     """What one study file says. Everything but ``extracts`` has a default."""
@@ -160,6 +163,13 @@ def candidates() -> list[Path]:
     folders = [Path.cwd(), *Path.cwd().parents, package_home]
     files = (folder / "churn.toml" for folder in folders)
     return list(dict.fromkeys(file for file in files if file.is_file()))
+
+
+def demos() -> list[Path]:
+    """The studies of `churn demo`, started here or beside one of the candidates."""
+    homes = [Path.cwd(), *(file.parent for file in candidates())]
+    files = dict.fromkeys(home / DEMO for home in homes)
+    return [file for file in files if file.is_file()]
 
 
 def parse(

@@ -105,6 +105,25 @@ def test_environment_yml_agrees_with_pyproject() -> None:
     assert {"pip": ["-e ."]} in listed
 
 
+def test_libraries_are_no_older_than_their_last_known_hole() -> None:
+    """Escaped names in tables; locks that follow no link; requests that unpack to no
+    more than they may; types that skops checks.
+    """
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))
+    entries = project["project"]["dependencies"]
+    stated = dict(re.match(r"([\w-]+)>=([\d.]+)", e).groups() for e in entries)  # type: ignore[union-attr]
+    least = {
+        "great-tables": "1.1",
+        "filelock": "3.20.3",
+        "aiohttp": "3.13.3",
+        "jinja2": "3.1.6",
+        "skops": "0.13",
+    }
+    for name, version in least.items():
+        parts = [[int(n) for n in v.split(".")] for v in (stated[name], version)]
+        assert parts[0] >= parts[1], name
+
+
 def test_every_module_says_what_it_is() -> None:
     """Each module of the package has a docstring."""
     for file in (HOME / "churn").rglob("*.py"):

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import polars as pl
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from churn.errors import NotebookError
-from churn.report import page, runs
+from churn.report import display, page, runs
 
 EVIL = "<script>alert('x')</script>"
 
@@ -52,15 +53,21 @@ def test_a_page_shows_results_without_code_and_without_what_machines_read(
 
 
 def test_whatever_a_notebook_holds_is_escaped(tmp_path: Path) -> None:
-    """Title, printed text, errors, chart titles and parameters run no script."""
+    """Title, printed text, sentences, tables, errors, chart titles and parameters run
+    no script.
+    """
+    names = pl.DataFrame({"event": [EVIL], EVIL: ["a"]})
     text = page_of(
         tmp_path,
         new_output("stream", name="stdout", text=EVIL),
+        new_output("display_data", data={page.MARKDOWN: f"the **event** {EVIL}"}),
+        new_output("display_data", data={"text/html": display.table(names)}),
         new_output("error", ename="InputError", evalue=EVIL, traceback=["line 1"]),
         chart(title=f'"{EVIL}'),
         papermill={"parameters": {EVIL: EVIL}},
     )
     assert "<script" not in text
+    assert "the <strong>event</strong> &lt;script&gt;" in text
     assert "Stopped: InputError: &lt;script&gt;" in text
     assert "line 1" not in text
     assert "<title>How many &amp; who</title>" in text
