@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models are small here
+# The tests' own clients ask servers on this machine, and no proxy leads there.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
 
 import polars as pl
 import pytest

@@ -164,7 +164,12 @@ def _forecast(
     braze = delivery.settings.braze
     answer_seconds = history.answer_seconds(ledger) or ANSWER_SECONDS
     counts = limits.forecast(planned, len(batches.ranges), braze, answer_seconds)
-    return {**counts, "dry_run": not delivery.send}
+    return {
+        "endpoint": braze.endpoint,
+        "workspace": braze.workspace,
+        **counts,
+        "dry_run": not delivery.send,
+    }
 
 
 def _start(

@@ -22,8 +22,8 @@ HELD_BACK = (
     f"rejected {plan.MAX_REJECTIONS} times; not sent again until it changes, "
     "except by `churn braze resend`"
 )
-UNDELIVERABLE = "the identifier is empty or too long for Braze"
-UNMATCHED = "no identifier that Braze knows and no other user has"
+UNDELIVERABLE = "the identifier is empty, too long for Braze or holds a NUL"
+UNMATCHED = "no identifier of the study's kind that no other user has"
 N_SAMPLES = 3
 
 

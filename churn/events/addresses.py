@@ -5,6 +5,7 @@ from datetime import date
 import polars as pl
 
 from churn import clocks
+from churn.settings import Settings
 from churn.store import Store
 
 
@@ -59,11 +60,16 @@ def known_to_braze(store: Store, cutoff: date) -> pl.Series | None:
 
     None if the study has no Currents extract.
     """
-    if "currents" not in store.settings.sources:
+    if not tells_whom_braze_knows(store.settings):
         return None
     is_from_braze = pl.col("source") == "currents"
     edges = store.scan("edges").filter(is_from_braze & _learned_before(store, cutoff))
     return edges.select(pl.col("user_id").unique()).collect()["user_id"]
+
+
+def tells_whom_braze_knows(settings: Settings) -> bool:
+    """Whether the study has a Currents extract; nothing else comes from Braze."""
+    return "currents" in settings.sources
 
 
 def match_report(store: Store, scores: pl.DataFrame) -> pl.DataFrame:

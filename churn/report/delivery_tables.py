@@ -4,6 +4,9 @@ from typing import Any
 
 import polars as pl
 
+from churn.settings.endpoints import is_on_this_machine
+
+DESTINATION = ("endpoint", "workspace")
 EXPORT_COUNTS = {
     "n_scored": "users scored",
     "n_changed": "users with a change",
@@ -27,8 +30,25 @@ EXPORT_COUNTS = {
 
 
 def export_summary(summary: dict[str, Any]) -> pl.DataFrame:
-    """The counts of an export, under a heading that says whether it was a dry run."""
+    """Where an export went and its counts; the heading says whether it was a dry run."""
     heading = "dry run: nothing was sent" if summary["dry_run"] else "sent"
     shown = [name for name in EXPORT_COUNTS if name in summary]
-    labels = [EXPORT_COUNTS[name] for name in shown]
-    return pl.DataFrame({heading: labels, "n": [f"{summary[n]:,}" for n in shown]})
+    labels = [*DESTINATION, *(EXPORT_COUNTS[name] for name in shown)]
+    place = [_endpoint(summary), summary["workspace"]]
+    counts = [f"{summary[name]:,}" for name in shown]
+    return pl.DataFrame({heading: labels, "n": place + counts})
+
+
+def destination(summary: dict[str, Any]) -> str:
+    """Where an export went, or would go: endpoint, workspace, and if it isn't Braze."""
+    place = f"{_endpoint(summary)}, workspace {summary['workspace']}"
+    if summary["dry_run"]:
+        return f"Dry run, nothing was sent. It would go to {place}."
+    return f"Sent to {place}."
+
+
+def _endpoint(summary: dict[str, Any]) -> str:
+    address: str = summary["endpoint"]
+    if is_on_this_machine(address):
+        return f"{address} (sandbox, not Braze)"
+    return address

@@ -100,7 +100,10 @@ class Scores:
         return self.findings.select("gate", "passed", "sentence")
 
     def match(self) -> pl.DataFrame:
-        """How many scored users Braze can find, by the study's identifier."""
+        """How many scored users have an identifier of their own, by source and platform.
+
+        Only with a Currents extract does it count whom Braze knows.
+        """
         matched = addresses.match_report(self.store, self.table)
         return matched.rename({"n": "users"})
 
@@ -192,8 +195,12 @@ class Export:
             id_lists.write(addressed, store.settings, opted_out)
         return cls(done)
 
+    def destination(self) -> str:
+        """Endpoint and workspace, and whether it is a sandbox and not Braze."""
+        return delivery_tables.destination(self.done.summary)
+
     def summary(self) -> pl.DataFrame:
-        """Users, requests and data points, under a heading that says if it was dry."""
+        """Where it went, users, requests and data points; the heading says if dry."""
         return delivery_tables.export_summary(self.done.summary)
 
     def limits(self) -> str:

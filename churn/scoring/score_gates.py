@@ -85,16 +85,19 @@ def calibration_finding(
 
 
 def match_rate(store: Store, scores: pl.DataFrame) -> dict[str, Any]:
-    """Fails if too few scored users have an identifier of their own in Braze."""
+    """Fails if too few scored users have an identifier of their own.
+
+    The sentence says what that rests on: only a Currents extract tells whom Braze
+    knows.
+    """
     limit = store.settings.gates.min_match_rate
     report = addresses.match_report(store, scores)
     n, n_matched, n_shared = report.select("n", "n_matched", "n_shared").row(0)
     rate = n_matched / n if n else 0.0
     passed = rate >= limit
     sentence = (
-        f"{n_matched} of {n} scored users ({rate:.1%}) have an identifier "
-        f"({store.settings.braze.kind}) that Braze knows; {n_shared} share theirs with "
-        "others"
+        f"{n_matched} of {n} scored users ({rate:.1%}) {_what_is_matched(store)}; "
+        f"{n_shared} share theirs with others"
     )
     if not passed:
         sentence += "; is identifier the right one, and do the extracts carry it?"
@@ -105,4 +108,17 @@ def match_rate(store: Store, scores: pl.DataFrame) -> dict[str, Any]:
         sentence,
         expected=f"at least {limit:.0%}",
         seen=f"{rate:.1%}",
+    )
+
+
+def _what_is_matched(store: Store) -> str:
+    """What the matched users have in common, as the second half of a sentence."""
+    kind = store.settings.braze.kind
+    if addresses.tells_whom_braze_knows(store.settings):
+        return (
+            f"have an identifier ({kind}) of their own, and Braze Currents names them"
+        )
+    return (
+        f"have an identifier ({kind}) of their own; whether Braze knows it can't be "
+        "told without a Currents extract"
     )

@@ -20,7 +20,8 @@ def stability(
     and changed_rate (those of them in another segment), n_data_points (segments to
     write for users with an identifier: changed, new and no longer scored), n_top (size
     of the highest segment), expected_recall_rate (share of all expected churners in
-    it). Without ``previous`` n_known is 0 and changed_rate null.
+    it, null if none are expected). Without ``previous`` n_known is 0 and changed_rate
+    null.
     """
     before = table.clear() if previous is None else previous
     top = settings.segments[0].name
@@ -30,7 +31,8 @@ def stability(
         _moves("with", table, before, top),
         _moves("without", plain, plain_before, top),
     ]
-    return pl.DataFrame(rows, schema_overrides={"changed_rate": pl.Float64})
+    rates = {"changed_rate": pl.Float64, "expected_recall_rate": pl.Float64}
+    return pl.DataFrame(rows, schema_overrides=rates)
 
 
 def _moves(
@@ -49,8 +51,8 @@ def _moves(
     moved = pl.col("segment").ne_missing(pl.col("segment_before"))
     is_known_to_braze = pl.coalesce("identifier", "identifier_before").is_not_null()
     highest = table.filter(pl.col("segment") == top)
-    expected = highest["probability"].to_numpy().sum()
-    expected_in_all = table["probability"].to_numpy().sum()
+    expected = float(highest["probability"].to_numpy().sum())
+    expected_in_all = float(table["probability"].to_numpy().sum())
     return {
         "hysteresis": hysteresis,
         "n_known": known.height,
@@ -58,7 +60,7 @@ def _moves(
         "changed_rate": known.select(moved.mean()).item(),
         "n_data_points": pairs.filter(moved & is_known_to_braze).height,
         "n_top": highest.height,
-        "expected_recall_rate": expected / expected_in_all,
+        "expected_recall_rate": expected / expected_in_all if expected_in_all else None,
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -55,6 +56,24 @@ POLARS_OPTIONS = {
     "retry_max_backoff_ms": int(LONGEST_WAIT.total_seconds() * 1000),
 }
 """Storage options by which ``polars.scan_parquet`` retries as long as well."""
+
+
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+def leave_the_proxy_out() -> None:
+    """Ask a store on this machine without the proxy that the environment names.
+
+    obstore, deltalake and polars know no other way than the variable NO_PROXY. The
+    hosts that it names already stay in it.
+    """
+    given = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    hosts = [host.strip() for host in given.split(",") if host.strip()]
+    missing = [host for host in THIS_MACHINE if host not in hosts]
+    if "*" in hosts or not missing:
+        return
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(hosts + missing)
 
 
 def is_url(address: str) -> bool:
@@ -213,6 +232,7 @@ def _status(error: Exception) -> str:
 def _client(root: str, is_patient: bool = False) -> Any:
     from obstore.store import from_url
 
+    leave_the_proxy_out()
     # Client options given here would override those in the environment, so requests
     # keep their default time limit of 30 s.
     return from_url(root, retry_config=LONG if is_patient else SHORT)

@@ -113,12 +113,18 @@ class Place:
     @property
     def delta_options(self) -> dict[str, str]:
         """Storage options for deltalake to open tables at this place."""
-        return {} if self.is_local else objects.DELTA_OPTIONS
+        if self.is_local:
+            return {}
+        objects.leave_the_proxy_out()
+        return objects.DELTA_OPTIONS
 
     @property
     def polars_options(self) -> dict[str, int]:
         """Storage options for polars to scan Parquet files at this place."""
-        return {} if self.is_local else objects.POLARS_OPTIONS
+        if self.is_local:
+            return {}
+        objects.leave_the_proxy_out()
+        return objects.POLARS_OPTIONS
 
     def _local_names(self, prefix: str) -> Iterator[str]:
         root = Path(self.address)

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from churn.errors import GateError, InputError, TerminalBrazeError, TransientBra
 from churn.report import delivery_tables
 from churn.sandbox import server
 from churn.sandbox.faults import Faults
+from churn.sandbox.options import Options
 from churn.sandbox.profiles import Profile
 from churn.sandbox.server import Sandbox
 from churn.settings import Settings
@@ -119,6 +121,34 @@ def test_a_second_export_sends_nothing_and_changes_alone_are_sent(
     flipped = users | {f"u{i}": "high" for i in range(150)}
     assert deliver(scores(flipped)).summary["n_requests_sent"] == 2
     assert held(sandbox) == flipped
+
+
+def test_an_export_advises_the_size_that_the_contract_takes(
+    make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A contract of 50 users a request refuses one request and takes the others; the
+    result names the size, and with it in the study nothing is refused.
+    """
+    monkeypatch.setenv(client.KEY_VARIABLE, KEY)
+    users = {f"u{i}": "low" for i in range(150)}
+    contract = Options(count_mode="combined50")
+    with server.running(key=KEY, known_users=list(users), options=contract) as sandbox:
+        braze = {"endpoint": sandbox.url}
+        first = Delivery(make_study(braze=braze), "r1", send=True, progress=False)
+        done = export.run(scores(users), PASSED, first)
+        assert (sandbox.state.n_tracked, sandbox.state.n_refused) == (5, 1)
+        assert done.summary["n_users_per_request"] == 50
+        table = delivery_tables.export_summary(done.summary)
+        advice = "users that a request may hold: set braze.batch_size to it"
+        assert dict(table.iter_rows())[advice] == "50"
+        advised = make_study(braze=braze | {"batch_size": 50})
+        second = Delivery(advised, "r2", send=True, progress=False)
+        moved = dict.fromkeys(users, "high")
+        done = export.run(
+            scores(moved), PASSED, replace(second, accept=["change_rate"])
+        )
+        assert "n_users_per_request" not in done.summary
+        assert (sandbox.state.n_tracked, sandbox.state.n_refused) == (8, 1)
 
 
 def test_a_dry_run_sends_and_records_nothing(
@@ -631,7 +661,14 @@ def test_the_summary_has_counts_minutes_and_answer_time(
     }
     assert 0 < done.summary["answer_seconds"] < 5
     assert 0 <= done.summary["minutes_taken"] < 0.5
+    endpoint = done.summary["endpoint"]
+    said = delivery_tables.destination(done.summary)
+    assert said == f"Sent to {endpoint} (sandbox, not Braze), workspace default."
     table = delivery_tables.export_summary(done.summary)
+    assert table.head(2).rows() == [
+        ("endpoint", f"{endpoint} (sandbox, not Braze)"),
+        ("workspace", "default"),
+    ]
     assert (table.columns, dict(table.iter_rows())["users delivered"]) == (
         ["sent", "n"],
         "1",
@@ -640,6 +677,12 @@ def test_the_summary_has_counts_minutes_and_answer_time(
     dry = delivery_tables.export_summary(dry_run.summary)
     assert dry.columns == ["dry run: nothing was sent", "n"]
     assert "users delivered" not in dict(dry.iter_rows())
+    real = {**dry_run.summary, "endpoint": "https://rest.fra-02.braze.eu"}
+    said = delivery_tables.destination(real)
+    assert said == (
+        "Dry run, nothing was sent. It would go to https://rest.fra-02.braze.eu, "
+        "workspace default."
+    )
 
 
 def test_opted_out_users_get_null_though_scored(

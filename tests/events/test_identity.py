@@ -362,6 +362,15 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
     finding = score_gates.match_rate(store, table_of("anna", "ben", "CEM"))
     assert not finding["passed"]
     assert "1 of 3" in finding["sentence"]
+    assert "and Braze Currents names them" in finding["sentence"]
+
+
+def test_without_currents_nobody_claims_that_braze_knows_anybody(filled: Store) -> None:
+    """Everybody has an external id of their own; the sentence says that this is all."""
+    finding = score_gates.match_rate(filled, table_of("user-1", "user-2"))
+    assert finding["passed"]
+    assert "2 of 2" in finding["sentence"]
+    assert "can't be told without a Currents extract" in finding["sentence"]
 
 
 def test_scores_carry_the_identifier(filled: Store) -> None:

@@ -297,6 +297,16 @@ def test_stability_counts_moves_writes_and_expected_churners() -> None:
     )
 
 
+def test_where_nobody_is_expected_to_churn_there_is_no_recall() -> None:
+    """All probabilities are 0, so no share of the expected churners can be given; the
+    same holds where nobody is scored.
+    """
+    nobody = scored(0, a=(0.0, "low"), b=(0.0, "low"))
+    for table in (nobody, nobody.clear()):
+        frame = summary.stability(table, nobody, halves())
+        assert frame["expected_recall_rate"].to_list() == [None, None]
+
+
 def test_on_a_first_run_no_rate_of_change_is_given() -> None:
     """Without previous scores every user with an identifier is written."""
     frame = summary.stability(

@@ -47,6 +47,34 @@ def test_a_conditional_write_succeeds_once(place: Place) -> None:
     assert place.read("store.json") == b"3"
 
 
+def test_a_store_on_this_machine_is_asked_without_the_companys_proxy(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP_PROXY is often set without NO_PROXY; obstore, deltalake and polars reach the
+    store all the same, and hosts that NO_PROXY names stay in it.
+    """
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("no_proxy", "example.com")
+    place = Place("s3://exports/store")
+    place.write("a.txt", b"1")
+    assert place.read("a.txt") == b"1"
+    table = pl.DataFrame({"x": [1, 2]})
+    options = place.delta_options
+    write_deltalake(place.below("table"), table, storage_options=options)
+    held = DeltaTable(place.below("table"), storage_options=options)
+    files = [f"s3://exports/{name}" for name in _parquet(held)]
+    scanned = pl.scan_parquet(files, storage_options=place.polars_options)
+    assert scanned.collect()["x"].to_list() == [1, 2]
+    assert os.environ["NO_PROXY"].split(",")[0] == "example.com"
+
+
+def _parquet(table: DeltaTable) -> list[str]:
+    """Keys of a table's files in the bucket."""
+    return [uri.removeprefix("s3://exports/") for uri in table.file_uris()]
+
+
 @pytest.mark.parametrize("is_new", [True, False])
 def test_of_many_conditional_writes_at_once_one_succeeds(
     server: Server, is_new: bool
