@@ -37,7 +37,7 @@ def rows(
     return read(folder / name, Extract(source="table", path="x", **extract))
 
 
-def times(folder: Path, *cells: str, **settings: str) -> list[str | None]:
+def times(folder: Path, *cells: str, **settings: str) -> list[Any]:
     """Times as read, without the zone; null where the row has a fault."""
     lines = [HEADER, *[f"u,open,{cell}," for cell in cells]]
     got = rows(folder, "\n".join(lines) + "\n", csv=Csv(**settings))
@@ -114,18 +114,20 @@ def test_another_separator_is_asked_for_and_taken(tmp_path: Path) -> None:
 
 
 def test_dates_are_read_in_the_order_that_one_of_them_decides(tmp_path: Path) -> None:
-    """A number over twelve is the day. Times have twelve or 24 hours, seconds or none,
+    """A number over twelve is the day, and two dates must say so. Times have twelve or 24 hours, seconds or none,
     and unpadded numbers; ISO 8601 may stand between them.
     """
-    day_first = ("13/02/2026 8:05", "3/2/2026", "2026-02-03T10:00:00+02:00")
+    day_first = ("13/02/2026 8:05", "14/2/2026", "3/2/2026", "2026-02-03T10:00+02:00")
     assert times(tmp_path, *day_first) == [
         "2026-02-13 08:05:00",
+        "2026-02-14 00:00:00",
         "2026-02-03 00:00:00",
         "2026-02-03 08:00:00",
     ]
-    month_first = ("2/13/2026 8:15 PM", "02/03/2026 12:05:09 am", "2/3/2026 12:00 p.m.")
-    assert times(tmp_path, *month_first) == [
+    halves = ("02/03/2026 12:05:09 am", "2/3/2026 12:00 p.m.")
+    assert times(tmp_path, "2/13/2026 8:15 PM", "2/14/2026 9:05 AM", *halves) == [
         "2026-02-13 20:15:00",
+        "2026-02-14 09:05:00",
         "2026-02-03 00:05:09",
         "2026-02-03 12:00:00",
     ]
@@ -142,8 +144,8 @@ def test_dates_are_read_in_the_order_that_one_of_them_decides(tmp_path: Path) ->
 def test_the_whole_file_decides_about_its_dates(tmp_path: Path) -> None:
     """The date that decides may stand far behind the rows that are looked at first."""
     cells = ["03/02/2026"] * (csvtext.SAMPLE_ROWS * 3)
-    got = times(tmp_path, *cells, "13/02/2026")
-    assert set(got) == {"2026-02-03 00:00:00", "2026-02-13 00:00:00"}
+    got = times(tmp_path, *cells, "13/02/2026", "14/02/2026")
+    assert [day[8:10] for day in sorted(set(got))] == ["03", "13", "14"]
 
 
 def test_dates_that_decide_nothing_are_refused_until_they_are_stated(
@@ -154,12 +156,14 @@ def test_dates_that_decide_nothing_are_refused_until_they_are_stated(
     """
     undecided = ("03/02/2026 10:00", "04/02/2026 10:00")
     said = refusal(times, tmp_path, *undecided)
-    assert "'03/02/2026 10:00', and none of them says" in said
+    assert "unreadable times, such as '03/02/2026': no date says" in said
     assert 'date_format = "%d/%m/%Y" or "%m/%d/%Y"' in said
     both = refusal(times, tmp_path, "13/02/2026", "02/13/2026")
     assert "two orders, such as '13/02/2026' and '02/13/2026'" in both
+    one = refusal(times, tmp_path, "13/02/2026 10:00", "13/02/2026 11:00", "03/02/2026")
+    assert "of which only '13/02/2026' says which number is the month" in one
     short = refusal(times, tmp_path, "13/02/26")
-    assert "a year of two digits, such as '13/02/26'" in short
+    assert "such as '13/02/26': their year has two digits" in short
     for form in ("%d/%m/%Y", "%d/%m/%Y %H:%M"):
         assert times(tmp_path, *undecided, date_format=form) == [
             "2026-02-03 10:00:00",
@@ -246,7 +250,7 @@ def test_a_changed_dialect_reads_the_files_again(
     tmp_path: Path, make_study: Callable[..., Settings]
 ) -> None:
     """A store of a version without these settings is not read again for them."""
-    text = "user_id,event,time\nu,open,03/02/2026\nv,open,13/02/2026\n"
+    text = "user_id,event,time\nu,open,14/02/2026\nv,open,13/02/2026\n"
     (tmp_path / "events.csv").write_text(text)
     extract = {"source": "table", "path": "events.csv"}
     settings = make_study(extracts=[extract])

@@ -79,51 +79,58 @@ def found_out(
 
 
 def _facts(column: str) -> pl.Expr:
-    """An example of each sort of date in a column, as a struct of texts."""
+    """Different dates of each sort in a column, at most two of them, as a struct."""
     cell = pl.col(column).str.strip_chars()
     first = cell.str.extract(SPREADSHEET, 1).cast(pl.Int64)
     second = cell.str.extract(SPREADSHEET, 2).cast(pl.Int64)
-    is_date = first.is_not_null()
-    day_first = (first > N_MONTHS) & (second <= N_MONTHS)
-    month_first = (second > N_MONTHS) & (first <= N_MONTHS)
     sorts = {
-        "any": is_date,
-        "day_first": day_first | (is_date & cell.str.contains(DOTTED) & ~month_first),
-        "month_first": month_first,
+        "any": first.is_not_null(),
+        "day_first": (first > N_MONTHS) & (second <= N_MONTHS),
+        "month_first": (second > N_MONTHS) & (first <= N_MONTHS),
+        "dotted": cell.str.contains(DOTTED),
         "short": cell.str.contains(SHORT_YEAR),
     }
+    date = cell.str.extract(r"^(\S+)")
     examples = [
-        cell.filter(condition).first().alias(name) for name, condition in sorts.items()
+        date.filter(condition).unique().sort().head(2).implode().alias(name)
+        for name, condition in sorts.items()
     ]
     return pl.struct(examples).alias(column)
 
 
-def _order(seen: dict[str, str | None], path: Path) -> str:
-    """The replacement that turns the parts of a date into year, month and day."""
+def _order(seen: dict[str, list[str]], path: Path) -> str:
+    """The replacement that turns the parts of a date into year, month and day.
+
+    One date alone may be a slip of the pen, so two different ones must decide. Dates
+    with dots have the day first everywhere.
+    """
     day_first = seen["day_first"]
     month_first = seen["month_first"]
     if seen["short"]:
-        raise InputError(
-            f"{path} has dates with a year of two digits, such as {seen['short']!r}; "
-            f"{_setting('%d/%m/%y', '%m/%d/%y')}"
-        )
-    if day_first and month_first:
-        raise InputError(
-            f"{path} has dates of two orders, such as {day_first!r} and "
-            f"{month_first!r}; correct it, or {_setting('%d/%m/%Y', '%m/%d/%Y')}"
-        )
-    if seen["any"] and not (day_first or month_first):
-        raise InputError(
-            f"{path} has dates such as {seen['any']!r}, and none of them says whether "
-            f"the day or the month comes first; {_setting('%d/%m/%Y', '%m/%d/%Y')}"
-        )
-    return "${3}-${1}-${2}" if month_first else "${3}-${2}-${1}"
+        example = seen["short"][0]
+        reason = f"such as {example!r}: their year has two digits"
+        raise _undecided(path, reason, "%y")
+    if month_first and (day_first or seen["dotted"]):
+        other = (day_first or seen["dotted"])[0]
+        reason = f"of two orders, such as {other!r} and {month_first[0]!r}"
+        raise _undecided(path, reason, "%Y")
+    if seen["dotted"] or len(day_first) > 1:
+        return "${3}-${2}-${1}"
+    if len(month_first) > 1:
+        return "${3}-${1}-${2}"
+    if not seen["any"]:
+        return "${0}"
+    decisive = [*day_first, *month_first]
+    reason = f"such as {seen['any'][0]!r}: no date says which number is the month"
+    if decisive:
+        reason = f"of which only {decisive[0]!r} says which number is the month"
+    raise _undecided(path, reason, "%Y")
 
 
-def _setting(one: str, other: str) -> str:
-    return (
-        f'state date_format = "{one}" or "{other}", as they are written, in '
-        "[extracts.csv]"
+def _undecided(path: Path, reason: str, year: str) -> InputError:
+    return InputError(
+        f"{path} has unreadable times, {reason}; state date_format = "
+        f'"%d/%m/{year}" or "%m/%d/{year}", as they are written, in [extracts.csv]'
     )
 
 

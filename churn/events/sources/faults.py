@@ -20,8 +20,8 @@ OF_FORM = frozenset({"extra_cells", "not_json", "unreadable_time"})
 
 ADVICE = {
     "unreadable_time": (
-        "times are read as ISO 8601 or as numbers since 1970, so correct the file, or "
-        "map another column to time"
+        "times are read as ISO 8601 or as numbers since 1970: map another column to "
+        "time, or state date_format in [extracts.csv]"
     ),
     "not_json": "expected one JSON object a line; fetch it again",
     "extra_cells": "its rows have more cells than its header; quote cells as RFC 4180",
