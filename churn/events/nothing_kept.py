@@ -23,6 +23,9 @@ FEW_ROWS = 20
 N_NAMED = 10
 """Number of files that the error names."""
 
+WAY_OUT = "nothing was stored; a file without any event can be listed under ignore"
+"""What the person can do about a file that is right as it is."""
+
 SHOWN_LETTERS = 40
 """Number of letters that are shown of a cell."""
 
@@ -45,10 +48,13 @@ def check(
             refused.append(f"{found.address}: {_sentence(reasons)}")
     if not refused:
         return
-    n_more = len(refused) - N_NAMED
-    if n_more > 0:
-        refused = [*refused[:N_NAMED], f"and {n_more} more such files"]
-    raise InputError("\n".join(refused))
+    if len(refused) == 1:
+        raise InputError(f"{refused[0]}; {WAY_OUT}")
+    named = refused[:N_NAMED]
+    n_more = len(refused) - len(named)
+    if n_more:
+        named.append(f"and {n_more} more such files")
+    raise InputError("\n".join([*named, WAY_OUT]))
 
 
 def _faults(folder: Path, store: Store) -> pl.DataFrame:

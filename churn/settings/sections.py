@@ -38,6 +38,7 @@ class Extract(Section):
         "adjust", "amplitude", "appsflyer", "branch", "currents", "ga4", "table"
     ]
     path: Address
+    ignore: tuple[str, ...] = ()
     timezone: Zone = "UTC"
     encoding: Encoding = "utf-8"
     csv: Csv = Csv()

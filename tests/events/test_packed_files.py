@@ -193,13 +193,15 @@ def test_what_is_no_export_is_refused_by_its_name(
         read(tmp_path / name, TABLE)
 
 
-def listing(folder: Path, source: str, *names: str) -> tuple[list[str], list[str]]:
+def listing(
+    folder: Path, source: str, *names: str, ignore: tuple[str, ...] = ()
+) -> tuple[list[str], list[str]]:
     """Names of the files that are read and that are passed over."""
     for name in names:
         path = folder / "raw" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    extract = Extract(source=source, path="raw")  # type: ignore[arg-type]
+    extract = Extract(source=source, path="raw", ignore=ignore)  # type: ignore[arg-type]
     found = find.find(extract, parse({"extracts": [extract]}, folder))
     return [f.name for f in found.ready], [f.name for f in found.passed_over]
 
@@ -220,6 +222,16 @@ def test_beside_files_of_one_format_those_of_another_are_passed_over(
     assert listing(tmp_path / "4", "currents", *avro) == (
         ["a.avro"],
         ["b.json", "c.gz"],
+    )
+
+
+def test_what_the_study_ignores_is_neither_read_nor_told(tmp_path: Path) -> None:
+    """A name stands for every folder, and a path with * for one level."""
+    names = ("a.csv", "x/a.csv", "x/b.csv", "y/b.csv", "y/z/b.csv", "c.xlsx")
+    ignore = ("a.csv", "y/*.csv", "*.xlsx")
+    assert listing(tmp_path, "table", *names, ignore=ignore) == (
+        ["x/b.csv", "y/z/b.csv"],
+        [],
     )
 
 

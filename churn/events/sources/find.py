@@ -62,8 +62,8 @@ class Listing:
     ----------
     ready: those to read.
     waiting: those that wait for their hour to end.
-    passed_over: those that cannot be read by their names. Hidden files and folders and
-        markers are not listed.
+    passed_over: those that cannot be read by their names. Hidden files and folders,
+        markers and files that the study ignores are not listed.
     """
 
     ready: list[Found]
@@ -75,7 +75,7 @@ def find(extract: Extract, settings: Settings) -> Listing:
     """The extract's files. Raises InputError if none of them can be read."""
     is_remote = objects.is_url(extract.path)
     listed = list(_objects(extract) if is_remote else _local(extract, settings))
-    visible = [file for file in listed if not _is_hidden(file)]
+    visible = [file for file in listed if not _is_left_out(file)]
     visible.sort(key=lambda file: _sort_key(file.name))
     readable = _readable(visible, FORMS[extract.source])
     if not readable:
@@ -97,9 +97,11 @@ def find(extract: Extract, settings: Settings) -> Listing:
     )
 
 
-def _is_hidden(file: Found) -> bool:
-    parts = PurePosixPath(file.name).parts
-    return any(part.startswith((".", "_")) for part in parts)
+def _is_left_out(file: Found) -> bool:
+    """Whether a file is hidden, or the study says that it is to be ignored."""
+    path = PurePosixPath(file.name)
+    is_hidden = any(part.startswith((".", "_")) for part in path.parts)
+    return is_hidden or any(path.match(pattern) for pattern in file.extract.ignore)
 
 
 def _readable(visible: Sequence[Found], forms: Sequence[str]) -> list[Found]:
