@@ -16,7 +16,6 @@ ACTIVE_KINDS = (
     "session_end",
     "in_app",
     "purchase",
-    "refund",
     "message_engaged",
 )
 """Kinds that a person causes. They count as active if the study names no events."""
@@ -27,6 +26,7 @@ PASSIVE_KINDS = (
     "reinstall",
     "reattribution",
     "uninstall",
+    "refund",
     "message_sent",
     "subscription_change",
     "erasure",

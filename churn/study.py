@@ -130,17 +130,21 @@ class Study:
         from churn import results
         from churn.explore import retention
 
-        curve = retention.return_curve(self.store)
-        return results.Silence(self.settings, curve, max_return_rate)
+        store = self.store
+        curve = retention.return_curve(store)
+        rate = retention.second_day_rate(store)
+        return results.Silence(self.settings, curve, max_return_rate, rate)
 
     def definitions(self, rule: Rule | None = None) -> results.Definitions:
         """Candidate definitions of churn, compared under a rule."""
         from churn import results
-        from churn.explore import definitions
+        from churn.explore import definitions, retention
 
         rule = rule or definitions.Rule()
-        table = definitions.compare(self.store, rule)
-        return results.Definitions(self.settings, table, rule)
+        store = self.store
+        table = definitions.compare(store, rule)
+        rate = retention.second_day_rate(store)
+        return results.Definitions(self.settings, table, rule, rate)
 
     # A model
 

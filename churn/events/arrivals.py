@@ -15,7 +15,7 @@ from churn.events.sources.find import Found
 from churn.events.staging import Staged, file_id
 from churn.settings import Settings
 from churn.store import Store
-from churn.store.inputs import changed_inputs
+from churn.store.inputs import READERS, changed_inputs
 
 N_NAMED = 3
 """Number of files that an error names."""
@@ -35,6 +35,8 @@ class Arrivals:
     shared: digests of known files that may share events with one that is read again.
     superseded: ids of known provisional files that a final one among ``files``
         replaces.
+    outdated: ids of known files that are missing, so that only the kinds of their rows
+        can be brought up to date.
     changed: by extract, the names of the settings that have changed.
     """
 
@@ -44,6 +46,7 @@ class Arrivals:
     digests: frozenset[str]
     shared: frozenset[str]
     superseded: frozenset[str]
+    outdated: frozenset[str]
     changed: dict[str, list[str]]
 
     def replaced(self, staged: Sequence[Staged]) -> set[str]:
@@ -126,7 +129,7 @@ def arrivals(
     changed = changed_inputs(store.inputs, store.settings)
     forced = {f.address for f in found if _is_read_otherwise(f, known, changed)}
     superseded = _superseded(found, known, changed)
-    _check_all_there(known, changed, superseded, found)
+    outdated = _outdated(known, changed, superseded, found)
     moved = [file for file in found if _has_moved(file, known)]
     again = [file for file in found if file.address in forced]
     shared = _shared([*moved, *again], known, store.settings)
@@ -152,6 +155,7 @@ def arrivals(
         digests=frozenset(map(str, unread)),
         shared=frozenset(shared),
         superseded=frozenset(str(known[a]["file_id"]) for a in superseded),
+        outdated=outdated,
         changed=changed,
     )
 
@@ -189,14 +193,19 @@ def _superseded(
     return find.superseded([*names, *older]) - names
 
 
-def _check_all_there(
+def _outdated(
     known: Mapping[str, Mapping[str, Any]],
     changed: Mapping[str, list[str]],
     superseded: set[str],
     found: Sequence[Found],
-) -> None:
+) -> frozenset[str]:
+    """Ids of missing files whose rows were made by the readers of an earlier version.
+
+    Raises StoreError if a file is missing that another setting affects.
+    """
     there = superseded | {file.address for file in found}
     contents = {row["digest"] for address, row in known.items() if address in there}
+    outdated: set[str] = set()
     for path, names in changed.items():
         gone = [
             address
@@ -206,14 +215,24 @@ def _check_all_there(
             and address not in there
             and row["digest"] not in contents
         ]
-        if gone:
-            more = f" and {len(gone) - N_NAMED} more" if len(gone) > N_NAMED else ""
-            raise StoreError(
-                f"extract {path}: {', '.join(names)} changed, so its files must be "
-                f"read again, but {', '.join(gone[:N_NAMED])}{more} are missing: bring "
-                "them back, restore the setting, or move the store away and run `churn "
-                "ingest` with the files that are left"
-            )
+        if gone and names != [READERS]:
+            raise _missing(path, names, gone)
+        outdated.update(str(known[address]["file_id"]) for address in gone)
+    return frozenset(outdated)
+
+
+def _missing(
+    path: str,
+    names: Sequence[str],
+    gone: Sequence[str],
+) -> StoreError:
+    more = f" and {len(gone) - N_NAMED} more" if len(gone) > N_NAMED else ""
+    return StoreError(
+        f"extract {path}: {', '.join(names)} changed, so its files must be "
+        f"read again, but {', '.join(gone[:N_NAMED])}{more} are missing: bring "
+        "them back, restore the setting, or move the store away and run `churn "
+        "ingest` with the files that are left"
+    )
 
 
 def _shared(

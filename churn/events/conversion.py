@@ -23,7 +23,7 @@ from churn.errors import StoreError
 from churn.events.old_files import OldFiles
 from churn.settings import Identity, Settings
 from churn.store import Place, Store, cleaning, compaction, locks
-from churn.store.inputs import all_inputs, check_bound
+from churn.store.inputs import READERS, all_inputs, check_bound
 from churn.store.layout import ADOPTED, BUCKETED, TABLES
 from churn.store.schemas import BY_TABLE
 from churn.store.state import STATE
@@ -135,13 +135,14 @@ def _empty(
     """The new store without rows: what store.json says besides its tables.
 
     The old one kept no settings of extracts except for the identity rules. If these
-    have changed, the next ingest thus reads the files again.
+    have changed, the next ingest thus reads the files again, as it does because other
+    readers made the rows.
     """
     first, last = state["first_date"], state["covered_until"]
     identity = Identity.model_validate(state["bound"]["identity"])
     rules = identity.model_dump(mode="json")
     inputs = {
-        path: {**present, "identity": rules}
+        path: {**present, "identity": rules, READERS: None}
         for path, present in all_inputs(settings).items()
     }
     return Store(

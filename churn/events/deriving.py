@@ -6,12 +6,14 @@ folder, because a person's events lie in many buckets.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from churn.events import activity, coverage, identity, properties, staging
+from churn.events import activity, coverage, identity, properties, seen, staging
 from churn.events.erasure import is_forgotten
+from churn.events.seen import Seen
 from churn.hashing import bucket_of
 from churn.store import Store
 from churn.store.compaction import sums
@@ -82,17 +84,25 @@ def add(
     store: Store,
     folder: Path,
     counts: Counts,
-) -> Store:
-    """The store with what new events, staged by person in ``folder``, add."""
-    store = store.append("volume", counts.volume)
+) -> tuple[Store, Seen]:
+    """The store with what new events, staged by person in ``folder``, add.
+
+    Also returns what was seen of these events.
+    """
+    volume = counts.volume
+    store = store.append("volume", volume)
     store = store.append("tally", counts.tally)
-    store, edges, merges = _people(store, folder, _appended)
-    store = store.append("edges", identity.new_edges(edges, store))
-    return store.append("merges", merges)
+    people = _people(store, folder, _appended)
+    edges = identity.new_edges(people.edges, people.store)
+    store = people.store.append("edges", edges).append("merges", people.merges)
+    return store, seen.together(people.groups, volume, is_whole=False)
 
 
-def rebuild(store: Store, folder: Path) -> Store:
-    """The store with every derived table made anew from its event log."""
+def rebuild(store: Store, folder: Path) -> tuple[Store, Seen]:
+    """The store with every derived table made anew from its event log.
+
+    Also returns what was seen of the whole log.
+    """
     counts = Counts(store)
     extracts = store.scan("files").select("file_id", "extract").collect()
     passes = store.passes(store.n_rows("events"))
@@ -100,13 +110,16 @@ def rebuild(store: Store, folder: Path) -> Store:
         events = store.scan("events", buckets).collect()
         counts.add(events.join(extracts, on="file_id"))
         stage_by_person(events, store, folder / f"user-{number:06d}")
-    store = store.overwrite("volume", counts.volume)
+    volume = counts.volume
+    store = store.overwrite("volume", volume)
     store = store.overwrite("tally", counts.tally)
-    store, edges, merges = _people(store, folder, _overwritten)
+    people = _people(store, folder, _overwritten)
+    store = people.store
     # The log no longer has an erased user's edges, which show that an id was shared.
     forgotten = store.scan("edges").filter(is_forgotten()).collect()
-    store = store.overwrite("edges", pl.concat([edges, forgotten]))
-    return store.overwrite("merges", merges)
+    store = store.overwrite("edges", pl.concat([people.edges, forgotten]))
+    store = store.overwrite("merges", people.merges)
+    return store, seen.together(people.groups, volume, is_whole=True)
 
 
 def _appended(
@@ -127,18 +140,34 @@ def _overwritten(
     return store.overwrite(table, rows, buckets)
 
 
+@dataclass(frozen=True)
+class _People:
+    """What follows from events by person.
+
+    Attributes
+    ----------
+    store: the store with activity, users and anonymous activity.
+    edges, merges: rows for the tables of identity.
+    groups: what each group of people did.
+    """
+
+    store: Store
+    edges: pl.DataFrame
+    merges: pl.DataFrame
+    groups: list[seen.Group]
+
+
 def _people(
     store: Store,
     folder: Path,
     put: Put,
-) -> tuple[Store, pl.DataFrame, pl.DataFrame]:
-    """The store with activity, users and anonymous activity; edges and merges."""
+) -> _People:
     timezone = store.settings.timezone
     currency = store.settings.activity.currency
     everything = staging.rows(folder, range(store.n_buckets), "user")
     names = properties.commonest_numbers(everything)
     n_rows = int(everything.select(pl.len()).collect().item())
-    edges, merges = [], []
+    edges, merges, groups = [], [], []
     for buckets in store.passes(n_rows):
         rows = staging.rows(folder, buckets, "user")
         tables = {
@@ -152,7 +181,13 @@ def _people(
             store = put(store, table, _bucketed(frame, table, store), buckets)
         edges.append(identity.edges_from_events(rows).collect())
         merges.append(identity.merges_from_events(rows).collect())
-    return store, pl.concat(edges), pl.concat(merges).unique()
+        groups.append(seen.group(rows))
+    return _People(
+        store=store,
+        edges=pl.concat(edges),
+        merges=pl.concat(merges).unique(),
+        groups=groups,
+    )
 
 
 def _bucketed(

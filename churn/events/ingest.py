@@ -27,6 +27,7 @@ from churn.events import (
 )
 from churn.events.arrivals import Arrivals, arrivals
 from churn.events.merging import Merged
+from churn.events.seen import Seen
 from churn.events.sources.find import Found
 from churn.events.writing import exclusively
 from churn.settings import Settings
@@ -44,6 +45,8 @@ class Ingest:
     files: one row per extract file (schemas.Files), with ``new``: whether it was read
         now.
     reasons: rows quarantined now, by reason: reason, n.
+    examples: the first of these rows by reason (see ``records.examples``).
+    seen: the new events that most people have, and users with very many events.
     waiting: address of each file that a later ingest will read, with the reason.
     gone: addresses of files that the extracts no longer have; their rows stay.
     covered_until: last complete day of the store; None without events.
@@ -62,6 +65,8 @@ class Ingest:
 
     files: pl.DataFrame
     reasons: pl.DataFrame
+    examples: pl.DataFrame
+    seen: Seen
     waiting: dict[str, str]
     gone: list[str]
     covered_until: date | None
@@ -184,6 +189,8 @@ def _summary(
     return Ingest(
         files=pl.concat(files),
         reasons=merged.reasons,
+        examples=merged.examples,
+        seen=merged.seen,
         waiting=waiting,
         gone=missing_files.gone(store.scan("files").collect(), present),
         covered_until=store.covered_until,

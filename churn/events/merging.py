@@ -21,6 +21,7 @@ from churn.events import (
     coverage,
     deriving,
     erasure,
+    outdated,
     records,
     repeats,
     replacing,
@@ -29,6 +30,7 @@ from churn.events import (
 from churn.events.arrivals import Arrivals
 from churn.events.repeats import Repeats
 from churn.events.replacing import EVENT_KEY
+from churn.events.seen import NOTHING, Seen
 from churn.events.staging import Staged
 from churn.store import Store, cleaning, compaction
 from churn.store.inputs import all_inputs
@@ -43,6 +45,8 @@ class Merged:
     store: the store as committed.
     files: one row per file that was read (schemas.Files).
     reasons: rows quarantined now, by reason: reason, n.
+    examples: some of these rows (see ``records.examples``).
+    seen: events by name, and users with very many of them.
     n_added: events that were added to the log, or whose content changed.
     n_removed: events that left the log, or whose content changed.
     n_replaced: events that stay in the log with other content.
@@ -52,6 +56,8 @@ class Merged:
     store: Store
     files: pl.DataFrame
     reasons: pl.DataFrame
+    examples: pl.DataFrame
+    seen: Seen
     n_added: int
     n_removed: int
     n_replaced: int
@@ -70,7 +76,7 @@ def merge(
     Raises InputError if a file repeats another one and the study doesn't say which of
     their rows count.
     """
-    if not staged:
+    if not staged and not arrived.outdated:
         return _nothing(store)
     replaced = arrived.replaced(staged)
     copies = arrived.copies(staged, replaced)
@@ -81,7 +87,7 @@ def merge(
         copies=copies,
         replaced=replaced,
     )
-    merging = _Merging(store, folder, replaced, copies, repeated)
+    merging = _Merging(store, folder, replaced, copies, repeated, arrived.outdated)
     passes = store.passes(_n_rows(store, folder, merging.replaces))
     for buckets in tqdm(
         passes,
@@ -99,6 +105,8 @@ def _nothing(store: Store) -> Merged:
         store=store,
         files=store.scan("files").collect().clear(),
         reasons=pl.DataFrame(schema={"reason": pl.String, "n": pl.UInt32}),
+        examples=pl.DataFrame(schema=records.EXAMPLE),
+        seen=NOTHING,
         n_added=0,
         n_removed=0,
         n_replaced=0,
@@ -127,6 +135,7 @@ class _Merging:
         replaced: set[str],
         copies: set[str],
         repeated: Repeats,
+        outdated: frozenset[str],
     ) -> None:
         self.store = store
         self._visible = store.versions
@@ -134,6 +143,7 @@ class _Merging:
         self._replaced = replaced
         self._copies = copies
         self._repeated = repeated
+        self._outdated = outdated
         self._tombstones = erasure.tombstones(store)
         self._volumes = deriving.Counts(store)
         self._counts: list[pl.DataFrame] = []
@@ -145,7 +155,7 @@ class _Merging:
     @property
     def _old(self) -> set[str]:
         """Ids of the files whose stored events go, unless they are brought again."""
-        return self._replaced | self._repeated.stored
+        return self._replaced | self._repeated.stored | self._outdated
 
     @property
     def replaces(self) -> bool:
@@ -159,7 +169,8 @@ class _Merging:
         faulty = records.faulty(rows, self.store)
         good = content_ids.numbered(rows.filter(pl.col("fault").is_null()).collect())
         unique = self._unique(good)
-        change = replacing.difference(unique, self.store, buckets, self._old)
+        present = outdated.with_renewed(unique, self.store, buckets, self._outdated)
+        change = replacing.difference(present, self.store, buckets, self._old)
         self._counts += records.counts(
             good=good,
             unique=unique,
@@ -200,14 +211,16 @@ class _Merging:
         volume = self._volumes.volume
         if self._n_removed:
             shutil.rmtree(self._folder)
-            store = deriving.rebuild(store, self._folder)
+            store, seen = deriving.rebuild(store, self._folder)
         else:
-            store = deriving.add(store, self._folder, self._volumes)
+            store, seen = deriving.add(store, self._folder, self._volumes)
         erasures = volume.filter(pl.col("kind") == "erasure")
         return Merged(
             store=_committed(store, self._visible, cleans=self.replaces),
             files=files.filter(is_new),
             reasons=quarantine.group_by("reason").agg(n=pl.len()).sort("reason"),
+            examples=records.examples(quarantine),
+            seen=seen,
             n_added=self._n_added,
             n_removed=self._n_removed,
             n_replaced=self._n_replaced,

@@ -55,6 +55,15 @@ PERSONAL_VALUES = (
 )
 """Patterns of values that are personal data whatever the name of the property."""
 
+UNREADABLE = ("unreadable_time", "unreadable_revenue", "unknown_kind")
+"""Faults of one cell, which may be shown."""
+
+IMPOSSIBLE = ("in_the_future", "before_1990")
+"""Faults of a time that can be read."""
+
+MAX_SHOWN = 40
+"""Number of letters of a cell that are shown."""
+
 VALUE = r'("(?:[^"\\]|\\.)*"|-?[\d.]+)'
 """A JSON value: text or a number."""
 
@@ -80,6 +89,7 @@ def protected(
         ids=_without(barred),
         user_id=pl.when(~is_nobody).then("user_id"),
         properties=scrubbed(pl.col("properties"), settings),
+        seen=_shown(settings),
     )
 
 
@@ -99,6 +109,26 @@ def _fault(
     if settings.privacy.limited_tracking == "drop":
         faults.append(pl.when(pl.col("limited")).then(pl.lit("tracking_limited")))
     return pl.coalesce(faults)
+
+
+def _shown(settings: Settings) -> pl.Expr:
+    """What may be shown of a cell at fault; null if it is one of the row's ids.
+
+    A cell may hold an id where the columns of a file have moved. A time that can't be
+    right is shown as it was read.
+    """
+    cell = pl.col("seen")
+    is_id = (cell == pl.col("user_id")) | (cell == pl.col("anonymous_id"))
+    is_shown = pl.col("fault").is_in(UNREADABLE) & ~is_id.fill_null(False)
+    written = pl.col("event_time").dt.to_string("%Y-%m-%d %H:%M:%S")
+    shown = (
+        pl.when(is_shown)
+        .then(cell)
+        .when(pl.col("fault").is_in(IMPOSSIBLE))
+        .then(written)
+    )
+    patterns = "|".join([*PERSONAL_VALUES, *settings.privacy.scrub_patterns])
+    return shown.str.replace_all(patterns, REMOVED).str.head(MAX_SHOWN)
 
 
 def _without(id_types: Sequence[str]) -> pl.Expr:

@@ -10,6 +10,17 @@ from churn.events.staging import Staged
 from churn.store import Store
 from churn.store.schemas import Files
 
+N_EXAMPLES = 3
+"""Number of quarantined rows that are shown of each reason."""
+
+EXAMPLE = {
+    "reason": pl.String,
+    "source_file": pl.String,
+    "source_row": pl.Int64,
+    "value": pl.String,
+}
+"""Columns of an example of a quarantined row."""
+
 COUNTS = ("good", "unique", "kept", "quarantined")
 
 
@@ -25,6 +36,7 @@ def faulty(rows: pl.LazyFrame, store: Store) -> pl.DataFrame:
         "file",
         "fault",
         "subjects",
+        "seen",
     )
     return marked.select(columns).collect()
 
@@ -35,6 +47,17 @@ def quarantine(faulty: pl.DataFrame) -> pl.DataFrame:
     nobody = pl.lit([], pl.List(pl.String))
     subjects = pl.when(is_erased).then(nobody).otherwise("subjects")
     return faulty.with_columns(subjects=subjects).rename({"fault": "reason"})
+
+
+def examples(quarantined: pl.DataFrame) -> pl.DataFrame:
+    """The first rows of each reason: reason, source_file, source_row, value.
+
+    ``value`` is the cell that was refused, shortened; null where no single cell is to
+    blame, or where it may name a person.
+    """
+    ordered = quarantined.sort("reason", "source_file", "source_row")
+    first = ordered.group_by("reason", maintain_order=True).head(N_EXAMPLES)
+    return first.rename({"seen": "value"}).select(list(EXAMPLE))
 
 
 def with_quarantine(

@@ -6,6 +6,7 @@ All counts are of events or of distinct users and ids, as the column's name says
 import polars as pl
 
 from churn.events import identity
+from churn.events.outsized import outsized
 from churn.store import Store
 
 COUNTS = ("rows", "kept", "duplicate", "quarantined")
@@ -66,6 +67,22 @@ def commonest_events(store: Store, n: int = 20) -> pl.DataFrame:
     counts = volume.agg(n_events=pl.col("n").sum())
     ordered = counts.sort("n_events", "event", descending=[True, False])
     return ordered.head(n).collect()
+
+
+def outsized_users(store: Store) -> pl.DataFrame:
+    """Users with an outsized share of all events (see ``outsized.outsized``).
+
+    Columns: user_id, n_events, share, times (as a multiple of the other users' mean),
+    n_days.
+    """
+    n_events = pl.col("n").sum().alias("n_events")
+    activity = store.scan("activity").group_by("user_id")
+    counts = activity.agg(n_events, n_days=pl.col("date").n_unique()).collect()
+    return outsized(
+        counts,
+        int(counts["n_events"].sum()),
+        counts.height,
+    ).select("user_id", "n_events", "share", "times", "n_days")
 
 
 def last_days(store: Store, n: int = 14) -> pl.DataFrame:

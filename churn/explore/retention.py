@@ -15,6 +15,13 @@ MIN_AT_RISK = 50
 """Number of silences, or churned users, below which a share of returns is noise."""
 
 
+FOLLOWED_DAYS = 28
+"""Number of days in which a user must have been able to come back."""
+
+NOBODY_RETURNS = 0.02
+"""Share of users with a second active day below which nothing can be learned."""
+
+
 def retention(store: Store) -> pl.DataFrame:
     """Share of each cohort that is active n months after first seen.
 
@@ -88,6 +95,25 @@ def return_curve(store: Store) -> pl.DataFrame:
     curve = curve.filter(is_reliable & (pl.col("silence_days") > 0))
     never_back = pl.col("away").last() / pl.col("away")
     return curve.select("silence_days", "n_at_risk", return_rate=1 - never_back)
+
+
+def second_day_rate(store: Store) -> float | None:
+    """Share of users who were active on a second day.
+
+    Users count whose first active day lies at least 28 days before the end of the data.
+    Null if there are fewer than 50 of them.
+    """
+    activity, _ = snapshots.tables(store)
+    end = Calendar.of(store).end
+    days = _active_days(activity, store.settings).filter(pl.col("date") < end)
+    users = days.group_by("user_id").agg(
+        pl.col("date").min(),
+        is_back=pl.len() > 1,
+    )
+    is_followed = pl.col("date") <= end - timedelta(days=FOLLOWED_DAYS)
+    counts = users.filter(is_followed).select(pl.len(), rate=pl.col("is_back").mean())
+    n_users, rate = counts.collect().row(0)
+    return None if n_users < MIN_AT_RISK else float(rate)
 
 
 def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:

@@ -11,7 +11,8 @@ import polars as pl
 from churn.events.sources.find import Found, in_words
 from churn.explore import definitions
 from churn.explore.definitions import Rule
-from churn.explore.retention import shortest_horizon
+from churn.explore.retention import NOBODY_RETURNS, shortest_horizon
+from churn.report import seen_sentences
 from churn.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def ingest(arrived: Ingest) -> list[str]:
     else:
         lines.append(totals)
     for reason, n in arrived.reasons.iter_rows():
-        lines.append(f"  quarantined {reason}: {n:,}")
+        example = seen_sentences.such_as(reason, arrived.examples)
+        lines.append(f"  quarantined {reason}: {n:,}{example}")
     for reason, n in Counter(arrived.waiting.values()).items():
         lines.append(f"{n} file(s) wait {reason}")
     if arrived.passed_over:
@@ -44,6 +46,8 @@ def ingest(arrived: Ingest) -> list[str]:
             f"{arrived.n_requests} row(s) ask for a person's erasure: "
             "churn forget --requested"
         )
+    lines += seen_sentences.names(arrived.seen)
+    lines += seen_sentences.outsized(arrived.seen)
     lines += arrived.warnings
     lines.append(f"complete until {arrived.covered_until or '(no events yet)'}")
     return lines
@@ -78,12 +82,36 @@ def _read_again(arrived: Ingest) -> list[str]:
     return lines
 
 
+def nobody_returns(return_rate: float | None) -> str:
+    """That (almost) nobody comes back, and what to ask then; empty if people do.
+
+    ``return_rate``: that of ``retention.second_day_rate``.
+    """
+    if return_rate is None or return_rate >= NOBODY_RETURNS:
+        return ""
+    almost = "Almost nobody" if return_rate else "Nobody"
+    return (
+        f"{almost} comes back: of the users who could have, {return_rate:.1%} were "
+        "active on a second day. So there is nobody to keep, and nothing can be "
+        "learned about churn. Ask first whether the user id lasts: an id that is made "
+        "anew at every visit, installation or log-in (a session's, a cookie's that is "
+        "refused) looks just like this, and needs another column as user_id. If it "
+        "lasts, people use this app once."
+    )
+
+
 def silence(
     curve: pl.DataFrame,
     settings: Settings,
     max_return_rate: float,
+    return_rate: float | None = None,
 ) -> str:
-    """The shortest horizon after which too few users return, beside the study's."""
+    """The shortest horizon after which too few users return, beside the study's.
+
+    ``return_rate``: that of ``retention.second_day_rate``.
+    """
+    if nobody := nobody_returns(return_rate):
+        return nobody
     shortest = shortest_horizon(curve, max_return_rate)
     if shortest is None:
         found = (
@@ -108,12 +136,15 @@ def definition(
     table: pl.DataFrame,
     settings: Settings,
     rule: Rule,
+    return_rate: float | None = None,
 ) -> str:
     """The chosen definition of churn with its lines for churn.toml.
 
     Where none keeps the rule, the nearest and what it misses. ``table``: that of
-    ``definitions.compare``.
+    ``definitions.compare``; ``return_rate``: that of ``retention.second_day_rate``.
     """
+    if nobody := nobody_returns(return_rate):
+        return nobody
     if table.is_empty():
         return (
             "The log is too short to judge any definition: each needs five cutoffs "

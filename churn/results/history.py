@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from churn.events import erasure
 from churn.events.ingest import Ingest as Ingested
 from churn.explore import definitions, inventory, retention
 from churn.report import history_sentences as sentences
@@ -31,6 +32,20 @@ class Ingest:
     def reasons(self) -> pl.DataFrame:
         """Why rows were kept out of the log: reason, n."""
         return self.done.reasons
+
+    def examples(self) -> pl.DataFrame:
+        """Some of these rows: reason, source_file, source_row, value (if it is known).
+
+        The value is the cell that was refused, without what may name a person.
+        """
+        return self.done.examples
+
+    def names(self) -> pl.DataFrame:
+        """New events that most people have: event, kind, n_events, n_people, n_days.
+
+        Where rows of the log were replaced, they are those of the whole log.
+        """
+        return self.done.seen.names
 
     def record(self) -> None:
         """Put the counts into the executed notebook."""
@@ -70,6 +85,18 @@ class Inventory:
         """The commonest event names with their kind: event, kind, n_events."""
         return inventory.commonest_events(self.store, n)
 
+    def outsized_users(self, with_ids: bool = False) -> pl.DataFrame:
+        """Users with an outsized share of all events, such as crawlers.
+
+        Columns: user, n_events, share, times (as a multiple of the other users' mean)
+        and n_days. ``user`` is a pseudonym, since reports are read by many, or with
+        ``with_ids`` the user id, which identity.not_a_user takes.
+        """
+        users = inventory.outsized_users(self.store)
+        hashed = erasure.hashed(self.store.salt, pl.col("user_id")).str.head(8)
+        user = pl.col("user_id") if with_ids else "user-" + hashed
+        return users.select(user.alias("user"), pl.exclude("user_id"))
+
     def people(self) -> pl.DataFrame:
         """Users by source and platform, and people without a user id."""
         return inventory.people(self.store)
@@ -83,12 +110,14 @@ class Inventory:
 class Silence:
     """How many users still come back after n days of silence.
 
-    ``curve`` has the columns silence_days, n_at_risk and return_rate.
+    ``curve`` has the columns silence_days, n_at_risk and return_rate. ``return_rate`` is
+    the share of users who were active on a second day; null with too few users.
     """
 
     settings: Settings
     curve: pl.DataFrame
     max_return_rate: float
+    return_rate: float | None = None
 
     @property
     def shortest_horizon_days(self) -> int | None:
@@ -97,16 +126,25 @@ class Silence:
 
     def advice(self) -> str:
         """That horizon beside the study's own, in one sentence."""
-        return sentences.silence(self.curve, self.settings, self.max_return_rate)
+        return sentences.silence(
+            self.curve,
+            self.settings,
+            self.max_return_rate,
+            self.return_rate,
+        )
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """Candidate definitions of churn under a rule; see ``definitions.compare``."""
+    """Candidate definitions of churn under a rule; see ``definitions.compare``.
+
+    ``return_rate`` is the share of users who were active on a second day.
+    """
 
     settings: Settings
     table: pl.DataFrame
     rule: definitions.Rule
+    return_rate: float | None = None
 
     @cached_property
     def chosen(self) -> dict[str, Any]:
@@ -115,7 +153,12 @@ class Definitions:
 
     def advice(self) -> str:
         """The choice in a sentence, with its lines for churn.toml."""
-        return sentences.definition(self.table, self.settings, self.rule)
+        return sentences.definition(
+            self.table,
+            self.settings,
+            self.rule,
+            self.return_rate,
+        )
 
     def record(
         self,
@@ -129,6 +172,7 @@ class Definitions:
             horizon_days=self.settings.windows.horizon_days,
             shortest_horizon_days=silence.shortest_horizon_days,
             max_return_rate=silence.max_return_rate,
+            second_day_rate=self.return_rate,
             chosen_horizon_days=self.chosen.get("horizon_days"),
             chosen_eligible_days=self.chosen.get("eligible_days"),
             chosen_rate=self.chosen.get("chosen_rate"),

@@ -2,7 +2,9 @@
 
 Some are bound: all tables depend on them, and a store made under others is refused.
 The others belong to an extract's files, which the next ingest reads again when one has
-changed. Until then nothing is read from the store.
+changed. Until then nothing is read from the store. A new version of churn may read the
+same file otherwise, so the version of its readers is one of them. It alone keeps nobody
+from reading the store as it is.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,12 @@ OF_EXTRACT = ("source", "columns", "kinds", "timezone", "encoding", "csv")
 
 LATER: dict[str, Any] = {"csv": Csv().model_dump(mode="json")}
 """Settings that an older store.json lacks, with their values at that time."""
+
+READERS = "readers of this version"
+"""The input that says how this version of churn reads files."""
+
+READERS_VERSION = 2
+"""Raised whenever readers make other rows of a file than before, such as other kinds."""
 
 ADDRESSES = ("email", "phone")
 """Types of ids that are stored only if Braze identifies users by them."""
@@ -48,7 +56,7 @@ def inputs(extract: Extract, settings: Settings) -> dict[str, Any]:
     If one of them changes, other rows or other parts of a row are stored.
     """
     own = extract.model_dump(mode="json", include=set(OF_EXTRACT))
-    return {**own, **of_study(settings)}
+    return {**own, READERS: READERS_VERSION, **of_study(settings)}
 
 
 def of_study(settings: Settings) -> dict[str, Any]:
@@ -87,7 +95,11 @@ def changed_inputs(
 
 def check_inputs(stored: Mapping[str, Mapping[str, Any]], settings: Settings) -> None:
     """Raise StoreError if an extract's files were read under other settings."""
-    changed = changed_inputs(stored, settings)
+    changed = {
+        path: [name for name in names if name != READERS]
+        for path, names in changed_inputs(stored, settings).items()
+        if names != [READERS]
+    }
     if changed:
         listed = "; ".join(f"{path}: {', '.join(n)}" for path, n in changed.items())
         raise StoreError(

@@ -32,9 +32,9 @@ def test_an_event_is_named_as_the_vendor_or_the_log_writes_it(
 ) -> None:
     """Both spellings of a name under ``kinds`` give the event its kind."""
     (tmp_path / "events.csv").write_text(ROWS)
-    extract = Extract(source="table", path="x", kinds={name: "message_sent"})
+    extract = Extract(source="table", path="x", kinds={name: "purchase"})
     got = read(tmp_path / "events.csv", extract)
-    assert got["event_kind"].to_list() == ["message_sent", "in_app", "in_app"]
+    assert got["event_kind"].to_list() == ["purchase", "in_app", "in_app"]
 
 
 def test_two_spellings_of_a_name_need_one_kind(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_two_spellings_of_a_name_need_one_kind(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(ROWS)
     twice = {"Open": "other", "open": "other"}
     got = read(tmp_path / "events.csv", Extract(source="table", path="x", kinds=twice))
-    assert got["event_kind"].to_list() == ["in_app", "other", "other"]
+    assert got["event_kind"].to_list() == ["message_sent", "other", "other"]
     different = Extract(
         source="table", path="x", kinds={"Open": "other", "open": "purchase"}
     )

@@ -14,7 +14,13 @@ from urllib.parse import parse_qsl
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import canonical, cells, columns, unpack
+from churn.events.sources import (
+    canonical,
+    cells,
+    columns,
+    event_kinds,
+    unpack,
+)
 from churn.events.sources.csvtext import ROW
 from churn.settings import Extract
 
@@ -88,13 +94,12 @@ def read(
         usd=pl.coalesce(usd, "cents"),
         limited=pl.when(pl.col("tracking") == "0").then(pl.lit("1")),
     )
-    by_activity = canonical.looked_up(pl.col("activity"), KINDS)
+    by_activity = event_kinds.looked_up(pl.col("activity"), KINDS)
     kind = pl.coalesce(*by_activity, pl.lit("other"))
     is_test = pl.col("environment").str.to_lowercase() == "sandbox"
     return canonical.events(
         prepared,
         extract,
-        kinds={},
         device_type="adid",
         id_columns=ID_COLUMNS,
         faults={"test_environment": is_test},

@@ -18,14 +18,6 @@ from churn.settings import Extract
 SUFFIXES = (".zip", ".json.gz", ".json")
 FORMS = ("json",)
 SETTLING_DAYS = 1
-KINDS = {
-    "session_start": "session_start",
-    "session_end": "session_end",
-    "[amplitude]_application_opened": "session_start",
-    "[amplitude]_application_installed": "install",
-    "[amplitude]_application_updated": "other",
-    "push_open": "message_engaged",
-}
 PATHS = {
     "insert": "$['$insert_id']",
     "uuid": "$.uuid",
@@ -71,7 +63,6 @@ def read(
     return canonical.events(
         prepared,
         extract,
-        kinds=KINDS,
         device_type="amplitude_device",
         id_columns=["id"],
         more_ids=[

@@ -46,18 +46,6 @@ FIELDS = {
     "att": "att",
     "lat": "is_lat",
 }
-KINDS = {
-    "install": "install",
-    "reinstall": "reinstall",
-    "re-attribution": "reattribution",
-    "re-engagement": "reattribution",
-    "uninstall": "uninstall",
-    "af_uninstall": "uninstall",
-    "session": "session_start",
-    "af_app_opened": "session_start",
-    "af_purchase": "purchase",
-    "af_ad_revenue": "ad_revenue",
-}
 ID_COLUMNS = ("anonymous_id", "event", "second", "properties", "app")
 DENIED = ("denied", "restricted", "af_unavailable")
 """Values of ``att`` that limit tracking."""
@@ -86,16 +74,13 @@ def read(
     )
     # Push states milliseconds and the others seconds, but the ids have to be equal.
     prepared = timed.with_columns(second=pl.col("event_time").dt.epoch("s"))
-    is_refund = cells.number("amount") < 0
     is_primary = pl.col("primary").str.strip_chars().str.to_lowercase()
     return canonical.events(
         prepared,
         extract,
-        kinds=KINDS,
         device_type="appsflyer_id",
         id_columns=ID_COLUMNS,
         faults={"not_primary": is_primary == "false"},
-        stated_kind=pl.when(is_refund).then(pl.lit("refund")),
     )
 
 

@@ -17,12 +17,6 @@ SUFFIXES = (".csv", ".csv.gz")
 FORMS = ("csv",)
 SETTLING_DAYS = 1
 NEEDED = ("id", "name", "time")
-KINDS = {
-    "open": "session_start",
-    "web_session_start": "session_start",
-    "install": "install",
-    "reinstall": "reinstall",
-}
 FIELDS = {
     "id": "id",
     "name": "name",
@@ -65,7 +59,10 @@ def read(
         received_time=cells.moment(_export_day(path)),
     )
     return canonical.events(
-        prepared, extract, kinds=KINDS, device_type="branch_id", id_columns=["id"]
+        prepared,
+        extract,
+        device_type="branch_id",
+        id_columns=["id"],
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import cells
+from churn.events.sources import cells, event_kinds
 from churn.events.sources.faults import seen
 from churn.hashing import digest
 from churn.kinds import EVENT_KINDS
@@ -81,14 +81,6 @@ STUDY_NAMES = {
 }
 """Names of fields under ``columns`` in the study, if they differ from ours."""
 
-KINDS_AS_NAMES = [
-    kind for kind in EVENT_KINDS if kind not in {"merge", "erasure", "other"}
-]
-"""Kinds that are recognised by the event's name.
-
-The names of other kinds may be an app's own events.
-"""
-
 INEXACT_ID = r"^-?(?:\d\.\d+[eE]\+?\d+|\d[eE]\+\d+|\d{16,}\.0)$"
 """A number whose last digits a spreadsheet or a float has lost."""
 
@@ -115,28 +107,10 @@ def column_names(fields: Mapping[str, str], extract: Extract) -> dict[str, str]:
     return names
 
 
-def named_kinds(extract: Extract) -> dict[str, str]:
-    """The kinds that the study gives to events, by normalised event name.
-
-    The study may write a name as the vendor does. Raises InputError if two spellings of
-    one name have different kinds.
-    """
-    normalised = cells.event_names(list(extract.kinds))
-    kinds: dict[str, str] = {}
-    for name, kind in zip(normalised, extract.kinds.values(), strict=True):
-        if kinds.setdefault(name, kind) != kind:
-            raise InputError(
-                f"extract {extract.path}: kinds gives {name} the kinds {kinds[name]} "
-                f"and {kind}; remove one of them"
-            )
-    return kinds
-
-
 def events(
     raw: pl.LazyFrame,
     extract: Extract,
     *,
-    kinds: Mapping[str, str],
     device_type: str,
     id_columns: Sequence[str] = (),
     faults: Mapping[str, pl.Expr] | None = None,
@@ -151,12 +125,11 @@ def events(
     there is one, then the ``faults`` of the format (name to condition), then general
     faults.
 
-    kinds: kind by normalised event name; the study's own come first.
     device_type: type of the id in the field ``device``, such as "adid".
     id_columns: columns that tell events apart; one is taken as the event id itself,
         several are hashed.
     more_ids: further ids of a row as "type:value"; null where there is none.
-    stated_kind: kind by rules other than name and revenue; null where no rule applies.
+    stated_kind: kind that the vendor states besides the name; null where it doesn't.
     revenue: the revenue, if it is not just the number in the field ``amount``.
     """
     schema = raw.collect_schema()
@@ -179,9 +152,12 @@ def events(
     )
     complete = parsed.with_columns(
         event_id=_event_id(id_columns),
-        event_kind=_kind({**kinds, **named_kinds(extract)}, stated_kind),
+        event_kind=event_kinds.kind(extract, stated_kind),
         currency=_currency(),
-    ).with_columns(fault=_fault(faults or {}))
+    ).with_columns(
+        event_kind=event_kinds.with_refunds(),
+        fault=_fault(faults or {}),
+    )
     shown = complete.with_columns(seen=seen(schema))
     return shown.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
 
@@ -232,34 +208,6 @@ def _ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
     return (
         pl.when(together != "").then(together.str.split(SEPARATOR)).otherwise(nothing)
     )
-
-
-def _kind(kinds: Mapping[str, str], stated_kind: pl.Expr | None) -> pl.Expr:
-    """The stated kind, else that of the name, else by revenue, else in_app."""
-    event, revenue = pl.col("event"), pl.col("revenue")
-    stated = [] if stated_kind is None else [stated_kind]
-    name_is_kind = pl.when(event.is_in(KINDS_AS_NAMES)).then(event)
-    by_revenue = (
-        pl.when(revenue > 0)
-        .then(pl.lit("purchase"))
-        .when(revenue < 0)
-        .then(pl.lit("refund"))
-    )
-    by_name = looked_up(event, kinds)
-    return pl.coalesce(*stated, *by_name, name_is_kind, by_revenue, pl.lit("in_app"))
-
-
-def looked_up(name: pl.Expr, meanings: Mapping[str, str]) -> list[pl.Expr]:
-    """Expressions to be coalesced that give each name its meaning, and null otherwise.
-
-    ``replace_strict`` would leave polars' streaming engine, so that all other columns
-    had to wait for it in memory.
-    """
-    expressions: list[pl.Expr] = []
-    for meaning in dict.fromkeys(meanings.values()):
-        names = [key for key, value in meanings.items() if value == meaning]
-        expressions.append(pl.when(name.is_in(names)).then(pl.lit(meaning)))
-    return expressions
 
 
 def _currency() -> pl.Expr:

@@ -17,7 +17,7 @@ import fastavro
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import canonical, cells
+from churn.events.sources import canonical, cells, message_names
 from churn.settings import Extract
 
 SUFFIXES = (".avro",)
@@ -27,16 +27,13 @@ KINDS = {
     "app.SessionStart": "session_start",
     "app.SessionEnd": "session_end",
     "app.FirstSession": "install",
-    "CustomEvent": "in_app",
     "Purchase": "purchase",
     "Uninstall": "uninstall",
     "UserDeleteRequest": "erasure",
     "UserOrphan": "merge",
     "subscription.GlobalStateChange": "subscription_change",
+    "subscriptiongroup.StateChange": "subscription_change",
 }
-ENGAGED = ("Open", "Click")
-"""Endings of the message events that a person causes, unless a machine caused them."""
-
 AVRO_TYPES = {"string", "int", "long", "float", "double", "boolean"}
 
 BY_MACHINE = ("machine_open", "is_suspected_bot_click")
@@ -98,12 +95,9 @@ def _events(
     extract: Extract,
     event_type: str,
 ) -> pl.LazyFrame:
-    is_named_by_study = pl.col("event").is_in(list(canonical.named_kinds(extract)))
-    kind = pl.lit(_kind(event_type))
     return canonical.events(
         raw,
         extract,
-        kinds={},
         device_type="braze_device",
         id_columns=["id"],
         faults={"by_machine": pl.col("by_machine") == "1"},
@@ -111,7 +105,7 @@ def _events(
             pl.lit("braze_id:") + cells.identifier("braze"),
             pl.lit("braze_id:") + cells.identifier("into"),
         ],
-        stated_kind=pl.when(~is_named_by_study).then(kind),
+        stated_kind=pl.lit(_kind(event_type), pl.String),
         # Prices are 32-bit floats there: 9.99 arrives as 9.98999977.
         revenue=cells.number("amount").round(2),
     )
@@ -164,13 +158,17 @@ def _text(value: Any) -> str | None:
 
 def _event_name(event_type: str) -> str:
     """The event type as a name: app.SessionStart is session_start."""
-    plain = event_type.replace("app.", "").replace(".", "_")
+    plain = event_type.removeprefix("app.").replace(".", "_")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", plain).lower()
 
 
-def _kind(event_type: str) -> str:
+def _kind(event_type: str) -> str | None:
+    """The kind of an event type; null for an app's own events, which have a name."""
+    if event_type == "CustomEvent":
+        return None
     if event_type.startswith("messages."):
-        return "message_engaged" if event_type.endswith(ENGAGED) else "message_sent"
+        verb = event_type.rpartition(".")[2].lower()
+        return message_names.VERBS.get(verb, "other")
     return KINDS.get(event_type, "other")
 
 

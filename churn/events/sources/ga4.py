@@ -21,21 +21,6 @@ from churn.settings import Extract
 SUFFIXES = (".parquet", ".json", ".json.gz")
 FORMS = ("parquet", "json")
 SETTLING_DAYS = 3
-KINDS = {
-    "session_start": "session_start",
-    "first_open": "install",
-    "app_remove": "uninstall",
-    "app_update": "other",
-    "app_clear_data": "other",
-    "os_update": "other",
-    "notification_receive": "message_sent",
-    "notification_dismiss": "message_sent",
-    "notification_open": "message_engaged",
-    "in_app_purchase": "purchase",
-    "purchase": "purchase",
-    "refund": "refund",
-    "ad_impression": "ad_revenue",
-}
 PURCHASES = ("in_app_purchase", "purchase", "ecommerce_purchase")
 """Events whose parameter ``value`` is revenue."""
 
@@ -98,7 +83,6 @@ def read(
     return canonical.events(
         prepared,
         extract,
-        kinds=KINDS,
         device_type="ga_pseudo_id",
         id_columns=ID_COLUMNS,
         revenue=cells.number("amount") / _divisor(),

@@ -82,7 +82,6 @@ def read(
     return canonical.events(
         prepared.with_columns(id=pl.coalesce("event_id", content_id)),
         extract,
-        kinds={},
         device_type="device",
         id_columns=["id"],
         stated_kind=pl.col("kind"),
