@@ -26,15 +26,25 @@ def vocabulary(
     observation_days: int,
     sources: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The commonest event names in the window before ``cutoff``, as known by then.
+    """The event names with most users in the window before ``cutoff``, known by then.
 
-    Ties are broken by name. The vocabulary is fixed at the newest training cutoff, so
-    that no later event can choose a feature.
+    Users count and not rows, because one crawler may have more rows than everybody
+    else. Ties are broken by user-days and then by name. The vocabulary is fixed at the
+    newest training cutoff, so that no later event can choose a feature.
     """
     window = user_days.observed(activity, cutoff, observation_days, sources)
-    counts = window.group_by("event").agg(pl.col("n").sum())
-    commonest = counts.sort("n", "event", descending=[True, False]).head(N_NAMES)
-    return tuple(commonest.collect()["event"])
+    n_user_days = pl.struct("user_id", "date").n_unique()
+    counts = window.group_by("event").agg(
+        n_users=pl.col("user_id").n_unique(),
+        n_user_days=n_user_days,
+    )
+    commonest = counts.sort(
+        "n_users",
+        "n_user_days",
+        "event",
+        descending=[True, True, False],
+    )
+    return tuple(commonest.head(N_NAMES).collect()["event"])
 
 
 def properties(
@@ -43,16 +53,21 @@ def properties(
     observation_days: int,
     sources: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The numeric properties with most user-days in the window, known by ``cutoff``.
+    """The numeric properties with most users in the window, known by ``cutoff``.
 
-    Ties are broken by name.
+    Ties are broken by the number of rows and then by name.
     """
     window = user_days.observed(activity, cutoff, observation_days, sources)
     names = pl.col("sums").list.eval(pl.element().struct.field("name"))
-    each = window.select(names.explode().alias("name")).drop_nulls()
-    counts = each.group_by("name").len()
-    commonest = counts.sort("len", "name", descending=[True, False]).head(N_PROPERTIES)
-    return tuple(commonest.collect()["name"])
+    each = window.select("user_id", names.alias("name")).explode("name").drop_nulls()
+    counts = each.group_by("name").agg(pl.col("user_id").n_unique(), n_rows=pl.len())
+    commonest = counts.sort(
+        "user_id",
+        "n_rows",
+        "name",
+        descending=[True, True, False],
+    )
+    return tuple(commonest.head(N_PROPERTIES).collect()["name"])
 
 
 def app_level(

@@ -349,10 +349,34 @@ def test_vocabulary_is_what_was_common_before_the_cutoff() -> None:
     assert features.vocabulary(rows, DAY0 + timedelta(days=20), 28) == ("b", "a")
 
 
+def test_vocabulary_is_what_most_users_do() -> None:
+    """One crawler with more rows than everybody else chooses no feature. Of names with
+    as many users, the one of more user-days comes first.
+    """
+    crawler = [
+        {"u": "crawler", "day": day, "event": f"probe_{number:02}"}
+        for day in range(1, 19)
+        for number in range(features.N_NAMES)
+    ]
+    log = event_log(
+        {"u": "u1", "day": 5, "event": "view"},
+        {"u": "u1", "day": 5.5, "event": "view"},
+        {"u": "u2", "day": 6, "event": "view"},
+        {"u": "u1", "day": 5, "event": "buy"},
+        {"u": "u1", "day": 6, "event": "buy"},
+        {"u": "u2", "day": 6, "event": "buy"},
+        *crawler,
+    )
+    rows = activity.from_events(log.lazy(), "UTC", "USD")
+    chosen = features.vocabulary(rows, DAY0 + timedelta(days=20), 28)
+    assert chosen[:3] == ("buy", "view", "probe_00")
+    assert len(chosen) == features.N_NAMES
+
+
 def test_properties_are_those_on_most_days_known_before_the_cutoff(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Property b was on two days, a and c on one. Properties of later days, or known
+    """Property b was on two days of the one user, a and c on one. Properties of later days, or known
     later, do not count however common they are.
     """
     days = [
