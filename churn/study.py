@@ -128,23 +128,14 @@ class Study:
     def return_curve(self, max_return_rate: float = 0.1) -> results.Silence:
         """How many users still come back after n days of silence."""
         from churn import results
-        from churn.explore import retention
 
-        store = self.store
-        curve = retention.return_curve(store)
-        rate = retention.second_day_rate(store)
-        return results.Silence(self.settings, curve, max_return_rate, rate)
+        return results.Silence.of(self.store, max_return_rate)
 
     def definitions(self, rule: Rule | None = None) -> results.Definitions:
         """Candidate definitions of churn, compared under a rule."""
         from churn import results
-        from churn.explore import definitions, retention
 
-        rule = rule or definitions.Rule()
-        store = self.store
-        table = definitions.compare(store, rule)
-        rate = retention.second_day_rate(store)
-        return results.Definitions(self.settings, table, rule, rate)
+        return results.Definitions.of(self.store, rule)
 
     # A model
 

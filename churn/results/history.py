@@ -1,5 +1,7 @@
 """Results about the past: what came in, who is in the log, which silence is churn."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -119,6 +121,13 @@ class Silence:
     max_return_rate: float
     return_rate: float | None = None
 
+    @classmethod
+    def of(cls, store: Store, max_return_rate: float) -> Silence:
+        """Measure it on a store's log."""
+        curve = retention.return_curve(store)
+        rate = retention.second_day_rate(store)
+        return cls(store.settings, curve, max_return_rate, rate)
+
     @property
     def shortest_horizon_days(self) -> int | None:
         """The shortest silence after which too few return to be worth waiting for."""
@@ -145,6 +154,14 @@ class Definitions:
     table: pl.DataFrame
     rule: definitions.Rule
     return_rate: float | None = None
+
+    @classmethod
+    def of(cls, store: Store, rule: definitions.Rule | None) -> Definitions:
+        """Compare them on a store's log, by default under the usual limits."""
+        limits = rule or definitions.Rule()
+        table = definitions.compare(store, limits)
+        rate = retention.second_day_rate(store)
+        return cls(store.settings, table, limits, rate)
 
     @cached_property
     def chosen(self) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def test_quarantined_rows_are_shown_with_the_cell_that_was_refused(
         ("c", "", "open", "2099-03-01"),
         ("c", "", "", "2026-03-01"),
         ("1.5E+17", "", "open", "2026-03-01"),
+        ("d", "", "open", "2026-03-01"),
     )
     (tmp_path / "events.csv").write_text(table)
     done = ingest.ingest(make_study(), NOW, progress=False)
