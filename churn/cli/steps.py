@@ -19,7 +19,18 @@ from churn.cli.options import (
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module, in the order in which help lists them."""
-    steps = (demo, simulate, ingest, run, nightly, runs, report, forget, convert_store)
+    steps = (
+        demo,
+        simulate,
+        ingest,
+        run,
+        nightly,
+        accepted,
+        runs,
+        report,
+        forget,
+        convert_store,
+    )
     for command in steps:
         app.command()(command)
 
@@ -120,6 +131,9 @@ def nightly(
     study: StudyPath = None,
     send: Send = False,
     accept: Accept = None,
+    why: Annotated[
+        str, typer.Option(help="Why these are accepted; kept with their days.")
+    ] = "",
     now: Now = None,
     progress: Progress = False,
 ) -> None:
@@ -130,13 +144,13 @@ def nightly(
     from churn.settings import find
 
     study_file = find(study)
-    accepted = f"accept={','.join(accept or [])}"
+    accepts = f"accept={','.join(accept or [])}"
     present = f"now={now.isoformat() if now else ''}"
     parameters: dict[str, list[str]] = {
         "ingest": [present],
         "train": [],
-        "score": [accepted, present],
-        "export": [accepted, present, f"send={str(send).lower()}"],
+        "score": [accepts, present, f"why={why}"],
+        "export": [accepts, present, f"send={str(send).lower()}"],
     }
     for name, assignments in parameters.items():
         if name == "train" and not _must_train(study_file):
@@ -171,6 +185,28 @@ def runs(
     from churn.settings import load
 
     typer.echo(as_text(manifests.listed(load(study).reports_path).head(n)))
+
+
+def accepted(
+    study: StudyPath = None,
+    revoke: Annotated[
+        str | None,
+        typer.Option(metavar="GATE:DATE", help="Take back what was accepted."),
+    ] = None,
+) -> None:
+    """List the days that somebody has accepted although a gate failed.
+
+    With who did it, when and why. No later night fails on them.
+    """
+    from churn.scoring import accepted as memory
+    from churn.settings import load
+    from churn.store import Place
+
+    place = Place(load(study).store_address)
+    if revoke is None:
+        typer.echo(as_text(memory.table(memory.read(place))))
+    else:
+        typer.echo(f"{memory.revoke(place, revoke)} accepted case(s) taken back")
 
 
 def report(notebook: Path) -> None:

@@ -85,15 +85,16 @@ class Scores:
         age = age_gate.described(self.age_days)
         return f"{n_users} at {self.cutoff}, {age}, model {model_id}"
 
-    def save(self, accept: Sequence[str] = ()) -> str:
+    def save(self, accept: Sequence[str] = (), why: str = "") -> str:
         """Write scores and findings, replacing those of the same cutoff.
 
         Returns the path or URL of the scores. Raises GateError, and writes nothing, if
-        a gate failed that ``accept`` doesn't name. The age of a cutoff that was asked
+        a gate failed that ``accept`` doesn't name. Accepted days are remembered with
+        ``why``, so that later nights don't ask for them again. The age of a cutoff that was asked
         for is recorded and does not stop it; it does stop an export.
         """
         accepted = [*accept, age_gate.GATE] if self.is_past else accept
-        return scores.write(self.store, self.table, self.findings, accepted)
+        return scores.write(self.store, self.table, self.findings, accepted, why)
 
     def gates(self) -> pl.DataFrame:
         """What each gate says: gate, passed, sentence."""

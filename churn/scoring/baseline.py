@@ -40,15 +40,13 @@ def expected_counts(
     is now, so that events which always arrive late don't count as missing. From a key's
     first day on, a day without events counts as 0. ``expected`` is null while fewer
     than two such weekdays are known. Days that are ``left_out``, such as holidays, are
-    neither listed nor compared with.
+    neither listed nor compared with; earlier weeks take their place.
     """
-    counts = _aged_counts(rows, by, cutoff, window_days)
-    grid = _grid(rows, by, cutoff, window_days)
+    n_weeks = 2 * WEEKS if left_out else WEEKS
+    counts = _aged_counts(rows, by, cutoff, window_days, n_weeks)
+    grid = _grid(rows, by, cutoff, window_days, n_weeks)
     if left_out:
-        compared = pl.col("date") - pl.duration(weeks=pl.col("week"))
-        is_usual = ~compared.is_in(list(left_out))
-        is_listed = ~pl.col("date").is_in(list(left_out))
-        grid = grid.filter(is_usual & is_listed)
+        grid = _without(grid, by, left_out)
     key = [*by, "date", "week"]
     every = grid.join(
         counts,
@@ -61,8 +59,22 @@ def expected_counts(
     return every.group_by(*by, "date").agg(now, expected).sort(*by, "date")
 
 
-def _weeks() -> pl.DataFrame:
-    return pl.DataFrame({"week": range(WEEKS + 1)})
+def _weeks(n_weeks: int) -> pl.DataFrame:
+    return pl.DataFrame({"week": range(n_weeks + 1)})
+
+
+def _without(
+    grid: pl.DataFrame,
+    by: Sequence[str],
+    left_out: Collection[date],
+) -> pl.DataFrame:
+    """The grid without these days, with the nearest four other weeks of each day."""
+    compared = pl.col("date") - pl.duration(weeks=pl.col("week"))
+    is_usual = ~compared.is_in(list(left_out))
+    is_listed = ~pl.col("date").is_in(list(left_out))
+    usual = grid.filter(is_usual & is_listed)
+    nearest = pl.col("week").rank("ordinal").over(*by, "date") <= WEEKS + 1
+    return usual.filter(nearest)
 
 
 def _grid(
@@ -70,6 +82,7 @@ def _grid(
     by: Sequence[str],
     cutoff: date,
     window_days: int,
+    n_weeks: int,
 ) -> pl.DataFrame:
     """Every combination of key, day of the window and number of weeks back.
 
@@ -78,7 +91,8 @@ def _grid(
     start = days_before(cutoff, window_days)
     days = pl.date_range(start, days_before(cutoff, 1), eager=True).alias("date")
     first_days = rows.group_by(by).agg(first=pl.col("date").min())
-    grid = first_days.join(days.to_frame().join(_weeks(), how="cross"), how="cross")
+    weeks = days.to_frame().join(_weeks(n_weeks), how="cross")
+    grid = first_days.join(weeks, how="cross")
     compared = pl.col("date") - pl.duration(weeks=pl.col("week"))
     return grid.filter(compared >= pl.col("first"))
 
@@ -88,10 +102,12 @@ def _aged_counts(
     by: Sequence[str],
     cutoff: date,
     window_days: int,
+    n_weeks: int,
 ) -> pl.DataFrame:
     """Events by key, day and weeks back, as known when that day was equally old."""
-    first = days_before(cutoff, window_days + 7 * WEEKS)
-    recent = rows.filter(pl.col("date") >= first).join(_weeks(), how="cross")
+    first = days_before(cutoff, window_days + 7 * n_weeks)
+    recent = rows.filter(pl.col("date") >= first)
+    recent = recent.join(_weeks(n_weeks), how="cross")
     shift = pl.duration(weeks=pl.col("week"))
     aged = recent.with_columns(pl.col("date", "known_date") + shift)
     known = aged.filter(known_before(pl.lit(cutoff)))

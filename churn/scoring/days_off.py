@@ -12,6 +12,8 @@ DAY = timedelta(days=1)
 MARGIN = timedelta(days=10)
 """Days looked at beyond the ends, since a holiday outside may touch a day inside."""
 
+SATURDAY = 5
+
 NATIONWIDE = 0.5
 """A regional holiday counts for the country if at least this share of regions has it.
 
@@ -28,8 +30,9 @@ def days_off(
 
     ``country`` is a code such as GB, or with a region DE-BY; null gives no days. Around
     a holiday lie the weekend that touches it, the single working day between it and
-    other days off, and all days from 22 December to New Year's Eve in a country that
-    celebrates both: people leave, and shops stop taking orders, before Christmas Eve.
+    other days off, and all days from the last Saturday before Christmas Eve to New
+    Year's Eve in a country that celebrates both. That weekend is the busiest of the
+    year for some and the quietest for others.
     """
     if country is None:
         return {}
@@ -92,8 +95,11 @@ def _around_christmas(
     for year in years:
         christmas = date(year, 12, 25)
         if christmas in named and date(year, 1, 1) in named:
-            for n in range(-3, 7):
-                days[christmas + n * DAY] = "around Christmas"
+            eve = christmas - DAY
+            n_back = (eve.weekday() - SATURDAY) % 7 or 7
+            first = eve - n_back * DAY
+            for n in range((date(year, 12, 31) - first).days + 1):
+                days[first + n * DAY] = "around Christmas"
     return days
 
 

@@ -1,5 +1,6 @@
 """Findings of gates, and which of them stop an export."""
 
+import json
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple
@@ -21,11 +22,21 @@ MAX_CASES = 5
 
 
 class Case(NamedTuple):
-    """One reason for which a gate fails: where, on which days, and what was seen."""
+    """One reason for which a gate fails: where, on which days, and what was seen.
+
+    ``off`` says how far off a day is, so that an accepted one is asked for again if it
+    has become worse; 0 where nothing can.
+    """
 
     where: str
     days: str
     seen: str
+    off: float = 0.0
+
+
+def cases_of(finding: dict[str, Any]) -> list[Case]:
+    """The cases of a finding; none if it passed or an earlier version stored it."""
+    return [Case(*fields) for fields in json.loads(finding.get("cases") or "[]")]
 
 
 def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
@@ -68,11 +79,12 @@ def _is_accepted(finding: dict[str, Any], accept: Sequence[str]) -> bool:
 def finding(
     cutoff: date, gate: str, passed: bool, sentence: str, **facts: str
 ) -> dict[str, Any]:
-    """One row of ``schemas.Findings``; ``facts`` are days, expected and seen."""
+    """One row of ``schemas.Findings``; ``facts`` are days, expected, seen and cases."""
     details = {
         "days": "",
         "expected": "",
         "seen": "",
+        "cases": "",
         **facts,
     }
     return {
@@ -97,14 +109,22 @@ def verdict(
 
     Without a case the sentence is ``all_clear``. Otherwise it lists the first few cases
     and ends with ``cure``, which says what to do.
+
+    Beside the columns of ``schemas.Findings`` it has ``cure`` and ``all_clear``, with
+    which a later step can judge anew without some of the cases.
     """
+    texts = {
+        "expected": expected,
+        "cure": cure,
+        "all_clear": all_clear,
+    }
     if not cases:
         return finding(
             cutoff,
             gate,
             True,
             all_clear,
-            expected=expected,
+            **texts,
         )
     shown = cases[:MAX_CASES]
     n_more = len(cases) - len(shown)
@@ -117,6 +137,7 @@ def verdict(
         False,
         f"{spelled_out}{rest}. {cure}",
         days=", ".join(sorted({case.days for case in cases})),
-        expected=expected,
         seen=f"{seen}{rest}",
+        cases=json.dumps(cases),
+        **texts,
     )

@@ -3,6 +3,7 @@
 Each gate checks one thing and returns one finding.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -17,7 +18,10 @@ from churn.scoring import (
     content_gates,
     volume_gates,
 )
+from churn.scoring.accepted import Accepted, read, without
+from churn.scoring.baseline import days_before
 from churn.scoring.score_gates import calibrated, match_rate, score_shift
+from churn.scoring.silent_hours import silent_hours
 from churn.settings import Settings
 from churn.store import Store
 from churn.store.schemas import Findings
@@ -38,9 +42,11 @@ def check(
     tally = store.scan("tally").collect()
     files = store.scan("files").collect()
     settings = store.settings
+    first = days_before(cutoff, settings.gates.window_days)
+    accepted = read(store.place, first)
     findings = [
         age_gate.stale_data(volume, settings, cutoff, present),
-        *data(volume, tally, files, settings, cutoff),
+        *data(volume, tally, files, settings, cutoff, accepted),
         score_shift(settings, cutoff, scores, model),
         calibrated(settings, cutoff, model),
         match_rate(store, scores),
@@ -54,16 +60,20 @@ def data(
     files: pl.DataFrame,
     settings: Settings,
     cutoff: date,
+    accepted: Sequence[Accepted] = (),
 ) -> list[dict[str, Any]]:
     """The findings about the log alone.
 
-    Only events that happened and were known before the cutoff count.
+    Only events that happened and were known before the cutoff count. Days that were
+    ``accepted`` before fail no more.
     """
     known = volume.filter(known_before(pl.lit(cutoff)))
     counted = tally.filter(pl.col("date") < cutoff)
     days = volume_gates.day_ratios(known, settings, cutoff)
-    return [
-        volume_gates.missing_day(days, settings, cutoff),
+    off = volume_gates.holidays(settings, cutoff)
+    cut_off = silent_hours(counted, settings, cutoff, off)
+    findings = [
+        volume_gates.missing_day(days, settings, cutoff, cut_off),
         volume_gates.excess_day(days, settings, cutoff),
         volume_gates.vanished_event(known, settings, cutoff),
         content_gates.unknown_users(known, settings, cutoff),
@@ -74,3 +84,4 @@ def data(
         arrival_gates.truncated_report(files, settings, cutoff),
         arrival_gates.duplicate_rows(files, settings, cutoff),
     ]
+    return [without(finding, accepted) for finding in findings]

@@ -17,7 +17,7 @@ import polars as pl
 from churn.errors import CutoffError, StoreError
 from churn.events import addresses, erasure
 from churn.features import snapshots
-from churn.scoring import age_gate, segments
+from churn.scoring import accepted, age_gate, segments
 from churn.scoring.gate import check_gates
 from churn.settings import Settings
 from churn.store import Store
@@ -82,13 +82,16 @@ def write(
     scores: pl.DataFrame,
     findings: pl.DataFrame,
     accept: Sequence[str] = (),
+    why: str = "",
 ) -> str:
     """Replace the cutoff's files of scores and findings.
 
     Returns the path or URL of the scores. The same scores give the same bytes. If a
     gate failed and isn't accepted by name, nothing is written and GateError is raised.
+    The days that were accepted are kept in the store, with who did it and ``why``.
     """
     check_gates(findings, accept)
+    findings = accepted.remember(store.place, findings, why)
     cutoff = scores["cutoff"][0]
     # Users may have been erased since the scores were made.
     scores = erasure.without_forgotten(scores, store.reopened())
@@ -120,7 +123,11 @@ def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.Dat
             f"no scores for cutoff {wanted or '(any)'}; run `churn run score` first"
         )
     scores = _read(store, wanted)
-    return scores, Findings.validate(_read_table(store, "findings", wanted))
+    findings = _read_table(store, "findings", wanted)
+    if "cases" not in findings.columns:
+        # Files of an earlier version have none.
+        findings = findings.with_columns(cases=pl.lit(""))
+    return scores, Findings.validate(findings)
 
 
 def previous(store: Store, cutoff: date) -> pl.DataFrame | None:

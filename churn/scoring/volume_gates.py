@@ -60,7 +60,7 @@ def day_ratios(
 
 def holidays(settings: Settings, cutoff: date) -> dict[date, str]:
     """Days off in the study's country, by name, among all days that are compared."""
-    n_days = settings.gates.window_days + 7 * (NOISE_WEEKS + WEEKS)
+    n_days = settings.gates.window_days + 7 * (NOISE_WEEKS + 2 * WEEKS)
     first, last = days_before(cutoff, n_days), days_before(cutoff, 1)
     return days_off(settings.gates.country, first, last)
 
@@ -107,12 +107,15 @@ def _spread(key: Sequence[str]) -> pl.Expr:
     """Standard deviation of the distance: that of the series, or of the weekday.
 
     The larger one counts: in a shop whose Sundays vary more than its working days, a
-    Sunday must be further off to be unusual.
+    Sunday must be further off to be unusual. A day without any event is no variation of
+    its weekday, so that of the series counts.
     """
     weekday = pl.col("date").dt.weekday()
     of_series = _distance().median().over(key)
     of_weekday = _distance().median().over(*key, weekday)
-    return SIGMA_PER_MAD * pl.max_horizontal(of_series, of_weekday)
+    larger = pl.max_horizontal(of_series, of_weekday)
+    is_empty = pl.col("n") == 0
+    return SIGMA_PER_MAD * pl.when(is_empty).then(of_series).otherwise(larger)
 
 
 def _absent_days(
@@ -145,16 +148,25 @@ def missing_day(
     days: pl.DataFrame,
     settings: Settings,
     cutoff: date,
+    cut_off: Sequence[Case] = (),
 ) -> dict[str, Any]:
     """Fails if an extract or platform has far fewer events than is usual on a weekday.
 
-    The users whose events are missing would look churned.
+    So does a day that is ``cut_off`` (see ``silent_hours``) and has fewer events than
+    usual, whatever the noise. The users whose events are missing would look churned.
     """
     limit = settings.gates.min_day_share
+    few = _cases(days, pl.col("ratio") < limit)
+    named = {(case.where, case.days) for case in few}
+    total = (pl.col("platform") == "") & (pl.col("kind") == "")
+    is_less = pl.col("n") < pl.col("expected")
+    less = days.filter(total, is_less).select("extract", pl.col("date").cast(pl.String))
+    open_to_doubt = set(less.iter_rows()) - named
+    cut = [case for case in cut_off if (case.where, case.days) in open_to_doubt]
     return verdict(
         cutoff,
         "missing_day",
-        _cases(days, pl.col("ratio") < limit),
+        sorted([*few, *cut], key=lambda case: case.days),
         expected=f"at least {limit:.0%} of the usual",
         cure="Fetch the missing files and ingest again",
         all_clear=(
@@ -219,6 +231,7 @@ def _cases(days: pl.DataFrame, is_beyond_limit: pl.Expr) -> list[Case]:
                 f"{row['n']:,.0f} events, {row['ratio']:.0%} of the usual "
                 f"{row['expected']:,.0f}"
             ),
+            off=row["ratio"] if row["ratio"] > 1 else 1 - row["ratio"],
         )
         for row in rows
     ]

@@ -276,6 +276,8 @@ class Findings(dy.Schema):
     expected = dy.String(nullable=False)
     seen = dy.String(nullable=False)
     sentence = dy.String(nullable=False)
+    # JSON; empty if the gate passed, and in findings of an earlier version.
+    cases = dy.String(nullable=False)
 
 
 BY_TABLE: dict[str, type[dy.Schema]] = {

@@ -105,7 +105,7 @@ def nights(rows: pl.DataFrame) -> list[date]:
 
 def failing(rows: pl.DataFrame, cutoff: date, settings: Settings) -> dict[str, str]:
     """The day gates that fail at a cutoff, each with the days it names."""
-    recent = rows.filter(cutoff > DAY, cutoff - timedelta(days=140) <= DAY)
+    recent = rows.filter(cutoff > DAY, cutoff - timedelta(days=180) <= DAY)
     volume, tally = counted(recent)
     findings = gates.data(volume, tally, Files.create_empty(), settings, cutoff)
     return {
@@ -136,7 +136,7 @@ def play(rows: pl.DataFrame, settings: Settings) -> dict[str, Any]:
             refused.update(list(found))
             n_refused += 1
             continue
-        recent = rows.filter(cutoff - timedelta(days=140) <= DAY)
+        recent = rows.filter(cutoff - timedelta(days=180) <= DAY)
         for back in (1, 10):
             day = cutoff - timedelta(days=back)
             if rows.filter(day == DAY).height < MIN_ROWS:

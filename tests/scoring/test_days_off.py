@@ -40,10 +40,10 @@ def test_a_single_working_day_between_is_a_bridge() -> None:
     ]
 
 
-def test_christmas_reaches_from_the_22nd_to_new_year() -> None:
-    """In a country that celebrates both."""
+def test_christmas_reaches_from_the_last_weekend_before_to_new_year() -> None:
+    """In a country that celebrates both; 24 December 2026 is a Thursday."""
     days = off("FR", "2026-12-15", "2027-01-05")
-    assert days[0] == "2026-12-22"
+    assert days[0] == "2026-12-19"
     assert "2026-12-30" in days
     assert days[-1] == "2027-01-03"  # a Sunday beside Friday, 1 January
     assert "2026-12-30" not in off("JP", "2026-12-15", "2026-12-30")

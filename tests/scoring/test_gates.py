@@ -765,3 +765,42 @@ def test_a_weekday_that_varies_more_must_be_further_off() -> None:
     monday = date(2026, 2, 23)
     quiet = volume(on={**usual, monday: 333}, days=days)
     assert failed(volume=quiet)["missing_day"]["days"] == str(monday)
+
+
+FACTORS = [0.7, 1.3, 1.0, 0.8, 1.4]
+VARYING = [clock([round(n * FACTORS[k % 5]) for n in HOURS]) for k in range(len(DAYS))]
+
+
+def by_hour(hours: list[dict[str, int]]) -> dict[str, pl.DataFrame]:
+    """Volume and tally of days with these events by hour."""
+    on = dict(zip(DAYS, hours, strict=True))
+    totals = {day: sum(clock.values()) for day, clock in on.items()}
+    return {"volume": volume(on=totals), "tally": tally("hour", {}, on)}
+
+
+@pytest.mark.parametrize("lost", ["evening", "morning"])
+def test_half_a_day_without_events_is_missing_in_a_log_that_varies(lost: str) -> None:
+    """The days vary by a factor of two, so half a day's number is nothing unusual, but
+    its empty hours are.
+    """
+    assert failed(**by_hour(VARYING)) == {}
+    is_kept = {"evening": lambda hour: hour < 13, "morning": lambda hour: hour >= 13}
+    kept = is_kept[lost]
+    half = [
+        {h: n for h, n in hours.items() if day != DAY or kept(int(h))}
+        for day, hours in zip(DAYS, VARYING, strict=True)
+    ]
+    found = failed(**by_hour(half))
+    words = {"evening": "from 13:00 on", "morning": "before 13:00"}[lost]
+    assert f"af, 2026-02-20: no events {words}" in found["missing_day"]["sentence"]
+
+
+@pytest.mark.parametrize("share", [5, 40])
+def test_a_small_day_may_have_empty_hours(share: int) -> None:
+    """Where few events are usual, or every hour has less, an empty evening is chance."""
+    quiet = [
+        clock([n // share for n in HOURS]) if day == DAY or share > 5 else hours
+        for day, hours in zip(DAYS, VARYING, strict=True)
+    ]
+    found = failed(**by_hour(quiet))
+    assert "no events" not in found.get("missing_day", {}).get("sentence", "")
