@@ -196,6 +196,7 @@ def test_a_night_hands_its_present_to_every_step(
         return tmp_path
 
     monkeypatch.setattr("churn.cli.steps._run", run)
+    monkeypatch.setattr("churn.cli.steps._must_train", lambda study_file: False)
     arguments = ["nightly", "--study", str(file), "--now", "2026-03-01"]
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     assert list(given) == ["ingest", "score", "export"]
