@@ -4,17 +4,26 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import polars as pl
 
-from churn.braze import answers, client, instances, payload, plan, surroundings
+from churn.braze import (
+    answers,
+    client,
+    instances,
+    pace,
+    payload,
+    plan,
+    profiles,
+    surroundings,
+)
 from churn.braze import key as secret
 from churn.braze.client import Response
 from churn.braze.delivery import open_ledger
+from churn.braze.ledger import samples
 from churn.braze.ledger.tables import SCHEMA_VERSION
+from churn.braze.lines import Line
 from churn.errors import BrazeError, TerminalBrazeError
 from churn.settings import Braze, Settings
 
@@ -23,19 +32,15 @@ UNKNOWN_USER = "churn-set-up-check"
 RATE_LIMITS = ("limit", "remaining", "reset")
 
 
-@dataclass(frozen=True)
-class Line:
-    """One point: its name, whether it is right, and what was seen or is to be done."""
-
-    name: str
-    is_ok: bool
-    message: str
-
-
-def run(settings: Settings, findings: pl.DataFrame | None = None) -> Iterator[Line]:
+def run(
+    settings: Settings,
+    findings: pl.DataFrame | None = None,
+    n_sample: int = profiles.MAX_IDS,
+) -> Iterator[Line]:
     """Check one point after another; stops where the next ones can't be checked.
 
     ``findings`` of the newest scores hold the match rate; null: nothing was scored.
+    ``n_sample``: users whose profiles are read back, if the key may read.
     """
     braze = settings.braze
     yield _endpoint(braze)
@@ -48,7 +53,7 @@ def run(settings: Settings, findings: pl.DataFrame | None = None) -> Iterator[Li
         yield Line("key", False, str(error))
         return
     yield _key(key)
-    yield from _request(braze, key)
+    yield from _request(settings, key, n_sample)
 
 
 def _endpoint(braze: Braze) -> Line:
@@ -110,8 +115,13 @@ def _key(key: str) -> Line:
     return Line("key", True, f"{secret.KEY_VARIABLE} is set")
 
 
-def _request(braze: Braze, key: str) -> Iterator[Line]:
+def _request(
+    settings: Settings,
+    key: str,
+    n_sample: int,
+) -> Iterator[Line]:
     """Write null to a user who can't exist, update-only, so without effect."""
+    braze = settings.braze
     sent_at = time.time()
     try:
         response = client.probe(braze, key, _harmless_body(braze))
@@ -119,9 +129,12 @@ def _request(braze: Braze, key: str) -> Iterator[Line]:
         yield Line("connection", False, str(error))
         return
     yield Line("connection", True, _connection(braze))
-    yield _permission(response, key)
+    permission = _permission(response, key)
+    yield permission
     yield _clock(response.headers, sent_at)
     yield _limits(response.headers)
+    if permission.is_ok:
+        yield _profiles(settings, key, n_sample)
 
 
 def _connection(braze: Braze) -> str:
@@ -158,10 +171,32 @@ def _permission(response: Response, key: str) -> Line:
     return Line("permission", True, f"the key may write; {effect}")
 
 
-def _clock(headers: Mapping[str, str], sent_at: float) -> Line:
+def _profiles(
+    settings: Settings,
+    key: str,
+    n_sample: int,
+) -> Line:
+    """A sample of profiles beside the ledger; a key need not be able to read."""
+    name = "profiles"
     try:
-        server_time = parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError):
+        with open_ledger(settings, None) as ledger:
+            n_synced = samples.n_synced(ledger)
+            expected = samples.draw(ledger, n_sample)
+        if not expected:
+            return Line(name, True, "nothing to read back before the first export")
+        compared = profiles.compare(settings.braze, key, expected)
+    except BrazeError as error:
+        unknown = "what Braze holds is known from the ledger alone"
+        return Line(name, True, f"not read back, {unknown}: {error}")
+    n_requests = compared.n_requests
+    requests = "1 request" if n_requests == 1 else f"{n_requests} requests"
+    seen = f"{compared.n_asked} of {n_synced:,} synced users read back in {requests}"
+    return Line(name, compared.is_ok, f"{seen}: {profiles.sentences(compared)}")
+
+
+def _clock(headers: Mapping[str, str], sent_at: float) -> Line:
+    server_time = pace.server_time(headers)
+    if server_time is None:
         return Line("clock", True, "the server states no time")
     apart = abs(server_time - sent_at)
     message = f"{apart:.0f} seconds apart"

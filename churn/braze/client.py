@@ -44,13 +44,20 @@ def check_environment(braze: Braze, key: str) -> None:
 
 
 @asynccontextmanager
-async def connected(braze: Braze, key: str) -> AsyncIterator[Post]:
-    """Connect to the endpoint. Redirects aren't followed: the key would go along."""
+async def connected(
+    braze: Braze,
+    key: str,
+    path: str = "",
+) -> AsyncIterator[Post]:
+    """Connect to the endpoint. Redirects aren't followed: the key would go along.
+
+    ``path`` that is posted to; by default that of the study's writes.
+    """
     surroundings.check_proxy(braze)
     async with _client(braze, key) as http:
 
         async def post(body: bytes, is_first: bool) -> Response:
-            return await _post(http, braze, body, is_first)
+            return await _post(http, braze, path or braze.path, body, is_first)
 
         yield post
 
@@ -86,11 +93,12 @@ def probe(
     braze: Braze,
     key: str,
     body: bytes,
+    path: str = "",
 ) -> Response:
-    """Send one request. Raises BrazeError if no answer came."""
+    """Send one request, by default a write. Raises BrazeError if no answer came."""
 
     async def once() -> Response:
-        async with connected(braze, key) as post:
+        async with connected(braze, key, path) as post:
             return await post(body, True)
 
     return run_in_thread(once())
@@ -119,11 +127,12 @@ def run_in_thread(
 async def _post(
     http: httpx.AsyncClient,
     braze: Braze,
+    path: str,
     body: bytes,
     is_first: bool,
 ) -> Response:
     try:
-        answer = await http.post(braze.path, content=body)
+        answer = await http.post(path, content=body)
     # The transport doesn't translate all of aiohttp's errors.
     except (httpx.RequestError, aiohttp.ClientError) as error:
         raise _no_answer(error, braze, is_first) from None

@@ -49,6 +49,19 @@ def restoring(
     return _of_values(wanted, synced, braze, gone)
 
 
+def writing(
+    identifier: str,
+    values: Values,
+    synced: pl.DataFrame,
+    braze: Braze,
+    gone: Sequence[str] = (),
+) -> Plan:
+    """The plan that writes values to one user, even if the ledger has them already."""
+    is_named = pl.col("identifier") == identifier
+    unsure = synced.filter(is_named).with_columns(unconfirmed=pl.lit(True))
+    return _of_values({identifier: values}, unsure, braze, gone)
+
+
 def from_file(
     frame: pl.DataFrame,
     synced: pl.DataFrame,

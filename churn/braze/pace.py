@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 
 EPOCH = 1e9
 """A rate-limit reset above this is a point in time, below it the seconds left."""
@@ -32,10 +33,14 @@ def stated_wait(
     """Seconds the server asks to wait, from the first of these headers; null if none.
 
     Every answer carries the reset of the limit, so after an answer that isn't 429 only
-    RETRY_AFTER says when to try again.
+    RETRY_AFTER says when to try again. A point in time is compared with the server's
+    own clock, if it states one, and else with ``now``.
 
     >>> stated_wait({"x-ratelimit-reset": "1700000007"}, now=1700000000.0)
     7.0
+    >>> slow_clock = {"date": "Tue, 14 Nov 2023 22:13:18 GMT"}
+    >>> stated_wait({"x-ratelimit-reset": "1700000007", **slow_clock}, now=1.6e9)
+    9.0
     >>> both = {"x-ratelimit-retry-after": "3", "x-ratelimit-reset": "1700000007"}
     >>> stated_wait(both, now=1700000000.0)
     3.0
@@ -43,9 +48,19 @@ def stated_wait(
     for name in names:
         value = _number(headers, name)
         if value is not None:
-            seconds = value - now if value > EPOCH else value
+            seconds = value
+            if value > EPOCH:
+                seconds = value - (server_time(headers) or now)
             return min(HOUR, max(0.0, seconds))
     return None
+
+
+def server_time(headers: Mapping[str, str]) -> float | None:
+    """The server's clock in epoch seconds, from the header date; null without one."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 def full_jitter(attempt: int) -> float:
@@ -66,7 +81,8 @@ def _number(headers: Mapping[str, str], name: str) -> float | None:
 class Pace:
     """Turns for requests, shared by all workers of a run.
 
-    ``per_hour`` counts by clock hours; null: no limit. ``leave_rate`` is the share of
+    ``per_hour`` counts by clock hours, each of which is measured from its first turn,
+    so that a clock that is set meanwhile changes nothing; null: no limit. ``leave_rate`` is the share of
     the server's limit left to other senders: once less remains, all workers wait for
     the reset.
     """
@@ -78,7 +94,7 @@ class Pace:
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     n_this_hour: int = 0
-    _hour: float = -1.0
+    _hour_ends: float = 0.0
     _next_at: float = 0.0
     _paused_until: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -115,10 +131,10 @@ class Pace:
             self.pause(wait)
 
     def _wait(self) -> float:
-        hour, into_hour = divmod(self.wall(), HOUR)
-        if hour != self._hour:
-            self._hour = hour
+        now = self.clock()
+        if now >= self._hour_ends:
+            self._hour_ends = now + HOUR - self.wall() % HOUR
             self.n_this_hour = 0
         if self.per_hour is not None and self.n_this_hour >= self.per_hour:
-            return HOUR - into_hour
-        return max(self._next_at, self._paused_until) - self.clock()
+            return self._hour_ends - now
+        return max(self._next_at, self._paused_until) - now

@@ -1,5 +1,6 @@
 """Commands about Braze: the set-up, the ledger, taking values back, the sandbox."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +18,26 @@ def add_to(app: typer.Typer) -> None:
     app.command()(sandbox)
 
 
-def check(study: StudyPath = None) -> None:
-    """Check the set-up before the first export.
+def check(
+    study: StudyPath = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Write test values to this profile: a colleague's."
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, max=5000, help="Users to read back, if the key may.")
+    ] = 50,
+) -> None:
+    """Check the set-up before the first export, and what Braze holds after it.
 
-    Endpoint, key, permission, clock, limits, ledger and match rate. Each line is ok or says what to do.
+    Endpoint, key, permission, clock, limits, ledger, match rate, profiles. Each line is ok or says what to do.
     """
     from churn.braze import check as setup
+    from churn.braze import trial
     from churn.errors import CutoffError, StoreError
+    from churn.report import runs
     from churn.scoring import scores
     from churn.settings import load
     from churn.store import open_filled
@@ -33,12 +47,20 @@ def check(study: StudyPath = None) -> None:
         findings = scores.read(open_filled(settings))[1]
     except (CutoffError, StoreError):
         findings = None
-    is_fine = True
-    for line in setup.run(settings, findings):
-        is_fine = is_fine and line.is_ok
-        typer.echo(f"{'ok  ' if line.is_ok else 'FAIL'} {line.name}: {line.message}")
+    is_fine = _show(setup.run(settings, findings, sample))
+    if is_fine and profile is not None:
+        is_fine = _show(trial.run(settings, profile, runs.new_run_id("check")))
     if not is_fine:
         raise typer.Exit(1)
+
+
+def _show(lines: Iterable[Any]) -> bool:
+    """Print the lines of a check; whether all are ok."""
+    is_fine = True
+    for line in lines:
+        is_fine = is_fine and line.is_ok
+        typer.echo(f"{'ok  ' if line.is_ok else 'FAIL'} {line.name}: {line.message}")
+    return is_fine
 
 
 def ledger(

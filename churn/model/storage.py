@@ -47,7 +47,8 @@ def save(
     _check_importable(types)
     _check_trusted(types, store.settings, f"model {model.model_id}")
     described = card.text(model, metrics, sorted(types - set(TRUSTED_TYPES)))
-    facts = json.dumps(_facts(model, metrics, types), indent=1)
+    number = 1 + max(_numbers(store).values(), default=(0, ""))[0]
+    facts = json.dumps(_facts(model, metrics, types, number), indent=1)
     folder = f"models/{model.model_id}"
     store.place.write(f"{folder}/model.skops", fitted)
     store.place.write(f"{folder}/card.md", described.encode())
@@ -101,6 +102,7 @@ def _facts(
     model: Model,
     metrics: dict[str, Any],
     types: set[str],
+    number: int,
 ) -> dict[str, Any]:
     return {
         **{name: getattr(model, name) for name in ("features", *STORED)},
@@ -113,6 +115,7 @@ def _facts(
         "metrics": metrics,
         "versions": versions.present(types),
         "created_at": datetime.now(UTC).isoformat(),
+        "number": number,
     }
 
 
@@ -182,18 +185,29 @@ def _from(facts: dict[str, Any], pipeline: Any) -> Model:
 
 def _newest(store: Store) -> str:
     """Id of the model that was created last."""
-    created_at = {}
-    for name in store.place.names("models"):
-        _, model_id, file = name.split("/", 2)
-        stored = store.place.read(name) if file == "model.json" else None
-        if stored is not None:
-            created_at[json.loads(stored)["created_at"]] = model_id
-    if not created_at:
+    numbers = _numbers(store)
+    if not numbers:
         raise ModelError(
             f"there is no model in {store.place.below('models')}; "
             "run `churn run train` first"
         )
-    return created_at[max(created_at)]
+    return max(numbers, key=lambda model_id: numbers[model_id])
+
+
+def _numbers(store: Store) -> dict[str, tuple[int, str]]:
+    """Of each stored model the number, counted from 1, and when it was created.
+
+    The number decides which is newer, since a clock may be set back. Models of an
+    earlier version have none and count as older than those that do.
+    """
+    numbers = {}
+    for name in store.place.names("models"):
+        _, model_id, file = name.split("/", 2)
+        stored = store.place.read(name) if file == "model.json" else None
+        if stored is not None:
+            facts = json.loads(stored)
+            numbers[model_id] = (facts.get("number", 0), facts["created_at"])
+    return numbers
 
 
 def _open(

@@ -44,7 +44,7 @@ def test_a_good_set_up_is_ok_on_every_line_and_changes_nothing(
         assert all(fine for fine, _ in found.values()), found
         expected = "endpoint attributes ledger match_rate key connection permission"
         names = [name.replace(" ", "_") for name in found]
-        assert names == [*expected.split(), "clock", "limits"]
+        assert names == [*expected.split(), "clock", "limits", "profiles"]
         assert sandbox.state.silent == ["unknown user, update only"]
         assert (len(sandbox.state.profiles), sandbox.state.n_created) == (1, 0)
     assert "limit 3000" in found["limits"][1]

@@ -285,6 +285,29 @@ def test_turns_keep_the_ceiling_per_clock_hour() -> None:
     assert turns(time, kept, 5) == [0, 0.001, 3000, 3000, 6600]
 
 
+def test_a_clock_that_is_set_back_neither_ends_nor_prolongs_an_hour() -> None:
+    """The third turn comes an hour after the first, which came as an hour began."""
+    time = Time()
+    offset = [0.0]
+    kept = paced(time, 1000, per_hour=2)
+    kept.wall = lambda: time.now + offset[0]
+    assert turns(time, kept, 1) == [0]
+    for hours in (-1, 1, -5):
+        offset[0] = hours * 3600.0
+        began = time.now
+        assert turns(time, kept, 2)[0] == 0
+        assert time.now - began == pytest.approx(3600, abs=0.01)
+
+
+def test_a_reset_is_measured_by_the_servers_clock() -> None:
+    """A machine that is an hour behind doesn't wait an hour for a reset in 5 seconds."""
+    at = "Tue, 14 Nov 2023 22:13:20 GMT"
+    headers = {"x-ratelimit-reset": "1700000005", "date": at}
+    for clock in (1_699_996_400.0, 1_700_003_600.0):
+        assert pace.stated_wait(headers, clock) == 5
+    assert pace.stated_wait({**headers, "date": "soon"}, 1_700_000_001.0) == 4
+
+
 def test_a_pause_holds_all_workers_and_the_longest_counts() -> None:
     """A pause of seven seconds is not shortened by one of two."""
     time = Time()

@@ -147,6 +147,7 @@ def test_a_killed_run_counts_if_a_request_may_have_left(study: Settings) -> None
         with open_ledger(study) as ledger:
             closing.close_interrupted(ledger)
             assert history.told_cutoff(ledger) == expected
+            assert history.runs(ledger)["cutoff"][0] == "2026-03-08"
 
 
 def test_another_workspace_has_cutoffs_of_its_own(send: Send, study: Settings) -> None:

@@ -113,6 +113,28 @@ def test_the_card_and_the_facts_describe_the_model(
     assert storage.load(store).model_id == blend.model_id
 
 
+def test_the_model_stored_last_is_loaded_even_if_the_clock_was_set_back(
+    fitted: tuple[Store, Model],
+) -> None:
+    """Not the time but the order of storing decides; a model of an earlier version,
+    which has no number, is older than one that has.
+    """
+    store, first = fitted
+    second = learned(store.settings, {"logistic": 1.0})
+    for model in (first, second):
+        storage.save(model, store, {})
+    file = f"models/{second.model_id}/model.json"
+    facts = json.loads(store.place.read(file) or b"")
+    facts["created_at"] = "2020-01-01T00:00:00+00:00"
+    store.place.write(file, json.dumps(facts).encode())
+    assert storage.load(store).model_id == second.model_id
+    del facts["number"]
+    store.place.write(file, json.dumps(facts).encode())
+    assert storage.load(store).model_id == first.model_id
+    storage.save(second, store, {})
+    assert storage.load(store).model_id == second.model_id
+
+
 def test_a_file_with_a_type_that_is_not_trusted_is_not_loaded(
     fitted: tuple[Store, Model],
 ) -> None:

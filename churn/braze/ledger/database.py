@@ -23,7 +23,7 @@ VALID_ADDRESSES = (
     "which needs `uv sync --extra postgres`"
 )
 SQLITE_REASONS = {
-    "SQLITE_CANTOPEN": "it is a folder, or this user may not open it",
+    "SQLITE_CANTOPEN": "it is a folder, or may not be written here",
     "SQLITE_NOTADB": "it is no SQLite database",
     "SQLITE_CORRUPT": "it is damaged; use a backup",
     "SQLITE_READONLY": "it is read-only",

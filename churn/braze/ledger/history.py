@@ -144,10 +144,12 @@ def restorable(ledger: Ledger, run_id: str) -> pl.DataFrame:
 def runs(ledger: Ledger) -> pl.DataFrame:
     """Runs to this place, newest first, with their users by outcome.
 
-    Columns: run_id, what (the step), started_at, finished_at, n_users, sent, unknown,
-    not attempted, rejected, pending. ``pending``: planned and still without an outcome.
+    Columns: run_id, what (the step), cutoff (of the scores, an ISO date; null if not
+    known), started_at, finished_at, n_users, sent, unknown, not attempted, rejected,
+    pending. ``pending``: planned and still without an outcome.
     """
-    facts = ("run_id", "what", "started_at", "finished_at", "n_users")
+    texts = ("run_id", "what", "cutoff")
+    facts = (*texts, "started_at", "finished_at", "n_users")
     outcomes = (SENT, UNKNOWN, NOT_ATTEMPTED)
     n_rejected = (
         select(func.count()).where(REJECTS.c.run == RUNS.c.run).scalar_subquery()
@@ -162,7 +164,7 @@ def runs(ledger: Ledger) -> pl.DataFrame:
         .order_by(RUNS.c.run.desc())
     )
     schema: dict[str, Any] = dict.fromkeys((*facts, *outcomes, "rejected"), pl.Int64)
-    schema |= {"run_id": pl.String, "what": pl.String}
+    schema |= dict.fromkeys(texts, pl.String)
     frame = _frame(ledger.connection, query, schema)
     return frame.with_columns(
         pl.from_epoch("started_at"),
