@@ -19,7 +19,7 @@ from churn.braze import export
 from churn.errors import InputError
 from churn.events import erasure, identity
 from churn.events.erasure import USER
-from churn.events.requests import known_tags, read_request
+from churn.events.requests import as_stored, known_tags, read_request
 from churn.events.writing import exclusively
 from churn.settings import Settings
 from churn.store import Store
@@ -86,7 +86,7 @@ def _tags(
     if name.endswith(".json"):
         return read_request(Path(name), store)
     has_type = name.split(":", 1)[0] in id_types
-    return [name if has_type else f"{USER}{name}"]
+    return [as_stored(name) if has_type else f"{USER}{name}"]
 
 
 def requested(store: Store) -> list[str]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from churn.errors import StoreError
-from churn.events.sources import find
+from churn.events.sources import ga4_tables
 from churn.events.sources.find import Found
 from churn.events.staging import Staged, file_id
 from churn.settings import Settings
@@ -33,8 +33,8 @@ class Arrivals:
     digests: digests of known files that are not read again. A file with one of these
         digests is a copy and is not read either.
     shared: digests of known files that may share events with one that is read again.
-    superseded: ids of known provisional files that a final one among ``files``
-        replaces.
+    superseded: addresses of known files of GA4's tables that a more final table of the
+        same day replaces, unless that is still being written.
     outdated: ids of known files that are missing, so that only the kinds of their rows
         can be brought up to date.
     changed: by extract, the names of the settings that have changed.
@@ -51,7 +51,7 @@ class Arrivals:
 
     def replaced(self, staged: Sequence[Staged]) -> set[str]:
         """Ids of the known files whose stored rows the staged files replace."""
-        ids = set(self.superseded)
+        ids = self._superseded_by(staged)
         for file, digest in staged:
             if digest in self.shared:
                 ids |= self._inherited(digest)
@@ -61,6 +61,12 @@ class Arrivals:
             ids.add(str(row["file_id"]))
             ids |= self._inherited(str(row["digest"]))
         return ids
+
+    def _superseded_by(self, staged: Sequence[Staged]) -> set[str]:
+        """Ids of the superseded files whose final table is staged, or was before."""
+        complete = {file.address for file, _ in staged} | set(self.known)
+        superseded = ga4_tables.superseded(complete) & self.superseded
+        return {str(self.known[address]["file_id"]) for address in superseded}
 
     def copies(self, staged: Sequence[Staged], replaced: Collection[str]) -> set[str]:
         """Ids of the staged files whose content the log holds already, and keeps."""
@@ -128,11 +134,11 @@ def arrivals(
     }
     changed = changed_inputs(store.inputs, store.settings)
     forced = {f.address for f in found if _is_read_otherwise(f, known, changed)}
-    superseded = _superseded(found, known, changed)
+    superseded = _superseded(found, known, store.settings)
     outdated = _outdated(known, changed, superseded, found)
     moved = [file for file in found if _has_moved(file, known)]
-    again = [file for file in found if file.address in forced]
-    shared = _shared([*moved, *again], known, store.settings)
+    again = {file.address for file in moved} | forced | superseded
+    shared = _shared(again, known, store.settings)
     forced |= {
         address
         for address, row in known.items()
@@ -143,7 +149,8 @@ def arrivals(
     contents = {known[address]["digest"] for address in to_read if address in known}
     contents |= shared
     to_read |= {a for a, row in known.items() if row["digest"] in contents}
-    unread = [row["digest"] for a, row in known.items() if a not in to_read]
+    going = to_read | superseded
+    unread = [row["digest"] for a, row in known.items() if a not in going]
     first = {file.address for file in moved}
     files = [file for file in found if file.address in to_read]
     return Arrivals(
@@ -154,7 +161,7 @@ def arrivals(
         forced=frozenset(forced),
         digests=frozenset(map(str, unread)),
         shared=frozenset(shared),
-        superseded=frozenset(str(known[a]["file_id"]) for a in superseded),
+        superseded=frozenset(superseded),
         outdated=outdated,
         changed=changed,
     )
@@ -182,15 +189,13 @@ def _is_read_otherwise(
 def _superseded(
     found: Sequence[Found],
     known: Mapping[str, Mapping[str, Any]],
-    changed: Mapping[str, list[str]],
+    settings: Settings,
 ) -> set[str]:
-    """Addresses of known provisional files of extracts that are read again.
-
-    Their final files, which are read in their place, exist.
-    """
-    names = {file.address for file in found}
-    older = [a for a, row in known.items() if row["extract"] in changed]
-    return find.superseded([*names, *older]) - names
+    """Addresses of known files of GA4's tables that have a more final one."""
+    names = {file.address for file in found if file.extract.source == "ga4"}
+    extracts = {e.path for e in settings.extracts if e.source == "ga4"}
+    older = {address for address, row in known.items() if row["extract"] in extracts}
+    return ga4_tables.superseded(names | older) - names
 
 
 def _outdated(
@@ -236,7 +241,7 @@ def _missing(
 
 
 def _shared(
-    files: Sequence[Found],
+    addresses: Collection[str],
     known: Mapping[str, Mapping[str, Any]],
     settings: Settings,
 ) -> set[str]:
@@ -245,7 +250,7 @@ def _shared(
     The log holds one copy of such an event. If the file that is read again no longer
     has it, the other file's copy takes its place.
     """
-    again = [known[file.address] for file in files if file.address in known]
+    again = [known[address] for address in addresses if address in known]
     sources = {extract.path: extract.source for extract in settings.extracts}
     spans = [
         (sources.get(str(row["extract"])), row["first_at"], row["last_at"])

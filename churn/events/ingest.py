@@ -24,6 +24,7 @@ from churn.events import (
     missing_files,
     nothing_kept,
     staging,
+    unstated_currency,
 )
 from churn.events.arrivals import Arrivals, arrivals
 from churn.events.merging import Merged
@@ -52,7 +53,8 @@ class Ingest:
     covered_until: last complete day of the store; None without events.
     people: number of ``users`` and of ``anonymous`` people without a user id.
     n_requests: number of new rows that report a request for erasure.
-    warnings: a sentence for each setting that matches no event.
+    warnings: a sentence for each setting that matches no event, and for each extract
+        whose amounts are in a currency that nobody states.
     n_added: events that the log did not hold before.
     n_replaced: events whose content a changed file or setting has changed.
     n_removed: events that the log no longer holds, for a file or setting changed.
@@ -196,9 +198,7 @@ def _summary(
         covered_until=store.covered_until,
         people=identity.people(store),
         n_requests=merged.n_requests,
-        warnings=kind_names.unused_kinds(
-            store.scan("volume").collect(), store.settings
-        ),
+        warnings=_warnings(store),
         n_added=merged.n_added - merged.n_replaced,
         n_replaced=merged.n_replaced,
         n_removed=merged.n_removed - merged.n_replaced,
@@ -207,3 +207,12 @@ def _summary(
         n_reread=dict(reread.iter_rows()),
         changed=arrived.changed,
     )
+
+
+def _warnings(store: Store) -> list[str]:
+    volume = store.scan("volume").collect()
+    tally = store.scan("tally").collect()
+    return [
+        *kind_names.unused_kinds(volume, store.settings),
+        *unstated_currency.taken_for_own(tally, store.settings),
+    ]

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import polars as pl
 
-from churn.events.sources import ga4
+from churn.events.sources import ga4_tables
 
 
 def gone(files: pl.DataFrame, present: Collection[str]) -> list[str]:
@@ -12,8 +12,8 @@ def gone(files: pl.DataFrame, present: Collection[str]) -> list[str]:
 
     ``files`` are all files known to the store (schemas.Files), ``present`` the
     addresses of those that the extracts have. Left out are files without a kept row,
-    files whose content is there under another address, and GA4's intraday tables, which
-    the day's own table replaces.
+    files whose content is there under another address, and GA4's provisional tables,
+    which the day's own table replaces.
     """
     is_present = pl.col("address").is_in(list(present))
     contents = files.filter(is_present)["digest"]
@@ -23,9 +23,4 @@ def gone(files: pl.DataFrame, present: Collection[str]) -> list[str]:
         ~pl.col("digest").is_in(contents.implode()),
     )
     addresses = missing["address"].unique().sort().to_list()
-    return [address for address in addresses if not _is_intraday(address)]
-
-
-def _is_intraday(address: str) -> bool:
-    table = ga4.table(address)
-    return table is not None and table[1]
+    return [a for a in addresses if not ga4_tables.is_provisional(a)]

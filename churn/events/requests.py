@@ -14,6 +14,7 @@ import polars as pl
 
 from churn.errors import InputError
 from churn.events.erasure import USER
+from churn.events.sources import cells
 from churn.store import Store
 
 ID_TYPES = {
@@ -73,6 +74,16 @@ def read_request(file: Path, store: Store) -> list[str]:
     return sorted(tags)
 
 
+def as_stored(tag: str) -> str:
+    """An id as "type:value" in the form in which the log would hold it."""
+    id_type, _, value = tag.partition(":")
+    if id_type in LOWER_CASE:
+        value = value.lower()
+    elif id_type == "phone":
+        value = cells.phone_number(value)
+    return f"{id_type}:{value}"
+
+
 def _tags(
     id_type: str,
     value: str,
@@ -81,8 +92,7 @@ def _tags(
     store: Store,
 ) -> set[str]:
     if form == "raw":
-        plain = value.lower() if id_type in LOWER_CASE else value
-        return {f"{id_type}:{plain}"}
+        return {as_stored(f"{id_type}:{value}")}
     if form not in HASHES:
         raise InputError(
             f"{file}: identity_format {form!r} unknown; "

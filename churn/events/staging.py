@@ -9,26 +9,20 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 from tqdm.auto import tqdm
 
 from churn.errors import InputError
-from churn.events import content_ids, erasure, privacy, sources
+from churn.events import content_ids, erasure, privacy, sources, time_limits
 from churn.events.sources import canonical, find
 from churn.events.sources.find import Found
 from churn.events.sources.unfinished import is_unfinished
 from churn.events.sources.unpack import file_digest
 from churn.hashing import bucket_of, digest
 from churn.store import Store
-
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-"""Earlier events come from devices whose clock was never set."""
-
-FUTURE_TOLERANCE = timedelta(days=1)
-"""How far ahead of the present an event may lie, for device clocks and time zones."""
 
 GROUP_BYTES = 512 * 2**20
 """Largest total size of files that are read together."""
@@ -205,23 +199,13 @@ def _prepared(
     literals = [
         pl.lit(lineage[name], dtype).alias(name) for name, dtype in LINEAGE.items()
     ]
-    fault = pl.coalesce("fault", _time_fault(reading.now))
+    fault = pl.coalesce("fault", time_limits.fault(reading.now))
     event_id = content_ids.salted(store.salt)
     rows = raw.with_columns(*literals, fault=fault, event_id=event_id)
     kept = privacy.protected(rows, store.settings, store.salt, reading.tombstones)
     # Rows without an event id are faulty, but need a bucket as well.
     bucket = bucket_of(pl.col("event_id").fill_null(""), store.n_buckets)
     return kept.with_columns(bucket.alias("bucket"))
-
-
-def _time_fault(now: datetime) -> pl.Expr:
-    in_the_future = pl.col("event_time") > now + FUTURE_TOLERANCE
-    return (
-        pl.when(in_the_future)
-        .then(pl.lit("in_the_future"))
-        .when(pl.col("event_time") < EARLIEST)
-        .then(pl.lit("before_1990"))
-    )
 
 
 def _sink(

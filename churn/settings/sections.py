@@ -22,6 +22,9 @@ from churn.settings.values import (
     Zone,
 )
 
+CURRENCY = r"^[A-Z]{3}$"
+"""A code of ISO 4217, such as EUR."""
+
 
 class Csv(Section):
     """How CSV files are written, as far as their own lines don't say it for certain."""
@@ -44,6 +47,7 @@ class Extract(Section):
     csv: Csv = Csv()
     columns: dict[str, str] = Field(default={})
     kinds: dict[str, str] = Field(default={})
+    currency: str | None = Field(default=None, pattern=CURRENCY)
     repeats: Literal["replace", "keep"] | None = None
     settling_days: int | None = Field(
         default=None,
@@ -67,7 +71,7 @@ class Activity(Section):
     """Which events count as being active, and the one currency of revenue."""
 
     counts_as_active: tuple[str, ...] = ()
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    currency: str = Field(default="USD", pattern=CURRENCY)
 
 
 class Windows(Section):

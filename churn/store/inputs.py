@@ -13,7 +13,15 @@ from typing import Any
 from churn.errors import StoreError
 from churn.settings import Csv, Extract, Settings
 
-OF_EXTRACT = ("source", "columns", "kinds", "timezone", "encoding", "csv")
+OF_EXTRACT = (
+    "source",
+    "columns",
+    "kinds",
+    "timezone",
+    "encoding",
+    "csv",
+    "currency",
+)
 """Settings of an extract that decide what is read from its files."""
 
 LATER: dict[str, Any] = {"csv": Csv().model_dump(mode="json")}

@@ -49,12 +49,15 @@ def read(
     lines = jsonlines.read([path], scratch)
     raw = jsonlines.fields(lines, PATHS, extract)
     is_merge = pl.col("merged").is_not_null()
-    insert_id = pl.concat_str("device", "insert", separator=SEPARATOR)
+    insert_id = pl.concat_str("device", cells.event_id("insert"), separator=SEPARATOR)
     merge_id = canonical.joined(["amplitude", "merged", "merged_at"])
     event_time = cells.time("at", "UTC")
     received_time = cells.time("arrived", "UTC")
+    is_unreadable = received_time.is_null() & ~cells.is_blank("arrived")
     prepared = raw.with_columns(
-        id=pl.coalesce(insert_id, "uuid", pl.when(is_merge).then(merge_id)),
+        id=pl.coalesce(
+            insert_id, cells.event_id("uuid"), pl.when(is_merge).then(merge_id)
+        ),
         name=pl.when(is_merge).then(pl.lit("merge")).otherwise(pl.col("name")),
         event_time=event_time.fill_null(cells.time("merged_at", "UTC")),
         event_time_basis=pl.lit("skew_corrected"),
@@ -65,6 +68,7 @@ def read(
         extract,
         device_type="amplitude_device",
         id_columns=["id"],
+        faults={"unreadable_received_time": is_unreadable},
         more_ids=[
             pl.lit("amplitude_id:") + cells.identifier("amplitude"),
             pl.lit("amplitude_id:") + cells.identifier("merged"),

@@ -64,8 +64,9 @@ def read(
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
     is_uninstall = cells.event_name("name").str.ends_with("uninstall")
     is_denied = pl.col("att").str.strip_chars().is_in(DENIED)
+    dtype = raw.collect_schema()["time"]
     timed = raw.with_columns(
-        event_time=_event_time(raw, extract),
+        event_time=cells.time("time", extract.timezone, dtype),
         event_time_basis=pl.when(is_uninstall)
         .then(pl.lit("detected"))
         .otherwise(pl.lit("tz_assumed")),
@@ -82,13 +83,6 @@ def read(
         id_columns=ID_COLUMNS,
         faults={"not_primary": is_primary == "false"},
     )
-
-
-def _event_time(raw: pl.LazyFrame, extract: Extract) -> pl.Expr:
-    dtype = raw.collect_schema()["time"]
-    if dtype == pl.String:
-        return cells.local_time("time", extract.timezone)
-    return cells.time("time", extract.timezone, dtype)
 
 
 def _api_name(column: str) -> str:

@@ -57,6 +57,7 @@ def read(
         event_time=cells.time("time", "UTC"),
         event_time_basis=pl.lit("exact"),
         received_time=cells.moment(_export_day(path)),
+        id=cells.event_id("id"),
     )
     return canonical.events(
         prepared,

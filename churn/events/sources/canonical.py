@@ -153,7 +153,7 @@ def events(
     complete = parsed.with_columns(
         event_id=_event_id(id_columns),
         event_kind=event_kinds.kind(extract, stated_kind),
-        currency=_currency(),
+        currency=_currency(extract),
     ).with_columns(
         event_kind=event_kinds.with_refunds(),
         fault=_fault(faults or {}),
@@ -195,7 +195,7 @@ def _ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
         "gaid": cells.uuid("gaid"),
         "android_id": cells.identifier("android_id").str.to_lowercase(),
         "email": cells.identifier("email").str.to_lowercase(),
-        "phone": cells.identifier("phone"),
+        "phone": cells.phone("phone"),
     }
     ids = [pl.lit(f"{id_type}:") + value for id_type, value in values.items()]
     together = pl.concat_str(
@@ -210,9 +210,11 @@ def _ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
     )
 
 
-def _currency() -> pl.Expr:
-    code = pl.col("money").str.strip_chars().str.to_uppercase()
-    return pl.when(pl.col("revenue").is_not_null()).then(code)
+def _currency(extract: Extract) -> pl.Expr:
+    """The currency of an amount: the row's, else that which the extract states."""
+    code = cells.filled("money").str.to_uppercase()
+    stated = pl.coalesce(code, pl.lit(extract.currency, pl.String))
+    return pl.when(pl.col("revenue").is_not_null()).then(stated)
 
 
 def _fault(faults: Mapping[str, pl.Expr]) -> pl.Expr:

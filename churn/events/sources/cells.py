@@ -10,23 +10,41 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from churn.events.sources import raw_bytes, times
 from churn.store.schemas import UTC_TIME
 
-NULL_LIKE = (
+WRITTEN_NULLS = ("", "null", "NULL", "\\N", "<NA>", "NaT", "None", "nan", "NaN")
+"""Texts by which tools write a missing value of any column, in their spelling.
+
+``NA`` is not among them, since it is also the country Namibia.
+"""
+
+NULL_MARKS = (
     "",
     "null",
+    "<null>",
+    "(null)",
     "none",
     "nil",
     "nan",
-    "n/a",
+    "nat",
     "na",
+    "<na>",
+    "n/a",
+    "#n/a",
+    "\\n",
+    "-",
+    "--",
     "undefined",
     "unknown",
     "(not set)",
-    "anonymous",
-    "guest",
+    "0000-00-00",
+    "0000-00-00 00:00:00",
 )
-"""Texts that stand for a missing id; as ids they would merge many people into one."""
+"""Texts, in lower case, that stand for a missing id, amount or time."""
+
+STAND_INS = ("anonymous", "guest")
+"""Texts that name nobody in particular; as ids they would merge many people into one."""
 
 ZERO_ID = r"^[0-]+$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -34,35 +52,29 @@ UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 MACRO = r"^(\$?\{.*\}|\[.*\])$"
 """A placeholder that the vendor did not fill in."""
 
+WHOLE_NUMBER = r"^(-?(?:0|[1-9]\d*))\.0+$"
+"""A whole number as columns of floats or decimals write it; captures its digits."""
+
 FLOAT_EXACT = 2**53
 """Smallest whole number from which floats can't represent every whole number."""
 
 YES = ("1", "true", "yes", "t", "y")
 
-UNITS = {
-    "ms": 1e3,
-    "us": 1e6,
-    "ns": 1e9,
-}
-"""Ticks per second of polars' time units."""
-
-YEAR_9999 = 2.5e11
-"""Seconds from 1970; calendars break on times beyond."""
-
-MAX_EPOCH_SECONDS = 1e11
-MAX_EPOCH_MILLISECONDS = 1e14
-MAX_EPOCH_MICROSECONDS = 1e17
+CURRENCY_SIGNS = " \t\r\n$€£¥"
 
 
 def text(name: str, dtype: pl.DataType | type[pl.DataType] = pl.String) -> pl.Expr:
-    """A cell of type ``dtype`` as text; null for nothing and for the word null.
+    """A cell of type ``dtype`` as text; null for nothing and for ``WRITTEN_NULLS``.
 
     Nested values become JSON. Whole numbers that are stored as floats lose their
-    ``.0``, unless they are too large for a float to represent exactly.
+    ``.0``, unless they are too large for a float to represent exactly. Bytes are text
+    or a UUID, and otherwise null.
     """
     column = pl.col(name)
     cell = column.cast(pl.String)
-    if isinstance(dtype, pl.Struct):
+    if dtype == pl.Binary:
+        cell = raw_bytes.text(column)
+    elif isinstance(dtype, pl.Struct):
         cell = column.struct.json_encode()
     elif dtype.is_nested():
         cell = pl.struct(column).struct.json_encode()
@@ -71,7 +83,12 @@ def text(name: str, dtype: pl.DataType | type[pl.DataType] = pl.String) -> pl.Ex
         is_exact = column.abs() < FLOAT_EXACT
         digits = column.cast(pl.Int64, strict=False).cast(pl.String)
         cell = pl.when(is_whole & is_exact).then(digits).otherwise(cell)
-    return pl.when(~cell.str.strip_chars().is_in(["", "null", "NULL"])).then(cell)
+    return unless_null(cell)
+
+
+def unless_null(cell: pl.Expr) -> pl.Expr:
+    """Text, or null where it is one of ``WRITTEN_NULLS``."""
+    return pl.when(~cell.str.strip_chars().is_in(WRITTEN_NULLS)).then(cell)
 
 
 def time(
@@ -82,87 +99,13 @@ def time(
     """A time in any common form, as UTC.
 
     Text is ISO 8601 with ``T`` or a space, with seconds or without; if it has no offset
-    it is read in ``zone``. Numbers, also as text, are seconds, milliseconds or
-    microseconds since 1970, told apart by magnitude. Null if the cell cannot be read or
-    falls into the gap when clocks go forward; a time in the hour that is repeated in
-    autumn is taken for its first occurrence. ``dtype`` is the column's type; by default
-    it is text.
+    it is read in ``zone``. Numbers, also as text, are seconds, milliseconds,
+    microseconds or nanoseconds since 1970, told apart by magnitude. Null if the cell
+    cannot be read or falls into the gap when clocks go forward; a time in the hour that
+    is repeated in autumn is taken for its first occurrence. ``dtype`` is the column's
+    type; by default it is text.
     """
-    column = pl.col(name)
-    if isinstance(dtype, pl.Date | pl.Datetime):
-        return _typed_time(column, zone, dtype)
-    if dtype is not None and dtype.is_numeric():
-        return _epoch(column)
-    return _text_time(column.cast(pl.String), zone)
-
-
-def _typed_time(
-    column: pl.Expr,
-    zone: str,
-    dtype: pl.Date | pl.Datetime,
-) -> pl.Expr:
-    ticks_per_second = 1 / 86400
-    if isinstance(dtype, pl.Datetime):
-        ticks_per_second = UNITS[dtype.time_unit]
-    limit = YEAR_9999 * ticks_per_second
-    usable = pl.when(column.to_physical().is_between(-limit, limit)).then(column)
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
-        return usable.dt.convert_time_zone("UTC").cast(UTC_TIME)
-    return _localise(usable.cast(pl.Datetime("us")), zone)
-
-
-def _text_time(column: pl.Expr, zone: str) -> pl.Expr:
-    with_t = column.str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d) +", "${1}T")
-    with_zone = with_t.str.replace(r"\s*(Z|UTC)$", "+00:00")
-    cell = with_zone.str.replace(r"T(\d\d:\d\d)($|[+-])", "T${1}:00${2}")
-    with_offset = cell.str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False
-    )
-    local = cell.str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.f",
-        time_unit="us",
-        strict=False,
-    )
-    day = cell.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    return pl.coalesce(
-        with_offset,
-        _localise(pl.coalesce(local, day), zone),
-        _epoch(cell.cast(pl.Float64, strict=False)),
-    )
-
-
-def local_time(name: str, zone: str) -> pl.Expr:
-    """A time written as ``yyyy-mm-dd hh:mm:ss[.fff]`` in ``zone``, as UTC.
-
-    Faster than ``time``, for columns of this one form.
-    """
-    local = pl.col(name).str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
-    )
-    return _localise(local, zone)
-
-
-def _localise(naive: pl.Expr, zone: str) -> pl.Expr:
-    local = naive.dt.replace_time_zone(
-        zone,
-        ambiguous="earliest",
-        non_existent="null",
-    )
-    return local.dt.convert_time_zone("UTC").cast(UTC_TIME)
-
-
-def _epoch(number: pl.Expr) -> pl.Expr:
-    size = number.abs()
-    micros = (
-        pl.when(size < MAX_EPOCH_SECONDS)
-        .then(number * 1e6)
-        .when(size < MAX_EPOCH_MILLISECONDS)
-        .then(number * 1e3)
-        .otherwise(number)
-    )
-    is_usable = micros.is_finite() & (micros.abs() < MAX_EPOCH_MICROSECONDS)
-    whole = pl.when(is_usable).then(micros).cast(pl.Int64, strict=False)
-    return whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return times.parsed(pl.col(name), zone, dtype)
 
 
 def moment(value: datetime | None) -> pl.Expr:
@@ -189,17 +132,61 @@ def period_end(
 
 
 def identifier(name: str) -> pl.Expr:
-    """An id as text, stripped; null for texts that stand for a missing id.
+    """A person's or device's id as text; null for texts that stand for a missing one.
 
     Case and leading zeros are kept.
     """
-    cell = pl.col(name).cast(pl.String).str.strip_chars()
+    cell = event_id(name)
     is_missing = (
-        cell.str.to_lowercase().is_in(NULL_LIKE)
+        cell.str.to_lowercase().is_in(STAND_INS)
         | cell.str.contains(ZERO_ID)
         | cell.str.contains(MACRO)
     )
     return pl.when(~is_missing).then(cell)
+
+
+def filled(name: str) -> pl.Expr:
+    """A cell as text, stripped; null for ``NULL_MARKS``."""
+    cell = pl.col(name).cast(pl.String).str.strip_chars()
+    return pl.when(~cell.str.to_lowercase().is_in(NULL_MARKS)).then(cell)
+
+
+def event_id(name: str) -> pl.Expr:
+    """An id as text, stripped; null for ``NULL_MARKS``.
+
+    A whole number written with a point and zeros loses them: a column of numbers with
+    a gap is one of floats in pandas and others, which write ``1.0`` for the id ``1``.
+    Every cell is judged by itself, so that all files give the same ids. Others stay:
+    ``1.5``, ``007.0`` or ``v1.0``.
+    """
+    cell = filled(name)
+    digits = cell.str.extract(WHOLE_NUMBER)
+    # Decimals have more than one zero there, and keep every digit.
+    is_decimal = cell.str.ends_with("00")
+    is_exact = digits.cast(pl.Int64, strict=False).abs() < FLOAT_EXACT
+    is_whole = digits.is_not_null() & (is_exact | is_decimal)
+    return pl.when(is_whole).then(digits).otherwise(cell)
+
+
+def phone(name: str) -> pl.Expr:
+    """A telephone number in the form in which Braze compares them; null without digits.
+
+    Braze drops everything but digits and a leading plus sign, and takes a number of ten
+    digits without country code for one of the USA.
+
+    >>> numbers = pl.DataFrame({"n": ["+1 (724) 123-4567", "724 123 4567", "none"]})
+    >>> numbers.select(phone("n")).to_series().to_list()
+    ['+17241234567', '+17241234567', None]
+    """
+    plain = identifier(name).str.replace_all(r"[^\d+]|(.)\+", "${1}")
+    american = plain.str.replace(r"^1?(\d{10})$", "+1${1}")
+    return pl.when(american.str.contains(r"\d")).then(american)
+
+
+def phone_number(text: str) -> str:
+    """One telephone number in the form of ``phone``; as it is if it has no digits."""
+    frame = pl.DataFrame({"number": [text]})
+    return str(frame.select(phone("number").fill_null(text)).item())
 
 
 def uuid(name: str) -> pl.Expr:
@@ -224,15 +211,18 @@ def event_names(names: Sequence[str]) -> list[str]:
 
 def number(name: str) -> pl.Expr:
     """A finite number, also from text with currency signs around it; null otherwise."""
-    cell = pl.col(name).cast(pl.String).str.strip_chars(" \t\r\n$€£¥")
-    value = cell.cast(pl.Float64, strict=False)
+    value = _without_signs(name).cast(pl.Float64, strict=False)
     return pl.when(value.is_finite()).then(value)
 
 
 def is_blank(name: str) -> pl.Expr:
-    """Whether a cell is null, blank, or the NaN that some tools write for missing."""
-    cell = pl.col(name).cast(pl.String).str.strip_chars().str.to_lowercase()
-    return cell.fill_null("").is_in(["", "nan"])
+    """Whether a cell is null or one of ``NULL_MARKS``, be it with a currency sign."""
+    cell = _without_signs(name).str.to_lowercase()
+    return cell.fill_null("").is_in(NULL_MARKS)
+
+
+def _without_signs(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String).str.strip_chars(CURRENCY_SIGNS)
 
 
 def truth(name: str) -> pl.Expr:

@@ -11,9 +11,17 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import cells, csvtext, dialects, jsonlines, unpack
-from churn.events.sources.canonical import column_names
+from churn.events.sources import (
+    cells,
+    csvtext,
+    dialects,
+    jsonlines,
+    raw_bytes,
+    unpack,
+)
+from churn.events.sources.canonical import STUDY_NAMES, column_names
 from churn.events.sources.csvtext import EXTRA, ROW, SEPARATOR
+from churn.events.sources.index_columns import index_columns
 from churn.settings import Extract
 
 TYPED = ("time", "received_time")
@@ -117,8 +125,8 @@ def named(
     """The columns of a scanned file by our field names, with source_row and damage.
 
     If ``rest`` names a field and the file has no column for it, it holds all columns
-    that belong to no field, as JSON. Raises InputError that names all needed columns
-    which the file lacks or has twice.
+    that belong to no field, as JSON, but for columns that number the rows. Raises
+    InputError that names all needed columns which the file lacks or has twice.
     """
     names = column_names(fields, extract)
     schema = raw.collect_schema()
@@ -136,6 +144,8 @@ def named(
     values = {field: _cell(field, found[field], schema) for field in fields}
     if rest and not found[rest]:
         used = {column for columns in found.values() for column in columns}
+        names_in_file = {column: _name(column) for column in schema}
+        used |= index_columns(raw, names_in_file)
         values[rest] = _others(schema, used)
     return raw.select(
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
@@ -155,8 +165,10 @@ def _is_required(
 
 
 def _name(column: str) -> str:
-    """The name of a column as the file writes it."""
-    return column.rpartition(SEPARATOR)[0] or column
+    """The name of a column as the file writes it, which may be the empty text."""
+    if column in {ROW, EXTRA} or SEPARATOR not in column:
+        return column
+    return column.rpartition(SEPARATOR)[0]
 
 
 def _cell(
@@ -194,17 +206,30 @@ def _others(schema: pl.Schema, used: set[str]) -> pl.Expr:
 def _damage(
     found: Mapping[str, Sequence[str]], needed: Sequence[str], schema: pl.Schema
 ) -> pl.Expr:
-    if EXTRA not in schema:
-        return pl.lit(None, pl.String)
+    damages = [pl.lit(None, pl.String)]
+    if EXTRA in schema:
+        damages += _shifted(found, needed)
+    for field, names in found.items():
+        if names and schema[names[0]] == pl.Binary:
+            is_unreadable = raw_bytes.is_unreadable(pl.col(names[0]))
+            reason = f"unreadable_{STUDY_NAMES.get(field, field)}"
+            damages.append(pl.when(is_unreadable).then(pl.lit(reason)))
+    return pl.coalesce(damages)
+
+
+def _shifted(
+    found: Mapping[str, Sequence[str]],
+    needed: Sequence[str],
+) -> list[pl.Expr]:
+    """The damage of rows of CSV that are a header, or have too many cells."""
     repeats_header = pl.all_horizontal(
         [pl.col(found[field][0]) == _name(found[field][0]) for field in needed]
     )
-    return (
-        pl.when(repeats_header)
-        .then(pl.lit("repeated_header"))
-        .when(pl.col(EXTRA).is_not_null())
-        .then(pl.lit("extra_cells"))
-    )
+    has_extra_cells = pl.col(EXTRA).is_not_null()
+    return [
+        pl.when(repeats_header).then(pl.lit("repeated_header")),
+        pl.when(has_extra_cells).then(pl.lit("extra_cells")),
+    ]
 
 
 def _check_present(

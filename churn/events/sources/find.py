@@ -14,7 +14,14 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from churn.errors import InputError
-from churn.events.sources import FORMS, SUFFIXES, appsflyer, formats, ga4, patterns
+from churn.events.sources import (
+    FORMS,
+    SUFFIXES,
+    appsflyer,
+    formats,
+    ga4_tables,
+    patterns,
+)
 from churn.settings import Extract, Settings
 from churn.store import objects
 
@@ -89,7 +96,7 @@ def find(extract: Extract, settings: Settings) -> Listing:
     unfinished = _unfinished(listed)
     left_out = set(unfinished)
     if extract.source == "ga4":
-        left_out |= superseded(addresses)
+        left_out |= ga4_tables.superseded(addresses)
     return Listing(
         ready=[file for file in readable if file.address not in left_out],
         waiting=[file for file in readable if file.address in unfinished],
@@ -163,19 +170,6 @@ def _unfinished(listed: Iterable[Found]) -> set[str]:
         address
         for address, report, hour in hours
         if report in last_complete and hour > last_complete[report]
-    }
-
-
-def superseded(addresses: Iterable[str]) -> set[str]:
-    """Those of GA4's intraday tables of days whose final table is among them."""
-    tables = []
-    for address in addresses:
-        table = ga4.table(address)
-        if table:
-            tables.append((address, *table))
-    final = {day for _, day, is_intraday in tables if not is_intraday}
-    return {
-        address for address, day, is_intraday in tables if is_intraday and day in final
     }
 
 

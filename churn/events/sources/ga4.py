@@ -4,18 +4,24 @@
 up to three days, so its rows count as received at the end of the day after it. JSON
 writes integers as text, and a parameter may be an integer in one row and text in the
 next; both are read. Rows without any id are kept but belong to nobody; they are not
-merged into one person. The table of the current day (intraday) is skipped once the
-day's final table exists.
+merged into one person. Of the tables of one day only the most final is read
+(``ga4_tables``).
 """
 
 import re
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import canonical, cells, jsonlines, unpack
+from churn.events.sources import (
+    canonical,
+    cells,
+    ga4_tables,
+    jsonlines,
+    unpack,
+    wrapped,
+)
 from churn.settings import Extract
 
 SUFFIXES = (".parquet", ".json", ".json.gz")
@@ -26,6 +32,9 @@ PURCHASES = ("in_app_purchase", "purchase", "ecommerce_purchase")
 
 VALUE_FIELDS = ("whole", "double", "single")
 """Our fields for the types that the parameter ``value`` may have."""
+
+REPEATED = "event_params"
+"""The column of parameters, which some tools wrap."""
 
 MICROS = 1e6
 """A whole-number value of in_app_purchase is in millionths of the currency."""
@@ -51,9 +60,10 @@ PATHS = {
     "whole": "$.event_params[?(@.key=='value')].value.int_value",
     "double": "$.event_params[?(@.key=='value')].value.double_value",
     "single": "$.event_params[?(@.key=='value')].value.float_value",
+    "written": "$.event_params[?(@.key=='value')].value.string_value",
     "money": "$.event_params[?(@.key=='currency')].value.string_value",
 }
-ID_COLUMNS = ("stream", "anonymous_id", "event", "at", "bundle", "values")
+ID_COLUMNS = ("stream", "anonymous_id", "event", "event_time", "bundle", "values")
 
 
 def read(
@@ -73,7 +83,7 @@ def read(
     prepared = raw.with_columns(
         event_time=cells.time("at", "UTC"),
         event_time_basis=pl.lit("exact"),
-        received_time=cells.moment(_table_day(path)),
+        received_time=cells.moment(ga4_tables.received_by(path.as_posix())),
         idfa=pl.when(is_ios).then(pl.col("advertising")),
         gaid=pl.when(~is_ios).then(pl.col("advertising")),
         refused=pl.when(is_refused).then(pl.lit("1")),
@@ -95,14 +105,22 @@ def _lines(
     scratch: Path,
 ) -> pl.LazyFrame:
     """The table as JSON lines; of Parquet, only columns that hold a field are read."""
-    if unpack.form(path) != "parquet":
-        return jsonlines.read([path], scratch)
+    if unpack.form(path) == "parquet":
+        return _parquet_lines(path, extract)
+    lines = jsonlines.read([path], scratch)
+    if not wrapped.in_json(path, REPEATED):
+        return lines
+    return lines.with_columns(wrapped.unwrapped(pl.col(jsonlines.LINE)))
+
+
+def _parquet_lines(path: Path, extract: Extract) -> pl.LazyFrame:
     rows = pl.scan_parquet(
         path,
         hive_partitioning=False,
         glob=False,
     )
-    present = rows.collect_schema().names()
+    schema = rows.collect_schema()
+    present = schema.names()
     paths = canonical.column_names(PATHS, extract).values()
     roots = {re.sub(r"^\$?(?:\.|\[')?(\w*).*", r"\1", path) for path in paths}
     used = [column for column in present if column in roots]
@@ -112,14 +130,21 @@ def _lines(
             f"{path} lacks column(s) {', '.join(sorted(missing))}; "
             f"it has {', '.join(present)[:500]}"
         )
-    line = pl.struct(used).struct.json_encode().alias(jsonlines.LINE)
-    return rows.select(line).with_row_index("source_row", offset=1)
+    line = pl.struct(used).struct.json_encode()
+    if REPEATED in used and wrapped.in_type(schema[REPEATED]):
+        line = wrapped.unwrapped(line)
+    numbered = rows.select(line.alias(jsonlines.LINE))
+    return numbered.with_row_index("source_row", offset=1)
 
 
 def _amount() -> pl.Expr:
     """What was bought or refunded, else the value of a purchase, as text."""
     is_purchase = pl.col("name").is_in(PURCHASES)
-    value = pl.when(is_purchase).then(pl.coalesce(*VALUE_FIELDS))
+    # A website's tag may send the value as text, which the SDKs of apps never do.
+    is_from_tag = pl.col("name") != "in_app_purchase"
+    is_number = cells.number("written").is_not_null()
+    written = pl.when(is_from_tag & is_number).then("written")
+    value = pl.when(is_purchase).then(pl.coalesce(*VALUE_FIELDS, written))
     return pl.coalesce("bought", "refunded", value)
 
 
@@ -143,22 +168,3 @@ def _values() -> pl.Expr:
     one_comma = values.str.replace_all(r",+", ",")
     closed = one_comma.str.replace_all(r",\]", "]")
     return closed.str.replace_all(r"(\d)\.0([,\]])", "${1}${2}")
-
-
-def _table_day(path: Path) -> datetime | None:
-    """The end of the day after the table's, by which its rows had arrived."""
-    return cells.period_end(
-        path.name, r"events_(?:intraday_)?(\d{8})", "%Y%m%d", timedelta(days=2)
-    )
-
-
-def table(path: str) -> tuple[str, bool] | None:
-    """Folder and day of a table, and whether it is an intraday one.
-
-    None if the file's name states no day.
-    """
-    match = re.search(r"^(.*?)events_(intraday_)?(\d{8})[^/]*$", path)
-    if match is None:
-        return None
-    folder, intraday, day = match.groups()
-    return folder + day, bool(intraday)

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from churn.errors import InputError
-from churn.events.sources import unpack
+from churn.events.sources import cells, unpack
 from churn.events.sources.canonical import column_names
 from churn.settings import Extract
 
@@ -92,7 +92,7 @@ def fields(
     for field, path in json_paths.items():
         value = pl.lit(None, pl.String)
         if field not in absent:
-            value = _filled(line.str.json_path_match(path))
+            value = cells.unless_null(line.str.json_path_match(path))
         values.append(value.alias(field))
     damage = pl.when(~is_json).then(pl.lit("not_json")).alias("damage")
     return lines.select("source_row", damage, *values)
@@ -115,10 +115,6 @@ def _check_paths(paths: Iterable[str]) -> None:
                 f"extracts.columns: {path} is neither a key nor a JSONPath "
                 "like $.user.id"
             ) from None
-
-
-def _filled(value: pl.Expr) -> pl.Expr:
-    return pl.when(~value.is_in(["", "null"])).then(value)
 
 
 def absent(lines: pl.LazyFrame, names: Mapping[str, str]) -> list[str]:
