@@ -53,7 +53,7 @@ def read(
     merge_id = canonical.joined(["amplitude", "merged", "merged_at"])
     event_time = cells.time("at", "UTC")
     received_time = cells.time("arrived", "UTC")
-    is_unreadable = received_time.is_null() & ~cells.is_blank("arrived")
+    is_unreadable = pl.col("received_time").is_null() & ~cells.is_blank("arrived")
     prepared = raw.with_columns(
         id=pl.coalesce(
             insert_id, cells.event_id("uuid"), pl.when(is_merge).then(merge_id)

@@ -46,14 +46,20 @@ NULL_MARKS = (
 STAND_INS = ("anonymous", "guest")
 """Texts that name nobody in particular; as ids they would merge many people into one."""
 
-ZERO_ID = r"^[0-]+$"
+ZERO_ID = r"^[0-]+(?:\.0+)?$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 MACRO = r"^(\$?\{.*\}|\[.*\])$"
 """A placeholder that the vendor did not fill in."""
 
-WHOLE_NUMBER = r"^(-?(?:0|[1-9]\d*))\.0+$"
-"""A whole number as columns of floats or decimals write it; captures its digits."""
+WHOLE_FLOAT = r"(-?(?:0|[1-9]\d{0,14}|[1-8]\d{15}|900[0-6]\d{12}))\.0"
+"""A whole number as a column of floats writes it, if floats hold it exactly."""
+
+WHOLE_DECIMAL = r"(-?(?:0|[1-9]\d*))\.00+"
+"""A whole number as a column of decimals writes it."""
+
+WHOLE_NUMBER = f"^(?:{WHOLE_FLOAT}|{WHOLE_DECIMAL})$"
+"""A whole number with a point and zeros; one of two groups captures its digits."""
 
 FLOAT_EXACT = 2**53
 """Smallest whole number from which floats can't represent every whole number."""
@@ -136,13 +142,15 @@ def identifier(name: str) -> pl.Expr:
 
     Case and leading zeros are kept.
     """
-    cell = event_id(name)
+    # Polars computes an expression anew wherever it stands, so the checks look at the
+    # cell itself.
+    cell = pl.col(name).cast(pl.String).str.strip_chars()
     is_missing = (
-        cell.str.to_lowercase().is_in(STAND_INS)
+        cell.str.to_lowercase().is_in([*NULL_MARKS, *STAND_INS])
         | cell.str.contains(ZERO_ID)
         | cell.str.contains(MACRO)
     )
-    return pl.when(~is_missing).then(cell)
+    return pl.when(~is_missing).then(cell.str.replace(WHOLE_NUMBER, "${1}${2}"))
 
 
 def filled(name: str) -> pl.Expr:
@@ -159,13 +167,7 @@ def event_id(name: str) -> pl.Expr:
     Every cell is judged by itself, so that all files give the same ids. Others stay:
     ``1.5``, ``007.0`` or ``v1.0``.
     """
-    cell = filled(name)
-    digits = cell.str.extract(WHOLE_NUMBER)
-    # Decimals have more than one zero there, and keep every digit.
-    is_decimal = cell.str.ends_with("00")
-    is_exact = digits.cast(pl.Int64, strict=False).abs() < FLOAT_EXACT
-    is_whole = digits.is_not_null() & (is_exact | is_decimal)
-    return pl.when(is_whole).then(digits).otherwise(cell)
+    return filled(name).str.replace(WHOLE_NUMBER, "${1}${2}")
 
 
 def phone(name: str) -> pl.Expr:

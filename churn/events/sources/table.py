@@ -71,23 +71,22 @@ def read(
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, rest="properties")
     schema = raw.collect_schema()
     zone = extract.timezone
-    received_time = cells.time("received_time", zone, schema["received_time"])
     is_refused = pl.col("consent").str.to_lowercase().is_in(NO)
     prepared = raw.with_columns(
         event_time=cells.time("time", zone, schema["time"]),
         event_time_basis=pl.lit(_basis(schema["time"])),
-        received_time=received_time,
-        receipt_is_unreadable=received_time.is_null()
-        & ~cells.is_blank("received_time"),
+        received_time=cells.time("received_time", zone, schema["received_time"]),
+        has_receipt=~cells.is_blank("received_time"),
         refused=pl.when(is_refused).then(pl.lit("1")),
     )
+    is_unreadable = pl.col("received_time").is_null() & pl.col("has_receipt")
     content_id = content_ids.of_content(canonical.joined(CONTENT))
     return canonical.events(
         prepared.with_columns(id=pl.coalesce(cells.event_id("event_id"), content_id)),
         extract,
         device_type="device",
         id_columns=["id"],
-        faults={"unreadable_received_time": pl.col("receipt_is_unreadable")},
+        faults={"unreadable_received_time": is_unreadable},
         stated_kind=pl.col("kind"),
     )
 

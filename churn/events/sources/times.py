@@ -67,7 +67,10 @@ def _text_time(column: pl.Expr, zone: str) -> pl.Expr:
 
 
 def _uncommon_time(column: pl.Expr, zone: str) -> pl.Expr:
-    with_t = column.str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d) +", "${1}T")
+    # Polars computes an expression anew wherever it stands, so what needs no rewriting
+    # is read from the bare cell.
+    bare = column.str.strip_chars()
+    with_t = bare.str.replace(r"^(\d{4}-\d\d-\d\d) +", "${1}T")
     with_zone = with_t.str.replace(r"\s*(Z|UTC)$", "+00:00")
     cell = with_zone.str.replace(r"T(\d\d:\d\d)($|[+-])", "T${1}:00${2}")
     with_offset = cell.str.to_datetime(
@@ -78,11 +81,11 @@ def _uncommon_time(column: pl.Expr, zone: str) -> pl.Expr:
         time_unit="us",
         strict=False,
     )
-    day = cell.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    day = bare.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
     return pl.coalesce(
         with_offset,
         _localise(pl.coalesce(local, day), zone),
-        _epoch(cell.cast(pl.Float64, strict=False)),
+        _epoch(bare.cast(pl.Float64, strict=False)),
     )
 
 
