@@ -15,6 +15,9 @@ MARK = "#"
 PATTERN = r"^#[0-9a-f]{32}(?::|$)"
 """Regular expression that recognises these ids among those of an app's own."""
 
+COPY = r"^#[0-9a-f]{32}:[1-9]"
+"""Regular expression that recognises the ids of all but the first of equal rows."""
+
 IN_FILE = ["file", "event_id"]
 
 
@@ -26,6 +29,14 @@ def of_content(content: pl.Expr) -> pl.Expr:
 def is_content_id() -> pl.Expr:
     """Whether ``event_id`` is a hash of the row's content."""
     return pl.col("event_id").str.contains(PATTERN)
+
+
+def is_copy() -> pl.Expr:
+    """Whether an event of the log is equal to an earlier row of its file.
+
+    Only events without an id of their own can be.
+    """
+    return pl.col("event_id").str.contains(COPY)
 
 
 def salted(salt: str) -> pl.Expr:

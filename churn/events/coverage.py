@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn import clocks
-from churn.events import sources
+from churn.events import content_ids, sources
 from churn.kinds import is_by_people
 from churn.settings import Extract, Settings
 from churn.store.schemas import Tally, Volume
@@ -49,12 +49,13 @@ def volume(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 
 def tally(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Events per extract and day by hour, filled column and currency (Tally)."""
+    """Events per extract and day by hour, filled column, currency and copies (Tally)."""
     local_time = pl.col("event_time").dt.convert_time_zone(settings.timezone)
     dated = events.select(
         "extract",
         clocks.local_date("event_time", settings.timezone).alias("date"),
         local_time.dt.hour().cast(pl.String).alias("hour"),
+        pl.when(content_ids.is_copy()).then(pl.lit("equal row")).alias("copy"),
         *TALLIED,
     )
     with_currency = dated.filter(
@@ -65,6 +66,7 @@ def tally(events: pl.DataFrame, settings: Settings) -> pl.DataFrame:
             _counted(dated, "hour"),
             _filled(dated),
             _counted(with_currency, "currency"),
+            _counted(dated.drop_nulls("copy"), "copy"),
         ]
     )
 

@@ -25,6 +25,7 @@ REMEMBERED = (
     "clock_shift",
     "bulk_backfill",
     "schema_change",
+    "copied_day",
 )
 """Gates whose cases are single days of the log, which no later fault can be.
 

@@ -1,4 +1,4 @@
-"""Gates on the content of events: users, columns and currencies."""
+"""Gates on the content of events: users, columns, currencies and copies."""
 
 from datetime import date
 from typing import Any
@@ -15,6 +15,8 @@ MIN_AMOUNTS = 20
 MIN_FILLED = 0.05
 # Fewest expected filled rows on a day for which a column is checked.
 MIN_EXPECTED = 50
+# Fewest copies on a day for which the day is checked.
+MIN_COPIES = 20
 # A column with a smaller share of its expected filled rows counts as lost.
 LOST = 0.1
 
@@ -165,3 +167,63 @@ def mixed_currencies(
         cure="Set activity.currency to the commonest, or convert the amounts",
         all_clear=f"nearly all amounts are in {currency}",
     )
+
+
+def copied_day(
+    counted: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+) -> dict[str, Any]:
+    """Fails if many more of a day's events than usual are copies of other rows.
+
+    The cause is mostly a day that an export holds twice. Copies are equal rows of one
+    file, without event ids: with ids, a row that comes again is no new event. The usual
+    share is the median of the extract's days, since rows that are equal by chance are
+    common where times are coarse.
+    """
+    limit = settings.gates.max_copy_rate
+    days = _copy_rates(counted, settings, cutoff)
+    is_risen = pl.col("rate") - pl.col("usual") > limit
+    copied = days.filter(pl.col("copies") >= MIN_COPIES, is_risen)
+    cases = [
+        Case(
+            where=row["extract"],
+            days=str(row["date"]),
+            seen=(
+                f"{row['copies']:,} of {row['n']:,} rows are copies of others, "
+                f"{row['rate']:.0%} where {row['usual']:.0%} is usual"
+            ),
+            off=row["rate"],
+        )
+        for row in copied.sort("date", "extract").iter_rows(named=True)
+    ]
+    return verdict(
+        cutoff,
+        "copied_day",
+        cases,
+        expected=f"at most {limit:.0%} more copies than usual",
+        cure="Look for a day that was exported twice, remove it and ingest anew",
+        all_clear="no day has many more copies of rows than usual",
+    )
+
+
+def _copy_rates(
+    counted: pl.DataFrame,
+    settings: Settings,
+    cutoff: date,
+) -> pl.DataFrame:
+    """Share of copies on each day of the window, and the usual share of the extract.
+
+    Columns: extract, date, n, copies, rate, usual.
+    """
+    day = ["extract", "date"]
+    of_hour = counted.filter(pl.col("measure") == "hour")
+    of_copy = counted.filter(pl.col("measure") == "copy")
+    n = of_hour.group_by(day).agg(pl.col("n").sum())
+    copies = of_copy.group_by(day).agg(copies=pl.col("n").sum())
+    both = n.join(copies, on=day, how="left")
+    filled = both.with_columns(pl.col("copies").fill_null(0))
+    rates = filled.with_columns(rate=pl.col("copies") / pl.col("n"))
+    usual = rates.with_columns(usual=pl.col("rate").median().over("extract"))
+    first = days_before(cutoff, settings.gates.window_days)
+    return usual.filter(pl.col("date") >= first)

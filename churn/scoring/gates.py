@@ -81,6 +81,7 @@ def data(
         arrival_gates.bulk_backfill(known, settings, cutoff),
         content_gates.schema_change(counted, cutoff),
         content_gates.mixed_currencies(counted, settings, cutoff),
+        content_gates.copied_day(counted, settings, cutoff),
         arrival_gates.truncated_report(files, settings, cutoff),
         arrival_gates.duplicate_rows(files, settings, cutoff),
     ]

@@ -118,13 +118,14 @@ class Volume(dy.Schema):
 class Tally(dy.Schema):
     """Events per extract and local day by one measure.
 
-    ``measure`` says what is counted: events by hour of the day, by filled column, or by
-    currency of revenue. ``value`` is that hour, column name or currency.
+    ``measure`` says what is counted: events by hour of the day, by filled column, by
+    currency of revenue, or those that are copies of another row of their file.
+    ``value`` is that hour, column name or currency.
     """
 
     extract = dy.String(nullable=False)
     date = dy.Date(nullable=False)
-    measure = dy.String(nullable=False, regex="^(hour|column|currency)$")
+    measure = dy.String(nullable=False, regex="^(hour|column|currency|copy)$")
     value = dy.String(nullable=False)
     n = dy.Int64(nullable=False)
 

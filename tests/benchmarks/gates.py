@@ -75,8 +75,11 @@ def counted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .group_by("extract", "date", pl.col("currency").alias("value"))
         .agg(n=_n())
     )
+    equal = rows.filter(~pl.struct(rows.columns).is_first_distinct())
+    per_copy = equal.group_by("extract", "date").agg(n=_n(), value=pl.lit("equal row"))
     measures = {
         "hour": per_hour,
+        "copy": per_copy,
         "column": per_column.filter(pl.col("n") > 0),
         "currency": per_currency,
     }

@@ -386,6 +386,22 @@ def test_every_count_adds_up_by_day_and_event(
     ]
 
 
+def test_equal_rows_of_a_file_are_counted_by_day(
+    tmp_path: Path, make_study: Callable[..., Settings]
+) -> None:
+    """Of three equal rows two are copies. A row that differs in a property is none."""
+    (tmp_path / "events.csv").write_text(
+        "user_id,event,time,level\n"
+        + "a,open,2026-03-01,1\n" * 3
+        + "a,open,2026-03-01,2\n"
+    )
+    settings = make_study()
+    ingest.ingest(settings, NOW, progress=False)
+    counted = open_filled(settings).scan("tally").collect()
+    copies = counted.filter(pl.col("measure") == "copy")
+    assert copies.select("date", "n").rows() == [(date(2026, 3, 1), 2)]
+
+
 def test_a_large_ingest_bucket_by_bucket_is_the_same(
     tmp_path: Path, make_study: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

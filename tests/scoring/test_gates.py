@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from churn.errors import GateError
-from churn.scoring import gates
+from churn.scoring import content_gates, gates
 from churn.scoring.gate import check_gates
 from churn.settings import parse
 from churn.store.schemas import Files, Findings, Tally, Volume
@@ -191,6 +191,7 @@ def test_clean_data_passes_every_gate() -> None:
         "bulk_backfill",
         "schema_change",
         "mixed_currencies",
+        "copied_day",
         "truncated_report",
         "duplicate_rows",
     ]
@@ -548,6 +549,31 @@ def test_a_report_delivered_twice_is_named() -> None:
         "af, 2026-03-02: 5,000 of 10,000 rows are copies, most of them in af/a (1).csv"
         in (found["duplicate_rows"]["sentence"])
     )
+
+
+def test_a_day_that_an_export_holds_twice_is_named() -> None:
+    """If half of a day's rows are copies and a twentieth usually are, the day fails. In
+    another extract, where half are copies on every day, it doesn't.
+    """
+    hours = tally("hour", {"12": 1000})
+    copies = tally("copy", {"equal row": 50}, {DAY: {"equal row": 525}})
+    coarse = [
+        part.with_columns(extract=pl.lit("coarse"))
+        for part in (hours, tally("copy", {"equal row": 500}))
+    ]
+    counted = pl.concat([hours, copies, *coarse])
+    finding = content_gates.copied_day(counted, STUDY, CUTOFF)
+    assert finding["sentence"].startswith(
+        f"af, {DAY}: 525 of 1,000 rows are copies of others, 52% where 5% is usual. "
+    )
+    assert finding["days"] == str(DAY)
+
+
+def test_few_copies_are_chance() -> None:
+    """Nineteen copies among twenty rows fail nothing."""
+    copies = tally("copy", {}, {DAY: {"equal row": 19}})
+    counted = pl.concat([tally("hour", {"12": 20}), copies])
+    assert content_gates.copied_day(counted, STUDY, CUTOFF)["passed"]
 
 
 def test_rows_delivered_again_later_and_small_files_pass() -> None:
