@@ -188,7 +188,8 @@ def test_the_commands_for_braze_show_take_back_and_send_again(
             "ledger", "--user", "a"
         )
         assert (
-            braze("ledger", "--rejects", "night-1") == "identifier,attributes,reason\n"
+            braze("ledger", "--rejects", "night-1")
+            == "identifier,attributes,reason,cutoff\n"
         )
         braze("ledger", "--backup", "copy.db")
         assert (tmp_path / "copy.db").stat().st_size > 0

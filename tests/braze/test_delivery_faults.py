@@ -20,6 +20,7 @@ from churn.braze.delivery import Delivery, open_ledger
 from churn.braze.ledger import closing
 from churn.errors import BrazeError, NotebookError
 from churn.events import ingest
+from churn.features.cutoffs import Calendar
 from churn.report import runner
 from churn.sandbox import faults as injected
 from churn.sandbox import server
@@ -214,16 +215,17 @@ def exportable(folder: Path, sandbox: Sandbox) -> Path:
     )
     assert load(file).braze.endpoint == sandbox.url
     ingest.ingest(load(file), progress=False)
+    store = open_filled(load(file))
     made = scores({f"u{i}": "high" for i in range(20)}).with_columns(
-        probability=pl.lit(0.7), model_id=pl.lit("m")
+        probability=pl.lit(0.7),
+        model_id=pl.lit("m"),
+        cutoff=pl.lit(Calendar.of(store).end),
     )
     made = made.with_columns(
         reason_1=pl.lit("risky_silence"), reason_2=None, reason_3=None
     )
-    said = PASSED.with_columns(
-        cutoff=made["cutoff"][:1], days=pl.lit(""), expected=pl.lit(""), seen=pl.lit("")
-    )
-    store = open_filled(load(file))
+    others = {name: pl.lit("") for name in ("days", "expected", "seen", "cases")}
+    said = PASSED.with_columns(cutoff=made["cutoff"][:1], **others)
     scoring.write(
         store, Scores.validate(made, cast=True), Findings.validate(said, cast=True)
     )

@@ -35,6 +35,9 @@ ROWS = (
     ",,open,2026-03-08 10:00:00,,d6,,,,,web,,,\n",
     ",u4,open,2099-03-08 10:00:00,,,,,,,,,,\n",
 )
+UNREADABLE = 8
+"""Number of the row that can't be read."""
+
 ONLY_IN_Z = (
     "20,u1,open,2026-02-20 10:00:00,,d1,,,,,ios,,Rom,\n",
     "21,,buy,2026-03-02 10:00:00,,d2,,,,,,5,,\n",
@@ -170,7 +173,9 @@ def take(
 ) -> None:
     """One step of a life, or nothing if it can't be taken now."""
     if step == "write":
-        life.write(one, file(*other))
+        # A file that holds nothing but rows that can't be read is refused.
+        readable = other if set(other) != {UNREADABLE} else [0, *other]
+        life.write(one, file(*readable))
     elif step == "change":
         life.change(**(one if other else dict.fromkeys(one)))
     elif step == "ingest":

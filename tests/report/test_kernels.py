@@ -3,6 +3,8 @@
 import os
 import signal
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ from churn.report.kernels import Ending
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only temporary folder there is; short enough for sockets."""
-    monkeypatch.setattr(kernels, "_temporary_folders", lambda: [tmp_path])
-    return tmp_path
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setattr(kernels, "_temporary_folders", lambda: [Path(folder)])
+        yield Path(folder)
 
 
 def folder_of(config: kernels.Config) -> Path:
@@ -55,16 +58,16 @@ def test_the_next_run_removes_what_a_killed_one_left(home: Path) -> None:
 
 
 def test_a_temporary_folder_whose_path_is_too_long_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A socket's path holds some hundred bytes. Where no folder is short enough, the
     error says what to set, and nothing is left.
     """
-    long = tmp_path / ("x" * 100)
+    long = home / ("x" * 100)
     long.mkdir()
-    monkeypatch.setattr(kernels, "_temporary_folders", lambda: [long, tmp_path])
+    monkeypatch.setattr(kernels, "_temporary_folders", lambda: [long, home])
     with kernels.private_sockets() as config:
-        assert folder_of(config).parent == tmp_path
+        assert folder_of(config).parent == home
     monkeypatch.setattr(kernels, "_temporary_folders", lambda: [long])
     with (
         pytest.raises(NotebookError, match=r"too long\)\. Set TMPDIR to a folder"),
@@ -95,13 +98,17 @@ def test_every_end_has_its_reason(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_end_is_an_exception_inside_a_run_only(number: int) -> None:
     """It is named; afterwards, and at the second signal, it does what it did before."""
-    before = signal.getsignal(number)
-    with kernels.stoppable() as ending:
-        assert signal.getsignal(number) is not before
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
-        assert signal.getsignal(number) is before
-    assert ending.signal == signal.Signals(number).name
+    # The tests themselves may run under nohup, which ignores SIGHUP.
+    outside = signal.signal(number, signal.default_int_handler)
+    try:
+        with kernels.stoppable() as ending:
+            assert signal.getsignal(number) is not signal.default_int_handler
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+            assert signal.getsignal(number) is signal.default_int_handler
+        assert ending.signal == signal.Signals(number).name
+    finally:
+        signal.signal(number, outside)
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

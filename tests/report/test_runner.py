@@ -176,10 +176,15 @@ def test_a_kernel_that_does_not_start_is_one_sentence(
 ) -> None:
     """Within the time that it has, which is generous unless a test shortens it."""
     assert runner.KERNEL_START_SECONDS >= 300
-    monkeypatch.setattr(runner, "KERNEL_START_SECONDS", 0)
+    monkeypatch.setattr(runner, "KERNEL_START_SECONDS", 1)
+    asleep = tmp_path / "asleep"
+    asleep.mkdir()
+    (asleep / "sitecustomize.py").write_text("import time; time.sleep(600)\n")
+    paths = [str(asleep), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     notebook(tmp_path, PARAMETERS)
     with pytest.raises(
-        NotebookError, match=r"could not be used \(Kernel didn't respond in 0 seconds"
+        NotebookError, match=r"could not be used \(Kernel didn't respond in 1 seconds"
     ):
         runner.run("small", study_file, {}, progress=False, run_id="r1")
     assert (tmp_path / "reports/r1/report.html").is_file()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,8 @@ def test_models_and_scores_in_an_object_store(remote: Store) -> None:
     for loaded in (storage.load(remote), storage.load(remote, model.model_id)):
         assert replace(loaded, pipeline=None) == replace(model, pipeline=None)
     table = scores.make(remote, loaded, end)
-    findings = scores.check(remote, table, loaded)
+    present = datetime.combine(end, time(12), UTC)
+    findings = scores.check(remote, table, loaded, present)
     assert scores.write(remote, table, findings) == remote.place.below(
         "scores", f"cutoff={end}.parquet"
     )
