@@ -182,6 +182,8 @@ def _profiles(
         with open_ledger(settings, None) as ledger:
             n_synced = samples.n_synced(ledger)
             expected = samples.draw(ledger, n_sample)
+        if not expected and n_synced:
+            return Line(name, True, "an export runs or was interrupted: not read back")
         if not expected:
             return Line(name, True, "nothing to read back before the first export")
         compared = profiles.compare(settings.braze, key, expected)

@@ -85,7 +85,8 @@ def _client(braze: Braze, key: str) -> HttpxAiohttpClient:
         # The address may hold a password.
         raise TerminalBrazeError(
             "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY holds an address that no proxy can "
-            "have: write it like http://proxy.example.com:8080"
+            "have: write it like http://proxy.example.com:8080. Or NO_PROXY holds IPv6 "
+            "networks or brackets, which can't be read: leave them out"
         ) from None
 
 

@@ -29,11 +29,15 @@ def run(
     settings: Settings,
     identifier: str,
     run_id: str,
+    *,
+    opted_out: Sequence[str] = (),
+    accept: Sequence[str] = (),
     now: datetime | None = None,
 ) -> Iterator[Line]:
     """Write every attribute of the study to the profile, which is never created.
 
-    ``now`` is by default the clock.
+    Nothing is written to people who have ``opted_out``. ``accept`` names limits, such
+    as ``changed_key``. ``now`` is by default the clock.
     """
     braze = settings.braze.model_copy(update={"create_unknown_users": False})
     values = trial_values(braze, now or datetime.now(UTC))
@@ -50,6 +54,8 @@ def run(
         run_id,
         send=True,
         progress=False,
+        opted_out=opted_out,
+        accept=accept,
     )
     try:
         done = deliver(delivery, STEP, make_plan)
@@ -77,7 +83,7 @@ def trial_values(braze: Braze, now: datetime) -> dict[str, Any]:
 
 def _why_not(outcomes: pl.DataFrame) -> str:
     if outcomes.is_empty():
-        return "nothing was written: the user was forgotten and gets null only"
+        return "nothing was written: the user was forgotten or has opted out, and gets null only"
     return f"{outcomes['outcome'][0]}: {outcomes['reason'][0]}"
 
 

@@ -29,6 +29,7 @@ def check(
     sample: Annotated[
         int, typer.Option(min=1, max=5000, help="Users to read back, if the key may.")
     ] = 50,
+    accept: Accept = None,
 ) -> None:
     """Check the set-up before the first export, and what Braze holds after it.
 
@@ -49,7 +50,15 @@ def check(
         findings = None
     is_fine = _show(setup.run(settings, findings, sample))
     if is_fine and profile is not None:
-        is_fine = _show(trial.run(settings, profile, runs.new_run_id("check")))
+        settings.refuse_invented_users()
+        lines = trial.run(
+            settings,
+            profile,
+            runs.new_run_id("check"),
+            opted_out=_opted_out(settings),
+            accept=accept or (),
+        )
+        is_fine = _show(lines)
     if not is_fine:
         raise typer.Exit(1)
 
@@ -129,32 +138,37 @@ def _write(
     accept: list[str] | None,
     progress: bool,
 ) -> None:
-    from churn import forget
     from churn.braze import export
     from churn.braze.delivery import Delivery
-    from churn.errors import StoreError
     from churn.report import delivery_tables, runs
     from churn.settings import load
-    from churn.store import open_filled
 
     settings = load(study)
     if send:
         settings.refuse_invented_users()
-    try:
-        opted_out = forget.opted_out(open_filled(settings))
-    except StoreError:
-        opted_out = []  # without events nobody can have opted out
     delivery = Delivery(
         settings,
         run_id=runs.new_run_id(what),
         send=send,
         accept=accept or (),
-        opted_out=opted_out,
+        opted_out=_opted_out(settings),
         progress=progress,
     )
     write: Any = {"restore": export.restore, "resend": export.resend}[what]
     done = write(subject, delivery)
     typer.echo(as_text(delivery_tables.export_summary(done.summary)))
+
+
+def _opted_out(settings: Any) -> list[str]:
+    """The users who have opted out; without events nobody can have."""
+    from churn import forget
+    from churn.errors import StoreError
+    from churn.store import open_filled
+
+    try:
+        return forget.opted_out(open_filled(settings))
+    except StoreError:
+        return []
 
 
 def sandbox(

@@ -145,12 +145,14 @@ def nightly(
 
     study_file = find(study)
     accepts = f"accept={','.join(accept or [])}"
-    present = f"now={now.isoformat() if now else ''}"
+    # Notebooks of one's own may lack a parameter that is newer than they are.
+    present = [f"now={now.isoformat()}"] if now else []
+    reason = [f"why={why}"] if why else []
     parameters: dict[str, list[str]] = {
-        "ingest": [present],
+        "ingest": present,
         "train": [],
-        "score": [accepts, present, f"why={why}"],
-        "export": [accepts, present, f"send={str(send).lower()}"],
+        "score": [accepts, *present, *reason],
+        "export": [accepts, *present, f"send={str(send).lower()}"],
     }
     for name, assignments in parameters.items():
         if name == "train" and not _must_train(study_file):

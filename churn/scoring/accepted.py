@@ -34,8 +34,11 @@ every day, and a second delivery on the same day is another fault.
 """
 
 FOLDER = "accepted"
+BY_PLATFORM = ("missing_day", "excess_day")
+"""Gates that name a platform behind its extract."""
+
 TOLERANCE = 0.1
-"""By so much a case may be further off than when it was accepted.
+"""By so much, or such a share, a case may be further off than when it was accepted.
 
 What is usual shifts a little from night to night. A day that was quiet when it was
 accepted and has lost its events since is another fault.
@@ -58,10 +61,15 @@ class Accepted:
     why: str
 
     def covers(self, gate: str, case: Case) -> bool:
-        """Whether it is this case, and that is hardly further off than it was then."""
-        mine = (self.gate, self.day, self.where)
-        is_same = mine == (gate, case.days, case.where)
-        return is_same and case.off <= self.off + TOLERANCE
+        """Whether it is this case, and that is hardly further off than it was then.
+
+        A day of a whole extract covers that day of its platforms.
+        """
+        is_day = (self.gate, self.day) == (gate, case.days)
+        is_part = gate in BY_PLATFORM and case.where.startswith(f"{self.where} ")
+        is_there = case.where == self.where or is_part
+        allowed = self.off + TOLERANCE * max(1.0, self.off)
+        return is_day and is_there and case.off <= allowed
 
     @property
     def told(self) -> str:

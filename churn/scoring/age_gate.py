@@ -8,7 +8,7 @@ import polars as pl
 
 from churn.events import coverage, sources
 from churn.scoring.baseline import WEEKS
-from churn.scoring.days_off import days_off
+from churn.scoring.days_off import days_off, has_events_then
 from churn.scoring.gate import Case, verdict
 from churn.settings import Extract, Settings
 from churn.store.schemas import Findings
@@ -112,11 +112,14 @@ def _n_due(
 ) -> int:
     """Number of whole days since the last complete one that should have had events.
 
-    Not due is a weekday without any event in the four weeks before, and a day off in
-    the study's country.
+    Not due is a weekday without any event in the four weeks before. Nor is a day off in
+    the study's country, unless the extract has events on days off as well.
     """
-    off = days_off(settings.gates.country, covered, present)
     days = set(volume.filter(pl.col("extract") == extract.path)["date"])
+    begin = min(days, default=covered)
+    off = days_off(settings.gates.country, begin, present)
+    if has_events_then(days, off, covered + timedelta(days=1)):
+        off = {}
     first = covered - timedelta(weeks=WEEKS)
     weekdays = {day.isoweekday() for day in days if first < day <= covered}
     if not weekdays or min(days) > first:

@@ -42,6 +42,7 @@ def bulk_backfill(
             seen=(
                 f"{old / n:.0%} of {n:,} events received were over {OLD_DAYS} days old"
             ),
+            off=old / n,
         )
         for day, extract, old, n in bulk.iter_rows()
     ]

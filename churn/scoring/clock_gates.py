@@ -31,7 +31,7 @@ def clock_shift(
         shift = largest_shift(_clock(hour, n), _clock(hour, expected))
         if abs(shift) >= limit:
             seen = f"the hourly profile is shifted by {shift:+d} hours"
-            cases.append(Case(extract, str(day), seen))
+            cases.append(Case(extract, str(day), seen, off=float(abs(shift))))
     return verdict(
         cutoff,
         "clock_shift",

@@ -21,6 +21,31 @@ In Great Britain, for instance, Easter Monday is a holiday everywhere but in Sco
 """
 
 
+WEEKS = 4
+"""Weeks whose weekdays show whether an extract has events on every weekday."""
+
+
+def has_events_then(
+    days: Collection[date],
+    off: Collection[date],
+    before: date,
+) -> bool:
+    """Whether an extract has events on days off too, as its log shows up to a date.
+
+    ``days`` are those with events, ``off`` the days off. What happened on earlier days
+    off decides. If the log holds none, an extract with events on all seven weekdays is
+    taken for one that has them.
+    """
+    known = {day for day in days if day < before}
+    if not known:
+        return False
+    past = [day for day in off if min(known) <= day < before]
+    if past:
+        return len(known.intersection(past)) > len(past) / 2
+    recent = [day for day in known if day >= before - timedelta(weeks=WEEKS)]
+    return len({day.isoweekday() for day in recent}) == 7
+
+
 def days_off(
     country: str | None,
     first: date,

@@ -14,6 +14,7 @@ import polars as pl
 from churn.kinds import is_by_people
 from churn.scoring.baseline import WEEKS, days_before, expected_counts
 from churn.scoring.days_off import days_off
+from churn.scoring.empty_days_off import empty_days_off
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
@@ -45,11 +46,17 @@ def day_ratios(
     are listed only if it has none. The expected number follows the app's growth: it is
     multiplied by the median ratio of neighbouring days, so that growth, decline and
     weekends make no day fail. Platforms are listed only if an extract states more than
-    one. Public holidays and the days around them are left out.
+    one. Public holidays and the days around them are left out, unless they are empty in
+    an extract that has events on days off as well.
     """
     left_out = holidays(settings, cutoff)
     by_people = is_by_people(settings.activity.counts_as_active)
-    people = _people_days(known.filter(by_people), settings, cutoff, left_out)
+    done = known.filter(by_people)
+    people = _people_days(done, settings, cutoff, left_out)
+    empty_off = empty_days_off(done, settings, cutoff, left_out)
+    people = pl.concat(
+        [people, empty_off.select(people.columns)], how="vertical_relaxed"
+    )
     passive = known.filter(~by_people)
     absent = _absent_days(passive, settings, cutoff, left_out)
     # A day without anything at all is named once.

@@ -1,6 +1,7 @@
 """An accepted day is remembered: exactly that day of that gate, and nothing later."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,28 @@ def test_an_accept_covers_the_same_case_alone() -> None:
     case = Case("shop", "2026-02-20", "few", 0.55)
     assert entry.covers("missing_day", case)
     assert not entry.covers("excess_day", case)
-    assert not entry.covers("missing_day", case._replace(where="shop ios"))
+    assert not entry.covers("missing_day", case._replace(where="shops"))
     assert not entry.covers("missing_day", case._replace(days="2026-02-21"))
     assert not entry.covers("missing_day", case._replace(off=0.7))
+
+
+def test_a_day_of_the_whole_extract_covers_its_platforms() -> None:
+    """Which of both is named may change from night to night. A platform that is gone
+    altogether is another fault, and so is the whole extract where a platform was
+    accepted.
+    """
+    entry = Accepted("missing_day", "2026-02-20", "shop", 0.5, "ana", "2026-02-21", "")
+    case = Case("shop ios", "2026-02-20", "few", 0.55)
+    assert entry.covers("missing_day", case)
+    assert not entry.covers("missing_day", case._replace(off=1.0))
+    assert not replace(entry, where="shop ios").covers(
+        "missing_day", case._replace(where="shop")
+    )
+
+
+def test_what_is_usual_may_shift_by_a_tenth() -> None:
+    """Eight times the usual may become 8.7 times, not twice as much."""
+    entry = Accepted("excess_day", "2026-02-20", "shop", 8.0, "ana", "2026-02-21", "")
+    case = Case("shop", "2026-02-20", "many", 8.7)
+    assert entry.covers("excess_day", case)
+    assert not entry.covers("excess_day", case._replace(off=16.0))

@@ -217,3 +217,14 @@ def test_closed_days_do_not_count_towards_the_limit() -> None:
     assert "5 days old (at most 2 allowed); data was due on 4 days" in found["sentence"]
     later = wednesday + timedelta(days=3)
     assert not stale_data(shop, study(country="GB"), cutoff, later)["passed"]
+
+
+def test_an_app_does_not_rest_at_christmas() -> None:
+    """Where people are active every day, days off are due as well."""
+    last, now = date(2026, 12, 18), date(2026, 12, 22)
+    app = until(af=last)
+    cutoff = last + timedelta(days=1)
+    assert stale_data(app, study(country="GB"), cutoff, now - timedelta(days=1))[
+        "passed"
+    ]
+    assert not stale_data(app, study(country="GB"), cutoff, now)["passed"]

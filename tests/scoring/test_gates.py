@@ -723,15 +723,21 @@ def in_country(
 
 EASTER_CUTOFF = date(2026, 5, 1)
 EASTER = [date(2026, 4, day) for day in (3, 4, 5, 6)]
-SPRING = [EASTER_CUTOFF - timedelta(days=k) for k in range(110, 0, -1)]
+SPRING = [EASTER_CUTOFF - timedelta(days=k) for k in range(140, 0, -1)]
+CHRISTMAS = [date(2025, 12, 20) + timedelta(days=k) for k in range(17)]
+
+
+def closed(*days: date) -> pl.DataFrame:
+    """The days of a shop that was closed at Christmas and on these days."""
+    return volume(on=dict.fromkeys([*CHRISTMAS, *days], 0), days=SPRING)
 
 
 @pytest.mark.parametrize("country", ["GB", "DE-BY"])
 def test_a_public_holiday_is_not_missing_where_the_study_names_a_country(
     country: str,
 ) -> None:
-    """From Good Friday to Easter Monday a shop is closed, the weekend between too."""
-    shop = volume(on=dict.fromkeys(EASTER, 0), days=SPRING)
+    """From Good Friday to Easter Monday a shop is closed, as it was at Christmas."""
+    shop = closed(*EASTER)
     assert in_country(country, shop, EASTER_CUTOFF) == {}
     without = in_country(None, shop, EASTER_CUTOFF)
     assert without["missing_day"]["days"] == ", ".join(map(str, EASTER))
@@ -753,14 +759,38 @@ def test_the_days_that_were_not_judged_are_told() -> None:
 def test_a_day_beside_the_holidays_is_missing_all_the_same() -> None:
     """The Wednesday after Easter is lost."""
     lost = date(2026, 4, 8)
-    shop = volume(on={**dict.fromkeys(EASTER, 0), lost: 0}, days=SPRING)
+    shop = closed(*EASTER, lost)
     assert in_country("GB", shop, EASTER_CUTOFF)["missing_day"]["days"] == str(lost)
+
+
+def test_an_empty_holiday_is_missing_where_people_are_active_on_holidays() -> None:
+    """In an app that had events at Christmas, Easter without any has lost files; so has
+    one whose log holds no other holiday but all weekdays. Few events are not judged.
+    """
+    lost = dict.fromkeys(EASTER, 0)
+    for days in (SPRING, SPRING[-100:]):
+        app = volume(on=lost, days=days)
+        found = in_country("GB", app, EASTER_CUTOFF)
+        assert found["missing_day"]["days"] == ", ".join(map(str, EASTER))
+    quiet = volume(on=dict.fromkeys(EASTER, 200), days=SPRING)
+    assert in_country("GB", quiet, EASTER_CUTOFF) == {}
+
+
+def test_the_days_around_christmas_do_not_excuse_each_other() -> None:
+    """Ten days are lost of an app that had events on the holidays before."""
+    cutoff = date(2027, 1, 8)
+    days = [cutoff - timedelta(days=k) for k in range(160, 0, -1)]
+    lost = [date(2026, 12, 19) + timedelta(days=k) for k in range(10)]
+    app = volume(on=dict.fromkeys(lost, 0), days=days)
+    assert in_country("GB", app, cutoff)["missing_day"]["days"] == ", ".join(
+        map(str, lost)
+    )
 
 
 def test_no_day_is_compared_with_a_holiday() -> None:
     """Two closed Fridays among the four before don't make the next one busy."""
     fridays = [date(2026, 4, 3), date(2026, 4, 10)]
-    shop = volume(on=dict.fromkeys(fridays, 0), days=SPRING)
+    shop = closed(*fridays)
     busy = in_country(None, shop, EASTER_CUTOFF)
     assert "excess_day" in busy
     found = in_country("GB", shop, EASTER_CUTOFF)

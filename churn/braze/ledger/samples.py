@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from churn.braze.ledger.database import Ledger
-from churn.braze.ledger.tables import SYNCED
+from churn.braze.ledger.tables import PLAN, RUNS, SYNCED
 
 
 def n_synced(ledger: Ledger) -> int:
@@ -18,9 +18,14 @@ def n_synced(ledger: Ledger) -> int:
 def draw(ledger: Ledger, n: int) -> dict[str, dict[str, Any]]:
     """What up to ``n`` users hold by the ledger: values by attribute, by identifier.
 
-    Users with an unconfirmed delivery are left out: of them the ledger isn't sure.
+    Users with an unconfirmed delivery are left out, and so are those of a run that is
+    not finished: of them the ledger isn't sure.
     """
-    is_sure = SYNCED.c.unsure == 0
+    here = RUNS.c.place == ledger.place
+    unfinished = select(RUNS.c.run).where(here, RUNS.c.finished_at.is_(None))
+    planned = select(PLAN.c.identifier).where(PLAN.c.run.in_(unfinished))
+    is_planned = SYNCED.c.identifier.in_(planned)
+    is_sure = (SYNCED.c.unsure == 0) & ~is_planned
     query = (
         select(SYNCED.c.identifier, SYNCED.c.attributes)
         .where(SYNCED.c.place == ledger.place, is_sure)
