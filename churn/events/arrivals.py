@@ -216,7 +216,7 @@ def _outdated(
             address
             for address, row in known.items()
             if row["extract"] == path
-            and row["rows"] > 0
+            and row["rows"] > row["quarantined"]
             and address not in there
             and row["digest"] not in contents
         ]

@@ -13,6 +13,9 @@ from churn.store.schemas import Tally, Volume
 MIN_DAY_SHARE = 0.01
 """A day with a smaller share of the median day's events holds only stray rows."""
 
+MIN_DAYS_BY_PEOPLE = 0.5
+"""Share of an extract's days on which people do something, if that is what it is about."""
+
 MIN_LAST_DAY_SHARE = 0.5
 """A last day with a smaller share of its weekday's usual events is incomplete."""
 
@@ -110,13 +113,15 @@ def covered_by(extract: Extract, volume: pl.DataFrame) -> date | None:
     """The last day on which one extract's data is complete; None without events.
 
     What people do decides, since messages come in waves: after a campaign the next week
-    would look incomplete. An extract of passive kinds alone is judged by those.
+    would look incomplete. An extract that has passive kinds on most days, and what people
+    do only now and then, is judged by all of it.
     """
     if extract.covered_until:
         return extract.covered_until
     rows = volume.filter(pl.col("extract") == extract.path)
     done = rows.filter(is_by_people())
-    rows = rows if done.is_empty() else done
+    if done["date"].n_unique() >= MIN_DAYS_BY_PEOPLE * rows["date"].n_unique():
+        rows = done
     daily = rows.group_by("date").agg(pl.col("n").sum()).sort("date")
     if daily.is_empty():
         return None

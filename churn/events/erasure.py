@@ -37,16 +37,27 @@ ID_COLUMNS = ("ids", "id", "into", "subjects")
 """Columns, besides user_id, that hold ids or their hashes."""
 
 
+WHOLE_NUMBER = r":-?\d+$"
+"""Regular expression of an id, written as "type:value", that is a whole number."""
+
+
 def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
     """The salted hash of an id written as "type:value"; null stays null."""
     return digest(pl.lit(salt) + tag)
 
 
 def subjects(salt: str) -> pl.Expr:
-    """Salted hashes of all ids of a row, that of its user among them."""
+    """Salted hashes of all ids of a row, that of its user among them.
+
+    Whole numbers are hashed in the forms 1.0 and 1.00 as well: earlier versions took
+    these for ids of their own, and people were erased by them.
+    """
     user = pl.lit(USER) + pl.col("user_id")
     tags = pl.concat_list(user, pl.col("ids")).list.drop_nulls()
-    return tags.list.eval(hashed(salt, pl.element())).alias("subjects")
+    whole = pl.element().filter(pl.element().str.contains(WHOLE_NUMBER))
+    forms = [tags, *[tags.list.eval(whole + zeros) for zeros in (".0", ".00")]]
+    every = pl.concat_list(forms)
+    return every.list.eval(hashed(salt, pl.element())).alias("subjects")
 
 
 def intersects(hashes: pl.Expr, tombstones: pl.Series) -> pl.Expr:

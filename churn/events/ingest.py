@@ -126,7 +126,7 @@ def _ingest(
             arrived.files, digests, folder, store, now, progress
         )
         _check_complete(unfinished, arrived)
-        nothing_kept.check(staged, folder, store)
+        nothing_kept.check(staged, folder, store, arrived.known)
         merged = merging.merge(staged, arrived, folder, store, progress)
     waiting = {file.address: staging.OPEN_HOUR for file in listing.waiting}
     waiting |= {file.address: staging.BEING_WRITTEN for file in unfinished}

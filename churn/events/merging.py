@@ -33,7 +33,7 @@ from churn.events.replacing import EVENT_KEY
 from churn.events.seen import NOTHING, Seen
 from churn.events.staging import Staged
 from churn.store import Store, cleaning, compaction
-from churn.store.inputs import all_inputs
+from churn.store.inputs import READERS, all_inputs
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,9 @@ class _Merging:
         quarantine = records.quarantine(pl.concat(self._faulty))
         store = records.with_quarantine(store, quarantine, self._replaced)
         volume = self._volumes.volume
-        if self._n_removed:
+        # Another version of the readers may count what the earlier one didn't.
+        is_upgrade = any(READERS in names for names in arrived.changed.values())
+        if self._n_removed or is_upgrade:
             shutil.rmtree(self._folder)
             store, seen = deriving.rebuild(store, self._folder)
         else:

@@ -5,7 +5,7 @@ is written in a form that no reader knows. If it counted as read, its events wou
 missing for good.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,19 @@ def check(
     staged: Sequence[Staged],
     folder: Path,
     store: Store,
+    known: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Raise InputError that names each staged file of which no row can be read.
 
     Files without rows are fine, and so are files with a row that was read well,
-    although it is a duplicate or may not be kept.
+    although it is a duplicate or may not be kept. A file that the store took as it is,
+    ``known`` by its address, is not refused when it is read again.
     """
     by_file = _faults(folder, store).partition_by("file", as_dict=True)
     refused = []
     for (number,), reasons in sorted(by_file.items()):
-        if _is_unreadable(reasons):
-            found, _ = staged[number]
+        found, digest = staged[number]
+        if _is_unreadable(reasons) and not _was_taken(known.get(found.address), digest):
             refused.append(f"{found.address}: {_sentence(reasons)}")
     if not refused:
         return
@@ -57,15 +59,24 @@ def check(
     raise InputError("\n".join([*named, WAY_OUT]))
 
 
+def _was_taken(row: Mapping[str, Any] | None, digest: str) -> bool:
+    """Whether the same content was stored before, with all its rows quarantined."""
+    if row is None or row["digest"] != digest:
+        return False
+    return bool(row["quarantined"] == row["rows"])
+
+
 def _faults(folder: Path, store: Store) -> pl.DataFrame:
     """Rows by file and fault, the commonest first: file, fault, n, seen.
 
     The fault is null for rows that can be kept; ``seen`` is an example.
     """
     rows = staging.rows(folder, range(store.n_buckets))
+    is_about_time = pl.col("fault").is_in(["in_the_future", "before_1990"])
+    time = pl.col("event_time").cast(pl.String)
     counted = rows.group_by("file", "fault").agg(
         n=pl.len(),
-        seen=pl.coalesce("seen", pl.col("event_time").cast(pl.String)).min(),
+        seen=pl.coalesce("seen", pl.when(is_about_time).then(time)).min(),
     )
     shown = privacy.scrubbed(pl.col("seen"), store.settings)
     ordered = counted.with_columns(shown).sort(

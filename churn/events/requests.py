@@ -81,6 +81,8 @@ def as_stored(tag: str) -> str:
         value = value.lower()
     elif id_type == "phone":
         value = cells.phone_number(value)
+    else:
+        value = cells.whole_number(value)
     return f"{id_type}:{value}"
 
 

@@ -333,3 +333,21 @@ def test_a_store_of_before_the_currency_setting_is_not_read_again(
     stored = inputs.all_inputs(settings)
     del stored["events.csv"]["currency"]
     assert inputs.changed_inputs(stored, settings) == {}
+
+
+@pytest.mark.parametrize("rounded", ["1.74836E+17", "1.2345678901234568e+18", "2E+05"])
+@pytest.mark.parametrize("column", ["user_id", "event_id"])
+def test_a_rounded_id_is_nobodys(tmp_path: Path, rounded: str, column: str) -> None:
+    """Rows of different people, or different events, would become one."""
+    other = "event_id" if column == "user_id" else "user_id"
+    (tmp_path / "a.csv").write_text(
+        f"{column},{other},event,time\n{rounded},a,open,2026-03-01\n"
+    )
+    got = read(tmp_path / "a.csv", Extract(source="table", path="x"))
+    assert got["fault"].to_list() == ["inexact_id"]
+    german = rounded.replace(".", ",")
+    (tmp_path / "b.csv").write_text(
+        f"{column};{other};event;time\n{german};a;open;2026-03-01\n"
+    )
+    got = read(tmp_path / "b.csv", Extract(source="table", path="x"))
+    assert got["fault"].to_list() == ["inexact_id"]

@@ -211,6 +211,12 @@ def test_amounts_that_decide_nothing_are_refused_until_they_are_stated(
     assert amounts(tmp_path, "1.234", "7", separator=";", decimal=",") == [1234.0, 7.0]
 
 
+def test_rare_amounts_are_looked_for_in_the_whole_file(tmp_path: Path) -> None:
+    """None of the first three hundred rows has one, and it has a decimal comma."""
+    found = amounts(tmp_path, *[""] * 300, "12,50", "1.234")
+    assert found[-2:] == [12.5, 1234.0]
+
+
 def test_contradictory_amounts_are_faults_of_their_rows(tmp_path: Path) -> None:
     """Beside 9.99 a decimal comma can't be read."""
     assert amounts(tmp_path, "9.99", "1,5", "ten") == [9.99, None, None]

@@ -101,6 +101,12 @@ def test_a_name_has_the_kind_that_its_tool_means(tmp_path: Path) -> None:
     assert dict(zip(KINDS, got, strict=True)) == KINDS
 
 
+def test_what_people_write_to_each_other_is_their_doing(tmp_path: Path) -> None:
+    """A chat app's own messages are no messages of a campaign."""
+    names = ["Message Sent", "message_sent", "Reply Sent", "Viewed Email"]
+    assert kinds_of(tmp_path, names) == [*["in_app"] * 3, "message_engaged"]
+
+
 def test_the_study_knows_better(tmp_path: Path) -> None:
     """A kind that the study gives comes before that of a well-known name."""
     study = {"Push Notification Received": "in_app"}

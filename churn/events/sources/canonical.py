@@ -81,7 +81,7 @@ STUDY_NAMES = {
 }
 """Names of fields under ``columns`` in the study, if they differ from ours."""
 
-INEXACT_ID = r"^-?(?:\d\.\d+[eE]\+?\d+|\d[eE]\+\d+|\d{16,}\.0)$"
+INEXACT_ID = r"^-?(?:\d[.,]\d+[eE]\+?\d+|\d[eE]\+\d+|\d{16,}[.,]0)$"
 """A number whose last digits a spreadsheet or a float has lost."""
 
 SEPARATOR = "\x1f"
@@ -218,7 +218,7 @@ def _currency(extract: Extract) -> pl.Expr:
 
 
 def _fault(faults: Mapping[str, pl.Expr]) -> pl.Expr:
-    ids = pl.col("user_id", "anonymous_id")
+    ids = pl.col("user_id", "anonymous_id", "event_id")
     amount_is_unreadable = _unreadable("revenue", "amount")
     usd_is_unreadable = _unreadable("revenue_usd", "usd")
     conditions = {

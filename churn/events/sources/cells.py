@@ -61,6 +61,9 @@ WHOLE_DECIMAL = r"(-?(?:0|[1-9]\d*))\.00+"
 WHOLE_NUMBER = f"^(?:{WHOLE_FLOAT}|{WHOLE_DECIMAL})$"
 """A whole number with a point and zeros; one of two groups captures its digits."""
 
+ROUNDED = r"^\d[.,]?\d*[eE]\+\d+$"
+"""A number that a spreadsheet has rounded."""
+
 FLOAT_EXACT = 2**53
 """Smallest whole number from which floats can't represent every whole number."""
 
@@ -170,19 +173,32 @@ def event_id(name: str) -> pl.Expr:
     return filled(name).str.replace(WHOLE_NUMBER, "${1}${2}")
 
 
+def whole_number(text: str) -> str:
+    """A whole number with a point and zeros without them, as ids are stored.
+
+    >>> whole_number("1.0"), whole_number("1.5")
+    ('1', '1.5')
+    """
+    found = re.match(WHOLE_NUMBER, text)
+    return (found[1] or found[2]) if found else text
+
+
 def phone(name: str) -> pl.Expr:
     """A telephone number in the form in which Braze compares them; null without digits.
 
     Braze drops everything but digits and a leading plus sign, and takes a number of ten
     digits without country code for one of the USA.
 
-    >>> numbers = pl.DataFrame({"n": ["+1 (724) 123-4567", "724 123 4567", "none"]})
+    A number that a spreadsheet has rounded is null, since others have the same.
+
+    >>> numbers = pl.DataFrame({"n": ["+1 (724) 123-4567", "724 123 4567", "4.9E+11"]})
     >>> numbers.select(phone("n")).to_series().to_list()
     ['+17241234567', '+17241234567', None]
     """
     plain = identifier(name).str.replace_all(r"[^\d+]|(.)\+", "${1}")
     american = plain.str.replace(r"^1?(\d{10})$", "+1${1}")
-    return pl.when(american.str.contains(r"\d")).then(american)
+    is_rounded = filled(name).str.contains(ROUNDED)
+    return pl.when(american.str.contains(r"\d") & ~is_rounded).then(american)
 
 
 def phone_number(text: str) -> str:

@@ -16,6 +16,8 @@ from churn.settings import Csv
 
 TIMES = ("time", "received_time")
 AMOUNTS = ("amount", "usd", "cents")
+ENOUGH = 20
+"""Number of amounts among the first rows that show how a file writes them."""
 
 
 def in_one_form(
@@ -40,7 +42,7 @@ def in_one_form(
         expressions += dates.found_out(rows, list(times), path)
     decimal: str | None = stated.decimal
     is_open = bool(amounts) and decimal is None
-    if is_open and decimals.is_unusual(_sampled(amounts, layout), layout.separator):
+    if is_open and _is_unusual(rows, amounts, layout):
         decimal = decimals.found_out(rows, list(amounts), layout.separator, path)
     if decimal:
         expressions += [decimals.plain(name, decimal) for name in amounts]
@@ -49,6 +51,25 @@ def in_one_form(
         others = set(rows.collect_schema()) - fields - {ROW, EXTRA}
         expressions += [decimals.plain_property(name) for name in sorted(others)]
     return rows.with_columns(expressions)
+
+
+def _is_unusual(
+    rows: pl.LazyFrame,
+    amounts: Mapping[str, int],
+    layout: Layout,
+) -> bool:
+    """Whether amounts may be written with a decimal comma.
+
+    Amounts are rare in many logs. Where the first rows hold few of them, the whole
+    columns are looked at.
+    """
+    sampled = [cell for cell in _sampled(amounts, layout) if cell.strip()]
+    if decimals.is_unusual(sampled, layout.separator):
+        return True
+    if len(sampled) >= ENOUGH:
+        return False
+    is_grouped = [pl.col(name).str.contains(decimals.GROUPED).any() for name in amounts]
+    return any(rows.select(is_grouped).collect(engine="streaming").row(0))
 
 
 def _columns(

@@ -93,14 +93,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "in_app": ("inapp",),
     "message_sent": (
-        "messagesent",
         "iosforegroundpushopened",
         "iosforegroundpush",
-        "replysent",
     ),
     "message_engaged": (
         "messageengaged",
         "emailviewed",
+        "viewedemail",
         "afopenedfrompushnotification",
         # Mixpanel's name for an app that was opened from a push notification.
         "$appopen",
