@@ -217,7 +217,9 @@ def test_a_trial_write_says_what_to_look_for(make_study: Make) -> None:
         settings = at(sandbox, make_study)
         send(settings, "r1", USERS, "high")
         now = datetime(2026, 5, 1, 12, tzinfo=UTC)
-        lines = {line.name: line for line in trial.run(settings, "a", "test-1", now)}
+        lines = {
+            line.name: line for line in trial.run(settings, "a", "test-1", now=now)
+        }
         held = sandbox.state.profiles["external_id", "a"].attributes
         assert (held["churn_segment"], held["churn_score"]) == ("churn_test", 1)
         assert held["churn_since"] == datetime(2026, 5, 1, tzinfo=UTC)
