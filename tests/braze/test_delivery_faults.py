@@ -37,7 +37,7 @@ from ..benchmarks import crash
 from .test_export import KEY, PASSED, scores
 
 VARIABLE = "CHURN_TEST_FAULT_SCRIPTS"
-N_SCRIPTS = int(os.environ.get(VARIABLE, "40"))
+N_SCRIPTS = int(os.environ.get(VARIABLE, "20"))
 FAST = {
     "timeout_seconds": 0.2,
     "quiet_seconds": 0.5,

@@ -23,7 +23,7 @@ def test_an_ingest_outlives_a_busy_object_store(
     server: Server,
     moment: float,
 ) -> None:
-    """Five requests in a row answered with 503, at the start and in the middle, only
+    """Three requests in a row answered with 503, at the start and in the middle, only
     delay it.
     """
     settings = make_study(
@@ -34,7 +34,7 @@ def test_an_ingest_outlives_a_busy_object_store(
         text = "user_id,event,time\n" + "\n".join(lines)
         (tmp_path / f"{number}.csv").write_text(text)
         if number == 1:
-            busy = threading.Timer(moment, lambda: setattr(server, "n_busy", 5))
+            busy = threading.Timer(moment, lambda: setattr(server, "n_busy", 3))
             busy.start()
         ingest.ingest(settings, NOW, progress=False)
     busy.join()

@@ -145,7 +145,7 @@ def test_stand_ins_for_no_user_join_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", list(WRITERS))
-@settings(max_examples=6, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_is_received_or_learned_later_changes_no_feature(
     shape: str, data: st.DataObject

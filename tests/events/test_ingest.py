@@ -197,13 +197,13 @@ ingest.ingest(settings, datetime(2026, 3, 20, tzinfo=UTC), progress=False)
 """
 
 
-MOMENTS = 20
+MOMENTS = 12
 
 
 def test_killed_at_any_moment_the_log_is_the_old_one_or_the_new_one(
     tmp_path: Path,
 ) -> None:
-    """Killed at twenty random moments of a second ingest, the store is in its old or
+    """Killed at twelve random moments of a second ingest, the store is in its old or
     its new state. The next ingest completes it, and events, activity and adopted
     history equal those of an undisturbed one.
     """
