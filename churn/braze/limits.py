@@ -76,9 +76,9 @@ def against_ledger(
     ``key`` may be empty, as in a dry run without one; then it is not looked at.
     """
     sentences = {}
-    told = history.told_cutoff(ledger)
-    if told and plan.cutoff and plan.cutoff < told[0]:
-        newest, run_id = told
+    sent = history.sent_cutoff(ledger)
+    if sent and plan.cutoff and plan.cutoff < sent[0]:
+        newest, run_id = sent
         sentences["older_cutoff"] = (
             f"the values are those of cutoff {plan.cutoff}, and run {run_id} has "
             f"written those of {newest}: users would be put back. Export the newest "

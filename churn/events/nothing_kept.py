@@ -72,13 +72,14 @@ def _faults(folder: Path, store: Store) -> pl.DataFrame:
     The fault is null for rows that can be kept; ``seen`` is an example.
     """
     rows = staging.rows(folder, range(store.n_buckets))
-    is_about_time = pl.col("fault").is_in(["in_the_future", "before_1990"])
-    time = pl.col("event_time").cast(pl.String)
     counted = rows.group_by("file", "fault").agg(
+        pl.col("seen", "event_time").min(),
         n=pl.len(),
-        seen=pl.coalesce("seen", pl.when(is_about_time).then(time)).min(),
     )
-    shown = privacy.scrubbed(pl.col("seen"), store.settings)
+    is_about_time = pl.col("fault").is_in(["in_the_future", "before_1990"])
+    time = pl.when(is_about_time).then(pl.col("event_time").cast(pl.String))
+    seen = pl.coalesce("seen", time)
+    shown = privacy.scrubbed(seen, store.settings).alias("seen")
     ordered = counted.with_columns(shown).sort(
         ["n", "fault"],
         descending=[True, False],

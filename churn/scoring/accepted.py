@@ -72,7 +72,7 @@ class Accepted:
         return is_day and is_there and case.off <= allowed
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """The accept in words."""
         why = f" ({self.why})" if self.why else ""
         return f"{self.where}, {self.day} by {self.who} on {self.at[:10]}{why}"
@@ -99,20 +99,20 @@ def _parsed(place: Place, name: str) -> Accepted:
 
 
 def without(finding: dict[str, Any], accepted: Sequence[Accepted]) -> dict[str, Any]:
-    """A finding in which accepted cases no longer count, but are told.
+    """A finding in which accepted cases no longer count, but are named.
 
     ``finding`` is that of ``gate.verdict``.
     """
     gate = finding["gate"]
     left: list[Case] = []
-    told: list[str] = []
+    named: list[str] = []
     for case in cases_of(finding):
         covering = [entry for entry in accepted if entry.covers(gate, case)]
         if covering:
-            told.append(covering[0].told)
+            named.append(covering[0].described)
         else:
             left.append(case)
-    if not told:
+    if not named:
         return finding
     judged = verdict(
         finding["cutoff"],
@@ -122,7 +122,7 @@ def without(finding: dict[str, Any], accepted: Sequence[Accepted]) -> dict[str, 
         cure=finding["cure"],
         all_clear=finding["all_clear"],
     )
-    sentence = f"{judged['sentence']}; accepted: {'; '.join(told)}"
+    sentence = f"{judged['sentence']}; accepted: {'; '.join(named)}"
     return {**judged, "sentence": sentence}
 
 

@@ -3,7 +3,11 @@
 from collections import Counter
 from collections.abc import Collection
 from datetime import date, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
+
+from churn.scoring.baseline import WEEKS
+from churn.settings.values import public_holidays
 
 if TYPE_CHECKING:
     from holidays import HolidayBase
@@ -19,10 +23,6 @@ NATIONWIDE = 0.5
 
 In Great Britain, for instance, Easter Monday is a holiday everywhere but in Scotland.
 """
-
-
-WEEKS = 4
-"""Weeks whose weekdays show whether an extract has events on every weekday."""
 
 
 def has_events_then(
@@ -70,22 +70,16 @@ def days_off(
     return dict(sorted(inside.items()))
 
 
+@cache
 def _public(
     country: str,
-    years: Collection[int],
+    years: range,
 ) -> tuple[dict[date, str], Collection[int]]:
     """Public holidays by name, and the weekdays of the weekend (Monday is 0)."""
-    from holidays import country_holidays
-
-    code, _, region = country.partition("-")
-    calendar = country_holidays(
-        code,
-        subdiv=region or None,
-        years=years,
-    )
+    calendar = public_holidays(country, years)
     named = dict(calendar.items())
-    if not region:
-        named = {**_in_most_regions(calendar, code, years), **named}
+    if "-" not in country:
+        named = {**_in_most_regions(calendar, country, years), **named}
     return named, calendar.weekend
 
 
@@ -94,17 +88,11 @@ def _in_most_regions(
     code: str,
     years: Collection[int],
 ) -> dict[date, str]:
-    from holidays import country_holidays
-
     regions = calendar.subdivisions
     named: dict[date, str] = {}
     n_regions: Counter[date] = Counter()
     for region in regions:
-        regional = country_holidays(
-            code,
-            subdiv=region,
-            years=years,
-        )
+        regional = public_holidays(f"{code}-{region}", years)
         named |= dict(regional.items())
         n_regions.update(regional.keys())
     enough = NATIONWIDE * len(regions)

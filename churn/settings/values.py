@@ -2,14 +2,18 @@
 
 import codecs
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from churn.settings.endpoints import endpoint
+
+if TYPE_CHECKING:
+    from holidays import HolidayBase
 
 # Delta tables below other characters, such as spaces, can't be scanned by polars.
 STORE_URL = r"(s3|gs|az)://[A-Za-z0-9._-]+(/[A-Za-z0-9._=-]+)*/?"
@@ -52,14 +56,26 @@ def known_pattern(pattern: str) -> str:
     return pattern
 
 
-def known_country(code: str) -> str:
-    """Refuse a country or region whose public holidays aren't known."""
+def public_holidays(code: str, years: Collection[int] = ()) -> "HolidayBase":
+    """Public holidays of a country such as GB or, with a region, DE-BY.
+
+    Raises NotImplementedError for one whose holidays aren't known.
+    """
     # Loaded only for a study that names a country.
     from holidays import country_holidays
 
     country, _, region = code.partition("-")
+    return country_holidays(
+        country,
+        subdiv=region or None,
+        years=years,
+    )
+
+
+def known_country(code: str) -> str:
+    """Refuse a country or region whose public holidays aren't known."""
     try:
-        country_holidays(country, subdiv=region or None)
+        public_holidays(code)
     except NotImplementedError as error:
         raise ValueError(
             f"{code!r} is no country whose holidays are known ({error}); write one "

@@ -146,7 +146,7 @@ def test_a_killed_run_counts_if_a_request_may_have_left(study: Settings) -> None
                 runs.record(ledger, run, [], n_reserved)
         with open_ledger(study) as ledger:
             closing.close_interrupted(ledger)
-            assert history.told_cutoff(ledger) == expected
+            assert history.sent_cutoff(ledger) == expected
             assert history.runs(ledger)["cutoff"][0] == "2026-03-08"
 
 

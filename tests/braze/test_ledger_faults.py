@@ -55,7 +55,7 @@ def test_a_ledger_of_the_version_before_is_brought_up_to_date(opened: Open) -> N
         as_version_2(ledger)
     with opened() as ledger:
         assert synced(ledger) == {"a": ({"x": 1}, False)}
-        assert history.told_cutoff(ledger) is None
+        assert history.sent_cutoff(ledger) is None
         assert not keys.is_changed(ledger, "any-key")
         run = runs.start(
             ledger,
@@ -67,7 +67,7 @@ def test_a_ledger_of_the_version_before_is_brought_up_to_date(opened: Open) -> N
         )
         runs.record(ledger, run, [runs.Result(0, 0, runs.SENT)], 1)
         closing.finish(ledger, run, 1, {}, lost=False)
-        assert history.told_cutoff(ledger) == (date(2026, 3, 1), "r2")
+        assert history.sent_cutoff(ledger) == (date(2026, 3, 1), "r2")
         keys.bind(ledger, "this-key")
         assert keys.is_changed(ledger, "any-key")
 
@@ -80,7 +80,7 @@ def test_an_update_that_was_killed_is_completed(opened: Open) -> None:
         ledger.connection.commit()
     for _ in range(2):
         with opened() as ledger:
-            assert history.told_cutoff(ledger) is None
+            assert history.sent_cutoff(ledger) is None
 
 
 def test_a_reader_changes_no_ledger_that_an_export_uses(opened: Open) -> None:

@@ -63,20 +63,20 @@ def kinds(ledger: Ledger) -> list[str]:
     return list(ledger.connection.scalars(select(PLACES.c.kind).distinct()))
 
 
-def told_cutoff(ledger: Ledger) -> tuple[date, str] | None:
+def sent_cutoff(ledger: Ledger) -> tuple[date, str] | None:
     """Cutoff of the scores that this place was last sent, and the run that sent them.
 
     Null if no run is known to have sent scores. A run counts if a request of it may
     have arrived, or if it found that nothing had changed.
     """
-    was_told = or_(RUNS.c.n_users == 0, RUNS.c.reserved > 0)
+    has_sent = or_(RUNS.c.n_users == 0, RUNS.c.reserved > 0)
     query = (
         select(RUNS.c.cutoff, RUNS.c.run_id)
         .where(
             RUNS.c.place == ledger.place,
             RUNS.c.what == EXPORT,
             RUNS.c.cutoff.is_not(None),
-            was_told,
+            has_sent,
         )
         .order_by(RUNS.c.run.desc())
         .limit(1)

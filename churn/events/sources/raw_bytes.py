@@ -5,9 +5,6 @@ them, and older writers leave texts unmarked. The bytes themselves tell the two 
 UUID that happens to be readable text occurs in less than one of a million.
 """
 
-import re
-import uuid
-
 import polars as pl
 
 # Bytes of UTF-8 in hexadecimal digits: a following byte, and a character of one to four
@@ -40,14 +37,3 @@ def is_unreadable(column: pl.Expr) -> pl.Expr:
     """Whether bytes are neither text nor a UUID."""
     is_readable = column.bin.encode("hex").str.contains(READABLE)
     return ~is_readable & (column.bin.size() != 16)
-
-
-def of_value(value: bytes) -> str | None:
-    """The same of one value.
-
-    >>> of_value(b"u-1"), of_value(bytes(range(16)))
-    ('u-1', '00010203-0405-0607-0809-0a0b0c0d0e0f')
-    """
-    if re.search(READABLE, value.hex()):
-        return value.decode()
-    return str(uuid.UUID(bytes=value)) if len(value) == 16 else None
