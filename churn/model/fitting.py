@@ -5,14 +5,11 @@ its features are computed.
 """
 
 import hashlib
-import itertools
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,14 +119,19 @@ def _fit_blend(
     y: np.ndarray,
     settings: Settings,
 ) -> Any:
-    horizon_days = settings.windows.horizon_days
-    pipeline = pipelines.blend(recipe, names, horizon_days, settings.random_state)
     with warnings.catch_warnings():
         # Two warnings are expected: the network stops after a fixed number of passes on
         # purpose, and takes all rows as one batch if there are few.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)
-        return pipeline.fit(x, y)
+        return pipelines.fit(
+            recipe,
+            names,
+            x,
+            y,
+            settings.windows.horizon_days,
+            settings.random_state,
+        )
 
 
 def _digest(
@@ -206,33 +208,10 @@ def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
 
 
 def one_thread() -> Any:
-    """A context in which linear algebra runs on one thread.
+    """A context in which linear algebra and boosting run on one thread.
 
-    More threads gain nothing for matrices this small, and waiting for each other makes
-    them ten times slower when other programs use the cores.
+    More threads gain little for matrices this small: they wait for each other without
+    giving up their core, which takes up to ten times as long when other programs use
+    the cores.
     """
-    return threadpool_limits(1, "blas")
-
-
-def stages(model: Model) -> Iterator[tuple[int, Callable[[pl.DataFrame], np.ndarray]]]:
-    """Numbers of boosting rounds, each with the prediction after that many rounds.
-
-    A model of other members has a single stage, with 0 rounds.
-    """
-    if model.candidate != "boosting":
-        yield 0, partial(raw, model)
-        return
-    for rounds in pipelines.ROUNDS:
-        if rounds <= model.recipe.rounds:
-            yield rounds, partial(_after, model, rounds)
-
-
-def _after(
-    model: Model,
-    rounds: int,
-    snapshot: pl.DataFrame,
-) -> np.ndarray:
-    forecast, voting = model.pipeline[0], model.pipeline[-1]
-    x = forecast.transform(matrix(snapshot, model.features))
-    staged = voting.estimators_[0].staged_predict_proba(x)
-    return np.asarray(next(itertools.islice(staged, rounds - 1, None))[:, 1])
+    return threadpool_limits(1)

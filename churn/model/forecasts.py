@@ -43,14 +43,38 @@ def of_members(
     is_large: bool,
 ) -> Stages:
     """Forecasts of every member; boosting has one for each number of rounds to try."""
-    most_rounds = pipelines.most_rounds(is_large)
-    stages: Stages = {}
-    for name in pipelines.MEMBERS:
-        recipe = Recipe({name: 1.0}, most_rounds, is_large)
-        model = fitting.fit(fold.training, plan, settings, recipe)
-        for rounds, predict in fitting.stages(model):
-            stages[name, rounds] = _forecast(fold, predict)
-    return stages
+    all_members = dict.fromkeys(pipelines.MEMBERS, 1.0)
+    recipe = Recipe(all_members, pipelines.most_rounds(is_large), is_large)
+    model = fitting.fit(fold.training, plan, settings, recipe)
+    at_validation = staged(model, fold.validation)
+    at_newest = staged(model, fold.newest)
+    at_open = {} if fold.open_cutoff is None else staged(model, fold.open_cutoff)
+    return {
+        stage: Forecast(probability, at_newest[stage], at_open.get(stage))
+        for stage, probability in at_validation.items()
+    }
+
+
+def staged(
+    model: fitting.Model, snapshot: pl.DataFrame
+) -> dict[tuple[str, int], np.ndarray]:
+    """Probability of each row by member and rounds of boosting, shape (n_rows,) each.
+
+    Boosting has one for each number of rounds to try that it reached; the other members
+    have 0 rounds.
+    """
+    forecast, voting = model.pipeline[0], model.pipeline[-1]
+    probabilities: dict[tuple[str, int], np.ndarray] = {}
+    with fitting.one_thread():
+        x = forecast.transform(fitting.matrix(snapshot, model.features))
+        for name, member in zip(model.recipe.weights, voting.estimators_, strict=True):
+            if name != "boosting":
+                probabilities[name, 0] = member.predict_proba(x)[:, 1]
+                continue
+            for rounds, both in enumerate(member.staged_predict_proba(x), start=1):
+                if rounds in pipelines.ROUNDS:
+                    probabilities[name, rounds] = both[:, 1]
+    return probabilities
 
 
 def of_estimator(

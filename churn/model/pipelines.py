@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -12,7 +13,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    LabelEncoder,
+    MinMaxScaler,
+    StandardScaler,
+)
+from sklearn.utils import Bunch
 
 from churn.model.btyd import BuyTillYouDie
 
@@ -39,8 +46,35 @@ class Recipe:
     is_large: bool = False
 
 
-def _scaled(classifier: ClassifierMixin) -> Pipeline:
-    """The classifier behind log-like scaling.
+@dataclass(frozen=True)
+class Rows:
+    """Rows to learn from, and what several members learn from them, learned once.
+
+    ``names``: the features. ``values``: shape (n_rows, n_features + 1), the features
+    and, unless it can't be made from them, the parametric forecast. ``churned``: shape
+    (n_rows,) of 0 and 1.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    churned: np.ndarray
+
+    @cached_property
+    def scaling(self) -> Pipeline:
+        """The scaling fitted to the values."""
+        return _scaling().fit(self.values)
+
+    @cached_property
+    def scaled(self) -> np.ndarray:
+        """The scaled values, one row after the other in memory.
+
+        A network draws rows at random, and gathers them twice as fast like this.
+        """
+        return np.ascontiguousarray(self.scaling.transform(self.values))
+
+
+def _scaling() -> Pipeline:
+    """Log-like scaling.
 
     Values are clipped to the range in training, so that drift isn't extrapolated.
     """
@@ -53,33 +87,30 @@ def _scaled(classifier: ClassifierMixin) -> Pipeline:
         ),
         MinMaxScaler(clip=True),
         StandardScaler(),
-        classifier,
     )
 
 
-def _recency(
-    names: tuple[str, ...],
-    recipe: Recipe,
-    random_state: int,
-) -> Pipeline:
-    one = ColumnTransformer([("recency", "passthrough", [names.index("recency_days")])])
-    return make_pipeline(one, _scaled(LogisticRegression(solver="newton-cholesky")))
+def _behind_scaling(scaling: Pipeline, classifier: ClassifierMixin) -> Pipeline:
+    """A fitted classifier behind the fitted scaling whose result it learned from."""
+    return make_pipeline(*[step for _, step in scaling.steps], classifier)
 
 
-def _logistic(
-    names: tuple[str, ...],
-    recipe: Recipe,
-    random_state: int,
-) -> Pipeline:
-    return _scaled(LogisticRegression(C=0.02, solver="newton-cholesky"))
+def _recency(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
+    position = rows.names.index("recency_days")
+    one = ColumnTransformer([("recency", "passthrough", [position])])
+    scaled = _behind_scaling(_scaling(), LogisticRegression(solver="newton-cholesky"))
+    return make_pipeline(one, scaled).fit(rows.values, rows.churned)
+
+
+def _logistic(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
+    linear = LogisticRegression(C=0.02, solver="newton-cholesky")
+    return _behind_scaling(rows.scaling, linear.fit(rows.scaled, rows.churned))
 
 
 def _boosting(
-    names: tuple[str, ...],
-    recipe: Recipe,
-    random_state: int,
+    rows: Rows, recipe: Recipe, random_state: int
 ) -> HistGradientBoostingClassifier:
-    return HistGradientBoostingClassifier(
+    trees = HistGradientBoostingClassifier(
         learning_rate=0.05,
         max_iter=recipe.rounds,
         max_leaf_nodes=16 if recipe.is_large else 8,
@@ -89,17 +120,15 @@ def _boosting(
         early_stopping=False,  # its validation rows would be random, not later ones
         random_state=random_state,
     )
+    return trees.fit(rows.values, rows.churned)
 
 
-def _network(
-    names: tuple[str, ...],
-    recipe: Recipe,
-    random_state: int,
-) -> Pipeline:
-    networks = [
-        (str(seed), _one_network(random_state + seed)) for seed in range(N_NETWORKS)
-    ]
-    return _scaled(VotingClassifier(networks, voting="soft"))
+def _network(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
+    networks = {
+        str(seed): _one_network(random_state + seed).fit(rows.scaled, rows.churned)
+        for seed in range(N_NETWORKS)
+    }
+    return _behind_scaling(rows.scaling, _mean(networks, None, rows.churned))
 
 
 def _one_network(random_state: int) -> MLPClassifier:
@@ -113,7 +142,7 @@ def _one_network(random_state: int) -> MLPClassifier:
     )
 
 
-MEMBERS: dict[str, Callable[[tuple[str, ...], Recipe, int], ClassifierMixin]] = {
+MEMBERS: dict[str, Callable[[Rows, Recipe, int], ClassifierMixin]] = {
     "recency": _recency,
     "logistic": _logistic,
     "boosting": _boosting,
@@ -121,7 +150,7 @@ MEMBERS: dict[str, Callable[[tuple[str, ...], Recipe, int], ClassifierMixin]] = 
 }
 """Members by name, the simplest first.
 
-Each is built from the feature names, the recipe it is part of, and random_state.
+Each is fitted to rows, as the recipe that it is part of and random_state say.
 """
 
 
@@ -141,23 +170,43 @@ def most_rounds(is_large: bool) -> int:
     return ROUNDS[-1] if is_large else 150
 
 
-def blend(
+def fit(
     recipe: Recipe,
     names: tuple[str, ...],
+    x: np.ndarray,
+    y: np.ndarray,
     horizon_days: int,
     random_state: int,
 ) -> Pipeline:
-    """The weighted mean of the members' probabilities.
+    """The fitted weighted mean of the members' probabilities.
 
-    All members see the features and the parametric forecast as one more column.
+    ``x``: the features called ``names``, shape (n_rows, n_features). ``y``: shape
+    (n_rows,) of 0 and 1. All members see the features and the parametric forecast as
+    one more column. What several members learn alike is learned once, and they share
+    the fitted steps.
     """
-    members = [
-        (name, MEMBERS[name](names, recipe, random_state)) for name in recipe.weights
-    ]
-    voting = VotingClassifier(
-        members, voting="soft", weights=list(recipe.weights.values())
-    )
-    return make_pipeline(BuyTillYouDie(horizon_days, _btyd_columns(names)), voting)
+    forecast = BuyTillYouDie(horizon_days, _btyd_columns(names)).fit(x)
+    rows = Rows(names, forecast.transform(x), y)
+    members = {
+        name: MEMBERS[name](rows, recipe, random_state) for name in recipe.weights
+    }
+    return make_pipeline(forecast, _mean(members, list(recipe.weights.values()), y))
+
+
+def _mean(
+    members: Mapping[str, ClassifierMixin], weights: list[float] | None, y: np.ndarray
+) -> VotingClassifier:
+    """The mean of the probabilities of fitted members, which learned from ``y``.
+
+    VotingClassifier would fit copies of them again; so it is told what its own ``fit``
+    would have found.
+    """
+    voting = VotingClassifier(list(members.items()), voting="soft", weights=weights)
+    voting.estimators_ = list(members.values())
+    voting.named_estimators_ = Bunch(**members)
+    voting.le_ = LabelEncoder().fit(y)
+    voting.classes_ = voting.le_.classes_
+    return voting
 
 
 def _btyd_columns(names: tuple[str, ...]) -> tuple[int, int, int] | None:

@@ -44,12 +44,14 @@ class Choice:
     ``folds``: log loss of each member and of the corrected blend at each validation
     cutoff, with columns candidate, cutoff, n, log_loss. ``calibration``: 95 % interval
     of the level in the newest fold, in log-odds; null where it can't be estimated.
+    ``outcomes``: uncorrected forecast and outcome in each validation fold.
     """
 
     recipe: Recipe
     correction: str = "none"
     folds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOLDS))
     calibration: tuple[float, float] | None = None
+    outcomes: tuple[Outcomes, ...] = ()
 
 
 def choose(
@@ -107,6 +109,7 @@ def _validated(
         correction=kind,
         folds=_table(usable, members, corrected),
         calibration=_calibration(usable[-1].y, corrected[-1]),
+        outcomes=tuple(outcomes for _, outcomes in periods),
     )
 
 
@@ -145,49 +148,28 @@ def correct(
     snapshot: pl.DataFrame,
     choice: Choice,
     settings: Settings,
-    estimator: Any = None,
 ) -> Correction:
     """The chosen correction for the final model, from what is known when it is fitted.
 
     None if the evidence isn't enough to estimate it.
     """
+    if choice.correction == "none":
+        return Correction()
     labelled = snapshot.drop_nulls("churned")
     newest = labelled.filter(pl.col("cutoff") == pl.col("cutoff").max())
     open_rows = snapshot.filter(pl.col("churned").is_null())
     has_open = not open_rows.is_empty()
-    # A forecast's shape can be estimated only on rows that the model did not learn
-    # from.
-    needs_earlier = choice.correction in ("platt", "isotonic")
+    # The shape of the forecast is estimated from the validation folds, because a model
+    # can't show it on rows that it learned from.
     known = evidence.gather(
         newest=(newest, fitting.raw(model, newest)),
         open_cutoff=(
             (open_rows, fitting.raw(model, open_rows)) if has_open else (None, None)
         ),
-        earlier=(
-            _out_of_sample(model, snapshot, choice, settings, estimator)
-            if needs_earlier
-            else []
-        ),
+        earlier=choice.outcomes,
         settings=settings,
     )
     return correction.corrections(known).get(choice.correction, Correction())
-
-
-def _out_of_sample(
-    model: fitting.Model,
-    snapshot: pl.DataFrame,
-    choice: Choice,
-    settings: Settings,
-    estimator: Any,
-) -> list[Outcomes]:
-    """Outcomes of every fold, forecast by the chosen recipe as of its cutoff."""
-    outcomes = []
-    for fold in folds.every(snapshot, settings):
-        refitted = fitting.fit(
-            fold.training, model.plan, settings, choice.recipe, estimator
-        )
-        outcomes.append(Outcomes(fitting.raw(refitted, fold.validation), fold.y))
-    return outcomes
 
 
 def choice_metrics(choice: Choice) -> dict[str, float]:

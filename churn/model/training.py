@@ -104,7 +104,7 @@ def learn(
     choice = selection.choose(sampled, plan, settings, estimator)
     labelled = sampled.drop_nulls("churned")
     fitted = fitting.fit(labelled, plan, settings, choice.recipe, estimator)
-    correction = selection.correct(fitted, sampled, choice, settings, estimator)
+    correction = selection.correct(fitted, sampled, choice, settings)
     model = replace(
         fitted,
         correction=correction,

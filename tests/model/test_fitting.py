@@ -1,6 +1,7 @@
 """Fitting, saving and loading a model."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,12 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 import skops.io
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import FunctionTransformer
 
 from churn.errors import ModelError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
-from churn.model import fitting, pipelines, storage, training
+from churn.model import fitting, forecasts, pipelines, storage, training
 from churn.model.correction import Correction
 from churn.model.fitting import Model
 from churn.model.pipelines import Recipe
@@ -271,19 +274,38 @@ def test_typical_is_the_median_of_the_training_rows(
     assert dict(zip(one.features, one.typical, strict=True))["tenure_days"] == 449.5
 
 
+@pytest.mark.parametrize("weights", [DEFAULT, ALL])
+def test_members_fitted_together_are_those_fitted_apart(
+    fitted: tuple[Store, Model], weights: dict[str, float]
+) -> None:
+    """A copy of the pipeline that scikit-learn fits by itself, each member from the
+    matrix on, gives the same probabilities, and so does a member alone.
+    """
+    store, _ = fitted
+    one = learned(store.settings, weights)
+    labelled = rows().drop_nulls("churned")
+    x, y = fitting.matrix(labelled, one.features), fitting.target(labelled)
+    with fitting.one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        apart = clone(one.pipeline).fit(x, y)
+        expected = apart.predict_proba(x)[:, 1]
+    assert fitting.raw(one, labelled) == pytest.approx(expected, rel=1e-9)
+    for (name, _), probability in forecasts.staged(one, labelled).items():
+        if name != "boosting":
+            alone = fitting.raw(learned(store.settings, {name: 1.0}), labelled)
+            assert probability == pytest.approx(alone, rel=1e-9)
+
+
 def test_fewer_rounds_are_a_stage_of_more(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Boosting of 80 rounds predicts after 40 as boosting of 40 does; a blend has one
-    stage.
-    """
-    store, blend = fitted
-    staged = dict(fitting.stages(learned(store.settings, {"boosting": 1.0}, 80)))
-    assert list(staged) == [40, 80]
-    for rounds, predict in staged.items():
+    """Boosting of 80 rounds predicts after 40 as boosting of 40 does."""
+    store, _ = fitted
+    staged = forecasts.staged(learned(store.settings, {"boosting": 1.0}, 80), rows())
+    assert list(staged) == [("boosting", 40), ("boosting", 80)]
+    for (_, rounds), probability in staged.items():
         one = learned(store.settings, {"boosting": 1.0}, rounds)
-        assert np.allclose(predict(rows()), fitting.raw(one, rows()), rtol=1e-12)
-    assert [rounds for rounds, _ in fitting.stages(blend)] == [0]
+        assert np.allclose(probability, fitting.raw(one, rows()), rtol=1e-12)
 
 
 def test_the_last_digits_of_a_parallel_sum_do_not_reach_the_matrix() -> None:

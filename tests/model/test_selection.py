@@ -22,6 +22,7 @@ from churn.model import (
     training,
     weights,
 )
+from churn.model.correction import Outcomes
 from churn.model.forecasts import Forecast
 from churn.model.pipelines import Recipe
 from churn.model.selection import Choice
@@ -143,6 +144,20 @@ def test_the_blend_is_better_than_recency_alone(chosen: Choice) -> None:
     assert loss["log_loss blend"] < loss["log_loss recency"] - 0.01
 
 
+def test_the_forecasts_of_the_folds_are_those_of_the_chosen_recipe(
+    chosen: Choice,
+) -> None:
+    """Each is what a model of the chosen weights and rounds forecasts that is fitted to
+    the fold's training rows.
+    """
+    usable = folds.usable(rows(), STUDY)
+    for fold, outcomes in zip(usable, chosen.outcomes, strict=True):
+        refitted = fitting.fit(fold.training, PLAN, STUDY, chosen.recipe)
+        expected = fitting.raw(refitted, fold.validation)
+        assert outcomes.probability == pytest.approx(expected, rel=1e-9)
+        assert np.array_equal(outcomes.inactive, fold.y)
+
+
 EQUAL = dict.fromkeys(("logistic", "boosting", "network"), 1 / 3)
 
 
@@ -257,15 +272,18 @@ def test_the_early_correction_needs_rows_whose_horizon_is_open() -> None:
 def test_every_correction_can_be_estimated_for_the_final_model(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shapes are fitted to out-of-sample forecasts of the folds; corrected
-    probabilities stay in (0, 1).
+    """Shapes are fitted to forecasts of validation folds; corrected probabilities stay
+    in (0, 1).
     """
     monkeypatch.setattr(correction, "MIN_ISOTONIC", 100)
     there = rows()
     fitted = fitting.fit(
         there.drop_nulls("churned"), PLAN, STUDY, Recipe({"logistic": 1.0})
     )
-    found = selection.correct(fitted, there, Choice(fitted.recipe, kind), STUDY)
+    validation = rows(seed=1).drop_nulls("churned")
+    outcomes = Outcomes(fitting.raw(fitted, validation), fitting.target(validation))
+    choice = Choice(fitted.recipe, kind, outcomes=(outcomes,))
+    found = selection.correct(fitted, there, choice, STUDY)
     assert found.kind == kind
     p = fitting.predict(replace(fitted, correction=found), there)
     assert 0 < p.min() < p.max() < 1
