@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from churn.braze import plan
-from churn.braze.ledger import database, history
+from churn.braze.ledger import database, history, places
 from churn.settings import Braze
 
 from .delivery_parts import SPAWN, scores
@@ -46,7 +46,7 @@ def _place(url: str) -> Any:
 def _fill(url: str, users: int) -> None:
     """Fill a ledger with two attributes per user, as fast as the database can."""
     with _place(url) as ledger:
-        database.add_names(ledger.connection, ledger.place, plan.names(Braze()))
+        places.add_names(ledger.connection, ledger.place, plan.names(Braze()))
         ledger.connection.commit()
         raw: Any = ledger.connection.connection.driver_connection
         write = _insert if ledger.connection.dialect.name == "sqlite" else _copy

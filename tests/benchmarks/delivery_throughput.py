@@ -63,16 +63,20 @@ class Rate:
     seconds: float
     cpu: float
 
+    @property
+    def per_second(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds
+
     def row(self, base: "Rate") -> dict[str, Any]:
         """The row of the table, with the ratio to ``base``."""
-        per_second = self.requests / self.seconds
         return {
             "who": self.who,
             "requests": self.requests,
             "seconds": self.seconds,
-            "per second": per_second,
+            "per second": self.per_second,
             "per CPU second": self.requests / self.cpu,
-            "ratio": per_second * base.seconds / base.requests,
+            "ratio": self.per_second / base.per_second,
         }
 
 
@@ -92,7 +96,7 @@ def throughput(
         with process(bare, delay) as url:
             rates = _others(url, workers[0], tasks, seconds)
             for n, limit in itertools.product(workers, (UNBOUND, 1000.0)):
-                rate, took = _ours(url, table, n, limit)
+                rate, took = ours(url, table, n, limit)
                 rates.append(rate)
                 parts.append({"delay": delay, "run": rate.who, **took})
         rows += [{"delay": delay, **rate.row(rates[0])} for rate in rates]
@@ -100,7 +104,7 @@ def throughput(
     print(pl.DataFrame(parts).with_columns(pl.col(pl.Float64).round(2)))
 
 
-def _ours(
+def ours(
     url: str, table: pl.DataFrame, n: int, limit: float
 ) -> tuple[Rate, dict[str, float]]:
     """Export all users: the rate while sending, and the seconds by part."""
@@ -143,33 +147,37 @@ def _clocked(
 
 
 def _others(url: str, workers: int, tasks: Sequence[int], seconds: float) -> list[Rate]:
-    """Rates of clients without plan or ledger, whose bodies are made beforehand."""
-    bodies = _bodies()
-
-    def rate(
-        who: str, kind: Callable[..., Any], run: Callable[..., int], n: int
-    ) -> Rate:
-        limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
-        http = kind(
-            base_url=url,
-            limits=limits,
-            timeout=30,
-            headers={"Authorization": f"Bearer {KEY}"},
-        )
-        started, cpu = time.perf_counter(), time.process_time()
-        done = run(http, bodies, n, started + seconds)
-        return Rate(
-            f"{who} {n}", done, time.perf_counter() - started, time.process_time() - cpu
-        )
-
+    """Rates of clients without plan or ledger."""
     return [
         *[
-            rate("httpx.AsyncClient, tasks:", httpx.AsyncClient, _tasks, n)
+            _rate(url, seconds, "httpx.AsyncClient, tasks:", httpx.AsyncClient, n)
             for n in tasks
         ],
-        rate("httpx.Client, threads:", httpx.Client, _threads, 16),
-        rate("httpx on aiohttp, tasks:", HttpxAiohttpClient, _tasks, workers),
+        _rate(url, seconds, "httpx.Client, threads:", httpx.Client, 16),
+        over_transport(url, workers, seconds),
     ]
+
+
+def over_transport(url: str, workers: int, seconds: float) -> Rate:
+    """The rate of delivery's own transport without plan or ledger."""
+    return _rate(url, seconds, "httpx on aiohttp, tasks:", HttpxAiohttpClient, workers)
+
+
+def _rate(url: str, seconds: float, who: str, kind: Callable[..., Any], n: int) -> Rate:
+    """The rate of a client with so many tasks or threads, its bodies made beforehand."""
+    bodies = _bodies()
+    run = _threads if kind is httpx.Client else _tasks
+    limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
+    http = kind(
+        base_url=url,
+        limits=limits,
+        timeout=30,
+        headers={"Authorization": f"Bearer {KEY}"},
+    )
+    started, cpu = time.perf_counter(), time.process_time()
+    done = run(http, bodies, n, started + seconds)
+    elapsed = time.perf_counter() - started
+    return Rate(f"{who} {n}", done, elapsed, time.process_time() - cpu)
 
 
 def _bodies(n: int = 500) -> list[bytes]:
