@@ -15,6 +15,7 @@ from churn.cli.options import (
     StudyPath,
     as_text,
 )
+from churn.report import supervision
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,6 +49,7 @@ def demo(
 
     Nothing leaves this machine.
     """
+    supervision.go_on_watched(out / "churn.toml")
     from churn import demo as demonstration
 
     demonstration.run(out, users, days, seed, progress)
@@ -107,6 +109,7 @@ def run(
     Notebooks: ingest, explore, train, evaluate, score, export. An unknown parameter is refused. Writes the executed notebook, its report, metrics
     and manifest to reports/<run_id>/.
     """
+    supervision.go_on_watched(study)
     from churn.settings import find
 
     folder = _run(name, find(study), p or [], progress)
@@ -141,6 +144,8 @@ def nightly(
 
     Trains first if the newest model was stored by other versions of the libraries.
     """
+    supervision.go_on_watched(study)
+    _load_in_order()
     from churn.settings import find
 
     study_file = find(study)
@@ -159,6 +164,15 @@ def nightly(
             continue
         folder = _run(name, study_file, assignments, progress)
         typer.echo(folder / "report.html")
+
+
+def _load_in_order() -> None:
+    """Load numpy and scipy before all that a night needs.
+
+    skops, which opens the model, looks each of their functions up in all loaded
+    modules, in the order of loading. That costs a second where they were loaded last.
+    """
+    import scipy.special  # noqa: F401  # loads numpy as well
 
 
 def _must_train(study_file: Path) -> bool:

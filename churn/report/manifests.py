@@ -145,6 +145,22 @@ def _goes_on(pid: int, began: float) -> bool:
         return False
 
 
+def read(folder: Path) -> dict[str, Any]:
+    """What the manifest of a run folder says; raises OSError, or ValueError."""
+    return dict(json.loads((folder / FILE).read_bytes()))
+
+
+def unfinished(reports: Path, pid: int) -> list[Path]:
+    """Folders of the runs that say running of a process on this machine."""
+    process = {"host": socket.gethostname(), "pid": pid}
+    folders = []
+    for file in reports.glob(f"*/{FILE}"):
+        facts = read(file.parent)
+        if (facts.get("status"), facts.get("process")) == ("running", process):
+            folders.append(file.parent)
+    return folders
+
+
 def listed(reports: Path) -> pl.DataFrame:
     """The runs whose folders lie in ``reports``, the newest first.
 
@@ -162,7 +178,7 @@ def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {"run": folder.name, "status": "interrupted"}
     try:
-        facts = json.loads((folder / FILE).read_bytes())
+        facts = read(folder)
     except (OSError, ValueError):
         return row
     began = datetime.fromisoformat(facts["started_at"])

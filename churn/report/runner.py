@@ -1,7 +1,6 @@
 """Run a notebook strictly, and the form in which a notebook is stored."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,12 @@ from papermill.exceptions import PapermillExecutionError
 import churn
 from churn import errors
 from churn.errors import ChurnError, NotebookError
-from churn.report import kernels, manifests, parameters, runs
+from churn.report import engine, manifests, parameters, runs
 from churn.report.page import report
 from churn.settings import Settings, load
 
 INJECTED = "injected-parameters"
 """Tag of the cell in which papermill puts the given parameters."""
-
-KERNEL_START_SECONDS = 300
-"""How long a kernel may take to start; a busy machine needs more than 60 s."""
 
 STORED_METADATA = {
     "kernelspec": {
@@ -90,8 +86,8 @@ def run(
     executed = folder / "notebook.ipynb"
     facts = manifests.started(run_id, notebook, settings, values)
     recorded = manifests.recorded(folder, facts, settings)
-    with recorded, kernels.stoppable() as ending:
-        error = _execute(notebook, executed, values, progress, ending)
+    with recorded:
+        error = _execute(notebook, executed, values, progress)
         report(executed)
         if error:
             raise error
@@ -114,52 +110,56 @@ def _execute(
     out: Path,
     values: dict[str, Any],
     progress: bool,
-    ending: kernels.Ending,
 ) -> NotebookError | None:
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    # The debugger would warn about frozen modules.
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    with kernels.private_sockets() as config:
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(out),
-                values,
-                kernel_name="python3",
-                progress_bar=progress,
-                start_timeout=KERNEL_START_SECONDS,
-                config=config,
-                kernel_manager_class=kernels.watched(ending),
-            )
-        except PapermillExecutionError as failure:
-            return _readable(failure, notebook, out)
-        except kernels.DEATHS as death:
-            return _stopped(kernels.reason(death, ending), notebook, out)
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(out),
+            values,
+            engine_name=engine.NAME,
+            kernel_name="python3",
+            progress_bar=progress,
+        )
+    except PapermillExecutionError as failure:
+        return _readable(failure, notebook, out)
     return None
 
 
-def _stopped(
-    reason: str,
-    notebook: Path,
-    out: Path,
-) -> NotebookError:
-    """The error of a run whose kernel ended early; the executed copy shows it too."""
+def close(
+    folder: Path,
+    settings: Settings,
+    why: str,
+) -> None:
+    """Complete the folder of a run whose process is gone; raises NotebookError.
+
+    The executed notebook, its page and the manifest show which cell had been reached,
+    and ``why`` it went no further.
+    """
+    executed = folder / "notebook.ipynb"
     try:
-        node = nbformat.read(out, as_version=4)
+        node = nbformat.read(executed, as_version=4)
     except (OSError, ValueError):  # not begun, or only half written
-        node = nbformat.read(notebook, as_version=4)
-    timings = [cell.metadata.get("papermill", {}) for cell in node.cells]
-    reached = [n for n, timing in enumerate(timings) if timing.get("end_time")]
-    place = f" in cell {reached[-1]}" if reached else ""
-    sentence = f"{notebook.name} stopped{place}: {reason}"
+        node = nbformat.v4.new_notebook()
+    facts = manifests.read(folder)
+    sentence = f"{facts['notebook']} stopped{_place_reached(node)}: {why}"
     shown = nbformat.v4.new_output(
         "error",
         ename="NotebookError",
         evalue=sentence,
     )
     node.cells.append(nbformat.v4.new_code_cell(outputs=[shown]))
-    nbformat.write(node, out)
-    return NotebookError(f"{sentence} (executed copy: {out})")
+    nbformat.write(node, executed)
+    with manifests.recorded(folder, facts, settings):
+        report(executed)
+        raise NotebookError(f"{sentence} (executed copy: {executed})")
+
+
+def _place_reached(node: nbformat.NotebookNode) -> str:
+    """In which cell an executed notebook stopped, as the end of a sentence."""
+    timings = [cell.metadata.get("papermill", {}) for cell in node.cells]
+    begun = [n for n, timing in enumerate(timings) if timing.get("start_time")]
+    return f" in cell {begun[-1]}" if begun else ""
 
 
 def _readable(

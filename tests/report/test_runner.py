@@ -137,64 +137,11 @@ def test_a_failing_cell_keeps_the_executed_notebook(
     )
 
 
-def test_a_kernel_that_is_killed_is_one_sentence_and_a_failed_run(
-    tmp_path: Path, study_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It names the cell and the signal; the page shows what came before, and why it
-    ends. No socket is left in the folder in which the run was started.
-    """
-    monkeypatch.chdir(tmp_path)
-    die = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
-    notebook(tmp_path, PARAMETERS, "print('so far')", die, "print('never')")
-    with pytest.raises(
-        NotebookError, match=r"^1_small\.ipynb stopped in cell \d: .* by SIGKILL"
-    ):
-        runner.run("small", study_file, {}, progress=False, run_id="r1")
-    manifest = json.loads((tmp_path / "reports/r1/manifest.json").read_text())
-    assert manifest["status"] == "failed"
-    assert "by SIGKILL" in manifest["error"]
-    page_text = (tmp_path / "reports/r1/report.html").read_text()
-    assert "so far" in page_text
-    assert "Stopped: NotebookError: 1_small.ipynb stopped in cell" in page_text
-    assert not [path for path in tmp_path.iterdir() if "ipc" in path.name]
-
-
-def test_a_run_that_is_told_to_end_is_one_sentence_and_a_failed_run(
-    tmp_path: Path, study_file: Path
-) -> None:
-    """As systemd, docker stop and schedulers do it, with SIGTERM."""
-    tell = "import os, signal, time\nos.kill(os.getppid(), signal.SIGTERM)"
-    notebook(tmp_path, PARAMETERS, f"{tell}\ntime.sleep(99)")
-    with pytest.raises(NotebookError, match=r"in cell \d: it was told to by SIGTERM"):
-        runner.run("small", study_file, {}, progress=False, run_id="r1")
-    manifest = json.loads((tmp_path / "reports/r1/manifest.json").read_text())
-    assert manifest["status"] == "failed"
-
-
-def test_a_kernel_that_does_not_start_is_one_sentence(
-    tmp_path: Path, study_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Within the time that it has, which is generous unless a test shortens it."""
-    assert runner.KERNEL_START_SECONDS >= 300
-    monkeypatch.setattr(runner, "KERNEL_START_SECONDS", 1)
-    asleep = tmp_path / "asleep"
-    asleep.mkdir()
-    (asleep / "sitecustomize.py").write_text("import time; time.sleep(600)\n")
-    paths = [str(asleep), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-    notebook(tmp_path, PARAMETERS)
-    with pytest.raises(
-        NotebookError, match=r"could not be used \(Kernel didn't respond in 1 seconds"
-    ):
-        runner.run("small", study_file, {}, progress=False, run_id="r1")
-    assert (tmp_path / "reports/r1/report.html").is_file()
-
-
 def test_it_runs_with_an_empty_home_and_a_bare_path(
     tmp_path: Path, study_file: Path
 ) -> None:
     """Without a registered kernel, and without the environment's folder on PATH, the
-    kernel is the interpreter that runs the test.
+    cells run in the interpreter that runs the test.
     """
     notebook(
         tmp_path,
