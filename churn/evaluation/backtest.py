@@ -77,6 +77,7 @@ def backtest(
     scored = snapshots.observe(store, [test.cutoff for test in tests], plan)
     predictions = []
     choices = []
+    fits: fitting.Fits = {}
     for test in tqdm(
         tests,
         desc="backtest",
@@ -88,7 +89,7 @@ def backtest(
         later = _columns(scored.filter(pl.col("cutoff") == test.cutoff), test.plan)
         known = snapshots.label(earlier, store, as_of=test.cutoff)
         outcomes = snapshots.label(later, store)
-        trained = learn(known, test.plan, store.settings)
+        trained = learn(known, test.plan, store.settings, fits=fits)
         fitted = {CHOSEN: trained.model}
         fitted[RECENCY] = _fit_recency(known, test.plan, store.settings)
         for name, estimator in models.items():

@@ -30,6 +30,10 @@ RECENCY = Recipe({"recency": 1.0})
 """The baseline for comparison: the longer a user is silent, the likelier is churn."""
 
 
+Fits = dict[str, Any]
+"""Fitted pipelines by all that determines them, so that none is fitted twice."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A fitted model and what is needed to compute its input.
@@ -80,21 +84,29 @@ def fit(
     settings: Settings,
     recipe: Recipe,
     estimator: Any = None,
+    fits: Fits | None = None,
 ) -> Model:
     """Fit a recipe to a labelled snapshot, without a correction.
 
     ``estimator``: a user's own classifier, fitted in place of the recipe's members;
-    ``recipe`` is then ``own.RECIPE``. Nothing is fitted outside the pipeline.
+    ``recipe`` is then ``own.RECIPE``. ``fits``: earlier fits of recipes; if one of them
+    learned the same from the same rows, it is taken, otherwise this one is added.
+    Nothing is fitted outside the pipeline.
     """
     is_baseline = set(recipe.weights) == {"recency"}
     names = ("recency_days",) if is_baseline else columns(snapshot, plan)
     x = matrix(snapshot, names)
     y = target(snapshot)
+    learned_from = _digest(x, y, estimator, settings)
+    fits = {} if fits is None else fits
+    key = _key(names, learned_from, recipe, settings)
     with one_thread():
-        if estimator is None:
-            pipeline = _fit_blend(recipe, names, x, y, settings)
-        else:
+        if estimator is not None:
             pipeline = own.fit(estimator, x, y, settings.random_state)
+        else:
+            if key not in fits:
+                fits[key] = _fit_blend(recipe, names, x, y, settings)
+            pipeline = fits[key]
     return Model(
         recipe=recipe,
         features=names,
@@ -108,8 +120,17 @@ def fit(
         churn_rate=float(y.mean()),
         n_rows=len(y),
         n_churned=int(y.sum()),
-        learned_from=_digest(x, y, estimator, settings),
+        learned_from=learned_from,
     )
+
+
+def _key(
+    names: tuple[str, ...], learned_from: str, recipe: Recipe, settings: Settings
+) -> str:
+    """All that determines a fitted recipe, as text."""
+    horizon_days = settings.windows.horizon_days
+    facts = [names, learned_from, asdict(recipe), horizon_days, settings.random_state]
+    return json.dumps(facts)
 
 
 def _fit_blend(

@@ -9,6 +9,7 @@ import polars as pl
 
 from churn.features.catalogue import Plan
 from churn.model import fitting, own, pipelines
+from churn.model.fitting import Fits
 from churn.model.folds import Fold
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
@@ -41,11 +42,15 @@ def of_members(
     plan: Plan,
     settings: Settings,
     is_large: bool,
+    fits: Fits | None = None,
 ) -> Stages:
-    """Forecasts of every member; boosting has one for each number of rounds to try."""
+    """Forecasts of every member; boosting has one for each number of rounds to try.
+
+    ``fits``: earlier fits, see ``fitting.fit``.
+    """
     all_members = dict.fromkeys(pipelines.MEMBERS, 1.0)
     recipe = Recipe(all_members, pipelines.most_rounds(is_large), is_large)
-    model = fitting.fit(fold.training, plan, settings, recipe)
+    model = fitting.fit(fold.training, plan, settings, recipe, fits=fits)
     at_validation = staged(model, fold.validation)
     at_newest = staged(model, fold.newest)
     at_open = {} if fold.open_cutoff is None else staged(model, fold.open_cutoff)

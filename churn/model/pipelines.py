@@ -1,6 +1,7 @@
 """The members of the blend: scikit-learn pipelines by name, and their weighted mean."""
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,18 +60,41 @@ class Rows:
     values: np.ndarray
     churned: np.ndarray
 
-    @cached_property
+    @property
     def scaling(self) -> Pipeline:
         """The scaling fitted to the values."""
-        return _scaling().fit(self.values)
+        return self._scaling_and_scaled[0]
 
-    @cached_property
+    @property
     def scaled(self) -> np.ndarray:
         """The scaled values, one row after the other in memory.
 
         A network draws rows at random, and gathers them twice as fast like this.
         """
-        return np.ascontiguousarray(self.scaling.transform(self.values))
+        return self._scaling_and_scaled[1]
+
+    @cached_property
+    def _scaling_and_scaled(self) -> tuple[Pipeline, np.ndarray]:
+        logarithm, imputer, *scalers = [step for _, step in _scaling().steps]
+        values = logarithm.fit_transform(self.values)
+        imputer.fit(_medians_and_gaps(values))
+        filled = imputer.transform(values)
+        scaled = make_pipeline(*scalers).fit_transform(filled)
+        scaling = make_pipeline(logarithm, imputer, *scalers)
+        return scaling, np.ascontiguousarray(scaled)
+
+
+def _medians_and_gaps(values: np.ndarray) -> np.ndarray:
+    """Two rows that an imputer learns the same from as from all, many times faster.
+
+    The first row holds the medians; the second lacks a value in every column that does.
+    """
+    with warnings.catch_warnings():
+        # A column may hold no value at all.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        medians = np.nanmedian(values, axis=0)
+    has_gaps = np.isnan(values).any(axis=0)
+    return np.vstack([medians, np.where(has_gaps, np.nan, medians)])
 
 
 def _scaling() -> Pipeline:

@@ -23,6 +23,7 @@ from churn.model import (
     weights,
 )
 from churn.model.correction import Correction, Outcomes
+from churn.model.fitting import Fits
 from churn.model.folds import Fold
 from churn.model.forecasts import Forecasts
 from churn.model.pipelines import Recipe
@@ -59,12 +60,14 @@ def choose(
     plan: Plan,
     settings: Settings,
     estimator: Any = None,
+    fits: Fits | None = None,
 ) -> Choice:
     """Choose a recipe by log loss at validation cutoffs, predicted from earlier ones.
 
     ``snapshot``: labelled rows, and the unlabelled rows of an open cutoff.
-    ``estimator``: a user's own classifier; then only its correction is chosen. Without
-    a validation fold the default weights are used without a correction.
+    ``estimator``: a user's own classifier; then only its correction is chosen.
+    ``fits``: earlier fits, see ``fitting.fit``. Without a validation fold the default
+    weights are used without a correction.
     """
     usable = folds.usable(snapshot, settings)
     if estimator is not None:
@@ -77,7 +80,9 @@ def choose(
     prior = pipelines.default_weights(is_large)
     if not usable:
         return Choice(Recipe(prior, is_large=is_large))
-    stages = [forecasts.of_members(fold, plan, settings, is_large) for fold in usable]
+    stages = [
+        forecasts.of_members(fold, plan, settings, is_large, fits) for fold in usable
+    ]
     rounds = weights.best_rounds(usable, stages)
     members = [weights.at_rounds(stage, rounds) for stage in stages]
     learned = weights.learn(usable, members, prior)

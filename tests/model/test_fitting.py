@@ -296,6 +296,36 @@ def test_members_fitted_together_are_those_fitted_apart(
             assert probability == pytest.approx(alone, rel=1e-9)
 
 
+def test_no_recipe_is_fitted_twice_to_the_same_rows(
+    fitted: tuple[Store, Model],
+) -> None:
+    """Of four fits that remember each other the second takes the first's pipeline;
+    other rows, or another random_state, are fitted anew, as they are alone.
+    """
+    settings = fitted[0].settings
+    labelled, recipe = rows().drop_nulls("churned"), Recipe({"network": 1.0})
+    other = settings.model_copy(update={"random_state": settings.random_state + 1})
+    fits: fitting.Fits = {}
+    first, again, fewer, reseeded = (
+        fitting.fit(table, PLAN, given, recipe, fits=fits)
+        for table, given in (
+            (labelled, settings),
+            (labelled.clone(), settings),
+            (labelled[1:], settings),
+            (labelled, other),
+        )
+    )
+    assert again.pipeline is first.pipeline
+    assert len(fits) == 3
+    for model, table, given in (
+        (fewer, labelled[1:], settings),
+        (reseeded, labelled, other),
+    ):
+        alone = fitting.fit(table, PLAN, given, recipe)
+        assert np.array_equal(fitting.raw(model, rows()), fitting.raw(alone, rows()))
+        assert not np.allclose(fitting.raw(model, rows()), fitting.raw(first, rows()))
+
+
 def test_fewer_rounds_are_a_stage_of_more(
     fitted: tuple[Store, Model],
 ) -> None:

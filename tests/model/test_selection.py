@@ -329,7 +329,11 @@ def test_a_training_learns_from_at_most_max_training_rows(
     seen: list[int] = []
 
     def look(
-        snapshot: pl.DataFrame, plan: Plan, settings: Settings, estimator: Any
+        snapshot: pl.DataFrame,
+        plan: Plan,
+        settings: Settings,
+        estimator: Any,
+        fits: fitting.Fits | None,
     ) -> Choice:
         seen.append(snapshot.height)
         return Choice(Recipe({"logistic": 1.0}))
