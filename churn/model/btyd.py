@@ -54,7 +54,7 @@ class BuyTillYouDie(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         if self.columns is None:
             return self
         every = -(-len(values) // MAX_ROWS)
-        x, t_x, t = _repeats(values[::every], self.columns)
+        x, t_x, t = _repeats(values[::every][:, list(self.columns)])
 
         def loss(log_parameters: np.ndarray) -> float:
             likelihood = _log_likelihood(np.exp(log_parameters), x, t_x, t)
@@ -78,21 +78,24 @@ class BuyTillYouDie(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         )
         if self.columns is None:
             return np.asarray(values)
-        x, t_x, t = _repeats(values, self.columns)
+        seen = values[:, list(self.columns)]
+        return np.column_stack([values, self.log_odds(seen)])
+
+    def log_odds(self, seen: np.ndarray) -> np.ndarray:
+        """The forecast alone, shape (n,); ``seen`` has only the three ``columns``."""
         parameters = np.exp(self.log_parameters_)
-        silent = silence(parameters, x, t_x, t, self.horizon_days)
+        silent = silence(parameters, *_repeats(seen), self.horizon_days)
         p = np.clip(silent, 1e-6, 1 - 1e-6)
-        return np.column_stack([values, np.log(p / (1 - p))])
+        return np.asarray(np.log(p / (1 - p)))
 
 
-def _repeats(
-    values: np.ndarray, columns: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _repeats(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Active days after the first one, day of the last one, and days observed.
 
-    Days count from the first active day; shape (n,) each.
+    Days count from the first active day; shape (n,) each. ``seen``: shape (n, 3), as
+    ``BuyTillYouDie.columns`` says.
     """
-    active, recency, first = (np.nan_to_num(values[:, c], nan=1.0) for c in columns)
+    active, recency, first = np.nan_to_num(seen, nan=1.0).T
     x = np.maximum(active - 1, 0)
     t_x = np.maximum(first - recency, 0)
     t = np.maximum(first, 1)

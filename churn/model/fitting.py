@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
-from churn.model import own, pipelines
+from churn.model import blend, own, pipelines
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
@@ -215,6 +216,31 @@ def predict(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
 
 def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
     """Probability of churn of each row before the correction, shape (n_rows,)."""
+    probability: np.ndarray = _raw(model, snapshot, [0] * len(model.features), 0)[0]
+    return probability
+
+
+def without(
+    model: Model, snapshot: pl.DataFrame, groups: Sequence[Sequence[str]]
+) -> np.ndarray:
+    """Corrected probabilities, shape (1 + n_groups, n_rows).
+
+    The first are those of the rows as they are, the others what they would be if all
+    features of a group had their typical values. Every feature of the model is in
+    exactly one of ``groups``. Raises ModelError if a feature is missing.
+    """
+    number = {name: i for i, group in enumerate(groups) for name in group}
+    numbers = [number[name] for name in model.features]
+    return model.correction.apply(_raw(model, snapshot, numbers, len(groups)))
+
+
+def _raw(
+    model: Model, snapshot: pl.DataFrame, group: Sequence[int], n_groups: int
+) -> np.ndarray:
+    """Probabilities before the correction, shape (1 + n_groups, n_rows).
+
+    ``group``: the number of each feature's group.
+    """
     missing = [name for name in model.features if name not in snapshot.columns]
     if missing:
         raise ModelError(
@@ -222,10 +248,17 @@ def raw(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
             "the snapshot lacks"
         )
     if snapshot.is_empty():
-        return np.empty(0)
-    x = matrix(snapshot, model.features)
+        return np.empty((1 + n_groups, 0))
+    module = own if own.NAME in model.recipe.weights else blend
+    ask = module.probabilities(
+        model.pipeline, np.array(model.typical), np.array(group), n_groups
+    )
     with one_thread():
-        return np.asarray(model.pipeline.predict_proba(x)[:, 1])
+        parts = [
+            ask(matrix(part, model.features))
+            for part in snapshot.iter_slices(module.CHUNK)
+        ]
+    return np.concatenate(parts, axis=1)
 
 
 def one_thread() -> Any:

@@ -7,6 +7,7 @@ the features as a float64 matrix in which NaN stands for a missing value, and le
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from churn.model.pipelines import Recipe
 
 NAME = "own"
 RECIPE = Recipe({NAME: 1.0})
+# Rows to predict at a time, which bounds the memory needed.
+CHUNK = 100_000
 
 
 def fit(
@@ -81,3 +84,18 @@ def _unfitted(estimator: Any, random_state: int) -> Any:
         if name.rpartition("__")[2] == "random_state" and value is None
     ]
     return copy.set_params(**dict.fromkeys(unset, random_state))
+
+
+def probabilities(
+    pipeline: Any, typical: np.ndarray, group: np.ndarray, n_groups: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function like that of ``blend.probabilities``, for any classifier.
+
+    It asks the classifier again for each group of features.
+    """
+
+    def ask(x: np.ndarray) -> np.ndarray:
+        replaced = [np.where(group == number, typical, x) for number in range(n_groups)]
+        return np.array([pipeline.predict_proba(each)[:, 1] for each in [x, *replaced]])
+
+    return ask

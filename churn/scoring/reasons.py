@@ -18,8 +18,6 @@ FLOOR = 0.1
 # Factor by which another contribution must exceed that of the first reason to
 # displace it.
 KEPT = 1.5
-# Users explained at a time, which bounds the memory needed.
-CHUNK = 100_000
 COLUMNS = ("reason_1", "reason_2", "reason_3")
 CODES = tuple(
     f"{direction}_{kind}" for kind in KINDS for direction in ("safe", "risky")
@@ -33,33 +31,24 @@ NONE = -1
 def contributions(fitted: Model, snapshot: pl.DataFrame) -> pl.DataFrame:
     """Contribution of each kind of feature to each user's log-odds of churn.
 
-    Columns: user_id, cutoff, log_odds, and one per kind that the model uses.
+    Columns: user_id, cutoff, probability (see ``fitting.predict``), log_odds, and one
+    per kind that the model uses.
     """
-    parts = snapshot.iter_slices(CHUNK)
-    return pl.concat([_contributions(fitted, part) for part in parts])
-
-
-def _contributions(fitted: Model, part: pl.DataFrame) -> pl.DataFrame:
-    log_odds = _log_odds(fitted, part)
-    columns = [pl.Series("log_odds", log_odds)]
-    for kind, typical in _typical(fitted).items():
-        without = _log_odds(fitted, part.with_columns(typical))
-        columns.append(pl.Series(kind, log_odds - without))
-    return part.select("user_id", "cutoff", *columns)
-
-
-def _log_odds(fitted: Model, part: pl.DataFrame) -> np.ndarray:
-    return probability.log_odds(fitting.predict(fitted, part))
-
-
-def _typical(fitted: Model) -> dict[str, list[pl.Expr]]:
-    """Typical values of the features of each kind that the model uses."""
     known = catalogue(fitted.plan)
-    typical: dict[str, list[pl.Expr]] = {}
-    for name, value in zip(fitted.features, fitted.typical, strict=True):
-        column = pl.lit(value, pl.Float64).alias(name)
-        typical.setdefault(known[name].kind, []).append(column)
-    return typical
+    by_kind: dict[str, list[str]] = {}
+    for name in fitted.features:
+        by_kind.setdefault(known[name].kind, []).append(name)
+    groups = list(by_kind.values())
+    probabilities = fitting.without(fitted, snapshot, groups)
+    log_odds = probability.log_odds(probabilities)
+    shifts = dict(zip(by_kind, log_odds[0] - log_odds[1:], strict=True))
+    columns = {
+        "probability": probabilities[0],
+        "log_odds": log_odds[0],
+        **shifts,
+    }
+    keys = snapshot.select("user_id", "cutoff")
+    return keys.with_columns(pl.Series(*column) for column in columns.items())
 
 
 def explain(
@@ -69,15 +58,15 @@ def explain(
 ) -> pl.DataFrame:
     """Reasons of each user, in the snapshot's order.
 
-    Columns: user_id, cutoff, reason_1, reason_2, reason_3; codes of ``CODES``, null
-    where there is none. If a user's risk is above the churn rate in training, risky
+    Columns: user_id, cutoff, probability (see ``fitting.predict``), reason_1, reason_2,
+    reason_3; codes of ``CODES``, null where there is none. If a user's risk is above the churn rate in training, risky
     reasons come first, otherwise safe ones; among these, and among the others, the
     larger contribution comes first. The user's first reason in ``previous`` (user_id,
     reason_1) keeps its place unless another contributes more than ``KEPT`` times as
     much.
     """
     table = contributions(fitted, snapshot)
-    kinds = table.drop("user_id", "cutoff", "log_odds")
+    kinds = table.drop("user_id", "cutoff", "probability", "log_odds")
     shift = kinds.to_numpy()
     position = np.array([list(KINDS).index(kind) for kind in kinds.columns])
     code = 2 * position + (shift > 0)
@@ -91,7 +80,7 @@ def explain(
     order = np.lexsort((-strength, is_against, is_weak), axis=1)
     ranked = np.take_along_axis(np.where(is_weak, NONE, code), order, axis=1)
     names = [_named(ranked, place).alias(name) for place, name in enumerate(COLUMNS)]
-    return table.select("user_id", "cutoff", *names)
+    return table.select("user_id", "cutoff", "probability", *names)
 
 
 def _codes_before(table: pl.DataFrame, previous: pl.DataFrame | None) -> np.ndarray:

@@ -40,20 +40,18 @@ def make(
     CutoffError if the cutoff is outside the data or no user is eligible.
     """
     # Imported here, because an export only reads scores and needn't load scikit-learn.
-    from churn.model import fitting
     from churn.scoring import reasons
 
     snapshot = snapshots.observe(store, [cutoff], fitted.plan)
     if snapshot.is_empty():
         days = store.settings.windows.eligible_days
         raise CutoffError(f"no user was active in the {days} days before {cutoff}")
-    probability = pl.Series("probability", fitting.predict(fitted, snapshot))
-    scored = snapshot.select("user_id", "cutoff", "tenure_days", probability)
     before = previous(store, cutoff)
-    scores = scored.drop("tenure_days").with_columns(
+    explained = reasons.explain(fitted, snapshot, before)
+    scored = explained.with_columns(snapshot["tenure_days"])
+    scores = explained.with_columns(
         segments.assign(scored, store.settings, before),
         segments.score(pl.col("probability")).alias("score"),
-        *reasons.explain(fitted, snapshot, before).select(reasons.COLUMNS),
         pl.lit(fitted.model_id).alias("model_id"),
     )
     return addressed(store, scores)

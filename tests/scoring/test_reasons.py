@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 
 from churn.features.catalogue import Plan
-from churn.model import fitting
+from churn.model import fitting, own
 from churn.model.correction import Correction
 from churn.scoring import reasons
 
@@ -35,6 +35,7 @@ def linear(
         "typical": typical,
         "plan": Plan(28),
         "churn_rate": 0.5,
+        "recipe": own.RECIPE,
     }
     return SimpleNamespace(
         pipeline=fitted, correction=Correction(), model_id="m", **facts
@@ -74,7 +75,9 @@ def test_a_correction_of_the_level_is_no_reason() -> None:
         **{**vars(plain), "correction": Correction("level", intercept=1.0)}
     )
     one, other = (
-        reasons.contributions(fitted, table).drop("user_id", "cutoff").row(0)
+        reasons.contributions(fitted, table)
+        .drop("user_id", "cutoff", "probability")
+        .row(0)
         for fitted in (plain, moved)
     )
     assert other == pytest.approx((one[0] + 1, *one[1:]))
@@ -153,7 +156,7 @@ def test_explaining_in_slices_is_explaining_at_once(
         snapshot(*[(float(i), 2.0 * i, 90.0 + i) for i in range(7)]),
     )
     whole = reasons.contributions(fitted, table)
-    monkeypatch.setattr(reasons, "CHUNK", 2)
+    monkeypatch.setattr(own, "CHUNK", 2)
     assert_frame_equal(reasons.contributions(fitted, table), whole, rel_tol=1e-9)
 
 
