@@ -27,6 +27,7 @@ dependency group `peers`, and `--url` for a ledger on PostgreSQL.
 import importlib
 import os
 import tempfile
+import traceback
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -66,14 +67,27 @@ def main() -> None:
             url=given.url,
             repeat=given.repeat,
         )
-        printed(measured(given.only, sizes), given.json)
+        failed: list[str] = []
+        printed(measured(given.only, sizes, failed), given.json)
+    if failed:
+        raise SystemExit(f"not measured: {', '.join(failed)}")
 
 
-def measured(sections: Sequence[str], given: Options) -> Iterator[Row]:
-    """The rows of some sections, as they come."""
+def measured(
+    sections: Sequence[str], given: Options, failed: list[str]
+) -> Iterator[Row]:
+    """The rows of some sections, as they come.
+
+    A section that fails, for instance by want of memory, leaves the others alone. Its
+    name is added to ``failed``, and its error is printed.
+    """
     for name in sections:
-        module = importlib.import_module(f"{__package__}.{SECTIONS[name]}")
-        yield from module.rows(given)
+        try:
+            module = importlib.import_module(f"{__package__}.{SECTIONS[name]}")
+            yield from module.rows(given)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
 
 
 def options() -> Namespace:

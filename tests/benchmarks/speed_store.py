@@ -14,7 +14,7 @@ from churn.store.inputs import all_inputs
 from . import speed_log
 from .speed_measure import Work
 
-PASS_EVENTS = 4_000_000
+PASS_EVENTS = 3_000_000
 """Events that are drawn and written at a time, which bounds the memory needed."""
 
 N_DAYS = 365
