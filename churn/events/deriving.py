@@ -71,13 +71,24 @@ def stage_by_person(
 
     All rows of one person are then in one bucket.
     """
+    # Many events have the same properties, and to read them is slow.
+    read = events.lazy().select(pl.col("properties").unique())
+    numbers = read.with_columns(properties.numbers(pl.col("properties")))
+    with_numbers = events.lazy().join(
+        numbers,
+        on="properties",
+        how="left",
+        nulls_equal=True,
+        maintain_order="left",
+    )
     person = pl.coalesce("user_id", identity.KEY)
-    staged = events.lazy().select(
+    staged = with_numbers.select(
         *PERSON_COLUMNS,
-        properties.numbers(pl.col("properties")),
+        "numbers",
         bucket_of(person, store.n_buckets).alias("bucket"),
     )
-    staged.sink_parquet(pl.PartitionBy(folder, key="bucket"), mkdir=True)
+    partitions = pl.PartitionBy(folder, key="bucket")
+    staged.sink_parquet(partitions, **staging.STAGED)
 
 
 def add(
@@ -169,7 +180,7 @@ def _people(
     n_rows = int(everything.select(pl.len()).collect().item())
     edges, merges, groups = [], [], []
     for buckets in store.passes(n_rows):
-        rows = staging.rows(folder, buckets, "user")
+        rows = staging.rows(folder, buckets, "user").collect().rechunk().lazy()
         tables = {
             "activity": activity.from_events(rows, timezone, currency, names),
             "users": activity.users_from_events(rows, timezone),

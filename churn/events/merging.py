@@ -165,9 +165,10 @@ class _Merging:
     def merge(self, buckets: Sequence[int]) -> None:
         """Bring the staged rows of some buckets into the event log."""
         is_copy = pl.col("file_id").is_in(sorted(self._copies))
-        rows = staging.rows(self._folder, buckets).filter(~is_copy)
-        faulty = records.faulty(rows, self.store)
-        good = content_ids.numbered(rows.filter(pl.col("fault").is_null()).collect())
+        staged = staging.rows(self._folder, buckets).filter(~is_copy)
+        rows = staged.collect().rechunk()
+        faulty = records.faulty(rows.lazy(), self.store)
+        good = content_ids.numbered(rows.filter(pl.col("fault").is_null()))
         unique = self._unique(good)
         present = outdated.with_renewed(unique, self.store, buckets, self._outdated)
         change = replacing.difference(present, self.store, buckets, self._old)
@@ -232,7 +233,9 @@ class _Merging:
 
 def _unique(good: pl.DataFrame) -> pl.DataFrame:
     """One row per event: the copy that was received first, then by order of files."""
-    is_repeated = good.select(pl.struct(EVENT_KEY).is_duplicated()).to_series()
+    is_repeated = content_ids.may_repeat(good, EVENT_KEY)
+    if not is_repeated.any():
+        return good
     copies = good.filter(is_repeated).sort(
         "received_time", "source_file", "source_row", nulls_last=True
     )

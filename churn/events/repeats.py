@@ -101,7 +101,10 @@ def repeats(
     if all(file.extract.source != "table" for file, _ in staged):
         return Repeats()
     compared = _Compared(folder, store, copies, replaced)
-    pairs, ages = _pairs(compared), _ages(compared)
+    pairs = _pairs(compared)
+    if pairs.is_empty():
+        return Repeats()
+    ages = _ages(compared)
     order = {
         file_id(file.extract.path, file.address): (number, file)
         for number, (file, _) in enumerate(staged)

@@ -8,6 +8,7 @@ import polars as pl
 
 from churn.events.content_ids import is_content_id
 from churn.store import Store
+from churn.store.parts import Part
 from churn.store.schemas import Events
 
 EVENT_KEY = ["source", "event_id"]
@@ -75,6 +76,8 @@ def _without_known(
     If ids are made from the event's time, a stored copy has the same time, so only
     stored events of these rows' time span are read.
     """
+    if not store.n_rows("events", Part(buckets)):
+        return unique
     is_timed = pl.col("source").is_in(TIMED_IDS) | is_content_id()
     is_other = ~pl.col("file_id").is_in(sorted(replaced))
     timed, others = unique.filter(is_timed), unique.filter(~is_timed)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from tqdm.auto import tqdm
@@ -29,6 +30,9 @@ GROUP_BYTES = 512 * 2**20
 
 GROUP_FILES = 256
 """Largest number of files that are read together."""
+
+STAGED: dict[str, Any] = {"compression": "lz4", "statistics": False, "mkdir": True}
+"""How staged files are written, which are read once or twice and then removed."""
 
 FILE_ROWS = 30_000
 """Rows per staged file; rows that a partition has not yet written are in memory."""
@@ -219,7 +223,7 @@ def _sink(
         max_rows_per_file=FILE_ROWS,
     )
     try:
-        pl.concat(frames).sink_parquet(partitions, mkdir=True)
+        pl.concat(frames).sink_parquet(partitions, **STAGED)
     except sources.UNREADABLE:
         for frame, (found, path) in zip(frames, files, strict=True):
             _check_readable(frame, found, path, folder / "again.parquet")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ROW_GROUP_ROWS = 100_000
 """Rows of a row group, so that a reader of some days can pass over the others."""
 
+UNIQUE = ("event_id", "source_row", "digest", "stamp")
+"""Columns whose values hardly repeat."""
+
 PARTITIONS = ("period", "bucket")
 """Columns by whose values a table that has them is divided into folders."""
 
@@ -171,7 +174,7 @@ def write(
             partition_by=[n for n in PARTITIONS if n in rows.columns] or None,
             configuration=_configuration(rows) if is_new else None,
             storage_options=options,
-            writer_properties=_compression(),
+            writer_properties=_encoding(rows),
             commit_properties=_no_retry(),
             post_commithook_properties=_no_hook(),
         )
@@ -209,13 +212,30 @@ def _configuration(rows: pl.DataFrame) -> dict[str, str]:
     return {"delta.dataSkippingNumIndexedCols": "0"}
 
 
-def _compression() -> WriterProperties:
-    from deltalake import WriterProperties
+def _encoding(rows: pl.DataFrame) -> WriterProperties:
+    """How Parquet files are written: what no reader uses costs no time.
 
+    Readers pass over row groups by dates and instants alone, so no other column gets
+    statistics. A dictionary is of no use to columns whose values hardly repeat.
+    """
+    from deltalake import ColumnProperties, WriterProperties
+
+    timed = [name for name, dtype in rows.schema.items() if dtype.is_temporal()]
+    skipping = ColumnProperties(dictionary_enabled=False, statistics_enabled="CHUNK")
+    plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
+    unique = [name for name in UNIQUE if name in rows.columns]
     return WriterProperties(
         compression="ZSTD",
-        compression_level=3,
+        compression_level=1,
         max_row_group_size=ROW_GROUP_ROWS,
+        default_column_properties=ColumnProperties(
+            dictionary_enabled=True,
+            statistics_enabled="NONE",
+        ),
+        column_properties={
+            **dict.fromkeys(timed, skipping),
+            **dict.fromkeys(unique, plain),
+        },
     )
 
 

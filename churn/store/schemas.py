@@ -41,11 +41,9 @@ class Events(dy.Schema):
     file_id = dy.String(nullable=False)
     source_row = dy.Int64(nullable=False)
     event_time = _instant()
-    event_time_basis = dy.String(
-        nullable=False, regex="^(" + "|".join(TIME_BASES) + ")$"
-    )
+    event_time_basis = dy.String(nullable=False, check=lambda c: c.is_in(TIME_BASES))
     received_time = _instant(nullable=True)
-    event_kind = dy.String(nullable=False, regex="^(" + "|".join(EVENT_KINDS) + ")$")
+    event_kind = dy.String(nullable=False, check=lambda c: c.is_in(EVENT_KINDS))
     event = dy.String(nullable=False, min_length=1)
     user_id = dy.String(nullable=True, min_length=1)
     anonymous_id = dy.String(nullable=True)

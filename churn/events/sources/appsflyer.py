@@ -62,12 +62,12 @@ def read(
     and app.
     """
     raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
-    is_uninstall = cells.event_name("name").str.ends_with("uninstall")
+    name = pl.col("name").str.strip_chars().str.to_lowercase()
     is_denied = pl.col("att").str.strip_chars().is_in(DENIED)
     dtype = raw.collect_schema()["time"]
     timed = raw.with_columns(
         event_time=cells.time("time", extract.timezone, dtype),
-        event_time_basis=pl.when(is_uninstall)
+        event_time_basis=pl.when(name.str.ends_with("uninstall"))
         .then(pl.lit("detected"))
         .otherwise(pl.lit("tz_assumed")),
         received_time=cells.moment(_folder_hour(path)),

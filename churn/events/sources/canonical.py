@@ -148,9 +148,10 @@ def events(
         country=pl.col("country").str.to_uppercase(),
         consent=~cells.truth("refused"),
         limited=cells.truth("limited"),
-        ids=_ids(device_type, more_ids),
+        ids=_joined_ids(device_type, more_ids),
     )
     complete = parsed.with_columns(
+        ids=_ids(),
         event_id=_event_id(id_columns),
         event_kind=event_kinds.kind(extract, stated_kind),
         currency=_currency(extract),
@@ -182,12 +183,8 @@ def joined(names: Sequence[str]) -> pl.Expr:
     return pl.concat_str(parts, separator=SEPARATOR)
 
 
-def _ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
-    """The row's ids as a list of "type:value".
-
-    They are joined to one text and split again, which is several times faster than
-    making a list of columns.
-    """
+def _joined_ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
+    """The row's ids as one text of several "type:value"; empty without any."""
     values = {
         device_type: cells.identifier("device"),
         "idfa": cells.uuid("idfa"),
@@ -198,16 +195,23 @@ def _ids(device_type: str, more_ids: Sequence[pl.Expr]) -> pl.Expr:
         "phone": cells.phone("phone"),
     }
     ids = [pl.lit(f"{id_type}:") + value for id_type, value in values.items()]
-    together = pl.concat_str(
+    return pl.concat_str(
         *ids,
         *more_ids,
         separator=SEPARATOR,
         ignore_nulls=True,
     )
+
+
+def _ids() -> pl.Expr:
+    """The column ``ids``, of one text, as a list.
+
+    To join and to split again is several times faster than to make a list of columns.
+    They are two steps, because polars computes an expression anew wherever it stands.
+    """
     nothing = pl.lit([], pl.List(pl.String))
-    return (
-        pl.when(together != "").then(together.str.split(SEPARATOR)).otherwise(nothing)
-    )
+    is_there = pl.col("ids") != ""
+    return pl.when(is_there).then(pl.col("ids").str.split(SEPARATOR)).otherwise(nothing)
 
 
 def _currency(extract: Extract) -> pl.Expr:

@@ -54,19 +54,26 @@ def _typed_time(
 def _text_time(column: pl.Expr, zone: str) -> pl.Expr:
     """A time as text; cells of the commonest form are spared the work for the others.
 
-    Most vendors write ``2026-03-08 02:14:05[.123]``. Where that form fits, the other
-    steps see null, over which they pass quickly.
+    Most vendors write ``2026-03-08 02:14:05``. Where that form fits, the other steps
+    see null, over which they pass quickly. Polars reads it many times as fast as the
+    form with fractions of a second.
     """
     common = column.str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S",
         time_unit="us",
         strict=False,
+        cache=False,
     )
     other = pl.when(common.is_null()).then(column)
     return pl.coalesce(_localise(common, zone), _uncommon_time(other, zone))
 
 
 def _uncommon_time(column: pl.Expr, zone: str) -> pl.Expr:
+    exact = column.str.to_datetime(
+        "%Y-%m-%d %H:%M:%S%.f",
+        time_unit="us",
+        strict=False,
+    )
     # Polars computes an expression anew wherever it stands, so what needs no rewriting
     # is read from the bare cell.
     bare = column.str.strip_chars()
@@ -83,6 +90,7 @@ def _uncommon_time(column: pl.Expr, zone: str) -> pl.Expr:
     )
     day = bare.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
     return pl.coalesce(
+        _localise(exact, zone),
         with_offset,
         _localise(pl.coalesce(local, day), zone),
         _epoch(bare.cast(pl.Float64, strict=False)),
