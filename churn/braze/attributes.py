@@ -4,6 +4,7 @@ The expressions read a frame of users with the columns segment, score, reason,
 attributes (what the ledger holds, as JSON text), unconfirmed and why. Of each attribute
 NAME ``before:NAME`` is the value that the ledger holds and ``wanted:NAME`` the value
 that Braze shall hold, both as JSON text; ``before:NAME`` is null if there is none.
+``told:NAME`` says whether the ledger holds a value or a removal.
 """
 
 import json
@@ -19,13 +20,27 @@ SCORED, LAPSED, GONE = "scored", "lapsed", "gone"
 """Why a user is in a plan: scored, no longer scored, or forgotten or opted out."""
 
 
-def held(name: str) -> pl.Expr:
-    """The value of an attribute in ``attributes``, as the column ``before:NAME``."""
+def with_held(users: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The users with the columns ``before:NAME`` and ``told:NAME`` of each name.
+
+    Texts are read once, however many users have the same.
+    """
+    texts = users.select(pl.col("attributes").unique()).drop_nulls()
+    columns = [column for name in names for column in _held(name)]
+    users = users.join(texts.with_columns(columns), on="attributes", how="left")
+    told = [pl.col(f"told:{name}").fill_null(False) for name in names]
+    return users.with_columns(told)
+
+
+def _held(name: str) -> tuple[pl.Expr, pl.Expr]:
+    """The columns ``before:NAME`` and ``told:NAME`` of ``attributes``."""
+    attributes = pl.col("attributes").cast(pl.String)
     text = r'"(?:[^"\\]|\\.)*"'
     other = r"[^,}]*"
-    pattern = rf'"{name}":({text}|{other})'
-    value = pl.col("attributes").str.extract(pattern)
-    return value.replace(NULL, None).alias(f"before:{name}")
+    value = attributes.str.extract(rf'"{name}":({text}|{other})')
+    told = attributes.str.contains(f'"{name}":', literal=True)
+    before = value.replace(NULL, None)
+    return before.alias(f"before:{name}"), told.alias(f"told:{name}")
 
 
 def holds_any(names: Sequence[str]) -> pl.Expr:
@@ -119,9 +134,8 @@ def _differs(name: str) -> pl.Expr:
 
 def _is_unconfirmed(name: str) -> pl.Expr:
     """Whether an earlier delivery is unconfirmed, be it a removal of the attribute."""
-    was_sent = pl.col("attributes").str.contains(f'"{name}":', literal=True)
     has_value = pl.col(f"wanted:{name}") != NULL
-    return pl.col("unconfirmed") & (was_sent.fill_null(False) | has_value)
+    return pl.col("unconfirmed") & (pl.col(f"told:{name}") | has_value)
 
 
 def _quoted(column: str) -> pl.Expr:

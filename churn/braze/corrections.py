@@ -117,10 +117,11 @@ def _of_values(
 
     If an earlier delivery is unconfirmed, all attributes are sent again.
     """
+    names = pl.Series(list(wanted), dtype=pl.String)
+    is_wanted = pl.col("identifier").is_in(names.implode())
     held = {
         identifier: (text, unconfirmed)
-        for identifier, text, unconfirmed in synced.iter_rows()
-        if identifier in wanted
+        for identifier, text, unconfirmed in synced.filter(is_wanted).iter_rows()
     }
     rows = []
     for identifier, values in wanted.items():

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from churn.braze import attributes, payload
-from churn.braze.attributes import GONE, LAPSED, NULL, SCORED
+from churn.braze import attributes, matching, payload
+from churn.braze.attributes import LAPSED, NULL
 from churn.hashing import stable_hash
 from churn.settings import Braze
 
@@ -87,21 +87,13 @@ def make(
     former = [name for name in synced_names if name not in current]
     written = current + former
     cutoff: Any = scores["cutoff"].max()
-    users = _users(scores, synced, gone)
-    users = users.with_columns(attributes.held(name) for name in written)
-    users = _without_empty_lapsed_users(users, written)
-    wanted = attributes.wanted(braze, former, cutoff)
-    users = users.with_columns(
-        value.alias(f"wanted:{name}") for name, value in wanted.items()
-    )
-    due = attributes.due(braze, former)
-    users = users.with_columns(
-        is_due.alias(f"send:{name}") for name, is_due in due.items()
-    )
-    holds_any = attributes.holds_any(written)
-    n_synced = int(users.select(holds_any.sum()).item())
-    changes = _changes(users, braze, written)
-    made = deliverable(changes, braze, n_synced, written)
+    changes = []
+    n_synced = 0
+    for part in matching.parts(scores, synced, gone):
+        users = _compared(part, braze, current, former, cutoff)
+        n_synced += int(users.select(attributes.holds_any(written).sum()).item())
+        changes.append(_changes(users, braze, written))
+    made = deliverable(_in_order(pl.concat(changes)), braze, n_synced, written)
     return replace(made, cutoff=cutoff)
 
 
@@ -145,43 +137,6 @@ def transitions(plan: Plan) -> pl.DataFrame:
     return moves.group_by("from", "to").agg(n=pl.len()).sort("from", "to")
 
 
-def _users(
-    scores: pl.DataFrame,
-    synced: pl.DataFrame,
-    gone: Sequence[str],
-) -> pl.DataFrame:
-    """Every user who is scored or synced.
-
-    Columns: identifier, segment, score, reason, attributes, unconfirmed, why.
-    """
-    reason = pl.lit(None, pl.String)
-    if "reason_1" in scores.columns:
-        reason = pl.col("reason_1")
-    scored = scores.select(
-        "identifier", "segment", pl.col("score").cast(pl.String), reason=reason
-    )
-    users = synced.join(
-        scored.drop_nulls("identifier"), on="identifier", how="full", coalesce=True
-    )
-    users = users.with_columns(pl.col("unconfirmed").fill_null(False), why=_why(gone))
-    is_gone = pl.col("why") == GONE
-    was_never_sent = pl.col("attributes").is_null()
-    return users.filter(~(is_gone & was_never_sent))
-
-
-def _why(gone: Sequence[str]) -> pl.Expr:
-    names = pl.Series(gone, dtype=pl.String)
-    is_gone = pl.col("identifier").is_in(names.implode())
-    is_lapsed = pl.col("segment").is_null()
-    return (
-        pl.when(is_gone)
-        .then(pl.lit(GONE))
-        .when(is_lapsed)
-        .then(pl.lit(LAPSED))
-        .otherwise(pl.lit(SCORED))
-    )
-
-
 def _without_empty_lapsed_users(
     users: pl.DataFrame, written: list[str]
 ) -> pl.DataFrame:
@@ -191,16 +146,37 @@ def _without_empty_lapsed_users(
     return users.filter(~has_lapsed | may_hold_any)
 
 
+def _compared(
+    users: pl.DataFrame,
+    braze: Braze,
+    current: list[str],
+    former: list[str],
+    cutoff: Any,
+) -> pl.DataFrame:
+    """Users with ``before:``, ``wanted:`` and ``send:`` of each attribute."""
+    written = current + former
+    users = attributes.with_held(users, written)
+    users = _without_empty_lapsed_users(users, written)
+    wanted = attributes.wanted(braze, former, cutoff)
+    users = users.with_columns(
+        value.alias(f"wanted:{name}") for name, value in wanted.items()
+    )
+    due = attributes.due(braze, former)
+    return users.with_columns(
+        is_due.alias(f"send:{name}") for name, is_due in due.items()
+    )
+
+
 def _changes(
     users: pl.DataFrame,
     braze: Braze,
     written: list[str],
 ) -> pl.DataFrame:
-    """Rows of ``Plan.changes``, in a random order that is the same in every run."""
+    """Rows of ``Plan.changes``."""
     sends = {name: pl.col(f"send:{name}") for name in written}
     columns = [
         "identifier",
-        pl.col("attributes").fill_null("{}").alias("before"),
+        pl.col("attributes").cast(pl.String).fill_null("{}").alias("before"),
         _after(written).alias("after"),
         _sent(written).alias("attributes"),
         "why",
@@ -208,8 +184,11 @@ def _changes(
         _replaces_segment(braze, written).alias("replaces_segment"),
         _count(sends.values()).alias("n_points"),
     ]
-    changed = users.filter(pl.any_horizontal(sends.values()))
-    changes = changed.select(columns)
+    return users.filter(pl.any_horizontal(sends.values())).select(columns)
+
+
+def _in_order(changes: pl.DataFrame) -> pl.DataFrame:
+    """The changes in a random order that is the same in every run."""
     ordered = changes.with_columns(order=stable_hash("identifier"))
     return ordered.sort("order", "identifier").drop("order")
 

@@ -27,7 +27,7 @@ from sqlalchemy import select
 
 from churn.braze import client, export, pace
 from churn.braze.delivery import Delivery, open_ledger
-from churn.braze.ledger import history
+from churn.braze.ledger import history, users
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.tables import ANSWERS, RUNS
 from churn.errors import BrazeError
@@ -235,7 +235,7 @@ def finish(place: Place) -> None:
     assert place.before.n_right == place.n
     with open_ledger(study(place.folder, **place.braze)) as ledger:
         check_outcomes(ledger)
-        synced = history.synced(ledger)
+        synced = users.synced(ledger)
     assert not synced["unconfirmed"].any()
     assert {
         who: json.loads(held) for who, held, _ in synced.iter_rows()

@@ -1,4 +1,4 @@
-"""Time and memory to read a large ledger and to find what changed."""
+"""Processor time and memory to read a large ledger and to find what changed."""
 
 import itertools
 import resource
@@ -11,13 +11,14 @@ import polars as pl
 
 from churn.braze import plan
 from churn.braze.ledger import database, history, places
+from churn.braze.ledger.users import synced
 from churn.settings import Braze
 
 from .delivery_parts import SPAWN, scores
 
 
 def ledgers(users: int, changed: float, url: str | None) -> None:
-    """Seconds to read the ledger and to find the changes, by kind of database."""
+    """Cost of reading the ledger and finding the changes, by kind of database."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for where in filter(None, (f"sqlite:///{folder}/ledger.db", url)):
@@ -93,21 +94,22 @@ def _copy(raw: Any, rows: Iterator[Any]) -> None:
 
 
 def _diff(url: str, users: int, changed: float) -> dict[str, float]:
-    """Seconds of both steps, and this process's peak memory in GB after each.
+    """Processor seconds of both steps, and this process's peak memory in GB after each.
 
-    The first figure of memory is what the scores alone need.
+    The first figure of memory is what the scores alone need. A server's own seconds
+    aren't among them.
     """
     every = round(1 / changed)
     table = scores(users, lambda user: (user % every == 0).cast(pl.Int64))
     peak_before = _peak()
     with _place(url) as ledger:
-        started = time.perf_counter()
-        synced = history.synced(ledger)
-        read, peak_read = time.perf_counter() - started, _peak()
-        drafted = plan.make(table, synced, Braze(), synced_names=history.names(ledger))
-        made = time.perf_counter() - started - read
+        started = time.process_time()
+        held = synced(ledger)
+        read, peak_read = time.process_time() - started, _peak()
+        drafted = plan.make(table, held, Braze(), synced_names=history.names(ledger))
+        made = time.process_time() - started - read
     return {
-        "users": synced.height,
+        "users": held.height,
         "changed": drafted.changes.height,
         "read s": read,
         "make s": made,

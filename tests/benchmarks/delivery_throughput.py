@@ -19,7 +19,7 @@ from aiohttp import web
 from httpx_aiohttp import HttpxAiohttpClient
 
 from churn.braze import payload, plan, sending
-from churn.braze.ledger import closing, history, runs
+from churn.braze.ledger import closing, runs, users
 from churn.braze.ledger.recorder import Recorder
 
 from .delivery_parts import KEY, process, scores, send, study
@@ -44,7 +44,7 @@ def bare(port: int, delay: float) -> None:
 
 
 PARTS = (
-    (history, "synced"),
+    (users, "synced"),
     (plan, "make"),
     (payload, "items"),
     (runs, "start"),

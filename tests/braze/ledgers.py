@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from churn.braze.ledger import closing, history, runs
+from churn.braze.ledger import closing, runs, users
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.runs import SENT, Result
 
@@ -26,7 +26,7 @@ def synced(ledger: Ledger) -> dict[str, tuple[dict[str, Any], bool]]:
     """Attributes and whether they are unconfirmed, by identifier."""
     return {
         who: (json.loads(text), unsure)
-        for who, text, unsure in history.synced(ledger).iter_rows()
+        for who, text, unsure in users.synced(ledger).iter_rows()
     }
 
 

@@ -28,7 +28,7 @@ from churn.braze import (
     payload,
 )
 from churn.braze.delivery import Delivery, Export, open_ledger
-from churn.braze.ledger import database, history
+from churn.braze.ledger import database, history, users
 from churn.errors import GateError, InputError, TerminalBrazeError, TransientBrazeError
 from churn.report import delivery_tables
 from churn.sandbox import server
@@ -340,7 +340,7 @@ def test_a_sandbox_that_is_down_is_one_sentence(
             Delivery(settings, "r", send=True, progress=False),
         )
     with open_ledger(settings) as ledger:
-        assert history.synced(ledger).is_empty()
+        assert users.synced(ledger).is_empty()
 
 
 def test_a_failed_gate_stops_the_export_unless_accepted_by_name(

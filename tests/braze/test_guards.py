@@ -12,7 +12,7 @@ from sqlalchemy import select
 from churn.braze import export
 from churn.braze.delivery import Delivery, Export, open_ledger
 from churn.braze.key import KEY_VARIABLE
-from churn.braze.ledger import closing, history, runs, tables
+from churn.braze.ledger import closing, history, runs, tables, users
 from churn.braze.ledger.runs import Result
 from churn.errors import GateError, TerminalBrazeError
 from churn.sandbox import server
@@ -269,4 +269,4 @@ def test_a_run_that_another_export_has_closed_stops(study: Settings) -> None:
             closing.finish(ledger, run, 2, {}, lost=False)
         runs.record(ledger, later, [Result(0, 0, runs.SENT)], 1)
         closing.finish(ledger, later, 1, {}, lost=False)
-        assert history.synced(ledger)["attributes"].to_list() == ['{"x":2}']
+        assert users.synced(ledger)["attributes"].to_list() == ['{"x":2}']

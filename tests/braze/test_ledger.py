@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from churn.braze.ledger import closing, database, erasure, history, runs, tables
+from churn.braze.ledger import (
+    closing,
+    database,
+    erasure,
+    history,
+    runs,
+    tables,
+    users,
+)
 from churn.braze.ledger.recorder import Recorder
 from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, UNKNOWN, Result
 from churn.errors import TerminalBrazeError
@@ -54,6 +62,24 @@ def test_sent_and_unknown_users_are_synced_and_no_others(opened: Open) -> None:
             "c": "unknown",
             "d": "not attempted",
             "e": "not attempted",
+        }
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_users_are_read_in_pages(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Whatever the size of a page and whatever the identifiers: all users, each once."""
+    monkeypatch.setattr(users, "USERS_IN_A_PAGE", size)
+    names = ["a\nb", "a\x1fb", '"quoted", \\', "ü😀"]
+    with opened() as ledger:
+        assert synced(ledger) == {}
+        unknown = Result(0, 0, UNKNOWN)
+        deliver(ledger, "r1", changes(names[0], x="one\nline"), unknown)
+        deliver(ledger, "r2", changes(*names[1:]))
+        assert synced(ledger) == {
+            names[0]: ({"x": "one\nline"}, True),
+            **{name: ({"x": 1}, False) for name in names[1:]},
         }
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn.braze import corrections, limits, payload, plan
+from churn.braze import corrections, limits, matching, payload, plan
 from churn.errors import GateError, TerminalBrazeError
 from churn.settings import Braze
 
@@ -70,6 +70,30 @@ def test_a_new_user_is_sent_all_attributes() -> None:
         False,
         2,
     )
+
+
+def test_a_plan_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users are matched a part at a time, and neither changes nor counts differ."""
+    scores = scored(*[(f"u{i}", "low", 5) for i in range(30)], (None, "low", 5))
+    before = synced(**{f"u{i}": HIGH for i in range(20, 50)})
+    whole = plan.make(scores, before, BRAZE, gone=["u20", "u49", "u99"])
+    monkeypatch.setattr(matching, "USERS_IN_A_PART", 4)
+    parts = plan.make(scores, before, BRAZE, gone=["u20", "u49", "u99"])
+    assert whole.changes.height == 50
+    assert (parts.n_synced, whole.n_synced) == (30, 30)
+    assert parts.changes.equals(whole.changes)
+
+
+def test_identifiers_of_the_same_hash_stay_apart() -> None:
+    """Where hashes collide, users are matched by their identifiers."""
+    held = pl.DataFrame({"identifier": ["a", "b"], "hash": [1, 1], "held": [1, 2]})
+    scores = pl.DataFrame({"identifier": ["c", "b", None], "hash": [1, 1, 1]})
+    users = matching.matched(held, scores.with_columns(score=pl.Series([3, 4, 5])))
+    assert sorted(users.select("identifier", "held", "score").rows()) == [
+        ("a", 1, None),
+        ("b", 2, 4),
+        ("c", None, 3),
+    ]
 
 
 def test_a_synced_user_is_sent_nothing() -> None:

@@ -34,23 +34,6 @@ REJECTED_CHANGES = REJECTS.join(PLAN, REJECT_OF_PLAN).join(
 )
 
 
-def synced(ledger: Ledger) -> pl.DataFrame:
-    """What each user of this place was last sent: identifier, attributes, unconfirmed.
-
-    ``attributes`` is JSON text. ``unconfirmed``: it was sent but never acknowledged.
-    """
-    query = select(SYNCED.c.identifier, SYNCED.c.attributes, SYNCED.c.unsure).where(
-        SYNCED.c.place == ledger.place
-    )
-    schema = {
-        "identifier": pl.String,
-        "attributes": pl.String,
-        "unconfirmed": pl.Int64,
-    }
-    frame = _frame(ledger.connection, query, schema)
-    return frame.with_columns(pl.col("unconfirmed").cast(pl.Boolean))
-
-
 def names(ledger: Ledger) -> list[str]:
     """Every attribute that was ever written at this place."""
     query = select(PLACES.c.names).where(PLACES.c.place == ledger.place)
