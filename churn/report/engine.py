@@ -4,13 +4,16 @@ papermill puts in the parameters, notes times and errors, and saves the notebook
 it is executed, as it does with a kernel.
 """
 
+import json
 import platform
+from pathlib import Path
 from typing import Any
 
 import nbformat
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 
 from churn.report import shell
+from churn.store import write_atomically
 
 NAME = "this-process"
 """Name under which papermill knows this engine."""
@@ -28,36 +31,32 @@ LANGUAGE = {
 
 
 class Record(NotebookExecutionManager):  # type: ignore[misc]  # papermill's is untyped
-    """The executed notebook, saved when a cell of code begins and at the end.
+    """The executed notebook, saved whenever a cell of code begins.
 
-    papermill would save it before and after every cell, text included; the cell before
-    is saved by the beginning of the next one as well.
+    papermill would write it in its lasting form before and after every cell, which
+    takes longer than most cells. That form is written once, at the end.
     """
 
-    is_due = True
-
     def save(self, **_: Any) -> None:
-        """Write the notebook, if that is due."""
-        if self.is_due:
-            super().save()
+        """Do nothing where papermill would save, before and after each cell."""
+
+    def keep(self) -> None:
+        """Save the notebook, so that it is known how far a killed process came."""
+        if self.output_path:
+            write_atomically(Path(self.output_path), json.dumps(self.nb).encode())
 
     def execute(self, opened: shell.Shell, index: int) -> BaseException | None:
         """Execute one cell and note how it ended; returns what it raised."""
         cell = self.nb.cells[index]
-        is_code = cell.cell_type == "code" and bool(cell.source.strip())
-        self.is_due = is_code
         self.cell_start(cell, index)
-        self.is_due = False
-        error = opened.run(cell) if is_code else None
+        error = None
+        if cell.cell_type == "code" and cell.source.strip():
+            self.keep()
+            error = opened.run(cell)
         if error:
             self.cell_exception(cell, cell_index=index, exception=error)
         self.cell_complete(cell, cell_index=index)
         return error
-
-    def notebook_complete(self, **options: Any) -> None:
-        """Note the end, and save."""
-        self.is_due = True
-        super().notebook_complete(**options)
 
 
 class ThisProcess(Engine):  # type: ignore[misc]  # papermill's is untyped
@@ -82,8 +81,8 @@ class ThisProcess(Engine):  # type: ignore[misc]  # papermill's is untyped
         try:
             _execute_cells(record)
         finally:
-            record.cleanup_pbar()
             record.notebook_complete()
+            record.keep()
         return nb
 
 
