@@ -9,7 +9,6 @@ import of polars and scikit-learn in the same run. Each figure is the least of N
 and import alternate. The first night, which compiles modules, is not counted.
 """
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import common
-from .start_up import CONSOLE_SCRIPT, SKLEARN, processor_seconds, python
+from .start_up import CONSOLE_SCRIPT, SKLEARN, python, used
+
+BYTES_OF_MAXRSS = 1 if sys.platform == "darwin" else 1024
+"""In which unit the system states the most memory of a process."""
 
 LIMIT = 5.0
 """The most that a night on the demo's app may cost, as a multiple of the import."""
@@ -69,22 +71,17 @@ def make_app(folder: Path, n_users: int, n_days: int) -> Path:
 
 
 def measure(study_file: Path, repeat: int) -> Night:
-    """Run nights of a trained app, and imports between them.
-
-    Peak memory is that of the largest process that this one has waited for.
-    """
-    folder = study_file.parent
+    """Run nights of a trained app, and imports between them."""
     command = (str(CONSOLE_SCRIPT), "nightly", "--study", str(study_file))
-    commands = {"night": command, "import": python(SKLEARN)}
-    least = {}
-    for number in range(repeat + 1):
-        for name, started in commands.items():
-            used = processor_seconds(started, folder)
-            if number:
-                least[name] = min(used, least.get(name, used))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    to_mb = 1e-6 if sys.platform == "darwin" else 1e-3
-    return Night(least["night"], least["import"], peak * to_mb)
+    nights, imports = [], []
+    for _ in range(repeat + 1):
+        nights.append(used(command, study_file.parent))
+        imports.append(used(python(SKLEARN), study_file.parent))
+    return Night(
+        min(usage.ru_utime + usage.ru_stime for usage in nights[1:]),
+        min(usage.ru_utime + usage.ru_stime for usage in imports[1:]),
+        max(usage.ru_maxrss for usage in nights) * BYTES_OF_MAXRSS / 1e6,
+    )
 
 
 if __name__ == "__main__":

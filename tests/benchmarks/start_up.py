@@ -22,6 +22,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parents[1] / "notebooks"
@@ -119,7 +120,13 @@ def measure(starts: list[Start], repeat: int, folder: Path) -> dict[str, float]:
 
 
 def processor_seconds(command: tuple[str, ...], folder: Path) -> float:
-    """User and system time of one child process, which works in this folder.
+    """User and system time of one child process, which works in this folder."""
+    usage = used(command, folder)
+    return usage.ru_utime + usage.ru_stime
+
+
+def used(command: tuple[str, ...], folder: Path) -> Any:
+    """What a child process and its children used, as resource.getrusage states it.
 
     Raises CalledProcessError if it fails.
     """
@@ -132,7 +139,7 @@ def processor_seconds(command: tuple[str, ...], folder: Path) -> float:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command)
-    return usage.ru_utime + usage.ru_stime
+    return usage
 
 
 def print_table(starts: list[Start], seconds: dict[str, float]) -> None:
