@@ -22,6 +22,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import Bunch
 
+from churn.model import network
 from churn.model.btyd import BuyTillYouDie
 
 # Numbers of boosting rounds from which the validation folds choose one.
@@ -149,7 +150,9 @@ def _boosting(
 
 def _network(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
     networks = {
-        str(seed): _one_network(random_state + seed).fit(rows.scaled, rows.churned)
+        str(seed): network.fit(
+            _one_network(random_state + seed), rows.scaled, rows.churned
+        )
         for seed in range(N_NETWORKS)
     }
     return _behind_scaling(rows.scaling, _mean(networks, None, rows.churned))
