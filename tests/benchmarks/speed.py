@@ -9,7 +9,7 @@ Sections:
   and scikit-learn.
 - features: all features of a log at one cutoff and at twelve, against DuckDB, which
   computes 29 columns from the same files.
-- scoring: a million users, stage by stage; the reasons against the prediction.
+- scoring: a million users, stage by stage; reasons against the probabilities alone.
 - training: per million user-cutoffs, against LightGBM's defaults on the same matrix.
 - ingest: an AppsFlyer report and tables, against polars reading the same columns.
 - ledger: reading a ledger and finding what changed, on SQLite and PostgreSQL.

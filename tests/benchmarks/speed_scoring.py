@@ -25,10 +25,12 @@ DAYS = 150
 EVENTS_PER_SCORED = 52
 """Events of such a log for every user who is eligible at its end, roughly."""
 
+EXPLAIN = "probabilities and reasons"
+"""Name of the stage beside which the prediction alone stands."""
+
 STAGES: dict[str, tuple[Any, str]] = {
     "features": (snapshots, "observe"),
-    "predict": (fitting, "predict"),
-    "reasons": (reasons, "explain"),
+    EXPLAIN: (reasons, "explain"),
     "segments": (segments, "assign"),
     "identifiers": (scores, "addressed"),
     "gates": (scores, "check"),
@@ -43,22 +45,26 @@ def rows(given: Options) -> Iterator[Row]:
     n_events = given.scored * EVENTS_PER_SCORED
     cost(speed_store.made, folder, n_events, DAYS)
     cost(model_stored, given.folder, folder)
-    (done,) = alternately(given.repeat, (scored, folder))
+    steps = ((scored, folder), (predicted, folder))
+    done, peer = alternately(given.repeat, *steps)
+    yield from staged(done, peer)
+
+
+def staged(done: Cost, peer: Cost) -> Iterator[Row]:
+    """The rows of one scoring, with the prediction alone beside one stage."""
     n_users = done.parts["users"]
-    yield from staged(done, f"scoring {n_users:,.0f} users")
-
-
-def staged(done: Cost, what: str) -> Iterator[Row]:
-    """The rows of one scoring; the reasons stand beside the prediction."""
+    millions = n_users / 1e6
+    what = f"scoring {n_users:,.0f} users"
     unit = "s per million"
-    per_million = {
-        stage: done.parts[stage] / done.parts["users"] * 1e6 for stage in STAGES
-    }
-    for stage, seconds in per_million.items():
-        peer = per_million["predict"] if stage == "reasons" else None
-        against = " against predict" if stage == "reasons" else ""
-        yield Row(f"{what}: {stage}{against}", unit, seconds, peer)
-    total = done.seconds / done.parts["users"] * 1e6
+    for stage in STAGES:
+        name = f"{what}: {stage}"
+        seconds = done.parts[stage] / millions
+        if stage == EXPLAIN:
+            alone = peer.seconds / millions
+            yield Row(f"{name}, against probabilities alone", unit, seconds, alone)
+        else:
+            yield Row(name, unit, seconds)
+    total = done.seconds / millions
     yield Row(f"{what}: all", unit, total, megabytes=done.megabytes)
 
 
@@ -99,6 +105,18 @@ def scored(folder: Path) -> Work:
             failed = findings.filter(~findings["passed"])["gate"].to_list()
             scores.write(store, table, findings, failed)
         return {**clock.seconds, "users": table.height}
+
+    return work
+
+
+def predicted(folder: Path) -> Work:
+    """Work that predicts the probabilities of the same users, without reasons."""
+    store = speed_store.opened(folder)
+    model = storage.load(store)
+    snapshot = snapshots.observe(store, [Calendar.of(store).end], model.plan)
+
+    def work() -> None:
+        fitting.predict(model, snapshot)
 
     return work
 
