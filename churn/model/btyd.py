@@ -55,9 +55,11 @@ class BuyTillYouDie(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
             return self
         every = -(-len(values) // MAX_ROWS)
         x, t_x, t = _repeats(values[::every][:, list(self.columns)])
+        counts, position = np.unique(x, return_inverse=True)
 
         def loss(log_parameters: np.ndarray) -> float:
-            likelihood = _log_likelihood(np.exp(log_parameters), x, t_x, t)
+            parameters = np.exp(log_parameters)
+            likelihood = _log_likelihood(parameters, counts, position, t_x, t)
             penalty = 1e-3 * np.square(log_parameters).sum()
             return float(-likelihood.mean() + penalty)
 
@@ -104,16 +106,26 @@ def _repeats(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _log_likelihood(
     parameters: np.ndarray,
-    x: np.ndarray,
+    counts: np.ndarray,
+    position: np.ndarray,
     t_x: np.ndarray,
     t: np.ndarray,
 ) -> np.ndarray:
+    """Log-likelihood of each row, shape (n,).
+
+    ``counts``: the different numbers of active days after the first one. ``position``:
+    where each row's number stands among them. They are few, and what depends on them
+    alone takes most of the time.
+    """
     r, alpha, a, b = parameters
-    rate_part = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
-    common = rate_part + betaln(a, b + x) - betaln(a, b)
+    rate_part = gammaln(r + counts) - gammaln(r) + r * np.log(alpha)
+    common = rate_part + betaln(a, b + counts) - betaln(a, b)
+    dropout = np.log(a) - np.log(b + np.maximum(counts, 1) - 1)
+    x = counts[position]
     alive = -(r + x) * np.log(alpha + t)
-    left = np.log(a) - np.log(b + np.maximum(x, 1) - 1) - (r + x) * np.log(alpha + t_x)
-    return np.asarray(common + np.where(x > 0, np.logaddexp(alive, left), alive))
+    left = dropout[position] - (r + x) * np.log(alpha + t_x)
+    either = np.where(x > 0, np.logaddexp(alive, left), alive)
+    return np.asarray(common[position] + either)
 
 
 def silence(
