@@ -1,18 +1,20 @@
 """Features of activity, trend, depth and tenure, computed from a user's active days.
 
-Each function returns name → (expression over a user's days, one-line meaning).
+Each function returns name → (expression over ``columns``, one-line meaning).
 """
 
 import polars as pl
 
 from churn.features.columns import (
-    ACTIVE_AGE,
-    AGE,
-    IS_ACTIVE,
-    N_ACTIVE,
-    RECENCY,
-    decay,
-    within,
+    APP_TREND,
+    FIRST_ACTIVE,
+    TENURE,
+    decayed,
+    habit,
+    largest,
+    mean,
+    oldest,
+    total,
 )
 
 HALF_LIVES = (3, 7, 14, 30, 60)
@@ -30,14 +32,14 @@ def activity(windows: list[int]) -> dict[str, tuple[pl.Expr, str]]:
 def _by_window(windows: list[int]) -> dict[str, tuple[pl.Expr, str]]:
     counts = {
         f"n_events_{w}d": (
-            (N_ACTIVE * within(w)).sum(),
+            total("n_active", w),
             f"active events in the last {w} days",
         )
         for w in windows
     }
     days = {
         f"active_days_{w}d": (
-            (IS_ACTIVE & within(w)).sum(),
+            total("active_day", w),
             f"active days in the last {w} days",
         )
         for w in windows
@@ -49,14 +51,14 @@ def _by_window(windows: list[int]) -> dict[str, tuple[pl.Expr, str]]:
 def _decayed() -> dict[str, tuple[pl.Expr, str]]:
     counts = {
         f"decayed_events_{h}d": (
-            (N_ACTIVE * decay(h)).sum(),
+            decayed("n_active", h),
             f"active events, whose weight halves with every {h} days of age",
         )
         for h in HALF_LIVES
     }
     days = {
         f"decayed_days_{h}d": (
-            (decay(h) * IS_ACTIVE).sum(),
+            decayed("active_day", h),
             f"active days, whose weight halves with every {h} days of age",
         )
         for h in HALF_LIVES
@@ -66,16 +68,15 @@ def _decayed() -> dict[str, tuple[pl.Expr, str]]:
 
 def _per_observed_day(whole: int) -> dict[str, tuple[pl.Expr, str]]:
     """Rates per day since first seen, or per day of the window if that is unknown."""
-    tenure_days = pl.col("tenure_days").first().fill_null(whole)
-    since_first_seen = tenure_days.clip(lower_bound=AGE.max())
+    since_first_seen = pl.max_horizontal(TENURE.fill_null(whole), oldest("n"))
     observed_days = pl.min_horizontal(since_first_seen, whole)
     return {
         "active_day_rate": (
-            IS_ACTIVE.sum() / observed_days,
+            total("active_day") / observed_days,
             "share of active days, of the days since first seen inside the window",
         ),
         "event_rate": (
-            N_ACTIVE.sum() / observed_days,
+            total("n_active") / observed_days,
             "active events per day since first seen inside the window",
         ),
     }
@@ -106,15 +107,14 @@ def _paces(whole: int) -> dict[str, tuple[pl.Expr, str]]:
         )
     if whole >= 28:
         features["trend_7d_28d_vs_app"] = (
-            recent - pl.col("app_trend").first(),
+            recent - APP_TREND,
             "trend_7d_28d less the trend of active days of all users (season)",
         )
     return features
 
 
 def _log_pace(days: int) -> pl.Expr:
-    n_events = (N_ACTIVE * within(days)).sum()
-    return ((n_events + 1) / days).log()
+    return ((total("n_active", days) + 1) / days).log()
 
 
 def _changes(whole: int) -> dict[str, tuple[pl.Expr, str]]:
@@ -122,17 +122,17 @@ def _changes(whole: int) -> dict[str, tuple[pl.Expr, str]]:
     features = {}
     if whole >= 14:
         features["active_days_change_7d"] = (
-            _active_days(0, 7) - _active_days(7, 14),
+            total("active_day", 7) - _active_days(7, 14),
             "active days in the last 7 days less those in the 7 days before",
         )
     if whole >= 28:
         features["active_days_change_14d"] = (
-            _active_days(0, 14) - _active_days(14, 28),
+            total("active_day", 14) - _active_days(14, 28),
             "active days in the last 14 days less those in the 14 days before",
         )
     if whole >= 21:
         features["active_days_acceleration_7d"] = (
-            _active_days(0, 7) - 2 * _active_days(7, 14) + _active_days(14, 21),
+            total("active_day", 7) - 2 * _active_days(7, 14) + _active_days(14, 21),
             "active_days_change_7d less its value one week earlier",
         )
     return features
@@ -140,29 +140,27 @@ def _changes(whole: int) -> dict[str, tuple[pl.Expr, str]]:
 
 def _active_days(newer: int, older: int) -> pl.Expr:
     """Active days with an age above ``newer`` and up to ``older``."""
-    is_counted = IS_ACTIVE & within(older) & ~within(newer)
-    return is_counted.sum().cast(pl.Int32)
+    return total("active_day", older) - total("active_day", newer)
 
 
 def depth() -> dict[str, tuple[pl.Expr, str]]:
     """How much the user does on an active day."""
-    last_month = N_ACTIVE.filter(IS_ACTIVE & within(28))
     return {
         "events_per_active_day": (
-            N_ACTIVE.sum() / IS_ACTIVE.sum(),
+            mean("n_active", "active_day"),
             "active events per active day",
         ),
         "events_per_active_day_28d": (
-            last_month.mean(),
+            mean("n_active", "active_day", 28),
             "active events per active day of the last 28 days; null without any",
         ),
         "n_events_last_day": (
-            (N_ACTIVE * (AGE == RECENCY)).sum(),
+            habit("n_last_day"),
             "active events on the last active day",
         ),
-        "n_events_max_day": (N_ACTIVE.max(), "most active events on one day"),
+        "n_events_max_day": (largest("n_active"), "most active events on one day"),
         "minutes_per_active_day": (
-            pl.col("active_minutes").mean(),
+            mean("minutes", "active_day"),
             "mean minutes between a day's first and last active event",
         ),
     }
@@ -172,11 +170,11 @@ def tenure() -> dict[str, tuple[pl.Expr, str]]:
     """How long the user has been known."""
     return {
         "tenure_days": (
-            pl.col("tenure_days").first(),
+            TENURE,
             "days since first seen, from the users table; null if not known by then",
         ),
         "first_active_days": (
-            ACTIVE_AGE.max(),
+            FIRST_ACTIVE,
             "days since the oldest active day in the window",
         ),
     }

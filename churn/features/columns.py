@@ -1,38 +1,86 @@
-"""Columns of the user-day table, over which features are aggregated.
+"""What features are made of: numbers about each user's days before a cutoff.
 
-``user_days`` builds that table: one row per user, cutoff and day with an event. A
-feature is an aggregation of these columns over the days of one user and cutoff.
+A feature is an expression over these numbers, with one row per user. The expression
+names the numbers that it needs, and ``windows`` computes them. Ages count days back
+from the cutoff: the day just before it has age 1. A total over no day is 0; an age or a
+gap is null where there is none.
 """
 
 import polars as pl
 
-AGE = pl.col("age")
-"""Days from the day to the cutoff: 1 for the day just before it."""
+WHOLE = 0
+"""As a number of days: all days of the observation window."""
 
-N_ACTIVE = pl.col("n_active")
-"""Number of active events on the day, 0 if there were only passive ones."""
+TENURE = pl.col("tenure_days")
+"""Days since first seen, from the users table; null if not known by the cutoff."""
 
-IS_ACTIVE = N_ACTIVE > 0
-"""Whether the user was active on the day."""
+APP_TREND = pl.col("app_trend")
+"""The trend of all users' activity before the cutoff."""
 
-ACTIVE_AGE = pl.col("active_age")
-"""``AGE`` of an active day; null on other days."""
+CUTOFF = pl.col("cutoff")
+"""The cutoff itself."""
 
-GAP = pl.col("gap")
-"""Days from an active day back to the previous active one, newest day first.
 
-Null on the oldest active day and on days without activity.
-"""
+def total(column: str, days: int = WHOLE) -> pl.Expr:
+    """The sum of a column of the user-days over the last ``days`` days.
 
-RECENCY = ACTIVE_AGE.min()
+    >>> parts(total("event:buy", 7).meta.output_name())
+    ('total', 'event:buy', 7)
+    """
+    return _named("total", column, days)
+
+
+def decayed(column: str, half_life: int) -> pl.Expr:
+    """The sum of a column, in which a day's weight halves with its age."""
+    return _named("decayed", column, half_life)
+
+
+def newest(column: str) -> pl.Expr:
+    """The age of the newest day on which a column is above 0."""
+    return _named("newest", column)
+
+
+def oldest(column: str) -> pl.Expr:
+    """The age of the oldest day with events (``n``) or with active ones (``n_active``)."""
+    return _named("oldest", column)
+
+
+def largest(column: str) -> pl.Expr:
+    """The largest value of a column on one day of the window."""
+    return _named("largest", column)
+
+
+def habit(name: str) -> pl.Expr:
+    """A number about the user's active days in their order; ``habits`` lists them."""
+    return _named("habit", name)
+
+
+def _named(what: str, column: str, number: int = WHOLE) -> pl.Expr:
+    return pl.col(f"{what}:{column}:{number}")
+
+
+def parts(name: str) -> tuple[str, str, int]:
+    """What such a number is, of which column, and over how many days."""
+    what, _, rest = name.partition(":")
+    column, _, number = rest.rpartition(":")
+    return what, column, int(number)
+
+
+def mean(column: str, count: str, days: int = WHOLE) -> pl.Expr:
+    """The total of a column divided by that of another; null where that is 0."""
+    return divided(total(column, days), total(count, days))
+
+
+def divided(number: pl.Expr, by: pl.Expr) -> pl.Expr:
+    """A quotient that is null where the divisor is 0."""
+    return pl.when(by != 0).then(number / by)
+
+
+RECENCY = newest("n_active")
 """Days since the last active day."""
 
+FIRST_ACTIVE = oldest("n_active")
+"""Days since the first active day of the window."""
 
-def within(days: int) -> pl.Expr:
-    """Whether the day lies in the last ``days`` days before the cutoff."""
-    return days >= AGE
-
-
-def decay(half_life: int) -> pl.Expr:
-    """The weight of a day that halves with every ``half_life`` days of its age."""
-    return pl.lit(2.0).pow(-AGE / half_life)
+N_GAPS = total("active_day") - 1
+"""Number of gaps between neighbouring active days."""

@@ -3,14 +3,17 @@
 Input: daily activity, users, and a plan. Output: one row per eligible user and cutoff.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 
 from churn.clocks import known_before
 from churn.features import user_days
-from churn.features.catalogue import Plan, catalogue
+from churn.features.catalogue import Plan
+from churn.features.moment import Moment, is_gone, is_too_late
 from churn.kinds import is_active
 
 N_NAMES = 12
@@ -72,31 +75,32 @@ def properties(
 
 def app_level(
     activity: pl.LazyFrame, cutoffs: Sequence[date], plan: Plan
-) -> pl.LazyFrame:
+) -> pl.DataFrame:
     """The trend of all users' activity before each cutoff: cutoff, app_trend.
 
     ``app_trend`` is a log ratio: active days per day in the last 7 days over those in
     the last 28, or in the observation window if that is shorter.
     """
-    active = activity.filter(is_active(plan.counts_as_active))
-    window = min(28, plan.observation_days)
-    return pl.concat([_app_trend(active, cutoff, window) for cutoff in cutoffs])
+    length = min(28, plan.observation_days)
+    first = min(cutoffs) - timedelta(days=length)
+    in_time = pl.col("date").is_between(first, max(cutoffs), closed="left")
+    active = activity.filter(in_time & is_active(plan.counts_as_active))
+    # A user's day is known as soon as any row of it is.
+    known = pl.max_horizontal("date", "known_date").min().alias("known_date")
+    user_days = active.group_by("user_id", "date").agg(known)
+    by_day = user_days.group_by("date", "known_date").agg(n=pl.len()).collect()
+    trends = [_app_trend(by_day, cutoff, length) for cutoff in cutoffs]
+    return pl.DataFrame({"cutoff": list(cutoffs), "app_trend": trends})
 
 
-def _app_trend(
-    active: pl.LazyFrame,
-    cutoff: date,
-    window: int,
-) -> pl.LazyFrame:
-    in_window = pl.col("date") >= cutoff - timedelta(days=window)
-    recent = active.filter(known_before(pl.lit(cutoff)) & in_window)
-    days = recent.select("user_id", "date").unique()
-    n_last_week = (pl.col("date") >= cutoff - timedelta(days=7)).sum()
-    pace_7d = (n_last_week + 1) / 7
-    pace_28d = (pl.len() + 1) / 28
-    return days.select(
-        pl.lit(cutoff).alias("cutoff"), app_trend=pace_7d.log() - pace_28d.log()
-    )
+def _app_trend(by_day: pl.DataFrame, cutoff: date, length: int) -> float:
+    """The trend from numbers of user-days, by day and by the day they were known."""
+    known = by_day.filter(known_before(pl.lit(cutoff)))
+    last_month = known.filter(pl.col("date") >= cutoff - timedelta(days=length))
+    last_week = last_month.filter(pl.col("date") >= cutoff - timedelta(days=7))
+    pace_7d = (last_week["n"].sum() + 1) / 7
+    pace_28d = (last_month["n"].sum() + 1) / 28
+    return math.log(pace_7d) - math.log(pace_28d)
 
 
 def compute(
@@ -105,8 +109,8 @@ def compute(
     cutoffs: Sequence[date],
     plan: Plan,
     eligible_days: int,
-    level: pl.LazyFrame | None = None,
-) -> pl.LazyFrame:
+    level: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """Features of the users eligible at each cutoff: user_id, cutoff, the catalogue.
 
     Training, scoring and the leakage check all compute features with this function. A
@@ -115,20 +119,35 @@ def compute(
     have been merged into another user. ``activity`` and ``users`` must hold all rows of
     each user, so pass whole buckets. ``level`` is the ``app_level`` of all users; by
     default it is computed from the given users.
+
+    Rows are summed by user and day once, as known at the newest cutoff. A user of whom
+    a row became known too late for an earlier cutoff is computed apart for that cutoff,
+    from the rows known by then.
     """
-    days = pl.concat(
-        [user_days.build(activity, users, c, plan, eligible_days) for c in cutoffs]
-    )
     if level is None:
         level = app_level(activity, cutoffs, plan)
-    ordered = user_days.with_gaps(
-        days.join(
-            level,
-            on="cutoff",
-            how="left",
-        )
-    )
-    features = catalogue(plan)
-    return ordered.group_by("user_id", "cutoff").agg(
-        feature.expr.alias(name) for name, feature in features.items()
-    )
+    trends = dict(level.select("cutoff", "app_trend").iter_rows())
+    rows, first_seen = user_days.numbered(activity, users)
+    length = (max(cutoffs) - min(cutoffs)).days + plan.observation_days
+    known = user_days.observed(rows.lazy(), max(cutoffs), length, plan.sources)
+    seen = known.collect()
+    shared = user_days.build(seen, plan)
+    parts = []
+    for cutoff in cutoffs:
+        moment = Moment(cutoff, plan, eligible_days, trends[cutoff], first_seen)
+        gone = user_days.numbers_of(rows.filter(is_gone(cutoff)))
+        late = user_days.numbers_of(seen.filter(is_too_late(cutoff, plan)))
+        parts.append(moment.features(shared, np.union1d(gone, late)))
+        if len(late):
+            apart = _apart(rows, late, cutoff, plan)
+            parts.append(moment.features(apart, gone))
+    return pl.concat(parts).with_columns(pl.col("user_id").cast(pl.String))
+
+
+def _apart(
+    rows: pl.DataFrame, users: np.ndarray, cutoff: date, plan: Plan
+) -> user_days.UserDays:
+    """The days of some users as they were known at a cutoff."""
+    own = rows.filter(user_days.NUMBER.is_in(users)).lazy()
+    known = user_days.observed(own, cutoff, plan.observation_days, plan.sources)
+    return user_days.build(known.collect(), plan)

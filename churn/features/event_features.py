@@ -1,13 +1,13 @@
 """Features of named events, purchases and messages.
 
-Each function returns name → (expression over a user's days, one-line meaning).
+Each function returns name → (expression over ``columns``, one-line meaning).
 """
 
 from collections.abc import Sequence
 
 import polars as pl
 
-from churn.features.columns import AGE, N_ACTIVE, within
+from churn.features.columns import mean, newest, total
 
 EVENT_WINDOWS = (7, 28, 90)
 """Windows in days over which single event names are counted."""
@@ -22,14 +22,14 @@ def variety(
     """
     windows = sorted({min(w, whole) for w in EVENT_WINDOWS})
     counts = {
-        f"n_{name}_{w}d": (_count(name, w), f"{name} in the last {w} days")
+        f"n_{name}_{w}d": (total(f"event:{name}", w), f"{name} in the last {w} days")
         for name in vocabulary
         for w in windows
     }
     shares = {f"share_{name}": _share(name) for name in vocabulary}
     sums = {
         f"sum_{name}_{w}d": (
-            (pl.col(f"property:{name}") * within(w)).sum(),
+            total(f"property:{name}", w),
             f"sum of the property {name} over the last {w} days",
         )
         for name in properties
@@ -46,37 +46,30 @@ def variety(
     return counts | shares | sums | numbers
 
 
-def _count(name: str, days: int) -> pl.Expr:
-    return (pl.col(f"event:{name}") * within(days)).sum()
-
-
 def _share(name: str) -> tuple[pl.Expr, str]:
     """The event's share of all events, smoothed: one of ten events added before."""
-    n_events = N_ACTIVE.sum() + pl.col("n_passive").sum()
-    share = (pl.col(f"event:{name}").sum() + 1) / (n_events + 10)
+    share = (total(f"event:{name}") + 1) / (total("n") + 10)
     return share, f"{name} as a share of the events in the window, smoothed"
 
 
 def _n_names(vocabulary: Sequence[str], days: int) -> pl.Expr:
-    is_there = [(_count(name, days) > 0).cast(pl.Int32) for name in vocabulary]
+    is_there = [(total(f"event:{n}", days) > 0).cast(pl.Int32) for n in vocabulary]
     return pl.sum_horizontal(is_there)
 
 
 def purchases(whole: int) -> dict[str, tuple[pl.Expr, str]]:
     """Revenue and purchases of the last 28 days and of the window of ``whole`` days."""
     windows = sorted({min(28, whole), whole})
-    n_purchases = pl.col("n_purchases")
-    has_purchase = n_purchases > 0
     revenue = {
         f"revenue_{w}d": (
-            (pl.col("revenue") * within(w)).sum(),
+            total("revenue", w),
             f"revenue of the last {w} days; 0 without any",
         )
         for w in windows
     }
     counts = {
         f"n_purchases_{w}d": (
-            (n_purchases * within(w)).sum(),
+            total("n_purchases", w),
             f"purchases in the last {w} days",
         )
         for w in windows
@@ -85,11 +78,11 @@ def purchases(whole: int) -> dict[str, tuple[pl.Expr, str]]:
         **revenue,
         **counts,
         "days_since_purchase": (
-            AGE.filter(has_purchase).min(),
+            newest("n_purchases"),
             "days since the last purchase in the window; null without any",
         ),
         "revenue_per_purchase": (
-            (pl.col("revenue") / n_purchases).filter(has_purchase).mean(),
+            mean("revenue_per_purchase", "purchase_day"),
             "mean over days with a purchase of revenue per purchase; null without any",
         ),
     }
@@ -98,11 +91,11 @@ def purchases(whole: int) -> dict[str, tuple[pl.Expr, str]]:
 def messages(whole: int) -> dict[str, tuple[pl.Expr, str]]:
     """Passive events and messages of up to 28 days, and responses to messages."""
     month = min(28, whole)
-    n_sent = pl.col("n_sent")
-    n_engaged = pl.col("n_engaged")
+    n_sent = total("n_sent")
+    n_engaged = total("n_engaged")
     passive = {
         f"n_passive_{w}d": (
-            (pl.col("n_passive") * within(w)).sum(),
+            total("n_passive", w),
             f"passive events, not caused by the user, in the last {w} days",
         )
         for w in sorted({min(7, whole), month})
@@ -110,15 +103,15 @@ def messages(whole: int) -> dict[str, tuple[pl.Expr, str]]:
     return {
         **passive,
         f"n_messages_{month}d": (
-            (n_sent * within(month)).sum(),
+            total("n_sent", month),
             f"messages sent to the user in the last {month} days",
         ),
         "response_rate": (
-            (n_engaged.sum() + 1) / (n_sent.sum() + n_engaged.sum() + 2),
+            (n_engaged + 1) / (n_sent + n_engaged + 2),
             "messages opened or clicked as a share of messages and responses, smoothed",
         ),
         "days_since_response": (
-            AGE.filter(n_engaged > 0).min(),
+            newest("n_engaged"),
             "days since the last response to a message; null without any",
         ),
     }

@@ -1,13 +1,23 @@
 """Features of silence and rhythm, which compare a user's absence with earlier habits.
 
-Each function returns name → (expression over a user's days, one-line meaning).
+Each function returns name → (expression over ``columns``, one-line meaning).
 """
 
 import math
 
 import polars as pl
 
-from churn.features.columns import ACTIVE_AGE, GAP, IS_ACTIVE, RECENCY, decay
+from churn.features.columns import (
+    CUTOFF,
+    FIRST_ACTIVE,
+    N_GAPS,
+    RECENCY,
+    decayed,
+    divided,
+    habit,
+    mean,
+    total,
+)
 
 HABIT_HALF_LIVES = (7, 30)
 """Half-lives in days of the rates of activity that the silence is compared with."""
@@ -15,22 +25,21 @@ HABIT_HALF_LIVES = (7, 30)
 
 def silence() -> dict[str, tuple[pl.Expr, str]]:
     """How long the user has been away; ratios to gaps are null without a gap."""
-    as_long = (GAP >= RECENCY).sum()
     return {
         "recency_days": (
             RECENCY,
             "days since the last active day; 1 is the day before the cutoff",
         ),
         "recency_per_gap": (
-            RECENCY / GAP.mean(),
+            RECENCY / _mean_gap(),
             "current silence divided by the user's mean gap between active days",
         ),
         "recency_per_gap_max": (
-            RECENCY / GAP.max(),
+            RECENCY / habit("gap_max"),
             "current silence divided by the user's longest gap",
         ),
         "gap_survival": (
-            (as_long + 0.5) / (GAP.count() + 1),
+            (habit("n_gaps_as_long") + 0.5) / (N_GAPS + 1),
             "share of the user's gaps at least as long as the current silence",
         ),
         "missed_weekdays": (
@@ -45,8 +54,7 @@ def _missed_days() -> dict[str, tuple[pl.Expr, str]]:
     """Length of the silence times the rate of active days up to the last active day."""
     features = {}
     for half_life in HABIT_HALF_LIVES:
-        decayed_days = (decay(half_life) * IS_ACTIVE).sum()
-        at_last_day = decayed_days * pl.lit(2.0).pow(RECENCY / half_life)
+        at_last_day = decayed("active_day", half_life) * pl.lit(2.0).pow(RECENCY / half_life)
         rate = at_last_day * (math.log(2) / half_life)
         features[f"missed_days_{half_life}d"] = (
             RECENCY * rate,
@@ -60,14 +68,13 @@ def _missed_weekdays() -> pl.Expr:
 
     The share is taken over the weeks from the first to the last active day.
     """
-    cutoff_weekday = pl.col("cutoff").first().dt.weekday().cast(pl.Int32)
-    weeks = (ACTIVE_AGE.max() - RECENCY) / 7 + 1
+    cutoff_weekday = CUTOFF.dt.weekday().cast(pl.Int32)
+    weeks = (FIRST_ACTIVE - RECENCY) / 7 + 1
     parts = []
     for weekday in range(1, 8):
         newest_age = (cutoff_weekday - weekday - 1).mod(7) + 1
         n_silent = (RECENCY - 1 - newest_age + 7) // 7
-        n_active = (IS_ACTIVE & (pl.col("weekday") == weekday)).sum()
-        parts.append(n_active / weeks * n_silent)
+        parts.append(total(f"weekday:{weekday}") / weeks * n_silent)
     return pl.sum_horizontal(parts)
 
 
@@ -79,38 +86,41 @@ def rhythm() -> dict[str, tuple[pl.Expr, str]]:
 def _gaps() -> dict[str, tuple[pl.Expr, str]]:
     return {
         "gap_mean_days": (
-            GAP.mean(),
+            _mean_gap(),
             "mean days between active days; null with fewer than two",
         ),
         "gap_max_days": (
-            GAP.max(),
+            habit("gap_max"),
             "longest time between active days; null with fewer than two",
         ),
         "gap_std_days": (
-            GAP.std(),
+            habit("gap_std"),
             "standard deviation of the gaps; null with fewer than three active days",
         ),
         "gap_last_days": (
-            GAP.drop_nulls().first(),
+            habit("gap_last"),
             "days between the last two active days; null with fewer than two",
         ),
     }
 
 
+def _mean_gap() -> pl.Expr:
+    return divided(FIRST_ACTIVE - RECENCY, N_GAPS)
+
+
 def _streaks() -> dict[str, tuple[pl.Expr, str]]:
-    streak = pl.col("streak")
-    on_weekend = IS_ACTIVE & (pl.col("weekday") >= 6)
+    on_weekend = total("weekday:6") + total("weekday:7")
     return {
         "streak_last_days": (
-            (streak == streak.min()).sum(),
+            habit("streak_last"),
             "consecutive active days up to the last active day",
         ),
         "streak_max_days": (
-            pl.col("streak_days").max(),
+            habit("streak_max"),
             "longest run of consecutive active days",
         ),
         "weekend_share": (
-            on_weekend.sum() / IS_ACTIVE.sum(),
+            on_weekend / total("active_day"),
             "share of active days on Saturday or Sunday",
         ),
     }
@@ -118,9 +128,8 @@ def _streaks() -> dict[str, tuple[pl.Expr, str]]:
 
 def _hours() -> dict[str, tuple[pl.Expr, str]]:
     """The hour (UTC) of each day's last active event as a point on a 24-hour circle."""
-    angle = pl.col("active_at").dt.hour() * (math.tau / 24)
-    sine = angle.sin().mean()
-    cosine = angle.cos().mean()
+    sine = mean("hour_sin", "active_day")
+    cosine = mean("hour_cos", "active_day")
     return {
         "hour_sin": (
             sine,

@@ -11,9 +11,10 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn.errors import StudyError
-from churn.features import compute, labels, user_days
+from churn.features import compute, labels
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
+from churn.features.moment import GONE
 from churn.hashing import stable_hash
 from churn.store import Store
 from churn.store.schemas import Snapshot
@@ -92,15 +93,14 @@ def observe(
     Calendar.of(store).check(cutoffs)
     start = min(cutoffs) - timedelta(days=plan.observation_days)
     recent = store.scan("activity", since=start)
-    level = compute.app_level(recent, cutoffs, plan).collect().lazy()
+    level = compute.app_level(recent, cutoffs, plan)
     eligible_days = store.settings.windows.eligible_days
     parts = []
     for activity, users in _passes(store, share, start, max(cutoffs)):
-        for cutoff in cutoffs:
-            features = compute.compute(
-                activity, users, [cutoff], plan, eligible_days, level
-            )
-            parts.append(features.select(columns or pl.all()).collect())
+        features = compute.compute(
+            activity, users, cutoffs, plan, eligible_days, level
+        )
+        parts.append(features.select(columns or pl.all()))
     snapshot = pl.concat(parts).sort("cutoff", "user_id")
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))
     return snapshot
@@ -134,7 +134,7 @@ def _passes(
 
 def _first_gone(store: Store) -> date | None:
     """The first day with an event after which a user is gone; null without any."""
-    volume = store.scan("volume").filter(pl.col("kind").is_in(user_days.GONE))
+    volume = store.scan("volume").filter(pl.col("kind").is_in(GONE))
     first: date | None = volume.select(pl.col("date").min()).collect().item()
     return first
 
@@ -150,7 +150,7 @@ def _activity(
     recent = store.scan("activity", buckets, since=start).filter(in_days)
     if first_gone is None or first_gone >= start:
         return recent
-    is_gone = (pl.col("date") < start) & pl.col("kind").is_in(user_days.GONE)
+    is_gone = (pl.col("date") < start) & pl.col("kind").is_in(GONE)
     earlier = store.scan("activity", buckets, since=first_gone).filter(is_gone)
     return pl.concat([recent, earlier])
 

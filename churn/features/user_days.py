@@ -1,32 +1,86 @@
-"""The user-day table: one row per user, cutoff and day of the observation window.
+"""The user-day table: what each user did on each day, in the order of time.
 
-Input: daily activity and users. Only rows that had happened and were known before the
-cutoff count, and only eligible users have rows. ``columns`` names what features read.
+Input: daily activity. A row counts by both clocks: what it says must have happened, and
+must have been known, before the cutoff. Features name the table's columns.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 
-from churn.clocks import known_before, known_by
-from churn.events.activity import counted_once, total
+from churn.clocks import known_before
+from churn.events.activity import counted_once
 from churn.features.catalogue import Plan
-from churn.features.columns import ACTIVE_AGE, AGE, IS_ACTIVE
+from churn.features.timeline import Timeline, day_of, key, user_of
 from churn.kinds import is_active
 
 KIND_COUNTS = {
     "n_purchases": "purchase",
     "n_sent": "message_sent",
     "n_engaged": "message_engaged",
+    "n_uninstalls": "uninstall",
 }
 """Columns that count the events of one kind."""
 
-GONE = ("erasure", "merge")
-"""Kinds after which a user is never scored again.
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+"""In microseconds, the unit of all times here."""
 
-The user asked for erasure, or was merged into another user.
-"""
+
+@dataclass(frozen=True)
+class UserDays:
+    """What users did on each day; a user is a number.
+
+    - ``user_ids``: the users by number, shape (n_users,).
+    - ``every``: the days with any event. Columns: n (events), n_passive, those of
+      ``KIND_COUNTS``, purchase_day (1 or 0), revenue, revenue_per_purchase, and
+      event:NAME and property:NAME for the names of the plan.
+    - ``active``: the days with active events. Columns: n_active, active_day (always 1),
+      weekday:1 (Monday) to weekday:7 (1 or 0), minutes between the first and the last
+      active event, and hour_sin and hour_cos, the hour (UTC) of the last one as a point
+      on a 24-hour circle.
+    - ``uninstalled_at``: the day's last uninstall, by day of ``every``.
+    - ``active_at``: the day's last active event, by day of ``active``.
+    """
+
+    user_ids: pl.Series
+    every: Timeline
+    active: Timeline
+    uninstalled_at: np.ndarray
+    active_at: np.ndarray
+
+    def active_between(self, start: int, end: int) -> np.ndarray:
+        """Numbers of the users active on a day from ``start`` to before ``end``."""
+        day = self.active.day
+        in_time = (day >= start) & (day < end)
+        return np.unique(user_of(self.active.keys[in_time]))
+
+
+NUMBER = pl.col("user_id").to_physical().cast(pl.Int64)
+"""The number of a row's user, whose id is an Enum."""
+
+
+def numbered(
+    activity: pl.LazyFrame, users: pl.LazyFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both tables, collected, with user ids as an Enum of the users who have activity.
+
+    Users are then compared and sorted as numbers. Other rows of ``users`` are left out.
+    """
+    rows = activity.collect()
+    ids = pl.Enum(rows["user_id"].unique().sort())
+    user_id = pl.col("user_id").cast(ids, strict=False)
+    have_activity = users.with_columns(user_id).drop_nulls("user_id")
+    return rows.with_columns(user_id), have_activity.collect()
+
+
+def numbers_of(rows: pl.DataFrame) -> np.ndarray:
+    """The numbers of the users in these rows, ascending; shape (n_users,)."""
+    return np.unique(rows.select(NUMBER).to_series().to_numpy())
 
 
 def observed(
@@ -41,124 +95,116 @@ def observed(
     return counted_once(activity.filter(in_window), sources)
 
 
-def build(
-    activity: pl.LazyFrame,
-    users: pl.LazyFrame,
-    cutoff: date,
-    plan: Plan,
-    eligible_days: int,
-) -> pl.LazyFrame:
-    """The days of the users eligible at one cutoff, with their ``tenure_days``.
-
-    ``tenure_days`` is null where the users table did not know the user by the cutoff.
-    """
-    days = _days(observed(activity, cutoff, plan.observation_days, plan.sources), plan)
-    age = (pl.lit(cutoff) - pl.col("date")).dt.total_days().cast(pl.Int32)
-    minutes = (pl.col("active_at") - pl.col("began_at")).dt.total_minutes()
-    days = days.with_columns(
-        age=age,
-        weekday=pl.col("date").dt.weekday().cast(pl.Int32),
-        active_minutes=minutes,
+def build(rows: pl.DataFrame, plan: Plan) -> UserDays:
+    """Sum rows of daily activity by user and day; ``user_id`` must be an Enum."""
+    facts = rows.lazy().select(_facts(rows, plan)).sort("key").collect()
+    done = facts.filter("is_active")
+    return UserDays(
+        user_ids=rows["user_id"].dtype.categories,  # type: ignore[attr-defined]
+        every=_every(facts, plan),
+        active=_active(done),
+        uninstalled_at=_by_day(facts, "uninstalled_at", np.maximum),
+        active_at=_by_day(done, "last_at", np.maximum),
     )
-    is_gone = known_before(pl.lit(cutoff)) & pl.col("kind").is_in(GONE)
-    gone = activity.filter(is_gone).select("user_id")
-    eligible = _eligible(days, eligible_days).join(
-        gone,
-        on="user_id",
-        how="anti",
-    )
-    eligible = eligible.join(
-        _tenure(users, cutoff),
-        on="user_id",
-        how="left",
-    )
-    own_days = days.join(
-        eligible,
-        on="user_id",
-        how="inner",
-    )
-    return own_days.with_columns(pl.lit(cutoff).alias("cutoff"))
 
 
-def _days(window: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
-    """Activity summed by user and day."""
+def _facts(rows: pl.DataFrame, plan: Plan) -> list[pl.Expr]:
+    """What is summed of each row, as numbers; names are places in the plan."""
+    day = pl.col("date").to_physical().cast(pl.Int64)
+    n = pl.col("n")
     active = is_active(plan.counts_as_active)
     is_uninstall = pl.col("kind") == "uninstall"
-    n = pl.col("n")
-    kinds = [
-        n.filter(pl.col("kind") == kind).sum().alias(name)
-        for name, kind in KIND_COUNTS.items()
+    last_at = pl.col("last_at").dt.epoch("us")
+    facts = [
+        key(NUMBER, day).alias("key"),
+        n,
+        active.alias("is_active"),
+        pl.when(active).then(0).otherwise(n).alias("n_passive"),
+        *(
+            pl.when(pl.col("kind") == kind).then(n).otherwise(0).alias(name)
+            for name, kind in KIND_COUNTS.items()
+        ),
+        pl.col("revenue"),
+        pl.col("first_at").dt.epoch("us"),
+        last_at,
+        pl.when(is_uninstall).then(last_at).otherwise(0).alias("uninstalled_at"),
+        _place(pl.col("event"), plan.vocabulary).alias("event"),
     ]
-    events = [
-        n.filter(pl.col("event") == name).sum().alias(f"event:{name}")
-        for name in plan.vocabulary
-    ]
-    properties = [total(name).alias(f"property:{name}") for name in plan.properties]
-    sums = [pl.col(f"property:{name}").sum() for name in plan.properties]
-    return (
-        window.with_columns(properties)
-        .group_by("user_id", "date")
-        .agg(
-            n.filter(active).sum().alias("n_active"),
-            n.filter(~active).sum().alias("n_passive"),
-            pl.col("revenue").sum(),
-            *kinds,
-            pl.col("first_at").filter(active).min().alias("began_at"),
-            pl.col("last_at").filter(active).max().alias("active_at"),
-            pl.col("last_at").filter(is_uninstall).max().alias("uninstalled_at"),
-            *events,
-            *sums,
-        )
-    )
+    return [*facts, pl.col("sums")] if plan.properties else facts
 
 
-def _eligible(days: pl.LazyFrame, eligible_days: int) -> pl.LazyFrame:
-    """Users active recently enough, and not uninstalled since."""
-    state = days.group_by("user_id").agg(
-        AGE.filter(IS_ACTIVE).min().alias("silence"),
-        pl.col("active_at", "uninstalled_at").max(),
-    )
-    has_returned = pl.col("uninstalled_at") < pl.col("active_at")
-    is_installed = pl.col("uninstalled_at").is_null() | has_returned
-    is_recent = pl.col("silence") <= eligible_days
-    return state.filter(is_recent & is_installed).select("user_id")
+def _place(name: pl.Expr, names: Sequence[str]) -> pl.Expr:
+    """The place of a name among ``names``; null for any other."""
+    place = name.cast(pl.Enum(names), strict=False).to_physical()
+    return place.cast(pl.Int64)
 
 
-def _tenure(users: pl.LazyFrame, cutoff: date) -> pl.LazyFrame:
-    """Days from the first day seen to the cutoff, as known by the cutoff."""
-    known = users.filter(known_by(pl.lit(cutoff)))
-    first = known.group_by("user_id").agg(pl.col("first_date").min())
-    days = (pl.lit(cutoff) - pl.col("first_date")).dt.total_days().cast(pl.Int32)
-    return first.filter(pl.col("first_date") < cutoff).select(
-        "user_id", days.alias("tenure_days")
-    )
+def _starts(facts: pl.DataFrame) -> np.ndarray:
+    """Position of the first row of each user's day, shape (n_days,)."""
+    return np.flatnonzero(np.diff(facts["key"].to_numpy(), prepend=-1))
 
 
-def with_gaps(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Sort days newest first, active ones before others, and add gaps and streaks.
+def _by_day(facts: pl.DataFrame, column: str, function: np.ufunc) -> np.ndarray:
+    """A column reduced by user and day, shape (n_days,)."""
+    return np.asarray(function.reduceat(facts[column].to_numpy(), _starts(facts)))
 
-    - ``active_age``, ``gap``: see ``columns``.
-    - ``streak``: number, unique over all users, of a run of consecutive active days.
-    - ``streak_days``: how many days of that run lie from its newest day to this one.
 
-    All are null on days without activity.
+def _every(facts: pl.DataFrame, plan: Plan) -> Timeline:
+    """The days with any event."""
+    starts = _starts(facts)
+    counts = {
+        name: _by_day(facts, name, np.add) for name in ("n", "n_passive", *KIND_COUNTS)
+    }
+    revenue = _by_day(facts, "revenue", np.add)
+    n_purchases = counts["n_purchases"]
+    counts["purchase_day"] = (n_purchases > 0).astype(np.int64)
+    amounts = {
+        "revenue": revenue,
+        "revenue_per_purchase": np.where(
+            n_purchases > 0, revenue / np.maximum(n_purchases, 1), 0
+        ),
+    }
+    day = np.repeat(np.arange(len(starts)), np.diff(starts, append=facts.height))
+    numbered = facts.with_columns(day=day)
+    named = _by_name(numbered.select("day", "event", "n"), plan.vocabulary, len(starts))
+    for name, n in named.items():
+        counts[f"event:{name}"] = n.astype(np.int64)
+    if plan.properties:
+        pairs = numbered.select("day", "sums").explode("sums").unnest("sums")
+        pairs = pairs.select("day", _place(pl.col("name"), plan.properties), "total")
+        sums = _by_name(pairs, plan.properties, len(starts))
+        amounts |= {f"property:{name}": total for name, total in sums.items()}
+    return Timeline(facts["key"].to_numpy()[starts], counts, amounts)
+
+
+def _by_name(
+    rows: pl.DataFrame, names: Sequence[str], n_days: int
+) -> dict[str, np.ndarray]:
+    """Sums by day and name, shape (n_days,) each.
+
+    ``rows`` has three columns: the day's position, the place among ``names``, which may
+    be null, and the number to sum.
     """
-    person = pl.struct("cutoff", "user_id")
-    ordered = days.sort("cutoff", "user_id", ~IS_ACTIVE, "age").with_columns(
-        active_age=pl.when(IS_ACTIVE).then("age"), person=person.rle_id()
-    )
-    begins = (ACTIVE_AGE - _neighbour(1) != 1).fill_null(True)
-    counted = ordered.with_columns(
-        gap=_neighbour(-1) - ACTIVE_AGE,
-        streak=pl.when(IS_ACTIVE).then(begins.cum_sum()),
-        row=pl.int_range(pl.len()),
-    )
-    first_row = pl.when(begins).then("row").forward_fill()
-    streak_days = pl.col("row") - first_row + 1
-    return counted.with_columns(streak_days=pl.when(IS_ACTIVE).then(streak_days))
+    day, place, number = (column.to_numpy() for column in rows.drop_nulls())
+    cells = day * len(names) + place
+    sums = np.bincount(cells, number, n_days * len(names)).astype(np.float64)
+    return dict(zip(names, sums.reshape(n_days, len(names)).T, strict=True))
 
 
-def _neighbour(shift: int) -> pl.Expr:
-    """``active_age`` of the same person's row before (1) or after (-1); null else."""
-    is_same_person = pl.col("person") == pl.col("person").shift(shift)
-    return pl.when(is_same_person).then(ACTIVE_AGE.shift(shift))
+def _active(done: pl.DataFrame) -> Timeline:
+    """The days with active events, from the rows of these."""
+    keys = done["key"].to_numpy()[_starts(done)]
+    began_at = _by_day(done, "first_at", np.minimum)
+    active_at = _by_day(done, "last_at", np.maximum)
+    # 1 January 1970 was a Thursday.
+    weekday = (day_of(keys) + 3) % 7 + 1
+    angle = active_at // HOUR % 24 * (math.tau / 24)
+    counts = {
+        "n_active": _by_day(done, "n", np.add),
+        "active_day": np.ones(len(keys), np.int64),
+        "minutes": (active_at - began_at) // MINUTE,
+    }
+    for number in range(1, 8):
+        counts[f"weekday:{number}"] = (weekday == number).astype(np.int64)
+    amounts = {"hour_sin": np.sin(angle), "hour_cos": np.cos(angle)}
+    return Timeline(keys, counts, amounts)

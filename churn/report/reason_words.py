@@ -89,7 +89,7 @@ def _features(
         fitted.plan,
         store.settings.windows.eligible_days,
         level,
-    ).collect()
+    )
 
 
 def sentences(

@@ -1,0 +1,124 @@
+"""Days of many users in one long sequence, and sums over any stretch of them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+DAY_BITS = 20
+"""Binary digits of a day's number, counted from 1970: enough until the year 4840."""
+
+
+def key(user: Any, day: Any) -> Any:
+    """One number for a user's number and a day; it sorts by user and then by day.
+
+    Both are 64-bit integers: expressions, arrays or scalars.
+    """
+    return user * 2**DAY_BITS + day
+
+
+def day_of(keys: np.ndarray) -> np.ndarray:
+    """The day of each key, counted from 1970."""
+    return keys & (2**DAY_BITS - 1)
+
+
+def user_of(keys: np.ndarray) -> np.ndarray:
+    """The user's number of each key."""
+    return keys >> DAY_BITS
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Days of users, sorted by user and then by day, with numbers about each day.
+
+    - ``keys``: ``key`` of each day, shape (n_days,).
+    - ``counts``, ``amounts``: columns of integers and of floats, shape (n_days,) each.
+
+    A stretch is a part of a user's days: from the position ``start`` to before ``end``.
+    Methods take arrays of both, one stretch for each of some users, in order.
+    """
+
+    keys: np.ndarray
+    counts: dict[str, np.ndarray]
+    amounts: dict[str, np.ndarray]
+    _kept: dict[tuple[str, str, int], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def day(self) -> np.ndarray:
+        """Days since 1970, shape (n_days,)."""
+        return day_of(self.keys)
+
+    def position(self, users: np.ndarray, day: int) -> np.ndarray:
+        """Where the days of each user that are not before ``day`` begin."""
+        return np.searchsorted(self.keys, key(users, day))
+
+    def total(self, column: str, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """The sum of a column over each stretch; 0 over an empty one.
+
+        Integers are taken from running totals, which are exact. Floats are summed
+        anew, because the difference of two running totals loses digits.
+        """
+        if column in self.amounts:
+            return reduced(np.add, self.amounts[column], start, end)
+        name = ("running total", column, 0)
+        if name not in self._kept:
+            running = np.cumsum(self.counts[column])
+            self._kept[name] = np.append(0, running)
+        return np.asarray(self._kept[name][end] - self._kept[name][start])
+
+    def decayed(
+        self,
+        column: str,
+        half_life: int,
+        day: int,
+        start: np.ndarray,
+        end: np.ndarray,
+    ) -> np.ndarray:
+        """The sum of a column, whose weight halves with each half-life before ``day``.
+
+        A day's weight is 1 if it is ``day`` itself.
+        """
+        newest = int(self.day.max(initial=0))
+        name = ("decayed", column, half_life)
+        if name not in self._kept:
+            weight = np.exp2((self.day - newest) / half_life)
+            self._kept[name] = self.counts[column] * weight
+        at_newest = reduced(np.add, self._kept[name], start, end)
+        return np.asarray(at_newest * np.exp2((newest - day) / half_life))
+
+    def newest(self, column: str, end: np.ndarray) -> np.ndarray:
+        """The last position before ``end`` at which a column is above 0.
+
+        If the user has no such day, it is a day of another user, or −1.
+        """
+        name = ("newest", column, 0)
+        if name not in self._kept:
+            positions = np.arange(len(self.keys))
+            is_there = self.counts[column] > 0
+            last = np.maximum.accumulate(np.where(is_there, positions, -1))
+            self._kept[name] = np.append(-1, last)
+        return np.asarray(self._kept[name][end])
+
+
+def reduced(
+    function: np.ufunc,
+    values: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+) -> np.ndarray:
+    """A reduction, such as ``np.add``, of the values of each stretch; 0 if it is empty.
+
+    The stretches are in order and don't overlap.
+
+    >>> values = np.array([1, 2, 3, 4])
+    >>> reduced(np.add, values, np.array([0, 2, 3]), np.array([2, 2, 4]))
+    array([3, 0, 4])
+    """
+    result = np.zeros(len(start), values.dtype)
+    is_filled = start < end
+    if is_filled.any():
+        bounds = np.column_stack([start, end])[is_filled].ravel()
+        # The last stretch may end with the last value, and no bound lies behind that.
+        padded = np.append(values, 0)
+        result[is_filled] = function.reduceat(padded, bounds)[::2]
+    return result
