@@ -135,12 +135,15 @@ def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
     return firsts(seen.select(Users.column_names()))
 
 
-def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame:
+def counted_once(
+    activity: pl.LazyFrame, sources: Sequence[str], person: str = "user_id"
+) -> pl.LazyFrame:
     """Activity in which events that several sources report are counted once.
 
     Within a user's day, events of the same kind count as the same events; those of
     KINDS_BY_NAME must have the same name as well. If several sources report the same
-    events, the rows of the first one in ``sources`` are kept.
+    events, the rows of the first one in ``sources`` are kept. ``person`` is the column
+    that tells users apart.
 
     Pass only rows known by the cutoff: a source that reports late must not displace one
     that had reported in time.
@@ -154,5 +157,5 @@ def counted_once(activity: pl.LazyFrame, sources: Sequence[str]) -> pl.LazyFrame
     counts_by_name = pl.col("kind").is_in(KINDS_BY_NAME)
     name = pl.when(counts_by_name).then(pl.col("event")).otherwise(pl.lit(""))
     ranked = activity.with_columns(rank.alias("rank"), name.alias("name"))
-    first = pl.col("rank").min().over("user_id", "date", "kind", "name")
+    first = pl.col("rank").min().over(person, "date", "kind", "name")
     return ranked.filter(pl.col("rank") == first).drop("rank", "name")

@@ -11,7 +11,7 @@ import polars as pl
 from churn.clocks import known_before, known_by
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
-from churn.features.moment import GONE
+from churn.features.versions import GONE
 from churn.hashing import stable_hash
 from churn.kinds import is_active
 from churn.store import Store

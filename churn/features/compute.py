@@ -4,16 +4,16 @@ Input: daily activity, users, and a plan. Output: one row per eligible user and 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
-import numpy as np
 import polars as pl
 
 from churn.clocks import known_before
-from churn.features import user_days
-from churn.features.catalogue import Plan
-from churn.features.moment import Moment, is_gone, is_too_late
+from churn.features import eligible, user_days, versions
+from churn.features.catalogue import Plan, catalogue
+from churn.features.numbers import numbers
+from churn.features.window import Window
 from churn.kinds import is_active
 
 N_NAMES = 12
@@ -35,7 +35,7 @@ def vocabulary(
     else. Ties are broken by user-days and then by name. The vocabulary is fixed at the
     newest training cutoff, so that no later event can choose a feature.
     """
-    window = user_days.observed(activity, cutoff, observation_days, sources)
+    window = versions.observed(activity, cutoff, observation_days, sources)
     n_user_days = pl.struct("user_id", "date").n_unique()
     counts = window.group_by("event").agg(
         n_users=pl.col("user_id").n_unique(),
@@ -60,7 +60,7 @@ def properties(
 
     Ties are broken by the number of rows and then by name.
     """
-    window = user_days.observed(activity, cutoff, observation_days, sources)
+    window = versions.observed(activity, cutoff, observation_days, sources)
     names = pl.col("sums").list.eval(pl.element().struct.field("name"))
     each = window.select("user_id", names.alias("name")).explode("name").drop_nulls()
     counts = each.group_by("name").agg(pl.col("user_id").n_unique(), n_rows=pl.len())
@@ -120,34 +120,34 @@ def compute(
     each user, so pass whole buckets. ``level`` is the ``app_level`` of all users; by
     default it is computed from the given users.
 
-    Rows are summed by user and day once, as known at the newest cutoff. A user of whom
-    a row became known too late for an earlier cutoff is computed apart for that cutoff,
-    from the rows known by then.
+    All cutoffs share one table of user-days (see ``versions``).
     """
     if level is None:
         level = app_level(activity, cutoffs, plan)
     trends = dict(level.select("cutoff", "app_trend").iter_rows())
-    rows, first_seen = user_days.numbered(activity, users)
-    length = (max(cutoffs) - min(cutoffs)).days + plan.observation_days
-    known = user_days.observed(rows.lazy(), max(cutoffs), length, plan.sources)
-    seen = known.collect()
-    shared = user_days.build(seen, plan)
+    rows, first_seen = versions.by_number(activity, users)
+    known = versions.known(rows, cutoffs, plan)
+    days = user_days.build(known, plan)
+    features = {name: feature.expr for name, feature in catalogue(plan).items()}
+    names = _needed(features.values())
     parts = []
     for cutoff in cutoffs:
-        moment = Moment(cutoff, plan, eligible_days, trends[cutoff], first_seen)
-        gone = user_days.numbers_of(rows.filter(is_gone(cutoff)))
-        late = user_days.numbers_of(seen.filter(is_too_late(cutoff, plan)))
-        parts.append(moment.features(shared, np.union1d(gone, late)))
-        if len(late):
-            apart = _apart(rows, late, cutoff, plan)
-            parts.append(moment.features(apart, gone))
-    return pl.concat(parts).with_columns(pl.col("user_id").cast(pl.String))
+        everybody = Window.before(
+            cutoff, days, known.at_cutoff[cutoff], plan.observation_days
+        )
+        window = eligible.eligible(everybody, eligible_days)
+        tenure = eligible.tenure(first_seen.lazy(), cutoff).collect()
+        facts = numbers(window, names).with_columns(
+            days.user_ids.gather(window.users),
+            cutoff=pl.lit(cutoff),
+            app_trend=pl.lit(trends[cutoff]),
+        )
+        parts.append(facts.join(tenure, on="user_id", how="left"))
+    user_id = pl.col("user_id").cast(pl.String)
+    return pl.concat(parts).select(user_id, "cutoff", **features)
 
 
-def _apart(
-    rows: pl.DataFrame, users: np.ndarray, cutoff: date, plan: Plan
-) -> user_days.UserDays:
-    """The days of some users as they were known at a cutoff."""
-    own = rows.filter(user_days.NUMBER.is_in(users)).lazy()
-    known = user_days.observed(own, cutoff, plan.observation_days, plan.sources)
-    return user_days.build(known.collect(), plan)
+def _needed(expressions: Iterable[pl.Expr]) -> list[str]:
+    """The numbers about user-days that features name."""
+    names = {name for expr in expressions for name in expr.meta.root_names()}
+    return sorted(names - {"cutoff", "tenure_days", "app_trend"})

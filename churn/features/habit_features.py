@@ -54,7 +54,9 @@ def _missed_days() -> dict[str, tuple[pl.Expr, str]]:
     """Length of the silence times the rate of active days up to the last active day."""
     features = {}
     for half_life in HABIT_HALF_LIVES:
-        at_last_day = decayed("active_day", half_life) * pl.lit(2.0).pow(RECENCY / half_life)
+        at_last_day = decayed("active_day", half_life) * pl.lit(2.0).pow(
+            RECENCY / half_life
+        )
         rate = at_last_day * (math.log(2) / half_life)
         features[f"missed_days_{half_life}d"] = (
             RECENCY * rate,

@@ -25,22 +25,13 @@ def _number(window: Window, name: str) -> Column:
     return NUMBERS[what](window, column, days)
 
 
-def _total(window: Window, column: str, days: int) -> Column:
-    active = window.days.active
-    if column in active.counts or column in active.amounts:
-        return active.total(column, *window.active(days))
-    return window.days.every.total(column, *window.every(days))
-
-
 def _decayed(window: Window, column: str, half_life: int) -> Column:
     active = window.days.active
     return active.decayed(column, half_life, window.cutoff, *window.active())
 
 
 def _largest(window: Window, column: str, days: int) -> Column:
-    return reduced(
-        np.maximum, window.days.active.counts[column], *window.active(days)
-    )
+    return reduced(np.maximum, window.days.active.counts[column], *window.active(days))
 
 
 def _newest(window: Window, column: str, days: int) -> Column:
@@ -64,7 +55,7 @@ def _age(window: Window, day: np.ndarray, is_known: np.ndarray) -> pl.Series:
 
 
 NUMBERS = {
-    "total": _total,
+    "total": Window.total,
     "decayed": _decayed,
     "largest": _largest,
     "newest": _newest,

@@ -14,7 +14,7 @@ from churn.errors import StudyError
 from churn.features import compute, labels
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
-from churn.features.moment import GONE
+from churn.features.versions import GONE
 from churn.hashing import stable_hash
 from churn.store import Store
 from churn.store.schemas import Snapshot
@@ -97,9 +97,7 @@ def observe(
     eligible_days = store.settings.windows.eligible_days
     parts = []
     for activity, users in _passes(store, share, start, max(cutoffs)):
-        features = compute.compute(
-            activity, users, cutoffs, plan, eligible_days, level
-        )
+        features = compute.compute(activity, users, cutoffs, plan, eligible_days, level)
         parts.append(features.select(columns or pl.all()))
     snapshot = pl.concat(parts).sort("cutoff", "user_id")
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))

@@ -1,6 +1,7 @@
 """Days of many users in one long sequence, and sums over any stretch of them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,40 +32,54 @@ def user_of(keys: np.ndarray) -> np.ndarray:
 class Timeline:
     """Days of users, sorted by user and then by day, with numbers about each day.
 
-    - ``keys``: ``key`` of each day, shape (n_days,).
-    - ``counts``, ``amounts``: columns of integers and of floats, shape (n_days,) each.
+    - ``keys``: ``key`` of each day, shape (n_days,). Users have the numbers from 0 to
+      before ``n_users``.
+    - ``counts``, ``amounts``, ``times``: columns of integers, of floats, and of instants
+      in microseconds since 1970; shape (n_days,) each.
 
     A stretch is a part of a user's days: from the position ``start`` to before ``end``.
     Methods take arrays of both, one stretch for each of some users, in order.
     """
 
     keys: np.ndarray
+    n_users: int
     counts: dict[str, np.ndarray]
     amounts: dict[str, np.ndarray]
+    times: dict[str, np.ndarray]
     _kept: dict[tuple[str, str, int], np.ndarray] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def day(self) -> np.ndarray:
         """Days since 1970, shape (n_days,)."""
         return day_of(self.keys)
 
+    @cached_property
+    def first(self) -> np.ndarray:
+        """Where each user's days begin, and the end of all, shape (n_users + 1,)."""
+        n_days = np.bincount(user_of(self.keys), minlength=self.n_users)
+        return np.append(0, np.cumsum(n_days))
+
     def position(self, users: np.ndarray, day: int) -> np.ndarray:
         """Where the days of each user that are not before ``day`` begin."""
-        return np.searchsorted(self.keys, key(users, day))
+        n_earlier = np.append(0, np.cumsum(self.day < day))
+        first, last = self.first[users], self.first[users + 1]
+        return np.asarray(first + n_earlier[last] - n_earlier[first])
 
-    def total(self, column: str, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """The sum of a column over each stretch; 0 over an empty one.
+    @cached_property
+    def running(self) -> np.ndarray:
+        """Running totals of the counts, shape (n_days + 1, n_counts); the first is 0.
 
-        Integers are taken from running totals, which are exact. Floats are summed
-        anew, because the difference of two running totals loses digits.
+        Those of one day stand together, because they are read together.
         """
-        if column in self.amounts:
-            return reduced(np.add, self.amounts[column], start, end)
-        name = ("running total", column, 0)
-        if name not in self._kept:
-            running = np.cumsum(self.counts[column])
-            self._kept[name] = np.append(0, running)
-        return np.asarray(self._kept[name][end] - self._kept[name][start])
+        totals = np.zeros((len(self.keys) + 1, len(self.counts)), np.int64)
+        for place, column in enumerate(self.counts.values()):
+            np.cumsum(column, out=totals[1:, place])
+        return totals
+
+    def totals(self, start: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
+        """The sums of all counts over each stretch; 0 over an empty one."""
+        sums = self.running.take(end, axis=0) - self.running.take(start, axis=0)
+        return dict(zip(self.counts, sums.T, strict=True))
 
     def decayed(
         self,
@@ -85,6 +100,13 @@ class Timeline:
             self._kept[name] = self.counts[column] * weight
         at_newest = reduced(np.add, self._kept[name], start, end)
         return np.asarray(at_newest * np.exp2((newest - day) / half_life))
+
+    def amount(self, column: str, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """The sum of a column of floats over each stretch; 0 over an empty one.
+
+        It is summed anew: the difference of two running totals would lose digits.
+        """
+        return reduced(np.add, self.amounts[column], start, end)
 
     def newest(self, column: str, end: np.ndarray) -> np.ndarray:
         """The last position before ``end`` at which a column is above 0.

@@ -1,21 +1,18 @@
 """The user-day table: what each user did on each day, in the order of time.
 
-Input: daily activity. A row counts by both clocks: what it says must have happened, and
-must have been known, before the cutoff. Features name the table's columns.
+Features name the columns of this table; ``columns`` says how.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
-from churn.clocks import known_before
-from churn.events.activity import counted_once
 from churn.features.catalogue import Plan
-from churn.features.timeline import Timeline, day_of, key, user_of
+from churn.features.timeline import Timeline, day_of, key
+from churn.features.versions import Known
 from churn.kinds import is_active
 
 KIND_COUNTS = {
@@ -33,82 +30,69 @@ HOUR = 60 * MINUTE
 
 @dataclass(frozen=True)
 class UserDays:
-    """What users did on each day; a user is a number.
+    """What users did on each day. A user is a number: that of a version.
 
-    - ``user_ids``: the users by number, shape (n_users,).
+    - ``user_ids``: the user's id by number, shape (n_users,).
     - ``every``: the days with any event. Columns: n (events), n_passive, those of
-      ``KIND_COUNTS``, purchase_day (1 or 0), revenue, revenue_per_purchase, and
-      event:NAME and property:NAME for the names of the plan.
+      ``KIND_COUNTS``, purchase_day (1 or 0), revenue, revenue_per_purchase,
+      uninstalled_at (the last uninstall), and event:NAME and property:NAME for the
+      names of the plan.
     - ``active``: the days with active events. Columns: n_active, active_day (always 1),
-      weekday:1 (Monday) to weekday:7 (1 or 0), minutes between the first and the last
-      active event, and hour_sin and hour_cos, the hour (UTC) of the last one as a point
-      on a 24-hour circle.
-    - ``uninstalled_at``: the day's last uninstall, by day of ``every``.
-    - ``active_at``: the day's last active event, by day of ``active``.
+      weekday:1 (Monday) to weekday:7 (1 or 0), minutes from the first to the last
+      active event, active_at (the last one), and hour_sin and hour_cos: its hour (UTC)
+      as a point on a 24-hour circle.
     """
 
     user_ids: pl.Series
     every: Timeline
     active: Timeline
-    uninstalled_at: np.ndarray
-    active_at: np.ndarray
-
-    def active_between(self, start: int, end: int) -> np.ndarray:
-        """Numbers of the users active on a day from ``start`` to before ``end``."""
-        day = self.active.day
-        in_time = (day >= start) & (day < end)
-        return np.unique(user_of(self.active.keys[in_time]))
 
 
-NUMBER = pl.col("user_id").to_physical().cast(pl.Int64)
-"""The number of a row's user, whose id is an Enum."""
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of activity, sorted by user and day.
 
-
-def numbered(
-    activity: pl.LazyFrame, users: pl.LazyFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Both tables, collected, with user ids as an Enum of the users who have activity.
-
-    Users are then compared and sorted as numbers. Other rows of ``users`` are left out.
+    ``facts``: the columns of ``_facts``. ``starts``: where each user's days begin,
+    shape (n_days,).
     """
-    rows = activity.collect()
-    ids = pl.Enum(rows["user_id"].unique().sort())
-    user_id = pl.col("user_id").cast(ids, strict=False)
-    have_activity = users.with_columns(user_id).drop_nulls("user_id")
-    return rows.with_columns(user_id), have_activity.collect()
+
+    facts: pl.DataFrame
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, facts: pl.DataFrame) -> "_Rows":
+        keys = facts["key"].to_numpy()
+        return cls(facts, np.flatnonzero(np.diff(keys, prepend=-1)))
+
+    def keys(self) -> np.ndarray:
+        """The key of each user's day, shape (n_days,)."""
+        return self.facts["key"].to_numpy()[self.starts]
+
+    def by_day(self, column: str, function: np.ufunc = np.add) -> np.ndarray:
+        """A column, reduced by user and day; shape (n_days,)."""
+        values = self.facts[column].to_numpy()
+        return np.asarray(function.reduceat(values, self.starts))
+
+    def day(self) -> np.ndarray:
+        """The position of each row's day, shape (n_rows,)."""
+        n_rows = np.diff(self.starts, append=self.facts.height)
+        return np.repeat(np.arange(len(self.starts)), n_rows)
 
 
-def numbers_of(rows: pl.DataFrame) -> np.ndarray:
-    """The numbers of the users in these rows, ascending; shape (n_users,)."""
-    return np.unique(rows.select(NUMBER).to_series().to_numpy())
-
-
-def observed(
-    activity: pl.LazyFrame, cutoff: date, observation_days: int, sources: Sequence[str]
-) -> pl.LazyFrame:
-    """Activity in the window before the cutoff, by both clocks.
-
-    If several ``sources`` report the same event, the first of them counts.
-    """
-    start = cutoff - timedelta(days=observation_days)
-    in_window = known_before(pl.lit(cutoff)) & (pl.col("date") >= start)
-    return counted_once(activity.filter(in_window), sources)
-
-
-def build(rows: pl.DataFrame, plan: Plan) -> UserDays:
-    """Sum rows of daily activity by user and day; ``user_id`` must be an Enum."""
-    facts = rows.lazy().select(_facts(rows, plan)).sort("key").collect()
-    done = facts.filter("is_active")
+def build(known: Known, plan: Plan) -> UserDays:
+    """Sum activity by user and day."""
+    facts = known.rows.lazy().select(_facts(plan)).sort("key").collect()
+    every = _Rows.of(facts)
+    active = _Rows.of(facts.filter("is_active"))
+    n_users = len(known.user_ids)
     return UserDays(
-        user_ids=rows["user_id"].dtype.categories,  # type: ignore[attr-defined]
-        every=_every(facts, plan),
-        active=_active(done),
-        uninstalled_at=_by_day(facts, "uninstalled_at", np.maximum),
-        active_at=_by_day(done, "last_at", np.maximum),
+        known.user_ids,
+        _every(every, plan, n_users),
+        _active(active, n_users),
     )
 
 
-def _facts(rows: pl.DataFrame, plan: Plan) -> list[pl.Expr]:
+def _facts(plan: Plan) -> list[pl.Expr]:
     """What is summed of each row, as numbers; names are places in the plan."""
     day = pl.col("date").to_physical().cast(pl.Int64)
     n = pl.col("n")
@@ -116,7 +100,7 @@ def _facts(rows: pl.DataFrame, plan: Plan) -> list[pl.Expr]:
     is_uninstall = pl.col("kind") == "uninstall"
     last_at = pl.col("last_at").dt.epoch("us")
     facts = [
-        key(NUMBER, day).alias("key"),
+        key(pl.col("version"), day).alias("key"),
         n,
         active.alias("is_active"),
         pl.when(active).then(0).otherwise(n).alias("n_passive"),
@@ -139,42 +123,25 @@ def _place(name: pl.Expr, names: Sequence[str]) -> pl.Expr:
     return place.cast(pl.Int64)
 
 
-def _starts(facts: pl.DataFrame) -> np.ndarray:
-    """Position of the first row of each user's day, shape (n_days,)."""
-    return np.flatnonzero(np.diff(facts["key"].to_numpy(), prepend=-1))
-
-
-def _by_day(facts: pl.DataFrame, column: str, function: np.ufunc) -> np.ndarray:
-    """A column reduced by user and day, shape (n_days,)."""
-    return np.asarray(function.reduceat(facts[column].to_numpy(), _starts(facts)))
-
-
-def _every(facts: pl.DataFrame, plan: Plan) -> Timeline:
+def _every(rows: _Rows, plan: Plan, n_users: int) -> Timeline:
     """The days with any event."""
-    starts = _starts(facts)
-    counts = {
-        name: _by_day(facts, name, np.add) for name in ("n", "n_passive", *KIND_COUNTS)
-    }
-    revenue = _by_day(facts, "revenue", np.add)
+    counts = {name: rows.by_day(name) for name in ("n", "n_passive", *KIND_COUNTS)}
+    revenue = rows.by_day("revenue")
     n_purchases = counts["n_purchases"]
     counts["purchase_day"] = (n_purchases > 0).astype(np.int64)
-    amounts = {
-        "revenue": revenue,
-        "revenue_per_purchase": np.where(
-            n_purchases > 0, revenue / np.maximum(n_purchases, 1), 0
-        ),
-    }
-    day = np.repeat(np.arange(len(starts)), np.diff(starts, append=facts.height))
-    numbered = facts.with_columns(day=day)
-    named = _by_name(numbered.select("day", "event", "n"), plan.vocabulary, len(starts))
-    for name, n in named.items():
+    per_purchase = np.where(n_purchases > 0, revenue / np.maximum(n_purchases, 1), 0)
+    amounts = {"revenue": revenue, "revenue_per_purchase": per_purchase}
+    times = {"uninstalled_at": rows.by_day("uninstalled_at", np.maximum)}
+    day = rows.facts.with_columns(day=rows.day())
+    named = day.select("day", "event", "n")
+    for name, n in _by_name(named, plan.vocabulary, len(rows.starts)).items():
         counts[f"event:{name}"] = n.astype(np.int64)
     if plan.properties:
-        pairs = numbered.select("day", "sums").explode("sums").unnest("sums")
-        pairs = pairs.select("day", _place(pl.col("name"), plan.properties), "total")
-        sums = _by_name(pairs, plan.properties, len(starts))
-        amounts |= {f"property:{name}": total for name, total in sums.items()}
-    return Timeline(facts["key"].to_numpy()[starts], counts, amounts)
+        pairs = day.select("day", "sums").explode("sums").unnest("sums")
+        named = pairs.select("day", _place(pl.col("name"), plan.properties), "total")
+        for name, total in _by_name(named, plan.properties, len(rows.starts)).items():
+            amounts[f"property:{name}"] = total
+    return Timeline(rows.keys(), n_users, counts, amounts, times)
 
 
 def _by_name(
@@ -191,20 +158,20 @@ def _by_name(
     return dict(zip(names, sums.reshape(n_days, len(names)).T, strict=True))
 
 
-def _active(done: pl.DataFrame) -> Timeline:
+def _active(rows: _Rows, n_users: int) -> Timeline:
     """The days with active events, from the rows of these."""
-    keys = done["key"].to_numpy()[_starts(done)]
-    began_at = _by_day(done, "first_at", np.minimum)
-    active_at = _by_day(done, "last_at", np.maximum)
+    keys = rows.keys()
+    began_at = rows.by_day("first_at", np.minimum)
+    active_at = rows.by_day("last_at", np.maximum)
     # 1 January 1970 was a Thursday.
     weekday = (day_of(keys) + 3) % 7 + 1
     angle = active_at // HOUR % 24 * (math.tau / 24)
     counts = {
-        "n_active": _by_day(done, "n", np.add),
+        "n_active": rows.by_day("n"),
         "active_day": np.ones(len(keys), np.int64),
         "minutes": (active_at - began_at) // MINUTE,
     }
     for number in range(1, 8):
         counts[f"weekday:{number}"] = (weekday == number).astype(np.int64)
     amounts = {"hour_sin": np.sin(angle), "hour_cos": np.cos(angle)}
-    return Timeline(keys, counts, amounts)
+    return Timeline(keys, n_users, counts, amounts, {"active_at": active_at})

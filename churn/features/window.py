@@ -1,6 +1,8 @@
 """One cutoff's observation window: which of the user-days its features may see."""
 
 from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -17,8 +19,7 @@ Stretch = tuple[np.ndarray, np.ndarray]
 class Window:
     """The last days of some users before a cutoff.
 
-    - ``users``: their numbers, ascending, shape (n_users,). All have an active day in
-      the window.
+    - ``users``: their numbers, ascending, shape (n_users,).
     - ``cutoff``: days since 1970. ``length``: of the window, in days; nothing older is
       seen, whatever number of days is asked for.
     """
@@ -28,6 +29,18 @@ class Window:
     cutoff: int
     length: int
     _stretches: dict[tuple[bool, int], Stretch] = field(default_factory=dict)
+    _totals: dict[tuple[bool, int], dict[str, np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def before(
+        cls, cutoff: date, days: UserDays, users: np.ndarray, length: int
+    ) -> "Window":
+        """The window of ``length`` days before a date."""
+        return cls(days, users, (cutoff - date(1970, 1, 1)).days, length)
+
+    def of(self, is_kept: np.ndarray) -> "Window":
+        """The same window of fewer users; ``is_kept`` has the shape (n_users,)."""
+        return Window(self.days, self.users[is_kept], self.cutoff, self.length)
 
     def every(self, days: int = WHOLE) -> Stretch:
         """The last ``days`` days with events."""
@@ -37,17 +50,38 @@ class Window:
         """The last ``days`` days with active events."""
         return self._stretch(self.days.active, days)
 
+    def total(self, column: str, days: int = WHOLE) -> np.ndarray:
+        """The sum of a column over the last ``days`` days."""
+        active, every = self.days.active, self.days.every
+        is_active = column in active.counts or column in active.amounts
+        timeline = active if is_active else every
+        stretch = self._stretch(timeline, days)
+        if column in timeline.amounts:
+            return timeline.amount(column, *stretch)
+        name = (is_active, days)
+        if name not in self._totals:
+            self._totals[name] = timeline.totals(*stretch)
+        return self._totals[name][column]
+
     def _stretch(self, timeline: Timeline, days: int) -> Stretch:
         name = (timeline is self.days.active, days)
         if name not in self._stretches:
             first = self.cutoff - min(days or self.length, self.length)
             start = timeline.position(self.users, first)
-            end = timeline.position(self.users, self.cutoff)
+            end = self._end_of_active if name[0] else self._end_of_every
             self._stretches[name] = (start, end)
         return self._stretches[name]
 
+    @cached_property
+    def _end_of_active(self) -> np.ndarray:
+        return self.days.active.position(self.users, self.cutoff)
+
+    @cached_property
+    def _end_of_every(self) -> np.ndarray:
+        return self.days.every.position(self.users, self.cutoff)
+
     def recency(self) -> np.ndarray:
-        """Days since the last active day, shape (n_users,)."""
+        """Days since the last active day, of users who have one; shape (n_users,)."""
         _, end = self.active()
         return np.asarray(self.cutoff - self.days.active.day[end - 1])
 

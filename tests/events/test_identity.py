@@ -96,7 +96,7 @@ def observed(store: Store, cutoff: int = CUTOFF) -> pl.DataFrame:
     eligible_days = store.settings.windows.eligible_days
     cutoffs = [DAY0 + timedelta(days=cutoff)]
     features = compute.compute(*tables, cutoffs, plan, eligible_days)
-    return features.sort("user_id").collect()
+    return features.sort("user_id")
 
 
 def test_anonymous_history_counts_from_the_moment_the_log_in_is_known(
@@ -267,11 +267,7 @@ def test_two_sources_count_one_session_once(
     first = pl.col("first_at").dt.date().alias("first_date")
     users = open_filled(settings).scan("users").select("user_id", "known_date", first)
     plan = Plan(28, sources=("table", "ga4"))
-    got = (
-        compute.compute(both, users, [date(2026, 1, 8)], plan, 28)
-        .collect()
-        .row(0, named=True)
-    )
+    got = compute.compute(both, users, [date(2026, 1, 8)], plan, 28).row(0, named=True)
     assert got["n_purchases_28d"] == 1
     assert got["revenue_28d"] == 5.0
     assert (

@@ -1,4 +1,4 @@
-"""Leaks planted on purpose: twenty ways to use the future, and two by early returns.
+"""Leaks planted on purpose: 22 ways to use the future, and two by early returns.
 
 Each plant patches the package the way a programming mistake would change it.
 """
@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from churn import clocks
 from churn.evaluation import backtest
 from churn.events import activity, adoption
-from churn.features import compute, labels, snapshots, user_days
+from churn.features import compute, eligible, labels, snapshots, versions
+from churn.features.window import Window
 from churn.model import evidence, fitting, folds, training
 from churn.stats import probability
 from churn.store import Store
@@ -30,7 +31,7 @@ def known_before(wrong: Clock) -> Callable[[Patch], None]:
 
     def plant(patch: Patch) -> None:
         patch.setattr(compute, "known_before", wrong)
-        patch.setattr(user_days, "known_before", wrong)
+        patch.setattr(versions, "known_before", wrong)
 
     return plant
 
@@ -38,6 +39,22 @@ def known_before(wrong: Clock) -> Callable[[Patch], None]:
 def a_day_wide(cutoff: pl.Expr) -> pl.Expr:
     """Both clocks one day later, so that the cutoff's own day counts."""
     return clocks.known_before(cutoff + pl.duration(days=1))
+
+
+def window_a_day_later(patch: Patch) -> None:
+    """Every window ends a day later, among the days that later cutoffs may see."""
+    original = Window.before
+
+    def wrong(cutoff: date, *rest: Any) -> Window:
+        return original(cutoff + timedelta(days=1), *rest)
+
+    patch.setattr(Window, "before", wrong)
+
+
+def no_second_versions(patch: Patch) -> None:
+    """Users are taken as known at the newest cutoff for the earlier ones too."""
+    original = versions._late
+    patch.setattr(versions, "_late", lambda *args: original(*args).clear())
 
 
 def leaving(kind: str) -> Callable[[Patch], None]:
@@ -51,11 +68,12 @@ def leaving(kind: str) -> Callable[[Patch], None]:
 
         def wrong(
             rows: pl.LazyFrame, users: pl.LazyFrame, cutoffs: list[date], *rest: Any
-        ) -> pl.LazyFrame:
+        ) -> pl.DataFrame:
             left = (
                 rows.filter(pl.col("kind") == kind)
                 .group_by("user_id")
                 .agg(gone=pl.col("date").min())
+                .collect()
             )
             both = original(rows, users, cutoffs, *rest).join(
                 left, on="user_id", how="left"
@@ -83,10 +101,10 @@ def users_table(**columns: pl.Expr) -> Callable[[Patch], None]:
     """Tenure comes from other columns of the users table."""
 
     def plant(patch: Patch) -> None:
-        original = user_days._tenure
+        original = eligible.tenure
         patch.setattr(
-            user_days,
-            "_tenure",
+            eligible,
+            "tenure",
             lambda users, cutoff: original(users.with_columns(**columns), cutoff),
         )
 
@@ -120,7 +138,7 @@ def later_source(patch: Patch) -> None:
             clocks.known_before(pl.lit(cutoff)) & start
         )
 
-    patch.setattr(user_days, "observed", wrong)
+    patch.setattr(versions, "observed", wrong)
 
 
 def later_vocabulary(patch: Patch) -> None:
@@ -296,6 +314,10 @@ USERS = "the set of eligible users"
 LEAKS = {
     "feature windows reach one day too far": Leak(
         known_before(a_day_wide), "n_open_7d"
+    ),
+    "windows of earlier cutoffs end a day later": Leak(window_a_day_later, "n_open_7d"),
+    "earlier cutoffs see what was known at the newest": Leak(
+        no_second_versions, "n_open_7d"
     ),
     "the cutoff is read inclusively": Leak(
         known_before(lambda cutoff: pl.col("date") <= cutoff), "n_open_7d"

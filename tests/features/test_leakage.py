@@ -167,9 +167,9 @@ def test_a_planted_leak_is_found(
     assert not same(results[0], clean[leak.check]), "this plant changes nothing"
 
 
-def test_there_are_twenty_leaks() -> None:
-    """Twenty, most of them found by the check that every training makes."""
-    assert len(LEAKS) == 20
+def test_there_are_22_leaks() -> None:
+    """22, most of them found by the check that every training makes."""
+    assert len(LEAKS) == 22
     assert sum(leak.check == "training" for leak in LEAKS.values()) >= 15
 
 

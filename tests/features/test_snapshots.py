@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from churn.errors import CutoffError, StudyError
 from churn.events import activity, ingest
@@ -69,7 +70,36 @@ def observe(
     features = compute.compute(
         daily, users, [CUTOFF], PLAN, WINDOWS.eligible_days, level
     )
-    return features.sort("user_id").collect()
+    return features.sort("user_id")
+
+
+SOURCES = st.lists(st.sampled_from(["table", "ga4"]), min_size=12, max_size=12)
+
+
+@settings(max_examples=60)
+@given(past=PAST, late=LATE, sources=SOURCES)
+def test_cutoffs_computed_together_are_computed_as_if_alone(
+    past: list[dict[str, Any]], late: list[dict[str, Any]], sources: list[str]
+) -> None:
+    """However late rows became known, and whichever source they came from, the features
+    of a cutoff are the same whether or not later cutoffs are computed with it.
+    """
+    log = (past + late)[: len(sources)]
+    frame = event_log(*log).with_columns(source=pl.Series(sources[: len(log)])).lazy()
+    daily = activity.from_events(frame, "UTC", "USD")
+    first = pl.col("first_at").dt.date().alias("first_date")
+    users = activity.users_from_events(frame, "UTC").select(
+        "user_id", "known_date", first
+    )
+    plan = Plan(14, vocabulary=("open", "buy"), sources=("table", "ga4"))
+    cutoffs = [DAY0 + timedelta(days=day) for day in (5, 19, 20, 31)]
+
+    def features(days: list[date]) -> pl.DataFrame:
+        table = compute.compute(daily, users, days, plan, WINDOWS.eligible_days)
+        return table.sort("cutoff", "user_id")
+
+    alone = pl.concat([features([cutoff]) for cutoff in cutoffs])
+    assert_frame_equal(features(cutoffs), alone, rel_tol=1e-9)
 
 
 @settings(max_examples=40)
