@@ -55,7 +55,7 @@ def n_gaps_as_long(window: Window) -> np.ndarray:
 def streak_last(window: Window) -> np.ndarray:
     """Length in days of the newest streak."""
     start, end = window.active()
-    return np.minimum(_days_of_streak(window)[end - 1], end - start)
+    return np.asarray(np.minimum(_days_of_streak(window)[end - 1], end - start))
 
 
 def streak_max(window: Window) -> np.ndarray:
@@ -81,7 +81,7 @@ def _at_each_day(window: Window, values: np.ndarray) -> np.ndarray:
     """A number of each user of the window, at each active day of the user; else 0."""
     by_user = np.zeros(len(window.days.user_ids), np.int64)
     by_user[window.users] = values
-    return by_user[user_of(window.days.active.keys)]
+    return np.asarray(by_user[user_of(window.days.active.keys)])
 
 
 def n_last_day(window: Window) -> np.ndarray:

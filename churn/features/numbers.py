@@ -1,6 +1,6 @@
 """The numbers that features are made of (see ``columns``), computed for a window."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import polars as pl
@@ -54,7 +54,7 @@ def _age(window: Window, day: np.ndarray, is_known: np.ndarray) -> pl.Series:
     return where(is_known, (window.cutoff - day).astype(np.int32))
 
 
-NUMBERS = {
+NUMBERS: dict[str, Callable[[Window, str, int], Column]] = {
     "total": Window.total,
     "decayed": _decayed,
     "largest": _largest,

@@ -20,7 +20,7 @@ def key(user: Any, day: Any) -> Any:
 
 def day_of(keys: np.ndarray) -> np.ndarray:
     """The day of each key, counted from 1970."""
-    return keys & (2**DAY_BITS - 1)
+    return np.asarray(keys & (2**DAY_BITS - 1))
 
 
 def user_of(keys: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class _Rows:
 
     def keys(self) -> np.ndarray:
         """The key of each user's day, shape (n_days,)."""
-        return self.facts["key"].to_numpy()[self.starts]
+        return np.asarray(self.facts["key"].to_numpy()[self.starts])
 
     def by_day(self, column: str, function: np.ufunc = np.add) -> np.ndarray:
         """A column, reduced by user and day; shape (n_days,)."""
