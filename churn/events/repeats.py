@@ -30,7 +30,7 @@ MOST = 0.5
 
 def _content(event_id: pl.Expr) -> pl.Expr:
     """The part of a content id by which rows of two files are compared."""
-    return event_id.str.split("@").list.first()
+    return event_id.str.splitn("@", 2).struct.field("field_0")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,10 @@ def repeats(
     files whose stored rows don't count. Raises InputError if a file repeats another and
     its extract's ``repeats`` doesn't say what to do.
     """
-    if all(file.extract.source != "table" for file, _ in staged):
+    is_replaced = pl.col("file_id").is_in(sorted(replaced))
+    others = store.scan("files").filter(~is_replaced).select("address").collect()
+    is_alone = len(staged) == 1 and others.is_empty()
+    if is_alone or all(file.extract.source != "table" for file, _ in staged):
         return Repeats()
     compared = _Compared(folder, store, copies, replaced)
     pairs = _pairs(compared)
@@ -166,8 +169,13 @@ def _pairs(compared: _Compared) -> pl.DataFrame:
         content = _content(pl.col("event_id")).alias("content")
         staged = content_ids.numbered(rows).select("file_id", content)
         stored = compared.stored(rows, buckets)
-        everybody = pl.concat([staged, stored]).rename({"file_id": "other"})
-        joined = staged.join(everybody, on="content")
+        everybody = pl.concat([staged, stored])
+        is_several = content_ids.may_repeat(everybody, ["content"])
+        others = everybody.filter(is_several).rename({"file_id": "other"})
+        joined = staged.filter(is_several.head(staged.height)).join(
+            others,
+            on="content",
+        )
         differing = joined.filter(pl.col("file_id") != pl.col("other"))
         parts.append(differing.group_by("file_id", "other").len("n"))
     return pl.concat(parts).group_by("file_id", "other").agg(pl.col("n").sum())
