@@ -55,9 +55,11 @@ async def connected(
     """
     surroundings.check_proxy(braze)
     async with _client(braze, key) as http:
+        empty = http.build_request("POST", path or braze.path)
+        empty.headers.pop("Content-Length")
 
         async def post(body: bytes, is_first: bool) -> Response:
-            return await _post(http, braze, path or braze.path, body, is_first)
+            return await _post(http, braze, empty, body, is_first)
 
         yield post
 
@@ -128,16 +130,30 @@ def run_in_thread(
 async def _post(
     http: httpx.AsyncClient,
     braze: Braze,
-    path: str,
+    empty: httpx.Request,
     body: bytes,
     is_first: bool,
 ) -> Response:
+    """Send an empty request with this body.
+
+    Its address and headers are made once: httpx takes as long for them as to send.
+    """
+    request = httpx.Request(
+        empty.method,
+        empty.url,
+        headers=empty.headers,
+        content=body,
+        extensions=empty.extensions,
+    )
     try:
-        answer = await http.post(path, content=body)
+        answer = await http.send(request)
     # The transport doesn't translate all of aiohttp's errors.
     except (httpx.RequestError, aiohttp.ClientError) as error:
         raise _no_answer(error, braze, is_first) from None
-    headers = {name.lower(): value for name, value in answer.headers.items()}
+    headers = {
+        name.lower().decode("latin-1"): value.decode("latin-1")
+        for name, value in answer.headers.raw
+    }
     return Response(answer.status_code, headers, answer.content)
 
 

@@ -67,7 +67,7 @@ class Batches:
     def body(self, part: Range) -> bytes:
         """The request body of these positions."""
         first, last = part
-        return body(self.items.slice(first, last - first + 1))
+        return body(self.items.slice(first, last - first + 1).to_list())
 
 
 def check_names(names: Sequence[str]) -> None:

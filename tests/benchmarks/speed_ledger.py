@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from churn.braze import plan
-from churn.braze.ledger import history
+from churn.braze.ledger import history, users
 from churn.settings import Braze
 
 from . import delivery_ledger
@@ -50,7 +50,7 @@ def read_and_compared(url: str, n_users: int) -> Work:
             found = []
 
             def read() -> None:
-                found.append(history.synced(ledger))
+                found.append(users.synced(ledger))
 
             def compare() -> None:
                 names = history.names(ledger)

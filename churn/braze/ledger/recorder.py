@@ -5,6 +5,7 @@ Sending never waits for a commit: the thread commits whatever has come in meanwh
 
 import asyncio
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -19,6 +20,12 @@ from churn.errors import BrazeError, TerminalBrazeError
 
 MAX_ENTRIES = 5000
 """Most results and reservations in one transaction."""
+
+GROUP_SECONDS = 0.05
+"""Results wait this long for others, since a transaction costs as much as a request.
+
+After a crash those that were still waiting are unknown, as if unanswered.
+"""
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Recorder:
     def _write_all(self) -> None:
         is_running = True
         while is_running:
-            entries = [self._queue.get(), *self._queued()]
+            entries = [*self._group(), *self._queued()]
             is_running = None not in entries
             results = [entry for entry in entries if isinstance(entry, Result)]
             reservations = [e for e in entries if isinstance(e, _Reservation)]
@@ -158,6 +165,18 @@ class Recorder:
         reserve = furthest + 1 if reservations else None
         runs.record(self._ledger, self._run, results, reserve)
         self._reserved = furthest
+
+    def _group(self) -> list[_Entry]:
+        """Results of GROUP_SECONDS; a reservation, for which a worker waits, ends it."""
+        entries = [self._queue.get()]
+        until = time.monotonic() + GROUP_SECONDS
+        while isinstance(entries[-1], Result) and len(entries) < MAX_ENTRIES:
+            try:
+                left = max(0.0, until - time.monotonic())
+                entries.append(self._queue.get(timeout=left))
+            except Empty:
+                break
+        return entries
 
     def _queued(self) -> list[_Entry]:
         entries: list[_Entry] = []
