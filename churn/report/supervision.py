@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from churn.errors import NotebookError
+from churn.errors import NotebookError, StudyError
 
 USUAL_EXITS = (0, 1, 2)
 """Exit codes with which the command line ends by itself, and has said why."""
@@ -112,7 +112,8 @@ def _close_runs(
     from churn.report import manifests, runner
     from churn.settings import find, load
 
-    settings = load(find(study))
-    for folder in manifests.unfinished(settings.reports_path, process):
-        runner.close(folder, settings, why)
+    with contextlib.suppress(StudyError):  # the demo may not have written one yet
+        settings = load(find(study))
+        for folder in manifests.unfinished(settings.reports_path, process):
+            runner.close(folder, settings, why)
     raise NotebookError(f"the command stopped: {why}")

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from churn.errors import NotebookError
 from churn.report import supervision
 
 from .test_runner import PARAMETERS, notebook
@@ -122,6 +123,13 @@ def test_a_command_that_is_killed_takes_its_work_with_it(study_file: Path) -> No
 def test_every_end_has_its_reason(status: int, told: list[str], expected: str) -> None:
     """A signal is named, and so is what usually sends it."""
     assert expected in supervision.reason(status, told)
+
+
+def test_a_command_that_ends_between_runs_says_why(study_file: Path) -> None:
+    """There is no run to close, nor need there be a study yet."""
+    for file in (study_file, study_file.with_name("none.toml")):
+        with pytest.raises(NotebookError, match="the command stopped: no memory"):
+            supervision._close_runs(1, file, "no memory")
 
 
 def test_signals_change_nothing_once_the_work_has_ended() -> None:
