@@ -15,6 +15,7 @@ from churn.evaluation import backtest
 from churn.features import corruption, leakage, snapshots
 from churn.features.cutoffs import Calendar
 from churn.model import (
+    blend,
     correction,
     evidence,
     fitting,
@@ -103,9 +104,10 @@ def of_folds(store: Store, record: Record) -> int:
 @contextmanager
 def quick_members() -> Iterator[None]:
     """The quickest member in the place of the network, and boosting of 40 rounds."""
-    members = pipelines.MEMBERS | {"network": pipelines.MEMBERS["recency"]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines, "MEMBERS", members)
+        for module in (pipelines, blend):
+            quicker = module.MEMBERS | {"network": module.MEMBERS["recency"]}
+            patch.setattr(module, "MEMBERS", quicker)
         patch.setattr(pipelines, "most_rounds", lambda is_large: 40)
         yield
 
