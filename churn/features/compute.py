@@ -125,7 +125,7 @@ def compute(
     if level is None:
         level = app_level(activity, cutoffs, plan)
     trends = dict(level.select("cutoff", "app_trend").iter_rows())
-    rows, first_seen = versions.by_number(activity, users)
+    rows, first_seen = versions.by_number(activity, users, plan)
     known = versions.known(rows, cutoffs, plan)
     days = user_days.build(known, plan)
     features = {name: feature.expr for name, feature in catalogue(plan).items()}

@@ -110,7 +110,7 @@ def _passes(
     start: date,
     end: date,
 ) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
-    """Activity and users of some buckets at a time, read once for all cutoffs.
+    """Activity and users of some buckets at a time.
 
     The activity is that of the days from ``start`` to before ``end``, and rows of
     earlier days that say that a user is gone for ever.
@@ -124,10 +124,7 @@ def _passes(
     for buckets in store.passes(n_rows):
         activity = _activity(store, buckets, start, end, first_gone)
         users = tables(store, buckets)[1]
-        yield (
-            activity.filter(is_kept).collect().lazy(),
-            users.filter(is_kept).collect().lazy(),
-        )
+        yield activity.filter(is_kept), users.filter(is_kept)
 
 
 def _first_gone(store: Store) -> date | None:

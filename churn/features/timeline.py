@@ -65,21 +65,20 @@ class Timeline:
         first, last = self.first[users], self.first[users + 1]
         return np.asarray(first + n_earlier[last] - n_earlier[first])
 
-    @cached_property
-    def running(self) -> np.ndarray:
-        """Running totals of the counts, shape (n_days + 1, n_counts); the first is 0.
+    def count(self, column: str, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """The sum of a column of integers over each stretch; 0 over an empty one."""
+        name = ("running total", column, 0)
+        if name not in self._kept:
+            self._kept[name] = np.append(0, np.cumsum(self.counts[column]))
+        running = self._kept[name]
+        return np.asarray(running.take(end) - running.take(start))
 
-        Those of one day stand together, because they are read together.
+    def amount(self, column: str, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """The sum of a column of floats over each stretch; 0 over an empty one.
+
+        It is summed anew: the difference of two running totals would lose digits.
         """
-        totals = np.zeros((len(self.keys) + 1, len(self.counts)), np.int64)
-        for place, column in enumerate(self.counts.values()):
-            np.cumsum(column, out=totals[1:, place])
-        return totals
-
-    def totals(self, start: np.ndarray, end: np.ndarray) -> dict[str, np.ndarray]:
-        """The sums of all counts over each stretch; 0 over an empty one."""
-        sums = self.running.take(end, axis=0) - self.running.take(start, axis=0)
-        return dict(zip(self.counts, sums.T, strict=True))
+        return reduced(np.add, self.amounts[column], start, end)
 
     def decayed(
         self,
@@ -100,13 +99,6 @@ class Timeline:
             self._kept[name] = self.counts[column] * weight
         at_newest = reduced(np.add, self._kept[name], start, end)
         return np.asarray(at_newest * np.exp2((newest - day) / half_life))
-
-    def amount(self, column: str, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """The sum of a column of floats over each stretch; 0 over an empty one.
-
-        It is summed anew: the difference of two running totals would lose digits.
-        """
-        return reduced(np.add, self.amounts[column], start, end)
 
     def newest(self, column: str, end: np.ndarray) -> np.ndarray:
         """The last position before ``end`` at which a column is above 0.

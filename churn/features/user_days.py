@@ -13,7 +13,6 @@ import polars as pl
 from churn.features.catalogue import Plan
 from churn.features.timeline import Timeline, day_of, key
 from churn.features.versions import Known
-from churn.kinds import is_active
 
 KIND_COUNTS = {
     "n_purchases": "purchase",
@@ -52,38 +51,46 @@ class UserDays:
 class _Rows:
     """Rows of activity, sorted by user and day.
 
-    ``facts``: the columns of ``_facts``. ``starts``: where each user's days begin,
-    shape (n_days,).
+    ``starts``: where each user's days begin, shape (n_days,). ``day``: the position of
+    each row's day, shape (n_rows,).
     """
 
     facts: pl.DataFrame
+    keys: np.ndarray
     starts: np.ndarray
+    day: np.ndarray
 
     @classmethod
     def of(cls, facts: pl.DataFrame) -> "_Rows":
         keys = facts["key"].to_numpy()
-        return cls(facts, np.flatnonzero(np.diff(keys, prepend=-1)))
+        is_first = np.diff(keys, prepend=-1) != 0
+        starts = np.flatnonzero(is_first)
+        return cls(facts, keys[starts], starts, np.cumsum(is_first) - 1)
 
-    def keys(self) -> np.ndarray:
-        """The key of each user's day, shape (n_days,)."""
-        return np.asarray(self.facts["key"].to_numpy()[self.starts])
-
-    def by_day(self, column: str, function: np.ufunc = np.add) -> np.ndarray:
+    def by_day(self, column: str, function: np.ufunc) -> np.ndarray:
         """A column, reduced by user and day; shape (n_days,)."""
         values = self.facts[column].to_numpy()
         return np.asarray(function.reduceat(values, self.starts))
 
-    def day(self) -> np.ndarray:
-        """The position of each row's day, shape (n_rows,)."""
-        n_rows = np.diff(self.starts, append=self.facts.height)
-        return np.repeat(np.arange(len(self.starts)), n_rows)
+    def n_where(self, is_counted: pl.Expr) -> np.ndarray:
+        """The number of such events by user and day, shape (n_days,)."""
+        is_row = self.facts.select(is_counted.fill_null(False)).to_series().to_numpy()
+        n = self.facts["n"].to_numpy()[is_row]
+        counts = np.bincount(self.day[is_row], n, len(self.keys))
+        return counts.astype(np.int64)
 
 
 def build(known: Known, plan: Plan) -> UserDays:
     """Sum activity by user and day."""
-    facts = known.rows.lazy().select(_facts(plan)).sort("key").collect()
-    every = _Rows.of(facts)
-    active = _Rows.of(facts.filter("is_active"))
+    day = pl.col("date").to_physical().cast(pl.Int64)
+    in_microseconds = pl.col("first_at", "last_at").dt.epoch("us")
+    facts = known.rows.lazy().with_columns(
+        in_microseconds, key=key(pl.col("version"), day)
+    )
+    needless = ("user_id", "date", "known_date", "source", "event", "version")
+    ordered = facts.drop(needless, strict=False).sort("key").collect()
+    every = _Rows.of(ordered)
+    active = _Rows.of(ordered.filter("is_active"))
     n_users = len(known.user_ids)
     return UserDays(
         known.user_ids,
@@ -92,56 +99,45 @@ def build(known: Known, plan: Plan) -> UserDays:
     )
 
 
-def _facts(plan: Plan) -> list[pl.Expr]:
-    """What is summed of each row, as numbers; names are places in the plan."""
-    day = pl.col("date").to_physical().cast(pl.Int64)
-    n = pl.col("n")
-    active = is_active(plan.counts_as_active)
-    is_uninstall = pl.col("kind") == "uninstall"
-    last_at = pl.col("last_at").dt.epoch("us")
-    facts = [
-        key(pl.col("version"), day).alias("key"),
-        n,
-        active.alias("is_active"),
-        pl.when(active).then(0).otherwise(n).alias("n_passive"),
-        *(
-            pl.when(pl.col("kind") == kind).then(n).otherwise(0).alias(name)
-            for name, kind in KIND_COUNTS.items()
-        ),
-        pl.col("revenue"),
-        pl.col("first_at").dt.epoch("us"),
-        last_at,
-        pl.when(is_uninstall).then(last_at).otherwise(0).alias("uninstalled_at"),
-        _place(pl.col("event"), plan.vocabulary).alias("event"),
-    ]
-    return [*facts, pl.col("sums")] if plan.properties else facts
-
-
-def _place(name: pl.Expr, names: Sequence[str]) -> pl.Expr:
-    """The place of a name among ``names``; null for any other."""
-    place = name.cast(pl.Enum(names), strict=False).to_physical()
-    return place.cast(pl.Int64)
-
-
 def _every(rows: _Rows, plan: Plan, n_users: int) -> Timeline:
     """The days with any event."""
-    counts = {name: rows.by_day(name) for name in ("n", "n_passive", *KIND_COUNTS)}
-    revenue = rows.by_day("revenue")
+    counts = {
+        "n": rows.by_day("n", np.add),
+        "n_passive": rows.n_where(~pl.col("is_active")),
+    }
+    for name, kind in KIND_COUNTS.items():
+        counts[name] = rows.n_where(pl.col("kind") == kind)
+    revenue = rows.by_day("revenue", np.add)
     n_purchases = counts["n_purchases"]
     counts["purchase_day"] = (n_purchases > 0).astype(np.int64)
     per_purchase = np.where(n_purchases > 0, revenue / np.maximum(n_purchases, 1), 0)
     amounts = {"revenue": revenue, "revenue_per_purchase": per_purchase}
-    times = {"uninstalled_at": rows.by_day("uninstalled_at", np.maximum)}
-    day = rows.facts.with_columns(day=rows.day())
-    named = day.select("day", "event", "n")
-    for name, n in _by_name(named, plan.vocabulary, len(rows.starts)).items():
+    days = rows.facts.with_columns(day=rows.day)
+    named = days.select("day", "place", "n")
+    for name, n in _by_name(named, plan.vocabulary, len(rows.keys)).items():
         counts[f"event:{name}"] = n.astype(np.int64)
     if plan.properties:
-        pairs = day.select("day", "sums").explode("sums").unnest("sums")
-        named = pairs.select("day", _place(pl.col("name"), plan.properties), "total")
-        for name, total in _by_name(named, plan.properties, len(rows.starts)).items():
+        named = _properties(days, plan.properties)
+        for name, total in _by_name(named, plan.properties, len(rows.keys)).items():
             amounts[f"property:{name}"] = total
-    return Timeline(rows.keys(), n_users, counts, amounts, times)
+    times = {"uninstalled_at": _uninstalled_at(days, len(rows.keys))}
+    return Timeline(rows.keys, n_users, counts, amounts, times)
+
+
+def _properties(days: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Sums of the named properties: day, place among the names, total."""
+    pairs = days.select("day", "sums").explode("sums").unnest("sums")
+    place = pl.col("name").cast(pl.Enum(names), strict=False).to_physical()
+    return pairs.select("day", place, "total")
+
+
+def _uninstalled_at(days: pl.DataFrame, n_days: int) -> np.ndarray:
+    """The last uninstall of each day, 0 without any; shape (n_days,)."""
+    uninstalls = days.filter(pl.col("kind") == "uninstall")
+    last_at = np.zeros(n_days, np.int64)
+    at = uninstalls["last_at"].to_numpy()
+    np.maximum.at(last_at, uninstalls["day"].to_numpy(), at)
+    return last_at
 
 
 def _by_name(
@@ -160,18 +156,18 @@ def _by_name(
 
 def _active(rows: _Rows, n_users: int) -> Timeline:
     """The days with active events, from the rows of these."""
-    keys = rows.keys()
     began_at = rows.by_day("first_at", np.minimum)
     active_at = rows.by_day("last_at", np.maximum)
     # 1 January 1970 was a Thursday.
-    weekday = (day_of(keys) + 3) % 7 + 1
-    angle = active_at // HOUR % 24 * (math.tau / 24)
+    weekday = (day_of(rows.keys) + 3) % 7 + 1
+    hour = active_at // HOUR % 24
+    angles = np.arange(24) * (math.tau / 24)
     counts = {
-        "n_active": rows.by_day("n"),
-        "active_day": np.ones(len(keys), np.int64),
+        "n_active": rows.by_day("n", np.add),
+        "active_day": np.ones(len(rows.keys), np.int64),
         "minutes": (active_at - began_at) // MINUTE,
     }
     for number in range(1, 8):
         counts[f"weekday:{number}"] = (weekday == number).astype(np.int64)
-    amounts = {"hour_sin": np.sin(angle), "hour_cos": np.cos(angle)}
-    return Timeline(keys, n_users, counts, amounts, {"active_at": active_at})
+    amounts = {"hour_sin": np.sin(angles)[hour], "hour_cos": np.cos(angles)[hour]}
+    return Timeline(rows.keys, n_users, counts, amounts, {"active_at": active_at})

@@ -15,6 +15,7 @@ import polars as pl
 from churn.clocks import known_before, known_by
 from churn.events.activity import counted_once
 from churn.features.catalogue import Plan
+from churn.kinds import EVENT_KINDS, is_active
 
 GONE = ("erasure", "merge")
 """Kinds after which a user is never scored again.
@@ -56,13 +57,27 @@ def _in_window(cutoff: pl.Expr, days: int) -> pl.Expr:
 
 
 def by_number(
-    activity: pl.LazyFrame, users: pl.LazyFrame
+    activity: pl.LazyFrame, users: pl.LazyFrame, plan: Plan
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Both tables, collected, with user ids as an Enum of the users who have activity.
 
-    Users are then compared and sorted as numbers. Other rows of ``users`` are left out.
+    Users are then compared and sorted as numbers, and so are kinds. Of activity only
+    the columns that features need are read; ``is_active`` says whether a row counts as
+    active, and ``place`` its event's place in the plan's vocabulary, null for others.
+    Rows of ``users`` without activity are left out.
     """
-    rows = activity.collect()
+    columns = ["user_id", "date", "known_date", "n", "revenue", "first_at", "last_at"]
+    if plan.properties:
+        columns.append("sums")
+    if len(plan.sources) > 1:
+        columns += ["source", "event"]
+    place = pl.col("event").cast(pl.Enum(plan.vocabulary), strict=False)
+    rows = activity.select(
+        *columns,
+        pl.col("kind").cast(pl.Enum(EVENT_KINDS), strict=False),
+        is_active=is_active(plan.counts_as_active),
+        place=place.to_physical(),
+    ).collect()
     ids = pl.Enum(rows["user_id"].unique().sort())
     user_id = pl.col("user_id").cast(ids, strict=False)
     have_activity = users.with_columns(user_id).drop_nulls("user_id")

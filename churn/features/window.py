@@ -29,7 +29,6 @@ class Window:
     cutoff: int
     length: int
     _stretches: dict[tuple[bool, int], Stretch] = field(default_factory=dict)
-    _totals: dict[tuple[bool, int], dict[str, np.ndarray]] = field(default_factory=dict)
 
     @classmethod
     def before(
@@ -58,10 +57,7 @@ class Window:
         stretch = self._stretch(timeline, days)
         if column in timeline.amounts:
             return timeline.amount(column, *stretch)
-        name = (is_active, days)
-        if name not in self._totals:
-            self._totals[name] = timeline.totals(*stretch)
-        return self._totals[name][column]
+        return timeline.count(column, *stretch)
 
     def _stretch(self, timeline: Timeline, days: int) -> Stretch:
         name = (timeline is self.days.active, days)
