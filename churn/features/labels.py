@@ -1,7 +1,7 @@
 """Users' returns within the horizon, from which labels are made."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -12,27 +12,43 @@ from churn.settings import Windows
 
 def returned(
     activity: pl.LazyFrame,
-    cutoffs: Sequence[date],
+    users: pl.DataFrame,
     windows: Windows,
     counts_as_active: Sequence[str],
     as_of: date,
-) -> pl.LazyFrame:
-    """Users active in each cutoff's horizon: user_id, cutoff, return_days.
+) -> pl.DataFrame:
+    """When users were next active: user_id, cutoff, return_days.
 
-    ``return_days`` counts from the horizon's first day, which is 0, to the user's first
-    active day. Only rows known before ``as_of`` count, because a model trained on that
-    day could not have known more.
+    ``users`` has user_id and cutoff, as has the result, in the same order.
+    ``return_days`` counts from the first day of the cutoff's horizon, which is 0, to the
+    user's first active day in the horizon; null without any. Only rows known before
+    ``as_of`` count, because a model trained on that day could not have known more.
     """
-    active = activity.filter(is_active(counts_as_active) & known_by(pl.lit(as_of)))
-    return pl.concat(
-        [_returned_at(active, cutoff, *windows.horizon(cutoff)) for cutoff in cutoffs]
+    lead_days = timedelta(days=windows.lead_days)
+    asked = users.lazy().select("user_id", "cutoff", start=pl.col("cutoff") + lead_days)
+    # Without users there is no cutoff, and any day will do.
+    cutoffs = users["cutoff"].unique().to_list() or [as_of]
+    first, last = min(cutoffs), max(cutoffs)
+    is_there = is_active(counts_as_active) & known_by(pl.lit(as_of))
+    in_time = pl.col("date").is_between(first, windows.horizon(last)[1], closed="left")
+    days = activity.filter(is_there & in_time).select("user_id", "date")
+    own_days = days.join(asked.select("user_id").unique(), on="user_id", how="semi")
+    next_day = (
+        asked.with_row_index("row")
+        .sort("start")
+        .join_asof(
+            own_days.sort("date"),
+            left_on="start",
+            right_on="date",
+            by="user_id",
+            strategy="forward",
+            check_sortedness=False,
+        )
     )
-
-
-def _returned_at(
-    active: pl.LazyFrame, cutoff: date, start: date, end: date
-) -> pl.LazyFrame:
-    in_horizon = active.filter((pl.col("date") >= start) & (pl.col("date") < end))
-    days = (pl.col("date") - pl.lit(start)).dt.total_days().cast(pl.Int32)
-    first = in_horizon.group_by("user_id").agg(days.min().alias("return_days"))
-    return first.select("user_id", pl.lit(cutoff).alias("cutoff"), "return_days")
+    days_later = (pl.col("date") - pl.col("start")).dt.total_days().cast(pl.Int32)
+    in_horizon = pl.when(days_later < windows.horizon_days).then(days_later)
+    return (
+        next_day.sort("row")
+        .select("user_id", "cutoff", in_horizon.alias("return_days"))
+        .collect()
+    )

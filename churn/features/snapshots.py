@@ -168,20 +168,16 @@ def label(
     end = min(as_of or date.max, calendar.end)
     windows = store.settings.windows
     activity = tables(store)[0].filter(pl.col("date") < end)
-    # A snapshot without rows gets these columns as well.
-    cutoffs = snapshot["cutoff"].unique().to_list() or [end]
     counts_as_active = store.settings.activity.counts_as_active
     returns = labels.returned(
-        activity, cutoffs, windows, counts_as_active, calendar.settled(end)
-    )
-    unlabelled = snapshot.drop("churned", "return_days", strict=False)
-    labelled = unlabelled.join(
-        returns.collect(), on=["user_id", "cutoff"], how="left", maintain_order="left"
+        activity, snapshot, windows, counts_as_active, calendar.settled(end)
     )
     horizon_days = timedelta(days=windows.lead_days + windows.horizon_days)
     is_mature = pl.col("cutoff") + horizon_days <= end
     churned = pl.when(is_mature).then(pl.col("return_days").is_null())
-    labelled = labelled.with_columns(churned.alias("churned"))
+    unlabelled = snapshot.drop("churned", "return_days", strict=False)
+    dated = unlabelled.with_columns(returns["return_days"])
+    labelled = dated.with_columns(churned=churned)
     Snapshot.validate(labelled.select(Snapshot.column_names()))
     return labelled
 

@@ -2,6 +2,8 @@
 
 from datetime import date, timedelta
 
+import polars as pl
+
 from churn.events import activity
 from churn.features import labels
 from churn.features.cutoffs import Calendar
@@ -16,7 +18,9 @@ CUTOFF = DAY0 + timedelta(days=10)
 def came_back(*rows: dict, as_of: date = date(2030, 1, 1)) -> bool:
     """Whether u1 is active in the horizon of day 10: days 12 to 18."""
     daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
-    return labels.returned(daily, [CUTOFF], WINDOWS, (), as_of).collect().height == 1
+    asked = pl.DataFrame({"user_id": ["u1"], "cutoff": [CUTOFF]})
+    got = labels.returned(daily, asked, WINDOWS, (), as_of)
+    return got["return_days"][0] is not None
 
 
 def test_the_horizon_is_half_open_and_starts_after_the_lead() -> None:
@@ -46,17 +50,16 @@ def test_a_return_that_was_not_known_yet_does_not_count() -> None:
 
 def test_a_return_is_dated_by_its_first_day_in_the_horizon() -> None:
     """U1 first on day 14, u2 on the horizon's first day, u3 on its last, u4 only before
-    and after: 2, 0, 6, no row.
+    and after: 2, 0, 6, null, in the order in which they were asked for.
     """
     days = {"u1": (11, 14.2, 14.8, 16), "u2": (12,), "u3": (18,), "u4": (11, 19)}
     rows = [{"u": user, "day": day} for user, mine in days.items() for day in mine]
     daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
-    got = (
-        labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1))
-        .sort("user_id")
-        .collect()
-    )
-    assert got.rows() == [("u1", CUTOFF, 2), ("u2", CUTOFF, 0), ("u3", CUTOFF, 6)]
+    users = ["u4", "u1", "u3", "u2"]
+    asked = pl.DataFrame({"user_id": users, "cutoff": [CUTOFF] * len(users)})
+    got = labels.returned(daily, asked, WINDOWS, (), date(2030, 1, 1))
+    assert got["user_id"].to_list() == users
+    assert got["return_days"].to_list() == [None, 2, 6, 0]
 
 
 def test_a_label_is_mature_when_its_whole_horizon_is_covered() -> None:

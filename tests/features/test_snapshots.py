@@ -127,16 +127,14 @@ def test_no_event_outside_the_horizon_changes_a_label(
     """Who returned depends on the horizon alone: events before it (lead time included)
     and after it change nothing.
     """
+    users = ["u1", "u2", "u3"]
+    asked = pl.DataFrame({"user_id": users, "cutoff": [CUTOFF] * 3})
 
-    def came(log: list[dict[str, Any]]) -> list[str]:
-        daily = activity.from_events(
-            event_log(*log, {"u": "nobody", "day": 0}).lazy(), "UTC", "USD"
-        )
-        return sorted(
-            labels.returned(daily, [CUTOFF], WINDOWS, (), date(2030, 1, 1)).collect()[
-                "user_id"
-            ]
-        )
+    def came(log: list[dict[str, Any]]) -> list[int | None]:
+        frame = event_log(*log, {"u": "nobody", "day": 0}).lazy()
+        daily = activity.from_events(frame, "UTC", "USD")
+        returns = labels.returned(daily, asked, WINDOWS, (), date(2030, 1, 1))
+        return returns["return_days"].to_list()
 
     lead = [{"u": "u1", "day": 20.5}]
     assert came(horizon) == came(past + lead + horizon + after)
