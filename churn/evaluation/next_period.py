@@ -84,7 +84,7 @@ def churn_rates(store: Store, newest: date) -> pl.DataFrame:
         store.settings.activity.counts_as_active,
         sources=store.settings.sources,
     )
-    users = snapshots.observe(store, cutoffs, bare_plan, ("user_id", "cutoff"))
+    users = snapshots.eligible_users(store, cutoffs, bare_plan)
     rows = snapshots.label(users, store, calendar.horizon(newest)[1])
     rates = rows.group_by("cutoff").agg(churn_rate=pl.col("churned").mean())
     return rates.sort("cutoff")

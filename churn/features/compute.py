@@ -4,7 +4,7 @@ Input: daily activity, users, and a plan. Output: one row per eligible user and 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
 import polars as pl
@@ -126,25 +126,47 @@ def compute(
         level = app_level(activity, cutoffs, plan)
     trends = dict(level.select("cutoff", "app_trend").iter_rows())
     rows, first_seen = versions.by_number(activity, users, plan)
-    known = versions.known(rows, cutoffs, plan)
-    days = user_days.build(known, plan)
     features = {name: feature.expr for name, feature in catalogue(plan).items()}
     names = _needed(features.values())
     parts = []
-    for cutoff in cutoffs:
-        everybody = Window.before(
-            cutoff, days, known.at_cutoff[cutoff], plan.observation_days
-        )
-        window = eligible.eligible(everybody, eligible_days)
+    for cutoff, window in _windows(rows, cutoffs, plan, eligible_days):
         tenure = eligible.tenure(first_seen.lazy(), cutoff).collect()
         facts = numbers(window, names).with_columns(
-            days.user_ids.gather(window.users),
+            window.user_ids(),
             cutoff=pl.lit(cutoff),
             app_trend=pl.lit(trends[cutoff]),
         )
         parts.append(facts.join(tenure, on="user_id", how="left"))
     user_id = pl.col("user_id").cast(pl.String)
     return pl.concat(parts).select(user_id, "cutoff", **features)
+
+
+def eligible_users(
+    activity: pl.LazyFrame,
+    users: pl.LazyFrame,
+    cutoffs: Sequence[date],
+    plan: Plan,
+    eligible_days: int,
+) -> pl.DataFrame:
+    """The users for whom ``compute`` has features: user_id, cutoff."""
+    rows, _ = versions.by_number(activity, users, plan)
+    parts = [
+        pl.DataFrame(window.user_ids()).with_columns(cutoff=pl.lit(cutoff))
+        for cutoff, window in _windows(rows, cutoffs, plan, eligible_days)
+    ]
+    return pl.concat(parts).with_columns(pl.col("user_id").cast(pl.String))
+
+
+def _windows(
+    rows: pl.DataFrame, cutoffs: Sequence[date], plan: Plan, eligible_days: int
+) -> Iterator[tuple[date, Window]]:
+    """Each cutoff, with the window of the users who are eligible at it."""
+    known = versions.known(rows, cutoffs, plan)
+    days = user_days.build(known, plan)
+    for cutoff in cutoffs:
+        everybody = known.at_cutoff[cutoff]
+        window = Window.before(cutoff, days, everybody, plan.observation_days)
+        yield cutoff, eligible.eligible(window, eligible_days)
 
 
 def _needed(expressions: Iterable[pl.Expr]) -> list[str]:

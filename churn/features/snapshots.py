@@ -71,8 +71,7 @@ def learned_share(
         vocabulary=(),
         properties=(),
     )
-    keys = ["user_id", "cutoff"]
-    n_users = observe(store, [max(cutoffs)], bare_plan, keys).height
+    n_users = eligible_users(store, [max(cutoffs)], bare_plan).height
     n_rows = max(n_users * len(cutoffs), 1)
     wanted = SPARE_ROWS * store.settings.backtest.max_training_rows
     return min(1.0, wanted / n_rows)
@@ -82,26 +81,40 @@ def observe(
     store: Store,
     cutoffs: Sequence[date],
     plan: Plan,
-    columns: Sequence[str] = (),
     share: float = 1.0,
 ) -> pl.DataFrame:
     """Snapshots without their label: features of the users eligible at each cutoff.
 
-    ``columns`` keeps only these columns. ``share`` keeps only that share of the users,
-    those with the lowest stable hash. Raises CutoffError for a cutoff outside the data.
+    ``share`` keeps only that share of the users, those with the lowest stable hash.
+    Raises CutoffError for a cutoff outside the data.
     """
     Calendar.of(store).check(cutoffs)
     start = min(cutoffs) - timedelta(days=plan.observation_days)
     recent = store.scan("activity", since=start)
     level = compute.app_level(recent, cutoffs, plan)
     eligible_days = store.settings.windows.eligible_days
-    parts = []
-    for activity, users in _passes(store, share, start, max(cutoffs)):
-        features = compute.compute(activity, users, cutoffs, plan, eligible_days, level)
-        parts.append(features.select(columns or pl.all()))
+    parts = [
+        compute.compute(activity, users, cutoffs, plan, eligible_days, level)
+        for activity, users in _passes(store, share, start, max(cutoffs))
+    ]
     snapshot = pl.concat(parts).sort("cutoff", "user_id")
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))
     return snapshot
+
+
+def eligible_users(store: Store, cutoffs: Sequence[date], plan: Plan) -> pl.DataFrame:
+    """The users eligible at each cutoff, without features: user_id, cutoff.
+
+    Raises CutoffError for a cutoff outside the data.
+    """
+    Calendar.of(store).check(cutoffs)
+    start = min(cutoffs) - timedelta(days=plan.observation_days)
+    eligible_days = store.settings.windows.eligible_days
+    parts = [
+        compute.eligible_users(activity, users, cutoffs, plan, eligible_days)
+        for activity, users in _passes(store, 1.0, start, max(cutoffs))
+    ]
+    return pl.concat(parts).sort("cutoff", "user_id")
 
 
 def _passes(

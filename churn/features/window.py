@@ -41,6 +41,10 @@ class Window:
         """The same window of fewer users; ``is_kept`` has the shape (n_users,)."""
         return Window(self.days, self.users[is_kept], self.cutoff, self.length)
 
+    def user_ids(self) -> pl.Series:
+        """The users' ids, shape (n_users,)."""
+        return self.days.user_ids.gather(self.users)
+
     def every(self, days: int = WHOLE) -> Stretch:
         """The last ``days`` days with events."""
         return self._stretch(self.days.every, days)
