@@ -17,8 +17,7 @@ from churn.features.window import Stretch, Window, where
 def _gaps(window: Window) -> tuple[np.ndarray, Stretch]:
     """The gap at every active day, and the stretch of each user's gaps."""
     start, end = window.active()
-    gaps = np.diff(window.days.active.day, prepend=0)
-    return gaps, (np.minimum(start + 1, end), end)
+    return window.days.active.gap, (np.minimum(start + 1, end), end)
 
 
 def gap_max(window: Window) -> pl.Series:
@@ -55,7 +54,7 @@ def n_gaps_as_long(window: Window) -> np.ndarray:
 def streak_last(window: Window) -> np.ndarray:
     """Length in days of the newest streak."""
     start, end = window.active()
-    return np.asarray(np.minimum(_days_of_streak(window)[end - 1], end - start))
+    return np.asarray(np.minimum(window.days.active.streak[end - 1], end - start))
 
 
 def streak_max(window: Window) -> np.ndarray:
@@ -64,17 +63,8 @@ def streak_max(window: Window) -> np.ndarray:
     # A streak that began before the window counts from the window's first day on.
     positions = np.arange(len(window.days.active.keys))
     n_in_window = positions - _at_each_day(window, start) + 1
-    n_days = np.minimum(_days_of_streak(window), n_in_window)
+    n_days = np.minimum(window.days.active.streak, n_in_window)
     return reduced(np.maximum, n_days, start, end)
-
-
-def _days_of_streak(window: Window) -> np.ndarray:
-    """How many days the streak of each active day has had so far."""
-    keys = window.days.active.keys
-    positions = np.arange(len(keys))
-    is_first = np.diff(keys, prepend=-1) != 1
-    first = np.maximum.accumulate(np.where(is_first, positions, 0))
-    return np.asarray(positions - first + 1)
 
 
 def _at_each_day(window: Window, values: np.ndarray) -> np.ndarray:

@@ -59,6 +59,22 @@ class Timeline:
         n_days = np.bincount(user_of(self.keys), minlength=self.n_users)
         return np.append(0, np.cumsum(n_days))
 
+    @cached_property
+    def gap(self) -> np.ndarray:
+        """Days from each day back to the one before it, shape (n_days,).
+
+        A user's first day has no gap, and its number means nothing.
+        """
+        return np.diff(self.day, prepend=0)
+
+    @cached_property
+    def streak(self) -> np.ndarray:
+        """How many neighbouring days end with each day, shape (n_days,)."""
+        positions = np.arange(len(self.keys))
+        is_first = np.diff(self.keys, prepend=-1) != 1
+        first = np.maximum.accumulate(np.where(is_first, positions, 0))
+        return np.asarray(positions - first + 1)
+
     def position(self, users: np.ndarray, day: int) -> np.ndarray:
         """Where the days of each user that are not before ``day`` begin."""
         n_earlier = np.append(0, np.cumsum(self.day < day))
