@@ -64,15 +64,16 @@ def period_of(column: str) -> pl.Expr:
 def valid(table: str, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with the columns of the schema and of their partitions.
 
-    They are sorted in the order of reading. Raises dataframely's ValidationError if
-    they break the schema.
+    Within each bucket they are sorted in the order of reading. Raises dataframely's
+    ValidationError if they break the schema.
     """
     import polars as pl
 
     from churn.store.schemas import BY_TABLE
 
     schema = BY_TABLE[table]
-    ordered = rows.sort(ORDER[table]) if table in ORDER else rows
+    # Rows of one bucket are together, so that the writer need not pick them out.
+    ordered = rows.sort("bucket", *ORDER[table]) if table in ORDER else rows
     columns = ordered.select(schema.column_names())
     valid: pl.DataFrame = schema.validate(columns)
     if table in PERIODS:
