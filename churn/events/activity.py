@@ -115,17 +115,6 @@ def _with_sums(daily: pl.DataFrame, names: pl.DataFrame | None) -> pl.DataFrame:
     return joined.with_columns(pl.col("sums").fill_null([]))
 
 
-def total(name: str) -> pl.Expr:
-    """The sum of one numeric property in each row of activity.
-
-    It is 0 if no event had the property, and null in rows that an earlier version wrote
-    without sums.
-    """
-    entry = pl.element()
-    of_name = entry.filter(entry.struct.field("name") == name)
-    return pl.col("sums").list.eval(of_name.struct.field("total")).list.sum() + 0.0
-
-
 def users_from_events(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
     """First event of each user by source and platform, as known by day (Users)."""
     identified = usable(events.filter(pl.col("user_id").is_not_null()))

@@ -1,7 +1,8 @@
 """What features are made of: numbers about each user's days before a cutoff.
 
 A feature is an expression over these numbers, with one row per user. The expression
-names the numbers that it needs, and ``windows`` computes them. Ages count days back
+names the numbers that it needs, and ``numbers`` computes them from a column of the
+user-day table (see ``user_days.UserDays``). Ages count days back
 from the cutoff: the day just before it has age 1. A total over no day is 0; an age or a
 gap is null where there is none.
 """
@@ -41,7 +42,7 @@ def newest(column: str) -> pl.Expr:
 
 
 def oldest(column: str) -> pl.Expr:
-    """The age of the oldest day with events (``n``) or with active ones (``n_active``)."""
+    """The age of the oldest day on which a column is above 0."""
     return _named("oldest", column)
 
 

@@ -74,27 +74,33 @@ def properties(
 
 
 def app_level(
-    activity: pl.LazyFrame, cutoffs: Sequence[date], plan: Plan
+    parts: Iterable[pl.LazyFrame], cutoffs: Sequence[date], plan: Plan
 ) -> pl.DataFrame:
     """The trend of all users' activity before each cutoff: cutoff, app_trend.
 
     ``app_trend`` is a log ratio: active days per day in the last 7 days over those in
-    the last 28, or in the observation window if that is shorter.
+    the last 28, or in the observation window if that is shorter. ``parts`` are the
+    activity of all users; each part holds all rows of its users, and is read by itself.
     """
     length = min(28, plan.observation_days)
     first = min(cutoffs) - timedelta(days=length)
     in_time = pl.col("date").is_between(first, max(cutoffs), closed="left")
-    active = activity.filter(in_time & is_active(plan.counts_as_active))
-    # A user's day is known as soon as any row of it is.
-    known = pl.max_horizontal("date", "known_date").min().alias("known_date")
-    user_days = active.group_by("user_id", "date").agg(known)
-    by_day = user_days.group_by("date", "known_date").agg(n=pl.len()).collect()
+    is_counted = in_time & is_active(plan.counts_as_active)
+    by_day = pl.concat([_active_users(part.filter(is_counted)) for part in parts])
     trends = [_app_trend(by_day, cutoff, length) for cutoff in cutoffs]
     return pl.DataFrame({"cutoff": list(cutoffs), "app_trend": trends})
 
 
+def _active_users(active: pl.LazyFrame) -> pl.DataFrame:
+    """Numbers of active users (n) by day and by the day on which that was known."""
+    # A user's day is known as soon as any row of it is.
+    known = pl.max_horizontal("date", "known_date").min().alias("known_date")
+    user_days = active.group_by("user_id", "date").agg(known)
+    return user_days.group_by("date", "known_date").agg(n=pl.len()).collect()
+
+
 def _app_trend(by_day: pl.DataFrame, cutoff: date, length: int) -> float:
-    """The trend from numbers of user-days, by day and by the day they were known."""
+    """The trend from the rows of ``_active_users``."""
     known = by_day.filter(known_before(pl.lit(cutoff)))
     last_month = known.filter(pl.col("date") >= cutoff - timedelta(days=length))
     last_week = last_month.filter(pl.col("date") >= cutoff - timedelta(days=7))
@@ -120,10 +126,10 @@ def compute(
     each user, so pass whole buckets. ``level`` is the ``app_level`` of all users; by
     default it is computed from the given users.
 
-    All cutoffs share one table of user-days (see ``versions``).
+    Cutoffs share one table of user-days (see ``versions``), as far as memory allows.
     """
     if level is None:
-        level = app_level(activity, cutoffs, plan)
+        level = app_level([activity], cutoffs, plan)
     trends = dict(level.select("cutoff", "app_trend").iter_rows())
     rows, first_seen = versions.by_number(activity, users, plan)
     features = {name: feature.expr for name, feature in catalogue(plan).items()}
@@ -161,12 +167,13 @@ def _windows(
     rows: pl.DataFrame, cutoffs: Sequence[date], plan: Plan, eligible_days: int
 ) -> Iterator[tuple[date, Window]]:
     """Each cutoff, with the window of the users who are eligible at it."""
-    known = versions.known(rows, cutoffs, plan)
-    days = user_days.build(known, plan)
-    for cutoff in cutoffs:
-        everybody = known.at_cutoff[cutoff]
-        window = Window.before(cutoff, days, everybody, plan.observation_days)
-        yield cutoff, eligible.eligible(window, eligible_days)
+    for together in versions.groups(rows, cutoffs, plan):
+        known = versions.known(rows, together, plan)
+        days = user_days.build(known, plan)
+        for cutoff in together:
+            everybody = known.at_cutoff[cutoff]
+            window = Window.before(cutoff, days, everybody, plan.observation_days)
+            yield cutoff, eligible.eligible(window, eligible_days)
 
 
 def _needed(expressions: Iterable[pl.Expr]) -> list[str]:

@@ -7,7 +7,7 @@ import polars as pl
 
 from churn.features.columns import parts
 from churn.features.habits import HABITS
-from churn.features.timeline import reduced
+from churn.features.timeline import Timeline, reduced
 from churn.features.window import Window, where
 
 Column = np.ndarray | pl.Series
@@ -25,37 +25,45 @@ def _number(window: Window, name: str) -> Column:
     return NUMBERS[what](window, column, days)
 
 
+def _total(window: Window, column: str, days: int) -> Column:
+    timeline, start, end = window.of_column(column, days)
+    if column in timeline.amounts:
+        return timeline.amount(column, start, end)
+    return timeline.count(column, start, end)
+
+
 def _decayed(window: Window, column: str, half_life: int) -> Column:
-    active = window.days.active
-    return active.decayed(column, half_life, window.cutoff, *window.active())
+    timeline, start, end = window.of_column(column)
+    return timeline.decayed(column, half_life, window.cutoff, start, end)
 
 
 def _largest(window: Window, column: str, days: int) -> Column:
-    return reduced(np.maximum, window.days.active.counts[column], *window.active(days))
+    timeline, start, end = window.of_column(column, days)
+    return reduced(np.maximum, timeline.column(column), start, end)
 
 
 def _newest(window: Window, column: str, days: int) -> Column:
-    active = window.days.active
-    is_active = column in active.counts
-    timeline = active if is_active else window.days.every
-    start, end = window.active() if is_active else window.every()
+    timeline, start, end = window.of_column(column, days)
     position = timeline.newest(column, end)
-    return _age(window, timeline.day[position], position >= start)
+    return _age(window, timeline, position, position >= start)
 
 
 def _oldest(window: Window, column: str, days: int) -> Column:
-    is_active = column == "n_active"
-    timeline = window.days.active if is_active else window.days.every
-    start, _ = window.active() if is_active else window.every()
-    return _age(window, timeline.day[start], np.full(len(start), True))
+    timeline, start, end = window.of_column(column, days)
+    position = timeline.oldest(column, start)
+    return _age(window, timeline, position, position < end)
 
 
-def _age(window: Window, day: np.ndarray, is_known: np.ndarray) -> pl.Series:
+def _age(
+    window: Window, timeline: Timeline, position: np.ndarray, is_known: np.ndarray
+) -> pl.Series:
+    """The age of the day at each position, null where there is no such day."""
+    day = timeline.day[np.where(is_known, position, 0)]
     return where(is_known, (window.cutoff - day).astype(np.int32))
 
 
 NUMBERS: dict[str, Callable[[Window, str, int], Column]] = {
-    "total": Window.total,
+    "total": _total,
     "decayed": _decayed,
     "largest": _largest,
     "newest": _newest,

@@ -90,8 +90,8 @@ def observe(
     """
     Calendar.of(store).check(cutoffs)
     start = min(cutoffs) - timedelta(days=plan.observation_days)
-    recent = store.scan("activity", since=start)
-    level = compute.app_level(recent, cutoffs, plan)
+    everybody = _activity_by_pass(store, start)
+    level = compute.app_level(everybody, cutoffs, plan)
     eligible_days = store.settings.windows.eligible_days
     parts = [
         compute.compute(activity, users, cutoffs, plan, eligible_days, level)
@@ -151,6 +151,14 @@ def _passes(
         activity = _activity(store, buckets, start, end, first_gone)
         users = tables(store, buckets)[1]
         yield activity.filter(is_kept), users.filter(is_kept)
+
+
+def _activity_by_pass(store: Store, start: date) -> Iterator[pl.LazyFrame]:
+    """Activity from a day on, of some buckets at a time."""
+    everybody = store.scan("activity", since=start)
+    n_rows = everybody.select(pl.len()).collect().item()
+    for buckets in store.passes(n_rows):
+        yield store.scan("activity", buckets, since=start)
 
 
 def _first_gone(store: Store) -> date | None:

@@ -13,7 +13,7 @@ DAY_BITS = 20
 def key(user: Any, day: Any) -> Any:
     """One number for a user's number and a day; it sorts by user and then by day.
 
-    Both are 64-bit integers: expressions, arrays or scalars.
+    Both are 64-bit integers: expressions, arrays or scalars. Days are not before 1970.
     """
     return user * 2**DAY_BITS + day
 
@@ -58,6 +58,11 @@ class Timeline:
         """Where each user's days begin, and the end of all, shape (n_users + 1,)."""
         n_days = np.bincount(user_of(self.keys), minlength=self.n_users)
         return np.append(0, np.cumsum(n_days))
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of integers or of floats, shape (n_days,)."""
+        is_count = name in self.counts
+        return self.counts[name] if is_count else self.amounts[name]
 
     @cached_property
     def gap(self) -> np.ndarray:
@@ -112,7 +117,7 @@ class Timeline:
         name = ("decayed", column, half_life)
         if name not in self._kept:
             weight = np.exp2((self.day - newest) / half_life)
-            self._kept[name] = self.counts[column] * weight
+            self._kept[name] = self.column(column) * weight
         at_newest = reduced(np.add, self._kept[name], start, end)
         return np.asarray(at_newest * np.exp2((newest - day) / half_life))
 
@@ -124,10 +129,24 @@ class Timeline:
         name = ("newest", column, 0)
         if name not in self._kept:
             positions = np.arange(len(self.keys))
-            is_there = self.counts[column] > 0
+            is_there = self.column(column) > 0
             last = np.maximum.accumulate(np.where(is_there, positions, -1))
             self._kept[name] = np.append(-1, last)
         return np.asarray(self._kept[name][end])
+
+    def oldest(self, column: str, start: np.ndarray) -> np.ndarray:
+        """The first position from ``start`` on at which a column is above 0.
+
+        If the user has no such day, it is a day of another user, or the number of days.
+        """
+        name = ("oldest", column, 0)
+        if name not in self._kept:
+            n_days = len(self.keys)
+            is_there = self.column(column) > 0
+            positions = np.where(is_there, np.arange(n_days), n_days)
+            next_one = np.minimum.accumulate(positions[::-1])[::-1]
+            self._kept[name] = np.append(next_one, n_days)
+        return np.asarray(self._kept[name][start])
 
 
 def reduced(

@@ -1,13 +1,14 @@
 """Activity as it was known at each of several cutoffs, in one table.
 
-What was known of a user at a cutoff is nearly always the beginning of what is known
-later: the days before that cutoff. Where it isn't, because a row became known too late,
-the table holds the user once more, as a second version with the rows known by then.
+If every row is known on its own day, what was known of a user at a cutoff is the
+beginning of what is known later: the days before that cutoff. Where a row became known
+too late for a cutoff, the table holds the user once more, as a second version with the
+rows known by then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,14 @@ The user asked for erasure, or was merged into another user.
 
 NUMBER = pl.col("user_id").to_physical().cast(pl.Int64)
 """The number of a row's user, whose id must be an Enum."""
+
+
+LONGEST_SPAN = timedelta(days=400)
+"""Longest time between cutoffs that share a table.
+
+Weights that halve with every few days are kept for the table's newest day, and would be
+too small for a number after some years.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,30 @@ def by_number(
     user_id = pl.col("user_id").cast(ids, strict=False)
     have_activity = users.with_columns(user_id).drop_nulls("user_id")
     return rows.with_columns(user_id), have_activity.collect()
+
+
+def groups(
+    rows: pl.DataFrame, cutoffs: Sequence[date], plan: Plan
+) -> Iterator[list[date]]:
+    """The cutoffs in groups that can share a table, from rows ``by_number``.
+
+    A group has no more rows of second versions than there are rows, unless one cutoff
+    alone has, so that a source that reports everything late costs time but no memory.
+    Its cutoffs lie within ``LONGEST_SPAN``.
+    """
+    by_user = rows.group_by("user_id").len("n_rows")
+    late = _late(rows.filter(known_by(pl.lit(max(cutoffs)))), cutoffs, plan)
+    counts = late.join(by_user, on="user_id").group_by("cutoff").agg(pl.sum("n_rows"))
+    n_second = dict(counts.iter_rows())
+    group: list[date] = []
+    for cutoff in cutoffs:
+        n_rows = sum(n_second.get(other, 0) for other in [*group, cutoff])
+        span = max([*group, cutoff]) - min([*group, cutoff])
+        if group and (n_rows > rows.height or span > LONGEST_SPAN):
+            yield group
+            group = []
+        group.append(cutoff)
+    yield group
 
 
 def known(rows: pl.DataFrame, cutoffs: Sequence[date], plan: Plan) -> Known:

@@ -53,15 +53,17 @@ class Window:
         """The last ``days`` days with active events."""
         return self._stretch(self.days.active, days)
 
-    def total(self, column: str, days: int = WHOLE) -> np.ndarray:
-        """The sum of a column over the last ``days`` days."""
-        active, every = self.days.active, self.days.every
-        is_active = column in active.counts or column in active.amounts
-        timeline = active if is_active else every
-        stretch = self._stretch(timeline, days)
-        if column in timeline.amounts:
-            return timeline.amount(column, *stretch)
-        return timeline.count(column, *stretch)
+    def of_column(
+        self, column: str, days: int = WHOLE
+    ) -> tuple[Timeline, np.ndarray, np.ndarray]:
+        """The timeline of a column, with the stretch of the last ``days`` days.
+
+        Raises KeyError for an unknown column.
+        """
+        for timeline in (self.days.active, self.days.every):
+            if column in timeline.counts or column in timeline.amounts:
+                return timeline, *self._stretch(timeline, days)
+        raise KeyError(f"the user-day table has no column {column!r}")
 
     def _stretch(self, timeline: Timeline, days: int) -> Stretch:
         name = (timeline is self.days.active, days)

@@ -6,9 +6,11 @@ the checks of each batch, and copies.
 """
 
 import itertools
+import warnings
 
 import numpy as np
 from scipy.special import expit
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils import check_random_state, gen_batches, shuffle
 
@@ -25,7 +27,11 @@ def fit(network: MLPClassifier, x: np.ndarray, y: np.ndarray) -> MLPClassifier:
     stands there is from a fit to two rows, which sets up classes and features.
     """
     _, one_of_each = np.unique(y, return_index=True)
-    network.fit(x[one_of_each], y[one_of_each])
+    with warnings.catch_warnings():
+        # Two rows are fewer than a batch, and this fit isn't meant to converge.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)
+        network.fit(x[one_of_each], y[one_of_each])
     random = check_random_state(network.random_state)
     sizes = [x.shape[1], *network.hidden_layer_sizes, 1]
     coefs, intercepts = _start(sizes, random)

@@ -80,7 +80,7 @@ def _features(
     """The features of these users at the cutoff at which they were scored."""
     cutoffs = [scores["cutoff"][0]]
     rows, users = snapshots.tables(store)
-    level = compute.app_level(rows, cutoffs, fitted.plan)
+    level = compute.app_level([rows], cutoffs, fitted.plan)
     is_chosen = pl.col("user_id").is_in(scores["user_id"].implode())
     return compute.compute(
         rows.filter(is_chosen),

@@ -160,7 +160,9 @@ def app_wide(days: int) -> Callable[[Patch], None]:
         patch.setattr(
             compute,
             "app_level",
-            lambda rows, *rest: original(rows.with_columns(earlier), *rest),
+            lambda parts, *rest: original(
+                [part.with_columns(earlier) for part in parts], *rest
+            ),
         )
 
     return plant

@@ -10,11 +10,17 @@ from polars.testing import assert_frame_equal
 
 from churn.events import activity, properties
 from churn.features import compute as features
+from churn.features import versions
 from churn.features.catalogue import KINDS, Plan, catalogue
 
 from ..conftest import DAY0, event_log
 
 PLAN = Plan(observation_days=28, vocabulary=("buy",))
+
+
+NO_USERS = pl.LazyFrame(
+    schema={"user_id": pl.String, "known_date": pl.Date, "first_date": pl.Date}
+)
 
 
 def daily(*rows: dict[str, Any]) -> pl.LazyFrame:
@@ -466,6 +472,30 @@ def test_cutoffs_computed_together_are_computed_alone() -> None:
     assert_frame_equal(table(*log, cutoffs=cutoffs), alone, rel_tol=1e-9)
 
 
+def test_cutoffs_ten_years_apart_are_computed_alone() -> None:
+    """Weights that halve every three days are numbers at both cutoffs."""
+    days = (1, 5, 9, 3651, 3655, 3659)
+    cutoffs = [DAY0 + timedelta(days=d) for d in (10, 3660)]
+    got = table(*({"day": day} for day in days), cutoffs=cutoffs)
+    assert got["decayed_events_3d"].to_list() == pytest.approx(
+        [2 ** (-1 / 3) + 2 ** (-5 / 3) + 2 ** (-9 / 3)] * 2
+    )
+
+
+def test_where_every_row_is_late_cutoffs_are_computed_in_groups() -> None:
+    """A source that states receipt three days later: each cutoff sees what was known by
+    then, and no table holds more second versions than rows.
+    """
+    log = [{"u": u, "day": d, "received": d + 3} for u in ("a", "b") for d in range(20)]
+    cutoffs = [DAY0 + timedelta(days=d) for d in (12, 14, 16, 18)]
+    alone = pl.concat([table(*log, cutoffs=[cutoff]) for cutoff in cutoffs])
+    assert alone["recency_days"].to_list() == [4] * 8
+    assert_frame_equal(table(*log, cutoffs=cutoffs), alone, rel_tol=1e-9)
+    rows, _ = versions.by_number(daily(*log), NO_USERS, PLAN)
+    groups = list(versions.groups(rows, cutoffs, PLAN))
+    assert [len(group) for group in groups] == [1, 1, 2]
+
+
 def test_the_last_and_the_busiest_day_are_distinguished() -> None:
     """Three events on day 12 and one on day 18; only one of the two names occurs in the
     last week.
@@ -504,7 +534,7 @@ def test_the_app_level_is_read_by_both_clocks() -> None:
     ]
     passive = [{"u": "u7", "day": 19, "kind": "message_sent"}]
     got = features.app_level(
-        daily(*log, *unseen, *passive), [DAY0 + timedelta(days=20)], PLAN
+        [daily(*log, *unseen, *passive)], [DAY0 + timedelta(days=20)], PLAN
     )
     assert got["app_trend"].item() == pytest.approx(
         math.log(((1 + 1) / 7) / ((3 + 1) / 28))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from churn.errors import CutoffError, StudyError
-from churn.events import activity, ingest
+from churn.events import activity, ingest, properties
 from churn.features import compute, labels, leakage, snapshots
 from churn.features.catalogue import Plan, catalogue
 from churn.features.cutoffs import Calendar
@@ -66,7 +66,7 @@ def observe(
         activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
         for rows in (log, everybody or log)
     )
-    level = compute.app_level(all_days, [CUTOFF], PLAN)
+    level = compute.app_level([all_days], [CUTOFF], PLAN)
     features = compute.compute(
         daily, users, [CUTOFF], PLAN, WINDOWS.eligible_days, level
     )
@@ -74,24 +74,35 @@ def observe(
 
 
 SOURCES = st.lists(st.sampled_from(["table", "ga4"]), min_size=12, max_size=12)
+GOING = {"event": "gone", "kind": "erasure"}
 
 
 @settings(max_examples=60)
-@given(past=PAST, late=LATE, sources=SOURCES)
+@given(past=PAST, late=LATE, going=LATE, sources=SOURCES)
 def test_cutoffs_computed_together_are_computed_as_if_alone(
-    past: list[dict[str, Any]], late: list[dict[str, Any]], sources: list[str]
+    past: list[dict[str, Any]],
+    late: list[dict[str, Any]],
+    going: list[dict[str, Any]],
+    sources: list[str],
 ) -> None:
     """However late rows became known, and whichever source they came from, the features
-    of a cutoff are the same whether or not later cutoffs are computed with it.
+    of a cutoff are the same whether or not later cutoffs are computed with it. Some
+    users are gone for ever from a day on, which may be known late, too.
     """
-    log = (past + late)[: len(sources)]
-    frame = event_log(*log).with_columns(source=pl.Series(sources[: len(log)])).lazy()
+    gone = [row | GOING for row in going[:1]]
+    log = (past + late + gone)[: len(sources)]
+    numbers = pl.Series(
+        [[{"name": "xp", "value": row["day"]}] for row in log],
+        dtype=properties.NUMBERS,
+    )
+    frame = event_log(*log).lazy()
+    frame = frame.with_columns(source=pl.Series(sources[: len(log)]), numbers=numbers)
     daily = activity.from_events(frame, "UTC", "USD")
     first = pl.col("first_at").dt.date().alias("first_date")
     users = activity.users_from_events(frame, "UTC").select(
         "user_id", "known_date", first
     )
-    plan = Plan(14, vocabulary=("open", "buy"), sources=("table", "ga4"))
+    plan = Plan(14, (), ("open", "buy"), ("xp",), ("table", "ga4"))
     cutoffs = [DAY0 + timedelta(days=day) for day in (5, 19, 20, 31)]
 
     def features(days: list[date]) -> pl.DataFrame:

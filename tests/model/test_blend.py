@@ -14,9 +14,6 @@ from churn.model.inputs import Inputs
 from churn.model.pipelines import Recipe
 
 NAMES = ("recency_days", "active_days_28d", "first_active_days", "gap", "n_shops")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::sklearn.exceptions.ConvergenceWarning"  # networks stop on purpose
-)
 
 
 def rows(n: int, seed: int) -> np.ndarray:
@@ -66,7 +63,7 @@ def test_every_member_of_the_blend_can_be_asked() -> None:
     st.integers(0, 100),
     st.sampled_from([1.0, -1.0, 50.0]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_replacing_features_is_predicting_again(
     weights: list[float], group: list[int], seed: int, scale: float
 ) -> None:
