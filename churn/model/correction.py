@@ -40,7 +40,11 @@ class Correction:
     knots: tuple[tuple[float, float], ...] = ()
 
     def apply(self, probability: np.ndarray) -> np.ndarray:
-        """Corrected probabilities, shape (n,)."""
+        """Corrected probabilities, in an array of the same shape as ``probability``.
+
+        It may have any shape, such as (n_rows,) or (1 + n_groups, n_rows): each
+        probability is corrected by itself.
+        """
         if self.kind == "none":
             return probability
         z = log_odds(probability)

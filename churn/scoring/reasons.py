@@ -59,11 +59,11 @@ def explain(
     """Reasons of each user, in the snapshot's order.
 
     Columns: user_id, cutoff, probability (see ``fitting.predict``), reason_1, reason_2,
-    reason_3; codes of ``CODES``, null where there is none. If a user's risk is above the churn rate in training, risky
-    reasons come first, otherwise safe ones; among these, and among the others, the
-    larger contribution comes first. The user's first reason in ``previous`` (user_id,
-    reason_1) keeps its place unless another contributes more than ``KEPT`` times as
-    much.
+    reason_3; codes of ``CODES``, null where there is none. If a user's risk is above
+    the churn rate in training, risky reasons come first, otherwise safe ones; among
+    these, and among the others, the larger contribution comes first. The user's first
+    reason in ``previous`` (user_id, reason_1) keeps its place unless another
+    contributes more than ``KEPT`` times as much.
     """
     table = contributions(fitted, snapshot)
     kinds = table.drop("user_id", "cutoff", "probability", "log_odds")
