@@ -1,7 +1,7 @@
 """Reasons: contributions that can be computed by hand, and their order."""
 
 from datetime import date
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from polars.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 
 from churn.features.catalogue import Plan
-from churn.model import fitting, own
+from churn.model import blend, fitting, own, pipelines
 from churn.model.correction import Correction
+from churn.model.pipelines import Recipe
 from churn.scoring import reasons
 
 FEATURES = ("recency_days", "active_days_28d", "tenure_days")
@@ -40,6 +41,18 @@ def linear(
     return SimpleNamespace(
         pipeline=fitted, correction=Correction(), model_id="m", **facts
     )
+
+
+def blended() -> Any:
+    """A blend of all members, with what its parametric forecast needs."""
+    features = ("recency_days", "active_days_28d", "first_active_days")
+    x = np.random.default_rng(0).uniform(1, (14, 20, 200), (200, 3)).round()
+    churned = (x[:, 0] - x[:, 1] / 2 + x[:, 2] / 100 > 3).astype(np.int8)
+    recipe = Recipe(dict.fromkeys(pipelines.MEMBERS, 0.25), rounds=40)
+    fitted = linear(0.2, -0.1, 0.01, features=features)
+    fitted.pipeline = pipelines.fit(recipe, features, x, churned, 28, 0)
+    fitted.recipe = recipe
+    return fitted
 
 
 def snapshot(*rows: tuple[float, ...], **more: pl.Series) -> pl.DataFrame:
@@ -145,19 +158,20 @@ def test_a_model_that_sees_one_feature_gives_one_reason() -> None:
     assert codes(fitted, snapshot((9, 4, 50))) == [("risky_silence", None, None)]
 
 
+@pytest.mark.parametrize("module", [own, blend], ids=["own", "blend"])
 def test_explaining_in_slices_is_explaining_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With seven users, two at a time, contributions are the same up to the last
-    bits.
+    """With seven users, two at a time, probabilities and contributions are the same up
+    to the last bits, whether the model is a blend or one's own classifier.
     """
-    fitted, table = (
-        linear(0.2, -0.1, 0.01),
-        snapshot(*[(float(i), 2.0 * i, 90.0 + i) for i in range(7)]),
-    )
+    fitted: Any = linear(0.2, -0.1, 0.01) if module is own else blended()
+    users = [(float(i), 2.0 * i, 90.0 + i) for i in range(7)]
+    table = snapshot(*users).with_columns(first_active_days="tenure_days")
     whole = reasons.contributions(fitted, table)
-    monkeypatch.setattr(own, "CHUNK", 2)
+    monkeypatch.setattr(module, "CHUNK", 2)
     assert_frame_equal(reasons.contributions(fitted, table), whole, rel_tol=1e-9)
+    assert whole["probability"].n_unique() == 7
 
 
 def test_reasons_leave_snapshot_and_probability_as_they_were() -> None:
