@@ -92,7 +92,8 @@ def fit(
     ``estimator``: a user's own classifier, fitted in place of the recipe's members;
     ``recipe`` is then ``own.RECIPE``. ``fits``: earlier fits of recipes; if one of them
     learned the same from the same rows, it is taken, otherwise this one is added.
-    Nothing is fitted outside the pipeline.
+    Nothing is fitted outside the pipeline. Raises ModelError if a feature has infinite
+    values.
     """
     is_baseline = set(recipe.weights) == {"recency"}
     names = ("recency_days",) if is_baseline else columns(snapshot, plan)
@@ -101,7 +102,7 @@ def fit(
     learned_from = _digest(x, y, estimator, settings)
     fits = {} if fits is None else fits
     key = _key(names, learned_from, recipe, settings)
-    with one_thread():
+    with one_thread(recipe):
         if estimator is not None:
             pipeline = own.fit(estimator, x, y, settings.random_state)
         else:
@@ -193,10 +194,19 @@ def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
     """Feature values, shape (n_rows, n_features) float64; null becomes NaN.
 
     Values are rounded to nine significant digits: later digits of a sum depend on the
-    order of a parallel computation, and a tree would split on the difference.
+    order of a parallel computation, and a tree would split on the difference. Raises
+    ModelError if a value is infinite.
     """
     number = pl.col(names).cast(pl.Float64).round_sig_figs(9)
     values: np.ndarray = snapshot.select(number).to_numpy()
+    is_infinite = np.isinf(values).any(axis=0)
+    if is_infinite.any():
+        infinite = [names[position] for position in np.flatnonzero(is_infinite)]
+        raise ModelError(
+            f"feature(s) {', '.join(infinite[:10])} hold infinite values: correct the "
+            "numbers in the events from which they are computed, or make the values "
+            "null (missing) in the snapshot"
+        )
     return values
 
 
@@ -209,7 +219,7 @@ def target(snapshot: pl.DataFrame) -> np.ndarray:
 def predict(model: Model, snapshot: pl.DataFrame) -> np.ndarray:
     """Corrected probability of churn of each row, shape (n_rows,).
 
-    Raises ModelError if a feature is missing.
+    Raises ModelError if a feature is missing or has infinite values.
     """
     return model.correction.apply(raw(model, snapshot))
 
@@ -227,7 +237,8 @@ def without(
 
     The first are those of the rows as they are, the others what they would be if all
     features of a group had their typical values. Every feature of the model is in
-    exactly one of ``groups``. Raises ModelError if a feature is missing.
+    exactly one of ``groups``. Raises ModelError if a feature is missing or has infinite
+    values.
     """
     number = {name: i for i, group in enumerate(groups) for name in group}
     numbers = [number[name] for name in model.features]
@@ -253,7 +264,7 @@ def _raw(
     ask = module.probabilities(
         model.pipeline, np.array(model.typical), np.array(group), n_groups
     )
-    with one_thread():
+    with one_thread(model.recipe):
         parts = [
             ask(matrix(part, model.features))
             for part in snapshot.iter_slices(module.CHUNK)
@@ -261,11 +272,13 @@ def _raw(
     return np.concatenate(parts, axis=1)
 
 
-def one_thread() -> Any:
-    """A context in which linear algebra and boosting run on one thread.
+def one_thread(recipe: Recipe) -> Any:
+    """A context in which linear algebra, and the blend's boosting, use one thread.
 
-    More threads gain little for matrices this small: they wait for each other without
-    giving up their core, which takes up to ten times as long when other programs use
-    the cores.
+    It saves processor time rather than clock time: on an idle machine more threads may
+    finish sooner. They gain little for matrices this small, though, and wait for each
+    other without giving up their core, which takes up to ten times as long when other
+    programs use the cores. A user's own classifier keeps the threads that it starts by
+    OpenMP, because it may be one that needs them.
     """
-    return threadpool_limits(1)
+    return threadpool_limits(1, "blas" if own.NAME in recipe.weights else None)

@@ -70,7 +70,7 @@ def staged(
     """
     forecast, voting = model.pipeline[0], model.pipeline[-1]
     probabilities: dict[tuple[str, int], np.ndarray] = {}
-    with fitting.one_thread():
+    with fitting.one_thread(model.recipe):
         x = forecast.transform(fitting.matrix(snapshot, model.features))
         for name, member in zip(model.recipe.weights, voting.estimators_, strict=True):
             if name != "boosting":

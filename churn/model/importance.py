@@ -135,5 +135,5 @@ def _shuffled(
 
 
 def _probability(model: Model, matrix: np.ndarray) -> np.ndarray:
-    with fitting.one_thread():
+    with fitting.one_thread(model.recipe):
         return np.asarray(model.pipeline.predict_proba(matrix)[:, 1])

@@ -12,13 +12,15 @@ import polars as pl
 import pytest
 import skops.io
 from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import FunctionTransformer
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from churn.errors import ModelError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
-from churn.model import fitting, forecasts, pipelines, storage, training
+from churn.model import fitting, forecasts, own, pipelines, storage, training
 from churn.model.correction import Correction
 from churn.model.fitting import Model
 from churn.model.pipelines import Recipe
@@ -285,7 +287,7 @@ def test_members_fitted_together_are_those_fitted_apart(
     one = learned(store.settings, weights)
     labelled = rows().drop_nulls("churned")
     x, y = fitting.matrix(labelled, one.features), fitting.target(labelled)
-    with fitting.one_thread(), warnings.catch_warnings():
+    with fitting.one_thread(one.recipe), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         apart = clone(one.pipeline).fit(x, y)
         expected = apart.predict_proba(x)[:, 1]
@@ -344,6 +346,49 @@ def test_the_last_digits_of_a_parallel_sum_do_not_reach_the_matrix() -> None:
     got = fitting.matrix(table, ("a",))
     assert got[0] == got[1]
     assert np.isnan(got[2, 0])
+
+
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+def test_infinite_values_are_refused_by_name(
+    fitted: tuple[Store, Model], infinity: float
+) -> None:
+    """In training, with one's own classifier too, in scoring and in reasons; only the
+    features with such a value are named, and one in a single row is enough.
+    """
+    store, blend = fitted
+    at = pl.int_range(pl.len()) == 7
+    table = rows().with_columns(
+        pl.when(~at).then(name).otherwise(infinity).alias(name)
+        for name in ("recency_days", "first_active_days")
+    )
+    labelled, settings = table.drop_nulls("churned"), store.settings
+    classifier = HistGradientBoostingClassifier(max_iter=20)
+    for refused in (
+        lambda: fitting.fit(labelled, PLAN, settings, blend.recipe),
+        lambda: fitting.fit(labelled, PLAN, settings, own.RECIPE, classifier),
+        lambda: fitting.predict(blend, table),
+        lambda: fitting.without(blend, table, [blend.features]),
+    ):
+        with pytest.raises(ModelError, match="infinite values: correct") as error:
+            refused()
+        assert "recency_days" in str(error.value)
+        assert "first_active_days" in str(error.value)
+        assert "active_days_28d" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "openmp"), [(Recipe(DEFAULT), 1), (own.RECIPE, 2)], ids=["blend", "own"]
+)
+def test_only_the_blend_is_kept_from_threads_of_openmp(
+    recipe: Recipe, openmp: int
+) -> None:
+    """Of two threads, one's own classifier keeps both where they are OpenMP's, whereas
+    linear algebra is always limited to one.
+    """
+    with threadpool_limits(2), fitting.one_thread(recipe):
+        pools = ThreadpoolController().info()
+    threads = {(pool["user_api"], pool["num_threads"]) for pool in pools}
+    assert threads == {("blas", 1), ("openmp", openmp)}
 
 
 def test_training_twice_gives_the_same_model(filled: Store, tmp_path: Path) -> None:
