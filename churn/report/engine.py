@@ -81,6 +81,7 @@ class ThisProcess(Engine):  # type: ignore[misc]  # papermill's is untyped
         try:
             _execute_cells(record)
         finally:
+            record.cleanup_pbar()
             record.notebook_complete()
             record.keep()
         return nb

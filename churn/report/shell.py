@@ -1,13 +1,16 @@
 """The Python that a notebook's cells run in: an IPython shell of this process.
 
 A kernel is a process of its own, which would load polars, scikit-learn and the rest
-anew for every notebook. Here they are loaded once. What a notebook changes in the
-process (working folder, environment, warnings, logging) is undone after it.
+anew for every notebook. Here they are loaded once. After a notebook its variables,
+working folder, environment, import paths, warnings, levels of logging and settings of
+polars are put back; what it changes inside other modules stays. What it starts as
+another process, or writes to a file descriptor, isn't part of its outputs.
 """
 
 import atexit
 import base64
 import io
+import json
 import logging
 import os
 import sys
@@ -17,12 +20,15 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from typing import Any
 
 import nbformat
+import polars
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from nbformat.v4 import new_output
 from traitlets import Type
 from traitlets.config import Config
+
+from churn.report.runs import plain
 
 SETTINGS = Config({"HistoryManager": {"enabled": False}})
 """Settings of the shell: it writes no history of commands to the home folder."""
@@ -37,15 +43,24 @@ class Stream(io.TextIOBase):
     def __init__(self, name: str, outputs: list[Any]) -> None:
         self._name = name
         self._outputs = outputs
+        self._printed: list[tuple[Any, list[str]]] = []
 
     def write(self, text: str) -> int:
         """Add text to the last output if that is of this stream, else a new output."""
-        last = self._outputs[-1] if self._outputs else {}
-        if last.get("name") == self._name:
-            last["text"] += text
-        elif text:
-            self._outputs.append(new_output("stream", name=self._name, text=text))
+        last = self._outputs[-1] if self._outputs else None
+        is_going_on = self._printed and self._printed[-1][0] is last
+        if text and not is_going_on:
+            last = new_output("stream", name=self._name, text="")
+            self._outputs.append(last)
+            self._printed.append((last, []))
+        if text:
+            self._printed[-1][1].append(text)
         return len(text)
+
+    def finish(self) -> None:
+        """Put the printed text into the outputs, once the cell has ended."""
+        for output, pieces in self._printed:
+            output["text"] = "".join(pieces)
 
 
 class Displayed(DisplayPublisher):
@@ -105,12 +120,13 @@ class Result(DisplayHook):
 def _output(
     kind: str, data: Mapping[str, Any], metadata: Mapping[str, Any] | None
 ) -> Any:
-    """An output whose pictures are text, as a notebook holds them."""
+    """An output as a notebook's JSON can hold it; pictures are text."""
     texts = {
         mime: base64.b64encode(shown).decode() if isinstance(shown, bytes) else shown
         for mime, shown in data.items()
     }
-    return new_output(kind, data=texts, metadata=dict(metadata or {}))
+    held = json.loads(json.dumps([plain(texts), plain(metadata or {})], default=str))
+    return new_output(kind, data=held[0], metadata=held[1])
 
 
 class Shell(InteractiveShell):
@@ -128,13 +144,21 @@ class Shell(InteractiveShell):
         """Run a cell and put its outputs into it; returns what it raised."""
         self.outputs = cell.outputs
         cell.execution_count = self.execution_count
-        printed = redirect_stdout(Stream("stdout", self.outputs))
-        with printed, redirect_stderr(Stream("stderr", self.outputs)):
+        streams = [Stream(name, self.outputs) for name in ("stdout", "stderr")]
+        with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
             result = self.run_cell(  # type: ignore[no-untyped-call]
                 cell.source, store_history=True
             )
+        for stream in streams:
+            stream.finish()
         error: BaseException | None = result.error_before_exec or result.error_in_exec
         return error
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """Do nothing: figures are pictures in the notebook, not windows."""
+
+    def ask_exit(self) -> None:
+        """Go on where a cell calls ``exit``: a notebook ends with its last cell."""
 
     def _showtraceback(
         self, etype: type[BaseException], evalue: Any, stb: list[str]
@@ -150,20 +174,45 @@ class Shell(InteractiveShell):
 
 @contextmanager
 def opened() -> Iterator[Shell]:
-    """A fresh shell for one notebook; afterwards the process is as it was before."""
+    """A fresh shell for one notebook; what it changes is undone as far as said above."""
     with ExitStack() as undone:
         undone.enter_context(_surroundings())
         undone.enter_context(_logging())
         undone.enter_context(warnings.catch_warnings())
-        Shell.clear_instance()
+        undone.enter_context(polars.Config())
+        undone.enter_context(_only_shell())
         shell = Shell.instance(config=SETTINGS)
+        _join_matplotlib(shell)
         try:
             yield shell
         finally:
             # What IPython would do at the end of the process keeps all variables.
             atexit.unregister(shell.atexit_operations)
             shell.user_ns.clear()
-            Shell.clear_instance()
+
+
+def _join_matplotlib(shell: Shell) -> None:
+    """Let figures go to this shell; by itself matplotlib joins only the first one."""
+    inline = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline:
+        inline.configure_inline_support(shell, INLINE)
+        formats = inline.InlineBackend.instance().figure_formats
+        inline.select_figure_formats(shell, formats)
+
+
+@contextmanager
+def _only_shell() -> Iterator[None]:
+    """Set aside the shell of IPython or Jupyter, if this process runs in one."""
+    other = InteractiveShell._instance
+    if other is not None:
+        type(other).clear_instance()
+    try:
+        yield
+    finally:
+        Shell.clear_instance()
+        if other is not None:
+            for kind in type(other)._walk_mro():
+                kind._instance = other
 
 
 @contextmanager
@@ -190,11 +239,15 @@ def _surroundings() -> Iterator[None]:
 
 @contextmanager
 def _logging() -> Iterator[None]:
-    """Put back the level and the handlers of the root logger."""
+    """Put back the handlers of the root logger, and the levels of all."""
     root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+    handlers, disabled = list(root.handlers), root.manager.disable
+    known = [root, *(logging.getLogger(name) for name in root.manager.loggerDict)]
+    levels = [logger.level for logger in known]
     try:
         yield
     finally:
-        root.setLevel(level)
         root.handlers[:] = handlers
+        logging.disable(disabled)
+        for logger, level in zip(known, levels, strict=True):
+            logger.setLevel(level)

@@ -10,6 +10,8 @@ from typing import Any
 import nbformat
 import papermill
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.terminal.interactiveshell import TerminalInteractiveShell
 
 from churn.report import engine
 
@@ -68,6 +70,46 @@ def test_outputs_are_those_of_a_kernel(tmp_path: Path) -> None:
         "stream",
         "execute_result",
     ]
+
+
+def test_long_printed_text_takes_no_longer_for_its_length(tmp_path: Path) -> None:
+    """Of forty times as many lines a cell takes less than two hundred times as long."""
+    few, many = (f"for i in range({n}): print('x' * 60)" for n in (2_000, 80_000))
+    executed = cells(tmp_path, few, many)
+    assert executed[1].outputs[0].text == ("x" * 60 + "\n") * 80_000
+    seconds = [cell.metadata.papermill["duration"] for cell in executed]
+    assert seconds[1] < 200 * max(seconds[0], 0.01)
+
+
+def test_figures_and_days_in_an_output_are_plain(tmp_path: Path) -> None:
+    """Numpy's numbers and dates, which JSON does not know, are shown as JSON can."""
+    source = (
+        "from datetime import date\nimport numpy as np\n"
+        "from IPython.display import JSON\n"
+        "JSON({'n': np.int64(3), 'd': date(2026, 1, 1), 'o': object})"
+    )
+    (cell,) = cells(tmp_path, source)
+    shown = cell.outputs[0].data["application/json"]
+    assert (shown["n"], shown["d"]) == (3, "2026-01-01")
+
+
+def test_a_cell_cannot_end_the_run_or_open_windows(tmp_path: Path) -> None:
+    """The notebook goes on after exit(), and where it asks for a window."""
+    executed = cells(tmp_path, "exit()", "get_ipython().enable_gui('qt')", "1 + 1")
+    assert executed[2].outputs[0].data["text/plain"] == "2"
+
+
+def test_a_notebook_runs_inside_another_shell(tmp_path: Path) -> None:
+    """Called from IPython, it runs in a shell of its own, and IPython's is there again
+    afterwards.
+    """
+    other = TerminalInteractiveShell.instance()
+    try:
+        (cell,) = cells(tmp_path, "get_ipython().__class__.__name__")
+        assert cell.outputs[0].data["text/plain"] == "'Shell'"
+        assert InteractiveShell.instance() is other
+    finally:
+        TerminalInteractiveShell.clear_instance()
 
 
 def test_an_error_is_an_output_and_ends_the_run(tmp_path: Path) -> None:
