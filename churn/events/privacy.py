@@ -151,8 +151,9 @@ def scrubbed(properties: pl.Expr, settings: Settings) -> pl.Expr:
     by_name = rf'(?i)("(?:{names})"\s*:\s*){VALUE}'
     by_key = rf'(?i)("key"\s*:\s*"(?:{names})"\s*,\s*"value"\s*:\s*\{{)[^}}]*\}}'
     by_value = "|".join([*PERSONAL_VALUES, *settings.privacy.scrub_patterns])
-    # Few texts hold anything personal, and one search costs less than three.
-    is_personal = properties.str.contains(f"(?:{by_name})|(?:{by_key})|(?:{by_value})")
+    # Few texts hold anything personal, and one search costs less than three. It has
+    # the names only once: a pattern's size is limited, and a study may add many.
+    is_personal = properties.str.contains(rf'(?i:"(?:{names})")|{by_value}')
     personal = pl.when(is_personal).then(properties)
     clean = personal.str.replace_all(by_name, f'${{1}}"{REMOVED}"')
     clean = clean.str.replace_all(by_key, f'${{1}}"string_value":"{REMOVED}"}}')

@@ -5,10 +5,12 @@ erasure.
 import hashlib
 import io
 import json
+import random
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import polars as pl
@@ -70,6 +72,18 @@ def test_personal_data_inside_properties_is_removed(
     assert secret not in got
     assert erasure.REMOVED in got
     json.loads(got)
+
+
+def test_a_study_may_scrub_thousands_of_names(
+    make_study: Callable[..., Settings],
+) -> None:
+    """The last of 5,000 names of 16 letters is removed like the first."""
+    letters = random.Random(1)
+    keys = ["".join(letters.choices(ascii_lowercase, k=16)) for _ in range(5000)]
+    settings = make_study(privacy={"scrub_keys": keys})
+    text = f'{{"{keys[0]}": "Ann", "plan": "basic", "{keys[-1]}": "Lee"}}'
+    kept = {keys[0]: erasure.REMOVED, "plan": "basic", keys[-1]: erasure.REMOVED}
+    assert json.loads(cleaned(text, settings)) == kept
 
 
 def test_what_is_not_personal_stays(make_study: Callable[..., Settings]) -> None:
