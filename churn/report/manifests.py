@@ -87,11 +87,23 @@ def recorded(
     try:
         yield
     except BaseException as error:
-        reason = str(error) or type(error).__name__
-        with contextlib.suppress(OSError):  # a full disk may be the error
-            _write(folder, {**facts, **_end("failed", reason, settings)})
+        failed(folder, facts, settings, str(error) or type(error).__name__)
         raise
     _write(folder, {**facts, **_end("done", None, settings)})
+
+
+def failed(
+    folder: Path,
+    facts: Mapping[str, Any],
+    settings: Settings,
+    reason: str,
+) -> None:
+    """Write into a run's manifest that it has failed, and why.
+
+    Nothing is written if that can't be: a full disk may be the reason.
+    """
+    with contextlib.suppress(OSError):
+        _write(folder, {**facts, **_end("failed", reason, settings)})
 
 
 def _end(
@@ -150,15 +162,26 @@ def read(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / FILE).read_bytes()))
 
 
-def unfinished(reports: Path, pid: int) -> list[Path]:
-    """Folders of the runs that say running of a process on this machine."""
+def unfinished(
+    reports: Path,
+    pid: int,
+    since: datetime,
+) -> list[Path]:
+    """Folders of the runs that say running of a process on this machine.
+
+    The oldest comes first. Runs from before ``since`` are those of an earlier process
+    with the same number. Folders whose manifest can't be read are left out.
+    """
     process = {"host": socket.gethostname(), "pid": pid}
-    folders = []
+    found = []
     for file in reports.glob(f"*/{FILE}"):
-        facts = read(file.parent)
+        try:
+            facts = read(file.parent)
+        except (OSError, ValueError):
+            continue
         if (facts.get("status"), facts.get("process")) == ("running", process):
-            folders.append(file.parent)
-    return folders
+            found.append((datetime.fromisoformat(facts["started_at"]), file.parent))
+    return [folder for began, folder in sorted(found) if began >= since]
 
 
 def listed(reports: Path) -> pl.DataFrame:

@@ -73,8 +73,8 @@ def run(
 
     It holds manifest.json from the start, and at the end notebook.ipynb, report.html
     and metrics.json. Raises ParameterError for an unknown parameter before anything
-    starts. When a cell fails, the kernel dies or the run is stopped, the folder is kept
-    and NotebookError says why, in the error's own words if it is a ChurnError.
+    starts. When a cell fails, or Ctrl-C stops the run, the folder is kept and
+    NotebookError says why, in the error's own words if it is a ChurnError.
     """
     settings = load(study_file)
     notebook = find(name, settings)
@@ -123,6 +123,8 @@ def _execute(
         )
     except PapermillExecutionError as failure:
         return _readable(failure, notebook, out)
+    except KeyboardInterrupt:
+        return _stopped(out, notebook.name, "it was told to by SIGINT")
     return None
 
 
@@ -130,19 +132,34 @@ def close(
     folder: Path,
     settings: Settings,
     why: str,
-) -> None:
-    """Complete the folder of a run whose process is gone; raises NotebookError.
+) -> NotebookError:
+    """Complete the folder of a run whose process is gone; returns the run's error.
 
     The executed notebook, its page and the manifest show which cell had been reached,
     and ``why`` it went no further.
     """
     executed = folder / "notebook.ipynb"
+    facts = manifests.read(folder)
+    error = _stopped(executed, facts["notebook"], why)
+    manifests.failed(folder, facts, settings, str(error))
+    report(executed)
+    return error
+
+
+def _stopped(
+    executed: Path,
+    name: str,
+    why: str,
+) -> NotebookError:
+    """Write into an executed notebook in which cell it stopped, and why.
+
+    ``name``: file name of the notebook that was executed. Returns the same sentence.
+    """
     try:
         node = nbformat.read(executed, as_version=4)
     except (OSError, ValueError):  # not begun, or only half written
         node = nbformat.v4.new_notebook()
-    facts = manifests.read(folder)
-    sentence = f"{facts['notebook']} stopped{_place_reached(node)}: {why}"
+    sentence = f"{name} stopped{_place_reached(node)}: {why}"
     shown = nbformat.v4.new_output(
         "error",
         ename="NotebookError",
@@ -150,9 +167,7 @@ def close(
     )
     node.cells.append(nbformat.v4.new_code_cell(outputs=[shown]))
     nbformat.write(node, executed)
-    with manifests.recorded(folder, facts, settings):
-        report(executed)
-        raise NotebookError(f"{sentence} (executed copy: {executed})")
+    return NotebookError(f"{sentence} (executed copy: {executed})")
 
 
 def _place_reached(node: nbformat.NotebookNode) -> str:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ def go_on_watched(study: Path | None) -> None:
 
     If the new process is killed, this one closes its run and raises NotebookError with
     the reason. SIGINT, SIGTERM and SIGHUP to this process end the new one at once.
-    Nothing happens where a process can't be split: on Windows, and once it has threads.
+    Nothing happens where a process can't be split: on Windows, on macOS, whose own
+    libraries may crash in a process that was split off, and once it has threads.
     """
     has_threads = "polars" in sys.modules or threading.active_count() > 1
-    if has_threads or not hasattr(os, "fork"):
+    can_split = hasattr(os, "fork") and sys.platform != "darwin"
+    if has_threads or not can_split:
         return
+    began = datetime.now(UTC)
     ours_gone, ours = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -44,7 +48,7 @@ def go_on_watched(study: Path | None) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if status in USUAL_EXITS:
         sys.exit(status)
-    _close_runs(process, study, reason(status, told))
+    _close_runs(process, began, study, reason(status, told))
 
 
 def _end_with_parent(gone: int) -> None:
@@ -105,15 +109,20 @@ def reason(status: int, told: list[str]) -> str:
 
 def _close_runs(
     process: int,
+    began: datetime,
     study: Path | None,
     why: str,
 ) -> None:
-    """Close the runs of a process that has ended; raises NotebookError always."""
+    """Close the runs of a process that has ended; raises NotebookError always.
+
+    ``began``: a time before the process began. The error is that of the newest run.
+    """
     from churn.report import manifests, runner
     from churn.settings import find, load
 
+    error = NotebookError(f"the command stopped: {why}")
     with contextlib.suppress(StudyError):  # the demo may not have written one yet
         settings = load(find(study))
-        for folder in manifests.unfinished(settings.reports_path, process):
-            runner.close(folder, settings, why)
-    raise NotebookError(f"the command stopped: {why}")
+        for folder in manifests.unfinished(settings.reports_path, process, began):
+            error = runner.close(folder, settings, why)
+    raise error

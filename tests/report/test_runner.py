@@ -137,6 +137,28 @@ def test_a_failing_cell_keeps_the_executed_notebook(
     )
 
 
+def test_a_run_that_is_interrupted_keeps_its_report(
+    tmp_path: Path, study_file: Path
+) -> None:
+    """Ctrl-C is one sentence in the error, the manifest and the page, which shows what
+    came before; the figures so far are kept.
+    """
+    count = "from churn.report import runs\nruns.record(n=3)\nprint('so far')"
+    interrupt = "import signal\nsignal.raise_signal(signal.SIGINT)"
+    notebook(tmp_path, PARAMETERS, count, interrupt, "runs.record(n=4)")
+    sentence = "1_small.ipynb stopped in cell 4: it was told to by SIGINT"
+    with pytest.raises(NotebookError, match=f"^{re.escape(sentence)}"):
+        runner.run("small", study_file, {}, progress=False, run_id="r1")
+    folder = tmp_path / "reports/r1"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert manifest["error"].startswith(sentence)
+    assert runs.read_metrics(folder) == {"n": 3}
+    page = (folder / "report.html").read_text()
+    assert "so far" in page
+    assert f"Stopped: NotebookError: {sentence}" in page
+
+
 def test_it_runs_with_an_empty_home_and_a_bare_path(
     tmp_path: Path, study_file: Path
 ) -> None:

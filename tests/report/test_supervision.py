@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import psutil
 import pytest
 
 from churn.errors import NotebookError
-from churn.report import supervision
+from churn.report import manifests, supervision
 
+from .test_manifests import of_process
+from .test_manifests import read as manifest_of
 from .test_runner import PARAMETERS, notebook
 
 
@@ -96,8 +99,6 @@ def test_a_command_that_is_killed_takes_its_work_with_it(study_file: Path) -> No
     """No process goes on that would hold locks or send to Braze; `churn runs` then
     calls the run interrupted.
     """
-    from churn.report import manifests
-
     told = study_file.parent / "pid"
     write = f"open({str(told)!r}, 'w').write(f'{{os.getpid()}}\\n')"
     run = started(study_file, f"import os, time\n{write}\ntime.sleep(99)")
@@ -129,7 +130,49 @@ def test_a_command_that_ends_between_runs_says_why(study_file: Path) -> None:
     """There is no run to close, nor need there be a study yet."""
     for file in (study_file, study_file.with_name("none.toml")):
         with pytest.raises(NotebookError, match="the command stopped: no memory"):
-            supervision._close_runs(1, file, "no memory")
+            supervision._close_runs(1, datetime.now(UTC), file, "no memory")
+
+
+def test_all_runs_of_the_ended_process_are_closed_and_no_others(
+    study_file: Path,
+) -> None:
+    """An earlier process may have had the same number, and a folder's manifest may be
+    damaged; the error is that of the newest run.
+    """
+    runs = {
+        "old": of_process(7, hours_ago=3),
+        "outer": of_process(7, hours_ago=0.2),
+        "inner": of_process(7, hours_ago=0.1),
+        "other": of_process(8),
+    }
+    reports = study_file.parent / "reports"
+    for name, facts in runs.items():
+        folder = reports / name
+        folder.mkdir(parents=True)
+        named = facts | {"notebook": f"{name}.ipynb"}
+        (folder / manifests.FILE).write_text(json.dumps(named))
+    (reports / "damaged").mkdir()
+    (reports / "damaged" / manifests.FILE).write_text('{"status": "run')
+    began = datetime.now(UTC) - timedelta(hours=1)
+    with pytest.raises(NotebookError, match=r"^inner\.ipynb stopped: no memory"):
+        supervision._close_runs(7, began, study_file, "no memory")
+    states = {name: manifest_of(reports / name)["status"] for name in runs}
+    closed = {"outer": "failed", "inner": "failed"}
+    assert states == {"old": "running", **closed, "other": "running"}
+    assert "outer.ipynb stopped" in (reports / "outer/report.html").read_text()
+
+
+def test_a_command_on_macos_is_one_process() -> None:
+    """Its libraries may crash in a process that was split off."""
+    code = (
+        "import os, sys\n"
+        "from churn.report import supervision\n"
+        "sys.platform = 'darwin'\n"
+        "before = os.getpid()\n"
+        "supervision.go_on_watched(None)\n"
+        "assert os.getpid() == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_signals_change_nothing_once_the_work_has_ended() -> None:
