@@ -4,7 +4,7 @@ The expressions read a frame of users with the columns segment, score, reason,
 attributes (what the ledger holds, as JSON text), unconfirmed and why. Of each attribute
 NAME ``before:NAME`` is the value that the ledger holds and ``wanted:NAME`` the value
 that Braze shall hold, both as JSON text; ``before:NAME`` is null if there is none.
-``told:NAME`` says whether the ledger holds a value or a removal.
+``recorded:NAME`` says whether the ledger holds a value or a removal.
 """
 
 import json
@@ -21,26 +21,26 @@ SCORED, LAPSED, GONE = "scored", "lapsed", "gone"
 
 
 def with_held(users: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """The users with the columns ``before:NAME`` and ``told:NAME`` of each name.
+    """The users with the columns ``before:NAME`` and ``recorded:NAME`` of each name.
 
     Texts are read once, however many users have the same.
     """
     texts = users.select(pl.col("attributes").unique()).drop_nulls()
     columns = [column for name in names for column in _held(name)]
     users = users.join(texts.with_columns(columns), on="attributes", how="left")
-    told = [pl.col(f"told:{name}").fill_null(False) for name in names]
-    return users.with_columns(told)
+    recorded = [pl.col(f"recorded:{name}").fill_null(False) for name in names]
+    return users.with_columns(recorded)
 
 
 def _held(name: str) -> tuple[pl.Expr, pl.Expr]:
-    """The columns ``before:NAME`` and ``told:NAME`` of ``attributes``."""
+    """The columns ``before:NAME`` and ``recorded:NAME`` of ``attributes``."""
     attributes = pl.col("attributes").cast(pl.String)
     text = r'"(?:[^"\\]|\\.)*"'
     other = r"[^,}]*"
     value = attributes.str.extract(rf'"{name}":({text}|{other})')
-    told = attributes.str.contains(f'"{name}":', literal=True)
+    recorded = attributes.str.contains(f'"{name}":', literal=True)
     before = value.replace(NULL, None)
-    return before.alias(f"before:{name}"), told.alias(f"told:{name}")
+    return before.alias(f"before:{name}"), recorded.alias(f"recorded:{name}")
 
 
 def holds_any(names: Sequence[str]) -> pl.Expr:
@@ -135,7 +135,7 @@ def _differs(name: str) -> pl.Expr:
 def _is_unconfirmed(name: str) -> pl.Expr:
     """Whether an earlier delivery is unconfirmed, be it a removal of the attribute."""
     has_value = pl.col(f"wanted:{name}") != NULL
-    return pl.col("unconfirmed") & (pl.col(f"told:{name}") | has_value)
+    return pl.col("unconfirmed") & (pl.col(f"recorded:{name}") | has_value)
 
 
 def _quoted(column: str) -> pl.Expr:

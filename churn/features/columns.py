@@ -2,9 +2,9 @@
 
 A feature is an expression over these numbers, with one row per user. The expression
 names the numbers that it needs, and ``numbers`` computes them from a column of the
-user-day table (see ``user_days.UserDays``). Ages count days back
-from the cutoff: the day just before it has age 1. A total over no day is 0; an age or a
-gap is null where there is none.
+user-day table (see ``user_days.UserDays``). Ages count days back from the cutoff: the
+day just before it has age 1. A total over no day is 0; an age or a gap is null where
+there is none.
 """
 
 import polars as pl

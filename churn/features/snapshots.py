@@ -148,8 +148,7 @@ def _passes(
         is_kept = stable_hash("user_id") <= int(share * (2**64 - 1))
     first_gone = _first_gone(store)
     everybody = _activity(store, None, start, end, first_gone)
-    n_rows = everybody.select(pl.len()).collect().item()
-    for buckets in store.passes(n_rows):
+    for buckets in _bucket_groups(store, everybody):
         activity = _activity(store, buckets, start, end, first_gone)
         users = tables(store, buckets)[1]
         yield activity.filter(is_kept), users.filter(is_kept)
@@ -157,10 +156,14 @@ def _passes(
 
 def _activity_by_pass(store: Store, start: date) -> Iterator[pl.LazyFrame]:
     """Activity from a day on, of some buckets at a time."""
-    everybody = store.scan("activity", since=start)
-    n_rows = everybody.select(pl.len()).collect().item()
-    for buckets in store.passes(n_rows):
+    for buckets in _bucket_groups(store, store.scan("activity", since=start)):
         yield store.scan("activity", buckets, since=start)
+
+
+def _bucket_groups(store: Store, rows: pl.LazyFrame) -> Sequence[Sequence[int]]:
+    """Buckets in groups that fit in memory one at a time, if these rows are read."""
+    n_rows = rows.select(pl.len()).collect().item()
+    return store.passes(n_rows)
 
 
 def _first_gone(store: Store) -> date | None:

@@ -44,11 +44,11 @@ def go_on_watched(study: Path | None) -> None:
         os.setsid()  # a Ctrl-C in the terminal is for the process that watches
         _end_with_parent(ours_gone)
         return
-    with _passing_signals_on(process) as told:
+    with _passing_signals_on(process) as stops:
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if status in USUAL_EXITS:
         sys.exit(status)
-    _close_runs(process, began, study, reason(status, told))
+    _close_runs(process, began, study, reason(status, stops))
 
 
 def _end_with_parent(gone: int) -> None:
@@ -66,14 +66,14 @@ def _end_with_parent(gone: int) -> None:
 
 @contextmanager
 def _passing_signals_on(process: int) -> Iterator[list[str]]:
-    """End a process when this one is told to; gives the names of such signals.
+    """End a process when a signal asks this one to end; gives such signals' names.
 
     Signals that somebody else handles or ignores, as nohup does, change nothing.
     """
-    told: list[str] = []
+    stops: list[str] = []
 
     def stop(number: int, frame: Any) -> None:
-        told.append(signal.Signals(number).name)
+        stops.append(signal.Signals(number).name)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
             os.killpg(process, signal.SIGKILL)
@@ -83,23 +83,23 @@ def _passing_signals_on(process: int) -> Iterator[list[str]]:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             usual[number] = signal.signal(number, stop)
     try:
-        yield told
+        yield stops
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
 
 
-def reason(status: int, told: list[str]) -> str:
+def reason(status: int, stops: list[str]) -> str:
     """Why a process ended early.
 
-    ``status``: its exit status, negative for the signal that killed it. ``told``: names
+    ``status``: its exit status, negative for the signal that killed it. ``stops``: names
     of the signals that asked for its end.
 
     >>> reason(-9, [])
     'its process was killed by SIGKILL, as happens when memory runs out'
     """
-    if told:
-        return f"it was told to by {told[0]}"
+    if stops:
+        return f"it was told to by {stops[0]}"
     if status >= 0:
         return f"its process ended by itself with exit status {status}"
     name = signal.Signals(-status).name
