@@ -143,10 +143,8 @@ def _fit_blend(
     settings: Settings,
 ) -> Any:
     with warnings.catch_warnings():
-        # Two warnings are expected: the network stops after a fixed number of passes on
-        # purpose, and takes all rows as one batch if there are few.
+        # A linear model may stop after its largest number of steps.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", "Got `batch_size`", UserWarning)
         return pipelines.fit(
             recipe,
             names,
