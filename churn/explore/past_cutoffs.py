@@ -20,7 +20,10 @@ MAX_USERS = 20_000
 """Largest number of users compared; those with the lowest stable hash."""
 
 MAX_CUTOFFS = 24
-"""Largest number of cutoffs, whole weeks apart and spread over the whole log."""
+"""Largest number of cutoffs, spread over the whole log and over the weekdays."""
+
+MIN_STEP_DAYS = 9
+"""Smallest distance of cutoffs: of nearer ones almost all users are the same."""
 
 STRAY_RATE = 0.001
 """Share of the oldest active rows that may be strays and don't begin the log."""
@@ -82,10 +85,8 @@ def rows(
     active = days.filter(pl.col("active_at").is_not_null())
     oldest = pl.col("date").quantile(STRAY_RATE, "lower").cast(pl.Date)
     first = active.select(oldest).item()
-    n_weeks = max(0, (end - first).days - min(eligible)) // 7
-    step_days = 7 * max(1, -(-n_weeks // MAX_CUTOFFS))
-    ages = range(0, 7 * n_weeks + 1, step_days)
-    cutoffs = [end - timedelta(days=age) for age in ages]
+    n_days = max(0, (end - first).days - min(eligible))
+    cutoffs = [end - timedelta(days=age) for age in range(0, n_days + 1, _step(n_days))]
     parts = [_at_cutoff(days.lazy(), cutoff, max(eligible)) for cutoff in cutoffs]
     start = pl.col("cutoff") + timedelta(days=lead)
     users = pl.concat(parts).collect().with_columns(start=start).sort("start")
@@ -99,6 +100,12 @@ def rows(
     )
     log_days = (pl.col("cutoff") - first).dt.total_days()
     return joined.with_columns(log_days=log_days).sort("cutoff", "user")
+
+
+def _step(n_days: int) -> int:
+    """Days from one cutoff to the next: no whole weeks, so that weekdays differ."""
+    step_days = max(MIN_STEP_DAYS, -(-n_days // MAX_CUTOFFS))
+    return step_days + (step_days % 7 == 0)
 
 
 def _at_cutoff(

@@ -76,11 +76,13 @@ def validation_cutoffs(
 ) -> list[tuple[list[date], date]]:
     """Training cutoffs and validation cutoff of each fold, oldest first.
 
-    At most ``MAX_FOLDS``, spread evenly; the newest cutoff is always among them.
+    At most ``MAX_FOLDS``, spread evenly; the newest cutoff is always among them. They
+    are no multiple of seven cutoffs apart, since their weekdays would then be the same.
     """
     folds = [(_mature(cutoffs, cutoff, settings), cutoff) for cutoff in cutoffs]
     usable = [fold for fold in folds if fold[0]]
     step = max(1, len(usable) // MAX_FOLDS)
+    step -= step % 7 == 0
     newest_first = usable[::-1][::step][:MAX_FOLDS]
     return newest_first[::-1]
 

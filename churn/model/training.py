@@ -1,5 +1,7 @@
 """Training a model on past cutoffs, using only what was known at each of them."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -16,6 +18,8 @@ from churn.model.folds import Fold
 from churn.model.selection import Choice
 from churn.settings import Settings
 from churn.store import Store
+
+log = logging.getLogger(__name__)
 
 # Fewest churned users, and fewest users who stayed, in a training snapshot.
 MIN_CLASS = 50
@@ -83,7 +87,27 @@ def train(
     plan = snapshots.plan(store, max(cutoffs))
     leakage.check(store, cutoffs, plan, as_of)
     rows = snapshots.training_rows(store, cutoffs, plan, as_of)
+    if warning := one_weekday(cutoffs):
+        log.warning("training: %s", warning)
     return learn(rows, plan, store.settings, estimator)
+
+
+def one_weekday(cutoffs: Sequence[date]) -> str:
+    """A warning if all of several cutoffs are of one weekday; empty otherwise.
+
+    >>> one_weekday([date(2026, 1, 5), date(2026, 1, 12)])[:21]
+    'all cutoffs are Monda'
+    >>> one_weekday([date(2026, 1, 5), date(2026, 1, 14)])
+    ''
+    """
+    weekdays = {f"{cutoff:%A}s" for cutoff in cutoffs}
+    if len(cutoffs) < 2 or len(weekdays) > 1:
+        return ""
+    return (
+        f"all cutoffs are {weekdays.pop()}, so that the model can't know how the other "
+        "weekdays differ, and its probabilities may be far off when it scores on them; "
+        "set backtest.step_days to a number that 7 does not divide, such as 9"
+    )
 
 
 def learn(

@@ -13,6 +13,7 @@ from churn.evaluation.scorecard import (
     worth_of_a_leaver,
 )
 from churn.model.fitting import Model
+from churn.model.training import one_weekday
 from churn.scoring.score_gates import calibration_finding
 from churn.settings import Settings
 
@@ -23,10 +24,12 @@ SLOPES = (0.8, 1.25)
 def training(model: Model, settings: Settings) -> str:
     """What a model learned from, and how its probabilities are corrected."""
     most = settings.backtest.max_training_rows
+    warning = one_weekday(model.cutoffs)
     return (
         f"**{model.model_id}** learned from {model.n_rows:,} rows (at most {most:,}) "
         f"of {len(model.cutoffs)} cutoffs; {model.churn_rate:.1%} of them churned. "
         f"Correction of the level: {model.correction.kind}."
+        f"{warning and f' **WARNING: {warning}.**'}"
     )
 
 

@@ -99,9 +99,12 @@ class Windows(Section):
 
 
 class Backtest(Section):
-    """How many cutoffs are learned from and tested on, and how far apart they lie."""
+    """How many cutoffs are learned from and tested on, and how far apart they lie.
 
-    step_days: Days = 7
+    The default distance is no multiple of 7, so that cutoffs fall on all weekdays.
+    """
+
+    step_days: Days = 9
     n_train_cutoffs: int = Field(
         default=24,
         ge=1,
