@@ -40,6 +40,7 @@ class Plan:
     - ``vocabulary``: event names that are counted one by one, commonest first.
     - ``properties``: numeric properties that are summed one by one, commonest first.
     - ``sources``: sources in order of precedence where several report the same event.
+    - ``timezone``: the study's time zone, in which the hours of events are read.
     """
 
     observation_days: int
@@ -47,6 +48,7 @@ class Plan:
     vocabulary: tuple[str, ...] = ()
     properties: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True)

@@ -129,13 +129,16 @@ def _streaks() -> dict[str, tuple[pl.Expr, str]]:
 
 
 def _hours() -> dict[str, tuple[pl.Expr, str]]:
-    """The hour (UTC) of each day's last active event as a point on a 24-hour circle."""
+    """The hour of each day's last active event, as a point on a 24-hour circle.
+
+    It is the hour in the study's time zone, whatever the season.
+    """
     sine = mean("hour_sin", "active_day")
     cosine = mean("hour_cos", "active_day")
     return {
         "hour_sin": (
             sine,
-            "mean sine of the hour of each day's last active event on a 24-hour circle",
+            "mean sine of the local hour of a day's last active event on a 24-hour circle",
         ),
         "hour_cos": (cosine, "mean cosine of the same hour"),
         "hour_regularity": (

@@ -253,6 +253,7 @@ def plan(store: Store, newest_cutoff: date) -> Plan:
         vocabulary=compute.vocabulary(*window),
         properties=compute.properties(*window),
         sources=settings.sources,
+        timezone=settings.timezone,
     )
 
 

@@ -23,7 +23,6 @@ KIND_COUNTS = {
 """Columns that count the events of one kind."""
 
 MINUTE = 60_000_000
-HOUR = 60 * MINUTE
 """In microseconds, the unit of all times here."""
 
 
@@ -38,8 +37,8 @@ class UserDays:
       names of the plan.
     - ``active``: the days with active events. Columns: n_active, active_day (always 1),
       weekday:1 (Monday) to weekday:7 (1 or 0), minutes from the first to the last
-      active event, active_at (the last one), and hour_sin and hour_cos: its hour (UTC)
-      as a point on a 24-hour circle.
+      active event, active_at (the last one), and hour_sin and hour_cos: its hour in
+      the plan's time zone as a point on a 24-hour circle.
     """
 
     user_ids: pl.Series
@@ -95,7 +94,7 @@ def build(known: Known, plan: Plan) -> UserDays:
     return UserDays(
         known.user_ids,
         _every(every, plan, n_users),
-        _active(active, n_users),
+        _active(active, plan, n_users),
     )
 
 
@@ -154,13 +153,13 @@ def _by_name(
     return dict(zip(names, sums.reshape(n_days, len(names)).T, strict=True))
 
 
-def _active(rows: _Rows, n_users: int) -> Timeline:
+def _active(rows: _Rows, plan: Plan, n_users: int) -> Timeline:
     """The days with active events, from the rows of these."""
     began_at = rows.by_day("first_at", np.minimum)
     active_at = rows.by_day("last_at", np.maximum)
     # 1 January 1970 was a Thursday.
     weekday = (day_of(rows.keys) + 3) % 7 + 1
-    hour = active_at // HOUR % 24
+    hour = _local_hour(active_at, plan.timezone)
     angles = np.arange(24) * (math.tau / 24)
     counts = {
         "n_active": rows.by_day("n", np.add),
@@ -171,3 +170,13 @@ def _active(rows: _Rows, n_users: int) -> Timeline:
         counts[f"weekday:{number}"] = (weekday == number).astype(np.int64)
     amounts = {"hour_sin": np.sin(angles)[hour], "hour_cos": np.cos(angles)[hour]}
     return Timeline(rows.keys, n_users, counts, amounts, {"active_at": active_at})
+
+
+def _local_hour(at: np.ndarray, timezone: str) -> np.ndarray:
+    """The hour of the day, 0 to 23, of instants in microseconds since 1970.
+
+    >>> _local_hour(np.array([0, 3_600_000_000]), "America/New_York")
+    array([19, 20], dtype=int8)
+    """
+    instants = pl.Series(at).cast(pl.Datetime("us", "UTC"))
+    return instants.dt.convert_time_zone(timezone).dt.hour().to_numpy()

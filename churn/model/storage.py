@@ -1,6 +1,7 @@
 """Stored models: skops files whose types are checked before anything is loaded."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
@@ -244,11 +245,23 @@ def _check_fits(model: Model, settings: Settings) -> None:
             f"model {model.model_id} uses {', '.join(unknown[:5])}, no longer computed "
             "here; train again"
         )
-    active = model.plan.counts_as_active
-    expected = (settings.windows.model_dump(), settings.activity.counts_as_active)
-    if (model.windows, active) != expected:
+    plan, windows = model.plan, settings.windows.model_dump()
+    trained = _definition(model.windows, plan.counts_as_active, plan.timezone)
+    expected = _definition(
+        windows, settings.activity.counts_as_active, settings.timezone
+    )
+    if trained != expected:
         raise ModelError(
-            f"model {model.model_id} was trained for windows {model.windows} and "
-            f"active events {list(active)}, but the study has windows {expected[0]} "
-            f"and active events {list(expected[1])}; run `churn run train`"
+            f"model {model.model_id} was trained for {trained}, but the study has "
+            f"{expected}; run `churn run train`"
         )
+
+
+def _definition(
+    windows: Mapping[str, int], counts_as_active: Sequence[str], timezone: str
+) -> str:
+    """What a model and its study must agree on."""
+    return (
+        f"windows {dict(windows)}, active events {list(counts_as_active)} and time "
+        f"zone {timezone}"
+    )

@@ -552,3 +552,19 @@ def test_every_feature_says_what_it_means() -> None:
         for name in found
         if name.startswith(("n_events_", "active_days_2")) and "28d" in name
     ]
+
+
+def test_hours_are_those_of_the_studys_time_zone_in_every_season() -> None:
+    """An event at 20:00 in New York has the same hour in February, when that is 01:00
+    UTC, and in July, when it is midnight UTC.
+    """
+    plan = Plan(28, timezone="America/New_York")
+    angle = 20 * math.tau / 24
+    for first, hour in ((date(2026, 2, 10), 25), (date(2026, 7, 10), 24)):
+        rows = [{"day": (first - DAY0).days + day + hour / 24} for day in (0, 3)]
+        log = activity.from_events(event_log(*rows).lazy(), "America/New_York", "USD")
+        cutoff = first + timedelta(days=7)
+        got = features.compute(log, NO_USERS, [cutoff], plan, 14).row(0, named=True)
+        assert got["hour_sin"] == pytest.approx(math.sin(angle))
+        assert got["hour_cos"] == pytest.approx(math.cos(angle))
+        assert got["hour_regularity"] == pytest.approx(1)
