@@ -6,6 +6,7 @@ Columns are chosen and named for people; intervals are texts such as "7% to 11%"
 import polars as pl
 
 from churn.evaluation.intervals import bootstrap
+from churn.evaluation.weekdays import NAMES
 from churn.features.catalogue import catalogue
 from churn.model.fitting import Model
 from churn.model.selection import Choice, choice_metrics
@@ -155,6 +156,20 @@ def calibration(table: pl.DataFrame) -> pl.DataFrame:
         between(table, "intercept", "+.2f").alias("level (0 is right)"),
         between(table, "slope", ".2f").alias("slope (1 is right)"),
         pl.col("error_beyond_noise").alias("excess_error_rate"),
+    )
+
+
+def weekdays(table: pl.DataFrame) -> pl.DataFrame:
+    """Forecast and actual churn by weekday, from ``evaluation.weekdays.by_weekday``."""
+    name = pl.col("weekday").replace_strict(dict(enumerate(NAMES, 1)))
+    return table.select(
+        name,
+        pl.col("n_cutoffs").alias("test_cutoffs"),
+        pl.col("n").alias("scored"),
+        "predicted_rate",
+        pl.col("churn_rate").alias("actual_rate"),
+        between(table, "off", "+.0%").alias("level off by (95 %)"),
+        pl.col("log_loss").alias(FIGURES["log_loss"]),
     )
 
 

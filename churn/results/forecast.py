@@ -13,12 +13,13 @@ from churn.evaluation import (
     metrics,
     next_period,
     scorecard,
+    weekdays,
 )
 from churn.model import importance, selection, storage
 from churn.model.fitting import Model
 from churn.model.training import Trained
 from churn.report import forecast_sentences as sentences
-from churn.report import runs, tables
+from churn.report import runs, tables, weekday_sentences
 from churn.store import Store
 
 
@@ -219,6 +220,18 @@ class Backtest:
     def by_cutoff(self) -> pl.DataFrame:
         """The main figures at every test cutoff."""
         return tables.by_cutoff(self.figures)
+
+    @cached_property
+    def _weekdays(self) -> pl.DataFrame:
+        return weekdays.by_weekday(self.predictions)
+
+    def by_weekday(self) -> pl.DataFrame:
+        """Forecast and actual rate, and log loss, by weekday of scoring."""
+        return tables.weekdays(self._weekdays)
+
+    def weekday_answer(self) -> str:
+        """On which weekdays the level is off, and which were not tested."""
+        return weekday_sentences.answer(self._weekdays)
 
     def choices(self) -> pl.DataFrame:
         """With which weights and correction each cutoff was predicted."""
