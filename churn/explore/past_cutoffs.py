@@ -86,7 +86,7 @@ def rows(
     oldest = pl.col("date").quantile(STRAY_RATE, "lower").cast(pl.Date)
     first = active.select(oldest).item()
     n_days = max(0, (end - first).days - min(eligible))
-    cutoffs = [end - timedelta(days=age) for age in range(0, n_days + 1, _step(n_days))]
+    cutoffs = [end - timedelta(days=age) for age in ages(n_days)]
     parts = [_at_cutoff(days.lazy(), cutoff, max(eligible)) for cutoff in cutoffs]
     start = pl.col("cutoff") + timedelta(days=lead)
     users = pl.concat(parts).collect().with_columns(start=start).sort("start")
@@ -102,10 +102,13 @@ def rows(
     return joined.with_columns(log_days=log_days).sort("cutoff", "user")
 
 
-def _step(n_days: int) -> int:
-    """Days from one cutoff to the next: no whole weeks, so that weekdays differ."""
+def ages(n_days: int) -> range:
+    """Ages of the cutoffs in days, up to ``n_days``, evenly spread from 0 on.
+
+    They are no whole weeks apart, so that their weekdays differ.
+    """
     step_days = max(MIN_STEP_DAYS, -(-n_days // MAX_CUTOFFS))
-    return step_days + (step_days % 7 == 0)
+    return range(0, n_days + 1, step_days + (step_days % 7 == 0))
 
 
 def _at_cutoff(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from churn.features import activity_features, event_features, habit_features
+from churn.features import activity_features, app_week, event_features, habit_features
 
 WINDOWS = (1, 3, 7, 14, 28, 60, 90, 180, 365)
 """Windows in days over which activity is counted, as far as the observation window."""
@@ -74,10 +74,10 @@ def catalogue(plan: Plan) -> dict[str, Feature]:
     vocabulary, properties = plan.vocabulary, plan.properties
     groups = {
         "variety": event_features.variety(vocabulary, properties, whole),
-        "silence": habit_features.silence(),
+        "silence": habit_features.silence() | app_week.silence(),
         "activity": activity_features.activity(windows),
         "trend": activity_features.trend(whole),
-        "rhythm": habit_features.rhythm(),
+        "rhythm": habit_features.rhythm() | app_week.place(),
         "depth": activity_features.depth(),
         "purchases": event_features.purchases(whole),
         "messages": event_features.messages(whole),

@@ -18,6 +18,9 @@ TENURE = pl.col("tenure_days")
 APP_TREND = pl.col("app_trend")
 """The trend of all users' activity before the cutoff."""
 
+APP_DAYS = tuple(f"app_days:{days}" for days in range(1, 7))
+"""Names of the app days in the last 1 to 6 days before the cutoff, see ``app_week``."""
+
 CUTOFF = pl.col("cutoff")
 """The cutoff itself."""
 
@@ -54,6 +57,15 @@ def largest(column: str) -> pl.Expr:
 def habit(name: str) -> pl.Expr:
     """A number about the user's active days in their order; ``habits`` lists them."""
     return _named("habit", name)
+
+
+def app_days(days: pl.Expr) -> pl.Expr:
+    """App days in the last ``days`` days, see ``app_week``; a whole week holds 7."""
+    rest = days % 7
+    beyond_weeks = pl.lit(0.0)
+    for number, name in enumerate(APP_DAYS, 1):
+        beyond_weeks = pl.when(rest == number).then(name).otherwise(beyond_weeks)
+    return days - rest + beyond_weeks
 
 
 def _named(what: str, column: str, number: int = WHOLE) -> pl.Expr:

@@ -10,8 +10,9 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn.clocks import known_before
-from churn.features import eligible, user_days, versions
+from churn.features import app_week, eligible, user_days, versions
 from churn.features.catalogue import Plan, catalogue
+from churn.features.columns import APP_DAYS
 from churn.features.numbers import numbers
 from churn.features.window import Window
 from churn.kinds import is_active
@@ -76,19 +77,25 @@ def properties(
 def app_level(
     parts: Iterable[pl.LazyFrame], cutoffs: Sequence[date], plan: Plan
 ) -> pl.DataFrame:
-    """The trend of all users' activity before each cutoff: cutoff, app_trend.
+    """What all users' activity tells before each cutoff: cutoff, app_trend, app days.
 
     ``app_trend`` is a log ratio: active days per day in the last 7 days over those in
-    the last 28, or in the observation window if that is shorter. ``parts`` are the
-    activity of all users; each part holds all rows of its users, and is read by itself.
+    the last 28, or in the observation window if that is shorter. ``app_week`` explains
+    the columns ``APP_DAYS``. ``parts`` are the activity of all users; each part holds
+    all rows of its users, and is read by itself.
     """
     length = min(28, plan.observation_days)
     first = min(cutoffs) - timedelta(days=length)
     in_time = pl.col("date").is_between(first, max(cutoffs), closed="left")
     is_counted = in_time & is_active(plan.counts_as_active)
     by_day = pl.concat([_active_users(part.filter(is_counted)) for part in parts])
-    trends = [_app_trend(by_day, cutoff, length) for cutoff in cutoffs]
-    return pl.DataFrame({"cutoff": list(cutoffs), "app_trend": trends})
+    rows = []
+    for cutoff in cutoffs:
+        known = by_day.filter(known_before(pl.lit(cutoff)))
+        trend = _app_trend(known, cutoff, length)
+        week = app_week.of(known, cutoff, plan.observation_days)
+        rows.append({"cutoff": cutoff, "app_trend": trend, **week})
+    return pl.DataFrame(rows)
 
 
 def _active_users(active: pl.LazyFrame) -> pl.DataFrame:
@@ -99,9 +106,8 @@ def _active_users(active: pl.LazyFrame) -> pl.DataFrame:
     return user_days.group_by("date", "known_date").agg(n=pl.len()).collect()
 
 
-def _app_trend(by_day: pl.DataFrame, cutoff: date, length: int) -> float:
-    """The trend from the rows of ``_active_users``."""
-    known = by_day.filter(known_before(pl.lit(cutoff)))
+def _app_trend(known: pl.DataFrame, cutoff: date, length: int) -> float:
+    """The trend from the rows of ``_active_users`` that were known at the cutoff."""
     last_month = known.filter(pl.col("date") >= cutoff - timedelta(days=length))
     last_week = last_month.filter(pl.col("date") >= cutoff - timedelta(days=7))
     pace_7d = (last_week["n"].sum() + 1) / 7
@@ -130,7 +136,7 @@ def compute(
     """
     if level is None:
         level = app_level([activity], cutoffs, plan)
-    trends = dict(level.select("cutoff", "app_trend").iter_rows())
+    levels = {row.pop("cutoff"): row for row in level.to_dicts()}
     rows, first_seen = versions.by_number(activity, users, plan)
     features = {name: feature.expr for name, feature in catalogue(plan).items()}
     names = _needed(features.values())
@@ -140,7 +146,7 @@ def compute(
         facts = numbers(window, names).with_columns(
             window.user_ids(),
             cutoff=pl.lit(cutoff),
-            app_trend=pl.lit(trends[cutoff]),
+            **{name: pl.lit(value) for name, value in levels[cutoff].items()},
         )
         parts.append(facts.join(tenure, on="user_id", how="left"))
     user_id = pl.col("user_id").cast(pl.String)
@@ -179,4 +185,4 @@ def _windows(
 def _needed(expressions: Iterable[pl.Expr]) -> list[str]:
     """The numbers about user-days that features name."""
     names = {name for expr in expressions for name in expr.meta.root_names()}
-    return sorted(names - {"cutoff", "tenure_days", "app_trend"})
+    return sorted(names - {"cutoff", "tenure_days", "app_trend", *APP_DAYS})

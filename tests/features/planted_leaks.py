@@ -1,4 +1,4 @@
-"""Leaks planted on purpose: 22 ways to use the future, and two by early returns.
+"""Leaks planted on purpose: 23 ways to use the future, and two by early returns.
 
 Each plant patches the package the way a programming mistake would change it.
 """
@@ -17,6 +17,7 @@ from churn import clocks
 from churn.evaluation import backtest
 from churn.events import activity, adoption
 from churn.features import compute, eligible, labels, snapshots, versions
+from churn.features.columns import APP_DAYS
 from churn.features.window import Window
 from churn.model import evidence, fitting, folds, training
 from churn.stats import probability
@@ -166,6 +167,17 @@ def app_wide(days: int) -> Callable[[Patch], None]:
         )
 
     return plant
+
+
+def one_week_for_all(patch: Patch) -> None:
+    """The app's week as of the newest cutoff serves the earlier ones too."""
+    original = compute.app_level
+
+    def wrong(*args: Any) -> pl.DataFrame:
+        level = original(*args).sort("cutoff")
+        return level.with_columns(pl.col(APP_DAYS).last())
+
+    patch.setattr(compute, "app_level", wrong)
 
 
 def labels_of_all_time(patch: Patch) -> None:
@@ -349,6 +361,9 @@ LEAKS = {
     ),
     "app-wide totals include the cutoff's day": Leak(app_wide(1), "vs_app"),
     "app-wide totals of the horizon": Leak(app_wide(14), "vs_app"),
+    "the app's week of the newest cutoff serves all": Leak(
+        one_week_for_all, "app_days"
+    ),
     "labels from what became known after training": Leak(
         labels_of_all_time, "the label churned"
     ),

@@ -6,16 +6,23 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from churn.events import activity, properties
+from churn.features import app_week, versions
 from churn.features import compute as features
-from churn.features import versions
 from churn.features.catalogue import KINDS, Plan, catalogue
+from churn.features.columns import app_days
 
 from ..conftest import DAY0, event_log
 
 PLAN = Plan(observation_days=28, vocabulary=("buy",))
+
+MONDAY = date(2026, 1, 5)
+LEFT = date(2026, 1, 30)
+"""A Friday."""
 
 
 NO_USERS = pl.LazyFrame(
@@ -112,6 +119,11 @@ SINE, COSINE = (
     for f in (math.sin, math.cos)
 )
 
+# The app is this user. Of the last four weeks' days none had an age of 1 to 3, one of
+# 4, two of 5 and one of 6 and 7, counted modulo 7; twenty are added to each.
+APP_DAY = 145 / 7
+SILENT = 3 * 20 / APP_DAY
+
 EXPECTED: dict[str, dict[str, float]] = {
     "silence": {
         "recency_days": 4,
@@ -122,6 +134,8 @@ EXPECTED: dict[str, dict[str, float]] = {
         "missed_weekdays": 0,
         "missed_days_7d": 4 * halved(7, since=4, days=True) * math.log(2) / 7,
         "missed_days_30d": 4 * halved(30, since=4, days=True) * math.log(2) / 30,
+        "recency_app_days": SILENT,
+        "missed_app_days": 6 / (35 - SILENT) * SILENT,
     },
     "activity": {
         **{
@@ -164,6 +178,9 @@ EXPECTED: dict[str, dict[str, float]] = {
         "hour_sin": SINE,
         "hour_cos": COSINE,
         "hour_regularity": math.hypot(SINE, COSINE),
+        # 0.97, 2.90, 1.01 and 3.09, rounded to halves
+        **{"app_days_1d": 1, "app_days_3d": 3},
+        **{"app_days_next_1d": 1, "app_days_next_3d": 3},
     },
     "depth": {
         "events_per_active_day": 9 / 6,
@@ -568,3 +585,67 @@ def test_hours_are_those_of_the_studys_time_zone_in_every_season() -> None:
         assert got["hour_sin"] == pytest.approx(math.sin(angle))
         assert got["hour_cos"] == pytest.approx(math.cos(angle))
         assert got["hour_regularity"] == pytest.approx(1)
+
+
+def test_days_on_which_nobody_uses_the_app_are_no_silence() -> None:
+    """Of 500 users of an app for work, active from Monday to Friday, one who left on
+    Thursday: seen on Saturday and on Monday, this user missed a fifth of a week, the
+    others nothing. A day after the weekend all have missed as much as they did.
+    """
+    days = [MONDAY + timedelta(days=d) for d in range(29)]
+    log = daily(
+        *[
+            {"u": f"u{n}", "day": (day - DAY0).days}
+            for n in range(500)
+            for day in days
+            if day.weekday() < 5 and (n > 0 or day < LEFT)
+        ]
+    )
+    cutoffs = [LEFT + timedelta(days=d) for d in (1, 3, 4)]
+    got = features.compute(log, NO_USERS, cutoffs, PLAN, 14).sort("cutoff", "user_id")
+    left = got.filter(pl.col("user_id") == "u0")
+    stayed = got.filter(pl.col("user_id") == "u1")
+    assert left["recency_app_days"].to_list() == pytest.approx(
+        [7 / 5, 7 / 5, 14 / 5], abs=0.05
+    )
+    assert left["missed_app_days"].to_list() == pytest.approx([1, 1, 2], abs=0.05)
+    assert stayed["recency_days"].to_list() == [1, 3, 1]
+    assert stayed["recency_app_days"].to_list() == pytest.approx([0, 0, 0], abs=0.05)
+    place = ["app_days_1d", "app_days_3d", "app_days_next_1d", "app_days_next_3d"]
+    assert stayed.select(place).rows() == [
+        (1.5, 4, 0, 1.5),
+        (0, 1.5, 1.5, 4),
+        (1.5, 1.5, 1.5, 4),
+    ]
+
+
+def test_the_apps_week_needs_whole_weeks() -> None:
+    """In an observation window of six days every day is one app day."""
+    known = pl.DataFrame({"date": [DAY0], "n": [100]})
+    week = app_week.of(known, DAY0 + timedelta(days=1), 6)
+    assert list(week.values()) == [1, 2, 3, 4, 5, 6]
+
+
+@given(
+    st.lists(st.integers(0, 10_000), min_size=28, max_size=28),
+    st.integers(7, 60),
+    st.integers(0, 60),
+)
+def test_every_week_holds_seven_app_days(
+    users: list[int], observation_days: int, days: int
+) -> None:
+    """Whatever the weekdays are like, seven more days are seven more app days, and no
+    day counts less than nothing.
+    """
+    dates = [DAY0 + timedelta(days=d) for d in range(28)]
+    known = pl.DataFrame({"date": dates, "n": users})
+    week = app_week.of(known, DAY0 + timedelta(days=28), observation_days)
+    number = pl.lit(days)
+    terms = [app_days(number), app_days(number + 1), app_days(number + 7)]
+    names = ["now", "next", "week"]
+    got = pl.DataFrame([week]).select(
+        term.alias(name) for term, name in zip(terms, names, strict=True)
+    )
+    now, following, week_later = got.row(0)
+    assert following >= now
+    assert week_later == pytest.approx(now + 7)

@@ -229,8 +229,8 @@ def test_a_return_is_known_as_soon_as_it_came_and_churn_when_the_horizon_is_over
 def test_training_also_reads_the_cutoff_whose_horizon_is_half_over(
     filled: Store,
 ) -> None:
-    """Days 40 and 54, as of day 68: day 61 comes with them, without outcome; not where
-    a step is the whole horizon.
+    """Days 40 and 54, as of day 68: day 59, a step of nine days earlier, comes with
+    them, without outcome; not where a step is the whole horizon.
     """
     store = filled
     cutoffs, as_of = (
@@ -240,7 +240,7 @@ def test_training_also_reads_the_cutoff_whose_horizon_is_half_over(
     rows = snapshots.training_rows(
         store, cutoffs, snapshots.plan(store, cutoffs[-1]), as_of
     )
-    open_one = DAY0 + timedelta(days=61)
+    open_one = DAY0 + timedelta(days=59)
     assert sorted(rows["cutoff"].unique()) == [*cutoffs, open_one]
     assert rows.filter(pl.col("churned").is_null())["cutoff"].unique().to_list() == [
         open_one

@@ -27,14 +27,19 @@ from churn.model.forecasts import Forecast
 from churn.model.pipelines import Recipe
 from churn.model.selection import Choice
 from churn.report import tables
-from churn.settings import Settings, parse
+from churn.settings import Backtest, Settings, parse
 
 from ..conftest import DAY0
 
 PLAN = Plan(28)
 WINDOWS = {"observation_days": 28, "eligible_days": 14, "horizon_days": 14}
 STUDY = parse(
-    {"extracts": [{"source": "table", "path": "x"}], "windows": WINDOWS}, Path()
+    {
+        "extracts": [{"source": "table", "path": "x"}],
+        "windows": WINDOWS,
+        "backtest": {"step_days": 7},
+    },
+    Path(),
 )
 CUTOFFS = [DAY0 + timedelta(weeks=w) for w in range(6)]
 # The open cutoff: seven days of its horizon are over when the newest one's ends.
@@ -98,6 +103,20 @@ def test_a_fold_learns_only_from_cutoffs_mature_by_its_validation_cutoff() -> No
         assert fold.newest["cutoff"].unique().to_list() == [
             fold.cutoff - timedelta(days=14)
         ]
+
+
+@pytest.mark.parametrize("n_cutoffs", range(6, 40))
+def test_folds_of_cutoffs_of_all_weekdays_are_of_several_weekdays(
+    n_cutoffs: int,
+) -> None:
+    """Nine days apart, as by default, any number of cutoffs gives validation folds of
+    different weekdays.
+    """
+    step = Backtest().step_days
+    many = [DAY0 + timedelta(days=step * k) for k in range(n_cutoffs)]
+    chosen = folds.validation_cutoffs(many, STUDY)
+    weekdays = {cutoff.weekday() for _, cutoff in chosen}
+    assert len(weekdays) == len(chosen) == folds.MAX_FOLDS
 
 
 def test_without_a_mature_cutoff_before_another_there_is_no_fold(
