@@ -22,8 +22,8 @@ MAX_USERS = 20_000
 MAX_CUTOFFS = 24
 """Largest number of cutoffs, spread over the whole log and over the weekdays."""
 
-MIN_STEP_DAYS = 9
-"""Smallest distance of cutoffs: of nearer ones almost all users are the same."""
+MIN_STEP_DAYS = 6
+"""Smallest distance of cutoffs: about a week, so that short logs have several."""
 
 STRAY_RATE = 0.001
 """Share of the oldest active rows that may be strays and don't begin the log."""

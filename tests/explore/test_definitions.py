@@ -61,6 +61,13 @@ def ingested(
     return make
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One user is enough, and cutoffs are a week apart, which makes sums by hand short."""
+    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
+    monkeypatch.setattr(past_cutoffs, "ages", lambda n_days: range(0, n_days + 1, 7))
+
+
 # Two come daily. x is last seen on day 53, z on day 17, y stays away from day 39 to day
 # 57. Ten weeks are covered.
 TEN_WEEKS: Visits = [
@@ -72,7 +79,7 @@ TEN_WEEKS: Visits = [
 
 
 def test_the_figures_of_a_small_log_are_those_computed_by_hand(
-    ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+    ingested: Callable[..., Store], few: None
 ) -> None:
     """The figures come from 4 + 3 + 3 + 3 rows of four users on days 42 to 63, of which
     y churned on day 42 and x on day 56.
@@ -82,7 +89,6 @@ def test_the_figures_of_a_small_log_are_those_computed_by_hand(
     data left, was not: 1 in 2. The riskiest tenth is one row, y, silent for 3 of the 7
     days.
     """
-    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
     store = ingested(TEN_WEEKS, 70)
     row = definitions.compare(store, Rule(), [(7, 7)]).row(0, named=True)
     assert (
@@ -98,10 +104,9 @@ def test_the_figures_of_a_small_log_are_those_computed_by_hand(
 
 
 def test_nothing_after_coverage_counts(
-    ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+    ingested: Callable[..., Store], few: None
 ) -> None:
     """Had x and z come back on the first uncovered day, no figure would change."""
-    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
     before = definitions.compare(ingested(TEN_WEEKS, 70), Rule())
     later = [(user, day) for user in "xz" for day in range(70, 75)]
     assert before.height > 1
@@ -109,12 +114,11 @@ def test_nothing_after_coverage_counts(
 
 
 def test_a_visit_learned_late_is_seen_late_but_was_a_return(
-    ingested: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+    ingested: Callable[..., Store], few: None
 ) -> None:
     """With a visit on day 62, x had not churned on day 56. If the visit was known by
     day 63, x is eligible then, and churned; not after an uninstall on the same day.
     """
-    monkeypatch.setattr(retention, "MIN_AT_RISK", 1)
 
     def churn_rate(*extra: tuple[str, int, int]) -> float:
         store = ingested(TEN_WEEKS, 70, extra)
