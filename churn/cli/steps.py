@@ -142,7 +142,8 @@ def nightly(
 ) -> None:
     """Ingest, score and export, for a scheduler.
 
-    Trains first if the newest model was stored by other versions of the libraries.
+    Trains first if the newest model was stored by other versions of the libraries, or
+    is older than gates.max_model_age_days.
     """
     supervision.go_on_watched(study)
     _load_in_order()
@@ -176,7 +177,7 @@ def _load_in_order() -> None:
 
 
 def _must_train(study_file: Path) -> bool:
-    """Whether an upgrade has made the newest model useless; it says so."""
+    """Whether the newest model is too old or of other versions; it says so."""
     from churn.model import storage
     from churn.settings import load
     from churn.store import open_filled

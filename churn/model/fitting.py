@@ -23,7 +23,7 @@ from churn.features.catalogue import Plan, catalogue
 from churn.model import blend, own, pipelines
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
-from churn.settings import Settings
+from churn.settings import Settings, Windows
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,11 @@ class Model:
     n_rows: int
     n_churned: int
     learned_from: str
+
+    @property
+    def learned_until(self) -> date:
+        """The day by which every outcome that the model learned from was known."""
+        return Windows(**self.windows).horizon(max(self.cutoffs))[1]
 
     @property
     def candidate(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
+from churn.features.cutoffs import Calendar
 from churn.model import card, versions
 from churn.model.correction import Correction
 from churn.model.fitting import Model, log
@@ -145,8 +146,9 @@ def load(store: Store, model_id: str = "") -> Model:
 
 
 def outdated(store: Store) -> str:
-    """Why a training is due before the newest model can be used, after an upgrade.
+    """Why a training is due before the newest model can score the newest cutoff.
 
+    It was stored by other versions, or its age is beyond ``gates.max_model_age_days``.
     Empty if it can be used, if there is none, or if it is a user's own classifier,
     which a training of the blend would replace.
     """
@@ -155,10 +157,15 @@ def outdated(store: Store) -> str:
     except ModelError:
         return ""
     facts = json.loads(store.place.read(f"models/{newest}/model.json") or b"{}")
-    reason = versions.reason_to_train(facts)
-    return (
-        f"model {newest} was {reason}" if reason and not versions.is_own(facts) else ""
-    )
+    if versions.is_own(facts):
+        return ""
+    if reason := versions.reason_to_train(facts):
+        return f"model {newest} was {reason}"
+    until = _from(facts, None).learned_until
+    age = (Calendar.of(store).end - until).days
+    if 0 <= age <= store.settings.gates.max_model_age_days:
+        return ""
+    return f"model {newest} learned from outcomes until {until}"
 
 
 def _from(facts: dict[str, Any], pipeline: Any) -> Model:

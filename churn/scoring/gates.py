@@ -16,6 +16,7 @@ from churn.scoring import (
     arrival_gates,
     clock_gates,
     content_gates,
+    model_age,
     volume_gates,
 )
 from churn.scoring.accepted import Accepted, read, without
@@ -47,6 +48,7 @@ def check(
     findings = [
         age_gate.stale_data(volume, settings, cutoff, present),
         *data(volume, tally, files, settings, cutoff, accepted),
+        model_age.stale_model(settings, cutoff, model),
         score_shift(settings, cutoff, scores, model),
         calibrated(settings, cutoff, model),
         match_rate(store, scores),

@@ -177,6 +177,7 @@ class Gates(Section):
         ge=0,
         le=3650,
     )
+    max_model_age_days: Days = 90
     window_days: Days = 28
     country: Country | None = None
     min_day_share: Share = 0.6

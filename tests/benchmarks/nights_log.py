@@ -39,8 +39,13 @@ kinds = {{ purchase = "purchase" }}
 [backtest]
 n_train_cutoffs = 3
 max_training_rows = 20_000
+
+[gates]
+max_model_age_days = 3650
 """
-"""The study; its training is small, because no figure here depends on it."""
+"""The study; its training is small, because no figure here depends on it, and done once,
+because a night that trains can't be compared with one that doesn't.
+"""
 
 
 def write_study(folder: Path, store: str = "store") -> Path:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,19 @@ from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.store import Store, create_or_open
 
-from .test_selection import PLAN, WINDOWS, rows
+from ..conftest import DAY0
+from .test_selection import CUTOFFS, PLAN, WINDOWS, rows
 
 LOGISTIC = Recipe({"logistic": 1.0})
+LAST_DAY = CUTOFFS[-1] + timedelta(days=WINDOWS["horizon_days"] - 1)
 SAME_LINE = ".".join(sklearn.__version__.split(".")[:2])
 
 
 @pytest.fixture
 def store(make_study: Callable[..., Settings]) -> Store:
-    """A store without any model."""
-    return create_or_open(make_study(windows=WINDOWS))
+    """A store without any model, whose log ends when the outcomes of ``rows`` do."""
+    empty = create_or_open(make_study(windows=WINDOWS))
+    return replace(empty, first_date=DAY0, covered_until=LAST_DAY)
 
 
 def stored(store: Store, recipe: Recipe = LOGISTIC, estimator: Any = None) -> Path:
@@ -131,8 +135,23 @@ def test_a_training_is_due_for_our_model_but_never_replaces_a_users(
         storage.load(store)
 
 
+@pytest.mark.parametrize(
+    ("days_later", "is_due"), [(-1, True), (90, False), (91, True)]
+)
+def test_a_training_is_due_when_the_model_is_too_old_for_the_newest_cutoff(
+    store: Store, days_later: int, is_due: bool
+) -> None:
+    """It is due after 90 days, and if an extract was replaced by a shorter one, so that
+    the model has learned from days that the log no longer covers.
+    """
+    stored(store)
+    later = replace(store, covered_until=LAST_DAY + timedelta(days=days_later))
+    said = storage.outdated(later)
+    assert ("learned from outcomes until 2026-02-19" in said) is is_due
+
+
 @pytest.mark.parametrize("is_due", [True, False])
-def test_a_night_trains_before_it_scores_when_an_upgrade_made_it_due(
+def test_a_night_trains_before_it_scores_when_that_is_due(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_due: bool
 ) -> None:
     """Otherwise it uses the newest model as it is."""

@@ -141,13 +141,14 @@ n_train_cutoffs = 4
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> churn.Study:
-    """A study whose log ends on 30 April 2026, with a model."""
+    """A study whose log ends on 30 April 2026, with a model of March and a new one."""
     folder = tmp_path_factory.mktemp("trained")
     random_log().write_parquet(folder / "events.parquet")
     (folder / "churn.toml").write_text(STUDY)
     opened = churn.open(folder / "churn.toml")
     opened.ingest()
-    opened.train(model=HistGradientBoostingClassifier(max_iter=2)).save()
+    for cutoff in ("2026-03-18", ""):
+        opened.train(cutoff, model=HistGradientBoostingClassifier(max_iter=2)).save()
     return opened
 
 
@@ -164,7 +165,8 @@ def test_a_stale_night_is_stopped_and_can_be_accepted(trained: churn.Study) -> N
 def test_an_old_cutoff_is_scored_and_not_exported(trained: churn.Study) -> None:
     """A cutoff that was asked for is stored with the finding, which stops an export."""
     day = "2026-04-01"
-    trained.score(day, now="2026-05-01").save()
+    earlier = min(name.split("/")[1] for name in trained.store.place.names("models"))
+    trained.score(day, earlier, now="2026-05-01").save()
     found = trained.scores(day).findings
     assert found.filter(~pl.col("passed"))["gate"].to_list() == ["stale_data"]
     with pytest.raises(churn.GateError, match="cutoff, 2026-04-01: 30 days old"):
