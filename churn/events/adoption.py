@@ -73,7 +73,7 @@ def _renamed(
     with_platform = own.with_columns(platform=pl.lit(None, pl.String))
     activity = pl.concat([with_platform.select(adopted.columns), adopted.lazy()])
     rows = activity.join(
-        renamed.lazy(),
+        renamed.drop("merged_at").lazy(),
         left_on="user_id",
         right_on="was",
     )

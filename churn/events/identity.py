@@ -81,14 +81,17 @@ def new_edges(edges: pl.DataFrame, store: Store) -> pl.DataFrame:
     return compared.filter(is_unknown | is_earlier).drop("stored_at")
 
 
-def known_users(store: Store) -> pl.DataFrame:
+def known_users(store: Store, ids: pl.LazyFrame | None = None) -> pl.DataFrame:
     """The users of every id, with merges applied: id, user_id, learned_at.
 
     If two ids were merged, each gets the other one's user, unless it belonged to a user
-    by then.
+    by then. With a frame of ``ids`` (column id) only their own edges are read.
     """
     earliest = pl.col("learned_at").min()
-    edges = store.scan("edges").group_by("id", "user_id").agg(earliest).collect()
+    stored = store.scan("edges")
+    if ids is not None:
+        stored = stored.join(ids, on="id", how="semi")
+    edges = stored.group_by("id", "user_id").agg(earliest).collect()
     merges = store.scan("merges").collect()
     if merges.is_empty():
         return edges
@@ -144,7 +147,11 @@ def owners(devices: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 
 def renames(store: Store, known: pl.DataFrame) -> pl.DataFrame:
-    """Merged users by old and new user id: was, now, learned_at."""
+    """Merged users by old and new user id: was, now, merged_at, learned_at.
+
+    If the new user was merged into a third one, the old one is that user as well.
+    ``learned_at`` is later than ``merged_at`` if the user of an id was learned later.
+    """
     merges = store.scan("merges").filter(pl.col("user_id").is_not_null()).collect()
     of_other = known.rename(
         {
@@ -154,9 +161,36 @@ def renames(store: Store, known: pl.DataFrame) -> pl.DataFrame:
         }
     )
     pairs = merges.rename({"user_id": "was"}).join(of_other, on="into")
+    instants = {
+        "merged_at": pl.col("learned_at"),
+        "learned_at": pl.max_horizontal("learned_at", "edge_at"),
+    }
+    direct = _earliest(pairs.with_columns(**instants))
+    onward = direct.rename(
+        {
+            "was": "now",
+            "now": "last",
+            "merged_at": "merged_later",
+            "learned_at": "learned_later",
+        }
+    )
+    found = direct
+    for _ in range(MAX_MERGES - 1):
+        longer = found.join(onward, on="now").select(
+            "was",
+            now="last",
+            merged_at=pl.max_horizontal("merged_at", "merged_later"),
+            learned_at=pl.max_horizontal("learned_at", "learned_later"),
+        )
+        found = _earliest(pl.concat([found, longer]))
+    return found
+
+
+def _earliest(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Each pair of different users once, with its earliest instants."""
     changed = pairs.filter(pl.col("now") != pl.col("was"))
-    learned_at = pl.max_horizontal("learned_at", "edge_at").min().alias("learned_at")
-    return changed.group_by("was", "now").agg(learned_at)
+    earliest = pl.col("merged_at", "learned_at").min()
+    return changed.group_by("was", "now").agg(earliest)
 
 
 def people(store: Store) -> dict[str, int]:

@@ -197,7 +197,8 @@ def label(
     - ``churned``: true without activity in the horizon; null where the horizon is not
       over by ``as_of``.
     - ``return_days``: days from the horizon's first day to the user's first activity in
-      it before ``as_of``; null without any.
+      it before ``as_of``; null without any. For a user who was merged into another one,
+      the other's activity counts from the day of the merge on.
 
     ``as_of`` is by default, and at most, the day after the store's coverage. What a
     source reported later than its settling time after ``as_of`` does not count: a model
@@ -208,8 +209,10 @@ def label(
     windows = store.settings.windows
     activity = tables(store)[0].filter(pl.col("date") < end)
     counts_as_active = store.settings.activity.counts_as_active
+    settled = calendar.settled(end)
+    merged = labels.merged_users(store, settled) if store.n_rows("merges") else None
     returns = labels.returned(
-        activity, snapshot, windows, counts_as_active, calendar.settled(end)
+        activity, snapshot, windows, counts_as_active, settled, merged
     )
     horizon_days = timedelta(days=windows.lead_days + windows.horizon_days)
     is_mature = pl.col("cutoff") + horizon_days <= end

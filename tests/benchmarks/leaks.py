@@ -158,7 +158,7 @@ def _rows(
 
 
 def filled(log: pl.LazyFrame, settings: Settings, n_days: int) -> Store:
-    """A store that holds a log's daily activity, users, log-ins and volume."""
+    """A store that holds a log's daily activity, users, log-ins, merges and volume."""
     store = create_or_open(settings)
     day = clocks.local_date("event_time", settings.timezone).alias("date")
     known = clocks.local_date("received_time", settings.timezone).alias("known_date")
@@ -191,6 +191,7 @@ def filled(log: pl.LazyFrame, settings: Settings, n_days: int) -> Store:
         rows = frame.with_columns(bucket_of(whose, store.n_buckets).alias("bucket"))
         store = store.append(name, rows.collect())
     store = store.append("edges", identity.edges_from_events(log).collect())
+    store = store.append("merges", identity.merges_from_events(log).collect())
     volume_rows = counts.with_columns(platform=pl.lit("")).collect()
     store = store.append("volume", volume_rows)
     covered_until = DAY0 + timedelta(days=n_days - 2)

@@ -1,14 +1,18 @@
 """Churned, active or unknown."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
+import pytest
 
 from churn.events import activity
-from churn.features import labels
+from churn.features import labels, snapshots
 from churn.features.cutoffs import Calendar
-from churn.settings import Windows
+from churn.settings import Settings, Windows
 
+from ..benchmarks import leaks
 from ..conftest import DAY0, event_log
 
 WINDOWS = Windows(lead_days=2, horizon_days=7)
@@ -67,3 +71,66 @@ def test_a_label_is_mature_when_its_whole_horizon_is_covered() -> None:
     calendar = Calendar(DAY0, DAY0 + timedelta(days=19), WINDOWS, 7, 0)
     assert calendar.newest_mature() == CUTOFF
     assert calendar.newest_mature(DAY0 + timedelta(days=18)) < CUTOFF
+
+
+def profile(user: str, *days: float) -> list[dict[str, Any]]:
+    """Visits of a user on these days, on a Braze profile of the same name."""
+    return [{"u": user, "day": day, "ids": [f"braze_id:{user}"]} for day in days]
+
+
+def merge(
+    user: str, into: str, day: float, received: float | None = None
+) -> dict[str, Any]:
+    """The record that says that a user's profile became part of another one."""
+    ids = [f"braze_id:{user}", f"braze_id:{into}"]
+    row = {"u": user, "day": day, "ids": ids, "kind": "merge", "event": "merge"}
+    return row | {"received": received}
+
+
+@pytest.fixture
+def first_return(make_study: Callable[..., Settings]) -> Callable[..., int | None]:
+    """A function: the first active day of u1 in the horizon of day 10, null if none."""
+
+    def find(*rows: dict[str, Any], as_of: int = 40) -> int | None:
+        log = event_log(*rows).with_columns(
+            numbers=pl.lit([], leaks.properties.NUMBERS)
+        )
+        windows = {"eligible_days": 7, "lead_days": 2, "horizon_days": 7}
+        settings = make_study(windows=windows, store=f"store-{as_of}-{len(rows)}")
+        store = leaks.filled(log.lazy(), settings, n_days=60)
+        asked = snapshots.observe(store, [CUTOFF], snapshots.plan(store, CUTOFF))
+        labelled = snapshots.label(asked, store, DAY0 + timedelta(days=as_of))
+        found = labelled.filter(user_id="u1")["return_days"][0]
+        return None if found is None else found + 12
+
+    return find
+
+
+def test_who_is_merged_in_the_horizon_returns_as_the_other_user(
+    first_return: Callable[..., int | None],
+) -> None:
+    """u1 becomes u2 on day 14: the visit of u2 on day 15 is theirs, that on day 13 not
+    yet. Without the merge u1 has churned.
+    """
+    visits = [*profile("u1", 8, 9), *profile("u2", 5, 13, 15)]
+    assert first_return(*visits) is None
+    assert first_return(*visits, merge("u1", "u2", 14)) == 15
+
+
+def test_a_merge_leads_on_to_a_third_user(
+    first_return: Callable[..., int | None],
+) -> None:
+    """u1 becomes u2 on day 12 and u2 becomes u3 on day 15: u3 counts from then on."""
+    visits = [*profile("u1", 9), *profile("u2", 8), *profile("u3", 6, 13, 16)]
+    merges = [merge("u1", "u2", 12), merge("u2", "u3", 15)]
+    assert first_return(*visits, *merges) == 16
+
+
+def test_a_merge_that_was_not_known_yet_changes_no_label(
+    first_return: Callable[..., int | None],
+) -> None:
+    """Received on day 30, the merge of day 14 counts as of day 40 and not as of day 20."""
+    visits = [*profile("u1", 9), *profile("u2", 8, 16)]
+    late = merge("u1", "u2", 14, received=30)
+    assert first_return(*visits, late, as_of=20) is None
+    assert first_return(*visits, late, as_of=40) is None
