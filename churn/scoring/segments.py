@@ -1,10 +1,14 @@
 """Risk segments and whole-number scores made from probabilities.
 
-Hysteresis is a band of ranks around each boundary. A band of probabilities would freeze
-the segments of one app and hardly affect those of another, and it would change their
-sizes. The band's width is proportional to the number of users on the smaller side of
-the boundary: an equally wide band everywhere would keep the riskiest new users out of a
-small segment, which costs recall.
+Scores are noisy, and every change of segment is a write. Users near a boundary
+therefore keep their segment (hysteresis).
+
+- Where a segment begins at a probability, the boundary is moved by a margin of
+  probability, so that the segment holds what its threshold says, within the margin.
+- Where it is a share of the users, the boundary has a band of ranks, which leaves the
+  sizes exact. Its width is proportional to the number of users on the smaller side of
+  the boundary: an equally wide band everywhere would keep the riskiest new users out of
+  a small segment, which costs recall.
 """
 
 from collections.abc import Sequence
@@ -29,11 +33,15 @@ def assign(
 
     ``scored``: user_id, probability and, if the settings have min_tenure_days,
     tenure_days. ``previous``: user_id, segment; null for none. Segments are filled from
-    the top, each to exactly the size of a plain cut, in order of rank; ties are broken
-    by the stable hash. A user who was above a boundary moves up by half of its band,
-    one who was below it moves down by half. Users who are new, were unknown, or were in
-    a segment that the study no longer has, don't move. Users farther from a boundary
-    than the widest band are therefore in the segment of the plain cut.
+    the top, in order of rank; ties are broken by the stable hash. At each boundary,
+    users who were above it are treated as riskier, those who were below it as less
+    risky: by ``policy.margin`` in probability where a threshold is stated, by half of a
+    band of ranks where a share is. Users who are new, were unknown, or were in a
+    segment that the study no longer has, are taken as they are.
+
+    A segment with a threshold holds nobody whose probability is lower by more than the
+    margin. A segment with a share has exactly the size of a plain cut, and users
+    farther from its boundary than the widest band are in the segment of that cut.
     """
     rows = scored.with_row_index("row").with_columns(
         pl.col("probability").round(DIGITS)
@@ -43,8 +51,8 @@ def assign(
     rated = rows.filter(is_rated).sort(order, descending=[True, False, False])
     filled = _fill(
         _previous_places(rated, settings.segments, previous),
-        sizes(rated["probability"], settings.segments),
-        settings.policy.band,
+        rated["probability"].to_numpy(),
+        settings,
     )
     place = np.full(rows.height, len(settings.segments))
     place[rated["row"].to_numpy()] = filled
@@ -57,32 +65,6 @@ def _is_too_new(policy: Policy) -> pl.Expr:
     if not policy.min_tenure_days:
         return pl.lit(False)
     return pl.col("tenure_days").fill_null(-1) < policy.min_tenure_days
-
-
-def sizes(probability: pl.Series, segments: Sequence[Segment]) -> list[int]:
-    """Users in each segment but the last, before hysteresis.
-
-    A segment takes the users who reach its probability, or its share of all users, up
-    to its capacity.
-
-    >>> from churn.settings import Segment
-    >>> high, rest = Segment(name="high", share=0.5, capacity=3), Segment(name="rest")
-    >>> sizes(pl.Series([0.9, 0.8, 0.1, 0.0]), [high, rest])
-    [2]
-    >>> sizes(pl.Series([0.5] * 100), [high, rest])
-    [3]
-    """
-    counts: list[int] = []
-    share = 0.0
-    for segment in segments[:-1]:
-        share += segment.share or 0.0
-        if segment.from_probability is None:
-            end = round(share * len(probability))
-        else:
-            end = int((probability >= segment.from_probability).sum())
-        size = end - sum(counts)
-        counts.append(size if segment.capacity is None else min(size, segment.capacity))
-    return counts
 
 
 def _previous_places(
@@ -108,22 +90,56 @@ def _previous_places(
 
 def _fill(
     place: np.ndarray,
-    sizes: Sequence[int],
-    band: float,
+    probability: np.ndarray,
+    settings: Settings,
 ) -> np.ndarray:
-    """Position of each user's new segment; ``place`` is the previous one, by rank."""
-    filled = np.full(len(place), len(sizes))
+    """Position of each user's new segment; ``place`` is the previous one.
+
+    Users are in order of rank.
+    """
+    *segments, last = enumerate(settings.segments)
+    filled = np.full(len(place), last[0])
     free = np.arange(len(place))
-    for i, size in enumerate(sizes):
-        width = band_width(sum(sizes[: i + 1]), len(place), band)
-        was_above = place[free] <= i
-        was_known = place[free] >= 0
-        lead = np.where(was_known, np.where(was_above, width, -width), 0)
-        # Ranks are doubled, because half of a band may not be a whole number.
-        order = np.argsort(2 * free - lead, kind="stable")
-        filled[free[order[:size]]] = i
-        free = np.sort(free[order[size:]])
+    share = 0.0
+    for i, segment in segments:
+        was_above = np.where(place[free] <= i, 1, -1)
+        side = np.where(place[free] >= 0, was_above, 0)
+        if segment.from_probability is None:
+            share += segment.share or 0.0
+            n_left = round(share * len(place)) - (len(place) - len(free))
+            order = _by_rank(
+                free, side, _fitting(n_left, segment), len(place), settings
+            )
+        else:
+            moved = probability[free] + settings.policy.margin * side
+            order = _reaching(moved.round(DIGITS), segment.from_probability)
+            order = order[: _fitting(len(order), segment)]
+        filled[free[order]] = i
+        free = np.delete(free, order)
     return filled
+
+
+def _fitting(n: int, segment: Segment) -> int:
+    return n if segment.capacity is None else min(n, segment.capacity)
+
+
+def _reaching(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """Positions of the probabilities that reach a threshold, the highest first."""
+    order = np.argsort(-probability, kind="stable")
+    return order[: int((probability >= threshold).sum())]
+
+
+def _by_rank(
+    free: np.ndarray, side: np.ndarray, size: int, n_users: int, settings: Settings
+) -> np.ndarray:
+    """Positions of the first ``size`` of the free ranks, moved by half of a band.
+
+    ``side``: 1 for users who were above the boundary, -1 below it, 0 for others.
+    """
+    n_above = n_users - len(free) + size
+    lead = side * band_width(n_above, n_users, settings.policy.band)
+    # Ranks are doubled, because half of a band may not be a whole number.
+    return np.argsort(2 * free - lead, kind="stable")[:size]
 
 
 def band_width(

@@ -142,9 +142,10 @@ class Segment(Section):
 
 
 class Policy(Section):
-    """Which users get a segment, and how far a rank must move before it follows."""
+    """Which users get a segment, and how far they must move before it follows."""
 
     band: Share = 0.8
+    margin: Share = 0.05
     min_tenure_days: int = Field(
         default=0,
         ge=0,

@@ -1,4 +1,4 @@
-"""Segments: exact sizes, capacity, unknown users, and hysteresis in rank."""
+"""Segments: sizes, capacity, unknown users, and hysteresis in probability and rank."""
 
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ BY_RANK = [
 
 
 def study(cut: list[dict[str, Any]], **policy: Any) -> Settings:
-    """Settings with these segments, without a band unless ``policy`` gives one."""
+    """Settings with these segments, without hysteresis unless ``policy`` gives it."""
     extracts = [{"source": "table", "path": "x"}]
+    plain = {"band": 0.0, "margin": 0.0}
     return parse(
-        {"extracts": extracts, "segments": cut, "policy": {"band": 0.0, **policy}},
-        Path(),
+        {"extracts": extracts, "segments": cut, "policy": plain | policy}, Path()
     )
 
 
@@ -142,6 +142,29 @@ def test_inside_the_band_the_previous_segment_counts() -> None:
     assert segments.assign(users, study(halves), before).to_list() == plain
 
 
+def test_a_threshold_holds_within_the_margin() -> None:
+    """With a margin of 0.05 high keeps u0 at 0.55 and takes u3, who was medium, at
+    0.65; u1 leaves, u2 does not get in yet, and u4, who is new, does at 0.6.
+    """
+    users = people(0.55, 0.549, 0.649, 0.65, 0.6, 0.599)
+    before = were("high", "high", "medium", "medium")
+    got = segments.assign(users, study(BY_PROBABILITY, margin=0.05), before)
+    assert got.to_list() == ["high", "medium", "medium", "high", "high", "medium"]
+    plain = segments.assign(users, study(BY_PROBABILITY), before)
+    assert plain.to_list() == ["medium", "medium", "high", "high", "high", "medium"]
+
+
+def test_a_full_segment_keeps_those_who_were_in_it() -> None:
+    """High takes one user: u1 was in it and stays before u0, who is riskier by less
+    than twice the margin.
+    """
+    cut = [BY_PROBABILITY[0] | {"capacity": 1}, *BY_PROBABILITY[1:]]
+    users, before = people(0.74, 0.65), were("medium", "high")
+    kept = segments.assign(users, study(cut, margin=0.05), before)
+    assert kept.to_list() == ["medium", "high"]
+    assert segments.assign(users, study(cut), before).to_list() == ["high", "medium"]
+
+
 @pytest.mark.parametrize("before", ["unknown", "gone", None])
 def test_without_a_usable_previous_segment_one_stands_between(
     before: str | None,
@@ -160,6 +183,9 @@ def test_without_a_usable_previous_segment_one_stands_between(
     assert got == ["high", "high", "low", "high", "low", "high", "low", "low"]
 
 
+RANK_CUTS = st.sampled_from(
+    [BY_RANK, [BY_RANK[0], BY_RANK[1] | {"capacity": 2}, BY_RANK[2]]]
+)
 # Few distinct probabilities, so that ties are common; some users are new, some were in
 # a segment that is no more.
 CUTS = st.sampled_from(
@@ -173,6 +199,7 @@ CUTS = st.sampled_from(
 BEFORE = st.sampled_from(["high", "medium", "low", "gone", None])
 USERS = st.lists(st.tuples(st.integers(0, 20), BEFORE, st.booleans()), max_size=40)
 BAND = st.floats(0, 1)
+MARGIN = st.floats(0, 0.5)
 
 
 def drawn(
@@ -211,9 +238,9 @@ def ranked(scored: pl.DataFrame, segment: pl.Series) -> pl.DataFrame:
     return rated.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int64))
 
 
-@given(USERS, CUTS, BAND)
+@given(USERS, RANK_CUTS, BAND)
 def test_sizes_are_those_of_the_plain_cut(users: list, cut: list, band: float) -> None:
-    """Previous segments and bands don't change how many users a segment holds."""
+    """Previous segments and bands don't change how many users a share holds."""
     scored, before = drawn(users)
     kept = segments.assign(scored, study(cut, band=band, min_tenure_days=7), before)
     plain = segments.assign(scored, study(cut, min_tenure_days=7))
@@ -222,14 +249,37 @@ def test_sizes_are_those_of_the_plain_cut(users: list, cut: list, band: float) -
     )
 
 
+@given(USERS, MARGIN, st.integers(1, 40))
+def test_no_probability_is_farther_beyond_a_threshold_than_the_margin(
+    users: list, margin: float, capacity: int
+) -> None:
+    """Nobody is in a segment that begins more than the margin above their probability;
+    where a segment is not full, nobody is below it who exceeds it by the margin.
+    """
+    scored, before = drawn(users)
+    cut = [BY_PROBABILITY[0] | {"capacity": capacity}, *BY_PROBABILITY[1:]]
+    cut_study = study(cut, margin=margin, min_tenure_days=7)
+    rated = ranked(scored, segments.assign(scored, cut_study, before))
+    n_high = rated.filter(place=0).height
+    for i, threshold in enumerate((0.6, 0.3)):
+        inside = rated.filter(pl.col("place") <= i)["probability"]
+        outside = rated.filter(pl.col("place") > i)["probability"]
+        assert (inside >= threshold - margin - 1e-8).all()
+        if i or n_high < capacity:
+            assert (outside < threshold + margin + 1e-8).all()
+
+
 @given(USERS, CUTS)
-def test_without_a_band_or_a_past_it_is_the_plain_cut(users: list, cut: list) -> None:
-    """A band of 0 equals any band without previous segments: ranks alone decide."""
+def test_without_hysteresis_or_a_past_it_is_the_plain_cut(
+    users: list, cut: list
+) -> None:
+    """Band and margin of 0 equal any others without previous segments: ranks alone
+    decide.
+    """
     scored, before = drawn(users)
     plain = segments.assign(scored, study(cut, min_tenure_days=7), before)
-    assert plain.equals(
-        segments.assign(scored, study(cut, band=0.5, min_tenure_days=7))
-    )
+    wide = study(cut, band=0.5, margin=0.2, min_tenure_days=7)
+    assert plain.equals(segments.assign(scored, wide))
     assert ranked(scored, plain)["place"].is_sorted()
 
 
@@ -239,7 +289,7 @@ def test_the_order_of_rows_does_not_matter(
 ) -> None:
     """With the rows of both tables shuffled every user gets the same segment."""
     scored, before = drawn(users)
-    cut_study = study(cut, band=band, min_tenure_days=7)
+    cut_study = study(cut, band=band, margin=band / 4, min_tenure_days=7)
     shuffled = scored[random.sample(range(scored.height), scored.height)]
     mixed = before[random.sample(range(before.height), before.height)]
     one = scored.with_columns(segments.assign(scored, cut_study, before))
@@ -247,7 +297,7 @@ def test_the_order_of_rows_does_not_matter(
     assert one.sort("user_id").equals(other.sort("user_id"))
 
 
-@given(USERS, CUTS, BAND)
+@given(USERS, RANK_CUTS, BAND)
 def test_beyond_the_band_the_plain_cut_holds(
     users: list, cut: list, band: float
 ) -> None:
@@ -296,6 +346,6 @@ def test_unchanged_probabilities_change_nobody(
 ) -> None:
     """Cut again with its own result as the previous segments, every user stays."""
     scored, before = drawn(users)
-    cut_study = study(cut, band=band, min_tenure_days=7)
+    cut_study = study(cut, band=band, margin=band / 4, min_tenure_days=7)
     once = scored.with_columns(segments.assign(scored, cut_study, before))
     assert segments.assign(scored, cut_study, once).equals(once["segment"])
