@@ -15,7 +15,7 @@ from churn.errors import ParameterError
 from churn.events.activity import counted_once
 from churn.hashing import stable_hash
 from churn.scoring import segments
-from churn.stats.probability import Z
+from churn.stats.shares import wilson
 from churn.store import Store
 
 N_GROUPS = 10
@@ -89,15 +89,8 @@ def rates(rows: pl.DataFrame, by: str) -> pl.DataFrame:
         churn_rate=pl.col("churned").mean(),
         churner_share=pl.col("churned").sum() / rows["churned"].sum(),
     )
-    return table.with_columns(churn_low=_wilson(-1), churn_high=_wilson(1)).sort(by)
-
-
-def _wilson(sign: int) -> pl.Expr:
-    """One end of the Wilson score interval of ``churn_rate`` over ``n_users``."""
-    p = pl.col("churn_rate")
-    n = pl.col("n_users")
-    spread = Z * (p * (1 - p) / n + Z**2 / (4 * n**2)).sqrt()
-    return (p + Z**2 / (2 * n) + sign * spread) / (1 + Z**2 / n)
+    low, high = wilson(pl.col("churn_rate"), pl.col("n_users"))
+    return table.with_columns(churn_low=low, churn_high=high).sort(by)
 
 
 def revenue(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:

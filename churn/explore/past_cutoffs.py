@@ -17,7 +17,11 @@ from churn.kinds import is_active
 from churn.store import Store
 
 MAX_USERS = 20_000
-"""Largest number of users compared; those with the lowest stable hash."""
+"""Largest number of users compared; those with the lowest stable hash.
+
+A share of so many has an interval of less than one point to either side, and a hundred
+resamples of them are a matter of seconds.
+"""
 
 MAX_CUTOFFS = 24
 """Largest number of cutoffs, spread over the whole log and over the weekdays."""
@@ -26,7 +30,10 @@ MIN_STEP_DAYS = 6
 """Smallest distance of cutoffs: about a week, so that short logs have several."""
 
 STRAY_RATE = 0.001
-"""Share of the oldest active rows that may be strays and don't begin the log."""
+"""Share of the oldest active rows that may be strays and don't begin the log.
+
+Wrong clocks date single rows years back; a whole first day holds more than that.
+"""
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 """The instant of leaving of a user who is never eligible again."""
@@ -83,8 +90,7 @@ def rows(
     windows compared, in days. ``lead``: the lead time in days.
     """
     active = days.filter(pl.col("active_at").is_not_null())
-    oldest = pl.col("date").quantile(STRAY_RATE, "lower").cast(pl.Date)
-    first = active.select(oldest).item()
+    first = first_day(active) or end
     n_days = max(0, (end - first).days - min(eligible))
     cutoffs = [end - timedelta(days=age) for age in ages(n_days)]
     parts = [_at_cutoff(days.lazy(), cutoff, max(eligible)) for cutoff in cutoffs]
@@ -109,6 +115,13 @@ def ages(n_days: int) -> range:
     """
     step_days = max(MIN_STEP_DAYS, -(-n_days // MAX_CUTOFFS))
     return range(0, n_days + 1, step_days + (step_days % 7 == 0))
+
+
+def first_day(active: pl.DataFrame) -> date | None:
+    """The day on which the log begins, except for strays; null without active days."""
+    oldest = pl.col("date").quantile(STRAY_RATE, "lower").cast(pl.Date)
+    first: date | None = active.select(oldest).item()
+    return first
 
 
 def _at_cutoff(

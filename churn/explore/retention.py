@@ -1,25 +1,55 @@
 """Retention by cohort, and the share of users who return after silence."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
+from churn.explore import past_cutoffs
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.kinds import is_active
 from churn.settings import Settings
-from churn.stats import survival
+from churn.stats.shares import wilson
 from churn.store import Store
 
 MIN_AT_RISK = 50
-"""Number of silences, or churned users, below which a share of returns is noise."""
+"""Number of silent, or churned, users below which a share of returns is noise.
 
+With 50 the 95 % interval of a share reaches up to 14 points to either side. With fewer
+a tenth can hardly be told from a quarter; more would end the curve of a small app much
+earlier.
+"""
+
+MAX_FOLLOWED_DAYS = 180
+"""Longest time, in days, within which a return after a silence counts.
+
+That is twice the longest horizon that ``definitions`` compares. With a longer time only
+the oldest silences of a long log would count.
+"""
+
+NEVER = 10**6
+"""Length, in days, of a silence that had not ended when the data did."""
+
+CURVE = {
+    "silence_days": pl.Int64,
+    "followed_days": pl.Int64,
+    "n_users": pl.Int64,
+    "return_rate": pl.Float64,
+}
 
 FOLLOWED_DAYS = 28
-"""Number of days in which a user must have been able to come back."""
+"""Number of days in which a user must have been able to come back.
+
+Who was first seen yesterday has not come back yet either. Four weeks hold four of every
+weekday, so that a weekly or fortnightly visitor has been back.
+"""
 
 NOBODY_RETURNS = 0.02
-"""Share of users with a second active day below which nothing can be learned."""
+"""Share of users with a second active day below which nothing can be learned.
+
+Apps keep far more, even poor ones; a user id that is made anew at every visit leaves
+next to nobody.
+"""
 
 
 def retention(store: Store) -> pl.DataFrame:
@@ -57,44 +87,51 @@ def _active_days(activity: pl.LazyFrame, settings: Settings) -> pl.LazyFrame:
 
 
 def return_curve(store: Store) -> pl.DataFrame:
-    """Share of silences of n days that still end with a return.
+    """Share of silences of n days that end within a fixed time after these days.
 
-    Columns: silence_days, n_at_risk, return_rate. A silence starts after each active
-    day. It ends with the next active day, or is censored by the end of the data, so
-    that a return after the data's end does not count as a loss (Kaplan-Meier). A return
-    counts if it comes within the longest silence that 50 silences reached.
+    Columns: silence_days, followed_days (that time, the same in all rows), n_users,
+    return_rate, low, high. A silence starts after each active day. It counts at n days
+    if it lasted longer than that, and began early enough for the log to show all of the
+    ``followed_days`` after them; nothing is assumed of what comes after the log. They
+    are half of the log, at most ``MAX_FOLLOWED_DAYS``. The curve ends where fewer than
+    50 users have such a silence, and is empty if that is so from the beginning. The
+    95 % Wilson interval (low, high) counts users once, however many silences they had.
+    At most 20,000 users count, by stable hash.
     """
-    activity, _ = snapshots.tables(store)
-    last = Calendar.of(store).end - timedelta(days=1)
-    active_days = _active_days(activity, store.settings)
-    days = active_days.filter(pl.col("date") <= last).sort("user_id", "date")
-    next_day = pl.col("date").shift(-1).over("user_id")
-    until_return = (next_day - pl.col("date")).dt.total_days()
-    until_end = (pl.lit(last) - pl.col("date")).dt.total_days()
-    silences = days.select(
-        is_back=until_return.is_not_null(),
-        length=pl.coalesce(until_return, until_end),
+    end = Calendar.of(store).end
+    days, _ = past_cutoffs.user_days(store, end)
+    active = days.filter(pl.col("active_at").is_not_null())
+    first = past_cutoffs.first_day(active)
+    n_days = (end - first).days if first else 0
+    followed = min(MAX_FOLLOWED_DAYS, n_days // 2)
+    left = _silences(active, end)
+    rows = []
+    for n in range(1, n_days - followed):
+        lasted = (pl.col("length") > n) & (pl.col("seen") >= n + followed)
+        left = left.filter(lasted)
+        n_users = left["user"].n_unique()
+        if n_users < MIN_AT_RISK:
+            break
+        rate = (left["length"] <= n + followed).mean()
+        rows.append((n, followed, n_users, rate))
+    curve = pl.DataFrame(rows, CURVE, orient="row")
+    low, high = wilson(pl.col("return_rate"), pl.col("n_users"))
+    return curve.with_columns(low=low, high=high)
+
+
+def _silences(active: pl.DataFrame, end: date) -> pl.DataFrame:
+    """The silences after active days: user, length, and seen (days to the data's end).
+
+    ``length`` counts the days to the next active day, ``NEVER`` without any.
+    """
+    days = active.select("user", "date").unique().sort("user", "date")
+    until_next = pl.col("date").shift(-1).over("user") - pl.col("date")
+    until_end = pl.lit(end - timedelta(days=1)) - pl.col("date")
+    return days.select(
+        "user",
+        length=until_next.dt.total_days().fill_null(NEVER),
+        seen=until_end.dt.total_days(),
     )
-    by_length = silences.group_by("length").agg(
-        back_rate=pl.col("is_back").mean(), n=pl.len()
-    )
-    counts = by_length.collect()
-    length, at_risk, away = survival.kaplan_meier(
-        counts["length"].to_numpy(),
-        counts["back_rate"].to_numpy(),
-        counts["n"].to_numpy()[None],
-    )
-    curve = pl.DataFrame(
-        {
-            "silence_days": length,
-            "n_at_risk": at_risk[0],
-            "away": away[0],
-        }
-    )
-    is_reliable = pl.col("n_at_risk") >= MIN_AT_RISK
-    curve = curve.filter(is_reliable & (pl.col("silence_days") > 0))
-    never_back = pl.col("away").last() / pl.col("away")
-    return curve.select("silence_days", "n_at_risk", return_rate=1 - never_back)
 
 
 def second_day_rate(store: Store) -> float | None:
@@ -119,12 +156,13 @@ def second_day_rate(store: Store) -> float | None:
 def shortest_horizon(curve: pl.DataFrame, max_return_rate: float) -> int | None:
     """The shortest silence, in days, after which fewer than that share still return.
 
-    ``curve`` is that of ``return_curve``. Null if no silence in it is long enough.
+    ``curve`` is that of ``return_curve``; the whole interval must lie below the share.
+    Null if no silence in it is known to be long enough.
 
-    >>> curve = pl.DataFrame({"silence_days": [1, 2], "return_rate": [0.5, 0.05]})
+    >>> curve = pl.DataFrame({"silence_days": [1, 2, 3], "high": [0.5, 0.12, 0.06]})
     >>> shortest_horizon(curve, 0.1)
-    2
+    3
     """
-    long_enough = curve.filter(pl.col("return_rate") < max_return_rate)
+    long_enough = curve.filter(pl.col("high") < max_return_rate)
     days = long_enough["silence_days"]
     return None if days.is_empty() else int(days[0])

@@ -108,28 +108,44 @@ def silence(
 ) -> str:
     """The shortest horizon after which too few users return, beside the study's.
 
-    ``return_rate``: that of ``retention.second_day_rate``.
+    ``curve`` is that of ``retention.return_curve``, ``return_rate`` that of
+    ``retention.second_day_rate``.
     """
     if nobody := nobody_returns(return_rate):
         return nobody
+    if curve.is_empty():
+        return (
+            "How many users return after a silence is not known: there are too few "
+            "users, or the log is too short to follow them after it."
+        )
     shortest = shortest_horizon(curve, max_return_rate)
-    if shortest is None:
+    followed = curve["followed_days"][0]
+    longest = curve["silence_days"][-1]
+    horizon_days = settings.windows.horizon_days
+    if shortest is not None:
         found = (
-            f"However long a silence this log holds, {max_return_rate:.0%} or more "
-            "still return."
+            f"After {shortest} days of silence fewer than {max_return_rate:.0%} still "
+            f"return within {followed} days: {_rate(curve, shortest)}."
         )
     else:
         found = (
-            f"After {shortest} days of silence fewer than {max_return_rate:.0%} still "
-            "return."
+            f"After no silence of up to {longest} days is it known that fewer than "
+            f"{max_return_rate:.0%} return within {followed} days. After {longest} days "
+            f"it is {_rate(curve, longest)}; what follows a longer silence, this log is "
+            "too short to say."
         )
-    horizon_days = settings.windows.horizon_days
-    rates = curve.filter(pl.col("silence_days") <= horizon_days)["return_rate"]
-    if rates.is_empty():
-        return found
+    if horizon_days > longest:
+        return f"{found} For the study's {horizon_days} days it is not known."
     return (
-        f"{found} After the study's {horizon_days} days {rates[-1]:.0%} still return."
+        f"{found} After the study's {horizon_days} days: {_rate(curve, horizon_days)}."
     )
+
+
+def _rate(curve: pl.DataFrame, silence_days: int) -> str:
+    """The share who return after a silence, with its interval."""
+    row = curve.row(by_predicate=pl.col("silence_days") == silence_days, named=True)
+    interval = f"95 % interval {row['low']:.1%} to {row['high']:.1%}"
+    return f"{row['return_rate']:.1%} ({interval})"
 
 
 def definition(

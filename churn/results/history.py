@@ -112,8 +112,8 @@ class Inventory:
 class Silence:
     """How many users still come back after n days of silence.
 
-    ``curve`` has the columns silence_days, n_at_risk and return_rate. ``return_rate`` is
-    the share of users who were active on a second day; null with too few users.
+    ``curve`` is that of ``retention.return_curve``. ``return_rate`` is the share of
+    users who were active on a second day; null with too few users.
     """
 
     settings: Settings

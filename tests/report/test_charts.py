@@ -32,13 +32,24 @@ CHARTS = {
     ),
     "returns": charts.returns(
         pl.DataFrame(
-            {"silence_days": [1, 2], "return_rate": [0.5, 0.1], "n_at_risk": [9, 9]}
+            {
+                "silence_days": [1, 2],
+                "followed_days": [30, 30],
+                "return_rate": [0.5, 0.1],
+                "low": [0.4, 0.05],
+                "high": [0.6, 0.15],
+            }
         ),
         0.2,
         2,
     ),
     "returns without horizon": charts.returns(
-        pl.DataFrame({"silence_days": [1], "return_rate": [0.5], "n_at_risk": [9]}),
+        pl.DataFrame(
+            schema=dict.fromkeys(
+                ["silence_days", "followed_days", "return_rate", "low", "high"],
+                pl.Float64,
+            )
+        ),
         0.2,
         None,
     ),

@@ -52,15 +52,16 @@ def returns(
 ) -> alt.LayerChart:
     """Share of users who still return after n days of silence, with the limit.
 
-    Columns: silence_days, return_rate, n_at_risk. ``horizon_days`` is marked; null
-    where no silence keeps the limit.
+    Columns: silence_days, followed_days, return_rate, low, high. ``horizon_days`` is
+    marked; null where no silence keeps the limit.
     """
-    title = "Share of users who still come back after a silence"
-    line = alt.Chart(curve, title=title).mark_line(color=ACCENT)
-    line = line.encode(
-        alt.X("silence_days:Q", title="days of silence so far"),
-        share_y("return_rate:Q", "still come back"),
-    )
+    time = "".join(f" within {n} days" for n in curve["followed_days"].head(1))
+    title = f"Share of silences that end{time}"
+    base = alt.Chart(curve, title=title)
+    x = alt.X("silence_days:Q", title="days of silence so far")
+    interval = base.mark_area(color=ACCENT, opacity=0.2)
+    interval = interval.encode(x, share_y("low:Q", "still come back"), y2="high:Q")
+    line = interval + base.mark_line(color=ACCENT).encode(x, y="return_rate:Q")
     limit = alt.Chart(pl.DataFrame({"y": [max_return_rate]}))
     limit = limit.mark_rule(strokeDash=[4, 4], color=SOFT).encode(y="y:Q")
     if horizon_days is None:
