@@ -350,14 +350,15 @@ def test_users_braze_has_never_named_are_not_matched(tmp_path: Path) -> None:
     ingest.ingest(settings, NOW, progress=False)
     store = open_filled(settings)
     report = addresses.match_report(store, table_of("anna", "ben", "CEM"))
-    assert report.select("source", "n", "n_matched").rows() == [
-        ("all", 3, 1),
-        ("currents", 1, 1),
-        ("table", 3, 1),
+    assert report.select("source", "n", "n_matched", "match_rate").rows() == [
+        ("all", 3, 1, 1 / 3),
+        ("currents", 1, 1, 1),
+        ("table", 3, 1, 1 / 3),
     ]
     finding = score_gates.match_rate(store, table_of("anna", "ben", "CEM"))
     assert not finding["passed"]
     assert "1 of 3" in finding["sentence"]
+    assert finding["seen"] == "33.3%"
     assert "and Braze Currents names them" in finding["sentence"]
 
 

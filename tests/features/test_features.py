@@ -285,6 +285,16 @@ def test_passive_events_are_counted_apart() -> None:
     assert (got["recency_days"], got["n_events_28d"], got["n_passive_7d"]) == (10, 1, 1)
 
 
+def test_messages_received_make_nobody_eligible() -> None:
+    """Active means that a person did something: a user who only got messages, or whose
+    last visit is older than the eligible window, has no features.
+    """
+    message = {"day": 19, "kind": "message_sent"}
+    assert compute(message) == {}
+    assert compute({"day": 5}, message) == {}
+    assert compute({"day": 6}, message)["recency_days"] == 14
+
+
 def test_revenue_is_summed_in_one_currency() -> None:
     """10 USD and 3 without currency are summed, 500 JPY are not."""
     got = compute(

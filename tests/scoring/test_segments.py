@@ -122,6 +122,9 @@ def test_equal_probabilities_are_told_apart_by_the_stable_hash() -> None:
     users = pl.DataFrame({"user_id": ["a", "b"], "probability": [0.5 + 1e-12, 0.5]})
     assert segments.assign(users, cut).to_list() == ["low", "high"]
     assert segments.assign(users.reverse(), cut).to_list() == ["high", "low"]
+    one_place = [{"name": "high", "from_probability": 0.5, "capacity": 1}]
+    full = study([*one_place, {"name": "low", "from_probability": 0.0}])
+    assert segments.assign(users, full).to_list() == ["low", "high"]
 
 
 def test_inside_the_band_the_previous_segment_counts() -> None:
