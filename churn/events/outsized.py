@@ -7,10 +7,17 @@ and twenty times as many as the others do on average.
 import polars as pl
 
 MIN_SHARE = 0.01
-"""Smallest share of all events that is outsized."""
+"""Smallest share of all events that is outsized.
+
+Below a hundredth a user hardly moves any total, whatever it is.
+"""
 
 MIN_TIMES = 20
-"""Smallest multiple of the other users' mean number of events that is outsized."""
+"""Smallest multiple of the other users' mean number of events that is outsized.
+
+In an app of a hundred users everybody has a hundredth; the keenest people have several
+times the mean, and crawlers and shared ids tens or hundreds.
+"""
 
 MIN_USERS = 20
 """Among fewer users nobody's share is called outsized."""

@@ -10,10 +10,17 @@ from churn.stats.ranking import weighted_auc, weighted_median
 from churn.stats.survival import kaplan_meier
 
 N_TEST_CUTOFFS = 4
-"""Number of the newest cutoffs, with their horizon over, that give the figures."""
+"""Number of the newest cutoffs, with their horizon over, that give the figures.
+
+More of them would leave short logs without cutoffs to learn from, and mix in seasons
+long past.
+"""
 
 MAX_TRAINING_ROWS = 20_000
-"""Largest number of rows that the logistic regression learns from."""
+"""Largest number of rows that the logistic regression learns from.
+
+It has six features, so that more rows would only take longer.
+"""
 
 Figures = dict[str, np.ndarray]
 """Value of each figure on the log as it is, then on each resample of users."""

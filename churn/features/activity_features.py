@@ -18,7 +18,11 @@ from churn.features.columns import (
 )
 
 HALF_LIVES = (3, 7, 14, 30, 60)
-"""Half-lives in days of the decayed counts."""
+"""Half-lives in days of the decayed counts.
+
+About doubling, from a few days to a season: a half-life between two of them gives nearly
+the same order of users as one of the two.
+"""
 
 
 def activity(windows: list[int]) -> dict[str, tuple[pl.Expr, str]]:

@@ -18,10 +18,18 @@ from churn.features.window import Window
 from churn.kinds import is_active
 
 N_NAMES = 12
-"""Number of event names that are counted one by one."""
+"""Number of event names that are counted one by one.
+
+Each adds a column for every window. The names that most people have come first, and one
+that few have is null or 0 for nearly everybody: it costs time and fits noise.
+"""
 
 N_PROPERTIES = 5
-"""Number of numeric properties that are summed one by one."""
+"""Number of numeric properties that are summed one by one.
+
+Fewer than event names, because sums are only as good as the app's own bookkeeping, and
+amounts of money are in the revenue already.
+"""
 
 
 def vocabulary(

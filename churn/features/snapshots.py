@@ -22,7 +22,11 @@ from churn.store.schemas import Snapshot
 log = logging.getLogger(__name__)
 
 SPARE_ROWS = 1.2
-"""Number of rows to build per training row wanted; the surplus is dropped later."""
+"""Number of rows to build per training row wanted; the surplus is dropped later.
+
+The number of users is estimated from one cutoff, and others have fewer: without a
+surplus the training would fall short of ``max_training_rows``.
+"""
 
 N_NAMED = 20
 """Number of the commonest events that an error message lists."""

@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 # Most rows to fit to; four parameters need no more.
 MAX_ROWS = 20_000
-# Bound on the log of a parameter; beyond it users hardly differ.
+# Bound on the log of a parameter, which is then between 1/400 and 400; beyond it users
+# hardly differ, and the likelihood is flat.
 LIMIT = 6.0
 
 

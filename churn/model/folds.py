@@ -19,7 +19,8 @@ from churn.model import fitting
 from churn.settings import Settings
 
 MAX_FOLDS = 3
-# Most training rows of a fold; the final fit may have more.
+# Most training rows of a fold; the final fit may have more. A fold only compares members
+# and rounds with each other, which so many rows tell apart.
 MAX_TRAINING_ROWS = 60_000
 
 

@@ -20,9 +20,10 @@ from churn.model.fitting import Model
 from churn.model.training import Trained
 from churn.settings import Settings
 
-# Most validation rows that are shuffled.
+# Most validation rows that are shuffled. Each feature is predicted anew, so that time
+# grows with rows times features, while the error falls only with the root of the rows.
 MAX_ROWS = 5_000
-# Shuffles whose increases are averaged.
+# Shuffles whose increases are averaged, so that no feature is ranked by one lucky order.
 N_REPEATS = 2
 # Most shuffled rows predicted in one call; many small calls cost more.
 BATCH_ROWS = 50_000

@@ -9,7 +9,8 @@ from churn.scoring.baseline import MIN_ROWS, days_before
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
-# Days between event and receipt beyond which a row is old history.
+# Days between event and receipt beyond which a row is old history. Phones that were
+# offline report within a few days; what comes after a week was sent again or imported.
 OLD_DAYS = 7
 # Number of weeks before the newest ingest whose files are checked.
 RECENT_WEEKS = 4

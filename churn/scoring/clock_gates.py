@@ -10,9 +10,11 @@ from churn.scoring.baseline import MIN_ROWS, expected_counts
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
-# Log-likelihood per event that a shift of the clock must gain over no shift.
+# Log-likelihood per event that a shift of the clock must gain over no shift. A day's own
+# whims gain a little by some shift too, and a flat profile can't show a shift at all.
 MIN_GAIN = 0.1
-# Share of the deviation from the usual hourly profile that a shift must explain.
+# Share of the deviation from the usual hourly profile that a shift must explain. A
+# campaign's peak deviates as much, but moving the clock explains little of it.
 MIN_EXPLAINED = 0.7
 
 

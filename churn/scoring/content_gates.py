@@ -9,15 +9,18 @@ from churn.scoring.baseline import MIN_ROWS, RECENT_DAYS, WEEKS, days_before, sp
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
-# Fewest amounts in the window for which currencies are checked.
+# Fewest amounts in the window for which currencies are checked. Of fewer, a single tourist
+# would be a share beyond the limit.
 MIN_AMOUNTS = 20
-# Smallest share of filled rows for which a column counts as usually filled.
+# Smallest share of filled rows for which a column counts as usually filled. A rarer one
+# may be empty on a day without any fault.
 MIN_FILLED = 0.05
 # Fewest expected filled rows on a day for which a column is checked.
 MIN_EXPECTED = 50
 # Fewest copies on a day for which the day is checked.
 MIN_COPIES = 20
-# A column with a smaller share of its expected filled rows counts as lost.
+# A column with a smaller share of its expected filled rows counts as lost. Not 0, since
+# old versions of an app fill a renamed column for a while.
 LOST = 0.1
 
 

@@ -13,10 +13,12 @@ from churn.model import fitting
 from churn.model.fitting import Model
 from churn.stats import probability
 
-# Smallest contribution, in log-odds, that counts as a reason.
+# Smallest contribution, in log-odds, that counts as a reason. It moves a probability of
+# a half by two and a half points, which nobody would act upon.
 FLOOR = 0.1
 # Factor by which another contribution must exceed that of the first reason to
-# displace it.
+# displace it. A reason may be written to Braze, where every change is a write: nearly
+# equal contributions must not take turns.
 KEPT = 1.5
 COLUMNS = ("reason_1", "reason_2", "reason_3")
 CODES = tuple(

@@ -19,15 +19,18 @@ from churn.scoring.gate import Case, verdict
 from churn.settings import Settings
 
 # Number of standard deviations, both of a Poisson count and of the series' daily
-# ratios, beyond which a day fails.
+# ratios, beyond which a day fails. A night judges dozens of days in every extract and on
+# every platform: at three deviations chance alone would stop many nights.
 NOISE = 5.0
 # Number of weeks before the window whose days show as well how much a weekday varies.
 NOISE_WEEKS = 8
 # Ratio of a normal distribution's standard deviation to its median absolute deviation.
 SIGMA_PER_MAD = 1.4826
-# Fewest expected events per day for which an event name is checked.
+# Fewest expected events per day for which an event name is checked. That none of 20 come
+# is no chance, while a name of 3 a day is missing on every twentieth day.
 MIN_EVENT = 20.0
-# An event name on a larger share of days counts as occurring every day.
+# An event name on a larger share of days counts as occurring every day. One missing day
+# in a month is allowed, so that an earlier loss doesn't end the check of that name.
 EVERY_DAY = 0.95
 # A passive kind on a larger share of days does. Several of them may be missing.
 NEARLY_EVERY_DAY = 0.9
