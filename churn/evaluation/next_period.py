@@ -1,26 +1,28 @@
 """AUC and log loss to expect of the next scoring, before its outcome is known.
 
-The probabilities of the scored users are known, and so are the AUC and log loss they
-would have if they were right. They will not be: their level will be off by some
-log-odds (shift), and they will be spread too far or not far enough (tilt). How large
-such errors are is estimated from the test cutoffs, from how far the churn rate moved
-over such a distance before, and, as both are few, from a prior. Outcomes are then drawn
-under many such errors, and the figures of the draws are the forecast.
+There are two guesses. The first is what the probabilities of the scored users imply,
+but their level will be off by some log-odds (shift), and they will be spread too far or
+not far enough (tilt): how much is estimated from how far the churn rate moved before
+and from the test cutoffs, and outcomes are drawn under many such errors. The second is
+the mean over the past test cutoffs, and how far such means were off is known where
+there are test cutoffs a horizon apart. Both are weighted so that the error to expect is
+smallest, and the interval is as wide as that error. Priors stand in for what a short
+history can't show, and lose weight as it grows.
 """
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.special import expit
 
+from churn.evaluation import past_errors
 from churn.features import snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, training
-from churn.stats.probability import log_odds, logistic
+from churn.stats.probability import log_odds
 from churn.stats.ranking import auc_of_weights
 from churn.store import Store
 
@@ -36,20 +38,35 @@ MAX_CUTOFFS = 60
 MAX_USERS = 50_000
 """Largest number of users whose outcomes are drawn; more would add no precision."""
 
-PRIOR_SHIFT = 0.25
+MIN_PERIODS = 2.0
+"""Fewest independent periods, tested or with a move of the rate, for an interval."""
+
+PRIOR_SHIFT = 0.2
 """Prior standard deviation of the shift, in log-odds; tuned on simulated worlds."""
 
-PRIOR_TILT = 0.08
+PRIOR_TILT = 0.1
 """Prior standard deviation of the log of the slope; tuned on simulated worlds."""
 
-PRIOR_PERIODS = 3.0
-"""Weight of the priors, in independent periods; tuned on simulated worlds."""
+PRIOR_PERIODS = 6.0
+"""Weight of the priors of shift and tilt, in independent periods; tuned likewise."""
+
+MOVE_PERIODS = 3.0
+"""Weight of the prior shift against the moves of the churn rate; tuned likewise."""
+
+UNFORESEEN = 0.5
+"""Share of the variance of such moves that a model doesn't foresee; tuned likewise."""
+
+PRIOR_RATIO = 1.4
+"""Prior error of the mean over past cutoffs, as a multiple of the other guess's."""
+
+TOGETHER = 0.7
+"""Correlation of the errors of both guesses; seen, like the ratio, in such worlds."""
+
+RATIO_PERIODS = 2.0
+"""Weight of the prior ratio, in independent periods."""
 
 TRAINING_AGE = 1.5
 """Age of what a model learned from, in horizons, when its forecast comes due."""
-
-Error = tuple[float, np.ndarray]
-"""Observed errors of one kind, and how many independent periods they are worth."""
 
 
 def forecast(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -100,7 +117,8 @@ def estimate(
 ) -> pl.DataFrame:
     """The AUC and log loss to expect of scored probabilities, with intervals.
 
-    Columns: figure (auc, log_loss), estimate, low, high.
+    Columns: figure (auc, log_loss), estimate, low, high; low and high are null where
+    history is shorter than ``MIN_PERIODS``.
 
     - ``predictions``: cutoff, churned, probability at the test cutoffs.
     - ``probability``: shape (n_users,), of the users scored.
@@ -112,105 +130,95 @@ def estimate(
     x = log_odds(probability)
     if len(x) > MAX_USERS:
         x = rng.choice(x, MAX_USERS, replace=False)
-    missed = misfits(predictions)
-    n_tested = _n_periods(missed["cutoff"], horizon_days)
-    moved = level_moves(churn_rates, round(TRAINING_AGE * horizon_days))
-    n_moved = _n_periods(moved["cutoff"], horizon_days)
-    shifts = [
-        (n_tested, missed["shift"].to_numpy()),
-        (n_moved, moved["move"].to_numpy()),
-    ]
-    tilts = [(n_tested, missed["tilt"].to_numpy())]
-    shift = _draw_errors(rng, PRIOR_SHIFT, shifts)
-    slope = np.exp(_draw_errors(rng, PRIOR_TILT, tilts))
-    drawn = _draw_figures(rng, x, shift, slope)
+    missed = past_errors.misfits(predictions)
+    n_tested = past_errors.n_periods(missed["cutoff"], horizon_days)
+    moves = past_errors.level_moves(churn_rates, round(TRAINING_AGE * horizon_days))
+    n_moved = past_errors.n_periods(moves["cutoff"], horizon_days)
+    unforeseen = UNFORESEEN * moves["move"].to_numpy() ** 2
+    prior = _updated(PRIOR_SHIFT**2, MOVE_PERIODS, unforeseen, n_moved)
+    shift = _draw_errors(rng, prior, _squares(missed, "shift"), n_tested)
+    tilt = _draw_errors(rng, PRIOR_TILT**2, _squares(missed, "tilt"), n_tested)
+    drawn = _draw_figures(rng, x, shift, np.exp(tilt))
+    implied = np.nanmedian(drawn, axis=0)
     tail = (1 - coverage) / 2
-    low, median, high = np.nanquantile(drawn, [tail, 0.5, 1 - tail], axis=0)
-    names = ["auc", "log_loss"]
+    spread = np.nanquantile(drawn, [tail, 1 - tail], axis=0) - implied
+    middle, scale = _with_mean(drawn, predictions, horizon_days)
+    low, high = middle + scale * spread
+    is_known = n_tested + n_moved >= MIN_PERIODS
     return pl.DataFrame(
         {
-            "figure": names,
-            "estimate": median,
-            "low": low,
-            "high": high,
-        }
+            "figure": past_errors.FIGURES,
+            "estimate": middle,
+            "low": low if is_known else [None, None],
+            "high": high if is_known else [None, None],
+        },
+        schema_overrides={"low": pl.Float64, "high": pl.Float64},
     )
 
 
-def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
-    """How far off each test cutoff's probabilities were: cutoff, shift, tilt.
+def _squares(missed: pl.DataFrame, error: str) -> np.ndarray:
+    """Squared errors less what chance adds; drawing outcomes adds that again."""
+    squares = pl.col(error) ** 2 - pl.col(f"{error}_noise") ** 2
+    return missed.select(squares).to_series().to_numpy()
 
-    Outcomes are fitted best by σ(shift + x + (slope − 1) · (x − mean x)), x being the
-    log-odds, and tilt is the log of that slope: 0 is right, above 0 the probabilities
-    were not spread far enough. Cutoffs with one outcome only, or whose outcomes the
-    probabilities separate, are left out.
+
+def _updated(
+    prior: Any, prior_periods: float, squares: np.ndarray, n_periods: float
+) -> Any:
+    """A prior variance and the mean of observed squares, weighted by periods.
+
+    ``squares``: shape (n,), or (n, n_figures) with a ``prior`` for each figure. A mean
+    below 0 counts as 0.
     """
-    has_both = pl.col("churned").n_unique().over("cutoff") == 2
-    parts = predictions.filter(has_both).sort("cutoff").partition_by("cutoff")
-    rows = [(part["cutoff"][0], *_misfit(part)) for part in parts]
-    schema = {
-        "cutoff": pl.Date,
-        "shift": pl.Float64,
-        "tilt": pl.Float64,
-    }
-    table = pl.DataFrame(
-        rows,
-        schema=schema,
-        orient="row",
-    )
-    return table.fill_nan(None).drop_nulls()
-
-
-def _misfit(period: pl.DataFrame) -> tuple[float, float]:
-    x = log_odds(period["probability"].to_numpy())
-    centred = np.column_stack([np.ones(len(x)), x - x.mean()])
-    beta, _ = logistic(centred, period["churned"].to_numpy(), np.zeros(len(x)))
-    slope = np.clip(beta[1], 0.5, 2)
-    return float(beta[0] - x.mean()), float(np.log(slope))
-
-
-def level_moves(churn_rates: pl.DataFrame, distance_days: int) -> pl.DataFrame:
-    """By how many log-odds the churn rate moved over ``distance_days``: cutoff, move.
-
-    Each cutoff is compared with the newest that is at least so many days older; those
-    without one are left out.
-    """
-    rate = pl.col("churn_rate").clip(0.001, 0.999)
-    level = (rate / (1 - rate)).log()
-    levels = churn_rates.select("cutoff", level=level).sort("cutoff")
-    earlier = levels.select(
-        pl.col("cutoff") + timedelta(days=distance_days),
-        pl.col("level").alias("earlier"),
-    )
-    both = levels.join_asof(
-        earlier,
-        on="cutoff",
-        strategy="backward",
-    ).drop_nulls()
-    return both.select("cutoff", move=pl.col("level") - pl.col("earlier"))
-
-
-def _n_periods(cutoffs: pl.Series, horizon_days: int) -> float:
-    """Number of independent periods that overlapping ones are worth."""
-    days = cutoffs.to_physical().to_numpy()
-    return 1 + float(np.ptp(days)) / horizon_days if len(days) else 0.0
+    if not n_periods:
+        return prior
+    weights = [prior_periods, n_periods]
+    observed = np.maximum(squares.mean(axis=0), 0)
+    return np.average([prior, observed], axis=0, weights=weights)
 
 
 def _draw_errors(
-    rng: np.random.Generator, prior: float, observed: Sequence[Error]
+    rng: np.random.Generator, prior: float, squares: np.ndarray, n_periods: float
 ) -> np.ndarray:
     """Draws of the next error, shape (N_DRAWS,): Student's t around 0.
 
-    Its variance is the mean of the prior's and the observed, weighted by periods.
+    ``prior`` is a variance, ``squares`` are those observed in ``n_periods``.
     """
-    n_periods = [PRIOR_PERIODS]
-    variances = [prior**2]
-    for weight, errors in observed:
-        if weight:
-            n_periods.append(weight)
-            variances.append(np.mean(errors**2))
-    scale = np.sqrt(np.average(variances, weights=n_periods))
-    return np.asarray(scale * rng.standard_t(sum(n_periods), N_DRAWS))
+    variance = _updated(prior, PRIOR_PERIODS, squares, n_periods)
+    drawn = rng.standard_t(PRIOR_PERIODS + n_periods, N_DRAWS)
+    return np.asarray(np.sqrt(variance) * drawn)
+
+
+def _with_mean(
+    drawn: np.ndarray, predictions: pl.DataFrame, horizon_days: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of both guesses, and its error as a multiple of that of the draws.
+
+    ``drawn``: shape (N_DRAWS, 2); both results have shape (2,). Without a past test
+    cutoff that has both outcomes they are the median of the draws, and 1.
+    """
+    implied = np.nanmedian(drawn, axis=0)
+    past = past_errors.figures(predictions)
+    if past.is_empty():
+        return implied, np.ones(len(implied))
+    missed = past_errors.errors_of_the_mean(past, horizon_days)
+    n_periods = past_errors.n_periods(missed["cutoff"], horizon_days)
+    squares = missed.select(past_errors.FIGURES).to_numpy() ** 2
+    # Figures that can't vary have no error; the smallest one keeps ratios finite.
+    variance = np.maximum(np.nanvar(drawn, axis=0), 1e-12)
+    prior = PRIOR_RATIO**2 * variance
+    of_mean = _updated(prior, RATIO_PERIODS, squares, n_periods)
+    shared = TOGETHER * np.sqrt(variance * of_mean)
+    best = (variance - shared) / (variance + of_mean - 2 * shared)
+    weight = np.clip(best, 0, 1)
+    combined = (
+        (1 - weight) ** 2 * variance
+        + weight**2 * of_mean
+        + 2 * weight * (1 - weight) * shared
+    )
+    means = past.select(past_errors.FIGURES).to_numpy().mean(axis=0)
+    middle = implied + weight * (means - implied)
+    return middle, np.sqrt(combined / variance)
 
 
 def _draw_figures(
@@ -237,7 +245,10 @@ def _draw_figures(
 
 
 def headline(expected: pl.DataFrame) -> dict[str, Any]:
-    """The forecast for metrics.json: next_auc, next_auc_low, next_auc_high etc."""
+    """The forecast for metrics.json: next_auc, next_auc_low, next_auc_high etc.
+
+    Limits that aren't known are null.
+    """
     metrics = {}
     for row in expected.iter_rows(named=True):
         name = f"next_{row['figure']}"

@@ -3,6 +3,8 @@
 Sentences are Markdown. They say what the figure is good for before they name it.
 """
 
+from typing import Any
+
 import polars as pl
 
 from churn.evaluation.learning_curve import ENOUGH
@@ -56,16 +58,28 @@ def next_period(expected: pl.DataFrame) -> str:
     >>> next_period(pl.DataFrame(figures | limits))[:56]
     'At the next scoring expect an AUC of 0.830 (0.800 to 0.8'
     """
-    auc, log_loss = (
-        f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        for row in expected.iter_rows(named=True)
-    )
+    auc, log_loss = (_expected(row) for row in expected.iter_rows(named=True))
+    if expected["low"].is_null().any():
+        trust = (
+            "How far off that may be is not known: less than two periods with a known "
+            "outcome lie behind it that don't overlap."
+        )
+    else:
+        trust = (
+            f"Of such intervals {COVERAGE:.0%} hold the figure that then comes true; "
+            "they are wide where past figures, or the churn rate, moved much."
+        )
     return (
         f"At the next scoring expect an AUC of {auc} and a log loss of {log_loss}. "
         "AUC: how often a churner is ranked above a user who stays. Log loss: lower is "
-        f"better. The true figure should lie in such an interval in {COVERAGE:.0%} of "
-        "cases."
+        f"better. {trust}"
     )
+
+
+def _expected(row: dict[str, Any]) -> str:
+    if row["low"] is None:
+        return f"{row['estimate']:.3f}"
+    return f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
 
 
 def calibration(table: pl.DataFrame, limit: float) -> str:

@@ -139,7 +139,10 @@ class Backtest:
 
     @cached_property
     def next_period(self) -> pl.DataFrame:
-        """What to expect of the next scoring: figure, estimate, low, high."""
+        """What to expect of the next scoring: figure, estimate, low, high.
+
+        The limits are null where history is too short to know them.
+        """
         return next_period.forecast(self.store, self.predictions)
 
     def answer(self) -> str:

@@ -1,9 +1,10 @@
 """The forecast for the next scoring against the outcome.
 
     python -m tests.benchmarks.next_period worlds [--seeds 2000 2120] [--cache FOLDER]
-    python -m tests.benchmarks.next_period real [--data FOLDER] [--cache FOLDER]
+    python -m tests.benchmarks.next_period real [--data FOLDER] [--past N]
 
-Measured are the error of the estimate and the coverage of the 80 % interval. A drifting
+Measured are the error of the estimate, and the coverage and width of the 80 % interval.
+With a cache the backtests run once, and estimators can be compared. A drifting
 world is a small app whose level of activity and whose hazard of leaving follow a random
 walk, jump and have seasons, with strengths drawn for each world. A forecast uses what
 was known on its day; the outcomes of the horizon that begins on that day are read once,
@@ -34,7 +35,7 @@ from .real_logs import LOGS
 START = datetime(2025, 1, 1, tzinfo=UTC)
 N_DAYS = 240
 N_PAST = 4
-"""Number of test cutoffs with a known outcome that a forecast uses."""
+"""Number of test cutoffs with a known outcome that a forecast uses by default."""
 
 WINDOWS = {"observation_days": 56, "eligible_days": 28, "horizon_days": 28}
 REAL_BACKTESTS = {
@@ -178,16 +179,19 @@ def implied(probability: np.ndarray) -> dict[str, float]:
     return {"auc": float(won / pairs), "log_loss": expected_log_loss(p, p)}
 
 
-def judged(name: str, known: History, cutoff: date) -> Iterator[dict[str, Any]]:
+def judged(
+    name: str, known: History, cutoff: date, n_past: int = N_PAST
+) -> Iterator[dict[str, Any]]:
     """The forecast at ``cutoff`` beside the outcome, one row per figure.
 
     With it come the errors of three simpler forecasts: the mean over the past test
-    cutoffs, the newest of them, and what the probabilities imply.
+    cutoffs, of which there are at most ``n_past``, the newest of them, and what the
+    probabilities imply.
     """
     mature = cutoff - timedelta(days=known.distance_days)
     past = known.predictions.filter(pl.col("cutoff") <= mature)
     past = past.filter(
-        pl.col("cutoff").is_in(past["cutoff"].unique().sort().tail(N_PAST).implode())
+        pl.col("cutoff").is_in(past["cutoff"].unique().sort().tail(n_past).implode())
     )
     now = known.predictions.filter(pl.col("cutoff") == cutoff)
     probability = now["probability"].to_numpy()
@@ -243,7 +247,7 @@ def worlds(seeds: range, cache: Path) -> Iterator[dict[str, Any]]:
         yield from judged("worlds", known, known.predictions["cutoff"].max())
 
 
-def real(data: Path, cache: Path) -> Iterator[dict[str, Any]]:
+def real(data: Path, cache: Path, n_past: int) -> Iterator[dict[str, Any]]:
     """A forecast at each cutoff of a real log with two past outcomes known by then."""
     for name, backtest in REAL_BACKTESTS.items():
         log = LOGS[name]
@@ -267,7 +271,7 @@ def real(data: Path, cache: Path) -> Iterator[dict[str, Any]]:
             if (cutoffs <= c - timedelta(days=known.distance_days)).sum() >= 2
         ]
         for cutoff in usable:
-            yield from judged(name, known, cutoff)
+            yield from judged(name, known, cutoff, n_past)
 
 
 def main() -> None:
@@ -277,6 +281,7 @@ def main() -> None:
     command.add_argument("--seeds", type=int, nargs=2, default=[2000, 2120])
     command.add_argument("--data", type=Path, default=DATA)
     command.add_argument("--cache", type=Path)
+    command.add_argument("--past", type=int, default=N_PAST)
     given = command.parse_args()
     with tempfile.TemporaryDirectory() as folder, wide_tables():
         cache = given.cache or Path(folder)
@@ -284,7 +289,7 @@ def main() -> None:
         if given.of == "worlds":
             rows = [*worlds(range(*given.seeds), cache)]
         else:
-            rows = [*real(given.data, cache)]
+            rows = [*real(given.data, cache, given.past)]
         print(table(rows))
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn.evaluation import backtest, next_period
+from churn.evaluation import backtest, next_period, past_errors
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.report import forecast_sentences as sentences
@@ -63,19 +63,103 @@ def test_a_misfit_is_the_shift_and_the_tilt_that_made_the_outcomes() -> None:
     """A shift of 0.5 and a slope of 1.3 are estimated from 4,000 users to within their
     noise; a right forecast has neither.
     """
-    misfits = next_period.misfits(
+    misfits = past_errors.misfits(
         pl.concat([period(0), period(1, shift=0.5, slope=1.3)])
     )
     assert misfits["shift"].to_list() == pytest.approx([0, 0.5], abs=0.12)
     assert misfits["tilt"].to_list() == pytest.approx([0, np.log(1.3)], abs=0.1)
 
 
-def test_a_cutoff_with_one_outcome_only_is_left_out_of_the_misfits() -> None:
-    """If everybody churned there is no misfit, and the interval rests on the priors."""
+def test_the_noise_of_a_misfit_shrinks_with_the_number_of_users() -> None:
+    """Right forecasts miss by about as much as the standard errors state, and a
+    hundredth of the users makes these ten times as large.
+    """
+    many = past_errors.misfits(pl.concat([period(k) for k in range(30)]))
+    few = past_errors.misfits(pl.concat([period(k, n=40) for k in range(30)]))
+    for error in ("shift", "tilt"):
+        ratio = many[error].std() / many[f"{error}_noise"].mean()
+        assert 0.75 < ratio < 1.3
+        noise = few[f"{error}_noise"].median() / many[f"{error}_noise"].median()
+        assert 8 < noise < 13
+
+
+def test_a_cutoff_with_one_outcome_only_is_left_out() -> None:
+    """If everybody churned there is neither a misfit nor a figure, and the middle is
+    what the probabilities imply.
+    """
     all_gone = period(0).with_columns(churned=pl.lit(True))
-    assert next_period.misfits(all_gone).is_empty()
-    stated = next_period.estimate(all_gone, np.linspace(0.1, 0.9, 500), rates(), 28, 0)
-    assert (stated["low"] < stated["estimate"]).all()
+    assert past_errors.misfits(all_gone).is_empty()
+    assert past_errors.figures(all_gone).is_empty()
+    p = np.linspace(0.1, 0.9, 500)
+    stated = next_period.estimate(all_gone, p, rates(), 28, 0)
+    assert stated["estimate"][0] == pytest.approx(expected_auc(p), abs=0.02)
+
+
+def test_an_interval_is_stated_only_where_two_periods_lie_behind_it() -> None:
+    """One tested period alone gives an estimate without limits; with a second one, or a
+    churn rate that was seen to move once, there are limits.
+    """
+    p = np.linspace(0.1, 0.9, 500)
+    alone = next_period.estimate(period(0), p, rates(), 28, 0)
+    assert alone["estimate"].is_not_nan().all()
+    assert alone["low"].null_count() == alone["high"].null_count() == 2
+    assert "not known" in sentences.next_period(alone)
+    assert next_period.headline(alone)["next_auc_low"] is None
+    two = pl.concat([period(0), period(4)])
+    for past, levels in [(two, rates()), (period(0), rates(*[0.4] * 7))]:
+        stated = next_period.estimate(past, p, levels, 28, 0)
+        assert (stated["low"] < stated["high"]).all()
+        assert "not known" not in sentences.next_period(stated)
+
+
+def steady(n_periods: int) -> pl.DataFrame:
+    """Test cutoffs four weeks apart that all came out alike: probabilities of 0.2 and
+    0.6, of which 0.3 and 0.5 churned.
+    """
+    p = np.repeat([0.2, 0.6], 1000)
+    churned = np.concatenate([np.arange(1000) < 300, np.arange(1000) < 500])
+    parts = [
+        pl.DataFrame(
+            {
+                "cutoff": [D0 + timedelta(days=28 * k)] * 2000,
+                "churned": churned,
+                "probability": p,
+            }
+        )
+        for k in range(n_periods)
+    ]
+    return pl.concat(parts)
+
+
+def test_the_mean_of_past_figures_counts_as_far_as_it_proved_right() -> None:
+    """Where a year of periods came out alike, though not as the probabilities imply,
+    the middle is their mean, and the interval is narrower than after two periods;
+    these leave the middle near what the probabilities imply.
+    """
+    p = np.repeat([0.2, 0.6], 1000)
+    implied = probability_.expected_log_loss(p, p)
+    actual = past_errors.figures(steady(1))["log_loss"][0]
+    short, long = (
+        next_period.estimate(steady(n), p, rates(), 28, 0).row(1, named=True)
+        for n in (2, 13)
+    )
+    assert actual - implied > 0.03
+    assert long["estimate"] == pytest.approx(actual, abs=0.01)
+    assert abs(short["estimate"] - implied) < abs(short["estimate"] - actual)
+    assert long["high"] - long["low"] < 0.9 * (short["high"] - short["low"])
+
+
+def test_the_mean_at_a_cutoff_holds_what_was_known_on_its_day() -> None:
+    """Log losses of 0.3, 0.5, 0.6 and 0.2 two weeks apart, known after four: the third
+    is compared with the first, the fourth with the mean of the first two.
+    """
+    days = [D0 + timedelta(days=14 * k) for k in range(4)]
+    losses = [0.3, 0.5, 0.6, 0.2]
+    past = pl.DataFrame({"cutoff": days, "auc": 0.8, "log_loss": losses})
+    missed = past_errors.errors_of_the_mean(past, 28)
+    assert missed["cutoff"].to_list() == days[2:]
+    assert missed["log_loss"].to_list() == pytest.approx([0.3, -0.2])
+    assert missed["auc"].to_list() == pytest.approx([0, 0])
 
 
 def test_a_move_is_the_log_odds_of_the_rate_against_the_newest_old_enough() -> None:
@@ -83,10 +167,10 @@ def test_a_move_is_the_log_odds_of_the_rate_against_the_newest_old_enough() -> N
     over ten days by ln 4 alone.
     """
     levels = rates(0.2, 0.2, 0.5)
-    assert next_period.level_moves(levels, 7)["move"].to_list() == pytest.approx(
+    assert past_errors.level_moves(levels, 7)["move"].to_list() == pytest.approx(
         [0, np.log(4)]
     )
-    assert next_period.level_moves(levels, 10)["move"].to_list() == pytest.approx(
+    assert past_errors.level_moves(levels, 10)["move"].to_list() == pytest.approx(
         [np.log(4)]
     )
 
@@ -96,8 +180,8 @@ def test_overlapping_periods_count_by_the_time_they_span() -> None:
     cutoff is worth none.
     """
     weeks = pl.Series([D0 + timedelta(days=7 * k) for k in range(4)])
-    assert next_period._n_periods(weeks, 28) == 1.75
-    assert next_period._n_periods(weeks.clear(), 28) == 0
+    assert past_errors.n_periods(weeks, 28) == 1.75
+    assert past_errors.n_periods(weeks.clear(), 28) == 0
 
 
 def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> None:
@@ -158,7 +242,5 @@ def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     eligible = snapshots.observe(store, [cutoff], snapshots.plan(store, latest)).height
     assert len(probability) == eligible > 50
     assert days == store.settings.windows.horizon_days
-    assert sentences.next_period(stated).endswith(
-        "lie in such an interval in 80% of cases."
-    )
+    assert "Of such intervals 80% hold" in sentences.next_period(stated)
     assert len(next_period.headline(stated)) == 6
