@@ -142,6 +142,7 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
         "none",
         "level",
         "early",
+        "slope",
         "platt",
         "isotonic",
     }

@@ -48,7 +48,7 @@ def test_no_correction_changes_nothing() -> None:
     assert Correction().apply(P) is P
 
 
-@pytest.mark.parametrize("kind", ["level", "early", "platt"])
+@pytest.mark.parametrize("kind", ["level", "early", "slope", "platt"])
 def test_a_linear_correction_moves_the_log_odds(kind: str) -> None:
     """A slope of 2 and an intercept of −1; 0 and 1 end up within (0, 1)."""
     corrected = Correction(kind, slope=2.0, intercept=-1.0)
@@ -98,7 +98,7 @@ def test_shapes_are_fitted_to_earlier_periods_and_isotonic_needs_many_rows(
     """
     earlier = [period(2000, slope=0.5, seed=seed, shift=0.3) for seed in (1, 2)]
     found = correction.corrections(Evidence(period(100), None, None, earlier))
-    assert set(found) == {"none", "level", "platt"}
+    assert {"none", "level", "platt"} <= set(found)
     assert (found["platt"].slope, found["platt"].intercept) == pytest.approx(
         (0.5, 0.3), abs=0.06
     )
@@ -127,6 +127,62 @@ def test_no_shape_is_fitted_where_all_users_had_the_same_outcome() -> None:
         "none",
         "level",
     }
+
+
+def slopes(*of_periods: float, n: int = 4000) -> list[Outcomes]:
+    """Periods, each with other users, whose outcomes have these slopes."""
+    return [period(n, seed=k, slope=slope) for k, slope in enumerate(of_periods)]
+
+
+def test_a_slope_is_corrected_by_as_much_as_is_certain() -> None:
+    """Timid forecasts with a slope of 1.4 get one between 1 and 1.4, and extreme ones
+    one between 0.7 and 1; the more users, the nearer to the whole slope.
+    """
+    few, many = (slopes(*[1.4] * 4, n=n) for n in (1000, 30_000))
+    assert 1.05 < correction.certain_slope(few) < 1.3
+    assert 1.33 < correction.certain_slope(many) < 1.4
+    assert 0.7 < correction.certain_slope(slopes(*[0.7] * 4)) < 0.85
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [slopes(1.4), slopes(1.0, 1.0), slopes(1.9, 1.5), slopes(*[1.2] * 4, n=200)],
+    ids=["one period", "right", "two that differ", "few users"],
+)
+def test_a_slope_that_is_not_certain_stays(periods: list[Outcomes]) -> None:
+    """One period isn't enough, nor are two that differ somewhat, nor few users."""
+    assert correction.certain_slope(periods) == 1
+
+
+def test_a_corrected_slope_leaves_the_level_where_it_was() -> None:
+    """The mean probability at the open cutoff, or at the newest without one, is the
+    same before and after, and high log-odds grow where low ones fall.
+    """
+    learned, opened = period(3000), period(3000, seed=7)
+    lower = Outcomes(expit(logit(opened.probability) - 2), opened.inactive)
+    earlier = slopes(*[1.4] * 4)
+    for newest, known in [
+        (learned, Evidence(learned, None, None, earlier)),
+        (lower, Evidence(learned, learned, lower, earlier)),
+    ]:
+        found = correction.corrections(known)["slope"]
+        after = found.apply(newest.probability)
+        assert after.mean() == pytest.approx(newest.probability.mean(), abs=1e-9)
+        assert after.std() > newest.probability.std() + 0.005
+
+
+def test_a_certain_slope_is_kept_where_it_helps_in_every_period() -> None:
+    """Timid forecasts of a right level are corrected although the gain is small; where
+    one period was spread right nothing is, nor where another correction is kept.
+    """
+    known = Evidence(period(4000), None, None, [])
+    timid, mixed = slopes(*[1.2] * 4), slopes(*[1.3] * 5, 1.0, n=10_000)
+    assert correction.certain_slope(mixed) > 1.05
+    assert correction.choose([(known, outcomes) for outcomes in timid]) == "slope"
+    assert correction.choose([(known, outcomes) for outcomes in mixed]) == "none"
+    off = Evidence(period(4000, 1.0), None, None, [])
+    shifted = [period(4000, 1.0, seed, 1.3) for seed in range(3)]
+    assert correction.choose([(off, outcomes) for outcomes in shifted]) == "level"
 
 
 def steady(*shifts: float) -> list[tuple[Evidence, Outcomes]]:
