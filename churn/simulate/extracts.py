@@ -9,7 +9,7 @@ import polars as pl
 
 from churn.errors import InputError
 from churn.settings import Windows
-from churn.simulate import appsflyer, random_worlds
+from churn.simulate import appsflyer, named_worlds, random_worlds
 from churn.simulate.appsflyer import user_ids
 from churn.simulate.bgnbd import bgnbd
 from churn.simulate.events import events
@@ -20,6 +20,7 @@ WORLDS: dict[str, Callable[[int, int, int], World]] = {
     "markov": markov,
     "bgnbd": bgnbd,
     "random": random_worlds.world,
+    "names": named_worlds.world,
 }
 """Worlds by the names of the command line: (n_users, n_days, seed) → world."""
 
@@ -34,7 +35,7 @@ source = "{source}"
 path = "raw"
 settling_days = 0
 
-[windows]
+{activity}[windows]
 {windows}
 
 [braze]
@@ -77,6 +78,7 @@ def write(
     study = STUDY.format(
         now=now,
         source=source,
+        activity=_activity(world),
         windows="\n".join(keys),
     )
     (out / "churn.toml").write_text(study, encoding="utf-8")
@@ -86,6 +88,14 @@ def write(
         "events": n_events,
         "files": n_files,
     }
+
+
+def _activity(world: World) -> str:
+    """The study's table of events that count as active; empty if all do."""
+    if len(world.active_names) == len(world.names):
+        return ""
+    listed = ", ".join(f'"{name}"' for name in world.active_names)
+    return f"[activity]\ncounts_as_active = [{listed}]\n\n"
 
 
 def write_table(

@@ -69,10 +69,15 @@ class Markov(World):
         """See World."""
         return self.parameters.events
 
+    @property
+    def active_names(self) -> tuple[str, ...]:
+        """See World."""
+        return self.parameters.active_names or self.names
+
     @cached_property
     def active(self) -> np.ndarray:
         """See World."""
-        return self.counts.sum(axis=2) > 0
+        return np.asarray(self.counts[..., self.parameters.is_active].any(axis=2))
 
     def weekday(self, day: int) -> int:
         """The weekday of a day of the log; 0 is Monday."""
@@ -150,7 +155,8 @@ def markov(
         rate = p.daily_rate(day, world.weekday(day))[kind, state]
         total = rng.poisson(np.where(is_here, rate, 0.0))
         busy = np.flatnonzero(total)
-        counts[day, busy] = rng.multinomial(total[busy], p.mix[kind[busy]])
+        mix = p.mix_by_state[kind[busy], state[busy]]
+        counts[day, busy] = rng.multinomial(total[busy], mix)
     return world
 
 

@@ -79,7 +79,7 @@ def _fit(
     counts = world.counts[day, users].astype(float)
     rate = p.daily_rate(day, world.weekday(day))[:, None]
     n = counts.sum(axis=1)[:, None]
-    of_names = (np.log(p.mix) @ counts.T)[..., None]
+    of_names = counts @ np.log(p.mix).swapaxes(1, 2)
     logs = of_names + n * np.log(np.maximum(rate, np.finfo(float).tiny)) - rate
     logs[..., -1] = -np.inf
     return np.exp(logs - logs.max(axis=(0, 2), keepdims=True))[:, :, None]
@@ -127,16 +127,16 @@ def silence(
     cutoff: int,
     windows: Windows,
 ) -> np.ndarray:
-    """P(no event in the horizon | type and state on the cutoff's day), shape (T, S).
+    """P(no active event in the horizon | type and state on its day), shape (T, S).
 
     By recursion from the horizon's last day backwards.
     """
     p = world.parameters
     first = cutoff + windows.lead_days
     last = first + windows.horizon_days - 1
-    chance = np.exp(-p.daily_rate(last, world.weekday(last)))
+    chance = np.exp(-p.active_rate(last, world.weekday(last)))
     for day in range(last - 1, cutoff - 1, -1):
         chance = (p.step(day) @ chance[..., None])[..., 0]
         if day >= first:
-            chance *= np.exp(-p.daily_rate(day, world.weekday(day)))
+            chance *= np.exp(-p.active_rate(day, world.weekday(day)))
     return chance

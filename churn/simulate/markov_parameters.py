@@ -101,7 +101,9 @@ class Parameters:
     - ``transition``: shape (T, S, S), from a day's state to the next day's.
     - ``rate``: shape (T, S), events on an average day.
     - ``weekday``: shape (T, 7), factor of the rate by weekday, Monday first.
-    - ``mix``: shape (T, E), share of each event name.
+    - ``mix``: shape (T, S, E), share of each event name by type and state, or shape
+      (T, 1, E) if it is the same in all states.
+    - ``active_names``: names of the events that count as being active; empty for all.
     - ``level``: shape (days,), factor of all rates by day; the last value holds for all
       later days.
     - ``hazard``: the same for the odds of the last two states.
@@ -116,9 +118,27 @@ class Parameters:
     transition: np.ndarray = field(default_factory=TRANSITION.copy)
     rate: np.ndarray = field(default_factory=RATE.copy)
     weekday: np.ndarray = field(default_factory=WEEKDAY.copy)
-    mix: np.ndarray = field(default_factory=MIX.copy)
+    mix: np.ndarray = field(default_factory=MIX[:, None].copy)
+    active_names: tuple[str, ...] = ()
     level: np.ndarray = field(default_factory=lambda: np.ones(1))
     hazard: np.ndarray = field(default_factory=lambda: np.ones(1))
+
+    @property
+    def is_active(self) -> np.ndarray:
+        """Whether each event name counts as being active, shape (E,)."""
+        names = self.active_names or self.events
+        return np.array([name in names for name in self.events])
+
+    @property
+    def mix_by_state(self) -> np.ndarray:
+        """Share of each event name by type and state, shape (T, S, E)."""
+        n_types, n_states = self.rate.shape
+        return np.broadcast_to(self.mix, (n_types, n_states, len(self.events)))
+
+    def active_rate(self, day: int, weekday: int) -> np.ndarray:
+        """``daily_rate`` of the events that count as being active, shape (T, S)."""
+        share = self.mix_by_state[..., self.is_active].sum(axis=-1)
+        return np.asarray(share * self.daily_rate(day, weekday))
 
     def daily_rate(
         self,

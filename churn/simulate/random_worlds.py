@@ -100,7 +100,7 @@ def draw(rng: np.random.Generator) -> Parameters:
         transition=np.array([_transition(rng, n_live, haste) for _ in range(n_types)]),
         rate=np.array([_rate(rng, n_live, pace) for _ in range(n_types)]),
         weekday=rng.dirichlet(np.full(7, rng.choice([4, 20, 1000])), n_types) * 7,
-        mix=rng.dirichlet(np.full(n_names, 2), n_types),
+        mix=rng.dirichlet(np.full(n_names, 2), n_types)[:, None],
         level=_season(rng) * _drift(rng, 2.5),
         hazard=_drift(rng, 8),
     )

@@ -54,10 +54,15 @@ class World(ABC):
     def names(self) -> tuple[str, ...]:
         """Names of the in-app events."""
 
+    @property
+    def active_names(self) -> tuple[str, ...]:
+        """Names of the in-app events that count as being active."""
+        return self.names
+
     @cached_property
     @abstractmethod
     def active(self) -> np.ndarray:
-        """Whether a user had an in-app event on a day, shape (n_days, n_users)."""
+        """Whether a user had an active event on a day, shape (n_days, n_users)."""
 
     @abstractmethod
     def moments(self, rng: np.random.Generator) -> tuple[np.ndarray, pl.DataFrame]:
@@ -75,7 +80,7 @@ class World(ABC):
     ) -> np.ndarray:
         """The true churn probability at the cutoffs 0 … n_days.
 
-        Shape (n_days + 1, n_users): P(no event in the horizon | what is visible).
+        Shape (n_days + 1, n_users): P(no active event in the horizon | visible data).
         Visible are the first-seen date, the events of the observation window, and the
         fact that no uninstall came before the cutoff. The values are valid for eligible
         users only.

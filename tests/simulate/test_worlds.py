@@ -50,7 +50,7 @@ TINY = Parameters(
     ),
     rate=np.array([[2.0, 0.8, 0.2, 0.05, 0], [1.0, 0.4, 0.1, 0.02, 0]]),
     weekday=np.array([[1, 1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 1, 0.5, 0.5]], dtype=float),
-    mix=np.array([[0.7, 0.3], [0.2, 0.8]]),
+    mix=np.array([[[0.7, 0.3]], [[0.2, 0.8]]]),
     level=np.array([1, 0.5, 2, 1.5, 1, 0.7, 1.2]),
     hazard=np.array([1, 2, 0.5, 3, 1, 0.2]),
 )
@@ -107,7 +107,7 @@ def brute_force(world: Markov, cutoff: int, windows: Windows) -> float:
             weight *= (state != 4) | (day >= cutoff)
             if opened <= day < cutoff:
                 weight *= poisson.pmf(
-                    world.counts[day, 0], rate[:, None] * p.mix[kind]
+                    world.counts[day, 0], rate[:, None] * p.mix_by_state[kind, state]
                 ).prod(axis=1)
             quiet *= np.exp(-rate) if day >= first else 1
         known, churned = known + weight.sum(), churned + (weight * quiet).sum()
