@@ -75,7 +75,8 @@ def catalogue(plan: Plan) -> dict[str, Feature]:
     groups = {
         "variety": event_features.variety(vocabulary, properties, whole),
         "silence": habit_features.silence() | app_week.silence(),
-        "activity": activity_features.activity(windows),
+        "activity": activity_features.activity(windows)
+        | event_features.any_event(whole),
         "trend": activity_features.trend(whole),
         "rhythm": habit_features.rhythm() | app_week.place(),
         "depth": activity_features.depth(),

@@ -116,10 +116,16 @@ class Timeline:
         newest = int(self.day.max(initial=0))
         name = ("decayed", column, half_life)
         if name not in self._kept:
-            weight = np.exp2((self.day - newest) / half_life)
-            self._kept[name] = self.column(column) * weight
+            self._kept[name] = self.column(column) * self._weight(newest, half_life)
         at_newest = reduced(np.add, self._kept[name], start, end)
         return np.asarray(at_newest * np.exp2((newest - day) / half_life))
+
+    def _weight(self, day: int, half_life: int) -> np.ndarray:
+        """Each day's weight, which is 1 at ``day`` and halves with each half-life."""
+        name = ("weight", str(day), half_life)
+        if name not in self._kept:
+            self._kept[name] = np.exp2((self.day - day) / half_life)
+        return self._kept[name]
 
     def newest(self, column: str, end: np.ndarray) -> np.ndarray:
         """The last position before ``end`` at which a column is above 0.

@@ -31,8 +31,8 @@ class UserDays:
     """What users did on each day. A user is a number: that of a version.
 
     - ``user_ids``: the user's id by number, shape (n_users,).
-    - ``every``: the days with any event. Columns: n (events), n_passive, those of
-      ``KIND_COUNTS``, purchase_day (1 or 0), revenue, revenue_per_purchase,
+    - ``every``: the days with any event. Columns: n (events), any_day (always 1), n_passive,
+      those of ``KIND_COUNTS``, purchase_day (1 or 0), revenue, revenue_per_purchase,
       uninstalled_at (the last uninstall), and event:NAME and property:NAME for the
       names of the plan.
     - ``active``: the days with active events. Columns: n_active, active_day (always 1),
@@ -102,6 +102,7 @@ def _every(rows: _Rows, plan: Plan, n_users: int) -> Timeline:
     """The days with any event."""
     counts = {
         "n": rows.by_day("n", np.add),
+        "any_day": np.ones(len(rows.keys), np.int64),
         "n_passive": rows.n_where(~pl.col("is_active")),
     }
     for name, kind in KIND_COUNTS.items():

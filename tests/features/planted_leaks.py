@@ -1,10 +1,10 @@
-"""Leaks planted on purpose: 23 ways to use the future, and two by early returns.
+"""Leaks planted on purpose: 24 ways to use the future, and two by early returns.
 
 Each plant patches the package the way a programming mistake would change it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from churn import clocks
 from churn.evaluation import backtest
 from churn.events import activity, adoption
-from churn.features import compute, eligible, labels, snapshots, versions
+from churn.features import compute, eligible, labels, numbers, snapshots, versions
 from churn.features.columns import APP_DAYS
 from churn.features.window import Window
 from churn.model import evidence, fitting, folds, training
@@ -50,6 +50,19 @@ def window_a_day_later(patch: Patch) -> None:
         return original(cutoff + timedelta(days=1), *rest)
 
     patch.setattr(Window, "before", wrong)
+
+
+def names_seen_later(patch: Patch) -> None:
+    """The age of each event name is that of its newest day, after the cutoff too."""
+    original = numbers.NUMBERS["newest"]
+
+    def wrong(window: Window, column: str, days: int) -> Any:
+        if not column.startswith("event:"):
+            return original(window, column, days)
+        later = replace(window, cutoff=window.cutoff + 30, _stretches={})
+        return original(later, column, days) - 30
+
+    patch.setitem(numbers.NUMBERS, "newest", wrong)
 
 
 def no_second_versions(patch: Patch) -> None:
@@ -330,6 +343,9 @@ LEAKS = {
         known_before(a_day_wide), "n_open_7d"
     ),
     "windows of earlier cutoffs end a day later": Leak(window_a_day_later, "n_open_7d"),
+    "the newest event of a name may follow the cutoff": Leak(
+        names_seen_later, "days_since_open"
+    ),
     "earlier cutoffs see what was known at the newest": Leak(
         no_second_versions, "n_open_7d"
     ),

@@ -1,6 +1,7 @@
 """The feature catalogue, computed by hand on a few events."""
 
 import math
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -114,6 +115,16 @@ def halved(half_life: float, since: int = 0, days: bool = False) -> float:
     )
 
 
+# Ages of the events of either name, and of all events.
+OPENS, BUYS = (14, 13, 12, 5, 4), (35, 14, 4)
+ALL = (*OPENS, *BUYS, 36, 20, 6, 4)
+
+
+def decayed(ages: Iterable[int], half_life: float) -> float:
+    """As many as there are ages, each worth half per half-life of its age."""
+    return sum(0.5 ** (age / half_life) for age in ages)
+
+
 SINE, COSINE = (
     sum(f(h * math.tau / 24) for h in (10, 9, 20, 10, 10, 11)) / 6
     for f in (math.sin, math.cos)
@@ -155,6 +166,24 @@ EXPECTED: dict[str, dict[str, float]] = {
         **{"active_days_56d": 6, "active_day_rate": 6 / 36, "event_rate": 9 / 36},
         **{f"decayed_events_{h}d": halved(h) for h in (3, 7, 14, 30, 60)},
         **{f"decayed_days_{h}d": halved(h, days=True) for h in (3, 7, 14, 30, 60)},
+        **{
+            "n_any_event_1d": 0,
+            "n_any_event_3d": 0,
+            "n_any_event_7d": 5,
+            "n_any_event_14d": 9,
+            "n_any_event_28d": 10,
+            "n_any_event_56d": 12,
+        },
+        **{
+            "any_event_days_3d": 0,
+            "any_event_days_7d": 3,
+            "any_event_days_14d": 6,
+            "any_event_days_28d": 7,
+            "any_event_days_56d": 9,
+        },
+        **{f"decayed_any_event_{h}d": decayed(ALL, h) for h in (3, 14, 60)},
+        **{f"decayed_any_event_days_{h}d": decayed(set(ALL), h) for h in (3, 14, 60)},
+        "days_since_any_event": 4,
     },
     "trend": {
         "trend_7d_28d": math.log((5 / 7) / (9 / 28)),
@@ -191,13 +220,22 @@ EXPECTED: dict[str, dict[str, float]] = {
     },
     "variety": {
         **{
+            "n_open_1d": 0,
+            "n_open_3d": 0,
             "n_open_7d": 2,
+            "n_open_14d": 5,
             "n_open_28d": 5,
             "n_open_56d": 5,
+            "n_buy_1d": 0,
+            "n_buy_3d": 0,
             "n_buy_7d": 1,
+            "n_buy_14d": 2,
             "n_buy_28d": 2,
             "n_buy_56d": 3,
         },
+        **{f"decayed_open_{h}d": decayed(OPENS, h) for h in (3, 14, 60)},
+        **{f"decayed_buy_{h}d": decayed(BUYS, h) for h in (3, 14, 60)},
+        **{"days_since_open": 4, "days_since_buy": 4},
         **{
             "share_open": (5 + 1) / (9 + 3 + 10),
             "share_buy": (3 + 1) / (9 + 3 + 10),
