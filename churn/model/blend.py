@@ -16,7 +16,7 @@ MEMBERS: dict[str, Callable[[Any], Probabilities]] = {
     "recency": layers.recency,
     "logistic": layers.linear,
     "boosting": trees.boosting,
-    "network": layers.networks,
+    "network": layers.network,
 }
 """How each member's probabilities are computed, by its name in ``pipelines``."""
 

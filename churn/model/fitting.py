@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -150,14 +150,8 @@ def _fit_blend(
     with warnings.catch_warnings():
         # A linear model may stop after its largest number of steps.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return pipelines.fit(
-            recipe,
-            names,
-            x,
-            y,
-            settings.windows.horizon_days,
-            settings.random_state,
-        )
+        horizon_days = settings.windows.horizon_days
+        return pipelines.fit(recipe, names, x, y, horizon_days, settings.random_state)
 
 
 def _digest(
@@ -183,14 +177,31 @@ def _medians(x: np.ndarray) -> tuple[float, ...]:
 
 
 def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
-    """The features whose values differ between rows; recency is always included."""
-    names = list(catalogue(plan))
+    """The features to learn from: each tells rows apart, and none copies another.
+
+    Recency is always included. Where one event name is all that counts as active, its
+    features are those of activity; of such copies the one by event name is left out.
+    """
+    features = catalogue(plan)
+    names = list(features)
     varies = snapshot.select(pl.col(names).drop_nulls().n_unique() > 1).row(0)
-    return tuple(
+    useful = [
         name
         for name, is_useful in zip(names, varies, strict=True)
         if is_useful or name == "recency_days"
-    )
+    ]
+    by_name_last = sorted(useful, key=lambda name: features[name].kind == "variety")
+    kept = set(_first_of_equal(snapshot, by_name_last))
+    return tuple(name for name in useful if name in kept)
+
+
+def _first_of_equal(snapshot: pl.DataFrame, names: Sequence[str]) -> Iterable[str]:
+    """The names of columns without those that are equal to an earlier one."""
+    first: dict[bytes, str] = {}
+    for name in names:
+        values = snapshot[name].cast(pl.Float64).to_numpy()
+        first.setdefault(hashlib.blake2b(values.tobytes()).digest(), name)
+    return first.values()
 
 
 def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:

@@ -41,15 +41,17 @@ def of_members(
     fold: Fold,
     plan: Plan,
     settings: Settings,
-    is_large: bool,
+    rounds: int,
+    leaves: int,
     fits: Fits | None = None,
 ) -> Stages:
     """Forecasts of every member; boosting has one for each number of rounds to try.
 
-    ``fits``: earlier fits, see ``fitting.fit``.
+    ``rounds``: the most to try. ``leaves``: see ``Recipe``. ``fits``: earlier fits, see
+    ``fitting.fit``.
     """
     all_members = dict.fromkeys(pipelines.MEMBERS, 1.0)
-    recipe = Recipe(all_members, pipelines.most_rounds(is_large), is_large)
+    recipe = Recipe(all_members, rounds, leaves)
     model = fitting.fit(fold.training, plan, settings, recipe, fits=fits)
     at_validation = staged(model, fold.validation)
     at_newest = staged(model, fold.newest)

@@ -1,4 +1,4 @@
-"""Linear models and networks on rows, and on the rows with features replaced.
+"""Linear models and a network on rows, and on the rows with features replaced.
 
 The first layer is a weighted sum of scaled features. With some features replaced, only
 their share of that sum is computed again, and the later layers.
@@ -37,22 +37,16 @@ def linear(member: Pipeline) -> Probabilities:
     return probabilities
 
 
-def networks(member: Pipeline) -> Probabilities:
-    """The mean probabilities of scaled networks with one output."""
-    scaling, members = member[:-1], member[-1].estimators_
-    weights = np.hstack([network.coefs_[0] for network in members])
-    intercepts = np.hstack([network.intercepts_[0] for network in members])
-    ends = np.cumsum([network.coefs_[0].shape[1] for network in members])[:-1]
+def network(member: Pipeline) -> Probabilities:
+    """The probabilities of a scaled network with one output."""
+    scaling, classifier = member[:-1], member[-1]
+    weights, intercepts = classifier.coefs_[0], classifier.intercepts_[0]
 
     def probabilities(inputs: Inputs) -> np.ndarray:
         sums = _sums(scaling, weights, intercepts, inputs)
-        return np.array([_mean(members, np.hsplit(each, ends)) for each in sums])
+        return np.array([_probability(classifier, each) for each in sums])
 
     return probabilities
-
-
-def _mean(members: list[MLPClassifier], sums: list[np.ndarray]) -> np.ndarray:
-    return np.asarray(np.mean(list(map(_probability, members, sums)), axis=0))
 
 
 def _probability(network: MLPClassifier, layer: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The members of the blend: scikit-learn pipelines by name, and their weighted mean."""
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,26 +27,37 @@ from churn.model import network
 from churn.model.btyd import BuyTillYouDie
 
 # Numbers of boosting rounds from which the validation folds choose one.
-ROUNDS = (40, 80, 150, 250, 400)
-# Below this many users prefer the linear model: weekly rows of one user are strongly
-# correlated.
-MANY_USERS = 5_000
-# Number of networks to average, since the forecast of one depends on its random start.
-N_NETWORKS = 2
+ROUNDS = (20, 40, 60, 90, 130, 180, 250, 400)
+# The sizes below hold for this many users, and change smoothly with their number. Users
+# count and not rows: the rows of one user are strongly correlated.
+USERS = 1_000
+# Largest number of leaves of a tree, and of rounds worth trying, with USERS users. Both
+# grow with the number of users to this power.
+LEAVES = 8
+MAX_ROUNDS = 130
+GROWTH = 0.4
+# Bounds of the number of leaves.
+LEAVES_RANGE = (4, 31)
+# Prior weight of the linear model with USERS users. It falls by LINEAR_STEP with every
+# tenfold number of users, since only many users tell how features act together.
+LINEAR_WEIGHT = 0.35
+LINEAR_STEP = 0.2
+# Prior weight of the network; a second network would cost as much and change little.
+NETWORK_WEIGHT = 0.25
 # Features that the parametric forecast needs beside the longest active_days window.
 BTYD = ("recency_days", "first_active_days")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is to be fitted: the members' weights, and the number of boosting rounds.
+    """What is to be fitted: the members' weights, and boosting's rounds and leaves.
 
-    ``is_large``: whether there are enough users for large trees.
+    ``leaves``: the most leaves of a tree.
     """
 
     weights: Mapping[str, float]
-    rounds: int = 80
-    is_large: bool = False
+    rounds: int = 90
+    leaves: int = LEAVES
 
 
 @dataclass(frozen=True)
@@ -138,7 +150,7 @@ def _boosting(
     trees = HistGradientBoostingClassifier(
         learning_rate=0.05,
         max_iter=recipe.rounds,
-        max_leaf_nodes=16 if recipe.is_large else 8,
+        max_leaf_nodes=recipe.leaves,
         min_samples_leaf=80,
         l2_regularization=20.0,
         max_features=0.3,
@@ -149,17 +161,7 @@ def _boosting(
 
 
 def _network(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
-    networks = {
-        str(seed): network.fit(
-            _one_network(random_state + seed), rows.scaled, rows.churned
-        )
-        for seed in range(N_NETWORKS)
-    }
-    return _behind_scaling(rows.scaling, _mean(networks, None, rows.churned))
-
-
-def _one_network(random_state: int) -> MLPClassifier:
-    return MLPClassifier(
+    one = MLPClassifier(
         (64, 32),
         alpha=1.0,
         batch_size=512,
@@ -167,6 +169,8 @@ def _one_network(random_state: int) -> MLPClassifier:
         n_iter_no_change=20,
         random_state=random_state,
     )
+    fitted = network.fit(one, rows.scaled, rows.churned)
+    return _behind_scaling(rows.scaling, fitted)
 
 
 MEMBERS: dict[str, Callable[[Rows, Recipe, int], ClassifierMixin]] = {
@@ -181,20 +185,43 @@ Each is fitted to rows, as the recipe that it is part of and random_state say.
 """
 
 
-def default_weights(is_large: bool) -> dict[str, float]:
-    """The prior weights, which are used if history is too short to learn weights."""
-    if is_large:
-        return {"boosting": 0.5, "network": 0.5}
+def default_weights(n_users: int) -> dict[str, float]:
+    """The prior weights, which are used if history is too short to learn weights.
+
+    >>> {name: round(weight, 2) for name, weight in default_weights(10_000).items()}
+    {'logistic': 0.15, 'boosting': 0.6, 'network': 0.25}
+    """
+    tens = math.log10(max(n_users, 1) / USERS)
+    linear = min(max(LINEAR_WEIGHT - LINEAR_STEP * tens, 0.0), 1 - 2 * NETWORK_WEIGHT)
     return {
-        "logistic": 0.4,
-        "boosting": 0.4,
-        "network": 0.2,
+        "logistic": linear,
+        "boosting": 1 - linear - NETWORK_WEIGHT,
+        "network": NETWORK_WEIGHT,
     }
 
 
-def most_rounds(is_large: bool) -> int:
-    """The most rounds of boosting worth trying."""
-    return ROUNDS[-1] if is_large else 150
+def leaves(n_users: int) -> int:
+    """The most leaves of a tree that so many users can carry.
+
+    >>> [leaves(n) for n in (100, 1_000, 10_000, 100_000)]
+    [4, 8, 20, 31]
+    """
+    low, high = LEAVES_RANGE
+    return min(max(round(LEAVES * _growth(n_users)), low), high)
+
+
+def rounds_to_try(n_users: int) -> tuple[int, ...]:
+    """The numbers of boosting rounds worth trying with so many users.
+
+    >>> rounds_to_try(1_000)
+    (20, 40, 60, 90, 130)
+    """
+    most = MAX_ROUNDS * _growth(n_users)
+    return tuple(n for n in ROUNDS if n <= max(most, ROUNDS[0]))
+
+
+def _growth(n_users: int) -> float:
+    return float((n_users / USERS) ** GROWTH)
 
 
 def fit(
@@ -221,7 +248,7 @@ def fit(
 
 
 def _mean(
-    members: Mapping[str, ClassifierMixin], weights: list[float] | None, y: np.ndarray
+    members: Mapping[str, ClassifierMixin], weights: list[float], y: np.ndarray
 ) -> VotingClassifier:
     """The mean of the probabilities of fitted members, which learned from ``y``.
 

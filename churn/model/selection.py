@@ -25,7 +25,7 @@ from churn.model import (
 from churn.model.correction import Correction, Outcomes
 from churn.model.fitting import Fits
 from churn.model.folds import Fold
-from churn.model.forecasts import Forecasts
+from churn.model.forecasts import Forecasts, Stages
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
 from churn.stats import probability as probability_stats
@@ -76,17 +76,38 @@ def choose(
         ]
         return _validated(usable, own.RECIPE, alone, settings)
     n_users = snapshot.drop_nulls("churned")["user_id"].n_unique()
-    is_large = n_users >= pipelines.MANY_USERS
-    prior = pipelines.default_weights(is_large)
+    prior = pipelines.default_weights(n_users)
+    leaves = pipelines.leaves(n_users)
     if not usable:
-        return Choice(Recipe(prior, is_large=is_large))
-    stages = [
-        forecasts.of_members(fold, plan, settings, is_large, fits) for fold in usable
-    ]
+        return Choice(Recipe(prior, leaves=leaves))
+    stages = _stages(usable, plan, settings, n_users, fits)
     rounds = weights.best_rounds(usable, stages)
     members = [weights.at_rounds(stage, rounds) for stage in stages]
     learned = weights.learn(usable, members, prior)
-    return _validated(usable, Recipe(learned, rounds, is_large), members, settings)
+    return _validated(usable, Recipe(learned, rounds, leaves), members, settings)
+
+
+def _stages(
+    usable: Sequence[Fold],
+    plan: Plan,
+    settings: Settings,
+    n_users: int,
+    fits: Fits | None,
+) -> list[Stages]:
+    """Forecasts of every member in each fold, and of boosting by rounds.
+
+    The newest fold, which has most to learn from, tries all numbers of rounds. An
+    earlier one, whose best number is hardly larger, goes one step beyond the best.
+    """
+    to_try = pipelines.rounds_to_try(n_users)
+    leaves = pipelines.leaves(n_users)
+    made: list[Stages] = []
+    for n_made, fold in enumerate(reversed(usable), start=1):
+        most = to_try[-1]
+        made.insert(0, forecasts.of_members(fold, plan, settings, most, leaves, fits))
+        best = weights.best_rounds(usable[-n_made:], made)
+        to_try = to_try[: to_try.index(best) + 2]
+    return made
 
 
 def _validated(

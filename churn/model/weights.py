@@ -1,8 +1,10 @@
 """Weights of the blend's members, and rounds of boosting, from the validation folds.
 
-No member can foresee the base rate of the validation cutoff. All forecasts are
-therefore moved to that base rate before they are compared, so that only discrimination
-counts.
+No member can foresee the base rate of the validation cutoff, so numbers of rounds are
+compared after all forecasts were moved to that base rate: only discrimination counts.
+Weights are judged half by that and half by the loss as it would have been: a member that
+carries levels badly is charged for it, and one that a single period favours by chance is
+charged half.
 """
 
 from collections.abc import Sequence
@@ -83,25 +85,26 @@ def learn(
     return {name: round(float(share), 3) for name, share in named if share}
 
 
+def _likelihood(probabilities: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
+    """What each member gave to the actual outcomes, shape (n_rows, n_members)."""
+    return np.column_stack([np.where(y == 1, p, 1 - p) for p in probabilities])
+
+
 def _best(
     fold: Fold,
     forecasts: Forecasts,
     prior: np.ndarray,
 ) -> np.ndarray:
     """Weights of the mixture with the lowest penalised log loss in one fold."""
-    aligned = [
-        _at_actual_rate(forecasts[name].validation, fold.y)
-        for name in pipelines.MEMBERS
-    ]
-    # Probability that each member gave to the actual outcome, shape (n_rows,
-    # n_members).
-    likelihood = np.column_stack([np.where(fold.y == 1, p, 1 - p) for p in aligned])
-    strength = PRIOR_ROWS / len(likelihood)
+    as_made = [forecasts[name].validation for name in pipelines.MEMBERS]
+    aligned = [_at_actual_rate(p, fold.y) for p in as_made]
+    likelihoods = [_likelihood(as_made, fold.y), _likelihood(aligned, fold.y)]
+    strength = PRIOR_ROWS / len(fold.y)
 
     def loss(weights: np.ndarray) -> float:
-        log_likelihood = np.log(likelihood @ weights + 1e-12).mean()
+        logs = [np.log(each @ weights + 1e-12).mean() for each in likelihoods]
         penalty = strength * np.square(weights - prior).sum()
-        return float(-log_likelihood + penalty)
+        return float(penalty - np.mean(logs))
 
     result = minimize(
         loss,

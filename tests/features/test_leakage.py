@@ -92,7 +92,7 @@ def of_folds(store: Store, record: Record) -> int:
         figures = []
         with quick_members():
             for fold in folds.every(rows, settings):
-                made = forecasts.of_members(fold, plan, settings, is_large=False)
+                made = forecasts.of_members(fold, plan, settings, 40, 8)
                 for (name, rounds), forecast in made.items():
                     values = fold_figures(fold, forecast, settings)
                     figures.append((f"{name}:{rounds}", fold.cutoff, *values))
@@ -108,7 +108,7 @@ def quick_members() -> Iterator[None]:
         for module in (pipelines, blend):
             quicker = module.MEMBERS | {"network": module.MEMBERS["recency"]}
             patch.setattr(module, "MEMBERS", quicker)
-        patch.setattr(pipelines, "most_rounds", lambda is_large: 40)
+        patch.setattr(pipelines, "rounds_to_try", lambda n_users: (20, 40))
         yield
 
 

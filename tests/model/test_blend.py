@@ -34,7 +34,7 @@ def fitted(names: tuple[str, ...] = NAMES) -> Any:
     x = rows(600, 0)
     odds = 0.2 * x[:, 0] - 0.1 * x[:, 1] - np.nan_to_num(x[:, 3]) / 5
     churned = (np.random.default_rng(1).logistic(size=600) < odds).astype(np.int8)
-    recipe = Recipe(dict.fromkeys(pipelines.MEMBERS, 1.0), rounds=40, is_large=True)
+    recipe = Recipe(dict.fromkeys(pipelines.MEMBERS, 1.0), rounds=40, leaves=16)
     return pipelines.fit(recipe, names, x, churned, 28, 0)
 
 

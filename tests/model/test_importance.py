@@ -91,10 +91,10 @@ def test_an_own_model_has_importance_too() -> None:
 
 
 def test_features_of_a_kind_are_shuffled_together() -> None:
-    """Of two copies of the informative feature each alone is worth less than their
+    """Of the informative feature and its double each alone is worth less than their
     kind, in a linear model that uses both.
     """
-    both = one_informative().with_columns(first_active_days="tenure_days")
+    both = one_informative().with_columns(first_active_days=2 * pl.col("tenure_days"))
     linear = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
     table = importance.measure(training.learn(both, PLAN, STUDY, linear), STUDY)
     kind = table.row(0, named=True)
