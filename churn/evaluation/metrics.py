@@ -2,6 +2,11 @@
 
 ``predictions`` is throughout a frame with user_id, cutoff, churned, model (chosen,
 recency or the name of an own model) and probability.
+
+Users are ranked within their test cutoff, as they are when they are scored. Over all
+cutoffs a figure is its mean over the cutoffs, weighted by rows: users of different
+cutoffs are never ranked against each other. Where probabilities are tied, figures are
+expected values over random orders of the tied users, whatever the order of the rows.
 """
 
 from typing import Any
@@ -15,32 +20,34 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from churn.hashing import stable_hash
 from churn.stats.probability import N_BINS, calibration_error, ceiling_skill
-from churn.stats.ranking import lift_quality
+from churn.stats.ranking import gains, lift_quality
 
-N_DEPTHS = 50
-"""Number of points of a gains curve."""
+TOP = 0.1
+"""Share of the users that is the riskiest tenth."""
+
+DEPTHS = np.arange(1, 51) / 50
+"""Shares of the users at which a gains curve has its points."""
 
 
 def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """The figures of one set of predictions.
+    """The figures of one set of predictions at one cutoff.
 
     ``churned``: shape (n,), bool or 0 and 1. ``probability``: shape (n,). Lift and
-    capture are those of the riskiest tenth: its churn rate as a multiple of all users'
-    rate, and its share of all churners.
+    capture are those of the riskiest tenth: its churn rate (churn_rate_top_tenth) as a
+    multiple of all users' rate, and its share of all churners.
 
     With one outcome only, AUC, average precision and lift quality are NaN; so are lift
     and capture if nobody churned.
     """
     y = np.asarray(churned, dtype=int)
     p = np.asarray(probability, dtype=float)
-    nan = float("nan")
-    auc = average_precision = nan
+    auc = average_precision = float("nan")
     if len(np.unique(y)) == 2:
         auc = float(roc_auc_score(y, p))
         average_precision = float(average_precision_score(y, p))
-    top = y[np.argsort(-p, kind="stable")][: max(1, len(p) // 10)]
+    capture = float(gains(y, p, np.array([TOP]))[0])
+    lift = capture / TOP
     return {
         "n": len(y),
         "churn_rate": float(y.mean()),
@@ -49,8 +56,9 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
         "log_loss": float(log_loss(y, p, labels=[0, 1])),
         "brier": float(brier_score_loss(y, p, labels=[0, 1])),
         "calibration_error": calibration_error(y, p),
-        "lift_top_tenth": float(top.mean() / y.mean()) if y.any() else nan,
-        "capture_top_tenth": float(top.sum() / y.sum()) if y.any() else nan,
+        "churn_rate_top_tenth": lift * float(y.mean()) if y.any() else 0.0,
+        "lift_top_tenth": lift,
+        "capture_top_tenth": capture,
         **lift_quality(y, p),
     }
 
@@ -58,32 +66,53 @@ def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
 def by_cutoff(predictions: pl.DataFrame) -> pl.DataFrame:
     """``figures`` by model and test cutoff, then by model over all cutoffs.
 
-    Columns: model, cutoff (null over all), and those of ``figures``.
+    Columns: model, cutoff (null over all), and those of ``figures``. Over all cutoffs
+    ``n`` is the sum, and each other figure the mean, see ``_over_cutoffs``.
     """
     rows = []
     for part in predictions.partition_by("model", "cutoff", maintain_order=True):
-        rows.append({"cutoff": part["cutoff"][0], **_figures_of(part)})
-    for part in predictions.partition_by("model", maintain_order=True):
-        rows.append({"cutoff": None, **_figures_of(part)})
-    table = pl.DataFrame(rows, schema_overrides={"cutoff": pl.Date})
-    return table.select("model", pl.all().exclude("model"))
+        key = part.select("model", "cutoff").row(0, named=True)
+        rows.append({**key, **figures(*_outcome_and_probability(part))})
+    table = pl.DataFrame(rows)
+    means = _over_cutoffs(table, "model")
+    return pl.concat([table, means], how="diagonal")
 
 
-def _figures_of(part: pl.DataFrame) -> dict[str, Any]:
-    churned = part["churned"].to_numpy()
-    probability = part["probability"].to_numpy()
-    return {"model": part["model"][0], **figures(churned, probability)}
+def _outcome_and_probability(part: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return part["churned"].to_numpy(), part["probability"].to_numpy()
+
+
+def _over_cutoffs(table: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Mean of each figure over the cutoffs, weighted by ``n``, and the sum of ``n``.
+
+    Cutoffs where a figure is NaN don't count for it; if it is NaN at all, so is the
+    mean.
+    """
+    n = pl.col("n")
+    known = pl.exclude("cutoff", "n", *by).fill_nan(None)
+    mean = (known * n).sum() / (known.is_not_null() * n).sum()
+    return table.group_by(by, maintain_order=True).agg(n.sum(), mean)
+
+
+def tied(column: str, *within: str) -> pl.Expr:
+    """A column whose value in each row is the mean of the rows tied with it.
+
+    Rows are tied that have the same ``probability`` and are equal in ``within``. Sums
+    by rank are then the expected ones over random orders of the tied.
+    """
+    return pl.col(column).cast(pl.Float64).mean().over(*within, "probability")
 
 
 def calibration_table(predictions: pl.DataFrame) -> pl.DataFrame:
     """Predicted and actual churn rate in ten groups of equal size per model.
 
-    Columns: model, bin (0 is the least risky), mean_probability, churn_rate, n.
+    Columns: model, bin (0 is the least risky), mean_probability, churn_rate, n. Rows of
+    all cutoffs count together here, since a probability should mean the same at each.
     """
     rank = pl.col("probability").rank("ordinal") - 1
     bins = rank.over("model") * N_BINS // pl.len().over("model")
-    groups = predictions.with_columns(bins.alias("bin")).group_by("model", "bin")
-    table = groups.agg(
+    shared = predictions.with_columns(bins.alias("bin"), tied("churned", "model"))
+    table = shared.group_by("model", "bin").agg(
         mean_probability=pl.col("probability").mean(),
         churn_rate=pl.col("churned").mean(),
         n=pl.len(),
@@ -92,27 +121,20 @@ def calibration_table(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def lift_table(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Cumulative gains per model, at each fiftieth of the users.
+    """Cumulative gains per model, at each fiftieth of the users of a cutoff.
 
     Columns: model, depth (share of the users, riskiest first), capture (share of all
-    churners among them).
+    churners among them; NaN if nobody churned). The mean over the cutoffs, as in
+    ``by_cutoff``.
     """
-    ordered = predictions.sort(
-        "model",
-        "probability",
-        stable_hash("user_id"),
-        "cutoff",
-        descending=[False, True, False, False],
-    )
-    rank = pl.int_range(1, pl.len() + 1)
-    # The fiftieth that a user belongs to, counted from 1 and rounded up.
-    fiftieth = (rank * N_DEPTHS + pl.len() - 1) // pl.len()
-    capture = pl.col("churned").cum_sum() / pl.col("churned").sum()
-    gains = ordered.with_columns(
-        depth=fiftieth.over("model") / N_DEPTHS, capture=capture.over("model")
-    )
-    table = gains.group_by("model", "depth").agg(pl.col("capture").last())
-    return table.sort("model", "depth")
+    parts = []
+    for part in predictions.partition_by("model", "cutoff", maintain_order=True):
+        capture = gains(*_outcome_and_probability(part), DEPTHS)
+        facts = part.select("model", pl.len().alias("n")).head(1)
+        curve = pl.DataFrame({"depth": DEPTHS, "capture": capture})
+        parts.append(facts.join(curve, how="cross"))
+    means = _over_cutoffs(pl.concat(parts), "model", "depth")
+    return means.select("model", "depth", "capture").sort("model", "depth")
 
 
 def newest(predictions: pl.DataFrame, model: str = "chosen") -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 Tables by segment, platform and tenth of the users, revenue at risk, and the profit of
 contacting. All compare predictions with what happened after the test cutoffs;
-``predictions`` are those of ``churn.evaluation.metrics``.
+``predictions`` are those of ``churn.evaluation.metrics``. Where a cut falls among tied
+users, each of them counts with the mean outcome of all tied.
 """
 
 from datetime import timedelta
@@ -12,8 +13,8 @@ import polars as pl
 
 from churn.clocks import known_before, local_date
 from churn.errors import ParameterError
+from churn.evaluation.metrics import tied
 from churn.events.activity import counted_once
-from churn.hashing import stable_hash
 from churn.scoring import segments
 from churn.stats.shares import wilson
 from churn.store import Store
@@ -38,8 +39,13 @@ def by_segment(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     for part in known.partition_by("cutoff"):
         parts.append(part.with_columns(segments.assign(part, store.settings)))
     order = pl.Enum(segments.names(store.settings))
-    cut = pl.concat(parts).with_columns(pl.col("segment").cast(order))
-    return rates(cut, "segment").with_columns(pl.col("segment").cast(pl.String))
+    # Users who are too new for a segment are never cut among.
+    is_new = pl.col("segment") == store.settings.policy.unknown_segment
+    cut = pl.concat(parts).with_columns(is_new=is_new)
+    shared = cut.with_columns(
+        tied("churned", "cutoff", "is_new"), pl.col("segment").cast(order)
+    )
+    return rates(shared, "segment").with_columns(pl.col("segment").cast(pl.String))
 
 
 def by_platform(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -50,10 +56,13 @@ def by_platform(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
 def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """Predictions of the chosen model with ``platform`` and ``tenure_days``.
 
-    As known at the cutoff. A user of more than one platform has "several", one without
+    As known at the cutoff. Probabilities are rounded as where segments are cut. A user of more than one platform has "several", one without
     any "not stated".
     """
-    chosen = predictions.filter(pl.col("model") == "chosen").lazy()
+    rounded = pl.col("probability").round(segments.DIGITS)
+    chosen = (
+        predictions.filter(pl.col("model") == "chosen").with_columns(rounded).lazy()
+    )
     first_date = local_date("first_at", store.settings.timezone).alias("date")
     users = store.scan("users").with_columns(first_date)
     keys = ["user_id", "cutoff"]
@@ -116,18 +125,17 @@ def tenths(predictions: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
     """Ten groups of one cutoff's users, from 1 (most likely to return) to 10 (least).
 
     Columns: group, n, predicted_rate, churn_rate, revenue (of the 30 days before),
-    at_risk (that revenue times the group's churn rate). Ties of rounded probabilities
-    are broken by the stable hash.
+    at_risk (that revenue times the group's churn rate). Tied users share their revenue
+    too.
     """
-    rounded = predictions.with_columns(pl.col("probability").round(segments.DIGITS))
-    ordered = rounded.sort("probability", stable_hash("user_id"))
-    group = pl.int_range(pl.len()) * N_GROUPS // pl.len() + 1
-    known = ordered.with_columns(group=group).join(
-        revenue,
-        on="user_id",
-        how="left",
+    known = predictions.join(revenue, on="user_id", how="left")
+    rounded = known.with_columns(
+        pl.col("probability").round(segments.DIGITS), pl.col("revenue").fill_null(0)
     )
-    table = known.group_by("group").agg(
+    shared = rounded.with_columns(tied("churned"), tied("revenue"))
+    group = pl.int_range(pl.len()) * N_GROUPS // pl.len() + 1
+    grouped = shared.sort("probability").with_columns(group=group)
+    table = grouped.group_by("group").agg(
         n=pl.len(),
         predicted_rate=pl.col("probability").mean(),
         churn_rate=pl.col("churned").mean(),
@@ -197,9 +205,8 @@ def profit(
     earned. Empty without a value.
     """
     worth = worth_of_a_leaver(value_per_saved, save_rate)
-    ordered = predictions.sort(
-        "probability", stable_hash("user_id"), descending=[True, False]
-    )
+    shared = predictions.with_columns(tied("churned"))
+    ordered = shared.sort("probability", descending=True)
     rank = pl.int_range(1, pl.len() + 1)
     expected = pl.col("probability") * worth - cost_per_contact
     hindsight = pl.col("churned") * worth - cost_per_contact

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from churn.explore import past_cutoffs, retention
-from churn.stats.ranking import weighted_auc, weighted_median
+from churn.stats.ranking import auc_within, chance_of_top, weighted_median
 from churn.stats.survival import kaplan_meier
 
 N_TEST_CUTOFFS = 4
@@ -15,6 +15,9 @@ N_TEST_CUTOFFS = 4
 More of them would leave short logs without cutoffs to learn from, and mix in seasons
 long past.
 """
+
+TOP = 0.1
+"""Share of a cutoff's users whose head start is measured: those most at risk."""
 
 MAX_TRAINING_ROWS = 20_000
 """Largest number of rows that the logistic regression learns from.
@@ -46,16 +49,18 @@ def figures(
     score = _scores(train, test)
     y = test["churned"].to_numpy()
     weight = weight[:, test["user"].to_numpy()]
-    riskiest = np.argsort(-score, kind="stable")[: max(1, len(y) // 10)]
-    caught = riskiest[y[riskiest]]
+    cutoff = test["cutoff"].to_physical().to_numpy()
+    chance = chance_of_top(score, cutoff, TOP)
+    caught = np.flatnonzero(y & (chance > 0))
     silent_days = test["recency_days"].to_numpy()[caught] - 1
+    weight_caught = weight[:, caught] * chance[caught]
     return {
         "n_users": np.array([test["user"].n_unique()]),
         "churn_rate": weight[:, y].sum(axis=1) / weight.sum(axis=1),
         "return_rate": return_rate,
         "followed_days": np.array([followed]),
-        "auc": weighted_auc(y, score, weight),
-        "head_start_days": weighted_median(horizon - silent_days, weight[:, caught]),
+        "auc": auc_within(y, score, cutoff, weight),
+        "head_start_days": weighted_median(horizon - silent_days, weight_caught),
     }
 
 

@@ -3,12 +3,15 @@
 Sentences are Markdown. They say what the figure is good for before they name it.
 """
 
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import polars as pl
 
 from churn.evaluation.learning_curve import ENOUGH
 from churn.evaluation.next_period import COVERAGE
+from churn.evaluation.periods import n_independent
 from churn.evaluation.scorecard import (
     break_even_save_rate,
     profit_threshold,
@@ -35,18 +38,45 @@ def training(model: Model, settings: Settings) -> str:
     )
 
 
-def answer(predictions: pl.DataFrame, horizon_days: int) -> str:
-    """What the chosen model is good for, in two sentences, over all test cutoffs."""
-    chosen = predictions.filter(pl.col("model") == "chosen")
-    churned = chosen.sort("probability", descending=True)["churned"].to_numpy()
-    tenth = churned[: max(1, len(churned) // 10)]
-    fifth = churned[: max(1, len(churned) // 5)]
-    reached = fifth.sum() / max(1, churned.sum())
+def answer(figures: pl.DataFrame, gains: pl.DataFrame, horizon_days: int) -> str:
+    """What the chosen model is good for, in two sentences, over all test cutoffs.
+
+    ``figures``: from ``evaluation.metrics.by_cutoff``; ``gains``: from ``lift_table``.
+    """
+    is_chosen = pl.col("model") == "chosen"
+    over_all = figures.filter(is_chosen & pl.col("cutoff").is_null())
+    row = over_all.row(0, named=True)
+    if not row["churn_rate"]:
+        return (
+            "**Nobody left at any test cutoff:** how well leavers are found is not "
+            "known."
+        )
+    fifth = gains.filter(is_chosen & (pl.col("depth") == 0.2))["capture"].item()
     return (
-        f"**Of the riskiest tenth {tenth.mean():.0%} did not come back within "
-        f"{horizon_days} days, of all users {churned.mean():.0%}.** "
-        f"Contacting the riskiest fifth would have reached {reached:.0%} of those who "
+        f"**Of the riskiest tenth {row['churn_rate_top_tenth']:.0%} did not come back "
+        f"within {horizon_days} days, of all users {row['churn_rate']:.0%}.** "
+        f"Contacting the riskiest fifth would have reached {fifth:.0%} of those who "
         "left."
+    )
+
+
+def evidence(cutoffs: Sequence[date], horizon_days: int) -> str:
+    """On how many independent periods figures over these test cutoffs rest.
+
+    >>> evidence([date(2026, 3, 1)], 28)[:54]
+    'The figures rest on a single test cutoff: how far anot'
+    """
+    if len(cutoffs) < 2:
+        return (
+            "The figures rest on a single test cutoff: how far another period would "
+            "move them is not known."
+        )
+    spread = (max(cutoffs) - min(cutoffs)).days
+    n = n_independent(cutoffs, horizon_days)
+    return (
+        f"The figures rest on {len(cutoffs)} test cutoffs within {spread} days, which "
+        f"look {horizon_days} days ahead and so are worth {n:.1f} independent periods; "
+        "intervals allow for what another period may bring."
     )
 
 

@@ -5,7 +5,6 @@ Columns are chosen and named for people; intervals are texts such as "7% to 11%"
 
 import polars as pl
 
-from churn.evaluation.intervals import bootstrap
 from churn.evaluation.weekdays import NAMES
 from churn.features.catalogue import catalogue
 from churn.model.fitting import Model
@@ -110,39 +109,52 @@ def by_cutoff(table: pl.DataFrame) -> pl.DataFrame:
     return shown.rename(names)
 
 
-def intervals(predictions: pl.DataFrame, random_state: int) -> pl.DataFrame:
+def intervals(table: pl.DataFrame) -> pl.DataFrame:
     """AUC and log loss of each model, and what their differences mean.
 
-    Columns: figure, of (a model, or "chosen less recency"), value, from, to, and
-    conclusion: which of two models is better, or that chance alone could explain the
-    difference; null for a single model.
+    Columns: figure, of (a model, or "chosen less recency"), value, from, to (null with
+    one test cutoff: not known), and conclusion, null for a single model: which of two
+    models is better; which only was better at these cutoffs, because other periods may
+    show another; or that chance alone could explain the difference. ``table``: that of
+    ``evaluation.intervals.bootstrap``.
     """
-    table = bootstrap(predictions, random_state)
     difference = pl.col("model") + " less " + pl.col("less")
+    end = pl.when(pl.col("low").is_finite())
     return table.select(
         pl.col("figure").replace(FIGURES),
         pl.coalesce(difference, "model").alias("of"),
         "value",
-        pl.col("low").alias("from"),
-        pl.col("high").alias("to"),
+        end.then("low").alias("from"),
+        end.then("high").alias("to"),
         _conclusion().alias("conclusion"),
     )
 
 
 def _conclusion() -> pl.Expr:
-    is_higher = pl.col("low") > 0
-    is_lower = pl.col("high") < 0
-    is_high_good = pl.col("figure").replace_strict(HIGHER_IS_BETTER)
-    first_is_better = pl.when(is_high_good).then(is_higher).otherwise(is_lower)
-    second_is_better = pl.when(is_high_good).then(is_lower).otherwise(is_higher)
+    known = pl.col("less").is_not_null() & pl.col("value").is_not_nan()
+    is_here = _better("users_low", "users_high")
     return (
-        pl.when(pl.col("less").is_null())
+        pl.when(~known)
         .then(None)
-        .when(first_is_better)
-        .then(pl.col("model") + " is better")
-        .when(second_is_better)
-        .then(pl.col("less") + " is better")
-        .otherwise(pl.lit("may be chance"))
+        .otherwise(
+            pl.coalesce(
+                _better("low", "high") + " is better",
+                is_here + " was better at these cutoffs",
+                pl.lit("may be chance"),
+            )
+        )
+    )
+
+
+def _better(low: str, high: str) -> pl.Expr:
+    """The better of two models; null where the interval doesn't exclude 0."""
+    is_high_good = pl.col("figure").replace_strict(HIGHER_IS_BETTER)
+    first, second = pl.col("model"), pl.col("less")
+    return (
+        pl.when(pl.col(low) > 0)
+        .then(pl.when(is_high_good).then(first).otherwise(second))
+        .when(pl.col(high) < 0)
+        .then(pl.when(is_high_good).then(second).otherwise(first))
     )
 
 

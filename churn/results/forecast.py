@@ -9,6 +9,7 @@ import polars as pl
 from churn.evaluation import (
     backtest,
     calibration,
+    intervals,
     learning_curve,
     metrics,
     next_period,
@@ -151,7 +152,7 @@ class Backtest:
         horizon_days = settings.windows.horizon_days
         limit = settings.gates.max_calibration_shift
         parts = (
-            sentences.answer(self.predictions, horizon_days),
+            sentences.answer(self.figures, self.gains(), horizon_days),
             sentences.next_period(self.next_period),
             sentences.calibration(self.levels, limit),
         )
@@ -201,11 +202,14 @@ class Backtest:
         return sentences.profit(self.newest, *stakes, currency)
 
     def gains(self) -> pl.DataFrame:
-        """Share of churners found by share of users contacted: model, depth, capture."""
+        """Share of churners found by share of a cutoff's users contacted.
+
+        Columns: model, depth, capture, the mean over the test cutoffs.
+        """
         return metrics.lift_table(self.predictions)
 
     def calibration_bins(self) -> pl.DataFrame:
-        """Predicted and actual churn rate in ten groups per model."""
+        """Predicted and actual churn rate in ten groups per model, over all cutoffs."""
         return metrics.calibration_table(self.predictions)
 
     def calibration(self) -> pl.DataFrame:
@@ -217,8 +221,21 @@ class Backtest:
         return tables.pooled(self.figures)
 
     def intervals(self) -> pl.DataFrame:
-        """AUC and log loss of each model and of each pair's difference, 95 %."""
-        return tables.intervals(self.predictions, self.store.settings.random_state)
+        """AUC and log loss of each model and of each pair's difference, 95 %.
+
+        The intervals are for other users in other periods like the tested ones.
+        """
+        settings = self.store.settings
+        horizon_days = settings.windows.horizon_days
+        table = intervals.bootstrap(
+            self.predictions, horizon_days, settings.random_state
+        )
+        return tables.intervals(table)
+
+    def evidence(self) -> str:
+        """On how many independent periods the figures rest, in a sentence."""
+        cutoffs = self.done.choices["cutoff"].to_list()
+        return sentences.evidence(cutoffs, self.store.settings.windows.horizon_days)
 
     def by_cutoff(self) -> pl.DataFrame:
         """The main figures at every test cutoff."""

@@ -6,6 +6,8 @@ Log losses and log-odds are in natural logarithms.
 import numpy as np
 from scipy.special import expit, logit
 
+from churn.stats.ranking import share_ties
+
 N_BINS = 10
 """Number of bins of equal size of a calibration error."""
 
@@ -22,33 +24,40 @@ def calibration_error(outcome: np.ndarray, probability: np.ndarray) -> float:
     """Mean distance of forecast and actual rate over ten bins of equal size.
 
     ``outcome`` and ``probability``: shape (n,). Bins follow the probability; each
-    counts by its size. NaN without observations.
+    counts by its size. Observations of the same probability share their mean outcome,
+    so that their order doesn't matter. NaN without observations.
 
-    >>> round(calibration_error(np.array([0, 1] * 10), np.array([0.5] * 20)), 3)
+    >>> calibration_error(np.array([0] * 10 + [1] * 10), np.array([0.5] * 20))
     0.0
     """
     if not len(probability):
         return float("nan")
-    bins = np.array_split(np.argsort(probability, kind="stable"), N_BINS)
-    gaps = [
-        abs(outcome[b].mean() - probability[b].mean()) * len(b) for b in bins if len(b)
-    ]
-    return float(sum(gaps) / len(probability))
+    order = np.argsort(probability, kind="stable")
+    gap = (share_ties(outcome, probability) - probability)[order]
+    bins = np.array_split(gap, N_BINS)
+    return float(sum(abs(b.sum()) for b in bins) / len(probability))
 
 
 def noise_floor(probability: np.ndarray) -> float:
     """The calibration error expected of exactly right probabilities, by chance alone.
 
     ``probability``: shape (n,), in the same ten bins. A bin's gap is about normal with
-    mean 0 and variance sum p (1 − p) / n², whose mean distance from 0 is √(2/π) of its
-    standard deviation.
+    mean 0, and its mean distance from 0 is √(2/π) of its standard deviation. The
+    variance of a mean outcome shared by k observations is p (1 − p) / k.
 
-    >>> round(noise_floor(np.full(1000, 0.5)), 3), noise_floor(np.ones(1000))
-    (0.04, 0.0)
+    >>> round(noise_floor(np.full(1000, 0.5)), 4), noise_floor(np.ones(1000))
+    (0.0126, 0.0)
     """
     p = np.sort(np.asarray(probability, dtype=float))
-    deviations = [np.sqrt(np.sum(b * (1 - b))) for b in np.array_split(p, N_BINS)]
-    return float(np.sqrt(2 / np.pi) * sum(deviations) / len(p))
+    parts = np.array_split(np.arange(len(p)), N_BINS)
+    bins = np.repeat(np.arange(N_BINS), [len(part) for part in parts])
+    _, group, size = np.unique(p, return_inverse=True, return_counts=True)
+    _, cell, size_in_bin = np.unique(
+        bins * len(size) + group, return_inverse=True, return_counts=True
+    )
+    variance = p * (1 - p) * size_in_bin[cell] / size[group]
+    deviations = np.sqrt(np.bincount(bins, variance))
+    return float(np.sqrt(2 / np.pi) * deviations.sum() / len(p))
 
 
 def log_losses(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""How well a score ranks outcomes: AUC and lift quality, and a weighted median."""
+"""How well a score ranks outcomes: AUC, gains and lift quality; a weighted median.
+
+Nothing here depends on the order of observations: where scores are tied, figures are
+their expected values over random orders of the tied observations.
+"""
 
 from collections.abc import Callable
 
@@ -36,16 +40,75 @@ def auc_of_weights(
     return auc
 
 
-def weighted_auc(
-    outcome: np.ndarray, score: np.ndarray, weight: np.ndarray
+def auc_within(
+    outcome: np.ndarray, score: np.ndarray, period: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
-    """The AUC under each row of weights, shape (k,); see ``auc_of_weights``.
+    """The AUC within each period, averaged over them, under each row of weights.
 
-    >>> outcome = np.array([True, False, False])
-    >>> weighted_auc(outcome, np.array([0.5, 0.5, 0.1]), np.ones((1, 3)))
-    array([0.75])
+    ``period``: shape (n,), the period of each observation; the others are those of
+    ``auc_of_weights``. Returns shape (k,). Each period counts by its weight, one with a
+    single outcome not at all; NaN if there is no other. Over pooled periods an AUC
+    would also reward a score for knowing in which period churn is common, which ranks
+    nobody.
+
+    >>> outcome, score = np.array([0, 0, 1, 1, 1, 0]), np.array([1, 2, 1, 8, 9, 8])
+    >>> auc_within(outcome, score, np.array([0, 0, 0, 1, 1, 1]), np.ones((1, 6)))
+    array([0.5])
     """
-    return auc_of_weights(outcome, score)(weight)
+    values, totals = [], []
+    for each in np.unique(period):
+        part = period == each
+        auc = auc_of_weights(outcome[part], score[part])
+        values.append(auc(weight[:, part]))
+        totals.append(weight[:, part].sum(axis=1))
+    return mean_of_known(np.array(values), np.array(totals))
+
+
+def mean_of_known(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted mean over the first axis without NaN; NaN where nothing is known.
+
+    ``weight``: of the shape of ``values``, at least 0.
+
+    >>> mean_of_known(np.array([[1.0], [np.nan], [4.0]]), np.array([[2], [5], [1]]))
+    array([2.])
+    """
+    known = np.where(np.isnan(values), 0, weight)
+    with np.errstate(invalid="ignore"):
+        total = (np.nan_to_num(values) * known).sum(axis=0)
+        return np.asarray(total / known.sum(axis=0))
+
+
+def share_ties(values: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Each value replaced by the mean of those whose score is the same, shape (n,).
+
+    Sums of these by rank are the expected sums over random orders of the tied.
+
+    >>> share_ties(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.7]))
+    array([0.5, 0.5, 1. ])
+    """
+    _, group, size = np.unique(score, return_inverse=True, return_counts=True)
+    return np.asarray((np.bincount(group, values) / size)[group])
+
+
+def chance_of_top(score: np.ndarray, period: np.ndarray, depth: float) -> np.ndarray:
+    """Chance of each observation to be among the highest of its period, shape (n,).
+
+    ``depth``: which share of a period's observations these are. The chance is 1 or 0
+    but for ties across the boundary, which are broken at random.
+
+    >>> chance_of_top(np.array([9, 5, 5, 1]), np.zeros(4), 0.5)
+    array([1. , 0.5, 0.5, 0. ])
+    """
+    chance = np.empty(len(score))
+    for each in np.unique(period):
+        part = period == each
+        _, group, size = np.unique(
+            -score[part], return_inverse=True, return_counts=True
+        )
+        n_above = np.cumsum(size) - size
+        n_taken = np.clip(depth * part.sum() - n_above, 0, size)
+        chance[part] = (n_taken / size)[group]
+    return chance
 
 
 def weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -74,8 +137,7 @@ def lift_quality(outcome: np.ndarray, score: np.ndarray) -> dict[str, float]:
     - ``lift_quality_lift``: the same with that share divided by the depth, which gives
       more weight to the small groups with the highest scores.
 
-    Positives among ties count at the average pace of their group. Both are NaN if all
-    outcomes are the same.
+    Both are NaN if all outcomes are the same.
 
     >>> lift_quality(np.array([1, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.2]))
     {'lift_quality_gains': 1.0, 'lift_quality_lift': 1.0}
@@ -84,22 +146,28 @@ def lift_quality(outcome: np.ndarray, score: np.ndarray) -> dict[str, float]:
     if len(np.unique(y)) < 2:
         return {"lift_quality_gains": float("nan"), "lift_quality_lift": float("nan")}
     depth = np.arange(1, len(y) + 1) / len(y)
-    actual = _gains(y, np.asarray(score))
+    actual = gains(y, np.asarray(score), depth)
     perfect = np.minimum(depth / y.mean(), 1)
-    area = [float(np.mean(gains) - np.mean(depth)) for gains in (actual, perfect)]
-    lift = [float(np.mean(gains / depth) - 1) for gains in (actual, perfect)]
+    area = [float(np.mean(found) - np.mean(depth)) for found in (actual, perfect)]
+    lift = [float(np.mean(found / depth) - 1) for found in (actual, perfect)]
     return {
         "lift_quality_gains": area[0] / area[1],
         "lift_quality_lift": lift[0] / lift[1],
     }
 
 
-def _gains(y: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Share of positives among the 1, 2, … n highest scores, shape (n,)."""
-    order = np.argsort(-score, kind="stable")
-    changes = np.flatnonzero(np.diff(score[order])) + 1
-    tie_ends = np.append(changes, len(y))
-    captured = np.cumsum(y[order])[tie_ends - 1]
-    depths = np.append(0, tie_ends)
-    shares = np.append(0, captured) / y.sum()
-    return np.asarray(np.interp(np.arange(1, len(y) + 1), depths, shares))
+def gains(outcome: np.ndarray, score: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Share of all positives among the highest scores, at each depth.
+
+    ``outcome`` and ``score``: shape (n,). ``depth``: shape (k,), shares of all
+    observations from 0 to 1. NaN without positives.
+
+    >>> gains(np.array([1, 0, 1, 0]), np.array([9, 5, 5, 1]), np.array([0.25, 0.5, 1]))
+    array([0.5 , 0.75, 1.  ])
+    """
+    if not np.any(outcome):
+        return np.full(len(depth), np.nan)
+    _, group, size = np.unique(-score, return_inverse=True, return_counts=True)
+    captured = np.cumsum(np.bincount(group, outcome)) / np.sum(outcome)
+    depths = np.cumsum(size) / len(score)
+    return np.asarray(np.interp(depth, np.append(0, depths), np.append(0, captured)))

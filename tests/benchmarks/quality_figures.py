@@ -1,15 +1,15 @@
 """Figures of the quality table: AUC, log loss, calibration, and paired differences.
 
 ``wide`` everywhere has user_id, cutoff, churned and a column of probabilities per
-model, the first of them the default's. AUC is taken within each test cutoff and
-averaged by rows, as a log loss is: over pooled cutoffs it would also reward knowing
-which period a row is from, which ranks nobody. The pooled AUC stands beside it.
+model, the first of them the default's. AUC is taken within each test cutoff, as the
+evaluation report does. The pooled AUC stands beside it.
 """
 
 import numpy as np
 import polars as pl
 
-from churn.stats.ranking import weighted_auc
+from churn.stats.probability import calibration_error, noise_floor
+from churn.stats.ranking import auc_of_weights, auc_within
 
 KEY = ("user_id", "cutoff", "churned")
 OURS = "ours"
@@ -18,9 +18,6 @@ MARGIN = 0.005
 
 CLIP = 1e-6
 """Distance that probabilities keep from 0 and 1; BG/NBD is certain of some users."""
-
-N_BINS = 10
-N_NOISE_DRAWS = 200
 
 
 def weights(wide: pl.DataFrame, n_resamples: int, seed: int) -> np.ndarray:
@@ -38,43 +35,10 @@ def weights(wide: pl.DataFrame, n_resamples: int, seed: int) -> np.ndarray:
     return np.array(rows, dtype=np.float32)
 
 
-def auc_within(weight: np.ndarray, wide: pl.DataFrame, name: str) -> np.ndarray:
-    """Mean AUC over the test cutoffs, weighted by their rows, of each row of weights.
-
-    A cutoff with one outcome only is left out.
-    """
-    y = wide["churned"].to_numpy()
-    p = wide[name].to_numpy()
-    cutoff = wide["cutoff"].to_numpy()
-    parts = [cutoff == c for c in np.unique(cutoff)]
-    values = np.array(
-        [weighted_auc(y[part], p[part], weight[:, part]) for part in parts]
-    )
-    rows = np.array([weight[:, part].sum(axis=1) for part in parts])
-    sizes = np.where(np.isnan(values), 0, rows)
-    return (np.nan_to_num(values) * sizes).sum(axis=0) / sizes.sum(axis=0)
-
-
 def losses(churned: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Log loss of each row."""
     p = np.clip(probability, CLIP, 1 - CLIP)
     return -np.log(np.where(churned, p, 1 - p))
-
-
-def calibration(churned: np.ndarray, probability: np.ndarray, seed: int) -> float:
-    """Calibration error over ten bins of equal size, less what chance explains.
-
-    Chance is what exactly right probabilities show on average over random outcomes.
-    """
-    bins = np.array_split(np.argsort(probability, kind="stable"), N_BINS)
-    uniform = np.random.default_rng(seed).random((N_NOISE_DRAWS, len(probability)))
-
-    def error(outcomes: np.ndarray) -> np.ndarray:
-        gap = [np.abs((outcomes[:, b] - probability[b]).sum(axis=1)) for b in bins]
-        return np.sum(gap, axis=0) / len(probability)
-
-    actual = error(churned[None].astype(float))[0]
-    return float(actual - error(uniform < probability).mean())
 
 
 def table(wide: pl.DataFrame, n_resamples: int = 500, seed: int = 0) -> pl.DataFrame:
@@ -86,12 +50,14 @@ def table(wide: pl.DataFrame, n_resamples: int = 500, seed: int = 0) -> pl.DataF
     wide = wide.sort("cutoff", "user_id")
     weight = weights(wide, n_resamples, seed)
     y = wide["churned"].to_numpy()
+    cutoff = wide["cutoff"].to_numpy()
     names = [name for name in wide.columns if name not in KEY]
     aucs = {}
     log_losses = {}
     for name in names:
-        lost = losses(y, wide[name].to_numpy())
-        aucs[name] = auc_within(weight, wide, name)
+        p = wide[name].to_numpy()
+        lost = losses(y, p)
+        aucs[name] = auc_within(y, p, cutoff, weight)
         log_losses[name] = weight @ lost / weight.sum(axis=1)
     rows = []
     for name in names:
@@ -100,9 +66,9 @@ def table(wide: pl.DataFrame, n_resamples: int = 500, seed: int = 0) -> pl.DataF
             {
                 "model": name,
                 "auc": float(aucs[name][0]),
-                "auc_pooled": float(weighted_auc(y, p, weight[:1])[0]),
+                "auc_pooled": float(auc_of_weights(y, p)(weight[:1])[0]),
                 "log_loss": float(log_losses[name][0]),
-                "calibration": calibration(y, p, seed),
+                "calibration": calibration_error(y, p) - noise_floor(p),
                 **_difference("d_auc", aucs[OURS] - aucs[name]),
                 **_difference("d_log_loss", log_losses[OURS] - log_losses[name]),
             }

@@ -155,7 +155,7 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
         (pl.col("model") == "chosen") & pl.col("cutoff").is_null()
     ).row(0, named=True)
     assert pooled["n"] == done.predictions.height // 2
-    span = intervals.bootstrap(done.predictions, 0, 50).row(
+    span = intervals.bootstrap(done.predictions, 14, 0, 50).row(
         0, named=True
     )  # AUC of chosen
     assert span["low"] <= pooled["auc"] <= span["high"]
@@ -221,7 +221,9 @@ def test_own_models_are_compared_on_the_same_rows_and_ours_stay_as_they_are(
     ours = done.predictions.filter(pl.col("model").is_in(["chosen", "recency"]))
     assert ours.equals(alone.predictions)
     assert done.choices.equals(alone.choices)
-    compared = tables.intervals(done.predictions, 0)["of"].to_list()
+    compared = tables.intervals(intervals.bootstrap(done.predictions, 14, 0, 9))[
+        "of"
+    ].to_list()
     assert {"boosting", "chosen less boosting", "chosen less a linear one"} <= {
         *compared
     }
