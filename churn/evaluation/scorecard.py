@@ -13,6 +13,7 @@ import polars as pl
 
 from churn.clocks import known_before, local_date
 from churn.errors import ParameterError
+from churn.evaluation import periods
 from churn.evaluation.metrics import tied
 from churn.events.activity import counted_once
 from churn.scoring import segments
@@ -45,12 +46,14 @@ def by_segment(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     shared = cut.with_columns(
         tied("churned", "cutoff", "is_new"), pl.col("segment").cast(order)
     )
-    return rates(shared, "segment").with_columns(pl.col("segment").cast(pl.String))
+    table = rates(shared, "segment", store.settings.windows.horizon_days)
+    return table.with_columns(pl.col("segment").cast(pl.String))
 
 
 def by_platform(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """``rates`` of the chosen model by platform, as known at the cutoff."""
-    return rates(_with_users(store, predictions), "platform")
+    horizon_days = store.settings.windows.horizon_days
+    return rates(_with_users(store, predictions), "platform", horizon_days)
 
 
 def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -83,23 +86,55 @@ def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(pl.col("platform").fill_null("not stated")).collect()
 
 
-def rates(rows: pl.DataFrame, by: str) -> pl.DataFrame:
+def rates(rows: pl.DataFrame, by: str, horizon_days: int) -> pl.DataFrame:
     """Predicted and actual churn of each group.
 
-    Columns: ``by``, n, n_users, predicted_rate, churn_rate, churner_share, churn_low,
-    churn_high. ``churner_share`` is the group's share of all churners. ``n`` counts a
-    user once per test cutoff. The 95 % Wilson interval (churn_low, churn_high) counts
-    users once in all: the same user a week later is hardly new evidence.
+    Columns: ``by``, n, n_users, predicted_rate, churn_rate, churner_share (of all
+    churners), churn_low, churn_high. ``n`` counts a user once per test cutoff. The 95 %
+    interval (churn_low, churn_high) is that of Wilson, which counts users once in all,
+    since the same user a week later is hardly new evidence. It is widened by how far
+    the rate missed its forecast from cutoff to cutoff, see ``periods.half_width``; with
+    one test cutoff, which can't show that, it is Wilson's alone.
     """
-    table = rows.group_by(by).agg(
-        n=pl.len(),
-        n_users=pl.col("user_id").n_unique(),
-        predicted_rate=pl.col("probability").mean(),
-        churn_rate=pl.col("churned").mean(),
-        churner_share=pl.col("churned").sum() / rows["churned"].sum(),
+    table = (
+        rows.group_by(by)
+        .agg(
+            n=pl.len(),
+            n_users=pl.col("user_id").n_unique(),
+            predicted_rate=pl.col("probability").mean(),
+            churn_rate=pl.col("churned").mean(),
+            churner_share=pl.col("churned").sum() / rows["churned"].sum(),
+        )
+        .sort(by)
     )
-    low, high = wilson(pl.col("churn_rate"), pl.col("n_users"))
-    return table.with_columns(churn_low=low, churn_high=high).sort(by)
+    groups = [rows.filter(pl.col(by) == group) for group in table[by]]
+    halves = [_half_width(group, horizon_days) for group in groups]
+    rate = pl.col("churn_rate")
+    half = pl.Series(halves, dtype=pl.Float64)
+    users_low, users_high = wilson(rate, pl.col("n_users"))
+    low = rate - ((rate - users_low) ** 2 + half**2).sqrt()
+    high = rate + ((users_high - rate) ** 2 + half**2).sqrt()
+    return table.with_columns(churn_low=low.clip(0, 1), churn_high=high.clip(0, 1))
+
+
+def _half_width(group: pl.DataFrame, horizon_days: int) -> float:
+    """By how much other periods may move a group's rate; 0 with one test cutoff."""
+    is_churned = pl.col("churned").cast(pl.Float64)
+    at_cutoffs = group.group_by("cutoff").agg(
+        n=pl.len(),
+        variance=is_churned.mean() * (1 - is_churned.mean()),
+        missed=(is_churned - pl.col("probability")).mean(),
+    )
+    known = at_cutoffs.sort("cutoff")
+    if known.height < 2:
+        return 0.0
+    return periods.half_width(
+        known["missed"].to_numpy(),
+        known["n"].to_numpy(),
+        np.diag((known["variance"] / known["n"]).to_numpy()),
+        known["cutoff"].to_list(),
+        horizon_days,
+    )
 
 
 def revenue(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:

@@ -41,7 +41,8 @@ class Model:
 
     ``typical``: median of each feature over the training rows, NaN where most rows have
     no value. ``calibration``: 95 % interval of the level in the newest validation fold,
-    in log-odds; null where it isn't known. ``churn_rate`` is that of the training rows.
+    in log-odds, and ``calibration_cutoff``: the cutoff of that fold; null where it
+    isn't known. ``churn_rate`` is that of the training rows.
     ``learned_from``: SHA-256 of the training matrix, its labels and, for a classifier
     supplied by the user, its parameters.
     """
@@ -53,6 +54,7 @@ class Model:
     pipeline: Any
     correction: Correction
     calibration: tuple[float, float] | None
+    calibration_cutoff: date | None
     cutoffs: tuple[date, ...]
     windows: dict[str, int]
     churn_rate: float
@@ -122,6 +124,7 @@ def fit(
         pipeline=pipeline,
         correction=Correction(),
         calibration=None,
+        calibration_cutoff=None,
         cutoffs=tuple(sorted(snapshot["cutoff"].unique())),
         windows=settings.windows.model_dump(),
         churn_rate=float(y.mean()),

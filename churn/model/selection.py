@@ -44,7 +44,8 @@ class Choice:
 
     ``folds``: log loss of each member and of the corrected blend at each validation
     cutoff, with columns candidate, cutoff, n, log_loss. ``calibration``: 95 % interval
-    of the level in the newest fold, in log-odds; null where it can't be estimated.
+    of the level in the newest fold, in log-odds, and ``calibration_cutoff``: the cutoff
+    of that fold; null where it can't be estimated.
     ``outcomes``: uncorrected forecast and outcome in each validation fold.
     """
 
@@ -52,6 +53,7 @@ class Choice:
     correction: str = "none"
     folds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FOLDS))
     calibration: tuple[float, float] | None = None
+    calibration_cutoff: date | None = None
     outcomes: tuple[Outcomes, ...] = ()
 
 
@@ -135,6 +137,7 @@ def _validated(
         correction=kind,
         folds=_table(usable, members, corrected),
         calibration=_calibration(usable[-1].y, corrected[-1]),
+        calibration_cutoff=usable[-1].cutoff,
         outcomes=tuple(outcomes for _, outcomes in periods),
     )
 

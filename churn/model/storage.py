@@ -106,11 +106,13 @@ def _facts(
     types: set[str],
     number: int,
 ) -> dict[str, Any]:
+    newest = model.calibration_cutoff
     return {
         **{name: getattr(model, name) for name in ("features", *STORED)},
         "recipe": asdict(model.recipe),
         "correction": asdict(model.correction),
         "calibration": model.calibration,
+        "calibration_cutoff": newest and newest.isoformat(),
         "typical": model.typical,
         "plan": asdict(model.plan),
         "cutoffs": [c.isoformat() for c in model.cutoffs],
@@ -178,6 +180,8 @@ def _from(facts: dict[str, Any], pipeline: Any) -> Model:
         for name, value in facts["plan"].items()
     }
     knots = tuple(map(tuple, facts["correction"]["knots"]))
+    # Models of earlier versions don't say of which cutoff their calibration is.
+    newest = facts.get("calibration_cutoff")
     return Model(
         recipe=Recipe(**facts["recipe"]),
         features=tuple(facts["features"]),
@@ -186,6 +190,7 @@ def _from(facts: dict[str, Any], pipeline: Any) -> Model:
         pipeline=pipeline,
         correction=Correction(**{**facts["correction"], "knots": knots}),
         calibration=facts["calibration"] and tuple(facts["calibration"]),
+        calibration_cutoff=newest and date.fromisoformat(newest),
         cutoffs=tuple(date.fromisoformat(c) for c in facts["cutoffs"]),
         **{name: facts[name] for name in STORED},
     )

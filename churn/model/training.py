@@ -21,7 +21,8 @@ from churn.store import Store
 
 log = logging.getLogger(__name__)
 
-# Fewest churned users, and fewest users who stayed, in a training snapshot.
+# Fewest people who churned, and who stayed, at one training cutoff or another. A person
+# at several cutoffs is hardly new evidence, so rows don't count.
 MIN_CLASS = 50
 
 
@@ -135,18 +136,23 @@ def learn(
         fitted,
         correction=correction,
         calibration=choice.calibration,
+        calibration_cutoff=choice.calibration_cutoff,
     )
     usable = folds.usable(sampled, settings)
     return Trained(model, choice, usable[-1] if usable else None, estimator)
 
 
 def check_enough(snapshot: pl.DataFrame) -> None:
-    """Raise TrainingError unless ``MIN_CLASS`` users churned and as many stayed."""
-    n_churned = int(snapshot["churned"].sum())
-    n_stayed = snapshot.height - n_churned
+    """Raise TrainingError unless ``MIN_CLASS`` people churned and as many stayed.
+
+    Each person counts once, at however many cutoffs.
+    """
+    people = snapshot.unique(["user_id", "churned"])["churned"]
+    n_churned = int(people.sum())
+    n_stayed = len(people) - n_churned
     if min(n_churned, n_stayed) < MIN_CLASS:
         raise TrainingError(
-            f"too little to learn from: {n_churned} churned and {n_stayed} stayed, at "
-            f"least {MIN_CLASS} of each are needed; use more history, more cutoffs or "
-            "a longer horizon"
+            f"too little to learn from: {n_churned} people churned and {n_stayed} "
+            f"stayed, at least {MIN_CLASS} of each are needed, whatever the number of "
+            "cutoffs; use more history, a longer horizon or an app with more users"
         )

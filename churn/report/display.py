@@ -33,8 +33,8 @@ def table(frame: pl.DataFrame) -> str:
     """A frame's first 200 rows as an HTML table for readers.
 
     Shares (``…_rate``, ``share…``, ``…share``) are percentages, counts have thousands
-    separators, other numbers three digits; booleans are yes and no, null is a dash. A
-    note below says if rows were left out or there are none.
+    separators, other numbers three digits; booleans are yes and no, null and NaN are a
+    dash. A note below says if rows were left out or there are none.
     """
     import polars.selectors as cs
     from great_tables import GT
@@ -43,8 +43,9 @@ def table(frame: pl.DataFrame) -> str:
     labels: dict[str, Any] = {
         name: name.removeprefix("n_").replace("_", " ") for name in frame.columns
     }
+    known = frame.head(MAX_ROWS).with_columns(cs.float().fill_nan(None))
     shown = (
-        GT(frame.head(MAX_ROWS))
+        GT(known)
         .fmt_integer(columns=cs.integer())
         .fmt_tf(columns=cs.boolean(), tf_style="yes-no")
         .fmt_percent(columns=shares, decimals=1)

@@ -19,7 +19,7 @@ from churn.evaluation.scorecard import (
 )
 from churn.model.fitting import Model
 from churn.model.training import one_weekday
-from churn.scoring.score_gates import calibration_finding
+from churn.scoring.score_gates import level_holds
 from churn.settings import Settings
 
 SLOPES = (0.8, 1.25)
@@ -125,12 +125,22 @@ def calibration(table: pl.DataFrame, limit: float) -> str:
         f"At {row['cutoff']} a churn rate of {forecast:.1%} was forecast, and "
         f"{actual:.1%} churned"
     )
-    finding = calibration_finding(row["intercept_low"], row["intercept_high"], limit)
-    if not finding["passed"]:
+    low, high = row["intercept_low"], row["intercept_high"]
+    if not low <= high:
+        return (
+            f"{compared}: whether the probabilities are off is not known, because all "
+            "had the same outcome."
+        )
+    if not level_holds(low, high, limit):
         return (
             f"{compared}. **OUT OF BOUNDS: the level of the probabilities is off.** "
             "Read them as a ranking, not as rates. Train again on newer cutoffs, and "
             "until the level holds cut segments by share, not by probability."
+        )
+    if not row["slope_low"] <= row["slope_high"]:
+        return (
+            f"{compared}. **OUT OF BOUNDS: the probabilities tell nobody from "
+            "anybody**, or separate all who left, so that their spread can't be judged."
         )
     if row["slope_low"] > SLOPES[1] or row["slope_high"] < SLOPES[0]:
         way = "too extreme" if row["slope"] < 1 else "too timid"
@@ -138,7 +148,7 @@ def calibration(table: pl.DataFrame, limit: float) -> str:
             f"{compared}. **OUT OF BOUNDS: high and low probabilities are {way}.** "
             "Read them as a ranking, not as rates."
         )
-    if row["intercept_low"] > 0 or row["intercept_high"] < 0:
+    if low > 0 or high < 0:
         way = "low" if actual > forecast else "high"
         return f"{compared}: too {way} by more than chance, but within the limit."
     return f"{compared}: nothing suggests that the probabilities are off."
@@ -220,6 +230,8 @@ def ceiling(skill: float | None) -> str:
     """What a ceiling skill means; empty where the true probabilities are unknown."""
     if skill is None:
         return ""
+    if skill != skill:
+        return "This app is simulated, and nothing tells its users apart."
     return (
         f"This app is simulated: the model knows {skill:.0%} of what could be known "
         "(100% would be the true probabilities)."

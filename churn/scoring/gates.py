@@ -50,7 +50,7 @@ def check(
         *data(volume, tally, files, settings, cutoff, accepted),
         model_age.stale_model(settings, cutoff, model),
         score_shift(settings, cutoff, scores, model),
-        calibrated(settings, cutoff, model),
+        calibrated(settings, cutoff, scores, model),
         match_rate(store, scores),
     ]
     return Findings.validate(pl.DataFrame(findings).select(Findings.column_names()))

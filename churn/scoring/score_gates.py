@@ -1,12 +1,13 @@
 """Gates on the scores: their level, and how many users Braze can identify."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
 
 from churn.events import addresses
 from churn.model.fitting import Model
+from churn.scoring import segments
 from churn.scoring.gate import finding
 from churn.settings import Settings
 from churn.store import Store
@@ -20,21 +21,22 @@ def score_shift(
 ) -> dict[str, Any]:
     """Fails if the mean probability is far from the churn rate in training."""
     limit = settings.gates.max_score_shift
-    mean = float(scores["probability"].to_numpy().mean())
-    passed = abs(mean - model.churn_rate) <= limit and not scores.is_empty()
+    values = scores["probability"].to_numpy()
+    mean = float(values.mean()) if len(values) else None
+    passed = mean is not None and abs(mean - model.churn_rate) <= limit
+    seen = "not known" if mean is None else f"{mean:.1%}"
     if passed:
         sentence = (
-            f"mean probability {mean:.1%} against a churn rate of "
-            f"{model.churn_rate:.1%} in training"
+            f"mean probability {seen} against a churn rate of {model.churn_rate:.1%} in "
+            "training"
         )
     else:
         sentence = (
-            f"{scores.height} users scored, mean probability {mean:.1%}, but "
+            f"{scores.height} users scored, mean probability {seen}, but "
             f"{model.churn_rate:.1%} churned in training: look for missing events, or "
             "train again"
         )
     expected = f"within {limit:.0%} of {model.churn_rate:.1%}"
-    seen = f"{mean:.1%}"
     return finding(
         cutoff, "score_shift", passed, sentence, expected=expected, seen=seen
     )
@@ -43,45 +45,71 @@ def score_shift(
 def calibrated(
     settings: Settings,
     cutoff: date,
+    scores: pl.DataFrame,
     model: Model,
 ) -> dict[str, Any]:
-    """Fails if the newest validation fold shows that the level is significantly off."""
+    """Fails if the model's level was off, or if it tells nobody from anybody.
+
+    The level is that of the newest validation fold, the last outcome known when the
+    model was trained, see ``level_holds``; the sentence names its cutoff. A model tells
+    nobody from anybody if all of several users have the same probability.
+    """
     low, high = model.calibration or (float("nan"), float("nan"))
     limit = settings.gates.max_calibration_shift
-    return finding(cutoff, **calibration_finding(low, high, limit))
-
-
-def calibration_finding(
-    low: float,
-    high: float,
-    limit: float,
-) -> dict[str, Any]:
-    """The finding of the gate ``calibration`` for a 95 % interval of the intercept.
-
-    The gate fails if the whole interval lies beyond the limit; both are in log-odds. A
-    small sample has a wide interval and so hardly ever fails by chance. NaN, which
-    stands for no known outcome, passes.
-    """
-    passed = not (low > limit or high < -limit)
-    seen = f"{low:+.2f} to {high:+.2f}"
-    if not passed:
+    seen = f"{low:+.2f} to {high:+.2f}" if low <= high else "not known"
+    holds = level_holds(low, high, limit)
+    values = scores["probability"].round(segments.DIGITS)
+    is_constant = len(values) > 1 and values.n_unique() == 1
+    if not holds:
         way = "fewer" if high < 0 else "more"
         sentence = (
-            f"probabilities are off by {seen} in log-odds, {way} users churned than "
-            "was forecast: train again on newer cutoffs; cut segments by share until "
-            "it holds"
+            f"{_judged(model)} {way} users churned than was forecast, by {seen} in "
+            "log-odds: train again on newer cutoffs; cut segments by share until it "
+            "holds"
+        )
+    elif is_constant:
+        seen = f"{values[0]:.1%} for every user"
+        sentence = (
+            f"all {len(values)} users have the same probability, so the model tells "
+            "nobody from anybody: look for missing events, or train again"
         )
     elif low <= high:
-        sentence = "the newest outcomes are near their forecast"
+        sentence = f"{_judged(model)} as many churned as was forecast, or nearly so"
     else:
-        sentence = "no outcome is known yet to compare the forecast with"
-    return {
-        "gate": "calibration",
-        "passed": passed,
-        "sentence": sentence,
-        "expected": f"within ±{limit:g} in log-odds",
-        "seen": seen,
-    }
+        sentence = (
+            "not known yet: no cutoff before the newest training cutoffs has an outcome "
+            "to compare a forecast with"
+        )
+    return finding(
+        cutoff,
+        "calibration",
+        holds and not is_constant,
+        sentence,
+        expected=f"within ±{limit:g} in log-odds",
+        seen=seen,
+    )
+
+
+def level_holds(low: float, high: float, limit: float) -> bool:
+    """Whether a level may be within the limit, by its 95 % interval in log-odds.
+
+    Only an interval that lies wholly beyond the limit says no, so that a small sample,
+    which has a wide interval, hardly ever does by chance. So does NaN: not known.
+
+    >>> level_holds(0.1, 0.9, 0.2), level_holds(0.3, 0.9, 0.2)
+    (True, False)
+    """
+    return not (low > limit or high < -limit)
+
+
+def _judged(model: Model) -> str:
+    """Of which users and days the model's calibration is, to begin a sentence."""
+    newest = model.calibration_cutoff
+    if newest is None:
+        return "of the newest users whose outcome was known when the model was trained"
+    windows = model.windows
+    end = newest + timedelta(days=windows["lead_days"] + windows["horizon_days"])
+    return f"of the users of {newest}, whose outcome was known by {end},"
 
 
 def match_rate(store: Store, scores: pl.DataFrame) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
 
     ``probability`` and the true ``truth``: shape (n,). The base forecast is the best
     constant, the mean of the truth. 1 is all that could be known, 0 no better than the
-    constant.
+    constant; NaN if the truth is the same for all, so that nothing could be known.
 
     >>> ceiling_skill(np.array([0.2, 0.8]), np.array([0.2, 0.8]))
     1.0
@@ -97,7 +97,7 @@ def ceiling_skill(probability: np.ndarray, truth: np.ndarray) -> float:
     base = expected_log_loss(np.full(len(truth), truth.mean()), truth)
     model = expected_log_loss(probability, truth)
     ceiling = expected_log_loss(truth, truth)
-    return float((base - model) / (base - ceiling))
+    return float((base - model) / (base - ceiling)) if np.ptp(truth) else float("nan")
 
 
 def log_odds(probability: np.ndarray) -> np.ndarray:

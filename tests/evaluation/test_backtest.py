@@ -168,11 +168,24 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
     )
 
 
-def test_too_few_churners_are_refused(filled: Store) -> None:
-    """A single cutoff with fewer than 50 churners raises an error with both counts."""
-    store = filled
-    with pytest.raises(TrainingError, match=r"\d+ churned and \d+ stayed, at least 50"):
-        training.train(store, [DAY0 + timedelta(days=20)])
+def test_too_few_people_are_refused_at_however_many_cutoffs() -> None:
+    """Thirteen people who left are 52 rows at four cutoffs: the error counts them once.
+    Fifty people of each kind at one cutoff are enough.
+    """
+    cutoffs = [DAY0 + timedelta(days=9 * k) for k in range(4)]
+    left = [f"left-{i}" for i in range(13)]
+    stayed = [f"stayed-{i}" for i in range(60)]
+    rows = pl.DataFrame(
+        [(user, cutoff, user in left) for user in left + stayed for cutoff in cutoffs],
+        ["user_id", "cutoff", "churned"],
+        orient="row",
+    )
+    expected = "13 people churned and 60 stayed, at least 50 of each"
+    with pytest.raises(TrainingError, match=expected):
+        training.check_enough(rows)
+    once = rows.filter(pl.col("cutoff") == cutoffs[0])
+    others = once.with_columns(churned=~pl.col("churned"))
+    training.check_enough(pl.concat([once, others]))
 
 
 def test_training_on_a_cutoff_without_outcome_is_refused(

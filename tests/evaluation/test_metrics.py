@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -186,19 +187,13 @@ def test_a_closed_form_case_of_level() -> None:
         (np.nan, np.nan, True),
     ],
 )
-def test_the_gate_fails_only_if_the_whole_interval_is_beyond(
+def test_a_level_is_off_only_if_the_whole_interval_is_beyond(
     low: float, high: float, passed: bool
 ) -> None:
     """An interval within the limit, across it or unknown passes; one wholly beyond it
-    fails, and the sentence says in which direction.
+    fails.
     """
-    finding = score_gates.calibration_finding(low, high, 0.2)
-    assert finding["passed"] is passed
-    assert (
-        passed
-        or ("more users churned" if low > 0 else "fewer users churned")
-        in finding["sentence"]
-    )
+    assert score_gates.level_holds(low, high, 0.2) is passed
 
 
 def test_the_sentence_warns_of_the_newest_cutoff_and_not_of_an_older_one() -> None:
@@ -267,6 +262,21 @@ def test_calibration_and_intervals_read_as_people_do() -> None:
     assert tables.between(unknown, "x", ".0%").to_list() == ["–", "10% to 20%"]
 
 
+def judged(
+    settings: Settings,
+    level: tuple[float, float] | None,
+    probability: list[float],
+    newest: date | None = date(2026, 1, 1),
+) -> dict[str, Any]:
+    """The finding of the gate ``calibration`` for a model with this level."""
+    windows = {"lead_days": 3, "horizon_days": 28}
+    model = SimpleNamespace(
+        calibration=level, calibration_cutoff=newest, windows=windows
+    )
+    scores = pl.DataFrame({"probability": probability})
+    return score_gates.calibrated(settings, date(2026, 3, 1), scores, model)
+
+
 @pytest.mark.parametrize(
     ("level", "limit", "passed"),
     [((0.3, 0.5), 0.2, False), ((0.3, 0.5), 0.4, True), (None, 0.2, True)],
@@ -281,13 +291,42 @@ def test_the_gate_judges_the_level_the_model_was_trained_with(
     without a validation fold passes.
     """
     settings = make_study(gates={"max_calibration_shift": limit})
-    model = SimpleNamespace(calibration=level)
-    finding = score_gates.calibrated(settings, date(2026, 3, 1), model)
+    finding = judged(settings, level, [0.1, 0.2])
     assert (finding["gate"], finding["passed"], finding["cutoff"]) == (
         "calibration",
         passed,
         date(2026, 3, 1),
     )
+    assert "nan" not in finding["sentence"] + finding["seen"]
+
+
+def test_the_gate_says_of_when_the_outcome_is_that_it_judges(
+    make_study: Callable[..., Settings],
+) -> None:
+    """The last known outcome may be of another season: the sentence names the cutoff
+    and the day on which its horizon of 3 + 28 days was over, if the model knows them.
+    """
+    finding = judged(make_study(), (-1.2, -0.8), [0.1, 0.2])
+    expected = (
+        "of the users of 2026-01-01, whose outcome was known by 2026-02-01, fewer"
+    )
+    assert finding["sentence"].startswith(expected)
+    unknown = judged(make_study(), (0.8, 1.2), [0.1, 0.2], newest=None)
+    assert "when the model was trained more users churned" in unknown["sentence"]
+
+
+def test_the_gate_fails_if_all_users_have_one_probability(
+    make_study: Callable[..., Settings],
+) -> None:
+    """Though its level is right, such a model tells nobody from anybody; a single user
+    can't show it, and two probabilities are enough.
+    """
+    settings = make_study()
+    finding = judged(settings, (-0.1, 0.1), [0.3] * 3)
+    assert not finding["passed"]
+    assert "all 3 users have the same probability" in finding["sentence"]
+    assert judged(settings, (-0.1, 0.1), [0.3])["passed"]
+    assert judged(settings, (-0.1, 0.1), [0.3, 0.3, 0.4])["passed"]
 
 
 def test_a_difference_is_concluded_from_its_interval() -> None:

@@ -139,7 +139,7 @@ def test_the_interval_is_wilsons_and_counts_a_user_once() -> None:
     one = chosen([0.2] * 10, [1] + [0] * 9)
     two = pl.concat([one, one.with_columns(cutoff=CUT + timedelta(days=7))])
     for rows in (one, two):
-        got = scorecard.rates(rows, "model").row(0, named=True)
+        got = scorecard.rates(rows, "model", 28).row(0, named=True)
         assert (got["churn_low"], got["churn_high"]) == pytest.approx(
             (0.0179, 0.4042), abs=1e-4
         )
@@ -236,6 +236,27 @@ def test_without_a_value_no_profit_is_shown() -> None:
     assert "value_per_saved" in sentences.profit(rows, 0, 0.5, 0.1, "USD")
 
 
+def test_an_interval_of_a_rate_allows_for_other_periods() -> None:
+    """Two cutoffs a horizon apart whose rates are forecast rightly leave the interval
+    as it is for the users alone; if one came out higher, the interval is wider.
+    """
+    users = [f"u{i}" for i in range(100)]
+    first = chosen([0.3] * 100, [1] * 30 + [0] * 70, users)
+    as_before, higher = (
+        first.with_columns(
+            pl.col("cutoff") + timedelta(days=28), churned=pl.Series(users).is_in(left)
+        )
+        for left in (users[:30], users[:60])
+    )
+    right = scorecard.rates(pl.concat([first, as_before]), "model", 28)
+    wrong = scorecard.rates(pl.concat([first, higher]), "model", 28)
+    alone = scorecard.rates(first, "model", 28)
+    ends = ["churn_low", "churn_high"]
+    assert right.select(ends).row(0) == pytest.approx(alone.select(ends).row(0))
+    width = wrong["churn_high"] - wrong["churn_low"]
+    assert width.item() > 0.5
+
+
 def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
     """Revenue is in whole units under its currency, and an interval is one text."""
     rows = chosen([0.9, 0.1], [1, 0])
@@ -244,7 +265,9 @@ def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
         "EUR",
     )
     assert shown["revenue of 30 days, EUR"].sum() == 2
-    assert tables.rates(scorecard.rates(rows, "model")).columns[4] == "95 % interval"
+    assert (
+        tables.rates(scorecard.rates(rows, "model", 28)).columns[4] == "95 % interval"
+    )
 
 
 def test_the_learning_curve_ends_with_all_there_is(

@@ -1,5 +1,6 @@
 """Figures are taken within cutoffs, and don't depend on the order of tied rows."""
 
+import re
 from datetime import date, timedelta
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from churn.evaluation import intervals, metrics, scorecard
+from churn.evaluation import calibration, intervals, metrics, scorecard
+from churn.report import display, tables
 from churn.report import forecast_sentences as sentences
 from churn.stats import probability, ranking
 
@@ -161,6 +163,41 @@ def test_the_order_of_rows_changes_nothing(
     ):
         a, b = (table(each).select(pl.col(pl.Float64)) for each in (frame, mixed))
         assert np.allclose(a, b, equal_nan=True, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_cutoffs", [1, 2])
+@pytest.mark.parametrize("n_churned", [0, 1, 30])
+@pytest.mark.parametrize("p", [np.full(30, 0.2), np.linspace(0.1, 0.9, 30)])
+def test_what_is_not_known_is_never_written_as_a_number(
+    n_cutoffs: int, n_churned: int, p: np.ndarray
+) -> None:
+    """With one outcome only, one probability only or one cutoff, sentences and tables
+    hold neither nan nor inf.
+    """
+    y = np.arange(30) < n_churned
+    frame = at_cutoffs(*[(y, p)] * n_cutoffs)
+    figures, gains = metrics.by_cutoff(frame), metrics.lift_table(frame)
+    cutoffs = frame["cutoff"].unique().sort().to_list()
+    levels = calibration.by_cutoff(frame)
+    tenths = scorecard.tenths(frame, frame.select("user_id", revenue=1.0).unique())
+    texts = [
+        sentences.answer(figures, gains, 28),
+        sentences.evidence(cutoffs, 28),
+        sentences.calibration(levels, 0.6),
+        sentences.revenue_at_risk(tenths, "EUR"),
+        sentences.profit(frame, 20, 0.5, 0.1, "EUR"),
+        sentences.ceiling(probability.ceiling_skill(p, p)),
+    ]
+    shown = [
+        tables.pooled(figures),
+        tables.by_cutoff(figures),
+        tables.calibration(levels),
+        tables.rates(scorecard.rates(frame, "model", 28)),
+        tables.intervals(intervals.bootstrap(frame, 28, 0, 20)),
+        tables.tenths(tenths, "EUR"),
+    ]
+    texts += [display.table(table) for table in shown]
+    assert not re.findall(r"(?<![a-z])(nan|inf)(?![a-z])", " ".join(texts).lower())
 
 
 def test_lift_is_the_mean_over_random_orders_of_the_tied() -> None:
