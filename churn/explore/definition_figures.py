@@ -35,7 +35,7 @@ def figures(
     """The figures of one definition, from rows of ``past_cutoffs.label``.
 
     ``weight``: shape (1 + resamples, users). None where the log is too short for the
-    definition, or training or test rows all have the same outcome. ``horizon`` and
+    definition, or training rows, or those of each test cutoff, have one outcome only. ``horizon`` and
     ``lead`` are days.
     """
     cutoffs = rows["cutoff"].unique().sort()
@@ -43,7 +43,8 @@ def figures(
         return None
     train, test = _split(rows, cutoffs[-N_TEST_CUTOFFS], lead + horizon)
     followed, return_rate = _returns(rows.filter("churned"), weight)
-    has_both = all(part["churned"].n_unique() == 2 for part in (train, test))
+    in_cutoff = test.group_by("cutoff").agg(pl.col("churned").n_unique())["churned"]
+    has_both = train["churned"].n_unique() == 2 and in_cutoff.max() == 2
     if followed < horizon or not has_both:
         return None
     score = _scores(train, test)
