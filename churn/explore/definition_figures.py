@@ -35,8 +35,8 @@ def figures(
     """The figures of one definition, from rows of ``past_cutoffs.label``.
 
     ``weight``: shape (1 + resamples, users). None where the log is too short for the
-    definition, or training rows, or those of each test cutoff, have one outcome only. ``horizon`` and
-    ``lead`` are days.
+    definition, or training rows, or those of every test cutoff, have one outcome only.
+    ``horizon`` and ``lead`` are days.
     """
     cutoffs = rows["cutoff"].unique().sort()
     if len(cutoffs) <= N_TEST_CUTOFFS:
