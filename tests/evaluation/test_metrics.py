@@ -331,16 +331,17 @@ def test_the_gate_fails_if_all_users_have_one_probability(
 
 def test_a_difference_is_concluded_from_its_interval() -> None:
     """Far better probabilities win in both figures, whichever model comes first; a
-    model beside itself may be chance; a single model has no conclusion.
+    model beside itself may be chance; a single model has no conclusion. At one cutoff,
+    or at cutoffs that share nearly all of their horizon, nothing is known of others.
     """
-    frame = predicted(2000)
+    frame = predicted(2000, cutoffs=4)
     right = frame.filter(pl.col("model") == "chosen")
     same = right.with_columns(model=pl.lit("same"))
     poor = right.with_columns(
         model=pl.lit("poor"), probability=1 - pl.col("probability")
     )
     three = pl.concat([poor, right, same])
-    table = tables.intervals(intervals.bootstrap(three, 28, 0, 200))
+    table = tables.intervals(intervals.bootstrap(three, 1, 0, 200))
     conclusions = dict(table.select("of", "conclusion").tail(6).iter_rows())
     assert conclusions == {
         "poor": None,
@@ -350,9 +351,11 @@ def test_a_difference_is_concluded_from_its_interval() -> None:
         "poor less same": "same is better",
         "chosen less same": "may be chance",
     }
-    flipped = intervals.bootstrap(pl.concat([right, poor]), 28, 0, 200)
+    flipped = intervals.bootstrap(pl.concat([right, poor]), 1, 0, 200)
     conclusions = tables.intervals(flipped)["conclusion"].to_list()
     assert conclusions == [None, None, "chosen is better"] * 2
     first = three.filter(pl.col("cutoff") == three["cutoff"].min())
-    once = tables.intervals(intervals.bootstrap(first, 28, 0, 200))
+    once = tables.intervals(intervals.bootstrap(first, 1, 0, 200))
     assert once["conclusion"][3] == "chosen was better at these cutoffs"
+    shared = tables.intervals(intervals.bootstrap(three, 400, 0, 200))
+    assert shared["conclusion"][3] == "chosen was better at these cutoffs"
