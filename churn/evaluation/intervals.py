@@ -132,7 +132,8 @@ def _span(
     """
     known = ~np.isnan(drawn[:, 0])
     if not known.any():
-        return (float("nan"),) * 5
+        unknown = float("nan")
+        return unknown, unknown, unknown, unknown, unknown
     drawn, n_rows = drawn[known], n_rows[known]
     means = mean_of_known(drawn, n_rows)
     value = float(means[0])

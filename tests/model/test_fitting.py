@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -88,10 +88,17 @@ def test_a_stored_correction_is_the_same(
     and the model's id.
     """
     store, plain = fitted
-    one = replace(plain, correction=correction, calibration=(-0.1, 0.2))
+    newest = date(2026, 2, 1)
+    one = replace(
+        plain,
+        correction=correction,
+        calibration=(-0.1, 0.2),
+        calibration_cutoff=newest,
+    )
     storage.save(one, store, {})
     loaded = storage.load(store)
     assert (loaded.correction, loaded.calibration) == (correction, (-0.1, 0.2))
+    assert loaded.calibration_cutoff == newest
     assert loaded.model_id == one.model_id != plain.model_id
     assert np.array_equal(
         fitting.predict(loaded, rows()),
