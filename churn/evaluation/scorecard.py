@@ -59,8 +59,8 @@ def by_platform(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
 def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     """Predictions of the chosen model with ``platform`` and ``tenure_days``.
 
-    As known at the cutoff. Probabilities are rounded as where segments are cut. A user of more than one platform has "several", one without
-    any "not stated".
+    As known at the cutoff. Probabilities are rounded as where segments are cut. A user
+    of more than one platform has "several", one without any "not stated".
     """
     rounded = pl.col("probability").round(segments.DIGITS)
     chosen = (
