@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -19,8 +19,8 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from churn.errors import ModelError
-from churn.features.catalogue import Plan, catalogue
-from churn.model import blend, own, pipelines
+from churn.features.catalogue import Plan
+from churn.model import blend, own, pipelines, useful_features
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
 from churn.settings import Settings, Windows
@@ -103,7 +103,7 @@ def fit(
     values.
     """
     is_baseline = set(recipe.weights) == {"recency"}
-    names = ("recency_days",) if is_baseline else columns(snapshot, plan)
+    names = ("recency_days",) if is_baseline else useful_features.of(snapshot, plan)
     x = matrix(snapshot, names)
     y = target(snapshot)
     learned_from = _digest(x, y, estimator, settings)
@@ -177,34 +177,6 @@ def _medians(x: np.ndarray) -> tuple[float, ...]:
         warnings.simplefilter("ignore", RuntimeWarning)
         medians = np.nanmedian(x, axis=0)
     return tuple(np.where(is_mostly_missing, np.nan, medians).tolist())
-
-
-def columns(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
-    """The features to learn from: each tells rows apart, and none copies another.
-
-    Recency is always included. Where one event name is all that counts as active, its
-    features are those of activity; of such copies the one by event name is left out.
-    """
-    features = catalogue(plan)
-    names = list(features)
-    varies = snapshot.select(pl.col(names).drop_nulls().n_unique() > 1).row(0)
-    useful = [
-        name
-        for name, is_useful in zip(names, varies, strict=True)
-        if is_useful or name == "recency_days"
-    ]
-    by_name_last = sorted(useful, key=lambda name: features[name].kind == "variety")
-    kept = set(_first_of_equal(snapshot, by_name_last))
-    return tuple(name for name in useful if name in kept)
-
-
-def _first_of_equal(snapshot: pl.DataFrame, names: Sequence[str]) -> Iterable[str]:
-    """The names of columns without those that are equal to an earlier one."""
-    first: dict[bytes, str] = {}
-    for name in names:
-        values = snapshot[name].cast(pl.Float64).to_numpy()
-        first.setdefault(hashlib.blake2b(values.tobytes()).digest(), name)
-    return first.values()
 
 
 def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:

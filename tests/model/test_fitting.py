@@ -21,7 +21,15 @@ from churn.errors import ModelError
 from churn.features import snapshots
 from churn.features.catalogue import Plan, catalogue
 from churn.features.cutoffs import Calendar
-from churn.model import fitting, forecasts, own, pipelines, storage, training
+from churn.model import (
+    fitting,
+    forecasts,
+    own,
+    pipelines,
+    storage,
+    training,
+    useful_features,
+)
 from churn.model.correction import Correction
 from churn.model.fitting import Model
 from churn.model.pipelines import Recipe
@@ -430,7 +438,7 @@ def test_copies_of_a_feature_are_left_out_of_the_model() -> None:
         "n_open_7d": [3.0, 2.0, 1.0],
         "n_buy_7d": [1.0, 2.0, 1.0],
     }
-    assert set(fitting.columns(pl.DataFrame(values), plan)) == {
+    assert set(useful_features.of(pl.DataFrame(values), plan)) == {
         "recency_days",
         "n_events_7d",
         "n_buy_7d",
