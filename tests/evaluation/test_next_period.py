@@ -83,6 +83,21 @@ def test_the_noise_of_a_misfit_shrinks_with_the_number_of_users() -> None:
         assert 8 < noise < 13
 
 
+def test_chance_among_few_users_is_not_taken_for_an_error() -> None:
+    """Right forecasts for 60 users miss by more than those for 4,000, by chance alone;
+    the interval for the next 4,000 users is hardly wider.
+    """
+    p = expit(np.random.default_rng(9).normal(0, 1.2, 4000))
+    calm = rates(*[0.4] * 20)
+
+    def width(n: int) -> np.ndarray:
+        past = pl.concat([period(4 * k, n=n) for k in range(12)])
+        stated = next_period.estimate(past, p, calm, 28, 0)
+        return (stated["high"] - stated["low"]).to_numpy()
+
+    assert (width(60) < 1.4 * width(4000)).all()
+
+
 def test_a_cutoff_with_one_outcome_only_is_left_out() -> None:
     """If everybody churned there is neither a misfit nor a figure, and the middle is
     what the probabilities imply.
