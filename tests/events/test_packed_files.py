@@ -54,6 +54,11 @@ def parquet() -> bytes:
     return out.getvalue()
 
 
+def gzipped(content: bytes) -> bytes:
+    """The content packed by gzip, without the time at which that was done."""
+    return gzip.compress(content, mtime=0)
+
+
 def snappy(content: bytes) -> bytes:
     """The content packed by framed snappy."""
     return bytes(cramjam.snappy.compress(content))
@@ -63,18 +68,18 @@ def snappy(content: bytes) -> bytes:
     ("name", "content"),
     [
         ("a.json", LINES),
-        ("a.json.gz", gzip.compress(LINES)),
-        ("a.gz", gzip.compress(LINES)),
-        ("a.gz", gzip.compress(CSV)),
+        ("a.json.gz", gzipped(LINES)),
+        ("a.gz", gzipped(LINES)),
+        ("a.gz", gzipped(CSV)),
         ("a.csv.zst", zstandard(CSV)),
         ("a.json.zst", zstandard(LINES)),
         ("a.zst", zstandard(parquet())),
-        ("a.parquet.gz", gzip.compress(parquet())),
+        ("a.parquet.gz", gzipped(parquet())),
         ("a.jsonl.snappy", snappy(LINES)),
         ("a.csv.zip", zipped(a__csv=CSV)),
         ("a.zip", zipped(part=CSV)),
         ("a.zip", zipped(a__parquet=parquet())),
-        ("a.zip", zipped(a__json__gz=gzip.compress(LINES), readme__txt=b"notes")),
+        ("a.zip", zipped(a__json__gz=gzipped(LINES), readme__txt=b"notes")),
         ("A.JSON", json.dumps([json.loads(x) for x in LINES.splitlines()]).encode()),
     ],
 )
@@ -135,7 +140,7 @@ def test_vendors_files_are_judged_by_content(
     form, row = VENDOR_ROWS[source]
     frame = pl.DataFrame([row])
     text = frame.write_ndjson() if form == "json" else frame.write_csv()
-    pack = {".gz": gzip.compress, ".zst": zstandard, ".zip": lambda b: zipped(part=b)}
+    pack = {".gz": gzipped, ".zst": zstandard, ".zip": lambda b: zipped(part=b)}
     (tmp_path / "raw").mkdir()
     path = tmp_path / f"raw/part-0{suffix}"
     path.write_bytes(pack[suffix](str(text).encode()))
@@ -175,7 +180,7 @@ def test_names_and_beginnings_state_a_format() -> None:
     [
         ("a.csv", b"<!DOCTYPE html><html><body>Log in</body></html>", "HTML or XML"),
         ("a.json", b'\xef\xbb\xbf\n<?xml version="1.0"?><Error/>', "HTML or XML"),
-        ("a.gz", gzip.compress(b"<Error><Code>AccessDenied</Code>"), "HTML or XML"),
+        ("a.gz", gzipped(b"<Error><Code>AccessDenied</Code>"), "HTML or XML"),
         ("a.csv", b'{"error": {"code": 429}}', "holds JSON, not CSV"),
         ("a.json", b'{"error": {"code": 429}}', "lacks column(s) user_id"),
         ("a.csv", zipped(**{"xl/workbook__xml": b"x"}), "Excel workbook; save it"),
