@@ -1,4 +1,4 @@
-"""Counts of events per day, and from them the last day that is complete."""
+"""Counts of events per day, and from them the first day and the last whole one."""
 
 from datetime import date, timedelta
 
@@ -6,18 +6,18 @@ import polars as pl
 
 from churn import clocks
 from churn.events import content_ids, sources
+from churn.events.days_off import days_off
+from churn.events.live_days import live_days
+from churn.events.whole_days import last_whole_day
 from churn.kinds import is_by_people
 from churn.settings import Extract, Settings
 from churn.store.schemas import Tally, Volume
 
-MIN_DAY_SHARE = 0.01
-"""A day with a smaller share of the median day's events holds only stray rows."""
-
 MIN_DAYS_BY_PEOPLE = 0.5
 """Share of an extract's days on which people do something, if that is what it is about."""
 
-MIN_LAST_DAY_SHARE = 0.5
-"""A last day with a smaller share of its weekday's usual events is incomplete."""
+HOURS_BEFORE = timedelta(weeks=12)
+"""How long before the last day with data the hours of the days are looked at."""
 
 DAY = ["extract", "date"]
 TALLIED = (
@@ -95,46 +95,83 @@ def _filled(rows: pl.DataFrame) -> pl.DataFrame:
     return named.select(Tally.column_names())
 
 
-def covered_until(volume: pl.DataFrame, settings: Settings) -> date | None:
+def covered_until(
+    volume: pl.DataFrame,
+    settings: Settings,
+    tally: pl.DataFrame | None = None,
+    present: date | None = None,
+) -> date | None:
     """The last day on which labels can be trusted; None without any events.
 
-    It is the earliest such day over all extracts. Days with under 1 % of the median
-    day's events are ignored, so that stray rows have no effect. The last day counts as
-    complete if it has at least half of what its weekday had in the four weeks before.
-    The source's settling days are subtracted, and ``covered_until`` of an extract in
-    the study overrides all of this.
+    It is the earliest such day over all extracts, see ``covered_by``.
     """
-    days = [covered_by(extract, volume) for extract in settings.extracts]
+    days = [
+        covered_by(extract, volume, settings, tally, present)
+        for extract in settings.extracts
+    ]
     known = [day for day in days if day]
     return min(known) if known else None
 
 
-def covered_by(extract: Extract, volume: pl.DataFrame) -> date | None:
-    """The last day on which one extract's data is complete; None without events.
+def covered_by(
+    extract: Extract,
+    volume: pl.DataFrame,
+    settings: Settings,
+    tally: pl.DataFrame | None = None,
+    present: date | None = None,
+) -> date | None:
+    """The last day on which one extract's data is whole; None without events.
 
-    What people do decides, since messages come in waves: after a campaign the next week
-    would look incomplete. An extract that has passive kinds on most days, and what people
-    do only now and then, is judged by all of it.
+    It is the last whole day (see ``whole_days``) of what people do, less the source's
+    settling days; ``covered_until`` of an extract in the study overrides this. Without
+    a ``tally`` days are judged by their number of events alone, not by their hours. A
+    day from ``present`` on, the present date, is never whole.
     """
     if extract.covered_until:
         return extract.covered_until
+    live = live_days(daily_counts(extract, volume))
+    if not live:
+        return None
+    off = days_off(settings.gates.country, min(live), max(live))
+    hours = {} if tally is None else _hours(extract, tally, max(live))
+    settling = timedelta(days=sources.settling_days(extract))
+    return last_whole_day(live, hours, off, present) - settling
+
+
+def first_day(volume: pl.DataFrame, settings: Settings) -> date | None:
+    """The first day with more than stray rows, over all extracts; None without events.
+
+    Extracts that the study no longer has count as well, since their rows stay.
+    """
+    first = [
+        min(live_days(dict(rows.group_by("date").agg(pl.col("n").sum()).iter_rows())))
+        for rows in volume.partition_by("extract")
+    ]
+    return min(first, default=None)
+
+
+def daily_counts(extract: Extract, volume: pl.DataFrame) -> dict[date, int]:
+    """Events per day of one extract, as far as they show whether a day is whole.
+
+    What people do counts, since messages come in waves: after a campaign the next week
+    would look incomplete. In an extract that has passive kinds on most days, and what
+    people do only now and then, all of it counts.
+    """
     rows = volume.filter(pl.col("extract") == extract.path)
     done = rows.filter(is_by_people())
     if done["date"].n_unique() >= MIN_DAYS_BY_PEOPLE * rows["date"].n_unique():
         rows = done
-    daily = rows.group_by("date").agg(pl.col("n").sum()).sort("date")
-    if daily.is_empty():
-        return None
-    with_data = daily.filter(pl.col("n") >= MIN_DAY_SHARE * pl.col("n").median())
-    settling = timedelta(days=sources.settling_days(extract))
-    return _last_complete_day(with_data) - settling
+    return dict(rows.group_by("date").agg(pl.col("n").sum()).sort("date").iter_rows())
 
 
-def _last_complete_day(daily: pl.DataFrame) -> date:
-    last: date
-    last, n = daily.row(-1)
-    same_weekday = [last - timedelta(weeks=k) for k in range(1, 5)]
-    expected = daily.filter(pl.col("date").is_in(same_weekday))["n"].median()
-    if isinstance(expected, float) and n < MIN_LAST_DAY_SHARE * expected:
-        return last - timedelta(days=1)
-    return last
+def _hours(extract: Extract, tally: pl.DataFrame, last: date) -> dict[date, list[int]]:
+    """Events in each hour of an extract's days, from some weeks before ``last`` on."""
+    rows = tally.filter(
+        pl.col("extract") == extract.path,
+        pl.col("measure") == "hour",
+        pl.col("date") > last - HOURS_BEFORE,
+    )
+    hours: dict[date, list[int]] = {}
+    for day, hour, n in rows.select("date", "value", "n").iter_rows():
+        hours.setdefault(day, [0] * 24)[int(hour)] += n
+    return hours

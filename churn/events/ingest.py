@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -102,8 +103,8 @@ def ingest(
 ) -> Ingest:
     """Add every new extract file to the store, and replace changed ones: all, or none.
 
-    ``now`` (default: the clock) is only used to recognise events from the future.
-    Raises InputError for a file that cannot be read, or none of whose rows can, and
+    ``now`` (default: the clock) is used to recognise events from the future, and the
+    present day, which isn't over. Raises InputError for a file that cannot be read, or none of whose rows can, and
     StoreError if another process writes to the store; then nothing has changed.
     """
     present = now or datetime.now(UTC)
@@ -120,6 +121,7 @@ def _ingest(
     present = {file.address for file in [*listing.ready, *listing.waiting]}
     arrived = arrivals(listing.ready, present, store)
     known = _still_there(listing.ready, store)
+    today = now.astimezone(ZoneInfo(store.settings.timezone)).date()
     with recovery.staging_folder(store.place) as folder:
         digests = set(arrived.digests)
         staged, unfinished = staging.read(
@@ -127,7 +129,7 @@ def _ingest(
         )
         _check_complete(unfinished, arrived)
         nothing_kept.check(staged, folder, store, arrived.known)
-        merged = merging.merge(staged, arrived, folder, store, progress)
+        merged = merging.merge(staged, arrived, folder, store, progress, today)
     waiting = {file.address: staging.OPEN_HOUR for file in listing.waiting}
     waiting |= {file.address: staging.BEING_WRITTEN for file in unfinished}
     summary = _summary(merged, arrived, known, waiting, present)

@@ -9,6 +9,7 @@ again, what the log holds of them is replaced. The other tables follow from the 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,11 @@ def merge(
     folder: Path,
     store: Store,
     progress: bool,
+    present: date,
 ) -> Merged:
     """Store the rows staged in ``folder`` and make them visible.
 
+    ``present`` is the date in the study's time zone, whose day isn't over.
     Raises InputError if a file repeats another one and the study doesn't say which of
     their rows count.
     """
@@ -96,7 +99,7 @@ def merge(
         leave=False,
     ):
         merging.merge(buckets)
-    return merging.finish(staged, arrived)
+    return merging.finish(staged, arrived, present)
 
 
 def _nothing(store: Store) -> Merged:
@@ -197,7 +200,12 @@ class _Merging:
             return erasure.without_mentions(unique, salt, self._tombstones)
         return unique
 
-    def finish(self, staged: Sequence[Staged], arrived: Arrivals) -> Merged:
+    def finish(
+        self,
+        staged: Sequence[Staged],
+        arrived: Arrivals,
+        present: date,
+    ) -> Merged:
         """Bring the other tables up to date, and make everything visible."""
         counts = pl.concat(self._counts, how="diagonal")
         files = records.file_rows(staged, counts)
@@ -219,7 +227,7 @@ class _Merging:
             store, seen = deriving.add(store, self._folder, self._volumes)
         erasures = volume.filter(pl.col("kind") == "erasure")
         return Merged(
-            store=_committed(store, self._visible, cleans=self.replaces),
+            store=_committed(store, self._visible, present, cleans=self.replaces),
             files=files.filter(is_new),
             reasons=quarantine.group_by("reason").agg(n=pl.len()).sort("reason"),
             examples=records.examples(quarantine),
@@ -250,6 +258,7 @@ def _unique(good: pl.DataFrame) -> pl.DataFrame:
 def _committed(
     store: Store,
     visible: Mapping[str, int],
+    present: date,
     cleans: bool,
 ) -> Store:
     """Compute coverage and adopted rows, compact what is due, make all of it visible.
@@ -257,12 +266,14 @@ def _committed(
     ``visible`` are the versions that readers see until then. With ``cleans``, replaced
     rows are removed from the disk at once, since a setting may forbid to keep them.
     """
+    settings = store.settings
     volume = store.scan("volume").collect()
+    tally = store.scan("tally").collect()
     adopted = adoption.adopt(store, visible)
     done = replace(
         compaction.compacted(adopted, visible),
-        covered_until=coverage.covered_until(volume, store.settings),
-        first_date=min(volume["date"], default=None),
+        covered_until=coverage.covered_until(volume, settings, tally, present),
+        first_date=coverage.first_day(volume, settings),
         inputs=_inputs(store),
         cleaning=cleans,
     ).commit()

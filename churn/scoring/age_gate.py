@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from churn.events import coverage, sources
+from churn.events.days_off import days_off, has_events_then
 from churn.scoring.baseline import WEEKS
-from churn.scoring.days_off import days_off, has_events_then
 from churn.scoring.gate import Case, verdict
 from churn.settings import Extract, Settings
 from churn.store.schemas import Findings
@@ -90,7 +90,7 @@ def _old_extract(
     present: date,
 ) -> Case | None:
     """The case of an extract whose last complete day is too old."""
-    covered = coverage.covered_by(extract, volume)
+    covered = coverage.covered_by(extract, volume, settings)
     limit = _limit(extract, settings)
     if covered is None:
         return None

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from churn.events.days_off import has_events_then
 from churn.scoring.baseline import days_before
-from churn.scoring.days_off import has_events_then
 from churn.settings import Settings
 
 EARLIER = timedelta(days=14)

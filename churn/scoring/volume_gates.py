@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from churn.events.days_off import days_off
 from churn.kinds import is_by_people
 from churn.scoring.baseline import WEEKS, days_before, expected_counts
-from churn.scoring.days_off import days_off
 from churn.scoring.empty_days_off import empty_days_off
 from churn.scoring.gate import Case, verdict
 from churn.settings import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from churn.errors import StudyError
-from churn.scoring.days_off import days_off
+from churn.events.days_off import days_off
 from churn.settings import parse
 
 

@@ -6,7 +6,6 @@ from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
-from churn.scoring.baseline import WEEKS
 from churn.settings.values import public_holidays
 
 if TYPE_CHECKING:
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 MARGIN = timedelta(days=10)
 """Days looked at beyond the ends, since a holiday outside may touch a day inside."""
+
+RECENT = timedelta(weeks=4)
+"""How long before a day its weekdays with events are looked up."""
 
 SATURDAY = 5
 
@@ -42,7 +44,7 @@ def has_events_then(
     past = [day for day in off if min(known) <= day < before]
     if past:
         return len(known.intersection(past)) > len(past) / 2
-    recent = [day for day in known if day >= before - timedelta(weeks=WEEKS)]
+    recent = [day for day in known if day >= before - RECENT]
     return len({day.isoweekday() for day in recent}) == 7
 
 
