@@ -7,9 +7,10 @@ import polars as pl
 from churn import clocks
 from churn.events import content_ids, sources
 from churn.events.days_off import days_off
+from churn.events.holes import holes
 from churn.events.live_days import live_days
 from churn.events.whole_days import last_whole_day
-from churn.kinds import is_by_people
+from churn.kinds import is_active, is_by_people
 from churn.settings import Extract, Settings
 from churn.store.schemas import Tally, Volume
 
@@ -132,7 +133,7 @@ def covered_by(
     live = live_days(daily_counts(extract, volume))
     if not live:
         return None
-    off = days_off(settings.gates.country, min(live), max(live))
+    off = days_off(settings.gates, min(live), max(live))
     hours = {} if tally is None else _hours(extract, tally, max(live))
     settling = timedelta(days=sources.settling_days(extract))
     return last_whole_day(live, hours, off, present) - settling
@@ -148,6 +149,24 @@ def first_day(volume: pl.DataFrame, settings: Settings) -> date | None:
         for rows in volume.partition_by("extract")
     ]
     return min(first, default=None)
+
+
+def missing_days(volume: pl.DataFrame, settings: Settings) -> frozenset[date]:
+    """Days within an extract whose events are missing, see ``holes``.
+
+    Extracts with some of the events that count as active are looked at. Days off in the
+    study's country, and days that ``gates.closed`` names, are not missing.
+    """
+    active = volume.filter(is_active(settings.activity.counts_as_active))
+    with_activity = set(active["extract"])
+    missing: set[date] = set()
+    for extract in settings.extracts:
+        if extract.path in with_activity:
+            missing.update(holes(live_days(daily_counts(extract, volume))))
+    if not missing:
+        return frozenset()
+    first, last = min(missing), max(missing)
+    return frozenset(missing.difference(days_off(settings.gates, first, last)))
 
 
 def daily_counts(extract: Extract, volume: pl.DataFrame) -> dict[date, int]:

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from churn.settings.sections import Gates
 from churn.settings.values import public_holidays
 
 if TYPE_CHECKING:
@@ -49,6 +50,20 @@ def has_events_then(
 
 
 def days_off(
+    gates: Gates,
+    first: date,
+    last: date,
+) -> dict[date, str]:
+    """Days off from ``first`` to ``last``, by name: holidays and days of ``closed``."""
+    off = holidays_around(gates.country, first, last)
+    for begin, end in gates.closed:
+        n_days = (min(end, last) - max(begin, first)).days + 1
+        for n in range(n_days):
+            off.setdefault(max(begin, first) + n * DAY, "closed")
+    return dict(sorted(off.items()))
+
+
+def holidays_around(
     country: str | None,
     first: date,
     last: date,

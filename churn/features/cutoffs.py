@@ -4,14 +4,17 @@ All windows are half-open. A cutoff is the first day that its features may not s
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Self
 
 from churn.errors import CutoffError
-from churn.events import sources
+from churn.events import coverage, sources
 from churn.settings import Settings, Windows
 from churn.store import Store
+
+MAX_MISSING = 0.05
+"""Largest share of a window's days whose events may be missing."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Calendar:
 
     ``first`` is the first day with an event, ``end`` the day after the last complete
     day. ``step_days`` is the distance between neighbouring cutoffs, ``settling_days``
-    the time that the slowest source takes to report a day completely.
+    the time that the slowest source takes to report a day completely. ``missing`` are
+    days before ``end`` whose events are missing, see ``coverage.missing_days``.
 
     >>> windows = Windows(eligible_days=28, horizon_days=14)
     >>> calendar = Calendar(date(2026, 1, 1), date(2026, 3, 1), windows, 7, 2)
@@ -35,6 +39,7 @@ class Calendar:
     windows: Windows
     step_days: int
     settling_days: int
+    missing: frozenset[date] = frozenset()
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -45,7 +50,9 @@ class Calendar:
             )
         first = store.first_date or date.max
         end = store.covered_until + timedelta(days=1)
-        return cls._under(store.settings, first, end)
+        calendar = cls._under(store.settings, first, end)
+        volume = store.scan("volume").collect()
+        return replace(calendar, missing=coverage.missing_days(volume, store.settings))
 
     @classmethod
     def without_log(cls, settings: Settings) -> Self:
@@ -88,10 +95,29 @@ class Calendar:
     ) -> list[date]:
         """Up to ``n`` cutoffs, a step apart, oldest first and ending with ``newest``.
 
-        Cutoffs before ``earliest`` are left out.
+        Cutoffs before ``earliest`` are left out, and so are those around which too many
+        days are missing (see ``is_whole``).
         """
         days = [newest - timedelta(days=k * self.step_days) for k in range(n)]
-        return sorted(day for day in days if day >= self.earliest)
+        return sorted(d for d in days if d >= self.earliest and self.is_whole(d))
+
+    def is_whole(self, cutoff: date) -> bool:
+        """Whether a cutoff's eligible window and its horizon have their data.
+
+        One missing day in twenty is tolerated in each: it hides the activity of the few
+        users who were active on that day alone.
+        """
+        eligible = cutoff - timedelta(days=self.windows.eligible_days)
+        windows = [(eligible, cutoff), self.horizon(cutoff)]
+        return not any(self._has_hole(first, end) for first, end in windows)
+
+    def has_whole_horizon(self, cutoff: date) -> bool:
+        """Whether a cutoff's horizon has its data, so that silence in it is churn."""
+        return not self._has_hole(*self.horizon(cutoff))
+
+    def _has_hole(self, first: date, end: date) -> bool:
+        n_missing = sum(first <= day < end for day in self.missing)
+        return n_missing > MAX_MISSING * (end - first).days
 
     @property
     def opening_days(self) -> int:
@@ -121,6 +147,8 @@ class Calendar:
         """The cutoffs and, if it is newer than all of them, the open one."""
         newest = self.open(as_of)
         if newest is None or newest <= max(cutoffs) or newest < self.earliest:
+            return [*cutoffs]
+        if not self.is_whole(newest):
             return [*cutoffs]
         return [*cutoffs, newest]
 

@@ -199,7 +199,7 @@ def label(
     """Add ``churned`` and ``return_days``, as known by ``as_of``.
 
     - ``churned``: true without activity in the horizon; null where the horizon is not
-      over by ``as_of``.
+      over by ``as_of``, or where too many of its days are missing from the log.
     - ``return_days``: days from the horizon's first day to the user's first activity in
       it before ``as_of``; null without any. For a user who was merged into another one,
       the other's activity counts from the day of the merge on.
@@ -220,7 +220,10 @@ def label(
     )
     horizon_days = timedelta(days=windows.lead_days + windows.horizon_days)
     is_mature = pl.col("cutoff") + horizon_days <= end
-    churned = pl.when(is_mature).then(pl.col("return_days").is_null())
+    cutoffs = snapshot["cutoff"].unique()
+    known = [day for day in cutoffs if calendar.has_whole_horizon(day)]
+    is_known = is_mature & pl.col("cutoff").is_in(known)
+    churned = pl.when(is_known).then(pl.col("return_days").is_null())
     unlabelled = snapshot.drop("churned", "return_days", strict=False)
     dated = unlabelled.with_columns(returns["return_days"])
     labelled = dated.with_columns(churned=churned)

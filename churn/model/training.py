@@ -34,18 +34,46 @@ def training_cutoffs(
     """The study's training cutoffs up to ``newest``, oldest first.
 
     ``newest`` is by default the newest cutoff whose horizon is over by ``as_of``, by
-    default the end of the log. Raises TrainingError if the log allows none.
+    default the end of the log. Cutoffs around which days are missing from the log are
+    left out, with a warning. Raises TrainingError if the log allows none.
     """
     calendar = Calendar.of(store)
     newest = newest or calendar.newest_mature(as_of)
-    cutoffs = calendar.series(newest, store.settings.backtest.n_train_cutoffs)
+    n = store.settings.backtest.n_train_cutoffs
+    cutoffs = calendar.series(newest, n)
+    n_left_out = len(replace(calendar, missing=frozenset()).series(newest, n))
+    n_left_out -= len(cutoffs)
+    if n_left_out:
+        log.warning("training: %d cutoffs %s", n_left_out, _left_out(calendar))
     if not cutoffs:
-        raise TrainingError(
-            f"no training cutoff: the newest with a known outcome is {newest}, the "
-            f"earliest the log allows is {calendar.earliest}; more history or shorter "
-            "windows are needed"
-        )
+        raise TrainingError(_too_short(calendar, newest, n_left_out))
     return cutoffs
+
+
+def _left_out(calendar: Calendar) -> str:
+    """Why cutoffs around missing days are left out."""
+    first, last = min(calendar.missing), max(calendar.missing)
+    return (
+        f"left out, because {len(calendar.missing)} days between {first} and {last} "
+        "have hardly any events: fetch the missing files, or name the days in "
+        "gates.closed if that is real"
+    )
+
+
+def _too_short(calendar: Calendar, newest: date, n_left_out: int) -> str:
+    """Why there is no training cutoff, and what to do about it."""
+    if n_left_out:
+        return f"no training cutoff: {n_left_out} were {_left_out(calendar)}"
+    windows = calendar.windows
+    needed = windows.eligible_days + windows.lead_days + windows.horizon_days
+    n_days = max((calendar.end - calendar.first).days, 0)
+    return (
+        f"no training cutoff: the newest with a known outcome is {newest}, the "
+        f"earliest the log allows is {calendar.earliest}; more history or shorter "
+        f"windows are needed: windows.eligible_days ({windows.eligible_days}), "
+        f"lead_days ({windows.lead_days}) and horizon_days ({windows.horizon_days}) "
+        f"add up to {needed} days, and the log has {n_days}"
+    )
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _n_due(
     """
     days = set(volume.filter(pl.col("extract") == extract.path)["date"])
     begin = min(days, default=covered)
-    off = days_off(settings.gates.country, begin, present)
+    off = days_off(settings.gates, begin, present)
     if has_events_then(days, off, covered + timedelta(days=1)):
         off = {}
     first = covered - timedelta(weeks=WEEKS)

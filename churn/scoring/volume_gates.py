@@ -72,7 +72,7 @@ def holidays(settings: Settings, cutoff: date) -> dict[date, str]:
     """Days off in the study's country, by name, among all days that are compared."""
     n_days = settings.gates.window_days + 7 * (NOISE_WEEKS + 2 * WEEKS)
     first, last = days_before(cutoff, n_days), days_before(cutoff, 1)
-    return days_off(settings.gates.country, first, last)
+    return days_off(settings.gates, first, last)
 
 
 def _people_days(

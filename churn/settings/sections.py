@@ -181,6 +181,7 @@ class Gates(Section):
     max_model_age_days: Days = 90
     window_days: Days = 28
     country: Country | None = None
+    closed: tuple[tuple[date, date], ...] = ()
     min_day_share: Share = 0.6
     max_day_share: float = Field(default=1.7, ge=1)
     max_unknown_rise: Share = 0.2
@@ -195,6 +196,14 @@ class Gates(Section):
     min_match_rate: Share = 0.5
     max_score_shift: Share = 0.15
     max_calibration_shift: float = Field(default=0.6, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(first > last for first, last in self.closed):
+            raise ValueError(
+                "closed: the first day of a time must not be after its last"
+            )
+        return self
 
 
 def segment_faults(segments: Sequence[Segment], policy: Policy) -> list[str]:

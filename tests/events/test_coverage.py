@@ -1,6 +1,7 @@
 """First day and last whole day of a log with stray rows and days that are cut short."""
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 from hypothesis import given
@@ -18,7 +19,8 @@ KEY = {"extract": "e", "platform": "", "known_date": None, "kind": "in_app"}
 
 def study(**gates: str) -> Settings:
     """A study over one table."""
-    return parse({"extracts": [{"source": "table", "path": "e"}], "gates": gates})
+    extracts = [{"source": "table", "path": "e"}]
+    return parse({"extracts": extracts, "gates": gates}, Path())
 
 
 def volume(daily: dict[date, int]) -> pl.DataFrame:

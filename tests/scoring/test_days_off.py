@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from churn.errors import StudyError
-from churn.events.days_off import days_off
+from churn.events.days_off import holidays_around
 from churn.settings import parse
 
 
 def off(country: str | None, first: str, last: str) -> list[str]:
     """The days off between two days, as texts."""
-    found = days_off(country, date.fromisoformat(first), date.fromisoformat(last))
+    found = holidays_around(
+        country, date.fromisoformat(first), date.fromisoformat(last)
+    )
     return [str(day) for day in found]
 
 

@@ -1,0 +1,56 @@
+"""Days inside a log whose events are missing."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from churn.events.holes import holes
+from churn.features.cutoffs import Calendar
+from churn.settings import Windows
+
+DAY0 = date(2026, 1, 1)
+DAYS = [DAY0 + timedelta(days=k) for k in range(120)]
+WINDOWS = Windows(observation_days=28, eligible_days=14, horizon_days=14)
+
+
+@pytest.mark.parametrize("n_days", [1, 6, 9, 35])
+def test_days_that_were_never_delivered_are_a_hole(n_days: int) -> None:
+    """Each of the missing days is found, and no other."""
+    missing = DAYS[40 : 40 + n_days]
+    assert holes({day: 40 for day in DAYS if day not in missing}) == missing
+
+
+def test_habits_of_weekdays_are_no_hole() -> None:
+    """A shop without Sundays has no hole, nor has one that later gives up Mondays."""
+    shop = {day: 40 for day in DAYS if day.weekday() != 6}
+    assert holes(shop) == []
+    later = {d: n for d, n in shop.items() if d < DAYS[60] or d.weekday() != 0}
+    assert holes(later) == []
+
+
+def test_a_quiet_day_of_a_tiny_app_is_no_hole() -> None:
+    """Where five events are usual, one day without any says nothing."""
+    assert holes({day: 5 for day in DAYS if day != DAYS[50]}) == []
+
+
+@given(st.integers(20, 90), st.integers(2, 20))
+def test_only_cutoffs_whose_windows_touch_a_hole_are_left_out(
+    first: int, n_days: int
+) -> None:
+    """A cutoff stays if no day of its eligible window and its horizon is missing."""
+    missing = frozenset(DAYS[first : first + n_days])
+    whole = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0)
+    newest = whole.newest_mature()
+    kept = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, missing).series(newest, 20)
+    fortnight = timedelta(days=14)
+    expected = [
+        cutoff
+        for cutoff in whole.series(newest, 20)
+        if not any(cutoff - fortnight <= d < cutoff + fortnight for d in missing)
+    ]
+    assert set(expected) <= set(kept)
+    for cutoff in set(kept) - set(expected):
+        sides = (cutoff - fortnight, cutoff), (cutoff, cutoff + fortnight)
+        assert all(sum(a <= d < b for d in missing) == 0 for a, b in sides)
