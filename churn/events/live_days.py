@@ -7,15 +7,15 @@ lie far from all other days.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 from statistics import median
 
 MIN_DAY_SHARE = 0.01
 """A day with a smaller share of the usual day's events holds only stray rows."""
 
-SILENCE = timedelta(days=7)
-"""Days further apart than this, and than twice the usual distance, are far apart."""
+SILENCE = 7
+"""Days further apart than this many, and than twice the usual distance, are far apart."""
 
 MIN_GROUP = 5
 """Fewest events of days that lie far from all others."""
@@ -75,12 +75,12 @@ def usual_day(counts: Iterable[int]) -> int:
 
 def _groups(counts: Mapping[date, int]) -> list[dict[date, int]]:
     """The days in groups that lie far apart from each other, oldest first."""
-    gaps = [after - before for before, after in pairwise(counts)]
+    gaps = [(after - before).days for before, after in pairwise(counts)]
     far = max(SILENCE, 2 * median(gaps)) if gaps else SILENCE
     groups: list[dict[date, int]] = []
-    previous = None
+    previous: date | None = None
     for day, n in counts.items():
-        if previous is None or day - previous > far:
+        if previous is None or (day - previous).days > far:
             groups.append({})
         groups[-1][day] = n
         previous = day
