@@ -18,12 +18,20 @@ from churn.evaluation.scorecard import (
     worth_of_a_leaver,
 )
 from churn.model.fitting import Model
+from churn.model.selection import Choice
 from churn.model.training import one_weekday
 from churn.scoring.score_gates import level_holds
 from churn.settings import Settings
 
 SLOPES = (0.8, 1.25)
 """Slopes between which probabilities are neither too extreme nor too timid."""
+
+
+FEW_FORECASTS = 500
+"""Tested forecasts below which chance moves the weights more than the log does.
+
+The prior on the usual weights counts as 40 forecasts at each cutoff.
+"""
 
 
 def training(model: Model, settings: Settings) -> str:
@@ -35,6 +43,30 @@ def training(model: Model, settings: Settings) -> str:
         f"of {len(model.cutoffs)} cutoffs; {model.churn_rate:.1%} of them churned. "
         f"Correction of the level: {model.correction.kind}."
         f"{warning and f' **WARNING: {warning}.**'}"
+    )
+
+
+def borrowed(choice: Choice) -> str:
+    """What of a model's recipe its own log could not show; empty for enough tests.
+
+    >>> from churn.model.pipelines import Recipe
+    >>> borrowed(Choice(Recipe({"logistic": 1.0})))[:44]
+    'The log is too short to test the members of '
+    """
+    folds = choice.folds
+    if folds.is_empty():
+        return (
+            "The log is too short to test the members of the blend against each other: "
+            "weights and rounds are the usual ones for so many users, and nothing "
+            "could be corrected."
+        )
+    tested = folds.filter(pl.col("candidate") == folds["candidate"].first())
+    n = int(tested["n"].sum())
+    if n >= FEW_FORECASTS:
+        return ""
+    return (
+        f"Only {n:,} forecasts at {tested.height} cutoff(s) could be tested, so the "
+        "weights lean strongly on the usual ones for so many users."
     )
 
 

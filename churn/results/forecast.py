@@ -48,8 +48,9 @@ class Training:
         )
 
     def summary(self) -> str:
-        """What the model learned from, in a sentence or two."""
-        return sentences.training(self.model, self.store.settings)
+        """What the model learned from, and what it borrowed, in a few sentences."""
+        learned = sentences.training(self.model, self.store.settings)
+        return f"{learned} {sentences.borrowed(self.choice)}".strip()
 
     def members(self) -> pl.DataFrame:
         """Log loss of each member and of the blend by validation fold, and weights."""
