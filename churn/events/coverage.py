@@ -8,7 +8,7 @@ from churn import clocks
 from churn.events import content_ids, sources
 from churn.events.days_off import days_off
 from churn.events.holes import holes
-from churn.events.live_days import live_days
+from churn.events.live_days import live_days, near_days
 from churn.events.whole_days import last_whole_day
 from churn.kinds import is_active, is_by_people
 from churn.settings import Extract, Settings
@@ -145,7 +145,7 @@ def first_day(volume: pl.DataFrame, settings: Settings) -> date | None:
     Extracts that the study no longer has count as well, since their rows stay.
     """
     first = [
-        min(live_days(dict(rows.group_by("date").agg(pl.col("n").sum()).iter_rows())))
+        min(near_days(dict(rows.group_by("date").agg(pl.col("n").sum()).iter_rows())))
         for rows in volume.partition_by("extract")
     ]
     return min(first, default=None)

@@ -30,28 +30,34 @@ MAX_STRAY_RATE = 0.05
 def live_days(daily: Mapping[date, int]) -> dict[date, int]:
     """Events per day by date, without the days that only hold stray rows.
 
-    These are days with under 1 % of the usual day's events, and days that lie far from
-    all others, if they have together less than half of a usual day's events or fewer
-    than five, and under 5 % of all events. Days that follow each other closely are kept
-    however small they are, since an app may begin with one user.
+    These are the days that ``near_days`` leaves out, and days with under 1 % of the
+    usual day's events.
 
     >>> days = {date(2026, 3, day): 40 for day in range(1, 31)}
     >>> stray = {date(2009, 1, 1): 1, date(2026, 6, 30): 3}
     >>> live_days({**stray, **days}) == days
     True
     """
-    if not daily:
-        return {}
+    least = MIN_DAY_SHARE * usual_day(daily.values())
+    return {day: n for day, n in near_days(daily).items() if n >= least}
+
+
+def near_days(daily: Mapping[date, int]) -> dict[date, int]:
+    """Events per day by date, without stray days that lie far from all others.
+
+    Such days are strays if they have together less than half of a usual day's events
+    or fewer than five, and under 5 % of all events. Days that follow each other closely
+    are kept however small they are, since an app begins with few users.
+    """
     usual = usual_day(daily.values())
-    least = MIN_DAY_SHARE * usual
-    counts = {day: n for day, n in sorted(daily.items()) if n >= least}
-    total = sum(counts.values())
+    total = sum(daily.values())
     enough = min(max(MIN_GROUP, MIN_GROUP_SHARE * usual), MAX_STRAY_RATE * total)
-    live: dict[date, int] = {}
+    counts = dict(sorted(daily.items()))
+    near: dict[date, int] = {}
     for group in _groups(counts):
         if sum(group.values()) >= enough:
-            live |= group
-    return live or counts
+            near |= group
+    return near or counts
 
 
 def usual_day(counts: Iterable[int]) -> int:

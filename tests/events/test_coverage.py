@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn.events import coverage
-from churn.events.live_days import live_days
+from churn.events.live_days import live_days, near_days
 from churn.settings import Settings, parse
 
 DAY0 = date(2026, 1, 1)
@@ -118,3 +118,14 @@ def test_a_shop_closed_on_sundays_is_covered_to_saturday() -> None:
     saturday = date(2026, 2, 7)
     until_then = {day: n for day, n in open_days.items() if day <= saturday}
     assert covered(until_then) == saturday
+
+
+def test_the_few_users_before_a_launch_are_no_strays() -> None:
+    """A log begins with its first day, though ten days with one event come before days
+    with five hundred, and not with a row of years before.
+    """
+    launch = {date(2026, 1, 1) + timedelta(days=k): 1 for k in range(10)}
+    grown = {date(2026, 1, 11) + timedelta(days=k): 500 for k in range(50)}
+    daily = {date(2009, 1, 1): 1, **launch, **grown}
+    assert min(near_days(daily)) == date(2026, 1, 1)
+    assert min(live_days(daily)) == date(2026, 1, 11)
