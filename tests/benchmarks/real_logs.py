@@ -32,6 +32,8 @@ LOGS: dict[str, dict[str, Any]] = {
     "collegemsg": {
         "windows": {"horizon_days": 14, "eligible_days": 30},
         "activity": {"counts_as_active": ["message_sent"]},
+        # Eleven days with hardly a message, which are taken as they are.
+        "gates": {"closed": [["2004-06-16", "2004-06-26"]]},
         "train": ["2004-05-15", "2004-05-22", "2004-05-29"],
         "tests": "2004-06-15 2004-06-29 2004-07-13 2004-07-27 2004-08-10 2004-08-24 "
         "2004-09-07 2004-09-21 2004-10-05",
@@ -53,6 +55,7 @@ def study(name: str, data: Path, folder: Path) -> Settings:
             "extracts": [extract],
             "windows": LOGS[name]["windows"],
             "activity": LOGS[name]["activity"],
+            "gates": LOGS[name].get("gates", {}),
         },
         folder,
     )
