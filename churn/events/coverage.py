@@ -152,21 +152,32 @@ def first_day(volume: pl.DataFrame, settings: Settings) -> date | None:
 
 
 def missing_days(volume: pl.DataFrame, settings: Settings) -> frozenset[date]:
-    """Days within an extract whose events are missing, see ``holes``.
+    """Days on which events of at least one extract are missing, see ``holes``."""
+    return frozenset(day for _, day in missing_by_extract(volume, settings))
+
+
+def missing_by_extract(
+    volume: pl.DataFrame,
+    settings: Settings,
+) -> dict[tuple[str, date], int]:
+    """The few events, or none, on days that are missing, by path of extract and day.
 
     Extracts with some of the events that count as active are looked at. Days off in the
     study's country, and days that ``gates.closed`` names, are not missing.
     """
     active = volume.filter(is_active(settings.activity.counts_as_active))
     with_activity = set(active["extract"])
-    missing: set[date] = set()
+    missing: dict[tuple[str, date], int] = {}
     for extract in settings.extracts:
         if extract.path in with_activity:
-            missing.update(holes(live_days(daily_counts(extract, volume))))
+            counts = daily_counts(extract, volume)
+            days = holes(live_days(counts))
+            missing |= {(extract.path, day): counts.get(day, 0) for day in days}
     if not missing:
-        return frozenset()
-    first, last = min(missing), max(missing)
-    return frozenset(missing.difference(days_off(settings.gates, first, last)))
+        return {}
+    days = [day for _, day in missing]
+    off = days_off(settings.gates, min(days), max(days))
+    return {key: n for key, n in missing.items() if key[1] not in off}
 
 
 def daily_counts(extract: Extract, volume: pl.DataFrame) -> dict[date, int]:

@@ -55,12 +55,21 @@ def days_off(
     last: date,
 ) -> dict[date, str]:
     """Days off from ``first`` to ``last``, by name: holidays and days of ``closed``."""
-    off = holidays_around(gates.country, first, last)
+    closed = dict.fromkeys(closed_days(gates, first, last), "closed")
+    return dict(sorted((closed | holidays_around(gates.country, first, last)).items()))
+
+
+def closed_days(
+    gates: Gates,
+    first: date,
+    last: date,
+) -> set[date]:
+    """The days from ``first`` to ``last`` that ``gates.closed`` names."""
+    days = set()
     for begin, end in gates.closed:
         n_days = (min(end, last) - max(begin, first)).days + 1
-        for n in range(n_days):
-            off.setdefault(max(begin, first) + n * DAY, "closed")
-    return dict(sorted(off.items()))
+        days.update(max(begin, first) + n * DAY for n in range(n_days))
+    return days
 
 
 def holidays_around(

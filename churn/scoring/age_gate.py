@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from churn.events import coverage, sources
-from churn.events.days_off import days_off, has_events_then
+from churn.events.days_off import closed_days, days_off, has_events_then
 from churn.scoring.baseline import WEEKS
 from churn.scoring.gate import Case, verdict
 from churn.settings import Extract, Settings
@@ -118,8 +118,9 @@ def _n_due(
     days = set(volume.filter(pl.col("extract") == extract.path)["date"])
     begin = min(days, default=covered)
     off = days_off(settings.gates, begin, present)
-    if has_events_then(days, off, covered + timedelta(days=1)):
-        off = {}
+    closed = closed_days(settings.gates, begin, present)
+    if has_events_then(days, set(off) - closed, covered + timedelta(days=1)):
+        off = dict.fromkeys(closed, "closed")
     first = covered - timedelta(weeks=WEEKS)
     weekdays = {day.isoweekday() for day in days if first < day <= covered}
     if not weekdays or min(days) > first:

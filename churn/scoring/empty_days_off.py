@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from churn.events.days_off import has_events_then
+from churn.events.days_off import closed_days, has_events_then
 from churn.scoring.baseline import days_before
 from churn.settings import Settings
 
@@ -27,8 +27,10 @@ def empty_days_off(
 
     How much is done on a day off can't be judged, but where something always is, none
     at all means that files are missing. Expected is the median of the days with events.
+    Days that the study calls closed are never empty by mistake.
     """
     first = days_before(cutoff, settings.gates.window_days)
+    off = set(off) - closed_days(settings.gates, min(off, default=first), cutoff)
     totals = done.group_by("extract", "date").agg(pl.col("n").sum())
     rows: list[dict[str, Any]] = []
     for (extract,), counts in totals.group_by("extract", maintain_order=True):

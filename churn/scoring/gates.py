@@ -21,6 +21,7 @@ from churn.scoring import (
 )
 from churn.scoring.accepted import Accepted, read, without
 from churn.scoring.baseline import days_before
+from churn.scoring.empty_days import empty_days
 from churn.scoring.score_gates import calibrated, match_rate, score_shift
 from churn.scoring.silent_hours import silent_hours
 from churn.settings import Settings
@@ -74,8 +75,9 @@ def data(
     days = volume_gates.day_ratios(known, settings, cutoff)
     off = volume_gates.holidays(settings, cutoff)
     cut_off = silent_hours(counted, settings, cutoff, off)
+    empty = empty_days(known, settings, cutoff)
     findings = [
-        volume_gates.missing_day(days, settings, cutoff, cut_off),
+        volume_gates.missing_day(days, settings, cutoff, cut_off, empty),
         volume_gates.excess_day(days, settings, cutoff),
         volume_gates.vanished_event(known, settings, cutoff),
         content_gates.unknown_users(known, settings, cutoff),

@@ -159,20 +159,23 @@ def missing_day(
     settings: Settings,
     cutoff: date,
     cut_off: Sequence[Case] = (),
+    empty: Sequence[Case] = (),
 ) -> dict[str, Any]:
     """Fails if an extract or platform has far fewer events than is usual on a weekday.
 
-    So does a day that is ``cut_off`` (see ``silent_hours``) and has fewer events than
-    usual, whatever the noise. The users whose events are missing would look churned.
+    So does a day that is ``empty`` (see ``empty_days``), and one that is ``cut_off``
+    (see ``silent_hours``) and has fewer events than usual, whatever the noise. The
+    users whose events are missing would look churned.
     """
     limit = settings.gates.min_day_share
     few = _cases(days, pl.col("ratio") < limit)
-    named = {(case.where, case.days) for case in few}
+    few += [case for case in empty if case[:2] not in {case[:2] for case in few}]
+    named = {case[:2] for case in few}
     total = (pl.col("platform") == "") & (pl.col("kind") == "")
     is_less = pl.col("n") < pl.col("expected")
     less = days.filter(total, is_less).select("extract", pl.col("date").cast(pl.String))
     open_to_doubt = set(less.iter_rows()) - named
-    cut = [case for case in cut_off if (case.where, case.days) in open_to_doubt]
+    cut = [case for case in cut_off if case[:2] in open_to_doubt]
     return verdict(
         cutoff,
         "missing_day",

@@ -12,7 +12,8 @@ import pytest
 
 from churn.errors import GateError
 from churn.scoring import content_gates, gates
-from churn.scoring.gate import check_gates
+from churn.scoring.accepted import Accepted
+from churn.scoring.gate import Case, cases_of, check_gates
 from churn.settings import parse
 from churn.store.schemas import Files, Findings, Tally, Volume
 
@@ -232,6 +233,34 @@ def test_half_a_day_and_a_doubled_day_fail_their_gate(n: int, gate: str) -> None
     """Exactly one gate fails, and it names the day."""
     found = failed(volume=volume(on={DAY: n}))
     assert {g: f["days"] for g, f in found.items()} == {gate: "2026-02-20"}
+
+
+def test_every_day_of_a_long_hole_is_a_missing_day() -> None:
+    """Four weeks without data leave nothing that is usual before the last of them. They
+    are named as well, since the day after shows that the app is still in use.
+    """
+    hole = [day for day in DAYS if date(2026, 1, 22) <= day < date(2026, 2, 26)]
+    found = failed(volume=volume(on=dict.fromkeys(hole, 0)))["missing_day"]
+    in_window = [str(day) for day in hole if day >= date(2026, 2, 2)]
+    assert found["days"].split(", ") == in_window
+    (last,) = [case for case in cases_of(found) if case.days == "2026-02-25"]
+    assert last == Case("af", "2026-02-25", "0 events, hardly any of the usual", 1.0)
+
+
+def test_accepted_days_of_a_hole_stop_no_later_night() -> None:
+    """Once each of its days is accepted, the gate passes and says so; a time that
+    ``gates.closed`` names needs no accepting.
+    """
+    hole = [day for day in DAYS if date(2026, 1, 22) <= day < date(2026, 2, 26)]
+    log = volume(on=dict.fromkeys(hole, 0))
+    days = [str(day) for day in hole]
+    seen = [Accepted("missing_day", day, "af", 1.0, "me", "2026", "") for day in days]
+    later = gates.data(log, CLEAN_TALLY, file(), STUDY, CUTOFF, seen)[0]
+    assert later["passed"]
+    assert "; af, 2026-02-25 by me" in later["sentence"]
+    closed = STUDY.gates.model_copy(update={"closed": ((hole[0], hole[-1]),)})
+    season = STUDY.model_copy(update={"gates": closed})
+    assert gates.data(log, CLEAN_TALLY, file(), season, CUTOFF)[0]["passed"]
 
 
 def test_a_lost_platform_is_named_with_its_extract() -> None:

@@ -39,6 +39,7 @@ def model() -> Model:
         pipeline=None,
         correction=Correction(),
         calibration=None,
+        calibration_cutoff=None,
         cutoffs=(NEWEST, NEWEST - timedelta(days=7)),
         windows=WINDOWS.model_dump(),
         churn_rate=0.5,
