@@ -144,7 +144,8 @@ class Study:
 
         Columns: user_id, cutoff, the features, and ``churned`` (null while the outcome
         isn't known). Features that no row has a value for are left out: scikit-learn's
-        boosting can't take them. Without a cutoff: the newest whose outcome is known.
+        boosting can't take them. Without a cutoff: the newest whose outcome is known
+        and around which no days are missing from the log.
 
             snapshot = study.snapshot()
             X, y = snapshot.drop("user_id", "cutoff", "churned"), snapshot["churned"]
@@ -154,7 +155,7 @@ class Study:
 
         store = self.store
         chosen = [day for day in map(_cutoff, cutoffs) if day]
-        chosen = chosen or [Calendar.of(store).newest_mature()]
+        chosen = chosen or [Calendar.of(store).newest_whole()]
         plan = snapshots.plan(store, max(chosen))
         snapshot = snapshots.build(store, chosen, plan).drop("return_days")
         empty = [c.name for c in snapshot if c.null_count() == snapshot.height]
@@ -166,6 +167,7 @@ class Study:
         """Learn a model from past cutoffs whose outcome is known.
 
         ``cutoff`` is the newest to learn from, ``cutoffs`` an explicit list instead.
+        Cutoffs around missing days are left out, and refused in a list.
         ``model`` is an unfitted scikit-learn classifier of your own that takes the
         place of the blend; save() stores it for scoring like ours.
         """
@@ -174,8 +176,11 @@ class Study:
 
         listed = sorted({day for day in map(_cutoff, cutoffs) if day})
         store = self.store
-        chosen = listed or training.training_cutoffs(store, _cutoff(cutoff))
-        return results.Training(store, training.train(store, chosen, model))
+        newest = _cutoff(cutoff)
+        chosen = listed or training.training_cutoffs(store, newest)
+        left_out = [] if listed else training.left_out(store, newest)
+        trained = training.train(store, chosen, model, left_out)
+        return results.Training(store, trained)
 
     def model(self, model_id: str = "") -> Model:
         """A stored model, by default the one trained last."""

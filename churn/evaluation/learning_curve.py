@@ -39,8 +39,12 @@ def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
     hash. ``days of history`` keeps only the newest 1, 2, 4 … training cutoffs; n counts
     the days from the first one that their features look at. Figures are null where
     there is too little to learn from. All users of the test cutoff are scored.
+    It is by default the newest whose outcome is known; CutoffError is raised for one
+    with missing days around it.
     """
-    test = newest or Calendar.of(store).newest_mature()
+    calendar = Calendar.of(store)
+    test = newest or calendar.newest_whole()
+    calendar.check_whole([test])
     cutoffs = training.training_cutoffs(store, as_of=test)
     plan = snapshots.plan(store, max(cutoffs))
     past = snapshots.training_rows(store, cutoffs, plan, as_of=test)

@@ -96,14 +96,14 @@ def compare(
 
     Nothing dated after coverage counts. At most 20,000 users count, by stable hash.
     """
-    end = Calendar.of(store).end
-    windows = store.settings.windows
+    calendar = Calendar.of(store)
+    end, windows = calendar.end, calendar.windows
     lead = windows.lead_days
     days, n_users = past_cutoffs.user_days(store, end)
     if not n_users:
         return _table({}, rule)
     pairs = sorted({*candidates, (windows.horizon_days, windows.eligible_days)})
-    rows = past_cutoffs.rows(days, end, [e for _, e in pairs], lead)
+    rows = past_cutoffs.rows(days, calendar, [e for _, e in pairs])
     weight = _weights(n_users, n_resamples, store.settings.random_state)
     compared = {}
     for horizon, eligible in pairs:

@@ -29,12 +29,6 @@ MAX_CUTOFFS = 24
 MIN_STEP_DAYS = 6
 """Smallest distance of cutoffs: about a week, so that short logs have several."""
 
-STRAY_RATE = 0.001
-"""Share of the oldest active rows that may be strays and don't begin the log.
-
-Wrong clocks date single rows years back; a whole first day holds more than that.
-"""
-
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 """The instant of leaving of a user who is never eligible again."""
 
@@ -81,16 +75,17 @@ def user_days(store: Store, end: date) -> tuple[pl.DataFrame, int]:
 
 
 def rows(
-    days: pl.DataFrame, end: date, eligible: Sequence[int], lead: int
+    days: pl.DataFrame, calendar: Calendar, eligible: Sequence[int]
 ) -> pl.DataFrame:
     """One row per user and cutoff, of users active within the longest eligible window.
 
     Columns: user, cutoff, ``FEATURES``, next (the first active day after the lead time,
     null without any) and log_days (length of the log by the cutoff). ``eligible``: all
-    windows compared, in days. ``lead``: the lead time in days.
+    windows compared, in days.
     """
     active = days.filter(pl.col("active_at").is_not_null())
-    first = first_day(active) or end
+    first, end = calendar.first, calendar.end
+    lead = calendar.windows.lead_days
     n_days = max(0, (end - first).days - min(eligible))
     cutoffs = [end - timedelta(days=age) for age in ages(n_days)]
     parts = [_at_cutoff(days.lazy(), cutoff, max(eligible)) for cutoff in cutoffs]
@@ -115,13 +110,6 @@ def ages(n_days: int) -> range:
     """
     step_days = max(MIN_STEP_DAYS, -(-n_days // MAX_CUTOFFS))
     return range(0, n_days + 1, step_days + (step_days % 7 == 0))
-
-
-def first_day(active: pl.DataFrame) -> date | None:
-    """The day on which the log begins, except for strays; null without active days."""
-    oldest = pl.col("date").quantile(STRAY_RATE, "lower").cast(pl.Date)
-    first: date | None = active.select(oldest).item()
-    return first
 
 
 def _at_cutoff(

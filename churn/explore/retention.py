@@ -98,11 +98,11 @@ def return_curve(store: Store) -> pl.DataFrame:
     95 % Wilson interval (low, high) counts users once, however many silences they had.
     At most 20,000 users count, by stable hash.
     """
-    end = Calendar.of(store).end
+    calendar = Calendar.of(store)
+    end = calendar.end
     days, _ = past_cutoffs.user_days(store, end)
     active = days.filter(pl.col("active_at").is_not_null())
-    first = past_cutoffs.first_day(active)
-    n_days = (end - first).days if first else 0
+    n_days = (end - calendar.first).days
     followed = min(MAX_FOLLOWED_DAYS, n_days // 2)
     left = _silences(active, end)
     rows = []

@@ -3,7 +3,7 @@
 All windows are half-open. A cutoff is the first day that its features may not see.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Self
@@ -85,6 +85,17 @@ class Calendar:
         days = self.windows.lead_days + self.windows.horizon_days
         return (as_of or self.end) - timedelta(days=days)
 
+    def newest_whole(self) -> date:
+        """The newest cutoff whose outcome is known and that has no hole around it.
+
+        Every day counts, not only those a step apart. Where the log has no such cutoff,
+        the newest whose horizon is over.
+        """
+        mature = self.newest_mature()
+        n_days = (mature - self.earliest).days + 1
+        days = (mature - timedelta(days=k) for k in range(n_days))
+        return next((day for day in days if self.is_whole(day)), mature)
+
     def horizon(self, cutoff: date) -> tuple[date, date]:
         """First day of a cutoff's horizon, and the day after its last."""
         return self.windows.horizon(cutoff)
@@ -100,11 +111,24 @@ class Calendar:
     ) -> list[date]:
         """Up to ``n`` cutoffs, a step apart, oldest first and ending with ``newest``.
 
-        Cutoffs before ``earliest`` are left out, and so are those around which too many
-        days are missing (see ``is_whole``).
+        Cutoffs before ``earliest`` are not in it, nor are those ``left_out``.
         """
+        return [day for day in self._steps(newest, n) if self.is_whole(day)]
+
+    def left_out(
+        self,
+        newest: date,
+        n: int,
+    ) -> list[date]:
+        """The cutoffs that ``series`` lacks because days around them are missing.
+
+        See ``is_whole``; oldest first.
+        """
+        return [day for day in self._steps(newest, n) if not self.is_whole(day)]
+
+    def _steps(self, newest: date, n: int) -> list[date]:
         days = [newest - timedelta(days=k * self.step_days) for k in range(n)]
-        return sorted(d for d in days if d >= self.earliest and self.is_whole(d))
+        return sorted(day for day in days if day >= self.earliest)
 
     def is_whole(self, cutoff: date) -> bool:
         """Whether a cutoff's eligible window and its horizon have their data.
@@ -168,3 +192,39 @@ class Calendar:
                 f"cutoff {', '.join(outside)} is outside the data: "
                 f"choose from {self.earliest} to {self.end}"
             )
+
+    def check_whole(self, cutoffs: Iterable[date]) -> None:
+        """Raise CutoffError for cutoffs with too many missing days around them."""
+        unknown = [str(cutoff) for cutoff in cutoffs if not self.is_whole(cutoff)]
+        if unknown:
+            raise CutoffError(
+                f"cutoff {', '.join(unknown)} has days without data in its eligible "
+                f"window or its horizon: {missing_in_words(self.missing)}"
+            )
+
+
+def missing_in_words(missing: Collection[date]) -> str:
+    """How many days are missing from the log, and what to do about it.
+
+    >>> missing_in_words([date(2026, 2, 1), date(2026, 2, 3)])[:58]
+    '2 days from 2026-02-01 to 2026-02-03 have hardly any event'
+    """
+    first, last = min(missing), max(missing)
+    if first == last:
+        found = f"{first} has"
+    else:
+        found = f"{len(missing)} days from {first} to {last} have"
+    return (
+        f"{found} hardly any events. Fetch the missing files and ingest again; if that "
+        "is real, name the days in gates.closed"
+    )
+
+
+def left_out_in_words(left_out: Collection[date], missing: Collection[date]) -> str:
+    """How many training cutoffs are left out because of missing days.
+
+    >>> left_out_in_words([date(2026, 3, 1)], [date(2026, 2, 1)])[:58]
+    'training cutoffs left out: 1, because 2026-02-01 has hardl'
+    """
+    n = len(left_out)
+    return f"training cutoffs left out: {n}, because {missing_in_words(missing)}"

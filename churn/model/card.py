@@ -27,7 +27,7 @@ Windows in days: {model.windows}.
 - {_trust(extra_types)}
 - Correction: **{fix.kind}**, log-odds times {fix.slope:.2f} and {fix.intercept:+.2f}.
 - Trained on {model.n_rows} rows of {len(model.cutoffs)} cutoffs,
-  {min(model.cutoffs)} to {max(model.cutoffs)}; {model.churn_rate:.1%} of them churned.
+  {min(model.cutoffs)} to {max(model.cutoffs)}; {model.churn_rate:.1%} of them churned.{_gaps(model)}
 - For use only with the study it was trained on. It ranks users by risk; it doesn't
   know which of them can be persuaded to stay.
 - Uses {len(model.features)} features: {", ".join(model.features)}.
@@ -36,6 +36,11 @@ Windows in days: {model.windows}.
 |---|---|
 {rows}
 """
+
+
+def _gaps(model: Model) -> str:
+    """What missing days have cost, on a line of its own; empty if nothing."""
+    return f"\n- Missing data: {model.gaps}." if model.gaps else ""
 
 
 def _origin(model: Model) -> str:

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan
+from churn.features.cutoffs import left_out_in_words
 from churn.model import blend, own, pipelines, useful_features
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
@@ -44,7 +45,8 @@ class Model:
     in log-odds, and ``calibration_cutoff``: the cutoff of that fold; null where it
     isn't known. ``churn_rate`` is that of the training rows.
     ``learned_from``: SHA-256 of the training matrix, its labels and, for a classifier
-    supplied by the user, its parameters.
+    supplied by the user, its parameters. ``missing``: days whose events the log lacks,
+    and ``left_out``: training cutoffs not learned from because of them.
     """
 
     recipe: Recipe
@@ -61,11 +63,18 @@ class Model:
     n_rows: int
     n_churned: int
     learned_from: str
+    missing: tuple[date, ...] = ()
+    left_out: tuple[date, ...] = ()
 
     @property
     def learned_until(self) -> date:
         """The day by which every outcome that the model learned from was known."""
         return Windows(**self.windows).horizon(max(self.cutoffs))[1]
+
+    @property
+    def gaps(self) -> str:
+        """How many cutoffs missing days have cost, in a sentence; empty if none."""
+        return left_out_in_words(self.left_out, self.missing) if self.left_out else ""
 
     @property
     def candidate(self) -> str:

@@ -30,6 +30,9 @@ TRUSTED_TYPES = (
 # Fields of a model that model.json stores unchanged.
 STORED = ("windows", "churn_rate", "n_rows", "n_churned", "learned_from")
 
+# Fields that are days. Models of earlier versions lack the last two.
+DATES = ("cutoffs", "missing", "left_out")
+
 
 def save(
     model: Model,
@@ -115,7 +118,7 @@ def _facts(
         "calibration_cutoff": newest and newest.isoformat(),
         "typical": model.typical,
         "plan": asdict(model.plan),
-        "cutoffs": [c.isoformat() for c in model.cutoffs],
+        **{name: [day.isoformat() for day in getattr(model, name)] for name in DATES},
         "metrics": metrics,
         "versions": versions.present(types),
         "created_at": datetime.now(UTC).isoformat(),
@@ -180,6 +183,7 @@ def _from(facts: dict[str, Any], pipeline: Any) -> Model:
         for name, value in facts["plan"].items()
     }
     knots = tuple(map(tuple, facts["correction"]["knots"]))
+    dates: dict[str, Any] = {name: _days(facts.get(name, [])) for name in DATES}
     # Models of earlier versions don't say of which cutoff their calibration is.
     newest = facts.get("calibration_cutoff")
     return Model(
@@ -191,9 +195,13 @@ def _from(facts: dict[str, Any], pipeline: Any) -> Model:
         correction=Correction(**{**facts["correction"], "knots": knots}),
         calibration=facts["calibration"] and tuple(facts["calibration"]),
         calibration_cutoff=newest and date.fromisoformat(newest),
-        cutoffs=tuple(date.fromisoformat(c) for c in facts["cutoffs"]),
+        **dates,
         **{name: facts[name] for name in STORED},
     )
+
+
+def _days(stored: Sequence[str]) -> tuple[date, ...]:
+    return tuple(date.fromisoformat(day) for day in stored)
 
 
 def _newest(store: Store) -> str:

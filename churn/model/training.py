@@ -11,7 +11,7 @@ import polars as pl
 from churn.errors import CutoffError, TrainingError
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
-from churn.features.cutoffs import Calendar
+from churn.features.cutoffs import Calendar, left_out_in_words
 from churn.model import fitting, folds, selection
 from churn.model.fitting import Fits, Model
 from churn.model.folds import Fold
@@ -41,29 +41,26 @@ def training_cutoffs(
     newest = newest or calendar.newest_mature(as_of)
     n = store.settings.backtest.n_train_cutoffs
     cutoffs = calendar.series(newest, n)
-    n_left_out = len(replace(calendar, missing=frozenset()).series(newest, n))
-    n_left_out -= len(cutoffs)
-    if n_left_out:
-        log.warning("training: %d cutoffs %s", n_left_out, _left_out(calendar))
+    left_out = calendar.left_out(newest, n)
+    if left_out:
+        log.warning("%s", left_out_in_words(left_out, calendar.missing))
     if not cutoffs:
-        raise TrainingError(_too_short(calendar, newest, n_left_out))
+        raise TrainingError(_none(calendar, newest, left_out))
     return cutoffs
 
 
-def _left_out(calendar: Calendar) -> str:
-    """Why cutoffs around missing days are left out."""
-    first, last = min(calendar.missing), max(calendar.missing)
-    return (
-        f"left out, because {len(calendar.missing)} days between {first} and {last} "
-        "have hardly any events: fetch the missing files, or name the days in "
-        "gates.closed if that is real"
-    )
+def left_out(store: Store, newest: date | None = None) -> list[date]:
+    """The cutoffs that ``training_cutoffs`` leaves out because days are missing."""
+    calendar = Calendar.of(store)
+    n = store.settings.backtest.n_train_cutoffs
+    return calendar.left_out(newest or calendar.newest_mature(), n)
 
 
-def _too_short(calendar: Calendar, newest: date, n_left_out: int) -> str:
+def _none(calendar: Calendar, newest: date, left_out: Sequence[date]) -> str:
     """Why there is no training cutoff, and what to do about it."""
-    if n_left_out:
-        return f"no training cutoff: {n_left_out} were {_left_out(calendar)}"
+    if left_out:
+        words = left_out_in_words(left_out, calendar.missing)
+        return f"no training cutoff; {words}"
     windows = calendar.windows
     needed = windows.eligible_days + windows.lead_days + windows.horizon_days
     n_days = max((calendar.end - calendar.first).days, 0)
@@ -96,17 +93,20 @@ def train(
     store: Store,
     cutoffs: list[date],
     estimator: Any = None,
+    left_out: Sequence[date] = (),
 ) -> Trained:
     """Build snapshots, run the leakage check, choose a recipe and fit the model.
 
     ``estimator``: an unfitted scikit-learn classifier or pipeline with predict_proba to
-    train in place of the blend, see ``churn.model.own``. No data after the newest
-    cutoff's horizon is used. Raises CutoffError if a cutoff lies outside the data or
-    its horizon isn't over, TrainingError if there is too little to learn from, and
-    ModelError for an estimator that can't be used.
+    train in place of the blend, see ``churn.model.own``. ``left_out``: cutoffs that the
+    model is to name as left out. No data after the newest cutoff's horizon is used.
+    Raises CutoffError if a cutoff lies outside the data, has missing days around it or
+    an open horizon, TrainingError if there is too little to learn from, and ModelError
+    for an estimator that can't be used.
     """
     calendar = Calendar.of(store)
     calendar.check(cutoffs)
+    calendar.check_whole(cutoffs)
     as_of = calendar.horizon(max(cutoffs))[1]
     if as_of > calendar.end:
         newest = calendar.newest_mature()
@@ -118,7 +118,10 @@ def train(
     rows = snapshots.training_rows(store, cutoffs, plan, as_of)
     if warning := one_weekday(cutoffs):
         log.warning("training: %s", warning)
-    return learn(rows, plan, store.settings, estimator)
+    trained = learn(rows, plan, store.settings, estimator)
+    missing = tuple(sorted(calendar.missing))
+    model = replace(trained.model, missing=missing, left_out=tuple(left_out))
+    return replace(trained, model=model)
 
 
 def one_weekday(cutoffs: Sequence[date]) -> str:

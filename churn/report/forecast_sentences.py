@@ -43,6 +43,7 @@ def training(model: Model, settings: Settings) -> str:
         f"of {len(model.cutoffs)} cutoffs; {model.churn_rate:.1%} of them churned. "
         f"Correction of the level: {model.correction.kind}."
         f"{warning and f' **WARNING: {warning}.**'}"
+        f"{model.gaps and f' **Missing data: {model.gaps}.**'}"
     )
 
 

@@ -105,6 +105,8 @@ class Training:
             n_churned=self.model.n_churned,
             churn_rate=self.model.churn_rate,
             cutoffs=self.model.cutoffs,
+            missing=self.model.missing,
+            left_out=self.model.left_out,
             inner=selection.choice_metrics(self.choice),
         )
 

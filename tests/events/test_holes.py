@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from churn.errors import CutoffError
 from churn.events.holes import holes
 from churn.features.cutoffs import Calendar
 from churn.settings import Windows
@@ -54,3 +55,36 @@ def test_only_cutoffs_whose_windows_touch_a_hole_are_left_out(
     for cutoff in set(kept) - set(expected):
         sides = (cutoff - fortnight, cutoff), (cutoff, cutoff + fortnight)
         assert all(sum(a <= d < b for d in missing) == 0 for a, b in sides)
+
+
+def test_a_cutoff_with_a_hole_around_it_is_refused_by_name() -> None:
+    """A hole from day 90 to 93 spoils the horizon of day 80 and the eligible window of
+    day 95, which are named with the days; day 60 may be used.
+    """
+    calendar = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset(DAYS[90:94]))
+    calendar.check_whole([DAYS[60]])
+    words = f"{DAYS[80]}, {DAYS[95]} has days.* 4 days from {DAYS[90]} to {DAYS[93]}"
+    with pytest.raises(CutoffError, match=words):
+        calendar.check_whole([DAYS[60], DAYS[80], DAYS[95]])
+
+
+def test_the_newest_whole_cutoff_lies_before_a_hole() -> None:
+    """With day 100 missing, the newest cutoff whose horizon ends before it is day 86.
+    Without a hole it is the newest mature one, and so it is if every cutoff has one.
+    """
+    whole = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0)
+    assert whole.newest_whole() == whole.newest_mature() == DAYS[105]
+    torn = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset([DAYS[100]]))
+    assert torn.newest_whole() == DAYS[86]
+    empty = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset(DAYS[::7]))
+    assert empty.newest_whole() == DAYS[105]
+
+
+def test_left_out_cutoffs_and_the_series_are_all_cutoffs() -> None:
+    """A cutoff is either in the series or left out because of missing days."""
+    missing = frozenset(DAYS[50:60])
+    calendar = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, missing)
+    every = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0).series(DAYS[100], 20)
+    left_out = calendar.left_out(DAYS[100], 20)
+    assert left_out
+    assert sorted(calendar.series(DAYS[100], 20) + left_out) == every

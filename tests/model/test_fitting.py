@@ -33,6 +33,7 @@ from churn.model import (
 from churn.model.correction import Correction
 from churn.model.fitting import Model
 from churn.model.pipelines import Recipe
+from churn.report import forecast_sentences
 from churn.settings import Settings
 from churn.store import Store, create_or_open
 
@@ -113,6 +114,27 @@ def test_a_stored_correction_is_the_same(
         correction.apply(fitting.predict(plain, rows())),
     )
     assert not np.allclose(fitting.predict(loaded, rows()), fitting.raw(loaded, rows()))
+
+
+def test_a_model_tells_which_cutoffs_missing_days_have_cost(
+    fitted: tuple[Store, Model],
+) -> None:
+    """The days and cutoffs are stored, and a sentence stands in the card and the report.
+    A model of a log without holes says nothing of the kind.
+    """
+    store, plain = fitted
+    assert plain.gaps == ""
+    days = (date(2026, 2, 1), date(2026, 2, 2))
+    one = replace(plain, missing=days, left_out=(date(2026, 2, 10),))
+    folder = Path(storage.save(one, store, {}))
+    loaded = storage.load(store)
+    assert (loaded.missing, loaded.left_out) == (one.missing, one.left_out)
+    expected = (
+        "training cutoffs left out: 1, because 2 days from 2026-02-01 to 2026-02-02 "
+        "have hardly any events"
+    )
+    assert f"\n- Missing data: {expected}" in (folder / "card.md").read_text()
+    assert expected in forecast_sentences.training(loaded, store.settings)
 
 
 def test_the_card_and_the_facts_describe_the_model(

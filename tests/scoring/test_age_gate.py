@@ -88,6 +88,13 @@ def test_the_study_may_allow_more_or_less() -> None:
     assert not finding(1, study(max_age_days=0))["passed"]
 
 
+def test_closed_days_are_not_due_in_an_app_with_events_on_every_weekday() -> None:
+    """Ten days after the last whole one pass if the study calls nine of them closed."""
+    season = ((LAST + timedelta(days=1), LAST + timedelta(days=9)),)
+    assert not finding(10)["passed"]
+    assert finding(10, study(closed=season))["passed"]
+
+
 def test_an_old_cutoff_of_a_fresh_log_fails() -> None:
     """The data goes on, but the cutoff that was asked for is forty days old."""
     fresh = CUTOFF + timedelta(days=40)
