@@ -65,7 +65,7 @@ def closed_days(
     last: date,
 ) -> set[date]:
     """The days from ``first`` to ``last`` that ``gates.closed`` names."""
-    days = set()
+    days: set[date] = set()
     for begin, end in gates.closed:
         n_days = (min(end, last) - max(begin, first)).days + 1
         days.update(max(begin, first) + n * DAY for n in range(n_days))
