@@ -1,6 +1,7 @@
 """A server on this machine that speaks S3."""
 
 import logging
+import threading
 import urllib.request
 from typing import Any
 
@@ -20,6 +21,8 @@ class Server:
     """
 
     def __init__(self) -> None:
+        # moto checks a condition and writes in two steps, which a real store does in one.
+        self._one_at_a_time = threading.Lock()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._moto.start()
@@ -68,6 +71,7 @@ class Server:
             self.n_lost -= 1
             list(self._application(environ, lambda *answer: None))
         else:
-            return self._application(environ, start_response)
+            with self._one_at_a_time:
+                return list(self._application(environ, start_response))
         start_response("503 Slow Down", [("Content-Type", "text/xml")])
         return [b"<Error><Code>SlowDown</Code></Error>"]

@@ -20,7 +20,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from churn.stats.probability import Z, log_odds, logistic
+from churn.stats.probability import log_odds, logistic
+from churn.stats.shares import Z
 
 # Fewest churned users, and fewest others, that an isotonic correction needs.
 MIN_ISOTONIC = 20_000

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from churn.features.catalogue import Plan, catalogue
+from churn.features.catalogue import KINDS, Plan, catalogue
 
 
 def of(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
@@ -16,14 +16,16 @@ def of(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
     """
     features = catalogue(plan)
     names = list(features)
+    # Silence is the first of the kinds, so recency is a copy of nothing.
+    kinds = [*(kind for kind in KINDS if kind != "variety"), "variety"]
+    rank = {name: kinds.index(feature.kind) for name, feature in features.items()}
     varies = snapshot.select(pl.col(names).drop_nulls().n_unique() > 1).row(0)
     useful = [
         name
         for name, is_useful in zip(names, varies, strict=True)
         if is_useful or name == "recency_days"
     ]
-    by_name_last = sorted(useful, key=lambda name: features[name].kind == "variety")
-    kept = set(_first_of_equal(snapshot, by_name_last))
+    kept = set(_first_of_equal(snapshot, sorted(useful, key=lambda n: rank[n])))
     return tuple(name for name in useful if name in kept)
 
 

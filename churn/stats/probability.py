@@ -7,15 +7,13 @@ import numpy as np
 from scipy.special import expit, logit
 
 from churn.stats.ranking import share_ties
+from churn.stats.shares import Z
 
 N_BINS = 10
 """Number of bins of equal size of a calibration error."""
 
 MAX_STEPS = 50
 """Largest number of Newton steps of a logistic regression."""
-
-Z = 1.96
-"""Half-width of a 95 % interval in standard errors."""
 
 Interval = tuple[float, float, float]
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from churn.stats.probability import Z
+Z = 1.96
+"""Half-width of a 95 % interval in standard errors."""
 
 
 def wilson(share: Any, n: Any) -> tuple[Any, Any]:

@@ -285,9 +285,9 @@ def test_the_learning_curve_ends_with_all_there_is(
     assert users["n_rows"].is_sorted()
     assert history["n"].to_list() == [
         42,
-        49,
-        63,
-        70,
+        51,
+        69,
+        78,
     ]  # 14 to the newest training cutoff, 28 observed before the oldest
     assert users.row(-1)[2:] == history.row(-1)[2:]
 

@@ -40,7 +40,9 @@ def test_a_quiet_day_of_a_tiny_app_is_no_hole() -> None:
 def test_only_cutoffs_whose_windows_touch_a_hole_are_left_out(
     first: int, n_days: int
 ) -> None:
-    """A cutoff stays if no day of its eligible window and its horizon is missing."""
+    """A cutoff stays if no day of its eligible window and its horizon is missing, and
+    none does with three missing days in either.
+    """
     missing = frozenset(DAYS[first : first + n_days])
     whole = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0)
     newest = whole.newest_mature()
@@ -54,7 +56,7 @@ def test_only_cutoffs_whose_windows_touch_a_hole_are_left_out(
     assert set(expected) <= set(kept)
     for cutoff in set(kept) - set(expected):
         sides = (cutoff - fortnight, cutoff), (cutoff, cutoff + fortnight)
-        assert all(sum(a <= d < b for d in missing) == 0 for a, b in sides)
+        assert all(sum(a <= d < b for d in missing) <= 2 for a, b in sides)
 
 
 def test_a_cutoff_with_a_hole_around_it_is_refused_by_name() -> None:
@@ -69,13 +71,14 @@ def test_a_cutoff_with_a_hole_around_it_is_refused_by_name() -> None:
 
 
 def test_the_newest_whole_cutoff_lies_before_a_hole() -> None:
-    """With day 100 missing, the newest cutoff whose horizon ends before it is day 86.
+    """With days 100 to 102 missing, the horizon of day 88 lacks two days, which are
+    tolerated, and every later window lacks three.
     Without a hole it is the newest mature one, and so it is if every cutoff has one.
     """
     whole = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0)
     assert whole.newest_whole() == whole.newest_mature() == DAYS[105]
-    torn = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset([DAYS[100]]))
-    assert torn.newest_whole() == DAYS[86]
+    torn = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset(DAYS[100:103]))
+    assert torn.newest_whole() == DAYS[88]
     empty = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset(DAYS[::7]))
     assert empty.newest_whole() == DAYS[105]
 

@@ -196,9 +196,12 @@ def one_week_for_all(patch: Patch) -> None:
 def labels_of_all_time(patch: Patch) -> None:
     """Labels use what became known at any time."""
     original = labels.returned
-    patch.setattr(
-        labels, "returned", lambda *args: original(*args[:-1], date(2100, 1, 1))
-    )
+
+    def wrong(*args: Any) -> pl.DataFrame:
+        *before, _, merged = args
+        return original(*before, date(2100, 1, 1), merged)
+
+    patch.setattr(labels, "returned", wrong)
 
 
 def target_encoded(patch: Patch) -> None:

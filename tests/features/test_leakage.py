@@ -169,9 +169,9 @@ def test_a_planted_leak_is_found(
     assert not same(results[0], clean[leak.check]), "this plant changes nothing"
 
 
-def test_there_are_23_leaks() -> None:
-    """23, most of them found by the check that every training makes."""
-    assert len(LEAKS) == 23
+def test_there_are_24_leaks() -> None:
+    """24, most of them found by the check that every training makes."""
+    assert len(LEAKS) == 24
     assert sum(leak.check == "training" for leak in LEAKS.values()) >= 15
 
 

@@ -465,3 +465,14 @@ def test_copies_of_a_feature_are_left_out_of_the_model() -> None:
         "n_events_7d",
         "n_buy_7d",
     }
+
+
+def test_recency_stays_where_it_is_the_age_of_an_event() -> None:
+    """Where purchases are all that counts, days since the last purchase are recency,
+    and recency is learned from.
+    """
+    plan = Plan(28, vocabulary=("purchase",))
+    values = {name: [0.0, 0.0, 0.0] for name in catalogue(plan)}
+    ages = [1.0, 2.0, 3.0]
+    table = pl.DataFrame(values | {"days_since_purchase": ages, "recency_days": ages})
+    assert useful_features.of(table, plan) == ("recency_days",)
