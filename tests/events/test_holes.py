@@ -71,13 +71,13 @@ def test_a_cutoff_with_a_hole_around_it_is_refused_by_name() -> None:
 
 
 def test_the_newest_whole_cutoff_lies_before_a_hole() -> None:
-    """With days 100 to 102 missing, the horizon of day 88 lacks two days, which are
-    tolerated, and every later window lacks three.
+    """With days 100 to 104 missing, the horizon of day 88 lacks two days, which are
+    tolerated, and one of the windows of every later cutoff lacks more.
     Without a hole it is the newest mature one, and so it is if every cutoff has one.
     """
     whole = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0)
     assert whole.newest_whole() == whole.newest_mature() == DAYS[105]
-    torn = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset(DAYS[100:103]))
+    torn = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset(DAYS[100:105]))
     assert torn.newest_whole() == DAYS[88]
     empty = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, frozenset(DAYS[::4]))
     assert empty.newest_whole() == DAYS[105]
