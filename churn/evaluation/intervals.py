@@ -64,9 +64,14 @@ def bootstrap(
         ]
         for model, less, drawn in own + pairs:
             span = _span(drawn, n_rows, cutoffs, horizon_days)
+            if less is None:
+                span = tuple(np.clip(span, *POSSIBLE[figure]))
             rows.append((figure, model, less, *span))
     return pl.DataFrame(rows, SCHEMA, orient="row")
 
+
+POSSIBLE = {"auc": (0.0, 1.0), "log_loss": (0.0, float("inf"))}
+"""Least and largest value that a model's own figure can have."""
 
 Figures = dict[str, dict[str, np.ndarray]]
 """By figure and model, the values at each cutoff in each resample."""

@@ -23,7 +23,10 @@ def misfits(predictions: pl.DataFrame) -> pl.DataFrame:
     were not spread far enough. Cutoffs with one outcome only, or whose outcomes the
     probabilities separate, are left out.
     """
-    rows = [(part["cutoff"][0], *_misfit(part)) for part in _cutoffs(predictions)]
+    # Where all probabilities are the same, outcomes say nothing of their spread.
+    is_spread = pl.col("probability").n_unique().over("cutoff") > 1
+    parts = _cutoffs(predictions.filter(is_spread))
+    rows = [(part["cutoff"][0], *_misfit(part)) for part in parts]
     schema = {
         "cutoff": pl.Date,
         "shift": pl.Float64,

@@ -3,9 +3,10 @@
 All windows are half-open. A cutoff is the first day that its features may not see.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import islice, takewhile
 from typing import Self
 
 from churn.errors import CutoffError
@@ -111,9 +112,11 @@ class Calendar:
     ) -> list[date]:
         """Up to ``n`` cutoffs, a step apart, oldest first and ending with ``newest``.
 
-        Cutoffs before ``earliest`` are not in it, nor are those ``left_out``.
+        Cutoffs before ``earliest`` are not in it, nor are those ``left_out``, in place
+        of which earlier ones are taken.
         """
-        return [day for day in self._steps(newest, n) if self.is_whole(day)]
+        whole = (day for day in self._steps(newest) if self.is_whole(day))
+        return sorted(islice(whole, n))
 
     def left_out(
         self,
@@ -124,11 +127,17 @@ class Calendar:
 
         See ``is_whole``; oldest first.
         """
-        return [day for day in self._steps(newest, n) if not self.is_whole(day)]
+        taken = self.series(newest, n)
+        oldest = taken[0] if len(taken) == n else self.earliest
+        days = takewhile(lambda day: day >= oldest, self._steps(newest))
+        return sorted(day for day in days if not self.is_whole(day))
 
-    def _steps(self, newest: date, n: int) -> list[date]:
-        days = [newest - timedelta(days=k * self.step_days) for k in range(n)]
-        return sorted(day for day in days if day >= self.earliest)
+    def _steps(self, newest: date) -> Iterator[date]:
+        """All possible cutoffs from ``newest`` back, a step apart."""
+        day = newest
+        while day >= self.earliest:
+            yield day
+            day -= timedelta(days=self.step_days)
 
     def is_whole(self, cutoff: date) -> bool:
         """Whether a cutoff's eligible window and its horizon have their data.

@@ -259,3 +259,20 @@ def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     assert days == store.settings.windows.horizon_days
     assert "Of such intervals 80% hold" in sentences.next_period(stated)
     assert len(next_period.headline(stated)) == 6
+
+
+def test_a_constant_forecast_says_nothing_of_the_spread() -> None:
+    """A test cutoff at which all probabilities are the same is no evidence of tilt, and
+    that of another cutoff stays.
+    """
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.1, 0.9, 400)
+    churned = rng.random(400) < p
+    spread = pl.DataFrame({"probability": p, "churned": churned})
+    flat = spread.with_columns(probability=0.5)
+    parts = [
+        frame.with_columns(cutoff=pl.lit(date(2026, 1, day)))
+        for day, frame in ((1, spread), (10, flat))
+    ]
+    found = past_errors.misfits(pl.concat(parts))
+    assert found["cutoff"].to_list() == [date(2026, 1, 1)]

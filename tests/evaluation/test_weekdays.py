@@ -68,18 +68,28 @@ def test_the_same_users_on_a_second_monday_are_no_new_evidence() -> None:
 
 def test_a_weekday_that_is_off_beyond_chance_is_named() -> None:
     """Of 400 users 80 churned on Monday, as forecast, and 80 on Saturday, when 140 were
-    expected; three other weekdays were not tested.
+    expected, at two cutoffs each; three other weekdays were not tested.
     """
-    days = [scored(MONDAY + timedelta(days=d), range(400), 0.2, 80) for d in (0, 1, 3)]
-    saturday = scored(MONDAY + timedelta(days=5), range(400), 0.35, 80)
-    table = weekdays.by_weekday(pl.concat([*days, saturday]))
+    weeks = (0, 7)
+    days = [
+        scored(MONDAY + timedelta(days=d + week), range(400), 0.2, 80)
+        for d in (0, 1, 3)
+        for week in weeks
+    ]
+    saturdays = [
+        scored(MONDAY + timedelta(days=5 + week), range(400), 0.35, 80)
+        for week in weeks
+    ]
+    table = weekdays.by_weekday(pl.concat([*days, *saturdays]))
     assert weekday_sentences.answer(table) == (
         "**On Saturday the probabilities are too high by more than chance: 35.0% were "
         "forecast to churn, and 20.0% did.** Scores of that weekday are a ranking, not "
         "rates. Not tested: Wednesday, Friday and Sunday."
     )
     calm = weekdays.by_weekday(pl.concat(days))
-    assert weekday_sentences.answer(calm).startswith("On no weekday tested is the")
+    assert weekday_sentences.answer(calm).startswith("On no weekday judged is the")
+    once = weekdays.by_weekday(pl.concat([days[0], saturdays[0]]))
+    assert weekday_sentences.answer(once).startswith("Each weekday was tested at one")
     assert tables.weekdays(table)["weekday"].to_list() == [
         "Monday",
         "Tuesday",
@@ -92,7 +102,7 @@ def test_without_churners_the_level_is_not_known() -> None:
     """A weekday on which nobody churned has rates and a log loss, but no ratio."""
     table = weekdays.by_weekday(scored(MONDAY, range(4), 0.1, 0))
     assert table.select("churn_rate", "level_off", "off_low").row(0) == (0, None, None)
-    assert "On no weekday" in weekday_sentences.answer(table)
+    assert "at one cutoff only" in weekday_sentences.answer(table)
     assert tables.weekdays(table)["level off by (95 %)"].to_list() == ["–"]
 
 

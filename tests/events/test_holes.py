@@ -83,6 +83,17 @@ def test_the_newest_whole_cutoff_lies_before_a_hole() -> None:
     assert empty.newest_whole() == DAYS[105]
 
 
+def test_earlier_cutoffs_take_the_place_of_those_left_out() -> None:
+    """With days 50 to 59 missing, three cutoffs back from day 77 are 77 and those whose
+    windows end before the hole; the ones between are left out.
+    """
+    missing = frozenset(DAYS[50:60])
+    calendar = Calendar(DAY0, DAYS[-1], WINDOWS, 7, 0, missing)
+    assert calendar.series(DAYS[77], 3) == [DAYS[28], DAYS[35], DAYS[77]]
+    between = [DAYS[day] for day in (42, 49, 56, 63, 70)]
+    assert calendar.left_out(DAYS[77], 3) == between
+
+
 def test_left_out_cutoffs_and_the_series_are_all_cutoffs() -> None:
     """A cutoff is either in the series or left out because of missing days."""
     missing = frozenset(DAYS[50:60])
