@@ -64,7 +64,7 @@ def bootstrap(
         ]
         for model, less, drawn in own + pairs:
             span = _span(drawn, n_rows, cutoffs, horizon_days)
-            if less is None:
+            if less is None and np.isfinite(span).all():
                 span = tuple(np.clip(span, *POSSIBLE[figure]))
             rows.append((figure, model, less, *span))
     return pl.DataFrame(rows, SCHEMA, orient="row")
