@@ -1,5 +1,6 @@
 """Options that several commands share, and how a frame is printed on a terminal."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,20 @@ Parameters = Annotated[
         help="Notebook parameter; repeatable.",
     ),
 ]
+
+
+def _on_terminal(wanted: bool) -> bool:
+    """Whether to draw bars: a log file would keep every state of them."""
+    return wanted and sys.stderr.isatty()
+
+
 Progress = Annotated[
-    bool, typer.Option("--progress/--no-progress", help="Show progress bars.")
+    bool,
+    typer.Option(
+        "--progress/--no-progress",
+        callback=_on_terminal,
+        help="Show progress bars, on a terminal only.",
+    ),
 ]
 Accept = Annotated[
     list[str] | None,

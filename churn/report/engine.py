@@ -68,7 +68,7 @@ class ThisProcess(Engine):  # type: ignore[misc]  # papermill's is untyped
         nb: nbformat.NotebookNode,
         kernel_name: str,
         output_path: str | None = None,
-        progress_bar: bool = True,
+        progress_bar: bool | dict[str, Any] = True,
         **options: Any,
     ) -> nbformat.NotebookNode:
         """Execute a notebook up to the first failing cell, and return it executed.

@@ -1,4 +1,4 @@
-"""Run a notebook strictly, and the form in which a notebook is stored."""
+"""Run a notebook strictly."""
 
 import logging
 from pathlib import Path
@@ -14,19 +14,6 @@ from churn.errors import ChurnError, NotebookError
 from churn.report import engine, manifests, parameters, runs
 from churn.report.page import report
 from churn.settings import Settings, load
-
-INJECTED = "injected-parameters"
-"""Tag of the cell in which papermill puts the given parameters."""
-
-STORED_METADATA = {
-    "kernelspec": {
-        "display_name": "Python 3",
-        "language": "python",
-        "name": "python3",
-    },
-    "language_info": {"name": "python"},
-}
-"""Metadata of every notebook in git."""
 
 
 def folder_of(settings: Settings) -> Path:
@@ -66,13 +53,14 @@ def run(
     study_file: Path,
     given: dict[str, Any],
     *,
-    progress: bool = True,
+    progress: bool | dict[str, Any] = True,
     run_id: str | None = None,
 ) -> Path:
     """Execute a notebook and return its run folder.
 
     It holds manifest.json from the start, and at the end notebook.ipynb, report.html
-    and metrics.json. Raises ParameterError for an unknown parameter before anything
+    and metrics.json. ``progress``: whether a bar is drawn, or how, as options of tqdm.
+    Raises ParameterError for an unknown parameter before anything
     starts. When a cell fails, or Ctrl-C stops the run, the folder is kept and
     NotebookError says why, in the error's own words if it is a ChurnError.
     """
@@ -109,7 +97,7 @@ def _execute(
     notebook: Path,
     out: Path,
     values: dict[str, Any],
-    progress: bool,
+    progress: bool | dict[str, Any],
 ) -> NotebookError | None:
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     try:
@@ -187,33 +175,3 @@ def _readable(
     place = f"{notebook.name} failed in cell {failure.cell_index}"
     said = f"{failure.ename}: {failure.evalue}".removesuffix(": ")
     return NotebookError(f"{place}: {said} {copy}")
-
-
-def normal_form(notebook: Path) -> str:
-    """The text of a notebook as it is stored in git.
-
-    Without outputs, counts, given parameters and volatile metadata; cell ids count the
-    position.
-    """
-    node = nbformat.read(notebook, as_version=4)
-    cells = []
-    for position, cell in enumerate(node.cells):
-        if INJECTED not in cell.metadata.get("tags", []):
-            cells.append(_bare(cell, position))
-    bare = nbformat.v4.new_notebook(
-        cells=cells, metadata=STORED_METADATA, nbformat_minor=5
-    )
-    return str(nbformat.writes(bare, indent=1)) + "\n"
-
-
-def _bare(cell: Any, position: int) -> Any:
-    tags = cell.metadata.get("tags")
-    kinds: Any = {
-        "code": nbformat.v4.new_code_cell,
-        "markdown": nbformat.v4.new_markdown_cell,
-    }
-    return kinds[cell.cell_type](
-        cell.source.strip(),
-        id=f"cell-{position}",
-        metadata={"tags": tags} if tags else {},
-    )

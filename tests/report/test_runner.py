@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from churn.errors import NotebookError, ParameterError
-from churn.report import page, parameters, runner, runs
+from churn.report import page, parameters, runner, runs, stored_form
 from churn.settings import Settings, load
 from churn.simulate import extracts, markov
 
@@ -40,7 +40,7 @@ def notebook(folder: Path, *cells: str, name: str = "1_small") -> Path:
         ),
         path,
     )
-    path.write_text(runner.normal_form(path), encoding="utf-8")
+    path.write_text(stored_form.text_of(path), encoding="utf-8")
     return path
 
 
@@ -202,7 +202,7 @@ def test_notebooks_are_stored_in_normal_form_and_thin(path: Path) -> None:
     annotated and commented literals, and at most 80 code lines, without functions,
     classes, loops, HTTP or path arithmetic.
     """
-    assert path.read_text(encoding="utf-8") == runner.normal_form(path)
+    assert path.read_text(encoding="utf-8") == stored_form.text_of(path)
     node = nbformat.read(path, as_version=4)
     code = [c for c in node.cells if c.cell_type == "code"]
     parameter_cells = [c for c in code if "parameters" in c.metadata.get("tags", [])]
