@@ -40,7 +40,10 @@ def stored_form(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell for cell in node.cells if INJECTED not in cell.metadata.get("tags", [])
     ]
     cells = [_bare(cell, position) for position, cell in enumerate(kept)]
-    return nbformat.v4.new_notebook(cells=cells, metadata=METADATA, nbformat_minor=5)
+    stored: nbformat.NotebookNode = nbformat.v4.new_notebook(
+        cells=cells, metadata=METADATA, nbformat_minor=5
+    )
+    return stored
 
 
 def _bare(cell: Any, position: int) -> Any:
