@@ -74,11 +74,8 @@ class Study:
         before anything is stored.
         """
         from churn import results
-        from churn.events import ingest
-        from churn.report.parameters import parse_now
 
-        done = ingest.ingest(self.settings, parse_now(now), progress=False)
-        return results.Ingest(done)
+        return results.Ingest.run(self.settings, now)
 
     def events(self) -> pl.LazyFrame:
         """The event log, with one row per event (schemas.Events)."""

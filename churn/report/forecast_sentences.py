@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from churn.evaluation.calibration import Fault, judge
 from churn.evaluation.learning_curve import ENOUGH
 from churn.evaluation.next_period import COVERAGE
 from churn.evaluation.periods import n_independent
@@ -20,12 +21,36 @@ from churn.evaluation.scorecard import (
 from churn.model.fitting import Model
 from churn.model.selection import Choice
 from churn.model.training import one_weekday
-from churn.scoring.score_gates import level_holds
+from churn.report.numbers import one_in
 from churn.settings import Settings
 
-SLOPES = (0.8, 1.25)
-"""Slopes between which probabilities are neither too extreme nor too timid."""
+AS_A_RANKING = "Use them to rank the users, not as percentages."
 
+MEANINGS: dict[Fault, str] = {
+    "none": ": nothing suggests that the probabilities are off.",
+    "unknown": (
+        ": whether the probabilities are off is not known, because all had the same "
+        "outcome."
+    ),
+    "off": (
+        ". **OUT OF BOUNDS: the level of the probabilities is off.** "
+        f"{AS_A_RANKING} Train again on newer cutoffs, and until the level holds cut "
+        "segments by share, not by probability."
+    ),
+    "flat": (
+        ". **OUT OF BOUNDS: the probabilities don't separate those who left from those "
+        "who stayed**, or separate them completely, so that their spread can't be "
+        "judged."
+    ),
+    "extreme": (
+        f". **OUT OF BOUNDS: high and low probabilities are too extreme.** "
+        f"{AS_A_RANKING}"
+    ),
+    "timid": (
+        f". **OUT OF BOUNDS: high and low probabilities are too timid.** {AS_A_RANKING}"
+    ),
+}
+"""How a sentence about the newest test cutoff ends, by what is wrong there."""
 
 FEW_FORECASTS = 500
 """Tested forecasts below which chance moves the weights more than the log does.
@@ -158,33 +183,11 @@ def calibration(table: pl.DataFrame, limit: float) -> str:
         f"At {row['cutoff']} a churn rate of {forecast:.1%} was forecast, and "
         f"{actual:.1%} churned"
     )
-    low, high = row["intercept_low"], row["intercept_high"]
-    if not low <= high:
-        return (
-            f"{compared}: whether the probabilities are off is not known, because all "
-            "had the same outcome."
-        )
-    if not level_holds(low, high, limit):
-        return (
-            f"{compared}. **OUT OF BOUNDS: the level of the probabilities is off.** "
-            "Read them as a ranking, not as rates. Train again on newer cutoffs, and "
-            "until the level holds cut segments by share, not by probability."
-        )
-    if not row["slope_low"] <= row["slope_high"]:
-        return (
-            f"{compared}. **OUT OF BOUNDS: the probabilities tell nobody from "
-            "anybody**, or separate all who left, so that their spread can't be judged."
-        )
-    if row["slope_low"] > SLOPES[1] or row["slope_high"] < SLOPES[0]:
-        way = "too extreme" if row["slope"] < 1 else "too timid"
-        return (
-            f"{compared}. **OUT OF BOUNDS: high and low probabilities are {way}.** "
-            "Read them as a ranking, not as rates."
-        )
-    if low > 0 or high < 0:
+    fault = judge(row, limit)
+    if fault == "slightly off":
         way = "low" if actual > forecast else "high"
         return f"{compared}: too {way} by more than chance, but within the limit."
-    return f"{compared}: nothing suggests that the probabilities are off."
+    return f"{compared}{MEANINGS[fault]}"
 
 
 def revenue_at_risk(table: pl.DataFrame, currency: str) -> str:
@@ -216,7 +219,7 @@ def profit(
             "(and cost_per_contact, save_rate)."
         )
     assumed = (
-        f"If {_one_in(save_rate)} contacted leavers stays because of it, worth "
+        f"If {one_in(save_rate)} contacted leavers stays because of it, worth "
         f"{value_per_saved:,g} {currency} each, and a contact costs "
         f"{cost_per_contact:,g} {currency}"
     )
@@ -240,23 +243,12 @@ def profit(
     )
 
 
-def _one_in(share: float) -> str:
-    """A share as people say it.
-
-    >>> _one_in(0.05)
-    '1 in 20 (5%)'
-    """
-    return f"1 in {1 / share:.3g} ({100 * share:.3g}%)"
-
-
 def _needed(whom: str, save_rate: float) -> str:
     if save_rate > 1:
         return f"Contacting {whom} would not pay even if all leavers stayed."
     if save_rate <= 0:
         return f"Contacting {whom} costs nothing."
-    return (
-        f"Contacting {whom} breaks even if {_one_in(save_rate)} of the leavers stays."
-    )
+    return f"Contacting {whom} breaks even if {one_in(save_rate)} of the leavers stays."
 
 
 def ceiling(skill: float | None) -> str:

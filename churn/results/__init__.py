@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from churn.results.delivery import Export, Scores
-    from churn.results.forecast import Backtest, Training
+    from churn.results.forecast import Backtest
     from churn.results.history import Definitions, Ingest, Inventory, Silence
+    from churn.results.training import Training
 
 __all__ = [
     "Backtest",
@@ -31,7 +32,7 @@ _MODULES = {
     "Inventory": "churn.results.history",
     "Scores": "churn.results.delivery",
     "Silence": "churn.results.history",
-    "Training": "churn.results.forecast",
+    "Training": "churn.results.training",
 }
 
 

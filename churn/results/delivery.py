@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -15,8 +15,9 @@ from churn.braze import delivery, export, id_lists
 from churn.events import addresses
 from churn.report import delivery_tables, runs
 from churn.report.parameters import parse_cutoff, parse_now
+from churn.report.verdict import Verdict
 from churn.scoring import age_gate, scores, summary
-from churn.settings import load
+from churn.settings import Settings, load
 from churn.store import Store
 
 if TYPE_CHECKING:
@@ -84,6 +85,23 @@ class Scores:
         n_users = f"{self.table.height:,} users"
         age = age_gate.described(self.age_days)
         return f"{n_users} at {self.cutoff}, {age}, model {model_id}"
+
+    def verdict(self, accept: Sequence[str] = ()) -> Verdict:
+        """Whom to message, how sure that is, and whether the gates allow it.
+
+        ``accept``: the gates that ``save`` is to accept.
+        """
+        from churn.report import delivery_verdicts
+
+        accepted = [*accept, age_gate.GATE] if self.is_past else accept
+        return delivery_verdicts.scores(
+            self.table,
+            self.findings,
+            self.store.settings,
+            accepted,
+            self.model.calibration if self.model else None,
+            self.model.calibration_cutoff if self.model else None,
+        )
 
     def save(self, accept: Sequence[str] = (), why: str = "") -> str:
         """Write scores and findings, replacing those of the same cutoff.
@@ -160,6 +178,8 @@ class Export:
     """What an export wrote to Braze or, in a dry run, would write."""
 
     done: delivery.Export
+    settings: Settings
+    cutoff: date
 
     @classmethod
     def run(
@@ -194,7 +214,18 @@ class Export:
         done = export.run(addressed, findings, how)
         if not what_if:
             id_lists.write(addressed, store.settings, opted_out)
-        return cls(done)
+        return cls(done, store.settings, table["cutoff"][0])
+
+    def verdict(self) -> Verdict:
+        """What was written or, in a dry run, would be, and what to do with it."""
+        from churn.report import delivery_verdicts
+
+        return delivery_verdicts.export(
+            self.done.summary,
+            self.cutoff - timedelta(days=1),
+            self.settings.braze,
+            self.settings.segments[0].name,
+        )
 
     def destination(self) -> str:
         """Endpoint and workspace, and whether it is a sandbox and not Braze."""

@@ -1,4 +1,4 @@
-"""Results about the model: what was learned, and how good it would have been."""
+"""How good a model would have been: the result of a backtest."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,99 +16,11 @@ from churn.evaluation import (
     scorecard,
     weekdays,
 )
-from churn.model import importance, selection, storage
-from churn.model.fitting import Model
-from churn.model.training import Trained
 from churn.report import forecast_sentences as sentences
+from churn.report import forecast_verdicts as verdicts
 from churn.report import runs, tables, weekday_sentences
+from churn.report.verdict import Verdict
 from churn.store import Store
-
-
-@dataclass(frozen=True)
-class Training:
-    """A model learned from past cutoffs, not yet stored."""
-
-    store: Store
-    trained: Trained
-
-    @property
-    def model(self) -> Model:
-        """The fitted model."""
-        return self.trained.model
-
-    @property
-    def choice(self) -> selection.Choice:
-        """Which recipe and correction were chosen, and how each member did."""
-        return self.trained.choice
-
-    def save(self) -> str:
-        """Store the model for scoring; returns path or URL of its folder."""
-        return storage.save(
-            self.model, self.store, selection.choice_metrics(self.choice)
-        )
-
-    def summary(self) -> str:
-        """What the model learned from, and what it borrowed, in a few sentences."""
-        learned = sentences.training(self.model, self.store.settings)
-        return f"{learned} {sentences.borrowed(self.choice)}".strip()
-
-    def members(self) -> pl.DataFrame:
-        """Log loss of each member and of the blend by validation fold, and weights."""
-        return tables.members(self.choice)
-
-    @cached_property
-    def _importance(self) -> pl.DataFrame:
-        return importance.measure(self.trained, self.store.settings)
-
-    def importance(self) -> pl.DataFrame:
-        """How much log loss rises without each kind and each feature.
-
-        Columns: what (kind or feature), name, kind, meaning, log_loss_increase. Empty
-        where history is too short for a validation fold.
-        """
-        return self._importance
-
-    def kinds(self) -> pl.DataFrame:
-        """The kinds of features, the most important first; empty if not measured."""
-        kinds = self._importance.filter(pl.col("what") == "kind")
-        return kinds.select("name", "meaning", "log_loss_increase")
-
-    def features(self) -> pl.DataFrame:
-        """Every feature that the model sees, the most important first.
-
-        Columns: feature, kind, meaning, log_loss_increase (null: not measured).
-        """
-        measured = self._importance.filter(pl.col("what") == "feature")
-        weights = measured.select(feature="name", log_loss_increase="log_loss_increase")
-        table = tables.features(self.model).join(
-            weights,
-            on="feature",
-            how="left",
-        )
-        order = ["log_loss_increase", "feature"]
-        return table.sort(
-            order,
-            descending=[True, False],
-            nulls_last=True,
-        )
-
-    def record(self) -> None:
-        """Put the model's facts into the executed notebook."""
-        runs.record(
-            model_id=self.model.model_id,
-            candidate=self.model.candidate,
-            weights=dict(self.model.recipe.weights),
-            rounds=self.model.recipe.rounds,
-            correction=self.model.correction.kind,
-            calibration=self.model.calibration,
-            n_rows=self.model.n_rows,
-            n_churned=self.model.n_churned,
-            churn_rate=self.model.churn_rate,
-            cutoffs=self.model.cutoffs,
-            missing=self.model.missing,
-            left_out=self.model.left_out,
-            inner=selection.choice_metrics(self.choice),
-        )
 
 
 @dataclass(frozen=True)
@@ -148,6 +60,24 @@ class Backtest:
         The limits are null where history is too short to know them.
         """
         return next_period.forecast(self.store, self.predictions)
+
+    def verdict(
+        self,
+        value_per_saved: float = 0.0,
+        cost_per_contact: float = 0.0,
+        save_rate: float = 0.0,
+    ) -> Verdict:
+        """Whether the forecasts can be used, for what, and how far to trust them.
+
+        The stakes are those of ``profit``; without a value no profit is named.
+        """
+        found = verdicts.Evidence(
+            self.figures, self.gains(), self.levels, self._intervals, self.newest
+        )
+        stakes = (value_per_saved, cost_per_contact, save_rate)
+        return verdicts.evaluation(
+            found, self.store.settings, stakes, self.store.covered_until
+        )
 
     def answer(self) -> str:
         """What the model is good for, what to expect next, and whether to trust it."""
@@ -228,12 +158,15 @@ class Backtest:
 
         The intervals are for other users in other periods like the tested ones.
         """
+        return tables.intervals(self._intervals)
+
+    @cached_property
+    def _intervals(self) -> pl.DataFrame:
         settings = self.store.settings
         horizon_days = settings.windows.horizon_days
-        table = intervals.bootstrap(
+        return intervals.bootstrap(
             self.predictions, horizon_days, settings.random_state
         )
-        return tables.intervals(table)
 
     def evidence(self) -> str:
         """On how many independent periods the figures rest, in a sentence."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
-from churn.events import erasure
+from churn.events import coverage, erasure, ingest
 from churn.events.ingest import Ingest as Ingested
 from churn.explore import definitions, inventory, retention
 from churn.report import history_sentences as sentences
+from churn.report import history_verdicts as verdicts
 from churn.report import runs
+from churn.report.parameters import parse_now
+from churn.report.verdict import Verdict
+from churn.scoring import age_gate
 from churn.settings import Settings
-from churn.store import Store
+from churn.store import Store, create_or_open
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,25 @@ class Ingest:
     """What one ingest did with the new and changed extract files."""
 
     done: Ingested
+    store: Store
+    present: date
+
+    @classmethod
+    def run(cls, settings: Settings, now: str) -> Ingest:
+        """Read the files; ``now`` is the present time in UTC, empty for the clock."""
+        at = parse_now(now)
+        done = ingest.ingest(settings, at, progress=False)
+        return cls(done, create_or_open(settings), age_gate.today(settings, at))
+
+    def verdict(self) -> Verdict:
+        """Whether the log is complete, and until when."""
+        volume = self.store.scan("volume").collect()
+        settings = self.store.settings
+        missing = coverage.missing_days(volume, settings)
+        until = self.done.covered_until or self.present
+        cutoff = until + timedelta(days=1)
+        age = age_gate.stale_data(volume, settings, cutoff, self.present)
+        return verdicts.ingest(self.done, missing, age)
 
     def summary(self) -> str:
         """Counts of files and rows, reasons of quarantine, coverage; a line each."""
@@ -154,6 +178,7 @@ class Definitions:
     table: pl.DataFrame
     rule: definitions.Rule
     return_rate: float | None = None
+    data_until: date | None = None
 
     @classmethod
     def of(cls, store: Store, rule: definitions.Rule | None) -> Definitions:
@@ -161,7 +186,17 @@ class Definitions:
         limits = rule or definitions.Rule()
         table = definitions.compare(store, limits)
         rate = retention.second_day_rate(store)
-        return cls(store.settings, table, limits, rate)
+        return cls(store.settings, table, limits, rate, store.covered_until)
+
+    def verdict(self) -> Verdict:
+        """Whether a definition fits this log, and whether the study uses it."""
+        return verdicts.definition(
+            self.table,
+            self.settings.windows,
+            self.rule,
+            self.return_rate,
+            self.data_until,
+        )
 
     @cached_property
     def chosen(self) -> dict[str, Any]:

@@ -53,18 +53,20 @@ def check_gates(findings: pl.DataFrame, accept: Sequence[str]) -> None:
             f"accept: {', '.join(unknown)} is not a gate or limit; there are "
             f"{', '.join(known)}"
         )
-    failed = findings.filter(~pl.col("passed"))
-    stopping = [
-        f"{finding['gate']}: {finding['sentence']}"
-        for finding in failed.iter_rows(named=True)
-        if not _is_accepted(finding, accept)
-    ]
-    if stopping:
+    found = stopping(findings, accept)
+    if found:
+        named_in_words = "; ".join(f"{f['gate']}: {f['sentence']}" for f in found)
         raise GateError(
-            f"stopped, because a gate failed: {'; '.join(stopping)}. If the data is "
+            f"stopped, because a gate failed: {named_in_words}. If the data is "
             "right, accept the gate by name, or one day of it as GATE:DATE. Public "
             "holidays need no accepting once the study states gates.country"
         )
+
+
+def stopping(findings: pl.DataFrame, accept: Sequence[str]) -> list[dict[str, Any]]:
+    """The findings of failed gates that ``accept`` doesn't cover, see check_gates."""
+    failed = findings.filter(~pl.col("passed"))
+    return [f for f in failed.iter_rows(named=True) if not _is_accepted(f, accept)]
 
 
 def _is_accepted(finding: dict[str, Any], accept: Sequence[str]) -> bool:

@@ -162,7 +162,7 @@ def test_slope_agrees_with_an_unpenalised_logistic_regression() -> None:
     got = probability.calibration(y, 1 / (1 + np.exp(-x)))
     fitted = LogisticRegression(C=1e8, tol=1e-10).fit(x[:, None], y)
     assert got["slope"] == pytest.approx(fitted.coef_[0, 0], abs=1e-4)
-    assert got["slope_high"] < sentences.SLOPES[0]
+    assert got["slope_high"] < calibration.SLOPES[0]
 
 
 def test_a_closed_form_case_of_level() -> None:

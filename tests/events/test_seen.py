@@ -144,4 +144,5 @@ def test_quarantined_rows_are_shown_with_the_cell_that_was_refused(
     ]
     line = '  quarantined unreadable_time: 4, such as row 1 of events.csv: "1 March"'
     assert line in sentences.ingest(done)
-    assert results.Ingest(done).examples() is done.examples
+    held = results.Ingest(done, open_filled(make_study()), NOW.date())
+    assert held.examples() is done.examples

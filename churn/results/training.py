@@ -1,0 +1,107 @@
+"""What a model learned: the result of a training."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from churn.model import importance, selection, storage
+from churn.model.fitting import Model
+from churn.model.training import Trained
+from churn.report import forecast_sentences as sentences
+from churn.report import forecast_verdicts as verdicts
+from churn.report import runs, tables
+from churn.report.verdict import Verdict
+from churn.store import Store
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model learned from past cutoffs, not yet stored."""
+
+    store: Store
+    trained: Trained
+
+    @property
+    def model(self) -> Model:
+        """The fitted model."""
+        return self.trained.model
+
+    @property
+    def choice(self) -> selection.Choice:
+        """Which recipe and correction were chosen, and how each member did."""
+        return self.trained.choice
+
+    def save(self) -> str:
+        """Store the model for scoring; returns path or URL of its folder."""
+        return storage.save(
+            self.model, self.store, selection.choice_metrics(self.choice)
+        )
+
+    def summary(self) -> str:
+        """What the model learned from, and what it borrowed, in a few sentences."""
+        learned = sentences.training(self.model, self.store.settings)
+        return f"{learned} {sentences.borrowed(self.choice)}".strip()
+
+    def verdict(self) -> Verdict:
+        """What was learned, and whether it did better than a simple rule."""
+        until = self.store.covered_until
+        return verdicts.training(self.model, self.choice, until)
+
+    def members(self) -> pl.DataFrame:
+        """Log loss of each member and of the blend by validation fold, and weights."""
+        return tables.members(self.choice)
+
+    @cached_property
+    def _importance(self) -> pl.DataFrame:
+        return importance.measure(self.trained, self.store.settings)
+
+    def importance(self) -> pl.DataFrame:
+        """How much log loss rises without each kind and each feature.
+
+        Columns: what (kind or feature), name, kind, meaning, log_loss_increase. Empty
+        where history is too short for a validation fold.
+        """
+        return self._importance
+
+    def kinds(self) -> pl.DataFrame:
+        """The kinds of features, the most important first; empty if not measured."""
+        kinds = self._importance.filter(pl.col("what") == "kind")
+        return kinds.select("name", "meaning", "log_loss_increase")
+
+    def features(self) -> pl.DataFrame:
+        """Every feature that the model sees, the most important first.
+
+        Columns: feature, kind, meaning, log_loss_increase (null: not measured).
+        """
+        measured = self._importance.filter(pl.col("what") == "feature")
+        weights = measured.select(feature="name", log_loss_increase="log_loss_increase")
+        table = tables.features(self.model).join(
+            weights,
+            on="feature",
+            how="left",
+        )
+        order = ["log_loss_increase", "feature"]
+        return table.sort(
+            order,
+            descending=[True, False],
+            nulls_last=True,
+        )
+
+    def record(self) -> None:
+        """Put the model's facts into the executed notebook."""
+        runs.record(
+            model_id=self.model.model_id,
+            candidate=self.model.candidate,
+            weights=dict(self.model.recipe.weights),
+            rounds=self.model.recipe.rounds,
+            correction=self.model.correction.kind,
+            calibration=self.model.calibration,
+            n_rows=self.model.n_rows,
+            n_churned=self.model.n_churned,
+            churn_rate=self.model.churn_rate,
+            cutoffs=self.model.cutoffs,
+            missing=self.model.missing,
+            left_out=self.model.left_out,
+            inner=selection.choice_metrics(self.choice),
+        )
