@@ -10,9 +10,10 @@ import polars as pl
 from churn.report import delivery_tables
 from churn.report.numbers import counted, percent, within
 from churn.report.verdict import Tone, Verdict
-from churn.scoring.expected import Expected, churners
 from churn.scoring.gate import stopping
 from churn.settings import Braze, Settings
+from churn.stats import expected as counts
+from churn.stats.expected import Expected
 
 Calibration = tuple[float, float] | None
 
@@ -38,7 +39,7 @@ def scores(
     failed = findings.filter(~pl.col("passed"))
     top = settings.segments[0].name
     chosen = table.filter(pl.col("segment") == top)
-    expected = churners(chosen["probability"].to_numpy(), calibration)
+    expected = counts.count(chosen["probability"].to_numpy(), calibration)
     sentences = (
         _at_risk(chosen, expected, table, settings),
         _how_sure(expected, judged_at),

@@ -1,4 +1,4 @@
-"""How many of some scored users will churn, and how far off that count may be."""
+"""How often an outcome of given probabilities is to be expected, and how far off."""
 
 from typing import NamedTuple
 
@@ -10,23 +10,21 @@ from churn.stats.shares import Z
 
 
 class Expected(NamedTuple):
-    """A number of churners to expect; the limits of 95 % are null where not known."""
+    """A count to expect; the limits of 95 % are null where not known."""
 
     n: float
     low: float | None
     high: float | None
 
 
-def churners(
-    probability: np.ndarray, calibration: tuple[float, float] | None
-) -> Expected:
-    """The number of churners among users of these probabilities.
+def count(probability: np.ndarray, calibration: tuple[float, float] | None) -> Expected:
+    """How many of these probabilities will come true.
 
     ``calibration``: the 95 % interval of a model's level, in log-odds, in its newest
     validation fold; null where it isn't known. The limits hold if the level is off no
-    further than it may have been there. Chance among the users is added to it.
+    further than it may have been there. Chance among the outcomes is added to it.
 
-    >>> expected = churners(np.full(100, 0.5), (-0.2, 0.2))
+    >>> expected = count(np.full(100, 0.5), (-0.2, 0.2))
     >>> [round(n) for n in expected]
     [50, 39, 61]
     """
