@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 
-from churn.evaluation import past_errors
+from churn.evaluation import past_errors, periods
 from churn.features import snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
@@ -118,7 +118,8 @@ def estimate(
     """The AUC and log loss to expect of scored probabilities, with intervals.
 
     Columns: figure (auc, log_loss), estimate, low, high; low and high are null where
-    history is shorter than ``MIN_PERIODS``.
+    history is shorter than ``MIN_PERIODS``, and all three with fewer than two
+    users, of whom no figure compares one with another.
 
     - ``predictions``: cutoff, churned, probability at the test cutoffs.
     - ``probability``: shape (n_users,), of the users scored.
@@ -126,14 +127,16 @@ def estimate(
     - ``horizon_days``: days from a cutoff to its outcome, lead time included.
     - ``coverage``: share of such intervals that are to hold the figure.
     """
+    if len(probability) < 2:
+        return _stated(*[[None] * len(past_errors.FIGURES)] * 3)
     rng = np.random.default_rng(random_state)
     x = log_odds(probability)
     if len(x) > MAX_USERS:
         x = rng.choice(x, MAX_USERS, replace=False)
     missed = past_errors.misfits(predictions)
-    n_tested = past_errors.n_periods(missed["cutoff"], horizon_days)
+    n_tested = periods.n_independent(missed["cutoff"].to_list(), horizon_days)
     moves = past_errors.level_moves(churn_rates, round(TRAINING_AGE * horizon_days))
-    n_moved = past_errors.n_periods(moves["cutoff"], horizon_days)
+    n_moved = periods.n_independent(moves["cutoff"].to_list(), horizon_days)
     unforeseen = UNFORESEEN * moves["move"].to_numpy() ** 2
     prior = _updated(PRIOR_SHIFT**2, MOVE_PERIODS, unforeseen, n_moved)
     shift = _draw_errors(rng, prior, _squares(missed, "shift"), n_tested)
@@ -145,14 +148,15 @@ def estimate(
     middle, scale = _with_mean(drawn, predictions, horizon_days)
     low, high = middle + scale * spread
     is_known = n_tested + n_moved >= MIN_PERIODS
+    unknown = [None] * len(past_errors.FIGURES)
+    return _stated(middle, low if is_known else unknown, high if is_known else unknown)
+
+
+def _stated(estimate: Any, low: Any, high: Any) -> pl.DataFrame:
+    limits = {"estimate": estimate, "low": low, "high": high}
     return pl.DataFrame(
-        {
-            "figure": past_errors.FIGURES,
-            "estimate": middle,
-            "low": low if is_known else [None, None],
-            "high": high if is_known else [None, None],
-        },
-        schema_overrides={"low": pl.Float64, "high": pl.Float64},
+        {"figure": past_errors.FIGURES, **limits},
+        schema_overrides=dict.fromkeys(limits, pl.Float64),
     )
 
 
@@ -202,7 +206,7 @@ def _with_mean(
     if past.is_empty():
         return implied, np.ones(len(implied))
     missed = past_errors.errors_of_the_mean(past, horizon_days)
-    n_periods = past_errors.n_periods(missed["cutoff"], horizon_days)
+    n_periods = periods.n_independent(missed["cutoff"].to_list(), horizon_days)
     squares = missed.select(past_errors.FIGURES).to_numpy() ** 2
     # Figures that can't vary have no error; the smallest one keeps ratios finite.
     variance = np.maximum(np.nanvar(drawn, axis=0), 1e-12)

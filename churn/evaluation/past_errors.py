@@ -115,14 +115,3 @@ def level_moves(churn_rates: pl.DataFrame, distance_days: int) -> pl.DataFrame:
         strategy="backward",
     ).drop_nulls()
     return both.select("cutoff", move=pl.col("level") - pl.col("earlier"))
-
-
-def n_periods(cutoffs: pl.Series, horizon_days: int) -> float:
-    """Number of independent periods that overlapping ones are worth.
-
-    >>> from datetime import date
-    >>> n_periods(pl.Series([date(2026, 1, 1), date(2026, 1, 15)]), 28)
-    1.5
-    """
-    days = cutoffs.to_physical().to_numpy()
-    return 1 + float(np.ptp(days)) / horizon_days if len(days) else 0.0

@@ -165,6 +165,8 @@ def next_period(expected: pl.DataFrame) -> str:
 
 
 def _expected(row: dict[str, Any]) -> str:
+    if row["estimate"] is None:
+        return "unknown size"
     if row["low"] is None:
         return f"{row['estimate']:.3f}"
     return f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"

@@ -114,7 +114,8 @@ def chance_of_top(score: np.ndarray, period: np.ndarray, depth: float) -> np.nda
 def weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The lower median under each row of weights, shape (k,).
 
-    ``values``: shape (n,). ``weight``: shape (k, n). NaN if there are no values.
+    ``values``: shape (n,). ``weight``: shape (k, n). NaN if there are no values
+    or all of them weigh nothing.
 
     >>> weighted_median(np.array([5, 1, 3]), np.array([[1, 1, 1], [3, 1, 0]]))
     array([3., 5.])
@@ -124,7 +125,8 @@ def weighted_median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     order = np.argsort(values, kind="stable")
     total = weight[:, order].cumsum(axis=1)
     has_half = 2 * total >= total[:, -1:]
-    return np.asarray(values[order][has_half.argmax(axis=1)], dtype=float)
+    median = np.asarray(values[order][has_half.argmax(axis=1)], dtype=float)
+    return np.where(total[:, -1] > 0, median, np.nan)
 
 
 def lift_quality(outcome: np.ndarray, score: np.ndarray) -> dict[str, float]:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from churn.evaluation import backtest, next_period, past_errors
+from churn.evaluation import backtest, next_period, past_errors, periods
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
 from churn.report import forecast_sentences as sentences
@@ -146,6 +146,16 @@ def steady(n_periods: int) -> pl.DataFrame:
     return pl.concat(parts)
 
 
+@pytest.mark.parametrize("n_users", [0, 1])
+def test_of_fewer_than_two_users_nothing_is_expected(n_users: int) -> None:
+    """No user is ranked above another, and the sentence says no number."""
+    p = np.full(n_users, 0.3)
+    expected = next_period.estimate(steady(3), p, rates(*[0.3] * 12), 28, 0)
+    assert expected["estimate"].to_list() == [None, None]
+    assert "nan" not in sentences.next_period(expected)
+    assert next_period.headline(expected)["next_auc"] is None
+
+
 def test_the_mean_of_past_figures_counts_as_far_as_it_proved_right() -> None:
     """Where a year of periods came out alike, though not as the probabilities imply,
     the middle is their mean, and the interval is narrower than after two periods;
@@ -194,9 +204,9 @@ def test_overlapping_periods_count_by_the_time_they_span() -> None:
     """Four cutoffs that span 21 days are worth 1.75 periods of a 28-day horizon; no
     cutoff is worth none.
     """
-    weeks = pl.Series([D0 + timedelta(days=7 * k) for k in range(4)])
-    assert past_errors.n_periods(weeks, 28) == 1.75
-    assert past_errors.n_periods(weeks.clear(), 28) == 0
+    weeks = [D0 + timedelta(days=7 * k) for k in range(4)]
+    assert periods.n_independent(weeks, 28) == 1.75
+    assert periods.n_independent([], 28) == 0
 
 
 def test_the_interval_widens_where_the_level_moved_or_forecasts_were_off() -> None:
