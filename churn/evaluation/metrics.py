@@ -67,14 +67,14 @@ def by_cutoff(predictions: pl.DataFrame) -> pl.DataFrame:
     """``figures`` by model and test cutoff, then by model over all cutoffs.
 
     Columns: model, cutoff (null over all), and those of ``figures``. Over all cutoffs
-    ``n`` is the sum, and each other figure the mean, see ``_over_cutoffs``.
+    ``n`` is the sum, and each other figure the mean, see ``over_cutoffs``.
     """
     rows = []
     for part in predictions.partition_by("model", "cutoff", maintain_order=True):
         key = part.select("model", "cutoff").row(0, named=True)
         rows.append({**key, **figures(*_outcome_and_probability(part))})
     table = pl.DataFrame(rows)
-    means = _over_cutoffs(table, "model")
+    means = over_cutoffs(table, "model")
     return pl.concat([table, means], how="diagonal")
 
 
@@ -82,7 +82,7 @@ def _outcome_and_probability(part: pl.DataFrame) -> tuple[np.ndarray, np.ndarray
     return part["churned"].to_numpy(), part["probability"].to_numpy()
 
 
-def _over_cutoffs(table: pl.DataFrame, *by: str) -> pl.DataFrame:
+def over_cutoffs(table: pl.DataFrame, *by: str) -> pl.DataFrame:
     """Mean of each figure over the cutoffs, weighted by ``n``, and the sum of ``n``.
 
     Cutoffs where a figure is NaN don't count for it; if it is NaN at all, so is the
@@ -133,7 +133,7 @@ def lift_table(predictions: pl.DataFrame) -> pl.DataFrame:
         facts = part.select("model", pl.len().alias("n")).head(1)
         curve = pl.DataFrame({"depth": DEPTHS, "capture": capture})
         parts.append(facts.join(curve, how="cross"))
-    means = _over_cutoffs(pl.concat(parts), "model", "depth")
+    means = over_cutoffs(pl.concat(parts), "model", "depth")
     return means.select("model", "depth", "capture").sort("model", "depth")
 
 

@@ -22,6 +22,7 @@ from churn.store import Store
 
 if TYPE_CHECKING:
     from churn.model.fitting import Model
+    from churn.report.threshold_slider import ThresholdSlider
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,20 @@ class Scores:
     def thresholds(self) -> dict[str, float]:
         """Probability at which each segment begins."""
         return summary.thresholds(self.table, self.store.settings)
+
+    def threshold_slider(self) -> ThresholdSlider:
+        """Users, and churners to expect, from each threshold on."""
+        from churn.evaluation import thresholds
+        from churn.report.threshold_slider import ThresholdSlider
+
+        settings = self.store.settings
+        return ThresholdSlider(
+            thresholds.of_scores(self.table["probability"]),
+            settings.segments,
+            self.cutoff,
+            0,
+            settings.activity.currency,
+        )
 
     def reasons(self) -> pl.DataFrame:
         """Users per first reason, the commonest first."""

@@ -14,11 +14,13 @@ from churn.evaluation import (
     metrics,
     next_period,
     scorecard,
+    thresholds,
     weekdays,
 )
 from churn.report import forecast_sentences as sentences
 from churn.report import forecast_verdicts as verdicts
 from churn.report import runs, tables, weekday_sentences
+from churn.report.threshold_slider import ThresholdSlider
 from churn.report.verdict import Verdict
 from churn.store import Store
 
@@ -133,6 +135,29 @@ class Backtest:
         stakes = (value_per_saved, cost_per_contact, save_rate)
         currency = self.store.settings.activity.currency
         return sentences.profit(self.newest, *stakes, currency)
+
+    def threshold_slider(
+        self,
+        value_per_saved: float = 0.0,
+        cost_per_contact: float = 0.0,
+        save_rate: float = 0.05,
+    ) -> ThresholdSlider:
+        """Users and churners from each threshold on, to be tried in a notebook.
+
+        Its ``table`` has the numbers. The stakes are those of ``profit``; the reader
+        can change them.
+        """
+        settings = self.store.settings
+        return ThresholdSlider(
+            thresholds.by_threshold(self.predictions),
+            settings.segments,
+            self.newest["cutoff"][0],
+            self.levels.height,
+            settings.activity.currency,
+            value_per_saved,
+            cost_per_contact,
+            save_rate,
+        )
 
     def gains(self) -> pl.DataFrame:
         """Share of churners found by share of a cutoff's users contacted.
