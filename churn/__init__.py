@@ -29,6 +29,7 @@ from churn.errors import (
 if TYPE_CHECKING:
     from churn import charts
     from churn.explore.definitions import Rule
+    from churn.model.own import linear_classifier
     from churn.study import Study, open
 
 __version__ = "0.1.0"
@@ -52,12 +53,14 @@ __all__ = [
     "TransientBrazeError",
     "__version__",
     "charts",
+    "linear_classifier",
     "open",
 ]
 
 _LAZY = {
     "Rule": "churn.explore.definitions",
     "Study": "churn.study",
+    "linear_classifier": "churn.model.own",
     "open": "churn.study",
 }
 

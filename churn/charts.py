@@ -53,6 +53,16 @@ def definitions(candidates: "Definitions") -> Any:
     return _drawing().definitions(candidates.table)
 
 
+def before_leaving(inventory: "Inventory") -> Any:
+    """Events in the last weeks of those who left, beside those who stayed."""
+    return _drawing().before_leaving(inventory.before_leaving())
+
+
+def user_days(days: "pl.DataFrame") -> Any:
+    """One user's events by day; ``days`` from Inventory.user_days."""
+    return _drawing().user_days(days)
+
+
 def gains(backtest: "Backtest") -> Any:
     """Share of all churners found by contacting the riskiest users."""
     return _drawing().lift(backtest.gains())

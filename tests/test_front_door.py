@@ -97,6 +97,14 @@ def test_x_and_y_come_in_two_lines(study: churn.Study) -> None:
     assert fitted.n_features_in_ == X.width
 
 
+def test_a_linear_rival_takes_missing_values(study: churn.Study) -> None:
+    """The classifier to begin with learns from a snapshot as it is."""
+    snapshot = study.snapshot()
+    X, y = snapshot.drop("user_id", "cutoff", "churned"), snapshot["churned"]  # noqa: N806
+    fitted = churn.linear_classifier().fit(X.to_numpy(), y.to_numpy())
+    assert fitted.predict_proba(X.to_numpy()).shape == (snapshot.height, 2)
+
+
 def test_several_cutoffs_make_one_snapshot(study: churn.Study) -> None:
     """Dates and texts are both cutoffs; a text that is none is refused."""
     newest = study.calendar.newest_mature()

@@ -11,10 +11,10 @@ import polars as pl
 
 from churn.events import coverage, erasure, ingest
 from churn.events.ingest import Ingest as Ingested
-from churn.explore import definitions, inventory, retention
+from churn.explore import definitions, inventory, leaving, one_user, retention
 from churn.report import history_sentences as sentences
 from churn.report import history_verdicts as verdicts
-from churn.report import runs
+from churn.report import people_sentences, runs
 from churn.report.parameters import parse_now
 from churn.report.verdict import Verdict
 from churn.scoring import age_gate
@@ -126,6 +126,32 @@ class Inventory:
     def people(self) -> pl.DataFrame:
         """Users by source and platform, and people without a user id."""
         return inventory.people(self.store)
+
+    @cached_property
+    def _before_leaving(self) -> pl.DataFrame:
+        return leaving.before_leaving(self.store)
+
+    def before_leaving(self) -> pl.DataFrame:
+        """Events per user in the last weeks of those who left, beside those who stayed.
+
+        Columns: event, weeks_before (0: the week of the last activity), leavers,
+        stayers, n_leavers, n_stayers. Empty with too few of either.
+        """
+        return self._before_leaving
+
+    def before_leaving_answer(self) -> str:
+        """Which event became rarer most, in a sentence."""
+        return people_sentences.before_leaving(self._before_leaving)
+
+    def user_days(self, user_id: str = "") -> pl.DataFrame:
+        """What a user did on each of the newest 90 days: user, date, event, n.
+
+        ``user`` is a pseudonym. By default it is a typical user, one with the median
+        number of active days.
+        """
+        days = one_user.user_days(self.store, user_id)
+        hashed = erasure.hashed(self.store.salt, pl.col("user_id")).str.head(8)
+        return days.select(("user-" + hashed).alias("user"), pl.exclude("user_id"))
 
     def ids(self) -> pl.DataFrame:
         """Ids known to be a user's, by type, and how many of them are shared."""

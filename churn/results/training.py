@@ -10,8 +10,9 @@ from churn.model.fitting import Model
 from churn.model.training import Trained
 from churn.report import forecast_sentences as sentences
 from churn.report import forecast_verdicts as verdicts
-from churn.report import runs, tables
+from churn.report import people_sentences, runs, tables
 from churn.report.verdict import Verdict
+from churn.scoring import drivers
 from churn.store import Store
 
 
@@ -68,6 +69,22 @@ class Training:
         """The kinds of features, the most important first; empty if not measured."""
         kinds = self._importance.filter(pl.col("what") == "kind")
         return kinds.select("name", "meaning", "log_loss_increase")
+
+    @cached_property
+    def _drivers(self) -> pl.DataFrame:
+        return drivers.measure(self.trained)
+
+    def drivers(self) -> pl.DataFrame:
+        """Which kinds of features push forecasts up or down, for how many users.
+
+        Columns: kind, meaning, share_with_higher_risk, mean_rise_rate,
+        share_with_lower_risk, mean_fall_rate; empty where history is too short.
+        """
+        return self._drivers
+
+    def drivers_answer(self) -> str:
+        """What raises and what lowers the forecasts most, in a sentence."""
+        return people_sentences.drivers(self._drivers)
 
     def features(self) -> pl.DataFrame:
         """Every feature that the model sees, the most important first.

@@ -14,7 +14,8 @@ from churn.features.catalogue import Plan
 from churn.model import blend, fitting, own, pipelines
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
-from churn.scoring import reasons
+from churn.report import people_sentences
+from churn.scoring import drivers, reasons
 
 FEATURES = ("recency_days", "active_days_28d", "tenure_days")
 TYPICAL = (3.0, 8.0, 100.0)
@@ -183,3 +184,28 @@ def test_reasons_leave_snapshot_and_probability_as_they_were() -> None:
     reasons.explain(fitted, table)
     assert table.equals(kept)
     assert fitting.predict(fitted, table).tobytes() == before.tobytes()
+
+
+def test_drivers_are_pushes_of_many_users_by_kind() -> None:
+    """Five days of silence beyond the typical three, at 0.2 each, push log-odds by 1,
+    a probability of a half by 23 points; the other user is typical and not pushed.
+    """
+    users = snapshot((8.0, 8.0, 100.0), (3.0, 8.0, 100.0))
+    table = drivers.of_users(linear(0.2, 0.0, 0.0), users)
+    silence = table.row(0, named=True)
+    assert silence["kind"] == "silence"
+    assert silence["share_with_higher_risk"] == 0.5
+    assert silence["mean_rise_rate"] == pytest.approx(0.2311, abs=1e-3)
+    assert silence["share_with_lower_risk"] == 0
+    assert silence["mean_fall_rate"] is None
+    sentence = people_sentences.drivers(table)
+    assert "for 50% of users, by 23 points" in sentence
+    assert sentence.endswith("Lowered most by nothing.")
+
+
+def test_without_a_validation_fold_drivers_are_not_known() -> None:
+    """The frame is empty, and the sentence says why."""
+    trained: Any = SimpleNamespace(fold=None)
+    table = drivers.measure(trained)
+    assert table.is_empty()
+    assert "too short" in people_sentences.drivers(table)

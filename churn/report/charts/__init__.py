@@ -10,8 +10,10 @@ from churn.report.charts.forecast import (
     profit,
 )
 from churn.report.charts.history import definitions, events_per_day, retention, returns
+from churn.report.charts.users import before_leaving, user_days
 
 __all__ = [
+    "before_leaving",
     "calibration",
     "definitions",
     "events_per_day",
@@ -24,6 +26,7 @@ __all__ = [
     "scores",
     "segments",
     "transitions",
+    "user_days",
 ]
 
 theme.register()
