@@ -105,4 +105,4 @@ def probabilities(scores: "Scores") -> Any:
 
 def transitions(export: "Export") -> Any:
     """Users by the segment that Braze has and the new one."""
-    return _drawing().transitions(export.transitions())
+    return _drawing().transitions(export.transitions(), export.segments)

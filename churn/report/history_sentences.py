@@ -144,7 +144,7 @@ def silence(
 def _rate(curve: pl.DataFrame, silence_days: int) -> str:
     """The share who return after a silence, with its interval."""
     row = curve.row(by_predicate=pl.col("silence_days") == silence_days, named=True)
-    interval = f"95 % interval {row['low']:.1%} to {row['high']:.1%}"
+    interval = f"95% interval {row['low']:.1%} to {row['high']:.1%}"
     return f"{row['return_rate']:.1%} ({interval})"
 
 

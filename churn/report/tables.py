@@ -76,7 +76,7 @@ def features(fitted: Model) -> pl.DataFrame:
 def choices(choices: pl.DataFrame) -> pl.DataFrame:
     """What the chosen model of each test cutoff was made of."""
     return choices.select(
-        pl.col("cutoff").cast(pl.String),
+        pl.col("cutoff").cast(pl.String).alias("date_tested"),
         "weights",
         "rounds",
         "correction",
@@ -101,7 +101,7 @@ def by_cutoff(table: pl.DataFrame) -> pl.DataFrame:
     names = {name: FIGURES[name] for name in SHOWN_BY_CUTOFF}
     shown = rows.select(
         "model",
-        pl.col("cutoff").cast(pl.String),
+        pl.col("cutoff").cast(pl.String).alias("date_tested"),
         pl.col("n").alias("users"),
         "churn_rate",
         *SHOWN_BY_CUTOFF,
@@ -161,7 +161,7 @@ def _better(low: str, high: str) -> pl.Expr:
 def calibration(table: pl.DataFrame) -> pl.DataFrame:
     """Level and slope of the probabilities by test cutoff, with their intervals."""
     return table.select(
-        pl.col("cutoff").cast(pl.String).alias("test_cutoff"),
+        pl.col("cutoff").cast(pl.String).alias("date_tested"),
         pl.col("n").alias("users"),
         pl.col("forecast_churn_rate").alias("forecast_rate"),
         pl.col("churn_rate").alias("actual_rate"),
@@ -176,11 +176,11 @@ def weekdays(table: pl.DataFrame) -> pl.DataFrame:
     name = pl.col("weekday").replace_strict(dict(enumerate(NAMES, 1)))
     return table.select(
         name,
-        pl.col("n_cutoffs").alias("test_cutoffs"),
+        pl.col("n_cutoffs").alias("dates_tested"),
         pl.col("n").alias("scored"),
         "predicted_rate",
         pl.col("churn_rate").alias("actual_rate"),
-        between(table, "off", "+.0%").alias("level off by (95 %)"),
+        between(table, "off", "+.0%").alias("level off by (95%)"),
         pl.col("log_loss").alias(FIGURES["log_loss"]),
     )
 
@@ -192,7 +192,7 @@ def rates(table: pl.DataFrame) -> pl.DataFrame:
         pl.col("n").alias("scored"),
         "predicted_rate",
         pl.col("churn_rate").alias("actual_rate"),
-        between(table, "churn", ".1%").alias("95 % interval"),
+        between(table, "churn", ".0%").alias("95% interval"),
         pl.col("churner_share").alias("share_of_all_churners"),
     )
 

@@ -16,7 +16,7 @@ from churn.events import addresses
 from churn.report import delivery_tables, runs
 from churn.report.parameters import parse_cutoff, parse_now
 from churn.report.verdict import Verdict
-from churn.scoring import age_gate, scores, summary
+from churn.scoring import age_gate, scores, segments, summary
 from churn.settings import Settings, load
 from churn.store import Store
 
@@ -256,8 +256,23 @@ class Export:
         return "\n".join(passed) or "Within the limits of the study."
 
     def transitions(self) -> pl.DataFrame:
-        """Users by the segment Braze has and the new one: from, to, n."""
-        return self.done.transitions
+        """Users by the segment Braze has and the new one: from, to, n.
+
+        In the study's order, riskiest first, then those in no segment.
+        """
+        place = {name: k for k, name in enumerate(self.segments)}
+        by_place = [
+            pl.col(name).replace_strict(
+                place, default=len(place), return_dtype=pl.Int64
+            )
+            for name in ("from", "to")
+        ]
+        return self.done.transitions.sort(*by_place, "from", "to")
+
+    @property
+    def segments(self) -> list[str]:
+        """The study's segments, riskiest first."""
+        return segments.names(self.settings)
 
     def outcomes(self) -> pl.DataFrame:
         """Users by outcome and reason."""

@@ -265,9 +265,7 @@ def test_tables_for_readers_have_whole_amounts_and_one_interval() -> None:
         "EUR",
     )
     assert shown["revenue of 30 days, EUR"].sum() == 2
-    assert (
-        tables.rates(scorecard.rates(rows, "model", 28)).columns[4] == "95 % interval"
-    )
+    assert tables.rates(scorecard.rates(rows, "model", 28)).columns[4] == "95% interval"
 
 
 def test_the_learning_curve_ends_with_all_there_is(

@@ -71,9 +71,21 @@ CHARTS = {
         pl.DataFrame({"segment": ["high", "low"], "n": [1, 2]})
     ),
     "transitions": charts.transitions(
-        pl.DataFrame({"from": ["low"], "to": ["high"], "n": [4]})
+        pl.DataFrame({"from": ["low"], "to": ["high"], "n": [4]}), ["low", "high"]
     ),
-    "no transitions": charts.transitions(pl.DataFrame({"from": [], "to": [], "n": []})),
+    "before_leaving": charts.before_leaving(
+        pl.DataFrame(
+            {"event": ["a"], "weeks_before": [0], "leavers": [0.1], "stayers": [0.2]}
+        )
+    ),
+    "user_days": charts.user_days(
+        pl.DataFrame(
+            {"user": ["user-1"], "date": [date(2026, 1, 1)], "event": ["a"], "n": [1]}
+        )
+    ),
+    "no transitions": charts.transitions(
+        pl.DataFrame({"from": [], "to": [], "n": []}), []
+    ),
     "metric_by_cutoff": charts.metric_by_cutoff(
         pl.DataFrame({**MODELS, "cutoff": [date(2026, 1, 1)] * 2, "auc": [0.8, 0.7]}),
         "auc",
@@ -115,24 +127,35 @@ def test_without_a_curve_there_is_no_chart() -> None:
     """For profit and learning nothing is drawn, and a notebook's cell shows nothing."""
     assert charts.profit(pl.DataFrame(), "EUR") is None
     assert charts.learning(pl.DataFrame()) is None
+    assert charts.before_leaving(pl.DataFrame()) is None
+    assert charts.user_days(pl.DataFrame()) is None
+
+
+def test_segments_are_in_the_order_of_the_study() -> None:
+    """Not in that of the alphabet, and what is no segment follows."""
+    chart = CHARTS["transitions"].to_dict()
+    assert chart["layer"][0]["encoding"]["x"]["sort"] == ["low", "high"]
+    assert chart["layer"][0]["encoding"]["y"]["sort"] == ["low", "high"]
 
 
 def test_tables_are_shown_as_people_read_them() -> None:
-    """Counts have thousands separators, shares are percentages, other numbers have
-    three digits and null is a dash; quotes and types are left out.
+    """Counts have thousands separators, shares are whole percentages, below 10% with
+    a decimal; other numbers have three digits and null is a dash; quotes and types are
+    left out.
     """
     text = display.table(
         pl.DataFrame(
             {
                 "n": [1234567],
                 "churn_rate": [0.256],
+                "small_rate": [0.0561],
                 "auc": [0.81234],
                 "who": [None],
                 "x": ["a"],
             }
         )
     )
-    for shown in ("1,234,567", "25.6%", "0.812", "–", "churn rate"):
+    for shown in ("number", "1,234,567", "26%", "5.6%", "0.812", "–", "churn rate"):
         assert shown in text
     assert "&quot;a&quot;" not in text
     assert "f64" not in text

@@ -1,5 +1,7 @@
 """Charts of the night: probabilities, segments and their changes."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import polars as pl
 
@@ -46,9 +48,10 @@ def segments(counts: pl.DataFrame) -> alt.Chart:
     return bars.properties(height=alt.Step(34))
 
 
-def transitions(frame: pl.DataFrame) -> alt.LayerChart:
+def transitions(frame: pl.DataFrame, order: Sequence[str]) -> alt.LayerChart:
     """Users by the segment that Braze has and the new one. Columns: from, to, n.
 
+    ``order``: the segments, riskiest first; whatever else users move from or to follows.
     Without any change the chart says so.
     """
     if frame.is_empty():
@@ -64,9 +67,10 @@ def transitions(frame: pl.DataFrame) -> alt.LayerChart:
         alt.X(
             "to:N",
             title="new",
+            sort=[*order],
             axis=alt.Axis(labelAngle=0),
         ),
-        alt.Y("from:N", title="in Braze"),
+        alt.Y("from:N", title="in Braze", sort=[*order]),
     )
     cells = base.mark_rect(color="#c6d9ec", stroke="white")
     counts = base.mark_text(fontSize=13).encode(text=alt.Text("n:Q", format=","))
