@@ -38,15 +38,15 @@ def notebook_shell() -> Any:
 def table(frame: pl.DataFrame) -> str:
     """A frame's first 200 rows as an HTML table for readers.
 
-    Shares (``…_rate``, ``share…``, ``…share``) are whole percentages, with one decimal
-    below 10%; counts have thousands separators, other numbers three digits; booleans are yes and no, null and NaN are a
+    Shares (``…_rate``, ``share…``, ``…share``) and probabilities are whole percentages,
+    with one decimal below 10%; counts have thousands separators, other numbers three digits; booleans are yes and no, null and NaN are a
     dash. A note below says if rows were left out or there are none.
     """
     import polars as pl
     import polars.selectors as cs
     from great_tables import GT
 
-    shares = cs.ends_with("_rate", "share") | cs.starts_with("share_")
+    shares = cs.ends_with("_rate", "share", "probability") | cs.starts_with("share_")
     labels: dict[str, Any] = {name: label(name) for name in frame.columns}
     known = frame.head(MAX_ROWS).with_columns(cs.float().fill_nan(None))
     shown = (

@@ -13,16 +13,14 @@ from churn.evaluation.calibration import Fault, judge
 from churn.evaluation.learning_curve import ENOUGH
 from churn.evaluation.next_period import COVERAGE
 from churn.evaluation.periods import n_independent
-from churn.evaluation.scorecard import (
-    break_even_save_rate,
-    profit_threshold,
-    worth_of_a_leaver,
-)
 from churn.model.fitting import Model
 from churn.model.selection import Choice
 from churn.model.training import one_weekday
-from churn.report.numbers import one_in
-from churn.settings import Settings
+from churn.report.numbers import percent, within
+from churn.settings import Settings, Windows
+
+RULE = "the simple rule *longest silent first*"
+"""What the baseline, recency, is called where nobody need know its name."""
 
 AS_A_RANKING = "Use them to rank the users, not as percentages."
 
@@ -43,11 +41,11 @@ MEANINGS: dict[Fault, str] = {
         "judged."
     ),
     "extreme": (
-        f". **OUT OF BOUNDS: high and low probabilities are too extreme.** "
+        f". **OUT OF BOUNDS: high and low probabilities are too far apart.** "
         f"{AS_A_RANKING}"
     ),
     "timid": (
-        f". **OUT OF BOUNDS: high and low probabilities are too timid.** {AS_A_RANKING}"
+        f". **OUT OF BOUNDS: high and low probabilities are not far enough apart.** {AS_A_RANKING}"
     ),
 }
 """How a sentence about the newest test cutoff ends, by what is wrong there."""
@@ -96,8 +94,8 @@ def borrowed(choice: Choice) -> str:
     )
 
 
-def answer(figures: pl.DataFrame, gains: pl.DataFrame, horizon_days: int) -> str:
-    """What the chosen model is good for, in two sentences, over all test cutoffs.
+def answer(figures: pl.DataFrame, gains: pl.DataFrame, windows: Windows) -> str:
+    """Whom the chosen model finds, in two sentences, over all test cutoffs.
 
     ``figures``: from ``evaluation.metrics.by_cutoff``; ``gains``: from ``lift_table``.
     """
@@ -106,15 +104,26 @@ def answer(figures: pl.DataFrame, gains: pl.DataFrame, horizon_days: int) -> str
     row = over_all.row(0, named=True)
     if not row["churn_rate"]:
         return (
-            "**Nobody left at any test cutoff:** how well leavers are found is not "
-            "known."
+            "**Nobody left at any date tested:** how well those who leave are found is "
+            "not known."
         )
-    fifth = gains.filter(is_chosen & (pl.col("depth") == 0.2))["capture"].item()
+    tenth = row["churn_rate_top_tenth"]
     return (
-        f"**Of the riskiest tenth {row['churn_rate_top_tenth']:.0%} did not come back "
-        f"within {horizon_days} days, of all users {row['churn_rate']:.0%}.** "
-        f"Contacting the riskiest fifth would have reached {fifth:.0%} of those who "
-        "left."
+        f"**Of the riskiest tenth {10 * tenth:.0f} in 10 ({percent(tenth)}) did not "
+        f"come back {within(windows)}, of all users {percent(row['churn_rate'])}.** "
+        f"{_reached(gains)}"
+    )
+
+
+def _reached(gains: pl.DataFrame) -> str:
+    fifth = gains.filter(pl.col("depth") == 0.2)
+    captures = dict(fifth.select("model", "capture").iter_rows())
+    by_rule = ""
+    if "recency" in captures:
+        by_rule = f"; {RULE} would have reached {percent(captures['recency'])}"
+    return (
+        "Messages to the riskiest fifth would have reached "
+        f"{percent(captures['chosen'])} of those who left{by_rule}."
     )
 
 
@@ -122,17 +131,17 @@ def evidence(cutoffs: Sequence[date], horizon_days: int) -> str:
     """On how many independent periods figures over these test cutoffs rest.
 
     >>> evidence([date(2026, 3, 1)], 28)[:54]
-    'The figures rest on a single test cutoff: how far anot'
+    'The figures rest on a single date tested: how far anot'
     """
     if len(cutoffs) < 2:
         return (
-            "The figures rest on a single test cutoff: how far another period would "
+            "The figures rest on a single date tested: how far another period would "
             "move them is not known."
         )
     spread = (max(cutoffs) - min(cutoffs)).days
     n = n_independent(cutoffs, horizon_days)
     return (
-        f"The figures rest on {len(cutoffs)} test cutoffs within {spread} days, which "
+        f"The figures rest on {len(cutoffs)} dates tested within {spread} days, which "
         f"look {horizon_days} days ahead and so are worth {n:.1f} independent periods; "
         "intervals allow for what another period may bring."
     )
@@ -190,67 +199,6 @@ def calibration(table: pl.DataFrame, limit: float) -> str:
         way = "low" if actual > forecast else "high"
         return f"{compared}: too {way} by more than chance, but within the limit."
     return f"{compared}{MEANINGS[fault]}"
-
-
-def revenue_at_risk(table: pl.DataFrame, currency: str) -> str:
-    """How much of the revenue is at risk, and in which group most of it lies."""
-    total = float(table["revenue"].sum())
-    at_risk = float(table["at_risk"].sum())
-    if total <= 0:
-        return "The log holds no revenue for these 30 days, so none is at risk."
-    worst = table.sort("at_risk", descending=True).row(0, named=True)
-    return (
-        f"{at_risk:,.0f} of {total:,.0f} {currency} ({at_risk / total:.0%}) were at "
-        f"risk, most of it in group {worst['group']} "
-        f"({worst['at_risk']:,.0f} {currency})."
-    )
-
-
-def profit(
-    predictions: pl.DataFrame,
-    value_per_saved: float,
-    cost_per_contact: float,
-    save_rate: float,
-    currency: str,
-) -> str:
-    """Whom it would pay to contact under stated assumptions, and when it breaks even."""
-    worth = worth_of_a_leaver(value_per_saved, save_rate)
-    if worth <= 0:
-        return (
-            "Not shown: state what a saved user is worth with `-p value_per_saved=…` "
-            "(and cost_per_contact, save_rate)."
-        )
-    assumed = (
-        f"If {one_in(save_rate)} contacted leavers stays because of it, worth "
-        f"{value_per_saved:,g} {currency} each, and a contact costs "
-        f"{cost_per_contact:,g} {currency}"
-    )
-    threshold = profit_threshold(value_per_saved, cost_per_contact, save_rate)
-    contacted = predictions.filter(pl.col("probability") > threshold)
-    stakes = (value_per_saved, cost_per_contact)
-    if contacted.is_empty():
-        riskiest = predictions.sort("probability").tail(1)
-        needed = break_even_save_rate(riskiest, *stakes)
-        return f"{assumed}, no contact pays. {_needed('the riskiest user', needed)}"
-    cost = contacted.height * cost_per_contact
-    expected = float(contacted["probability"].sum()) * worth - cost
-    hindsight = float(contacted["churned"].sum()) * worth - cost
-    needed = break_even_save_rate(contacted, *stakes)
-    return (
-        f"{assumed}, then a contact pays from a probability of {threshold:.1%}: "
-        f"{contacted.height:,} of {predictions.height:,} users, for an expected profit "
-        f"of {expected:,.0f} {currency}, or of {hindsight:,.0f} {currency} by who then "
-        f"left. {_needed('them', needed)} Nothing of this was earned: how many "
-        "stay because of a contact is an assumption until a holdout has measured it."
-    )
-
-
-def _needed(whom: str, save_rate: float) -> str:
-    if save_rate > 1:
-        return f"Contacting {whom} would not pay even if all leavers stayed."
-    if save_rate <= 0:
-        return f"Contacting {whom} costs nothing."
-    return f"Contacting {whom} breaks even if {one_in(save_rate)} of the leavers stays."
 
 
 def ceiling(skill: float | None) -> str:

@@ -8,21 +8,14 @@ import polars as pl
 
 from churn.evaluation.calibration import judge
 from churn.evaluation.periods import n_independent
-from churn.evaluation.scorecard import (
-    break_even_save_rate,
-    profit_threshold,
-    worth_of_a_leaver,
-)
 from churn.model.fitting import Model
 from churn.model.selection import Choice, choice_metrics
 from churn.model.training import one_weekday
-from churn.report.forecast_sentences import FEW_FORECASTS
-from churn.report.numbers import counted, one_in, percent, span, within
+from churn.report.forecast_sentences import FEW_FORECASTS, RULE, answer
+from churn.report.money_sentences import profit_in_short
+from churn.report.numbers import counted, percent, span
 from churn.report.verdict import Tone, Verdict
 from churn.settings import Settings
-
-RULE = "the simple rule *longest silent first*"
-"""What the baseline, recency, is called where nobody need know its name."""
 
 Stakes = tuple[float, float, float]
 """Value of a saved user, cost of a contact, share of contacted leavers who stay."""
@@ -63,8 +56,8 @@ def _compared(choice: Choice) -> tuple[str, bool]:
     dates = counted(tested.height, "later date")
     losses = choice_metrics(choice)
     rule = losses.get("log_loss recency")
-    own = min(loss for name, loss in losses.items() if name != "log_loss recency")
-    if rule is None:
+    own = losses.get("log_loss blend")
+    if rule is None or own is None:
         return f"Tested on {n:,} forecasts at {dates}.", n >= FEW_FORECASTS
     way = "nearer to" if own < rule else "no nearer to"
     return (
@@ -108,8 +101,8 @@ def evaluation(
         return _one_outcome(figures["churn_rate"], found.dates, settings, until)
     word, tone, action = _judged(found, settings)
     sentences = (
-        f"{_whom(figures, settings)} {_reached(found.gains)}",
-        _worth(found.newest, stakes, settings.activity.currency),
+        answer(found.figures, found.gains, settings.windows),
+        profit_in_short(found.newest, *stakes, settings.activity.currency),
         _trust(found.levels, settings),
     )
     return Verdict(word, tone, sentences, action, until)
@@ -195,51 +188,6 @@ def _beats_rule(intervals: pl.DataFrame) -> tuple[bool, bool]:
     was_better = auc["users_low"] > 0 or loss["users_high"] < 0
     is_certain = auc["low"] > 0 or loss["high"] < 0
     return was_better and not was_worse, is_certain
-
-
-def _whom(figures: dict[str, float], settings: Settings) -> str:
-    tenth = figures["churn_rate_top_tenth"]
-    return (
-        f"**Of the riskiest tenth {10 * tenth:.0f} in 10 ({percent(tenth)}) did not "
-        f"come back {within(settings.windows)}, of all users "
-        f"{percent(figures['churn_rate'])}.**"
-    )
-
-
-def _reached(gains: pl.DataFrame) -> str:
-    fifth = gains.filter(pl.col("depth") == 0.2)
-    captures = dict(fifth.select("model", "capture").iter_rows())
-    return (
-        f"Messages to the riskiest fifth would have reached "
-        f"{percent(captures['chosen'])} of those who left; {RULE} would have reached "
-        f"{percent(captures['recency'])}."
-    )
-
-
-def _worth(newest: pl.DataFrame, stakes: Stakes, currency: str) -> str:
-    """What contacting would bring in under the stated assumptions."""
-    value, cost, save_rate = stakes
-    worth = worth_of_a_leaver(value, save_rate)
-    if worth <= 0:
-        return (
-            "What messages would bring in is not known: state what a user who stays is "
-            "worth (`value_per_saved`, and cost_per_contact and save_rate beside it)."
-        )
-    assumed = (
-        f"If {one_in(save_rate)} contacted leavers stays because of a message, worth "
-        f"{value:,g} {currency} each, and a contact costs {cost:,g} {currency}"
-    )
-    chosen = newest.filter(pl.col("probability") > profit_threshold(*stakes))
-    if chosen.is_empty():
-        return f"{assumed}, no contact pays."
-    profit = float(chosen["probability"].sum()) * worth - chosen.height * cost
-    needed = break_even_save_rate(chosen, value, cost)
-    least = f"; it breaks even at {one_in(needed)}" if needed > 0 else ""
-    return (
-        f"{assumed}, then contacting {chosen.height:,} of {newest.height:,} users would "
-        f"bring in {profit:,.0f} {currency}{least}. Only a group without messages shows "
-        "how many really stay."
-    )
 
 
 def _trust(levels: pl.DataFrame, settings: Settings) -> str:

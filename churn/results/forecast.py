@@ -19,7 +19,7 @@ from churn.evaluation import (
 )
 from churn.report import forecast_sentences as sentences
 from churn.report import forecast_verdicts as verdicts
-from churn.report import runs, tables, weekday_sentences
+from churn.report import money_sentences, runs, tables, weekday_sentences
 from churn.report.threshold_slider import ThresholdSlider
 from churn.report.verdict import Verdict
 from churn.store import Store
@@ -81,17 +81,11 @@ class Backtest:
             found, self.store.settings, stakes, self.store.covered_until
         )
 
-    def answer(self) -> str:
-        """What the model is good for, what to expect next, and whether to trust it."""
-        settings = self.store.settings
-        horizon_days = settings.windows.horizon_days
-        limit = settings.gates.max_calibration_shift
-        parts = (
-            sentences.answer(self.figures, self.gains(), horizon_days),
-            sentences.next_period(self.next_period),
-            sentences.calibration(self.levels, limit),
-        )
-        return "\n\n".join(parts)
+    def outlook(self) -> str:
+        """What to expect next, and whether the newest probabilities were right."""
+        limit = self.store.settings.gates.max_calibration_shift
+        expected = sentences.next_period(self.next_period)
+        return f"{expected}\n\n{sentences.calibration(self.levels, limit)}"
 
     def by_segment(self) -> pl.DataFrame:
         """Predicted and actual churn rate by the study's segments."""
@@ -113,7 +107,7 @@ class Backtest:
     def revenue_at_risk(self) -> str:
         """How much revenue is at risk, and where most of it lies."""
         currency = self.store.settings.activity.currency
-        return sentences.revenue_at_risk(self._tenths, currency)
+        return money_sentences.revenue_at_risk(self._tenths, currency)
 
     def profit(
         self, value_per_saved: float, cost_per_contact: float, save_rate: float
@@ -134,7 +128,7 @@ class Backtest:
         """Whom it would pay to contact, under which assumptions."""
         stakes = (value_per_saved, cost_per_contact, save_rate)
         currency = self.store.settings.activity.currency
-        return sentences.profit(self.newest, *stakes, currency)
+        return money_sentences.profit(self.newest, *stakes, currency)
 
     def threshold_slider(
         self,

@@ -48,11 +48,10 @@ def calibrated(
     scores: pl.DataFrame,
     model: Model,
 ) -> dict[str, Any]:
-    """Fails if the model's level was off, or if it tells nobody from anybody.
+    """Fails if the model's level was off, or if all users look the same to it.
 
     The level is that of the newest validation fold, the last outcome known when the
-    model was trained, see ``level_holds``; the sentence names its cutoff. A model tells
-    nobody from anybody if all of several users have the same probability.
+    model was trained, see ``level_holds``; the sentence names its cutoff.
     """
     low, high = model.calibration or (float("nan"), float("nan"))
     limit = settings.gates.max_calibration_shift
@@ -70,8 +69,8 @@ def calibrated(
     elif is_constant:
         seen = f"{values[0]:.1%} for every user"
         sentence = (
-            f"all {len(values)} users have the same probability, so the model tells "
-            "nobody from anybody: look for missing events, or train again"
+            f"all {len(values)} users have the same probability, so nobody "
+            "stands out: look for missing events, or train again"
         )
     elif low <= high:
         sentence = f"{_judged(model)} as many churned as was forecast, or nearly so"

@@ -239,7 +239,7 @@ def test_the_sentence_tells_a_tolerable_shift_from_too_extreme_probabilities() -
     )
     steep = row | {"intercept_low": -0.1, "slope": 0.6, "slope_high": 0.75}
     assert (
-        "OUT OF BOUNDS: high and low probabilities are too extreme"
+        "OUT OF BOUNDS: high and low probabilities are too far apart"
         in sentences.calibration(pl.DataFrame([steep]), 0.2)
     )
 
@@ -318,7 +318,7 @@ def test_the_gate_says_of_when_the_outcome_is_that_it_judges(
 def test_the_gate_fails_if_all_users_have_one_probability(
     make_study: Callable[..., Settings],
 ) -> None:
-    """Though its level is right, such a model tells nobody from anybody; a single user
+    """Though its level is right, such a model separates no users; a single user
     can't show it, and two probabilities are enough.
     """
     settings = make_study()

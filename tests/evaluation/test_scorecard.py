@@ -12,7 +12,7 @@ from churn.errors import ParameterError
 from churn.evaluation import learning_curve, scorecard
 from churn.events import ingest
 from churn.report import forecast_sentences as sentences
-from churn.report import tables
+from churn.report import money_sentences, tables
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
@@ -164,10 +164,10 @@ def test_tenths_go_from_most_to_least_likely_to_return_and_carry_their_revenue()
     assert last["predicted_rate"] == pytest.approx((18 + 19) / 40)
     assert (last["churn_rate"], last["revenue"], last["at_risk"]) == (0.5, 40, 20)
     assert table["at_risk"].sum() == 20
-    assert sentences.revenue_at_risk(table, "EUR") == (
+    assert money_sentences.revenue_at_risk(table, "EUR") == (
         "20 of 140 EUR (14%) were at risk, most of it in group 10 (20 EUR)."
     )
-    assert "no revenue" in sentences.revenue_at_risk(
+    assert "no revenue" in money_sentences.revenue_at_risk(
         scorecard.tenths(rows, money.clear()), "EUR"
     )
 
@@ -201,10 +201,10 @@ def test_a_profit_is_told_together_with_what_it_assumes() -> None:
     """
     rows = chosen([0.1, 0.9, 0.5], [1, 1, 0])
     assert scorecard.break_even_save_rate(rows[1:], 20, 0.5) == pytest.approx(1 / 28)
-    sentence = sentences.profit(rows, 20, 0.5, 0.1, "USD")
+    sentence = money_sentences.profit(rows, 20, 0.5, 0.1, "USD")
     assert sentence == (
-        "If 1 in 10 (10%) contacted leavers stays because of it, worth 20 USD each, and "
-        "a contact costs 0.5 USD, then a contact pays from a probability of 25.0%: 2 of "
+        "If 1 in 10 (10%) contacted leavers stays because of a message, worth 20 USD each, "
+        "and a contact costs 0.5 USD, then a contact pays from a probability of 25.0%: 2 of "
         "3 users, for an expected profit of 2 USD, or of 1 USD by who then left. "
         "Contacting them breaks even if 1 in 28 (3.57%) of the leavers stays. Nothing "
         "of this was earned: how many stay because of a contact is an assumption until "
@@ -217,23 +217,23 @@ def test_a_contact_that_cannot_pay_says_what_it_would_take() -> None:
     A free contact has no break-even, and 5 is no share.
     """
     rows = chosen([0.1, 0.9], [1, 1])
-    no_contact = sentences.profit(rows, 20, 1.5, 0.01, "USD")
+    no_contact = money_sentences.profit(rows, 20, 1.5, 0.01, "USD")
     assert (
         "no contact pays. Contacting the riskiest user breaks even if 1 in 12 (8."
         in (no_contact)
     )
-    never = sentences.profit(rows, 20, 50, 0.01, "USD")
+    never = money_sentences.profit(rows, 20, 50, 0.01, "USD")
     assert never.endswith("would not pay even if all leavers stayed.")
-    assert "costs nothing" in sentences.profit(rows, 20, 0, 0.01, "USD")
+    assert "costs nothing" in money_sentences.profit(rows, 20, 0, 0.01, "USD")
     with pytest.raises(ParameterError, match=r"save_rate=5 is no share: write 0\.05"):
-        sentences.profit(rows, 20, 0.5, 5, "USD")
+        money_sentences.profit(rows, 20, 0.5, 5, "USD")
 
 
 def test_without_a_value_no_profit_is_shown() -> None:
     """The curve is empty, and the sentence names the parameter to set."""
     rows = chosen([0.9], [1])
     assert scorecard.profit(rows, 0, 0.5, 0.1).is_empty()
-    assert "value_per_saved" in sentences.profit(rows, 0, 0.5, 0.1, "USD")
+    assert "value_per_saved" in money_sentences.profit(rows, 0, 0.5, 0.1, "USD")
 
 
 def test_an_interval_of_a_rate_allows_for_other_periods() -> None:

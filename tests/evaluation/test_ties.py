@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 from churn.evaluation import calibration, intervals, metrics, scorecard
-from churn.report import display, tables
+from churn.report import display, money_sentences, tables
 from churn.report import forecast_sentences as sentences
+from churn.settings import Windows
 from churn.stats import probability, ranking
 
 
@@ -40,7 +41,7 @@ def over_all(predictions: pl.DataFrame) -> dict[str, float]:
 
 
 def known_level(seed: int = 0) -> pl.DataFrame:
-    """A forecast that knows each cutoff's churn rate and nobody from anybody."""
+    """A forecast that knows each cutoff's churn rate and separates no users."""
     rng = np.random.default_rng(seed)
     rates = (0.15, 0.25, 0.5, 0.7)
     parts = [
@@ -181,11 +182,11 @@ def test_what_is_not_known_is_never_written_as_a_number(
     levels = calibration.by_cutoff(frame)
     tenths = scorecard.tenths(frame, frame.select("user_id", revenue=1.0).unique())
     texts = [
-        sentences.answer(figures, gains, 28),
+        sentences.answer(figures, gains, Windows(horizon_days=28)),
         sentences.evidence(cutoffs, 28),
         sentences.calibration(levels, 0.6),
-        sentences.revenue_at_risk(tenths, "EUR"),
-        sentences.profit(frame, 20, 0.5, 0.1, "EUR"),
+        money_sentences.revenue_at_risk(tenths, "EUR"),
+        money_sentences.profit(frame, 20, 0.5, 0.1, "EUR"),
         sentences.ceiling(probability.ceiling_skill(p, p)),
     ]
     shown = [
@@ -235,9 +236,12 @@ def test_the_answer_is_that_of_the_figures_and_says_where_nothing_is_known() -> 
     other = (np.eye(10)[1] + np.eye(10)[2], p)
     frame = at_cutoffs(one, other)
     figures, gains = metrics.by_cutoff(frame), metrics.lift_table(frame)
-    sentence = sentences.answer(figures, gains, 28)
-    assert "tenth 50% did not come back within 28 days, of all users 20%" in sentence
+    sentence = sentences.answer(figures, gains, Windows(horizon_days=28))
+    assert (
+        "tenth 5 in 10 (50%) did not come back within 28 days, of all users 20%"
+        in sentence
+    )
     assert "reached 75%" in sentence
     nobody = at_cutoffs((np.zeros(10), p))
     figures, gains = metrics.by_cutoff(nobody), metrics.lift_table(nobody)
-    assert "not known" in sentences.answer(figures, gains, 28)
+    assert "not known" in sentences.answer(figures, gains, Windows(horizon_days=28))

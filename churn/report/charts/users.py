@@ -27,7 +27,7 @@ def before_leaving(table: pl.DataFrame) -> alt.FacetChart | None:
     lines = lines.encode(
         alt.X("week:O", title="weeks before", axis=alt.Axis(labelAngle=0)),
         alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4)),
-        alt.Color("who:N", title=None, scale=colours),
+        alt.Color("who:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
         tooltip=[
             alt.Tooltip("event:N"),
             alt.Tooltip("who:N", title="users"),
