@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from churn.report.theme import ACCENT, HEIGHT, MARK, share_x
+from churn.report.theme import ACCENT, GROUND, HEIGHT, MARK, count, share_x
 
 N_BINS = 20
 """Number of bars of the histogram of probabilities."""
@@ -21,6 +21,19 @@ def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerCha
         share_x("start:Q", "probability of churn", bin="binned"),
         alt.X2("end:Q"),
         alt.Y("n:Q", title="users"),
+        tooltip=[
+            alt.Tooltip(
+                "start:Q",
+                title="probability from",
+                format=".0%",
+            ),
+            alt.Tooltip(
+                "end:Q",
+                title="to",
+                format=".0%",
+            ),
+            count("n:Q", "users"),
+        ],
     )
     starts = pl.DataFrame({"segment": [*thresholds], "at": [*thresholds.values()]})
     # The lowest segment begins at the axis and needs no line.
@@ -44,6 +57,7 @@ def segments(counts: pl.DataFrame) -> alt.Chart:
             title=None,
             sort=order,
         ),
+        tooltip=["segment:N", count("n:Q", "users")],
     )
     return bars.properties(height=alt.Step(34))
 
@@ -71,7 +85,18 @@ def transitions(frame: pl.DataFrame, order: Sequence[str]) -> alt.LayerChart:
             axis=alt.Axis(labelAngle=0),
         ),
         alt.Y("from:N", title="in Braze", sort=[*order]),
+        tooltip=[
+            alt.Tooltip(
+                "from:N",
+                title="in Braze",
+            ),
+            alt.Tooltip(
+                "to:N",
+                title="new",
+            ),
+            count("n:Q", "users"),
+        ],
     )
-    cells = base.mark_rect(color="#c6d9ec", stroke="white")
-    counts = base.mark_text(fontSize=13).encode(text=alt.Text("n:Q", format=","))
+    cells = base.mark_rect(color=ACCENT, fillOpacity=0.25, stroke=GROUND)
+    counts = base.mark_text(fontSize=14).encode(text=alt.Text("n:Q", format=","))
     return (cells + counts).properties(width=alt.Step(120), height=alt.Step(40))

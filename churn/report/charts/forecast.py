@@ -11,8 +11,13 @@ from churn.report.theme import (
     ACCENT,
     COLOURS,
     HEIGHT,
+    HOVER,
     SOFT,
     WIDTH,
+    count,
+    day,
+    picked,
+    share,
     share_x,
     share_y,
 )
@@ -27,13 +32,20 @@ PROFITS = {"expected": "by probability", "hindsight": "by who then left"}
 def lift(table: pl.DataFrame) -> alt.LayerChart:
     """Cumulative gains. Columns: model, depth, capture."""
     title = "Share of all churners found by contacting the riskiest users"
-    lines = alt.Chart(table, title=title).mark_line()
+    choice, opacity = picked("model")
+    lines = alt.Chart(table, title=title).mark_line(point=HOVER)
     lines = lines.encode(
         share_x("depth:Q", "share of users contacted, riskiest first"),
         share_y("capture:Q", "share of churners among them"),
         _by_model(table),
+        strokeOpacity=opacity,
+        tooltip=[
+            "model:N",
+            share("depth:Q", "of users contacted"),
+            share("capture:Q", "of churners found"),
+        ],
     )
-    return _diagonal(1.0) + lines
+    return _diagonal(1.0) + lines.add_params(choice)
 
 
 def calibration(table: pl.DataFrame) -> alt.LayerChart:
@@ -42,11 +54,19 @@ def calibration(table: pl.DataFrame) -> alt.LayerChart:
     Columns: model, mean_probability, churn_rate, n.
     """
     title = "Of users given a probability, how many churned?"
-    points = alt.Chart(table, title=title)
+    choice, opacity = picked("model")
+    points = alt.Chart(table, title=title).add_params(choice)
     points = points.mark_line(point=alt.OverlayMarkDef(size=60)).encode(
         share_x("mean_probability:Q", "mean predicted probability"),
         share_y("churn_rate:Q", "churned"),
         _by_model(table),
+        opacity=opacity,
+        tooltip=[
+            "model:N",
+            share("mean_probability:Q", "predicted"),
+            share("churn_rate:Q", "churned"),
+            count("n:Q", "users"),
+        ],
     )
     highest = table.select(pl.max_horizontal("mean_probability", "churn_rate").max())
     return _diagonal(max(0.05, highest.item())) + points
@@ -59,8 +79,11 @@ def metric_by_cutoff(
 ) -> alt.Chart:
     """One figure by test cutoff and model. Columns: cutoff, model and the figure's."""
     frame = table.filter(pl.col("cutoff").is_not_null())
-    days = alt.Axis(format="%d %b %Y", labelAngle=0)
-    lines = alt.Chart(frame, title=title).mark_line(point=True)
+    # The year stands below, so that dates have room on a phone.
+    two = "[timeFormat(datum.value, '%d %b'), timeFormat(datum.value, '%Y')]"
+    days = alt.Axis(labelExpr=two, labelAngle=0, labelOverlap="greedy")
+    choice, opacity = picked("model")
+    lines = alt.Chart(frame, title=title).mark_line(point=True).add_params(choice)
     lines = lines.encode(
         alt.X(
             "yearmonthdate(cutoff):O",
@@ -73,6 +96,16 @@ def metric_by_cutoff(
             scale=alt.Scale(zero=False),
         ),
         _by_model(table),
+        opacity=opacity,
+        tooltip=[
+            "model:N",
+            day("cutoff:T", "test cutoff"),
+            alt.Tooltip(
+                f"{metric}:Q",
+                title=title.partition(" by ")[0],
+                format=".3f",
+            ),
+        ],
     )
     return lines.properties(width=WIDTH, height=SMALL_HEIGHT)
 
@@ -91,31 +124,42 @@ def profit(curve: pl.DataFrame, currency: str) -> alt.LayerChart | None:
         index="depth",
         variable_name="by",
     )
-    money = alt.Axis(format=",.0f")
     title = "Assumed profit of contacting the riskiest users"
-    lines = alt.Chart(long, title=title).mark_line()
+    lines = alt.Chart(long, title=title).mark_line(point=HOVER)
     lines = lines.encode(
         share_x("depth:Q", "share of users contacted, riskiest first"),
         alt.Y(
             "value:Q",
             title=f"profit, {currency}",
-            axis=money,
+            axis=alt.Axis(format=",.0f"),
         ),
         alt.Color("by:N", title=None),
+        tooltip=[
+            "by:N",
+            share("depth:Q", "of users contacted"),
+            count("value:Q", f"profit, {currency}"),
+        ],
     )
+    return lines + _best(curve)
+
+
+def _best(curve: pl.DataFrame) -> alt.LayerChart:
+    """A line with its words where the expected profit is highest."""
     best = curve.sort(
         "expected",
         descending=True,
         maintain_order=True,
     ).head(1)
+    # The words stand on the side that has room for them.
+    is_left = best["depth"].item() < 0.5
     mark = alt.Chart(best.with_columns(label=pl.lit("contacts pay up to here")))
     rule = mark.mark_rule(strokeDash=[4, 4], color=SOFT).encode(x="depth:Q")
     text = mark.mark_text(
-        align="left",
-        dx=5,
+        align="left" if is_left else "right",
+        dx=5 if is_left else -5,
         dy=HEIGHT // 2 - 10,
     )
-    return lines + rule + text.encode(x="depth:Q", text="label:N")
+    return rule + text.encode(x="depth:Q", text="label:N")
 
 
 def learning(curve: pl.DataFrame) -> alt.FacetChart | None:
@@ -139,14 +183,23 @@ def learning(curve: pl.DataFrame) -> alt.FacetChart | None:
             title=None,
             scale=alt.Scale(zero=False),
         ),
+        tooltip=[
+            "what:N",
+            count("n:Q", "number"),
+            alt.Tooltip(
+                "log_loss:Q",
+                title="log loss",
+                format=".3f",
+            ),
+        ],
     )
     small = line.properties(width=WIDTH // 2 - 30, height=SMALL_HEIGHT)
-    what = alt.Column(
+    what = alt.Facet(
         "what:N",
         title=None,
         sort=["users", "days of history"],
     )
-    facets = small.facet(what).resolve_scale(x="independent")
+    facets = small.facet(what, columns=2).resolve_scale(x="independent")
     return facets.properties(title="Log loss (lower is better) with less to learn from")
 
 

@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from churn.report.theme import COLOURS, WIDTH
+from churn.report.theme import ACCENT, COLOURS, WIDTH
 
 GROUPS = {"leavers": "those who left", "stayers": "those who stayed"}
 
@@ -51,14 +51,15 @@ def user_days(table: pl.DataFrame) -> alt.Chart | None:
     title = f"Days of {table['user'][0]}"
     span = [str(day) for day in (table["date"].min(), table["date"].max())]
     days = alt.Scale(domain=span)
-    cells = alt.Chart(table.filter(pl.col("n") > 0), title=title).mark_rect()
+    cells = alt.Chart(table.filter(pl.col("n") > 0), title=title)
+    cells = cells.mark_rect(color=ACCENT)
     return cells.encode(
         alt.X("yearmonthdate(date):T", title=None, scale=days),
         alt.Y("event:N", title=None),
-        alt.Color(
+        alt.FillOpacity(
             "n:Q",
             title="events",
-            scale=alt.Scale(scheme="blues", domainMin=0),
+            scale=alt.Scale(domainMin=0, range=[0.15, 1]),
             legend=None,
         ),
         tooltip=[
