@@ -131,10 +131,9 @@ def test_a_failing_cell_keeps_the_executed_notebook(
         runner.run("other", study_file, {}, progress=False, run_id="r2")
     manifest = json.loads((tmp_path / "reports/r1/manifest.json").read_text())
     assert manifest["status"] == "failed"
-    assert (
-        "Stopped: InputError: the file x is empty"
-        in (tmp_path / "reports/r1/report.html").read_text()
-    )
+    page_text = (tmp_path / "reports/r1/report.html").read_text()
+    assert "Stopped" in page_text
+    assert '<p class="lead">the file x is empty</p>' in page_text
 
 
 def test_a_run_that_is_interrupted_keeps_its_report(
@@ -155,8 +154,9 @@ def test_a_run_that_is_interrupted_keeps_its_report(
     assert manifest["error"].startswith(sentence)
     assert runs.read_metrics(folder) == {"n": 3}
     page = (folder / "report.html").read_text()
-    assert "so far" in page
-    assert f"Stopped: NotebookError: {sentence}" in page
+    assert "so far" not in page
+    assert f'<p class="lead">{sentence}' in page
+    assert "so far" in (folder / "notebook.ipynb").read_text()
 
 
 def test_it_runs_with_an_empty_home_and_a_bare_path(
@@ -285,7 +285,7 @@ def test_plain_papermill_does_the_same_from_any_folder(
 
 
 LOADS = re.compile(
-    r"""(?:src|href|action)\s*=\s*["']?(?!["']?(?:data:|\#))|url\((?!["']?data:)|@import|<script|<link""",
+    r"""(?:src|href|action)\s*=\s*["']?(?!["']?(?:data:|\#))|url\((?!["']?data:|\#)|@import|<script\s|<link""",
     re.IGNORECASE,
 )
 
@@ -297,7 +297,7 @@ def test_a_report_needs_no_network_and_shows_no_user(small_app: Path) -> None:
     folder = runner.run("explore", small_app, {}, progress=False)
     text = (folder / "report.html").read_text()
     assert LOADS.findall(text) == []
-    assert text.count("<img") == text.count("<img alt=") >= 3
+    assert text.count("<svg") == text.count("<svg aria-label=") >= 6
     users = pl.read_parquet(small_app.parent / "truth.parquet")["user_id"].unique()
     assert not [u for u in users.head(200) if u in text]
     assert "CHURN_BRAZE_KEY" not in text + (folder / "manifest.json").read_text()
