@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from churn.errors import ModelError
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import left_out_in_words
-from churn.model import blend, own, pipelines, useful_features
+from churn.model import blend, own, pipelines, screening, useful_features
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
 from churn.settings import Settings, Windows
@@ -115,6 +115,9 @@ def fit(
     names = ("recency_days",) if is_baseline else useful_features.of(snapshot, plan)
     x = matrix(snapshot, names)
     y = target(snapshot)
+    with one_thread(recipe):
+        kept = screening.strongest(names, x, y, settings.random_state)
+    names, x = tuple(names[position] for position in kept), x[:, kept]
     learned_from = _digest(x, y, estimator, settings)
     fits = {} if fits is None else fits
     key = _key(names, learned_from, recipe, settings)

@@ -239,7 +239,7 @@ def fit(
     one more column. What several members learn alike is learned once, and they share
     the fitted steps.
     """
-    forecast = BuyTillYouDie(horizon_days, _btyd_columns(names)).fit(x)
+    forecast = BuyTillYouDie(horizon_days, btyd_columns(names)).fit(x)
     rows = Rows(names, forecast.transform(x), y)
     members = {
         name: MEMBERS[name](rows, recipe, random_state) for name in recipe.weights
@@ -263,7 +263,7 @@ def _mean(
     return voting
 
 
-def _btyd_columns(names: tuple[str, ...]) -> tuple[int, int, int] | None:
+def btyd_columns(names: tuple[str, ...]) -> tuple[int, int, int] | None:
     """Positions of the longest active_days window, recency and age; null without
     them.
     """

@@ -43,17 +43,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Tree:
-    """The splits of a tree, and the value of a row by the leaves that are ruled out."""
+    """The splits of a tree, and the values of its leaves from left to right."""
 
     splits: list[Split]
-    value: np.ndarray
+    leaves: np.ndarray
 
 
 def boosting(member: Any) -> Probabilities:
     """The probabilities of a fitted HistGradientBoostingClassifier.
 
-    Its features are numbers. Its trees have few leaves: a table of two to the power of
-    their number is made of each.
+    Its features are numbers, and its trees have at most 65 leaves.
     """
     trees = [_tree(predictor.nodes) for (predictor,) in member._predictors]
     baseline = member._baseline_prediction.item()
@@ -66,6 +65,18 @@ def boosting(member: Any) -> Probabilities:
         return np.asarray(expit(log_odds))
 
     return probabilities
+
+
+def saved_by_feature(member: Any) -> np.ndarray:
+    """The loss that the splits on each feature have saved, shape (n_features,).
+
+    ``member``: a fitted HistGradientBoostingClassifier.
+    """
+    nodes = np.concatenate([tree.nodes for (tree,) in member._predictors])
+    splits = nodes[nodes["is_leaf"] == 0]
+    return np.bincount(
+        splits["feature_idx"], splits["gain"], minlength=member.n_features_in_
+    )
 
 
 def _tree(nodes: np.ndarray) -> Tree:
@@ -84,12 +95,8 @@ def _tree(nodes: np.ndarray) -> Tree:
 
     walk(nodes[0])
     # The last leaf is on the left of no split, so no set holds its bit.
-    sets = np.arange(2 ** (len(leaves) - 1))
-    bits = np.min_scalar_type(sets[-1])
-    first_left = np.bitwise_count(sets & ~(sets + 1))
-    return Tree(
-        [_split(*split, bits) for split in splits], np.array(leaves)[first_left]
-    )
+    bits = np.min_scalar_type(2 ** (len(leaves) - 1) - 1)
+    return Tree([_split(*split, bits) for split in splits], np.array(leaves))
 
 
 def _split(node: Any, left: int, bits: np.dtype[Any]) -> Split:
@@ -134,5 +141,9 @@ def _replacement(inputs: Inputs, column: int, number: int) -> np.ndarray:
 
 
 def _value(tree: Tree, ruled_out: Sequence[np.ndarray]) -> np.ndarray:
+    """The value of the first leaf that isn't ruled out, for each row."""
     nothing: Any = np.uint8(0)
-    return np.asarray(tree.value.take(reduce(operator.or_, ruled_out, nothing)))
+    sets = np.atleast_1d(reduce(operator.or_, ruled_out, nothing))
+    # Adding one carries through the lowest ones, which are the leaves before the first.
+    n_before = np.bitwise_count(sets & ~(sets + 1))
+    return np.asarray(tree.leaves.take(n_before))

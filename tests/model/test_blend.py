@@ -106,3 +106,19 @@ def test_a_tree_of_a_single_leaf_adds_its_value() -> None:
     member = HistGradientBoostingClassifier(max_iter=2).fit(x, y)
     found = trees.boosting(member)(Inputs(x, np.ones(1), np.zeros(1, int), 1, {}))
     assert found == pytest.approx(np.full((2, 200), 0.75))
+
+
+@pytest.mark.parametrize("n_leaves", [8, 9, 31, 33, 65])
+def test_trees_of_many_leaves_are_asked_exactly(n_leaves: int) -> None:
+    """Memory doesn't grow with the sets of leaves that could be ruled out."""
+    rng = np.random.default_rng(n_leaves)
+    x = rng.normal(size=(3000, 4))
+    y = (np.sin(3 * x).sum(axis=1) + rng.normal(size=3000)) > 0
+    member = HistGradientBoostingClassifier(
+        max_iter=3, max_leaf_nodes=n_leaves, min_samples_leaf=5
+    ).fit(x, y)
+    group, typical = np.zeros(4, int), np.ones(4)
+    found = trees.boosting(member)(Inputs(x, typical, group, 1, {}))
+    assert found[0] == pytest.approx(member.predict_proba(x)[:, 1], rel=1e-12)
+    alike = member.predict_proba(np.ones((1, 4)))[0, 1]
+    assert found[1] == pytest.approx(np.full(3000, alike), rel=1e-12)

@@ -319,7 +319,8 @@ def test_members_fitted_together_are_those_fitted_apart(
     fitted: tuple[Store, Model], weights: dict[str, float]
 ) -> None:
     """A copy of the pipeline that scikit-learn fits by itself, each member from the
-    matrix on, gives the same probabilities, and so does a member alone.
+    matrix on, gives the same probabilities but for a network's 32 bits, and so does a
+    member alone.
     """
     store, _ = fitted
     one = learned(store.settings, weights)
@@ -329,7 +330,7 @@ def test_members_fitted_together_are_those_fitted_apart(
         warnings.simplefilter("ignore", ConvergenceWarning)
         apart = clone(one.pipeline).fit(x, y)
         expected = apart.predict_proba(x)[:, 1]
-    assert fitting.raw(one, labelled) == pytest.approx(expected, rel=1e-9)
+    assert fitting.raw(one, labelled) == pytest.approx(expected, rel=1e-4)
     for (name, _), probability in forecasts.staged(one, labelled).items():
         if name != "boosting":
             alone = fitting.raw(learned(store.settings, {name: 1.0}), labelled)
