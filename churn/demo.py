@@ -26,7 +26,11 @@ STEPS = 7
 
 
 def run(
-    out: Path, n_users: int, n_days: int, seed: int, progress: bool = True
+    out: Path,
+    n_users: int,
+    n_days: int,
+    seed: int,
+    progress: bool = True,
 ) -> list[Path]:
     """Empty the folder ``out`` and run the demo in it; returns the run folders.
 
@@ -47,7 +51,10 @@ def run(
 
 
 def _steps(
-    out: Path, world: Any, folders: list[Path], progress: bool
+    out: Path,
+    world: Any,
+    folders: list[Path],
+    progress: bool,
 ) -> Iterator[tuple[str, str]]:
     """Do the steps one after the other; gives the name of each and what it found.
 
@@ -152,7 +159,9 @@ def _scored(figures: Mapping[str, Any], order: Sequence[str]) -> str:
 
 
 def _exported(
-    first: Mapping[str, Any], second: Mapping[str, Any], n_written: int
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    n_written: int,
 ) -> str:
     """What each of two exports sent, and how many values the sandbox then holds."""
     return (

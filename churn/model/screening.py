@@ -17,7 +17,10 @@ MAX_ROWS = 10_000
 
 
 def strongest(
-    names: tuple[str, ...], x: np.ndarray, y: np.ndarray, random_state: int
+    names: tuple[str, ...],
+    x: np.ndarray,
+    y: np.ndarray,
+    random_state: int,
 ) -> np.ndarray:
     """Positions of the features to learn from, ascending, at most ``MAX_FEATURES``.
 
@@ -29,7 +32,8 @@ def strongest(
     if len(names) <= MAX_FEATURES:
         return np.arange(len(names))
     step = -(-len(x) // MAX_ROWS)
-    order = np.argsort(-_saved(x[::step], y[::step], random_state), kind="stable")
+    saved = _saved(x[::step], y[::step], random_state)
+    order = np.argsort(-saved, kind="stable")
     needed = pipelines.btyd_columns(names) or (names.index("recency_days"),)
     return np.unique([*order[:MAX_FEATURES], *needed])
 

@@ -75,7 +75,9 @@ def saved_by_feature(member: Any) -> np.ndarray:
     nodes = np.concatenate([tree.nodes for (tree,) in member._predictors])
     splits = nodes[nodes["is_leaf"] == 0]
     return np.bincount(
-        splits["feature_idx"], splits["gain"], minlength=member.n_features_in_
+        splits["feature_idx"],
+        weights=splits["gain"],
+        minlength=member.n_features_in_,
     )
 
 
