@@ -23,9 +23,11 @@ def store(make_study: Callable[..., Settings], tmp_path: Path) -> Store:
     """60 days of 50 users who open the app every third day and search each time.
 
     Half of them search no more after day 25 and leave after day 36; the newest date
-    whose outcome is known is day 46. One user opens it only once.
+    whose outcome is known is day 46. One user opens it only once, and another leaver
+    comes on day 30.
     """
     rows = [("single", "open", FIRST + timedelta(days=55))]
+    rows += [("late", "open", FIRST + timedelta(days=day)) for day in (30, 33, 36)]
     for k in range(50):
         is_leaver = k % 2 == 0
         for day in range(0, 37 if is_leaver else 60, 3):
@@ -48,14 +50,15 @@ def test_an_event_that_leavers_stopped_is_rarer_in_their_last_weeks(
 ) -> None:
     """Leavers last opened on day 36. Their last week holds the visits of days 30, 33
     and 36 without a search; the week that ends on day 15 those of 9, 12 and 15 with
-    one. Those who stayed search on every visit.
+    one. Those who stayed search on every visit. Who came on day 30 has no such week.
     """
     table = leaving.before_leaving(store)
     search = table.filter(event="search").rows_by_key("weeks_before", named=True)
     assert search[0][0]["leavers"] == 0
     assert search[3][0]["leavers"] == 3
     assert search[0][0]["stayers"] == 3
-    assert search[0][0]["n_leavers"] == search[0][0]["n_stayers"] == 25
+    assert (search[0][0]["n_leavers"], search[0][0]["n_stayers"]) == (26, 25)
+    assert (search[3][0]["n_leavers"], search[3][0]["n_stayers"]) == (25, 25)
     opened = table.filter(event="open", weeks_before=0).row(0, named=True)
     assert opened["leavers"] == 3
     sentence = people_sentences.before_leaving(table)

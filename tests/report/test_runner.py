@@ -224,6 +224,25 @@ def test_notebooks_are_stored_in_normal_form_and_thin(path: Path) -> None:
         assert not any(line.strip().startswith(word) for line in lines), word
 
 
+@pytest.mark.parametrize("path", STORED, ids=[p.stem for p in STORED])
+def test_notebooks_begin_with_a_verdict_and_end_with_what_to_do(path: Path) -> None:
+    """The third code cell shows the verdict, the last heading says what is next, and
+    the story between has some hundred words; method is tagged to stand at the end.
+    """
+    cells = nbformat.read(path, as_version=4).cells
+    code = [c.source for c in cells if c.cell_type == "code"]
+    assert ".verdict(" in code[2].splitlines()[-1]
+    story = [
+        c.source
+        for c in cells
+        if c.cell_type == "markdown" and "method" not in c.metadata.get("tags", [])
+    ]
+    assert story[0].startswith("# ")
+    assert "## What to do next" in story[-1]
+    assert 300 <= sum(len(text.split()) for text in story) <= 600
+    assert any("method" in c.metadata.get("tags", []) for c in cells)
+
+
 @pytest.fixture(scope="module")
 def small_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated app of 1,500 users over 200 days, ingested; its study file."""

@@ -236,6 +236,8 @@ def test_a_model_without_a_gain_says_so(settings: Settings) -> None:
     """Beside the same rule it is no better, without any skill it is not to be used."""
     same = evaluated(predictions(skill=0.3, rule=1.0), settings)
     assert same.word == "Not better than a simple rule"
+    equal = evaluated(predictions(skill=0.8, rule=0.8), settings)
+    assert equal.word == "Not better than a simple rule"
     useless = evaluated(predictions(skill=0.0), settings)
     assert (useless.word, useless.tone) == ("Do not use", "bad")
 
