@@ -102,13 +102,14 @@ def _text(chart: ChartData, row: Row) -> str:
 def numbers(chart: ChartData) -> Numbers:
     """The chart's rows as a table, by key.
 
-    Series that share most of their keys stand side by side. Of more than 25 rows the
+    Up to eight series that share most of their keys stand side by side. Of more than 25 rows the
     table has 25, evenly spaced, and the note says so.
     """
     ordered = _by_key(chart)
     n_keys = len({row.get(chart.key.name) for row in ordered})
-    n_cells = n_keys * len(chart.by_series())
-    if chart.series and n_cells <= 2 * len(ordered):
+    n_series = len(chart.by_series())
+    is_dense = n_keys * n_series <= 2 * len(ordered)
+    if chart.series and is_dense and n_series <= MAX_NAMED:
         titles, rows = _crossed(chart, ordered)
     else:
         fields = [*chart.series, chart.key, *chart.values]

@@ -18,6 +18,9 @@ from churn.report.chart_words import Numbers
 WIDE, NARROW = 760, 340
 """Widths of the pictures, in pixels: for a desktop, and for a phone."""
 
+MARGIN = {"left": 12, "right": 12, "top": 5, "bottom": 5}
+"""Room around a picture, as a reader's letters may be wider than the renderer's."""
+
 MIN_STEP = 36
 """Least width of a cell on a phone; a chart with more of them scrolls."""
 
@@ -65,7 +68,7 @@ def _svg(spec: Mapping[str, Any], words: str, prefix: str) -> str:
 
 def _sized(spec: Mapping[str, Any], width: int) -> dict[str, Any]:
     """The specification for a page with this width between its margins."""
-    fitted = {**_for_paper(spec), "background": None}
+    fitted = {**_for_paper(spec), "background": None, "padding": MARGIN}
     if "facet" in spec:
         n_columns = spec.get("columns", 1)
         if width == NARROW:

@@ -120,6 +120,7 @@ def _theme() -> alt.theme.ThemeConfig:
     legend: Any = {
         **labels,
         "orient": "top",
+        "columnPadding": 18,
         "symbolStrokeWidth": 3,
     }
     view: Any = {

@@ -53,7 +53,7 @@ def everything() -> Any:
     said = Verdict(
         "Ready", "good", ("**3** users in a segment.",), "send", date(2026, 3, 1)
     )
-    wide = pl.DataFrame({f"a long name of column {n}": [n * 1000] for n in range(12)})
+    wide = pl.DataFrame({f"a long name of column {n}": [n * 1000] for n in range(10)})
     outputs = [
         new_output("display_data", data=said._repr_mimebundle_()),
         *(
@@ -140,10 +140,14 @@ def test_a_page_can_be_read_on_every_screen(
 def test_paper_is_light_and_holds_everything(
     opened: Any, pages: dict[str, str]
 ) -> None:
-    """Also from a dark screen; what is behind a click is opened before printing."""
+    """Also from a dark screen; what is behind a click is opened before printing, and
+    nothing is wider than a page of A4 between its margins.
+    """
+    opened.set_viewport_size({"width": 690, "height": 1000})
     opened.emulate_media(color_scheme="dark", media="print")
     opened.goto(pages["everything"])
     opened.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 690
     color = "getComputedStyle(document.body).color"
     assert opened.evaluate(color) == "rgb(28, 36, 48)"
     assert opened.get_by_text("The backtest").is_visible()
