@@ -205,7 +205,7 @@ def tenths(table: pl.DataFrame, currency: str) -> pl.DataFrame:
         "group",
         pl.col("n").alias("users"),
         "predicted_rate",
-        pl.col("churn_rate").alias("share_not_returning"),
+        pl.col("churn_rate").alias("actual_rate"),
         revenue.alias(f"revenue of 30 days, {currency}"),
         at_risk.alias(f"of it at risk, {currency}"),
     )

@@ -30,7 +30,7 @@ def answer(table: pl.DataFrame) -> str:
         parts.append(f"Scores of {which} are a ranking, not rates.")
     elif judged.is_empty():
         parts.append(
-            "Each weekday was tested at one cutoff only, which can't tell the weekday "
+            "Each weekday was tested at one date only, which can't tell the weekday "
             "from the period; a larger backtest.n_test_cutoffs can."
         )
     else:

@@ -102,7 +102,7 @@ def test_without_churners_the_level_is_not_known() -> None:
     """A weekday on which nobody churned has rates and a log loss, but no ratio."""
     table = weekdays.by_weekday(scored(MONDAY, range(4), 0.1, 0))
     assert table.select("churn_rate", "level_off", "off_low").row(0) == (0, None, None)
-    assert "at one cutoff only" in weekday_sentences.answer(table)
+    assert "at one date only" in weekday_sentences.answer(table)
     assert tables.weekdays(table)["level off by (95%)"].to_list() == ["–"]
 
 
