@@ -49,7 +49,8 @@ CLOSED = ("a", "code", "h1", "h2", "h3", "h4", "pre", "button")
 _PARTS = re.compile(r"(<[^>]*>)")
 _TERMS = sorted(WORDS, key=len, reverse=True)
 _FOUND = re.compile(
-    rf"(?<![\w-])({'|'.join(re.escape(term) for term in _TERMS)})(s?)(?![\w-])", re.I
+    rf"(?<![\w.-])({'|'.join(re.escape(term) for term in _TERMS)})(s?)(?![\w-]|\.\w)",
+    re.I,
 )
 _BY_LOWER = {term.lower(): term for term in WORDS}
 

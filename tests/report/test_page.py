@@ -224,7 +224,9 @@ def test_ids_of_two_charts_differ() -> None:
 
 
 def test_a_word_is_explained_where_it_comes_first() -> None:
-    """Whole words only, in any case and number; not in code, headings or links."""
+    """Whole words only, in any case and number; not in code, headings, links, or the
+    name of a setting.
+    """
     marks = Marks()
     text = marks.mark(
         "<h2>The cutoff</h2><p><code>cutoff</code> Cutoffs, a cutoff, navigate</p>"
@@ -234,6 +236,8 @@ def test_a_word_is_explained_where_it_comes_first() -> None:
     assert "<code>cutoff</code>" in text
     assert marks.words() == {"cutoff": WORDS["cutoff"]}
     assert "<button" not in marks.mark("<p>the cutoff</p>")
+    assert "<button" not in marks.mark("<p>backtest.n_test_cutoffs</p>")
+    assert "<button" in marks.mark("<p>the backtest.</p>")
 
 
 def test_the_guide_to_the_reports_explains_the_same_words() -> None:
