@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from churn import __version__
-from churn.cli import delivery, steps
+from churn.cli import beginning, delivery, steps
 from churn.cli.options import new_app
 from churn.errors import ChurnError
 
@@ -17,6 +17,7 @@ app = new_app(
     "Predict which users will not come back, and write their risk segments to Braze. "
     "Start with `churn demo`; notebooks/README.md shows how to use your own events."
 )
+beginning.add_to(app)
 steps.add_to(app)
 delivery.add_to(app)
 

@@ -67,6 +67,7 @@ def as_text(frame: Any) -> str:
         tbl_cols=-1,
         tbl_width_chars=200,
         tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
         fmt_str_lengths=80,
     ):
         return str(frame)
