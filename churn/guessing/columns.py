@@ -49,7 +49,11 @@ def mapped(sample: Sample) -> dict[str, str]:
     return found
 
 
-def _by_name(field: str, free: Sequence[str], sample: Sample) -> str | None:
+def _by_name(
+    field: str,
+    free: Sequence[str],
+    sample: Sample,
+) -> str | None:
     """The column with the likeliest name whose values suit the field."""
     suits = CONTENTS.get(field, bool)
     by_word = {_plain(column): column for column in reversed(free)}
@@ -60,7 +64,11 @@ def _by_name(field: str, free: Sequence[str], sample: Sample) -> str | None:
     return None
 
 
-def _by_content(field: str, free: Sequence[str], sample: Sample) -> str | None:
+def _by_content(
+    field: str,
+    free: Sequence[str],
+    sample: Sample,
+) -> str | None:
     """The only column that can be a needed field, for want of a known name."""
     if field not in NEEDED:
         return None

@@ -173,7 +173,9 @@ def _joined(proposals: Iterable[Proposal], folder: Path) -> list[Proposal]:
 
 
 def _highest(
-    group: Sequence[Proposal], others: Sequence[Proposal], folder: Path
+    group: Sequence[Proposal],
+    others: Sequence[Proposal],
+    folder: Path,
 ) -> Path | None:
     """The highest folder that holds a group and no other extract; null if none does.
 

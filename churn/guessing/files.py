@@ -65,18 +65,25 @@ def guess(path: Path) -> Guess | str:
                 return max(made, key=lambda each: each.n_kept)
             if not any("it is not utf-8" in reason for reason in reasons):
                 break
-    return reasons[-1].replace(f"{path.parent}{os.sep}", "")
+    why_not = reasons[-1].replace(f"{path.parent}{os.sep}", "")
+    return why_not.removeprefix(path.name).lstrip(": ")
 
 
 def _read_as_table(
-    path: Path, encoding: str, scratch: Path
+    path: Path,
+    encoding: str,
+    scratch: Path,
 ) -> tuple[list[Guess], list[str]]:
     """The file read as a table, if its columns are found, and why it isn't."""
     found = _as_table(path, encoding, scratch)
     return ([], [found]) if isinstance(found, str) else _read([found], scratch)
 
 
-def _of_vendors(path: Path, form: str, encoding: str) -> Iterator[Extract]:
+def _of_vendors(
+    path: Path,
+    form: str,
+    encoding: str,
+) -> Iterator[Extract]:
     """An extract for every vendor that exports files of such a format."""
     for source in VENDORS:
         if form == formats.UNSTATED or form in sources.FORMS[source]:
@@ -115,7 +122,11 @@ def _why_none(one: Guess) -> str:
     return f"{one.extract.path}: no row can be kept as {source}: {', '.join(reasons)}"
 
 
-def _as_table(path: Path, encoding: str, scratch: Path) -> Extract | str:
+def _as_table(
+    path: Path,
+    encoding: str,
+    scratch: Path,
+) -> Extract | str:
     """An extract for a table with its columns, else which column is missing."""
     plain = Extract(source="table", path=str(path), encoding=encoding)
     own_scratch = Path(tempfile.mkdtemp(dir=scratch))
@@ -138,7 +149,11 @@ def _as_table(path: Path, encoding: str, scratch: Path) -> Extract | str:
     return plain.model_copy(update={"columns": own})
 
 
-def _sample(path: Path, extract: Extract, scratch: Path) -> dict[str, list[str]]:
+def _sample(
+    path: Path,
+    extract: Extract,
+    scratch: Path,
+) -> dict[str, list[str]]:
     """The first filled values of every column of a table."""
     part = unpack.parts(path, extract, scratch, table.FORMS)[0]
     form = unpack.form(part)

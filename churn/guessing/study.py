@@ -31,7 +31,7 @@ def text(proposals: Sequence[Proposal], file: Path) -> str:
     extracts = "\n".join(_extract(one.extract, file.parent) for one in proposals)
     return (
         '# What "churn" means for this product. Guessed by `churn init`: check it.\n'
-        "# Keys that are not here have a default; churn/README.md says where they are "
+        "# All other keys have a default; the guide churn/README.md says where they are "
         "explained.\n"
         'timezone = "UTC"            # time zone in which a day begins\n'
         f"\n{extracts}\n"

@@ -66,7 +66,11 @@ def is_of_study(notebook: Path) -> bool:
     return folder.name == "notebooks" and (folder.parent / "churn.toml").is_file()
 
 
-def before_saving(model: dict[str, Any], path: str, contents_manager: Any) -> None:
+def before_saving(
+    model: dict[str, Any],
+    path: str,
+    contents_manager: Any,
+) -> None:
     """Replace what JupyterLab is about to save by its stored form.
 
     Only notebooks of a study are changed. A hook of Jupyter's contents manager.
