@@ -68,7 +68,10 @@ def _set_aside(out: Path) -> Path | None:
     return out.rename(kept)
 
 
-def _report(found: "Found", folder: Path) -> Iterator[str]:
+def _report(
+    found: "Found",
+    folder: Path,
+) -> Iterator[str]:
     """What was read, what wasn't, and what is uncertain."""
     from churn.guessing import study
 
@@ -84,7 +87,10 @@ def _report(found: "Found", folder: Path) -> Iterator[str]:
     yield ""
 
 
-def _line(one: "Proposal", folder: Path) -> str:
+def _line(
+    one: "Proposal",
+    folder: Path,
+) -> str:
     sampled = "" if one.n_sampled == one.n_files else f", {one.n_sampled} of them read"
     plural = "file" if one.n_files == 1 else "files"
     where = Path(one.extract.path)
@@ -93,6 +99,9 @@ def _line(one: "Proposal", folder: Path) -> str:
     return f"{one.extract.source:10} {where}  ({one.n_files} {plural}{sampled})"
 
 
-def _listed(title: str, sentences: Sequence[str]) -> Iterator[str]:
+def _listed(
+    title: str,
+    sentences: Sequence[str],
+) -> Iterator[str]:
     for number, sentence in enumerate(sentences):
         yield f"{title if number == 0 else ' ' * len(title.strip())}  {sentence}"

@@ -110,7 +110,10 @@ def _check_names(models: Mapping[str, Any]) -> None:
         )
 
 
-def _test_cutoffs(store: Store, newest: date | None) -> list[date]:
+def _test_cutoffs(
+    store: Store,
+    newest: date | None,
+) -> list[date]:
     """The study's test cutoffs up to ``newest`` that have something to learn from."""
     calendar = Calendar.of(store)
     mature = calendar.newest_mature()
@@ -131,12 +134,18 @@ def _test_cutoffs(store: Store, newest: date | None) -> list[date]:
     return cutoffs
 
 
-def _prepare(store: Store, cutoff: date) -> _Test:
+def _prepare(
+    store: Store,
+    cutoff: date,
+) -> _Test:
     earlier = training_cutoffs(store, as_of=cutoff)
     return _Test(cutoff, earlier, snapshots.plan(store, max(earlier)))
 
 
-def _with_open(store: Store, test: _Test) -> list[date]:
+def _with_open(
+    store: Store,
+    test: _Test,
+) -> list[date]:
     """The training cutoffs and the one whose horizon is still open on the test day."""
     return Calendar.of(store).with_open(test.training_cutoffs, test.cutoff)
 
@@ -165,7 +174,10 @@ def _union(plans: Sequence[Plan]) -> Plan:
     )
 
 
-def _columns(observed: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def _columns(
+    observed: pl.DataFrame,
+    plan: Plan,
+) -> pl.DataFrame:
     """The columns that ``plan`` alone would have given.
 
     The number of event names in use (n_names_…) depends on the plan's vocabulary, so it
@@ -205,7 +217,10 @@ def _predict(
     )
 
 
-def _choice(cutoff: date, trained: Trained) -> dict[str, Any]:
+def _choice(
+    cutoff: date,
+    trained: Trained,
+) -> dict[str, Any]:
     return {
         "cutoff": cutoff,
         "weights": weights_text(trained.choice),

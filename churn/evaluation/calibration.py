@@ -35,7 +35,10 @@ def by_cutoff(predictions: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows).rename(NAMES, strict=False)
 
 
-def judge(row: Mapping[str, Any], limit: float) -> Fault:
+def judge(
+    row: Mapping[str, Any],
+    limit: float,
+) -> Fault:
     """What is wrong with the probabilities of one row of ``by_cutoff``.
 
     - off: the level is beyond ``limit`` in log-odds; slightly off: by more than chance.

@@ -78,7 +78,10 @@ Figures = dict[str, dict[str, np.ndarray]]
 
 
 def _resampled(
-    wide: pl.DataFrame, models: list[str], random_state: int, n_resamples: int
+    wide: pl.DataFrame,
+    models: list[str],
+    random_state: int,
+    n_resamples: int,
 ) -> tuple[np.ndarray, Figures]:
     """Rows at each cutoff in each resample, and AUC and log loss there.
 
@@ -115,7 +118,10 @@ def _resampled(
 
 
 def _draws(
-    n_users: int, n_rows: int, random_state: int, n_resamples: int
+    n_users: int,
+    n_rows: int,
+    random_state: int,
+    n_resamples: int,
 ) -> Iterator[np.ndarray]:
     """How often each user counts in each resample, in blocks of shape (k, n_users)."""
     rng = np.random.default_rng(random_state)
@@ -129,7 +135,10 @@ def _draws(
 
 
 def _span(
-    drawn: np.ndarray, n_rows: np.ndarray, cutoffs: pl.Series, horizon_days: int
+    drawn: np.ndarray,
+    n_rows: np.ndarray,
+    cutoffs: pl.Series,
+    horizon_days: int,
 ) -> tuple[float, float, float, float, float]:
     """Value, ends of the interval, and ends of the one by users alone.
 

@@ -32,7 +32,10 @@ Figures = tuple[int, float | None, float | None]
 """Number of training rows, AUC and log loss; null where nothing could be learned."""
 
 
-def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
+def curve(
+    store: Store,
+    newest: date | None = None,
+) -> pl.DataFrame:
     """Figures at the newest test cutoff of models trained on less than all there is.
 
     Columns: what, n, n_rows, auc, log_loss. ``users`` are nested subsets by the stable
@@ -80,7 +83,9 @@ def curve(store: Store, newest: date | None = None) -> pl.DataFrame:
 
 
 def _by_users(
-    past: pl.DataFrame, n_users: int, figures: Callable[[pl.DataFrame], Figures]
+    past: pl.DataFrame,
+    n_users: int,
+    figures: Callable[[pl.DataFrame], Figures],
 ) -> list[tuple[str, int, int, float | None, float | None]]:
     rank = stable_hash("user_id").rank("dense")
     rows = []

@@ -30,7 +30,10 @@ DEPTHS = np.arange(1, 51) / 50
 """Shares of the users at which a gains curve has its points."""
 
 
-def figures(churned: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+def figures(
+    churned: np.ndarray,
+    probability: np.ndarray,
+) -> dict[str, float]:
     """The figures of one set of predictions at one cutoff.
 
     ``churned``: shape (n,), bool or 0 and 1. ``probability``: shape (n,). Lift and
@@ -82,7 +85,10 @@ def _outcome_and_probability(part: pl.DataFrame) -> tuple[np.ndarray, np.ndarray
     return part["churned"].to_numpy(), part["probability"].to_numpy()
 
 
-def over_cutoffs(table: pl.DataFrame, *by: str) -> pl.DataFrame:
+def over_cutoffs(
+    table: pl.DataFrame,
+    *by: str,
+) -> pl.DataFrame:
     """Mean of each figure over the cutoffs, weighted by ``n``, and the sum of ``n``.
 
     Cutoffs where a figure is NaN don't count for it; if it is NaN at all, so is the
@@ -94,7 +100,10 @@ def over_cutoffs(table: pl.DataFrame, *by: str) -> pl.DataFrame:
     return table.group_by(by, maintain_order=True).agg(n.sum(), mean)
 
 
-def tied(column: str, *within: str) -> pl.Expr:
+def tied(
+    column: str,
+    *within: str,
+) -> pl.Expr:
     """A column whose value in each row is the mean of the rows tied with it.
 
     Rows are tied that have the same ``probability`` and are equal in ``within``. Sums
@@ -137,7 +146,10 @@ def lift_table(predictions: pl.DataFrame) -> pl.DataFrame:
     return means.select("model", "depth", "capture").sort("model", "depth")
 
 
-def newest(predictions: pl.DataFrame, model: str = "chosen") -> pl.DataFrame:
+def newest(
+    predictions: pl.DataFrame,
+    model: str = "chosen",
+) -> pl.DataFrame:
     """One model's predictions at the newest test cutoff."""
     of_model = predictions.filter(pl.col("model") == model)
     return of_model.filter(pl.col("cutoff") == pl.col("cutoff").max())
@@ -160,7 +172,10 @@ def headline(table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def against_truth(predictions: pl.DataFrame, truth: str) -> float | None:
+def against_truth(
+    predictions: pl.DataFrame,
+    truth: str,
+) -> float | None:
     """Ceiling skill of the chosen model over all test cutoffs.
 
     ``truth``: a Parquet file of true probabilities with user_id, cutoff and

@@ -69,7 +69,10 @@ TRAINING_AGE = 1.5
 """Age of what a model learned from, in horizons, when its forecast comes due."""
 
 
-def forecast(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
+def forecast(
+    store: Store,
+    predictions: pl.DataFrame,
+) -> pl.DataFrame:
     """``estimate`` for the day on which the newest test cutoff's outcome was known.
 
     A model is trained, and all users eligible on that day are scored, as of then.
@@ -89,7 +92,10 @@ def forecast(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def churn_rates(store: Store, newest: date) -> pl.DataFrame:
+def churn_rates(
+    store: Store,
+    newest: date,
+) -> pl.DataFrame:
     """The churn rate at every cutoff the log allows, a step apart up to ``newest``.
 
     Columns: cutoff, churn_rate.
@@ -152,7 +158,11 @@ def estimate(
     return _stated(middle, low if is_known else unknown, high if is_known else unknown)
 
 
-def _stated(estimate: Any, low: Any, high: Any) -> pl.DataFrame:
+def _stated(
+    estimate: Any,
+    low: Any,
+    high: Any,
+) -> pl.DataFrame:
     limits = {"estimate": estimate, "low": low, "high": high}
     return pl.DataFrame(
         {"figure": past_errors.FIGURES, **limits},
@@ -160,14 +170,20 @@ def _stated(estimate: Any, low: Any, high: Any) -> pl.DataFrame:
     )
 
 
-def _squares(missed: pl.DataFrame, error: str) -> np.ndarray:
+def _squares(
+    missed: pl.DataFrame,
+    error: str,
+) -> np.ndarray:
     """Squared errors less what chance adds; drawing outcomes adds that again."""
     squares = pl.col(error) ** 2 - pl.col(f"{error}_noise") ** 2
     return missed.select(squares).to_series().to_numpy()
 
 
 def _updated(
-    prior: Any, prior_periods: float, squares: np.ndarray, n_periods: float
+    prior: Any,
+    prior_periods: float,
+    squares: np.ndarray,
+    n_periods: float,
 ) -> Any:
     """A prior variance and the mean of observed squares, weighted by periods.
 
@@ -182,7 +198,10 @@ def _updated(
 
 
 def _draw_errors(
-    rng: np.random.Generator, prior: float, squares: np.ndarray, n_periods: float
+    rng: np.random.Generator,
+    prior: float,
+    squares: np.ndarray,
+    n_periods: float,
 ) -> np.ndarray:
     """Draws of the next error, shape (N_DRAWS,): Student's t around 0.
 
@@ -194,7 +213,9 @@ def _draw_errors(
 
 
 def _with_mean(
-    drawn: np.ndarray, predictions: pl.DataFrame, horizon_days: int
+    drawn: np.ndarray,
+    predictions: pl.DataFrame,
+    horizon_days: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The middle of both guesses, and its error as a multiple of that of the draws.
 
@@ -226,7 +247,10 @@ def _with_mean(
 
 
 def _draw_figures(
-    rng: np.random.Generator, x: np.ndarray, shift: np.ndarray, slope: np.ndarray
+    rng: np.random.Generator,
+    x: np.ndarray,
+    shift: np.ndarray,
+    slope: np.ndarray,
 ) -> np.ndarray:
     """AUC and log loss of σ(x) under outcomes drawn with each error.
 

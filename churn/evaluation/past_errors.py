@@ -75,7 +75,10 @@ def figures(predictions: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def errors_of_the_mean(past: pl.DataFrame, horizon_days: int) -> pl.DataFrame:
+def errors_of_the_mean(
+    past: pl.DataFrame,
+    horizon_days: int,
+) -> pl.DataFrame:
     """How far each cutoff's figures lay from the mean of those known on its day.
 
     ``past``: that of ``figures``, and so are the columns. At a cutoff the figures are
@@ -96,7 +99,10 @@ def errors_of_the_mean(past: pl.DataFrame, horizon_days: int) -> pl.DataFrame:
     return both.select("cutoff", *errors)
 
 
-def level_moves(churn_rates: pl.DataFrame, distance_days: int) -> pl.DataFrame:
+def level_moves(
+    churn_rates: pl.DataFrame,
+    distance_days: int,
+) -> pl.DataFrame:
     """By how many log-odds the churn rate moved over ``distance_days``: cutoff, move.
 
     Each cutoff is compared with the newest that is at least so many days older; those

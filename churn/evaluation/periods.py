@@ -17,7 +17,10 @@ CONFIDENCE = 0.95
 """Share of the intervals that are to hold the figure."""
 
 
-def n_independent(cutoffs: Sequence[date], horizon_days: int) -> float:
+def n_independent(
+    cutoffs: Sequence[date],
+    horizon_days: int,
+) -> float:
     """Number of periods without overlap that the horizons of the cutoffs are worth.
 
     >>> days = [date(2026, 1, 1), date(2026, 1, 15), date(2026, 1, 29)]

@@ -30,7 +30,10 @@ N_DEPTHS = 50
 """Number of points of a profit curve."""
 
 
-def by_segment(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
+def by_segment(
+    store: Store,
+    predictions: pl.DataFrame,
+) -> pl.DataFrame:
     """``rates`` of the chosen model by segment, riskiest first.
 
     Each test cutoff is cut by itself, without hysteresis.
@@ -50,13 +53,19 @@ def by_segment(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.col("segment").cast(pl.String))
 
 
-def by_platform(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
+def by_platform(
+    store: Store,
+    predictions: pl.DataFrame,
+) -> pl.DataFrame:
     """``rates`` of the chosen model by platform, as known at the cutoff."""
     horizon_days = store.settings.windows.horizon_days
     return rates(_with_users(store, predictions), "platform", horizon_days)
 
 
-def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
+def _with_users(
+    store: Store,
+    predictions: pl.DataFrame,
+) -> pl.DataFrame:
     """Predictions of the chosen model with ``platform`` and ``tenure_days``.
 
     As known at the cutoff. Probabilities are rounded as where segments are cut. A user
@@ -86,7 +95,11 @@ def _with_users(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(pl.col("platform").fill_null("not stated")).collect()
 
 
-def rates(rows: pl.DataFrame, by: str, horizon_days: int) -> pl.DataFrame:
+def rates(
+    rows: pl.DataFrame,
+    by: str,
+    horizon_days: int,
+) -> pl.DataFrame:
     """Predicted and actual churn of each group.
 
     Columns: ``by``, n, n_users, predicted_rate, churn_rate, churner_share (of all
@@ -117,7 +130,10 @@ def rates(rows: pl.DataFrame, by: str, horizon_days: int) -> pl.DataFrame:
     return table.with_columns(churn_low=low.clip(0, 1), churn_high=high.clip(0, 1))
 
 
-def _half_width(group: pl.DataFrame, horizon_days: int) -> float:
+def _half_width(
+    group: pl.DataFrame,
+    horizon_days: int,
+) -> float:
     """By how much other periods may move a group's rate; 0 with one test cutoff."""
     is_churned = pl.col("churned").cast(pl.Float64)
     at_cutoffs = group.group_by("cutoff").agg(
@@ -137,7 +153,10 @@ def _half_width(group: pl.DataFrame, horizon_days: int) -> float:
     )
 
 
-def revenue(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
+def revenue(
+    store: Store,
+    predictions: pl.DataFrame,
+) -> pl.DataFrame:
     """Revenue of the users of one cutoff in the 30 days before it, as known then.
 
     Columns: user_id, revenue. In the study's currency; refunds and the like are added
@@ -156,7 +175,10 @@ def revenue(store: Store, predictions: pl.DataFrame) -> pl.DataFrame:
     return once.group_by("user_id").agg(pl.col("revenue").sum()).collect()
 
 
-def tenths(predictions: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
+def tenths(
+    predictions: pl.DataFrame,
+    revenue: pl.DataFrame,
+) -> pl.DataFrame:
     """Ten groups of one cutoff's users, from 1 (most likely to return) to 10 (least).
 
     Columns: group, n, predicted_rate, churn_rate, revenue (of the 30 days before),
@@ -181,7 +203,9 @@ def tenths(predictions: pl.DataFrame, revenue: pl.DataFrame) -> pl.DataFrame:
 
 
 def profit_threshold(
-    value_per_saved: float, cost_per_contact: float, save_rate: float
+    value_per_saved: float,
+    cost_per_contact: float,
+    save_rate: float,
 ) -> float:
     """The probability above which a contact pays.
 
@@ -198,7 +222,10 @@ def profit_threshold(
     return cost_per_contact / worth if worth > 0 else float("inf")
 
 
-def worth_of_a_leaver(value_per_saved: float, save_rate: float) -> float:
+def worth_of_a_leaver(
+    value_per_saved: float,
+    save_rate: float,
+) -> float:
     """What contacting one user who would leave brings in on average.
 
     Raises ParameterError for a ``save_rate`` that is no share.
@@ -214,7 +241,9 @@ def worth_of_a_leaver(value_per_saved: float, save_rate: float) -> float:
 
 
 def break_even_save_rate(
-    predictions: pl.DataFrame, value_per_saved: float, cost_per_contact: float
+    predictions: pl.DataFrame,
+    value_per_saved: float,
+    cost_per_contact: float,
 ) -> float:
     """Share of the leavers who must stay for a contact of all these users to pay.
 

@@ -93,7 +93,10 @@ def _ending(file: Path) -> str:
     return Path(name.removesuffix(packing)).suffix + packing
 
 
-def _guesses(members: Sequence[Path], unreadable: dict[Path, str]) -> list[Guess]:
+def _guesses(
+    members: Sequence[Path],
+    unreadable: dict[Path, str],
+) -> list[Guess]:
     """How the first, the last and some files between are to be read."""
     step = max(1, -(-(len(members) - 1) // (MOST_SAMPLED - 1)))
     sampled = dict.fromkeys([*members[::step], members[-1]])
@@ -156,7 +159,10 @@ def _settings(extract: Extract) -> dict[str, object]:
     return extract.model_dump(exclude={"path", "ignore"})
 
 
-def _joined(proposals: Iterable[Proposal], folder: Path) -> list[Proposal]:
+def _joined(
+    proposals: Iterable[Proposal],
+    folder: Path,
+) -> list[Proposal]:
     """Extracts with the same settings as one, with the folder that holds only them."""
     groups: dict[str, list[Proposal]] = defaultdict(list)
     for one in proposals:
@@ -194,7 +200,10 @@ def _highest(
     return free[-1] if free else None
 
 
-def _together(group: Sequence[Proposal], place: Path) -> Proposal:
+def _together(
+    group: Sequence[Proposal],
+    place: Path,
+) -> Proposal:
     ignored = tuple(name for one in group for name in one.extract.ignore)
     new = {"path": str(place), "ignore": ignored}
     return Proposal(
@@ -206,11 +215,17 @@ def _together(group: Sequence[Proposal], place: Path) -> Proposal:
     )
 
 
-def _is_below(proposal: Proposal, place: Path) -> bool:
+def _is_below(
+    proposal: Proposal,
+    place: Path,
+) -> bool:
     return Path(proposal.extract.path).is_relative_to(place)
 
 
-def _nothing(folder: Path, unreadable: dict[Path, str]) -> str:
+def _nothing(
+    folder: Path,
+    unreadable: dict[Path, str],
+) -> str:
     """Why nothing in a folder can be read, with a reason for a few of its files."""
     if not unreadable:
         return (

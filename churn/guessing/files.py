@@ -91,7 +91,10 @@ def _of_vendors(
             yield Extract.model_validate(given)
 
 
-def _read(options: list[Extract], scratch: Path) -> tuple[list[Guess], list[str]]:
+def _read(
+    options: list[Extract],
+    scratch: Path,
+) -> tuple[list[Guess], list[str]]:
     """Those ways of reading by which rows are kept, and why the others fail."""
     made: list[Guess] = []
     faults: list[str] = []

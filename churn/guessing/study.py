@@ -26,7 +26,10 @@ USUAL_USERS = 200
 """Fewest users that a forecast is worth making for."""
 
 
-def text(proposals: Sequence[Proposal], file: Path) -> str:
+def text(
+    proposals: Sequence[Proposal],
+    file: Path,
+) -> str:
     """The content of the study file ``file``; paths are relative to its folder."""
     extracts = "\n".join(_extract(one.extract, file.parent) for one in proposals)
     return (
@@ -45,7 +48,10 @@ def text(proposals: Sequence[Proposal], file: Path) -> str:
     )
 
 
-def _extract(extract: Extract, folder: Path) -> str:
+def _extract(
+    extract: Extract,
+    folder: Path,
+) -> str:
     """The table of one extract, with the settings that aren't defaults."""
     path = os.path.relpath(extract.path, folder.resolve())
     lines = [

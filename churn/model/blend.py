@@ -22,7 +22,10 @@ MEMBERS: dict[str, Callable[[Any], Probabilities]] = {
 
 
 def probabilities(
-    pipeline: Pipeline, typical: np.ndarray, group: np.ndarray, n_groups: int
+    pipeline: Pipeline,
+    typical: np.ndarray,
+    group: np.ndarray,
+    n_groups: int,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function from features, shape (n_rows, n_features), to probabilities of churn.
 

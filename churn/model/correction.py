@@ -95,7 +95,10 @@ def level_shift(outcomes: Outcomes) -> float:
     return _shift_to(float(rate), log_odds(outcomes.probability))
 
 
-def _shift_to(rate: float, z: np.ndarray) -> float:
+def _shift_to(
+    rate: float,
+    z: np.ndarray,
+) -> float:
     """What to add to log-odds so that the mean of their probabilities is ``rate``."""
     n = len(z)
     coefficients, _ = logistic(np.ones((n, 1)), np.full(n, rate), z)
@@ -154,7 +157,10 @@ def _slope(outcomes: Outcomes) -> tuple[float, float]:
     return float(coefficients[1]), float(errors[1])
 
 
-def _tilted(evidence: Evidence, slope: float) -> Correction:
+def _tilted(
+    evidence: Evidence,
+    slope: float,
+) -> Correction:
     """A correction of the slope that keeps the mean of the newest probabilities."""
     newest = (evidence.open_cutoff or evidence.newest).probability
     return Correction(
@@ -162,7 +168,10 @@ def _tilted(evidence: Evidence, slope: float) -> Correction:
     )
 
 
-def _opening_shift(newest: Outcomes, open_cutoff: Outcomes) -> float:
+def _opening_shift(
+    newest: Outcomes,
+    open_cutoff: Outcomes,
+) -> float:
     """Log-odds by which the level moved between two cutoffs.
 
     It compares the same first days of both horizons: the open one has no others yet.
@@ -174,7 +183,10 @@ def _opening_shift(newest: Outcomes, open_cutoff: Outcomes) -> float:
     return level_shift(Outcomes(expected, open_cutoff.inactive))
 
 
-def _shapes(probability: np.ndarray, inactive: np.ndarray) -> dict[str, Correction]:
+def _shapes(
+    probability: np.ndarray,
+    inactive: np.ndarray,
+) -> dict[str, Correction]:
     if len(np.unique(inactive)) < 2:
         return {}
     z = log_odds(probability)
@@ -189,7 +201,10 @@ def _shapes(probability: np.ndarray, inactive: np.ndarray) -> dict[str, Correcti
     return shapes
 
 
-def _isotonic(z: np.ndarray, inactive: np.ndarray) -> Correction:
+def _isotonic(
+    z: np.ndarray,
+    inactive: np.ndarray,
+) -> Correction:
     curve = IsotonicRegression(y_min=1e-4, y_max=1 - 1e-4).fit(z, inactive)
     before = curve.X_thresholds_.tolist()
     after = log_odds(curve.y_thresholds_).tolist()
@@ -228,7 +243,10 @@ def _is_slope_off(periods: Sequence[tuple[Evidence, Outcomes]]) -> bool:
     )
 
 
-def _losses(evidence: Evidence, outcomes: Outcomes) -> dict[str, float]:
+def _losses(
+    evidence: Evidence,
+    outcomes: Outcomes,
+) -> dict[str, float]:
     """Log loss of one period under each correction that was possible."""
     return {
         kind: _loss(correction, outcomes)
@@ -236,7 +254,10 @@ def _losses(evidence: Evidence, outcomes: Outcomes) -> dict[str, float]:
     }
 
 
-def _loss(correction: Correction, outcomes: Outcomes) -> float:
+def _loss(
+    correction: Correction,
+    outcomes: Outcomes,
+) -> float:
     """Log loss of one period under a correction."""
     probability = correction.apply(outcomes.probability)
     return float(log_loss(outcomes.inactive, probability, labels=[0, 1]))

@@ -57,7 +57,10 @@ def gather(
     )
 
 
-def inactive_in_opening(rows: pl.DataFrame, days: int) -> np.ndarray:
+def inactive_in_opening(
+    rows: pl.DataFrame,
+    days: int,
+) -> np.ndarray:
     """1 for users without activity in the first ``days`` of the horizon, shape (n,)."""
     returned = pl.col("return_days").is_not_null() & (pl.col("return_days") < days)
     return rows.select((~returned).cast(pl.Int8)).to_series().to_numpy()

@@ -46,13 +46,19 @@ class Fold:
         return fitting.target(self.validation)
 
 
-def usable(snapshot: pl.DataFrame, settings: Settings) -> list[Fold]:
+def usable(
+    snapshot: pl.DataFrame,
+    settings: Settings,
+) -> list[Fold]:
     """The folds at whose cutoff some users churned and some stayed, oldest first."""
     folds = every(snapshot, settings)
     return [fold for fold in folds if len(np.unique(fold.y)) == 2]
 
 
-def every(snapshot: pl.DataFrame, settings: Settings) -> Iterator[Fold]:
+def every(
+    snapshot: pl.DataFrame,
+    settings: Settings,
+) -> Iterator[Fold]:
     """The folds of a labelled snapshot whose training rows hold both outcomes."""
     labelled = snapshot.drop_nulls("churned")
     cutoffs = sorted(labelled["cutoff"].unique())
@@ -73,7 +79,8 @@ def every(snapshot: pl.DataFrame, settings: Settings) -> Iterator[Fold]:
 
 
 def validation_cutoffs(
-    cutoffs: list[date], settings: Settings
+    cutoffs: list[date],
+    settings: Settings,
 ) -> list[tuple[list[date], date]]:
     """Training cutoffs and validation cutoff of each fold, oldest first.
 
@@ -96,11 +103,17 @@ def _mature(
     return [c for c in cutoffs if settings.windows.horizon(c)[1] <= as_of]
 
 
-def _at(rows: pl.DataFrame, cutoff: date) -> pl.DataFrame:
+def _at(
+    rows: pl.DataFrame,
+    cutoff: date,
+) -> pl.DataFrame:
     return rows.filter(pl.col("cutoff") == cutoff)
 
 
-def sample(rows: pl.DataFrame, most: int = MAX_TRAINING_ROWS) -> pl.DataFrame:
+def sample(
+    rows: pl.DataFrame,
+    most: int = MAX_TRAINING_ROWS,
+) -> pl.DataFrame:
     """At most ``most`` rows: all rows of the users with the lowest stable hashes.
 
     A user's rows are taken together or not at all, and a smaller sample is a subset of

@@ -63,7 +63,8 @@ def of_members(
 
 
 def staged(
-    model: fitting.Model, snapshot: pl.DataFrame
+    model: fitting.Model,
+    snapshot: pl.DataFrame,
 ) -> dict[tuple[str, int], np.ndarray]:
     """Probability of each row by member and rounds of boosting, shape (n_rows,) each.
 
@@ -95,7 +96,10 @@ def of_estimator(
     return {own.NAME: _forecast(fold, lambda rows: fitting.raw(model, rows))}
 
 
-def _forecast(fold: Fold, predict: Predict) -> Forecast:
+def _forecast(
+    fold: Fold,
+    predict: Predict,
+) -> Forecast:
     return Forecast(
         validation=predict(fold.validation),
         newest=predict(fold.newest),
@@ -103,7 +107,10 @@ def _forecast(fold: Fold, predict: Predict) -> Forecast:
     )
 
 
-def blend(forecasts: Forecasts, weights: Mapping[str, float]) -> Forecast:
+def blend(
+    forecasts: Forecasts,
+    weights: Mapping[str, float],
+) -> Forecast:
     """The weighted mean of members' forecasts."""
     members = [forecasts[name] for name in weights]
     shares = list(weights.values())
@@ -117,7 +124,10 @@ def blend(forecasts: Forecasts, weights: Mapping[str, float]) -> Forecast:
     )
 
 
-def _mean(probabilities: list[Any], shares: list[float]) -> np.ndarray:
+def _mean(
+    probabilities: list[Any],
+    shares: list[float],
+) -> np.ndarray:
     return np.asarray(
         np.average(
             np.array(probabilities),

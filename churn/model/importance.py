@@ -36,7 +36,10 @@ SCHEMA = {
 }
 
 
-def measure(trained: Trained, settings: Settings) -> pl.DataFrame:
+def measure(
+    trained: Trained,
+    settings: Settings,
+) -> pl.DataFrame:
     """The rise in log loss without each kind and each feature, the largest first.
 
     One row per kind (``what`` is "kind"), then one per feature ("feature"): what, name,
@@ -135,6 +138,9 @@ def _shuffled(
     return mixed
 
 
-def _probability(model: Model, matrix: np.ndarray) -> np.ndarray:
+def _probability(
+    model: Model,
+    matrix: np.ndarray,
+) -> np.ndarray:
     with fitting.one_thread(model.recipe):
         return np.asarray(model.pipeline.predict_proba(matrix)[:, 1])

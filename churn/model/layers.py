@@ -49,7 +49,10 @@ def network(member: Pipeline) -> Probabilities:
     return probabilities
 
 
-def _probability(network: MLPClassifier, layer: np.ndarray) -> np.ndarray:
+def _probability(
+    network: MLPClassifier,
+    layer: np.ndarray,
+) -> np.ndarray:
     """The network's output; ``layer`` holds the sums of its first layer."""
     later = zip(network.coefs_[1:], network.intercepts_[1:], strict=True)
     for weights, intercepts in later:
@@ -58,7 +61,10 @@ def _probability(network: MLPClassifier, layer: np.ndarray) -> np.ndarray:
 
 
 def _sums(
-    scaling: Pipeline, weights: np.ndarray, intercepts: np.ndarray, inputs: Inputs
+    scaling: Pipeline,
+    weights: np.ndarray,
+    intercepts: np.ndarray,
+    inputs: Inputs,
 ) -> Iterator[np.ndarray]:
     """Weighted sums of the scaled columns, shape (n_rows, n_sums) each.
 
@@ -84,7 +90,10 @@ def _sums(
         yield changed
 
 
-def _scaled(scaling: Pipeline, values: np.ndarray) -> np.ndarray:
+def _scaled(
+    scaling: Pipeline,
+    values: np.ndarray,
+) -> np.ndarray:
     """The values behind the scaling, shape (n_rows, n_scaled).
 
     As ``scaling.transform``, which is several times slower if columns lie in one piece.
@@ -98,7 +107,9 @@ def _scaled(scaling: Pipeline, values: np.ndarray) -> np.ndarray:
 
 
 def _in_range(
-    scaling: Pipeline, values: np.ndarray, columns: int | slice
+    scaling: Pipeline,
+    values: np.ndarray,
+    columns: int | slice,
 ) -> np.ndarray:
     """Imputed values of some columns behind the last steps of the scaling."""
     to_range = scaling.named_steps["minmaxscaler"]

@@ -19,7 +19,11 @@ Arrays = list[np.ndarray]
 """Arrays by layer."""
 
 
-def fit(network: MLPClassifier, x: np.ndarray, y: np.ndarray) -> MLPClassifier:
+def fit(
+    network: MLPClassifier,
+    x: np.ndarray,
+    y: np.ndarray,
+) -> MLPClassifier:
     """Fit a network of ReLU layers in ``max_iter`` passes over the rows, with Adam.
 
     ``x``: shape (n_rows, n_features), without missing values. ``y``: shape (n_rows,),
@@ -55,7 +59,10 @@ def fit(network: MLPClassifier, x: np.ndarray, y: np.ndarray) -> MLPClassifier:
     return network
 
 
-def _start(sizes: list[int], random: np.random.RandomState) -> tuple[Arrays, Arrays]:
+def _start(
+    sizes: list[int],
+    random: np.random.RandomState,
+) -> tuple[Arrays, Arrays]:
     """Weights and biases to start from, drawn as Glorot and Bengio (2010) recommend."""
     coefs = []
     intercepts = []
@@ -69,7 +76,11 @@ def _start(sizes: list[int], random: np.random.RandomState) -> tuple[Arrays, Arr
     )
 
 
-def _forward(coefs: Arrays, intercepts: Arrays, x: np.ndarray) -> Arrays:
+def _forward(
+    coefs: Arrays,
+    intercepts: Arrays,
+    x: np.ndarray,
+) -> Arrays:
     """The values of each layer: first ``x``, last the probabilities, shape (n, 1)."""
     values = [x]
     for coef, intercept in zip(coefs, intercepts, strict=True):
@@ -83,7 +94,12 @@ def _forward(coefs: Arrays, intercepts: Arrays, x: np.ndarray) -> Arrays:
     return values
 
 
-def _gradients(coefs: Arrays, values: Arrays, y: np.ndarray, alpha: float) -> Arrays:
+def _gradients(
+    coefs: Arrays,
+    values: Arrays,
+    y: np.ndarray,
+    alpha: float,
+) -> Arrays:
     """Gradients of the penalised log loss: of all weights, then of all biases."""
     of_coefs = []
     of_intercepts = []
@@ -100,7 +116,10 @@ def _gradients(coefs: Arrays, values: Arrays, y: np.ndarray, alpha: float) -> Ar
     return of_coefs[::-1] + of_intercepts[::-1]
 
 
-def _rate(network: MLPClassifier, n_steps: int) -> float:
+def _rate(
+    network: MLPClassifier,
+    n_steps: int,
+) -> float:
     """Adam's learning rate in a step, counted from 1."""
     grown = network.learning_rate_init * np.sqrt(1 - network.beta_2**n_steps)
     return float(grown / (1 - network.beta_1**n_steps))

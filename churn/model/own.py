@@ -71,7 +71,10 @@ def fit(
     return fitted
 
 
-def fingerprint(estimator: Any, random_state: int) -> bytes:
+def fingerprint(
+    estimator: Any,
+    random_state: int,
+) -> bytes:
     """A digest of an estimator's class and parameters."""
     unfitted = _unfitted(estimator, random_state)
     parameters = sorted(unfitted.get_params(deep=True).items())
@@ -81,7 +84,10 @@ def fingerprint(estimator: Any, random_state: int) -> bytes:
     return hashlib.sha256(lasting.encode()).digest()
 
 
-def _unfitted(estimator: Any, random_state: int) -> Any:
+def _unfitted(
+    estimator: Any,
+    random_state: int,
+) -> Any:
     """A clone with the study's random_state wherever the estimator sets none."""
     if not hasattr(estimator, "predict_proba"):
         raise ModelError(
@@ -104,7 +110,10 @@ def _unfitted(estimator: Any, random_state: int) -> Any:
 
 
 def probabilities(
-    pipeline: Any, typical: np.ndarray, group: np.ndarray, n_groups: int
+    pipeline: Any,
+    typical: np.ndarray,
+    group: np.ndarray,
+    n_groups: int,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function like that of ``blend.probabilities``, for any classifier.
 

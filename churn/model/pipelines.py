@@ -127,25 +127,38 @@ def _scaling() -> Pipeline:
     )
 
 
-def _behind_scaling(scaling: Pipeline, classifier: ClassifierMixin) -> Pipeline:
+def _behind_scaling(
+    scaling: Pipeline,
+    classifier: ClassifierMixin,
+) -> Pipeline:
     """A fitted classifier behind the fitted scaling whose result it learned from."""
     return make_pipeline(*[step for _, step in scaling.steps], classifier)
 
 
-def _recency(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
+def _recency(
+    rows: Rows,
+    recipe: Recipe,
+    random_state: int,
+) -> Pipeline:
     position = rows.names.index("recency_days")
     one = ColumnTransformer([("recency", "passthrough", [position])])
     scaled = _behind_scaling(_scaling(), LogisticRegression(solver="newton-cholesky"))
     return make_pipeline(one, scaled).fit(rows.values, rows.churned)
 
 
-def _logistic(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
+def _logistic(
+    rows: Rows,
+    recipe: Recipe,
+    random_state: int,
+) -> Pipeline:
     linear = LogisticRegression(C=0.02, solver="newton-cholesky")
     return _behind_scaling(rows.scaling, linear.fit(rows.scaled, rows.churned))
 
 
 def _boosting(
-    rows: Rows, recipe: Recipe, random_state: int
+    rows: Rows,
+    recipe: Recipe,
+    random_state: int,
 ) -> HistGradientBoostingClassifier:
     trees = HistGradientBoostingClassifier(
         learning_rate=0.05,
@@ -160,7 +173,11 @@ def _boosting(
     return trees.fit(rows.values, rows.churned)
 
 
-def _network(rows: Rows, recipe: Recipe, random_state: int) -> Pipeline:
+def _network(
+    rows: Rows,
+    recipe: Recipe,
+    random_state: int,
+) -> Pipeline:
     one = MLPClassifier(
         (64, 32),
         alpha=1.0,
@@ -248,7 +265,9 @@ def fit(
 
 
 def _mean(
-    members: Mapping[str, ClassifierMixin], weights: list[float], y: np.ndarray
+    members: Mapping[str, ClassifierMixin],
+    weights: list[float],
+    y: np.ndarray,
 ) -> VotingClassifier:
     """The mean of the probabilities of fitted members, which learned from ``y``.
 

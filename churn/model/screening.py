@@ -38,7 +38,11 @@ def strongest(
     return np.unique([*order[:MAX_FEATURES], *needed])
 
 
-def _saved(x: np.ndarray, y: np.ndarray, random_state: int) -> np.ndarray:
+def _saved(
+    x: np.ndarray,
+    y: np.ndarray,
+    random_state: int,
+) -> np.ndarray:
     """The loss that the splits on each feature save, shape (n_features,)."""
     booster = HistGradientBoostingClassifier(
         learning_rate=0.1,

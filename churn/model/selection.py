@@ -142,7 +142,10 @@ def _validated(
     )
 
 
-def _calibration(y: np.ndarray, probability: np.ndarray) -> tuple[float, float] | None:
+def _calibration(
+    y: np.ndarray,
+    probability: np.ndarray,
+) -> tuple[float, float] | None:
     facts = probability_stats.calibration(y, probability)
     interval = (facts["intercept_low"], facts["intercept_high"])
     return interval if np.isfinite(interval).all() else None

@@ -126,7 +126,10 @@ def _facts(
     }
 
 
-def load(store: Store, model_id: str = "") -> Model:
+def load(
+    store: Store,
+    model_id: str = "",
+) -> Model:
     """A stored model, by default the one created last.
 
     Raises ModelError if there is none, if another version stored it, if the file holds
@@ -173,7 +176,10 @@ def outdated(store: Store) -> str:
     return f"model {newest} learned from outcomes until {until}"
 
 
-def _from(facts: dict[str, Any], pipeline: Any) -> Model:
+def _from(
+    facts: dict[str, Any],
+    pipeline: Any,
+) -> Model:
     if "recipe" not in facts:
         raise ModelError(
             "the model was stored by an earlier version; run `churn run train`"
@@ -257,7 +263,10 @@ def _open(
         ) from error
 
 
-def _check_fits(model: Model, settings: Settings) -> None:
+def _check_fits(
+    model: Model,
+    settings: Settings,
+) -> None:
     known = catalogue(model.plan)
     unknown = [name for name in model.features if name not in known]
     if unknown:
@@ -278,7 +287,9 @@ def _check_fits(model: Model, settings: Settings) -> None:
 
 
 def _definition(
-    windows: Mapping[str, int], counts_as_active: Sequence[str], timezone: str
+    windows: Mapping[str, int],
+    counts_as_active: Sequence[str],
+    timezone: str,
 ) -> str:
     """What a model and its study must agree on."""
     return (

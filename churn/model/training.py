@@ -49,14 +49,21 @@ def training_cutoffs(
     return cutoffs
 
 
-def left_out(store: Store, newest: date | None = None) -> list[date]:
+def left_out(
+    store: Store,
+    newest: date | None = None,
+) -> list[date]:
     """The cutoffs that ``training_cutoffs`` leaves out because days are missing."""
     calendar = Calendar.of(store)
     n = store.settings.backtest.n_train_cutoffs
     return calendar.left_out(newest or calendar.newest_mature(), n)
 
 
-def _none(calendar: Calendar, newest: date, left_out: Sequence[date]) -> str:
+def _none(
+    calendar: Calendar,
+    newest: date,
+    left_out: Sequence[date],
+) -> str:
     """Why there is no training cutoff, and what to do about it."""
     if left_out:
         words = left_out_in_words(left_out, calendar.missing)

@@ -101,7 +101,11 @@ def _tree(nodes: np.ndarray) -> Tree:
     return Tree([_split(*split, bits) for split in splits], np.array(leaves))
 
 
-def _split(node: Any, left: int, bits: np.dtype[Any]) -> Split:
+def _split(
+    node: Any,
+    left: int,
+    bits: np.dtype[Any],
+) -> Split:
     return Split(
         column=int(node["feature_idx"]),
         threshold=float(node["num_threshold"]),
@@ -110,7 +114,11 @@ def _split(node: Any, left: int, bits: np.dtype[Any]) -> Split:
     )
 
 
-def _add(tree: Tree, inputs: Inputs, log_odds: np.ndarray) -> None:
+def _add(
+    tree: Tree,
+    inputs: Inputs,
+    log_odds: np.ndarray,
+) -> None:
     """Add a tree's value to the log-odds, shape (1 + n_groups, n_rows)."""
     ruled_out: dict[int, np.ndarray] = {}
     for split in tree.splits:
@@ -135,14 +143,21 @@ def _add(tree: Tree, inputs: Inputs, log_odds: np.ndarray) -> None:
         log_odds[1 + number] += _value(tree, kept + new)
 
 
-def _replacement(inputs: Inputs, column: int, number: int) -> np.ndarray:
+def _replacement(
+    inputs: Inputs,
+    column: int,
+    number: int,
+) -> np.ndarray:
     """What replaces a column with a group: one value, or one for each row."""
     if inputs.group[column] == number:
         return np.asarray(inputs.typical[column])
     return inputs.forecasts[number]
 
 
-def _value(tree: Tree, ruled_out: Sequence[np.ndarray]) -> np.ndarray:
+def _value(
+    tree: Tree,
+    ruled_out: Sequence[np.ndarray],
+) -> np.ndarray:
     """The value of the first leaf that isn't ruled out, for each row."""
     nothing: Any = np.uint8(0)
     sets = np.atleast_1d(reduce(operator.or_, ruled_out, nothing))

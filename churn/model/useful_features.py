@@ -8,7 +8,10 @@ import polars as pl
 from churn.features.catalogue import KINDS, Plan, catalogue
 
 
-def of(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
+def of(
+    snapshot: pl.DataFrame,
+    plan: Plan,
+) -> tuple[str, ...]:
     """The features to learn from: each tells rows apart, and none copies another.
 
     Recency is always included. Where one event name is all that counts as active, its
@@ -29,7 +32,10 @@ def of(snapshot: pl.DataFrame, plan: Plan) -> tuple[str, ...]:
     return tuple(name for name in useful if name in kept)
 
 
-def _first_of_equal(snapshot: pl.DataFrame, names: Sequence[str]) -> Iterable[str]:
+def _first_of_equal(
+    snapshot: pl.DataFrame,
+    names: Sequence[str],
+) -> Iterable[str]:
     """The names of columns without those that are equal to an earlier one."""
     first: dict[bytes, str] = {}
     for name in names:

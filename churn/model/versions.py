@@ -89,7 +89,10 @@ def _line(version: str) -> list[str]:
     return re.split(r"[.+]", version)[:2]
 
 
-def check(model_id: str, facts: Mapping[str, Any]) -> None:
+def check(
+    model_id: str,
+    facts: Mapping[str, Any],
+) -> None:
     """Raise ModelError for a model that another version stored."""
     if reason := reason_to_train(facts):
         raise ModelError(f"model {model_id} was {reason}: {advice(facts)}")

@@ -26,7 +26,10 @@ PRIOR_ROWS = 40
 MIN_WEIGHT = 0.05
 
 
-def best_rounds(folds: Sequence[Fold], stages: Sequence[Stages]) -> int:
+def best_rounds(
+    folds: Sequence[Fold],
+    stages: Sequence[Stages],
+) -> int:
     """Rounds of boosting with the lowest log loss over all folds.
 
     Only numbers that were tried in every fold count.
@@ -43,7 +46,10 @@ def _boosting_rounds(stages: Stages) -> set[int]:
     return {rounds for name, rounds in stages if name == "boosting"}
 
 
-def at_rounds(stages: Stages, rounds: int) -> Forecasts:
+def at_rounds(
+    stages: Stages,
+    rounds: int,
+) -> Forecasts:
     """Each member's forecast; that of boosting is the one after ``rounds`` rounds."""
     return {
         name: forecast
@@ -52,14 +58,20 @@ def at_rounds(stages: Stages, rounds: int) -> Forecasts:
     }
 
 
-def _pooled_loss(folds: Sequence[Fold], probabilities: Sequence[np.ndarray]) -> float:
+def _pooled_loss(
+    folds: Sequence[Fold],
+    probabilities: Sequence[np.ndarray],
+) -> float:
     pairs = zip(probabilities, folds, strict=True)
     aligned = [_at_actual_rate(p, fold.y) for p, fold in pairs]
     y = np.concatenate([fold.y for fold in folds])
     return float(log_loss(y, np.concatenate(aligned)))
 
 
-def _at_actual_rate(probability: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _at_actual_rate(
+    probability: np.ndarray,
+    y: np.ndarray,
+) -> np.ndarray:
     """The probabilities, moved so that their mean is the actual churn rate."""
     shift = level_shift(Outcomes(probability, y))
     return np.asarray(expit(log_odds(probability) + shift))
@@ -85,7 +97,10 @@ def learn(
     return {name: round(float(share), 3) for name, share in named if share}
 
 
-def _likelihood(probabilities: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
+def _likelihood(
+    probabilities: Sequence[np.ndarray],
+    y: np.ndarray,
+) -> np.ndarray:
     """What each member gave to the actual outcomes, shape (n_rows, n_members)."""
     return np.column_stack([np.where(y == 1, p, 1 - p) for p in probabilities])
 

@@ -101,7 +101,10 @@ def title_of(spec: Spec) -> str:
     return ""
 
 
-def _layers(spec: Spec, above: Spec | None = None) -> Iterator[dict[str, Any]]:
+def _layers(
+    spec: Spec,
+    above: Spec | None = None,
+) -> Iterator[dict[str, Any]]:
     """The innermost layers, with the encoding and rows that they inherit."""
     above = above or {"encoding": {}, "data": {}, "datasets": {}}
     here = {
@@ -133,7 +136,10 @@ def _value(encoding: Spec) -> str:
     return ""
 
 
-def _key_and_series(encoding: Spec, across: str) -> tuple[Field, tuple[Field, ...]]:
+def _key_and_series(
+    encoding: Spec,
+    across: str,
+) -> tuple[Field, tuple[Field, ...]]:
     """What the values are by, and by which further columns they are apart.
 
     Of the two scales of cells the key is the one of time, else the vertical one.
@@ -147,7 +153,10 @@ def _key_and_series(encoding: Spec, across: str) -> tuple[Field, tuple[Field, ..
     return _field(encoding, key), tuple(_field(encoding, c) for c in apart)
 
 
-def _field(encoding: Spec, channel: str) -> Field:
+def _field(
+    encoding: Spec,
+    channel: str,
+) -> Field:
     """The field of a channel; its title and format are those under a pointer, if any."""
     meant = encoding[channel]
     name = str(meant.get("field", ""))
@@ -165,7 +174,11 @@ def _field(encoding: Spec, channel: str) -> Field:
     )
 
 
-def _title(meant: Spec, best: Spec, name: str) -> str:
+def _title(
+    meant: Spec,
+    best: Spec,
+    name: str,
+) -> str:
     """The title of an axis, else that under a pointer, else the column's name."""
     title = meant.get("title") or best.get("title") or name.replace("_", " ")
     return title if isinstance(title, str) else " ".join(title)

@@ -85,7 +85,11 @@ def _extremes(chart: ChartData) -> str:
     return f"Highest {_at(chart, most, True)}; lowest {_at(chart, least, True)}."
 
 
-def _at(chart: ChartData, row: Row, with_series: bool = False) -> str:
+def _at(
+    chart: ChartData,
+    row: Row,
+    with_series: bool = False,
+) -> str:
     """A value with where it stands: 76% at 20%."""
     place = chart.key.text(row.get(chart.key.name))
     if with_series:
@@ -95,7 +99,10 @@ def _at(chart: ChartData, row: Row, with_series: bool = False) -> str:
     return f"{_text(chart, row)} at {place}"
 
 
-def _text(chart: ChartData, row: Row) -> str:
+def _text(
+    chart: ChartData,
+    row: Row,
+) -> str:
     return chart.values[0].text(row.get(chart.values[0].name))
 
 

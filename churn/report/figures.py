@@ -39,7 +39,10 @@ class Figure:
     numbers: Numbers | None
 
 
-def figure(spec: Mapping[str, Any], name: str) -> Figure:
+def figure(
+    spec: Mapping[str, Any],
+    name: str,
+) -> Figure:
     """A chart from its Vega-Lite specification; ``name`` is unique on the page."""
     data = chart_data.read(spec)
     title = chart_data.title_of(spec) or "Chart"
@@ -53,7 +56,11 @@ def figure(spec: Mapping[str, Any], name: str) -> Figure:
     )
 
 
-def _svg(spec: Mapping[str, Any], words: str, prefix: str) -> str:
+def _svg(
+    spec: Mapping[str, Any],
+    words: str,
+    prefix: str,
+) -> str:
     """A picture to put into a page, whose ids begin with the prefix."""
     drawn = UNREAD.sub("", vl_convert.vegalite_to_svg(dict(spec)))
     unique = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", drawn)
@@ -66,7 +73,10 @@ def _svg(spec: Mapping[str, Any], words: str, prefix: str) -> str:
     return unique.replace("<svg", begin, 1)
 
 
-def _sized(spec: Mapping[str, Any], width: int) -> dict[str, Any]:
+def _sized(
+    spec: Mapping[str, Any],
+    width: int,
+) -> dict[str, Any]:
     """The specification for a page with this width between its margins."""
     fitted = {**_for_paper(spec), "background": None, "padding": MARGIN}
     if "facet" in spec:

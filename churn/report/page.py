@@ -41,7 +41,10 @@ def report(executed: Path) -> dict[str, Path]:
     return {"report": page, "metrics": figures}
 
 
-def _html(notebook: Any, executed: Path) -> str:
+def _html(
+    notebook: Any,
+    executed: Path,
+) -> str:
     page = page_parts.of_notebook(notebook, executed.stem)
     exporter = HTMLExporter(
         extra_template_basedirs=[str(TEMPLATES)],

@@ -66,7 +66,10 @@ def verdict_of(outputs: Sequence[Any]) -> dict[str, Any] | None:
     return dict(found[-1]) if found else None
 
 
-def of_notebook(notebook: Any, name: str) -> Page:
+def of_notebook(
+    notebook: Any,
+    name: str,
+) -> Page:
     """The page of a notebook, whose cells are changed for it.
 
     The title is the first heading, else ``name``.
@@ -90,7 +93,10 @@ def of_notebook(notebook: Any, name: str) -> Page:
     )
 
 
-def _has_tag(cell: Any, tag: str) -> bool:
+def _has_tag(
+    cell: Any,
+    tag: str,
+) -> bool:
     return tag in cell.metadata.get("tags", [])
 
 
@@ -148,7 +154,11 @@ def _is_for_people(output: Any) -> bool:
     return not is_for_machines and VERDICT_MIME not in data
 
 
-def _describe(output: Any, number: int, heading: str) -> None:
+def _describe(
+    output: Any,
+    number: int,
+    heading: str,
+) -> None:
     """Make an output readable without its cell: a figure, a table, or a picture."""
     data = output.get("data", {})
     specs = [spec for mime, spec in data.items() if "vegalite" in mime]
@@ -164,7 +174,11 @@ def _describe(output: Any, number: int, heading: str) -> None:
             output.metadata[mime] = {"alt": f"Picture {number} {heading}".strip()}
 
 
-def _draw(output: Any, spec: Any, number: int) -> None:
+def _draw(
+    output: Any,
+    spec: Any,
+    number: int,
+) -> None:
     """Replace a chart by its figure, or by a sentence where it can't be drawn."""
     try:
         drawn = figures.figure(spec, f"chart{number}")

@@ -46,7 +46,10 @@ def stored_form(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return stored
 
 
-def _bare(cell: Any, position: int) -> Any:
+def _bare(
+    cell: Any,
+    position: int,
+) -> Any:
     tags = cell.metadata.get("tags")
     kinds: Any = {
         "code": nbformat.v4.new_code_cell,

@@ -11,7 +11,10 @@ N_BINS = 20
 """Number of bars of the histogram of probabilities."""
 
 
-def scores(probability: pl.Series, thresholds: dict[str, float]) -> alt.LayerChart:
+def scores(
+    probability: pl.Series,
+    thresholds: dict[str, float],
+) -> alt.LayerChart:
     """Histogram of probabilities in twenty bins, with where each segment begins."""
     lowest = (probability * N_BINS).floor().clip(0, N_BINS - 1) / N_BINS
     counts = pl.DataFrame({"start": lowest}).group_by("start").agg(n=pl.len())
@@ -62,7 +65,10 @@ def segments(counts: pl.DataFrame) -> alt.Chart:
     return bars.properties(height=alt.Step(34))
 
 
-def transitions(frame: pl.DataFrame, order: Sequence[str]) -> alt.LayerChart:
+def transitions(
+    frame: pl.DataFrame,
+    order: Sequence[str],
+) -> alt.LayerChart:
     """Users by the segment that Braze has and the new one. Columns: from, to, n.
 
     ``order``: the segments, riskiest first; whatever else users move from or to follows.

@@ -110,7 +110,10 @@ def metric_by_cutoff(
     return lines.properties(width=WIDTH, height=SMALL_HEIGHT)
 
 
-def profit(curve: pl.DataFrame, currency: str) -> alt.LayerChart | None:
+def profit(
+    curve: pl.DataFrame,
+    currency: str,
+) -> alt.LayerChart | None:
     """Assumed profit by share of users contacted, and where it is expected to be highest.
 
     Columns: depth, expected, hindsight. Null, which a notebook doesn't show, without a

@@ -75,7 +75,9 @@ def retention(cohorts: pl.DataFrame) -> alt.LayerChart:
 
 
 def returns(
-    curve: pl.DataFrame, max_return_rate: float, horizon_days: int | None
+    curve: pl.DataFrame,
+    max_return_rate: float,
+    horizon_days: int | None,
 ) -> alt.LayerChart:
     """Share of users who still return after n days of silence, with the limit.
 
