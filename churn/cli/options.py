@@ -58,12 +58,12 @@ def new_app(help_text: str) -> typer.Typer:
     )
 
 
-def as_text(frame: Any) -> str:
-    """A polars frame as a terminal shows it: all columns, up to 50 rows."""
+def as_text(frame: Any, rows: int = 50) -> str:
+    """A polars frame as a terminal shows it: all columns, up to so many rows."""
     import polars as pl
 
     with pl.Config(
-        tbl_rows=50,
+        tbl_rows=rows,
         tbl_cols=-1,
         tbl_width_chars=200,
         tbl_hide_column_data_types=True,

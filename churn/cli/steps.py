@@ -27,7 +27,6 @@ def add_to(app: typer.Typer) -> None:
         run,
         nightly,
         accepted,
-        runs,
         report,
         forget,
         convert_store,
@@ -186,22 +185,6 @@ def _must_train(study_file: Path) -> bool:
     if reason:
         typer.echo(f"{reason}: training a new one")
     return bool(reason)
-
-
-def runs(
-    study: StudyPath = None,
-    n: Annotated[
-        int, typer.Option("-n", min=1, help="How many of the newest runs.")
-    ] = 20,
-) -> None:
-    """List the newest runs of notebooks.
-
-    Each is done, failed with its reason, running, or interrupted: its process is gone.
-    """
-    from churn.report import manifests
-    from churn.settings import load
-
-    typer.echo(as_text(manifests.listed(load(study).reports_path).head(n)))
 
 
 def accepted(

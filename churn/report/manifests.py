@@ -18,7 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import psutil
 
 from churn import __version__
@@ -34,15 +33,6 @@ PACKAGES = ("polars", "scikit-learn", "skops", "papermill", "numpy")
 
 SLACK_SECONDS = 60
 """How much later than the run a process may seem to have begun, as clocks are set."""
-
-COLUMNS = {
-    "run": pl.String,
-    "status": pl.String,
-    "started_at": pl.String,
-    "minutes": pl.Float64,
-    "reason": pl.String,
-}
-"""Columns of ``listed``."""
 
 
 def started(
@@ -65,12 +55,17 @@ def started(
         "store_sha256": _store_digest(settings),
         "started_at": datetime.now(UTC).isoformat(),
         "finished_at": None,
-        "process": {"host": socket.gethostname(), "pid": os.getpid()},
+        "process": process(os.getpid()),
         "parameters": runs.plain(parameters),
         "study": settings.model_dump(mode="json"),
         "python": platform.python_version(),
         "packages": {"churn": __version__, **versions},
     }
+
+
+def process(pid: int) -> dict[str, Any]:
+    """How a manifest names a process of this machine."""
+    return {"host": socket.gethostname(), "pid": pid}
 
 
 @contextmanager
@@ -160,55 +155,3 @@ def _goes_on(pid: int, began: float) -> bool:
 def read(folder: Path) -> dict[str, Any]:
     """What the manifest of a run folder says; raises OSError, or ValueError."""
     return dict(json.loads((folder / FILE).read_bytes()))
-
-
-def unfinished(
-    reports: Path,
-    pid: int,
-    since: datetime,
-) -> list[Path]:
-    """Folders of the runs that say running of a process on this machine.
-
-    The oldest comes first. Runs from before ``since`` are those of an earlier process
-    with the same number. Folders whose manifest can't be read are left out.
-    """
-    process = {"host": socket.gethostname(), "pid": pid}
-    found = []
-    for file in reports.glob(f"*/{FILE}"):
-        try:
-            facts = read(file.parent)
-        except (OSError, ValueError):
-            continue
-        if (facts.get("status"), facts.get("process")) == ("running", process):
-            found.append((datetime.fromisoformat(facts["started_at"]), file.parent))
-    return [folder for began, folder in sorted(found) if began >= since]
-
-
-def listed(reports: Path) -> pl.DataFrame:
-    """The runs whose folders lie in ``reports``, the newest first.
-
-    Columns: run, status, started_at (UTC), minutes (null while unknown), reason (of a
-    failure). A run folder without a manifest is that of a run that was interrupted.
-    """
-    folders = {file.parent for file in reports.glob("*/notebook.ipynb")}
-    folders |= {file.parent for file in reports.glob(f"*/{FILE}")}
-    newest_first = sorted(folders, reverse=True)
-    rows = [_row(folder) for folder in newest_first]
-    return pl.DataFrame(rows, schema=COLUMNS)
-
-
-def _row(folder: Path) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"run": folder.name, "status": "interrupted"}
-    try:
-        facts = read(folder)
-    except (OSError, ValueError):
-        return row
-    began = datetime.fromisoformat(facts["started_at"])
-    if facts["finished_at"]:
-        lasted = datetime.fromisoformat(facts["finished_at"]) - began
-        row["minutes"] = round(lasted.total_seconds() / 60, 1)
-    row["status"] = status(facts)
-    row["started_at"] = f"{began:%Y-%m-%d %H:%M}"
-    row["reason"] = facts["error"]
-    return row

@@ -11,9 +11,11 @@ from papermill.exceptions import PapermillExecutionError
 import churn
 from churn import errors
 from churn.errors import ChurnError, NotebookError
-from churn.report import engine, manifests, parameters, runs
+from churn.report import engine, index, manifests, parameters, past_runs, runs
 from churn.report.page import report
 from churn.settings import Settings, load
+
+log = logging.getLogger(__name__)
 
 
 def folder_of(settings: Settings) -> Path:
@@ -73,13 +75,23 @@ def run(
     folder.mkdir(parents=True)
     executed = folder / "notebook.ipynb"
     facts = manifests.started(run_id, notebook, settings, values)
-    recorded = manifests.recorded(folder, facts, settings)
-    with recorded:
-        error = _execute(notebook, executed, values, progress)
-        report(executed)
-        if error:
-            raise error
+    try:
+        with manifests.recorded(folder, facts, settings):
+            error = _execute(notebook, executed, values, progress)
+            report(executed)
+            if error:
+                raise error
+    finally:
+        _clean_up(settings)
     return folder
+
+
+def _clean_up(settings: Settings) -> None:
+    """Remove runs that are too old, as the study says, and write the page of all."""
+    if settings.keep_reports_days is not None:
+        n = past_runs.remove_old(settings.reports_path, settings.keep_reports_days)
+        log.info("reports: %d old runs removed", n)
+    index.refresh(settings.reports_path)
 
 
 def _own_values(
@@ -131,6 +143,7 @@ def close(
     error = _stopped(executed, facts["notebook"], why)
     manifests.failed(folder, facts, settings, str(error))
     report(executed)
+    index.refresh(settings.reports_path)
     return error
 
 

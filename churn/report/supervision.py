@@ -117,12 +117,12 @@ def _close_runs(
 
     ``began``: a time before the process began. The error is that of the newest run.
     """
-    from churn.report import manifests, runner
+    from churn.report import past_runs, runner
     from churn.settings import find, load
 
     error = NotebookError(f"the command stopped: {why}")
     with contextlib.suppress(StudyError):  # the demo may not have written one yet
         settings = load(find(study))
-        for folder in manifests.unfinished(settings.reports_path, process, began):
+        for folder in past_runs.unfinished(settings.reports_path, process, began):
             error = runner.close(folder, settings, why)
     raise error

@@ -39,6 +39,7 @@ class Settings(Section):
     timezone: Zone = "UTC"
     store: StoreAddress = "data/store"
     reports: str = "reports"
+    keep_reports_days: int | None = Field(default=None, ge=1)
     random_state: int = Field(default=0, ge=0)
     now: date | None = None
     extracts: tuple[Extract, ...] = Field(min_length=1)

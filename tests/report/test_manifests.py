@@ -9,16 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from churn.cli import steps
-from churn.report import manifests
+from churn.cli import past
+from churn.report import manifests, past_runs
 from churn.settings import Settings
 
 
 def read(folder: Path) -> dict[str, Any]:
     """A run folder's manifest."""
     return dict(json.loads((folder / manifests.FILE).read_text()))
+
+
+def table_of(reports: Path) -> pl.DataFrame:
+    """The runs of a folder as a table."""
+    return past_runs.listed(list(past_runs.every(reports)))
 
 
 def of_process(pid: int, host: str = "", hours_ago: float = 0) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def test_runs_are_listed_with_their_state_the_newest_first(
     (tmp_path / "churn.toml").write_text(
         '[[extracts]]\nsource = "table"\npath = "events.csv"\n'
     )
-    assert manifests.listed(tmp_path / "reports").is_empty()
+    assert table_of(tmp_path / "reports").is_empty()
     done = {
         "status": "done",
         "started_at": "2026-03-01T00:00:00+00:00",
@@ -106,12 +112,12 @@ def test_runs_are_listed_with_their_state_the_newest_first(
     (tmp_path / "reports/c").mkdir()
     (tmp_path / "reports/c/notebook.ipynb").write_text("{}")
     (tmp_path / "reports/pictures").mkdir()
-    table = manifests.listed(tmp_path / "reports")
+    table = table_of(tmp_path / "reports")
     assert table["run"].to_list() == ["d", "c", "b", "a"]
     states = ["running", "interrupted", "failed", "done"]
     assert table["status"].to_list() == states
     assert table["minutes"].to_list() == [None, None, 1.5, 1.5]
-    steps.runs(tmp_path / "churn.toml", 3)
+    past.runs(tmp_path / "churn.toml", 3)
     shown = capsys.readouterr().out
     assert "the file x is empty" in shown
     assert shown.count("2026-03-01") == 1

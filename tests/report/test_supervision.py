@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from churn.errors import NotebookError
-from churn.report import manifests, supervision
+from churn.report import manifests, past_runs, supervision
 
 from .test_manifests import of_process
 from .test_manifests import read as manifest_of
@@ -108,7 +108,7 @@ def test_a_command_that_is_killed_takes_its_work_with_it(study_file: Path) -> No
     run.kill()
     run.communicate()
     assert not psutil.wait_procs([work], timeout=60)[1]
-    listed = manifests.listed(study_file.parent / "reports")
+    listed = past_runs.listed(list(past_runs.every(study_file.parent / "reports")))
     assert listed["status"].to_list() == ["interrupted"]
 
 
