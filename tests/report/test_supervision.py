@@ -43,9 +43,9 @@ def started(study_file: Path, *cells: str) -> subprocess.Popen[str]:
 
 def recorded(study_file: Path) -> tuple[dict[str, Any], str]:
     """The manifest and the page of the only run."""
-    (folder,) = (study_file.parent / "reports").iterdir()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return manifest, (folder / "report.html").read_text()
+    (file,) = (study_file.parent / "reports").glob("*/manifest.json")
+    manifest = json.loads(file.read_text())
+    return manifest, file.with_name("report.html").read_text()
 
 
 def lines_of(file: Path) -> list[str]:
