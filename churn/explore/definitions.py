@@ -198,3 +198,27 @@ def choose(table: pl.DataFrame) -> dict[str, Any] | None:
     fitting = table.filter(pl.col("misses") == "")
     ordered = fitting.sort("horizon_days", "auc", descending=[False, True])
     return None if ordered.is_empty() else ordered.row(0, named=True)
+
+
+def nearest(table: pl.DataFrame) -> dict[str, Any]:
+    """The row of the definition that misses the fewest limits.
+
+    Of several the one with the fewest returns, then the shortest horizon. The table
+    holds at least one row.
+    """
+    n_missed = pl.col("misses").str.count_matches(",")
+    ordered = table.sort(n_missed, "return_rate", "horizon_days")
+    return ordered.row(0, named=True)
+
+
+def shorter_days(n_days: int) -> int | None:
+    """The longest pair of equal windows that a log of so many days can begin with.
+
+    Null if it is too short for any. A definition can be used once a cutoff has its
+    eligible days before it and its horizon behind it.
+
+    >>> shorter_days(18), shorter_days(60), shorter_days(10)
+    (7, 28, None)
+    """
+    fitting = [days for days in ELIGIBLE if 2 * days <= n_days]
+    return max(fitting, default=None)

@@ -19,8 +19,8 @@ HAPPENS = re.compile(
 )
 """Words in the names of events that happen to a person, who does nothing."""
 
-USUAL_DAYS = 28 + 2 * 28
-"""Days that the usual windows need: to be eligible, to learn from, and to be tested."""
+USUAL_DAYS = 28 + 28
+"""Days that the usual windows need: to be eligible, and a horizon to learn from."""
 
 USUAL_USERS = 200
 """Fewest users that a forecast is worth making for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -153,22 +154,57 @@ def definition(
     settings: Settings,
     rule: Rule,
     return_rate: float | None = None,
+    log_days: tuple[date, date] | None = None,
 ) -> str:
     """The chosen definition of churn with its lines for churn.toml.
 
     Where none keeps the rule, the nearest and what it misses. ``table``: that of
-    ``definitions.compare``; ``return_rate``: that of ``retention.second_day_rate``.
+    ``definitions.compare``; ``return_rate``: that of ``retention.second_day_rate``;
+    ``log_days``: first and last complete day of the log.
     """
     if nobody := nobody_returns(return_rate):
         return nobody
     if table.is_empty():
-        return (
-            "The log is too short to judge any definition: each needs five cutoffs "
-            "whose horizon is over, one of them a horizon before the last four, and as "
-            "many days again to see who comes back."
-        )
+        return "\n\n".join(too_little(settings, log_days))
     chosen = definitions.choose(table)
-    return _chosen(chosen, table, settings) if chosen else _nearest(table, rule)
+    if chosen:
+        return _chosen(chosen, table, settings)
+    return _nearest(table, rule, settings)
+
+
+def too_little(
+    settings: Settings,
+    log_days: tuple[date, date] | None,
+) -> tuple[str, str]:
+    """What a log needs that is too short to compare definitions, and what to do.
+
+    ``log_days``: its first and its last complete day; null without any. The second text
+    holds lines for churn.toml if shorter windows can be used already.
+    """
+    windows = settings.windows
+    needed = windows.eligible_days + windows.lead_days + windows.horizon_days
+    unjudged = "The log is too short, or has too few users, to judge any definition"
+    if log_days is None:
+        return f"{unjudged}.", "Ingest extracts, and run this again."
+    first, until = log_days
+    n_days = (until - first).days + 1
+    if n_days >= needed:
+        return (
+            f"{unjudged}: {n_days} days so far. The study's own windows can be used "
+            "already, without knowing how many of those called gone come back.",
+            "Go on with `2_train`, or run this again with more history.",
+        )
+    ready = first + timedelta(days=needed)
+    have = f"{n_days} days so far; the study's windows need {needed}"
+    shorter = definitions.shorter_days(n_days)
+    wait = f"Come back on {ready}"
+    if shorter is None:
+        return f"{unjudged}: {have}.", f"{wait}."
+    return (
+        f"{unjudged}: {have}.",
+        f"{wait}, or use {shorter} and {shorter} days now, which says little of who "
+        f"leaves for good:\n\n{_toml(shorter, shorter, settings)}",
+    )
 
 
 def _chosen(
@@ -205,20 +241,25 @@ def _toml(
     return "\n".join([*lines, "```"])
 
 
-def _nearest(table: pl.DataFrame, rule: Rule) -> str:
-    n_missed = pl.col("misses").str.count_matches(",")
-    nearest = table.sort(n_missed, "return_rate", "horizon_days").row(0, named=True)
+def _nearest(
+    table: pl.DataFrame,
+    rule: Rule,
+    settings: Settings,
+) -> str:
+    nearest = definitions.nearest(table)
     missed = [_miss(limit, nearest, rule) for limit in nearest["misses"].split(", ")]
     longest = max(table["horizon_days"].to_list())
     longer = ""
     if longest < max(definitions.HORIZONS):
         longer = " (this log is too short for longer ones)"
     fitting_rate = table["chosen_rate"].sum()
+    eligible, horizon = nearest["eligible_days"], nearest["horizon_days"]
     return (
-        f"No definition with a horizon of up to {longest} days fits{longer}. The "
-        f"nearest, active in the last {nearest['eligible_days']} days and not in the "
-        f"next {nearest['horizon_days']}: {' and '.join(missed)}. With the users drawn "
-        f"anew some definition fits in {fitting_rate:.0%} of draws."
+        f"No definition with a horizon of up to {longest} days keeps all limits"
+        f"{longer}. The best available one, active in the last {eligible} days and not "
+        f"in the next {horizon}, has its price: {' and '.join(missed)}. With the users "
+        f"drawn anew some definition keeps all limits in {fitting_rate:.0%} of draws."
+        f"\n\n{_toml(eligible, horizon, settings)}"
     )
 
 

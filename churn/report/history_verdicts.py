@@ -13,7 +13,7 @@ from churn.features.cutoffs import missing_in_words
 from churn.report import history_sentences
 from churn.report.numbers import counted, percent
 from churn.report.verdict import Verdict
-from churn.settings import Windows
+from churn.settings import Settings, Windows
 
 if TYPE_CHECKING:
     from churn.events.ingest import Ingest
@@ -99,36 +99,34 @@ def _held(recent: Collection[date], until: date) -> str:
 
 def definition(
     table: pl.DataFrame,
-    windows: Windows,
+    settings: Settings,
     rule: definitions.Rule,
     return_rate: float | None,
-    until: date | None,
+    log_days: tuple[date, date] | None,
 ) -> Verdict:
     """Whether a definition of churn fits this log, and whether it is the study's.
 
     ``table``: that of ``definitions.compare``; ``return_rate``: that of
-    ``retention.second_day_rate``; ``until``: the last complete day.
+    ``retention.second_day_rate``; ``log_days``: first and last complete day.
     """
+    until = log_days[1] if log_days else None
+    windows = settings.windows
     if nobody := history_sentences.nobody_returns(return_rate):
         action = "Look at which column is the user id, and ingest again."
         return Verdict("No definition fits", "bad", (nobody,), action, until)
     if table.is_empty():
-        return Verdict(
-            "Too little history",
-            "caution",
-            ("The log is too short, or has too few users, to judge any definition.",),
-            "Collect more days, or ingest older extracts, and run this again.",
-            until,
-        )
+        said, action = history_sentences.too_little(settings, log_days)
+        return Verdict("Too little history", "caution", (said,), action, until)
     own = _own(table, windows)
     chosen = definitions.choose(table)
     if not chosen:
+        nearest = definitions.nearest(table)
         return Verdict(
-            "No definition fits",
+            "Best available",
             "caution",
-            (_tried(table, rule), own),
-            "Read below what the nearest one misses: accept more returns, collect more "
-            "history, or forecast something other than leaving.",
+            (_fits(nearest), _tried(table, rule), own),
+            "If that price suits what your messages are to do, copy the lines below "
+            "into churn.toml and run `2_train`; otherwise collect more history.",
             until,
         )
     is_own = _windows(chosen) == (windows.eligible_days, windows.horizon_days)
@@ -166,8 +164,8 @@ def _how_sure(row: dict[str, Any], table: pl.DataFrame) -> str:
 def _tried(table: pl.DataFrame, rule: definitions.Rule) -> str:
     longest = max(table["horizon_days"].to_list())
     return (
-        f"No definition fits of the {table.height} compared, with up to {longest} days "
-        "of silence: each misses a limit, such as that fewer than "
+        f"It is the best available: each of the {table.height} definitions compared, "
+        f"with up to {longest} days of silence, misses a limit, such as that fewer than "
         f"{percent(rule.max_return_rate)} of those called gone come back."
     )
 

@@ -204,7 +204,7 @@ class Definitions:
     table: pl.DataFrame
     rule: definitions.Rule
     return_rate: float | None = None
-    data_until: date | None = None
+    log_days: tuple[date, date] | None = None
 
     @classmethod
     def of(cls, store: Store, rule: definitions.Rule | None) -> Definitions:
@@ -212,16 +212,18 @@ class Definitions:
         limits = rule or definitions.Rule()
         table = definitions.compare(store, limits)
         rate = retention.second_day_rate(store)
-        return cls(store.settings, table, limits, rate, store.covered_until)
+        first, until = store.first_date, store.covered_until
+        log_days = (first, until) if first and until else None
+        return cls(store.settings, table, limits, rate, log_days)
 
     def verdict(self) -> Verdict:
         """Whether a definition fits this log, and whether the study uses it."""
         return verdicts.definition(
             self.table,
-            self.settings.windows,
+            self.settings,
             self.rule,
             self.return_rate,
-            self.data_until,
+            self.log_days,
         )
 
     @cached_property
@@ -236,6 +238,7 @@ class Definitions:
             self.settings,
             self.rule,
             self.return_rate,
+            self.log_days,
         )
 
     def record(

@@ -145,11 +145,13 @@ def test_where_everybody_returns_no_definition_fits(
     assert definitions.choose(table) is None
     sentence = sentences.definition(table, store.settings, Rule())
     assert sentence.startswith(
-        "No definition with a horizon of up to 28 days fits "
-        "(this log is too short for longer ones)."
+        "No definition with a horizon of up to 28 days keeps all limits "
+        "(this log is too short for longer ones). The best available one"
     )
     assert "100.0% of the churned come back anyway (limit 10%)" in sentence
-    assert "some definition fits in 0% of draws" in sentence
+    assert "some definition keeps all limits in 0% of draws" in sentence
+    nearest = definitions.nearest(table)
+    assert f"horizon_days = {nearest['horizon_days']}\n```" in sentence
 
 
 WINDOWS = {"observation_days": 14, "eligible_days": 14, "horizon_days": 14}

@@ -15,7 +15,7 @@ from churn.model.pipelines import Recipe
 from churn.model.selection import FOLDS, Choice
 from churn.report import delivery_verdicts, forecast_verdicts, history_verdicts
 from churn.report.verdict import VERDICT_MIME, Verdict
-from churn.settings import Settings, Windows
+from churn.settings import Settings
 
 UNTIL = date(2026, 3, 1)
 CUTOFF = date(2026, 3, 2)
@@ -113,24 +113,34 @@ def compared(**columns: Any) -> pl.DataFrame:
     return pl.DataFrame([row | columns], schema=SCHEMA)
 
 
-def test_a_definition_fits_or_none_does_or_history_is_too_short() -> None:
+def test_a_definition_fits_or_none_does_or_history_is_too_short(
+    settings: Settings,
+) -> None:
     """The study's own definition needs no copying; without people who return there is
     nothing to define.
     """
-    rule, windows = Rule(), Windows()
+    rule, windows = Rule(), settings
+    log_days = UNTIL - timedelta(days=300), UNTIL
     judge = history_verdicts.definition
-    own = judge(compared(), windows, rule, 0.9, UNTIL)
+    own = judge(compared(), windows, rule, 0.9, log_days)
     assert (own.word, own.tone) == ("Definition found", "good")
     assert "30% of users are, and 8% of those come back" in text(own)
     assert "uses it already" in own.action
-    other = judge(compared(horizon_days=42), windows, rule, 0.9, UNTIL)
+    other = judge(compared(horizon_days=42), windows, rule, 0.9, log_days)
     assert "Copy its lines" in other.action
-    none = judge(compared(misses="return rate"), windows, rule, 0.9, UNTIL)
-    assert (none.word, none.tone) == ("No definition fits", "caution")
+    none = judge(compared(misses="return rate"), windows, rule, 0.9, log_days)
+    assert (none.word, none.tone) == ("Best available", "caution")
+    assert "8% of those come back" in text(none)
     assert "Under the study's own definition" in text(none)
     short = judge(compared().clear(), windows, rule, None, None)
     assert (short.word, short.tone) == ("Too little history", "caution")
-    once = judge(compared(), windows, rule, 0.0, UNTIL)
+    young = judge(
+        compared().clear(), windows, rule, None, (date(2026, 1, 1), date(2026, 1, 18))
+    )
+    assert "18 days so far; the study's windows need 56" in text(young)
+    assert "Come back on 2026-02-26, or use 7 and 7 days now" in young.action
+    assert "eligible_days = 7\nhorizon_days = 7" in young.action
+    once = judge(compared(), windows, rule, 0.0, log_days)
     assert (once.word, once.tone) == ("No definition fits", "bad")
     assert "Nobody comes back" in text(once)
 
