@@ -236,14 +236,13 @@ def test_the_chart_frames_what_fits() -> None:
         "eligible_days": [7, 28],
         "return_rate": [0.3, 0.05],
         "auc": [0.8, 0.75],
+        "churn_rate": [0.2, 0.3],
     }
     picture = vl_convert.vegalite_to_svg(
         charts.definitions(pl.DataFrame({**rows, "misses": ["AUC", ""]})).to_dict()
     )
-    assert all(
-        text in picture for text in ("30% back", "AUC 0.80", "5% back", "AUC 0.75")
-    )
-    assert picture.count(f'stroke="{theme.ACCENT}"') == 1
+    assert all(text in picture for text in (">30%<", ">0.80<", ">5%<", ">0.75<"))
+    assert picture.count(f'stroke="{theme.MARK}"') == 1
     assert "come back anyway" in vl_convert.vegalite_to_svg(
         charts.definitions(pl.DataFrame(schema=definitions.SCHEMA)).to_dict()
     )
