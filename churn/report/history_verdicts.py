@@ -115,8 +115,8 @@ def definition(
         action = "Look at which column is the user id, and ingest again."
         return Verdict("No definition fits", "bad", (nobody,), action, until)
     if table.is_empty():
-        said, action = history_sentences.too_little(settings, log_days)
-        return Verdict("Too little history", "caution", (said,), action, until)
+        lacks, action = history_sentences.too_little(settings, log_days)
+        return Verdict("Too little history", "caution", (lacks,), action, until)
     own = _own(table, windows)
     chosen = definitions.choose(table)
     if not chosen:
