@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from churn import __version__
-from churn.cli import beginning, delivery, past, steps
+from churn.cli import asking, beginning, delivery, past, steps
 from churn.cli.options import new_app
 from churn.errors import ChurnError
 
@@ -20,6 +20,7 @@ app = new_app(
 beginning.add_to(app)
 steps.add_to(app)
 past.add_to(app)
+asking.add_to(app)
 delivery.add_to(app)
 
 
