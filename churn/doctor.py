@@ -1,97 +1,174 @@
-"""What is missing before a night can run, looked up without a network call to Braze."""
+"""What a first night needs, checked point by point on this machine.
 
+Nothing is sent: `churn braze check` asks Braze itself.
+"""
+
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
-from churn.braze import key
-from churn.errors import ChurnError
-from churn.events.discovery import discover
-from churn.features.cutoffs import Calendar
+from churn.braze.delivery import open_ledger
+from churn.braze.key import KEY_VARIABLE
+from churn.errors import BrazeError, ChurnError, ModelError
+from churn.events import sources
+from churn.events.sources import find
 from churn.model import storage
+from churn.report import runner
 from churn.scoring import scores
-from churn.settings import Settings
-from churn.store import open_filled
+from churn.scoring.age_gate import today
+from churn.settings import Settings, load
+from churn.settings import find as find_study
+from churn.store import Store, create_or_open, open_filled
 
-MAX_AGE_DAYS = 3
-LEAST_FREE_BYTES = 2 * 10**9
+State = Literal["ok", "warning", "fault"]
+
+LEAST_FREE = 10**9
+"""Bytes below which the disk is soon full."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The result of one check: ``text`` says what was found and what to do."""
+class Point:
+    """One point. ``sentence``: what was seen and, unless it is right, what to do."""
 
-    level: Literal["ok", "warning", "fault"]
-    what: str
-    text: str
+    name: str
+    state: State
+    sentence: str
 
 
-def findings(settings: Settings) -> Iterator[Finding]:
-    """The result of every check, in the order in which a night needs them."""
-    for what, check in CHECKS.items():
+def examine(study: Path | None) -> Iterator[Point]:
+    """All points in the order in which they are to be mended.
+
+    A study that can't be read ends it, since all others depend on it.
+    """
+    try:
+        file = find_study(study)
+        settings = load(file)
+    except ChurnError as error:
+        yield Point("study", "fault", f"{error}; `churn init FOLDER` writes one")
+        return
+    yield Point("study", "ok", str(file))
+    yield _notebooks(settings)
+    yield from _extracts(settings)
+    yield from _data(settings)
+    yield _key()
+    yield _ledger(settings)
+    yield from _places(settings)
+
+
+def _notebooks(settings: Settings) -> Point:
+    try:
+        return Point("notebooks", "ok", str(runner.folder_of(settings)))
+    except ChurnError as error:
+        return Point("notebooks", "fault", f"{error}: copy the folder beside the study")
+
+
+def _extracts(settings: Settings) -> Iterator[Point]:
+    """Whether every extract has files."""
+    for extract in settings.extracts:
         try:
-            yield check(settings, what)
-        except ChurnError as error:
-            yield Finding("fault", what, str(error))
+            listing = find.find(extract, settings)
+        except (ChurnError, OSError) as error:
+            yield Point("extract", "fault", str(error))
+        else:
+            n_files = len(listing.ready)
+            yield Point(
+                "extract", "ok", f"{extract.source} {extract.path}: {n_files} files"
+            )
 
 
-def _extracts(settings: Settings, what: str) -> Finding:
-    n_files = len(discover(settings).ready)
-    if not n_files:
-        text = "no file is found: correct the paths under [[extracts]] in the study"
-        return Finding("fault", what, text)
-    return Finding("ok", what, f"{n_files:,} files")
+def _data(settings: Settings) -> Iterator[Point]:
+    """Event log, clock, model and scores."""
+    try:
+        is_empty = create_or_open(settings).first_date is None
+        store = None if is_empty else open_filled(settings)
+    except ChurnError as error:
+        yield Point("events", "fault", str(error))
+        return
+    if store is None:
+        yield Point("events", "fault", "none in the store yet: run `churn ingest`")
+        return
+    yield from _age(store)
+    yield _model(store)
+    yield _scores(store)
 
 
-def _events(settings: Settings, what: str) -> Finding:
-    end = Calendar.of(open_filled(settings)).end
-    age = (datetime.now(UTC).date() - end).days
-    if age < -1:
-        text = f"the data end on {end}, after this machine's clock: set the clock"
-        return Finding("fault", what, text)
-    if age > MAX_AGE_DAYS:
-        text = f"the data end on {end}, {age} days ago: add files, `churn ingest`"
-        return Finding("warning", what, text)
-    return Finding("ok", what, f"the data end on {end}")
+def _age(store: Store) -> Iterator[Point]:
+    until = store.covered_until
+    if until is None:
+        yield Point("events", "fault", "no day is complete: ingest more extracts")
+        return
+    present = today(store.settings)
+    days = (present - until).days
+    if days < 0:
+        sentence = f"the data ends on {until}, and this machine's date is {present}"
+        yield Point("clock", "fault", f"{sentence}: set the clock")
+        return
+    limit = store.settings.gates.max_age_days
+    most = 2 + max(map(sources.settling_days, store.settings.extracts))
+    if days > (most if limit is None else limit):
+        sentence = f"complete until {until}, {days} days ago"
+        yield Point("events", "warning", f"{sentence}: fetch newer extracts and ingest")
+    else:
+        yield Point("events", "ok", f"complete until {until}")
+    yield Point("clock", "ok", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
 
 
-def _model(settings: Settings, what: str) -> Finding:
-    store = open_filled(settings)
-    storage.load(store)
+def _model(store: Store) -> Point:
+    try:
+        model = storage.load(store)
+    except ModelError as error:
+        return Point("model", "fault", f"{error}; run `churn run train`")
     if reason := storage.outdated(store):
-        return Finding("warning", what, f"{reason}: `churn run train`")
-    return Finding("ok", what, "the newest model can be used")
+        return Point("model", "warning", f"{reason}; the night trains a new one")
+    return Point("model", "ok", model.model_id)
 
 
-def _scores(settings: Settings, what: str) -> Finding:
-    scored, _ = scores.read(open_filled(settings))
-    return Finding("ok", what, f"{scored.height:,} users")
+def _scores(store: Store) -> Point:
+    try:
+        table, findings = scores.read(store)
+    except ChurnError as error:
+        return Point("scores", "warning", str(error))
+    failed = findings.filter(~findings["passed"])["gate"].to_list()
+    seen = f"{table.height:,} users, cutoff {table['cutoff'][0]}"
+    if failed:
+        return Point("scores", "warning", f"{seen}; gates failed: {', '.join(failed)}")
+    return Point("scores", "ok", seen)
 
 
-def _key(_: Settings, what: str) -> Finding:
-    if not key.if_given():
-        text = f"{key.KEY_VARIABLE} is not set, so nothing can be sent"
-        return Finding("warning", what, text)
-    key.from_environment()
-    return Finding("ok", what, "set; `churn braze check` tries it")
+def _key() -> Point:
+    """Whether there is a key; what it is stays out of every message."""
+    if os.environ.get(KEY_VARIABLE):
+        return Point(
+            "key", "ok", f"{KEY_VARIABLE} is set; `churn braze check` tries it"
+        )
+    sentence = f"{KEY_VARIABLE} isn't set: nothing can be sent to Braze without it"
+    return Point("key", "warning", sentence)
 
 
-def _disk(settings: Settings, what: str) -> Finding:
-    folder = settings.reports_path.absolute()
-    while not folder.exists():
-        folder = folder.parent
+def _ledger(settings: Settings) -> Point:
+    try:
+        with open_ledger(settings, None):
+            return Point("ledger", "ok", "it opens")
+    except BrazeError as error:
+        return Point("ledger", "fault", str(error))
+
+
+def _places(settings: Settings) -> Iterator[Point]:
+    """Whether reports can be written, and whether the disk has room."""
+    folder = settings.reports_path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        yield Point("reports", "fault", f"{folder} can't be written: {error.strerror}")
+        return
+    yield Point("reports", "ok", str(folder))
     free = shutil.disk_usage(folder).free
-    level: Literal["ok", "warning"] = "ok" if free >= LEAST_FREE_BYTES else "warning"
-    return Finding(level, what, f"{free / 10**9:,.1f} GB free for reports")
-
-
-CHECKS: dict[str, Callable[[Settings, str], Finding]] = {
-    "extracts": _extracts,
-    "events": _events,
-    "model": _model,
-    "scores": _scores,
-    "key": _key,
-    "disk": _disk,
-}
+    state: State = "ok" if free >= LEAST_FREE else "warning"
+    yield Point("disk", state, f"{free / 1e9:.1f} GB are free")

@@ -15,7 +15,8 @@ from churn.errors import ChurnError
 
 app = new_app(
     "Predict which users will not come back, and write their risk segments to Braze. "
-    "Start with `churn demo`; notebooks/README.md shows how to use your own events."
+    "Start with `churn demo`; notebooks/README.md shows how to use your own events.",
+    completion=True,
 )
 beginning.add_to(app)
 steps.add_to(app)

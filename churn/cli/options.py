@@ -47,11 +47,14 @@ Send = Annotated[
 ]
 
 
-def new_app(help_text: str) -> typer.Typer:
-    """A group of commands whose help is plain text: rich would be slow to load."""
+def new_app(help_text: str, completion: bool = False) -> typer.Typer:
+    """A group of commands whose help is plain text: rich would be slow to load.
+
+    ``completion``: whether it can teach a shell its commands.
+    """
     return typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         help=help_text,

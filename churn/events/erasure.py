@@ -41,6 +41,11 @@ WHOLE_NUMBER = r":-?\d+$"
 """Regular expression of an id, written as "type:value", that is a whole number."""
 
 
+def pseudonym(salt: str) -> pl.Expr:
+    """The made-up name of a user by ``user_id``, the same in every report of a study."""
+    return ("user-" + hashed(salt, pl.col("user_id")).str.head(8)).alias("user")
+
+
 def hashed(salt: str, tag: pl.Expr) -> pl.Expr:
     """The salted hash of an id written as "type:value"; null stays null."""
     return digest(pl.lit(salt) + tag)

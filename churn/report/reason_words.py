@@ -7,6 +7,7 @@ import polars as pl
 from churn.events import erasure
 from churn.features import compute, snapshots
 from churn.features.catalogue import KINDS
+from churn.model import storage
 from churn.model.fitting import Model
 from churn.scoring import reasons
 from churn.store import Store
@@ -66,10 +67,21 @@ def examples(
     words = sentences(fitted, snapshot, chosen).select(
         pl.col(reasons.COLUMNS).name.replace("reason", "why")
     )
-    hashed = erasure.hashed(store.salt, pl.col("user_id"))
-    pseudonym = ("user-" + hashed.str.head(8)).alias("user")
+    pseudonym = erasure.pseudonym(store.salt)
     facts = chosen.select(pseudonym, "probability", pl.col("reason_1").alias("reason"))
     return facts.hstack(words)
+
+
+def of_scores(
+    store: Store,
+    scored: pl.DataFrame,
+) -> pl.DataFrame:
+    """Scores of one cutoff and model with their reasons in words.
+
+    Raises ModelError if the model isn't stored any more.
+    """
+    fitted = storage.load(store, scored["model_id"][0])
+    return sentences(fitted, _features(store, fitted, scored), scored)
 
 
 def _features(

@@ -119,8 +119,8 @@ class Inventory:
         ``with_ids`` the user id, which identity.not_a_user takes.
         """
         users = inventory.outsized_users(self.store)
-        hashed = erasure.hashed(self.store.salt, pl.col("user_id")).str.head(8)
-        user = pl.col("user_id") if with_ids else "user-" + hashed
+        pseudonym = erasure.pseudonym(self.store.salt)
+        user = pl.col("user_id") if with_ids else pseudonym
         return users.select(user.alias("user"), pl.exclude("user_id"))
 
     def people(self) -> pl.DataFrame:
@@ -150,8 +150,8 @@ class Inventory:
         number of active days.
         """
         days = one_user.user_days(self.store, user_id)
-        hashed = erasure.hashed(self.store.salt, pl.col("user_id")).str.head(8)
-        return days.select(("user-" + hashed).alias("user"), pl.exclude("user_id"))
+        pseudonym = erasure.pseudonym(self.store.salt)
+        return days.select(pseudonym, pl.exclude("user_id"))
 
     def ids(self) -> pl.DataFrame:
         """Ids known to be a user's, by type, and how many of them are shared."""

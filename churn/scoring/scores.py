@@ -128,6 +128,17 @@ def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.Dat
     return scores, Findings.validate(findings)
 
 
+def of_user(
+    store: Store,
+    user_id: str,
+    most: int,
+) -> pl.DataFrame:
+    """A user's scores at the newest cutoffs, newest first; empty if never scored."""
+    newest = sorted(_cutoffs(store), reverse=True)[:most]
+    tables = [_read(store, cutoff).filter(user_id=user_id) for cutoff in newest]
+    return pl.concat(tables) if tables else Scores.create_empty()
+
+
 def previous(store: Store, cutoff: date) -> pl.DataFrame | None:
     """The newest scores of an earlier cutoff, sent or not; null if there are none."""
     earlier = [known for known in _cutoffs(store) if known < cutoff]
