@@ -146,7 +146,7 @@ def test_a_backtest_reports_each_cutoff_and_all_against_recency(
         "platt",
         "isotonic",
     }
-    assert tables.choices(done.choices)["cutoff"].to_list() == sorted(
+    assert tables.choices(done.choices)["date_tested"].to_list() == sorted(
         map(str, done.predictions["cutoff"].unique())
     )
     table = metrics.by_cutoff(done.predictions)
