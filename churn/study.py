@@ -262,7 +262,7 @@ def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
     churn.toml from the working folder upward whose store holds events, else that of
     `churn demo`, if there is one. The path of the chosen file is printed. With
     ``holds_events=False``, which a first ingest needs, the first churn.toml is taken
-    even if its store is empty.
+    even if its store is empty; the demo's only if its extracts have no file either.
 
     Raises StudyError if there is none, or if it has faults.
     """
@@ -270,6 +270,11 @@ def open(path: str | Path | None = None, *, holds_events: bool = True) -> Study:
     is_free = not is_named and holds_events
     nearby = [*candidates(), *demos()] if is_free else []
     file = next(filter(_holds_events, nearby), None) or find(path)
+    if not (is_named or holds_events or _holds_events(file)):
+        from churn.events.sources.find import has_files
+
+        if not has_files(load(file)):
+            file = next(filter(_holds_events, demos()), file)
     study = Study(file, load(file))
     if not path:
         print(f"study: {file}{_remark(study)}")
@@ -281,7 +286,7 @@ def _remark(study: Study) -> str:
     if not study.is_simulated:
         return ""
     is_below = study.file in demos() and study.file not in candidates()
-    why = "the demo, since no study of yours holds events: " if is_below else ""
+    why = "the demo, since no study of yours holds data: " if is_below else ""
     return f" ({why}invented users, sent to a sandbox only)"
 
 

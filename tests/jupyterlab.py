@@ -85,17 +85,22 @@ def _address(process: Any, log: Path, token: str) -> str:
             found = re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())
             if not found:
                 raise LookupError
-            return f"{found[0]}lab/tree/{{path}}?token={token}"
+            return f"{found[0]}lab/tree/{{path}}?reset&token={token}"
     raise AssertionError
 
 
 def run_all(page: Any, address: str, notebook: str) -> list[str]:
     """Open a notebook, run all its cells, save it; returns the texts of its errors."""
     page.goto(address.format(path=f"notebooks/{notebook}"))
-    page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.isReady")
+    # The page may first show what was open before.
+    page.wait_for_function(
+        "path => window.jupyterapp?.shell?.currentWidget?.context?.path === path",
+        arg=f"notebooks/{notebook}",
+    )
     page.evaluate(
         "async () => {"
         "  const widget = window.jupyterapp.shell.currentWidget;"
+        "  window.jupyterapp.shell.activateById(widget.id);"
         "  await widget.context.ready;"
         "  await widget.sessionContext.ready;"
         "  await window.jupyterapp.commands.execute('notebook:run-all-cells');"

@@ -195,9 +195,12 @@ def test_without_events_the_demo_is_opened(
     assert opened.file == demo / "churn.toml"
     assert opened.is_simulated
     said = capsys.readouterr().out
-    assert f"study: {opened.file} (the demo, since no study of yours holds events" in (
+    assert f"study: {opened.file} (the demo, since no study of yours holds data" in (
         said
     )
+    assert churn.open(holds_events=False).file == demo / "churn.toml"
+    (tmp_path / "events.parquet").touch()
+    assert churn.open(holds_events=False).file == tmp_path / "churn.toml"
     monkeypatch.chdir(demo)
     assert churn.open().file == opened.file
     assert "(invented users, sent to a sandbox only)" in capsys.readouterr().out

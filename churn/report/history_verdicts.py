@@ -147,7 +147,8 @@ def _fits(row: dict[str, Any]) -> str:
     return (
         f"Call a user gone who was active in the last {eligible} days and then stays "
         f"away for {horizon}: **{percent(row['churn_rate'])} of users are, and "
-        f"{percent(row['return_rate'])} of those come back anyway.**"
+        f"{percent(row['return_rate'])} of those come back within "
+        f"{counted(row['followed_days'], 'day')} more.**"
     )
 
 

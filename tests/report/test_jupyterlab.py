@@ -39,5 +39,5 @@ def test_run_all_shows_the_answer_and_leaves_git_clean(tmp_path: Path) -> None:
     with jupyterlab.server(clone, tmp_path) as address, jupyterlab.browser() as browser:
         page = browser.new_page()
         assert jupyterlab.run_all(page, address, "1_explore.ipynb") == []
-        page.get_by_text("the demo, since no study of yours holds events").wait_for()
+        page.get_by_text("the demo, since no study of yours holds data").wait_for()
     assert git(clone, "status", "--porcelain") == ""

@@ -104,6 +104,17 @@ def find(extract: Extract, settings: Settings) -> Listing:
     )
 
 
+def has_files(settings: Settings) -> bool:
+    """Whether any extract of a study has a file that can be read."""
+    for extract in settings.extracts:
+        try:
+            find(extract, settings)
+        except (InputError, OSError):
+            continue
+        return True
+    return False
+
+
 def _is_left_out(file: Found) -> bool:
     """Whether a file is hidden, or the study says that it is to be ignored."""
     path = PurePosixPath(file.name)
