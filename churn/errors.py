@@ -3,7 +3,8 @@
     ChurnError
     ├── StudyError (ValueError)            the study file cannot be used
     ├── InputError (ValueError)            an input file cannot be read
-    ├── StoreError (RuntimeError)          the store is missing, outdated or locked
+    ├── StoreError (RuntimeError)          the store is missing, outdated or damaged
+    │   └── BusyError                      another process holds the lock
     ├── CutoffError (ValueError)           the data cannot answer for this cutoff
     ├── LeakError (RuntimeError)           a feature sees the future
     ├── TrainingError (RuntimeError)       too little data to learn from
@@ -16,16 +17,23 @@
         └── TerminalBrazeError             another attempt would fail the same way
 
 Each class also derives from the built-in exception in brackets. The command line prints
-the message as one sentence and exits with code 1. The first line of each docstring is
-the error's row in churn/README.md.
+the message as one sentence and exits with the class's ``exit_code``. The first line of
+each docstring is the error's row in churn/README.md.
 """
+
+FAILED, DECIDE, LATER = 1, 3, 4
+"""Exit codes: failed; a gate or limit asks for a decision; try again later."""
 
 
 class ChurnError(Exception):
     """Base of everything this package raises on purpose.
 
     Catch it to handle every expected failure; the message says what to do.
+
+    ``exit_code``: that of a command which it ends.
     """
+
+    exit_code = FAILED
 
 
 class StudyError(ChurnError, ValueError):
@@ -51,6 +59,15 @@ class StoreError(ChurnError, RuntimeError):
     wait for the other process. If a setting that all tables depend on has changed, move
     the store away and ingest again. What was visible before is unchanged.
     """
+
+
+class BusyError(StoreError):
+    """Another process holds the lock of the store or of the night.
+
+    Nothing was changed. Run the command again when the other one has ended.
+    """
+
+    exit_code = LATER
 
 
 class CutoffError(ChurnError, ValueError):
@@ -90,12 +107,23 @@ class GateError(ChurnError, RuntimeError):
     with the gate's name in `accept`.
     """
 
+    exit_code = DECIDE
+
 
 class NotebookError(ChurnError, RuntimeError):
     """A notebook is missing or one of its cells failed.
 
-    The executed copy with the failed cell is kept, and the message names it.
+    The executed copy with the failed cell is kept, and the message names it. Its exit
+    code is that of the error which the cell raised.
     """
+
+    def __init__(
+        self,
+        message: str,
+        exit_code: int = FAILED,
+    ) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class ParameterError(NotebookError, ValueError):
@@ -122,6 +150,8 @@ class TransientBrazeError(BrazeError):
     ``was_sent``: whether Braze may have applied the request although it did not
     acknowledge it.
     """
+
+    exit_code = LATER
 
     def __init__(
         self, message: str, wait_seconds: float | None = None, was_sent: bool = True

@@ -51,7 +51,7 @@ ONLY_IN = {
         "evaluation",
         "stats",
         "simulate",
-        "cli.steps",
+        "cli.night",
     },
     "filelock": {"store.locks", "braze.ledger.locking"},
     "IPython": {"report"},

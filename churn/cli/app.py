@@ -9,9 +9,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from churn import __version__
-from churn.cli import asking, beginning, delivery, past, steps
+from churn.cli import asking, beginning, delivery, night, past, steps
 from churn.cli.options import new_app
-from churn.errors import ChurnError
+from churn.errors import FAILED, ChurnError
 
 app = new_app(
     "Predict which users will not come back, and write their risk segments to Braze. "
@@ -20,20 +20,21 @@ app = new_app(
 )
 beginning.add_to(app)
 steps.add_to(app)
+night.add_to(app)
 past.add_to(app)
 asking.add_to(app)
 delivery.add_to(app)
 
 
 def main() -> None:
-    """Run the command line; an error of ours becomes one sentence and exit code 1."""
+    """Run the command line; an error of ours becomes one sentence and its exit code."""
     # Python would look for unused objects once more when the process ends, which takes
     # half a second after a night.
     atexit.register(gc.freeze)
     try:
         app()
     except ChurnError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except Exception as error:
         from churn.store import damage
 
@@ -41,17 +42,21 @@ def main() -> None:
             raise
         _fail(
             "a Parquet file that this command reads is damaged; `churn ingest` names "
-            "it if it belongs to the store"
+            "it if it belongs to the store",
+            FAILED,
         )
 
 
-def _fail(sentence: str) -> NoReturn:
+def _fail(
+    sentence: str,
+    exit_code: int,
+) -> NoReturn:
     typer.secho(
         f"churn: {sentence}",
         fg="red",
         err=True,
     )
-    sys.exit(1)
+    sys.exit(exit_code)
 
 
 def _version(wanted: bool) -> None:

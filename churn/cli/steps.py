@@ -1,4 +1,4 @@
-"""The steps from extract files to scores, and the nightly run of all of them."""
+"""The steps from extract files to scores, one by one."""
 
 from datetime import UTC
 from pathlib import Path
@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from churn.cli.options import (
-    Accept,
     Now,
     Parameters,
     Progress,
-    Send,
     StudyPath,
     as_text,
 )
@@ -25,7 +23,6 @@ def add_to(app: typer.Typer) -> None:
         simulate,
         ingest,
         run,
-        nightly,
         accepted,
         report,
         forget,
@@ -127,64 +124,6 @@ def _run(
     notebook = runner.find(name, load(study_file))
     given = parameters.parse_assignments(notebook, assignments)
     return runner.run(name, study_file, given, progress=progress)
-
-
-def nightly(
-    study: StudyPath = None,
-    send: Send = False,
-    accept: Accept = None,
-    why: Annotated[
-        str, typer.Option(help="Why these are accepted; kept with their days.")
-    ] = "",
-    now: Now = None,
-    progress: Progress = False,
-) -> None:
-    """Ingest, score and export, for a scheduler.
-
-    Trains first if the newest model was stored by other versions of the libraries, or
-    is older than gates.max_model_age_days.
-    """
-    supervision.go_on_watched(study)
-    _load_in_order()
-    from churn.settings import find
-
-    study_file = find(study)
-    accepts = f"accept={','.join(accept or [])}"
-    # Notebooks of one's own may lack a parameter that is newer than they are.
-    present = [f"now={now.isoformat()}"] if now else []
-    reason = [f"why={why}"] if why else []
-    parameters: dict[str, list[str]] = {
-        "ingest": present,
-        "train": [],
-        "score": [accepts, *present, *reason],
-        "export": [accepts, *present, f"send={str(send).lower()}"],
-    }
-    for name, assignments in parameters.items():
-        if name == "train" and not _must_train(study_file):
-            continue
-        folder = _run(name, study_file, assignments, progress)
-        typer.echo(folder / "report.html")
-
-
-def _load_in_order() -> None:
-    """Load numpy and scipy before all that a night needs.
-
-    skops, which opens the model, looks each of their functions up in all loaded
-    modules, in the order of loading. That costs a second where they were loaded last.
-    """
-    import scipy.special  # noqa: F401  # loads numpy as well
-
-
-def _must_train(study_file: Path) -> bool:
-    """Whether the newest model is too old or of other versions; it says so."""
-    from churn.model import storage
-    from churn.settings import load
-    from churn.store import open_filled
-
-    reason = storage.outdated(open_filled(load(study_file)))
-    if reason:
-        typer.echo(f"{reason}: training a new one")
-    return bool(reason)
 
 
 def accepted(

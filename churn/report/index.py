@@ -3,20 +3,18 @@
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import churn
-from churn.report import past_runs
+from churn.report import past_runs, rendering
 from churn.report.numbers import percent
 from churn.report.past_runs import Run
 from churn.store import write_atomically
 
 FILE = "index.html"
 
-STEPS = ("export", "score", "evaluate", "train", "explore", "ingest")
+STEPS = ("nightly", "export", "score", "evaluate", "train", "explore", "ingest")
 """Steps in the order of the page: what is sent first, where it came from last."""
 
 MOST_RUNS = 200
@@ -30,8 +28,6 @@ MOST_ROWS = 10
 
 WIDTH, HEIGHT = 220, 44
 """Size of a line over time."""
-
-TEMPLATES = Path(__file__).with_name("templates") / "report"
 
 
 @dataclass(frozen=True)
@@ -61,23 +57,7 @@ def write(reports: Path) -> Path:
 
     Runs with a damaged manifest are named. Raises OSError if it can't be written.
     """
-    import jinja2
-    from nbconvert.filters import markdown2html
-
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        trim_blocks=True,
-    )
-    environment.filters["markdown"] = lambda text: markdown2html(_plain(text))
-    style = (TEMPLATES / "static" / "report.css").read_text(encoding="utf-8")
-    page = environment.get_template("runs.html.j2").render(
-        **_content(past_runs.every(reports)),
-        style=style,
-        version=churn.__version__,
-        made=f"{datetime.now(UTC):%d %b %Y, %H:%M} UTC",
-    )
+    page = rendering.page("runs.html.j2", **_content(past_runs.every(reports)))
     file = reports / FILE
     write_atomically(file, page.encode())
     return file
@@ -87,11 +67,6 @@ def refresh(reports: Path) -> None:
     """Write the page at the end of a run, which a full disk must not turn into a fault."""
     with contextlib.suppress(OSError):
         write(reports)
-
-
-def _plain(markdown: str) -> str:
-    """Markdown without HTML: a name from the data stays a text."""
-    return markdown.replace("<", "&lt;")
 
 
 def _content(runs: Iterable[Run]) -> dict[str, Any]:

@@ -37,21 +37,21 @@ SLACK_SECONDS = 60
 
 def started(
     run_id: str,
-    notebook: Path,
+    notebook: Path | None,
     settings: Settings,
     parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What produces a run: parameters, the whole study, digests, versions, process.
 
-    Nothing is taken from the environment, where the secrets are.
+    ``notebook`` is null for a night, which is made of the runs of several. Nothing is taken from the environment, where the secrets are.
     """
     versions = {name: version(name) for name in PACKAGES}
     return {
         "run_id": run_id,
         "status": "running",
         "error": None,
-        "notebook": notebook.name,
-        "notebook_sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
+        "notebook": notebook and notebook.name,
+        "notebook_sha256": notebook and _digest(notebook.read_bytes()),
         "store_sha256": _store_digest(settings),
         "started_at": datetime.now(UTC).isoformat(),
         "finished_at": None,
@@ -84,7 +84,18 @@ def recorded(
     except BaseException as error:
         failed(folder, facts, settings, str(error) or type(error).__name__)
         raise
-    _write(folder, {**facts, **_end("done", None, settings)})
+    ended(folder, facts, settings, None)
+
+
+def ended(
+    folder: Path,
+    facts: Mapping[str, Any],
+    settings: Settings,
+    error: str | None,
+) -> None:
+    """Write into a run's manifest that it is done or, with an error, that it failed."""
+    status = "failed" if error else "done"
+    _write(folder, {**facts, **_end(status, error, settings)})
 
 
 def failed(
@@ -98,7 +109,7 @@ def failed(
     Nothing is written if that can't be: a full disk may be the reason.
     """
     with contextlib.suppress(OSError):
-        _write(folder, {**facts, **_end("failed", reason, settings)})
+        ended(folder, facts, settings, reason)
 
 
 def _end(
@@ -124,7 +135,11 @@ def _store_digest(settings: Settings) -> str | None:
         content = Place(settings.store_address).read("store.json")
     except StoreError:
         return None
-    return None if content is None else hashlib.sha256(content).hexdigest()
+    return None if content is None else _digest(content)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def status(facts: Mapping[str, Any]) -> str:

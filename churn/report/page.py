@@ -22,7 +22,8 @@ def report(executed: Path) -> dict[str, Path]:
 
     Returns both paths by ``report`` and ``metrics``. Beside a notebook with a name of
     its own, such as out.ipynb, they are out.report.html and out.metrics.json. The
-    figures hold the notebook's verdict too, by ``verdict``. Raises NotebookError if
+    figures hold the notebook's verdict too, by ``verdict``, and by ``warnings`` what it
+    warned of. Raises NotebookError if
     there is no such notebook.
     """
     if not executed.is_file():
@@ -36,6 +37,8 @@ def report(executed: Path) -> dict[str, Path]:
     verdict = page_parts.verdict_of(outputs)
     if verdict:
         recorded["verdict"] = verdict
+    if warned := page_parts.warnings_of(outputs):
+        recorded["warnings"] = warned
     write_atomically(figures, runs.dump(recorded))
     write_atomically(page, _html(notebook, executed).encode())
     return {"report": page, "metrics": figures}

@@ -24,6 +24,7 @@ DAY = "%d %b %Y"
 _HEADING = re.compile(r"#\s+(.+)\n*")
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 _LONG_TEXT = re.compile(r'(<td class="[^"]*gt_left)(">[^<]{28})')
+_WARNING = re.compile(r"(?:^(?:WARNING|ERROR) [\w.]+|\w+Warning): (.+)")
 _UNREAD = re.compile(r' (?:id|headers|data-quarto-[a-z-]+)="[^"]*"')
 
 
@@ -41,6 +42,7 @@ class Page:
 
     - ``verdict``: the fields of a Verdict; null without one.
     - ``stopped``: why the run ended early; empty if it is complete.
+    - ``warnings``: what its cells warned of.
     - ``made``: when, as a text; empty if the notebook doesn't say.
     - ``dark``: the colours of charts on a dark screen.
     - ``marks``: the words that were explained so far.
@@ -49,6 +51,7 @@ class Page:
     title: str
     verdict: dict[str, Any] | None
     stopped: str
+    warnings: tuple[str, ...]
     made: str
     parts: tuple[Part, ...]
     dark: dict[str, str] = field(default_factory=lambda: DARK)
@@ -64,6 +67,18 @@ def verdict_of(outputs: Sequence[Any]) -> dict[str, Any] | None:
     """The fields of the last verdict that a notebook showed; null without one."""
     found = [o.data[VERDICT_MIME] for o in outputs if VERDICT_MIME in o.get("data", {})]
     return dict(found[-1]) if found else None
+
+
+def warnings_of(outputs: Sequence[Any]) -> list[str]:
+    r"""What cells warned of on their standard error, each once.
+
+    >>> outputs_ = [{"name": "stderr", "text": "fit: 3/4\nWARNING churn.x: few rows"}]
+    >>> warnings_of(outputs_)
+    ['few rows']
+    """
+    printed = ["".join(o["text"]) for o in outputs if o.get("name") == "stderr"]
+    found = [_WARNING.search(line) for text in printed for line in text.splitlines()]
+    return list(dict.fromkeys(match[1] for match in found if match))
 
 
 def of_notebook(
@@ -88,6 +103,7 @@ def of_notebook(
         title,
         verdict,
         _why_stopped(outputs),
+        tuple(warnings_of(outputs)),
         _made(notebook),
         (Part("", evidence), Part("How this was made", method)),
     )

@@ -135,11 +135,15 @@ def close(
 ) -> NotebookError:
     """Complete the folder of a run whose process is gone; returns the run's error.
 
-    The executed notebook, its page and the manifest show which cell had been reached,
+    A night's folder gets its manifest alone. The executed notebook, its page and the manifest show which cell had been reached,
     and ``why`` it went no further.
     """
     executed = folder / "notebook.ipynb"
     facts = manifests.read(folder)
+    if facts["notebook"] is None:
+        error = NotebookError(f"the night stopped: {why}")
+        manifests.failed(folder, facts, settings, str(error))
+        return error
     error = _stopped(executed, facts["notebook"], why)
     manifests.failed(folder, facts, settings, str(error))
     report(executed)
@@ -184,7 +188,7 @@ def _readable(
     copy = f"(executed copy: {out})"
     kind = getattr(errors, failure.ename, None)
     if isinstance(kind, type) and issubclass(kind, ChurnError):
-        return NotebookError(f"{failure.evalue} {copy}")
+        return NotebookError(f"{failure.evalue} {copy}", kind.exit_code)
     place = f"{notebook.name} failed in cell {failure.cell_index}"
     said = f"{failure.ename}: {failure.evalue}".removesuffix(": ")
     return NotebookError(f"{place}: {said} {copy}")

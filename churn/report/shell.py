@@ -63,6 +63,25 @@ class Stream(io.TextIOBase):
             output["text"] = "".join(pieces)
 
 
+class ToCell(logging.Handler):
+    """Writes what is logged to the outputs of the cell which is running."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, by which page_parts knows warnings from progress bars."""
+        text = " ".join(record.getMessage().split())
+        print(f"{record.levelname} {record.name}: {text}", file=sys.stderr)
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    *_: Any,
+    **__: Any,
+) -> None:
+    """Log a warning of Python, so that the console shows it as well as the cell."""
+    logging.getLogger(category.__name__).warning("%s", message)
+
+
 class Displayed(DisplayPublisher):
     """What a cell displays becomes its output."""
 
@@ -179,6 +198,7 @@ def opened() -> Iterator[Shell]:
         undone.enter_context(_surroundings())
         undone.enter_context(_logging())
         undone.enter_context(warnings.catch_warnings())
+        warnings.showwarning = _log_warning
         undone.enter_context(polars.Config())
         undone.enter_context(_only_shell())
         shell = Shell.instance(config=SETTINGS)
@@ -244,6 +264,7 @@ def _logging() -> Iterator[None]:
     handlers, disabled = list(root.handlers), root.manager.disable
     known = [root, *(logging.getLogger(name) for name in root.manager.loggerDict)]
     levels = [logger.level for logger in known]
+    root.addHandler(ToCell(logging.WARNING))
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 from churn.errors import NotebookError, StudyError
 
-USUAL_EXITS = (0, 1, 2)
+USUAL_EXITS = (0, 1, 2, 3, 4)
 """Exit codes with which the command line ends by itself, and has said why."""
 
 

@@ -40,19 +40,39 @@ def check(
 
     ``present`` is the date by which the age of the data is judged.
     """
-    volume = store.scan("volume").collect()
-    tally = store.scan("tally").collect()
-    files = store.scan("files").collect()
     settings = store.settings
-    first = days_before(cutoff, settings.gates.window_days)
-    accepted = read(store.place, first)
     findings = [
-        age_gate.stale_data(volume, settings, cutoff, present),
-        *data(volume, tally, files, settings, cutoff, accepted),
+        *before_scores(store, cutoff, present).iter_rows(named=True),
         model_age.stale_model(settings, cutoff, model),
         score_shift(settings, cutoff, scores, model),
         calibrated(settings, cutoff, scores, model),
         match_rate(store, scores),
+    ]
+    return Findings.validate(pl.DataFrame(findings).select(Findings.column_names()))
+
+
+def before_scores(
+    store: Store,
+    cutoff: date,
+    present: date,
+) -> pl.DataFrame:
+    """The findings that need no scores: of the age of the data and of the log.
+
+    A night stops on them before it trains or scores.
+    """
+    settings = store.settings
+    first = days_before(cutoff, settings.gates.window_days)
+    volume = store.scan("volume").collect()
+    findings = [
+        age_gate.stale_data(volume, settings, cutoff, present),
+        *data(
+            volume,
+            store.scan("tally").collect(),
+            store.scan("files").collect(),
+            settings,
+            cutoff,
+            read(store.place, first),
+        ),
     ]
     return Findings.validate(pl.DataFrame(findings).select(Findings.column_names()))
 

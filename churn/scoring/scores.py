@@ -128,6 +128,15 @@ def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.Dat
     return scores, Findings.validate(findings)
 
 
+def tag(
+    store: Store,
+    cutoff: date,
+) -> str | None:
+    """What identifies the stored scores of a cutoff; null if there are none."""
+    found = store.place.tagged(_name("scores", cutoff))
+    return found[1] if found else None
+
+
 def of_user(
     store: Store,
     user_id: str,

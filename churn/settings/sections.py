@@ -124,6 +124,18 @@ class ModelSettings(Section):
     trusted_types: tuple[str, ...] = ()
 
 
+class Nightly(Section):
+    """What `churn nightly` does beside its stages, and how it reports.
+
+    ``heartbeat`` null: heartbeat.json in the reports folder. ``notify`` is a command
+    and its arguments, run without a shell.
+    """
+
+    train_every_days: Days | None = 7
+    heartbeat: str | None = None
+    notify: tuple[str, ...] = ()
+
+
 class Segment(Section):
     """A named risk band that ends where the one before it begins."""
 

@@ -18,6 +18,7 @@ from churn.settings.sections import (
     Gates,
     Identity,
     ModelSettings,
+    Nightly,
     Policy,
     Privacy,
     Segment,
@@ -56,6 +57,7 @@ class Settings(Section):
     identity: Identity = Identity()
     privacy: Privacy = Privacy()
     gates: Gates = Gates()
+    nightly: Nightly = Nightly()
     braze: Braze = Braze()
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -112,6 +114,12 @@ class Settings(Section):
     def reports_path(self) -> Path:
         """Folder that holds one run folder per notebook execution."""
         return self.path(self.reports)
+
+    @property
+    def heartbeat_path(self) -> Path:
+        """File that says how far the newest night has come."""
+        named = self.nightly.heartbeat
+        return self.path(named) if named else self.reports_path / "heartbeat.json"
 
     @property
     def ledger_url(self) -> str:

@@ -24,10 +24,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from churn.errors import StoreError
+from churn.errors import BusyError, StoreError
 from churn.store.places import Place
 
-NAME = ".ingest.lock"
+INGEST = ".ingest.lock"
+"""Name of the lock of a process that changes the tables of a store."""
+
+NIGHT = ".night.lock"
+"""Name of the lock of a night, which lasts for all its stages."""
+
+HOLDERS = {INGEST: "ingest into", NIGHT: "night of"}
+"""What the holder of a lock does, before the name of the store."""
 
 log = logging.getLogger(__name__)
 
@@ -66,17 +73,21 @@ class Timing:
 
 
 @contextmanager
-def exclusively(place: Place, timing: Timing = Timing()) -> Iterator[Held]:
-    """Hold the lock of the store at this place.
+def exclusively(
+    place: Place,
+    timing: Timing = Timing(),
+    name: str = INGEST,
+) -> Iterator[Held]:
+    """Hold a lock of the store at this place, INGEST or NIGHT.
 
-    Raises StoreError if another process holds it. In an object store, finding out takes
+    Raises BusyError if another process holds it. In an object store, finding out takes
     up to ``timing.lease`` seconds.
     """
     if place.is_local:
-        with _file_lock(Path(place.address)):
+        with _file_lock(Path(place.address), name):
             yield Held()
         return
-    lease = Lease(place, timing)
+    lease = Lease(place, timing, name)
     lease.acquire()
     try:
         yield lease
@@ -85,13 +96,16 @@ def exclusively(place: Place, timing: Timing = Timing()) -> Iterator[Held]:
 
 
 @contextmanager
-def _file_lock(root: Path) -> Iterator[None]:
-    lock = FileLock(root / NAME, timeout=0)
+def _file_lock(
+    root: Path,
+    name: str,
+) -> Iterator[None]:
+    lock = FileLock(root / name, timeout=0)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise _running(root) from None
+        raise _running(name, root) from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StoreError(f"{root} can't be locked ({reason})") from None
@@ -101,18 +115,27 @@ def _file_lock(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def _running(where: Path | str) -> StoreError:
-    return StoreError(
-        f"another ingest into {where} is running; wait until it has ended"
+def _running(
+    name: str,
+    where: Path | str,
+) -> BusyError:
+    return BusyError(
+        f"another {HOLDERS[name]} {where} is running; wait until it has ended"
     )
 
 
 class Lease(Held):
     """The lock of a store in an object store, renewed by a thread until released."""
 
-    def __init__(self, place: Place, timing: Timing) -> None:
+    def __init__(
+        self,
+        place: Place,
+        timing: Timing,
+        name: str = INGEST,
+    ) -> None:
         self._place = place
         self._timing = timing
+        self._name = name
         self._token = secrets.token_hex(8)
         self._n_writes = 0
         self._tag: str | None = None
@@ -122,7 +145,7 @@ class Lease(Held):
         self._renewing = threading.Thread(target=self._renew_repeatedly, daemon=True)
 
     def acquire(self) -> None:
-        """Take the lease. Raises StoreError if its holder is alive."""
+        """Take the lease. Raises BusyError if its holder is alive."""
         self._tag, self.was_taken_over = self._free_tag()
         if not self._write():
             raise self._taken()
@@ -155,14 +178,14 @@ class Lease(Held):
 
         The tag is null if there is no lease.
         """
-        first = self._place.tagged(NAME)
+        first = self._place.tagged(self._name)
         if first is None or _holder(first[0]).get("is_free"):
             return first[1] if first else None, False
         log.info("the lock of %s is held; watching its holder", self._place.address)
         unchanged_since = last_look = time.monotonic()
         while last_look - unchanged_since < self._timing.lease:
             time.sleep(self._timing.poll)
-            found = self._place.tagged(NAME)
+            found = self._place.tagged(self._name)
             if found is None or _holder(found[0]).get("is_free"):
                 return found[1] if found else None, False
             if found[1] != first[1]:
@@ -174,13 +197,13 @@ class Lease(Held):
             last_look = now
         return first[1], True
 
-    def _taken(self) -> StoreError:
-        found = self._place.tagged(NAME)
+    def _taken(self) -> BusyError:
+        found = self._place.tagged(self._name)
         holder = _holder(found[0]) if found else {}
         if not {"host", "process"} <= holder.keys():
-            return _running(self._place.address)
+            return _running(self._name, self._place.address)
         by = f"process {holder['process']} on {holder['host']}"
-        return _running(f"{self._place.address} (by {by})")
+        return _running(self._name, f"{self._place.address} (by {by})")
 
     def _renew_repeatedly(self) -> None:
         while not self._is_over.wait(self._timing.renewal):
@@ -208,9 +231,9 @@ class Lease(Held):
             "is_free": is_free,
         }
         text = json.dumps(content).encode()
-        if not self._place.write_if(NAME, text, self._tag):
+        if not self._place.write_if(self._name, text, self._tag):
             return False
-        found = self._place.tagged(NAME)
+        found = self._place.tagged(self._name)
         if found is None or found[0] != text:
             return False
         self._tag = found[1]

@@ -11,7 +11,7 @@ from typing import IO
 import pytest
 
 from churn.errors import StoreError
-from churn.store.locks import NAME, Timing, exclusively
+from churn.store.locks import INGEST, Timing, exclusively
 from churn.store.places import Place
 
 from ..object_server import Server
@@ -149,7 +149,7 @@ def test_a_holder_outlives_a_busy_object_store(server: Server) -> None:
 def test_a_lock_that_cannot_be_read_is_taken_over(server: Server) -> None:
     """Nobody renews it, whatever it holds."""
     for content in (b"", b"[1]", b"\xff"):
-        REMOTE.write(NAME, content)
+        REMOTE.write(INGEST, content)
         with exclusively(REMOTE, QUICK) as held:
             held.check()
 

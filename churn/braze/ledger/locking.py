@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, func, select
 
-from churn.errors import TerminalBrazeError
+from churn.errors import TerminalBrazeError, TransientBrazeError
 
 ADVISORY_LOCK = 7_246_113_095
 """Number of PostgreSQL's advisory lock: any number that no other program uses."""
@@ -38,7 +38,7 @@ def locked(
 ) -> Iterator[bool]:
     """Hold the lock for the block; yields whether it was free.
 
-    Waits up to ``wait_seconds``, then raises TerminalBrazeError; with null it neither
+    Waits up to ``wait_seconds``, then raises TransientBrazeError; with null it neither
     waits nor raises.
     """
     if engine.dialect.name == "sqlite":
@@ -102,6 +102,6 @@ def _advisory_lock(connection: Connection, wait_seconds: float | None) -> bool:
 
 def _raise_if_locked(wait_seconds: float | None) -> None:
     if wait_seconds is not None:
-        raise TerminalBrazeError(
+        raise TransientBrazeError(
             "another export is running with this ledger; try again when it has ended"
         )

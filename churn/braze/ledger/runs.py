@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, and_, insert, select, update
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.places import add_names
 from churn.braze.ledger.tables import ANSWERS, PLAN, REJECTS, RUNS
-from churn.errors import TerminalBrazeError
+from churn.errors import TerminalBrazeError, TransientBrazeError
 
 ROWS_AT_ONCE = 100_000
 EXPORT = "export"
@@ -79,7 +79,7 @@ def start(
     """
     connection = ledger.connection
     if not ledger.is_exclusive:
-        raise TerminalBrazeError("another export is running with this ledger")
+        raise TransientBrazeError("another export is running with this ledger")
     this_run = select(RUNS.c.run).where(RUNS.c.run_id == run_id)
     if connection.scalar(this_run) is not None:
         raise TerminalBrazeError(
