@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from churn.errors import (
     BrazeError,
+    BusyError,
     ChurnError,
     CutoffError,
     GateError,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BrazeError",
+    "BusyError",
     "ChurnError",
     "CutoffError",
     "GateError",

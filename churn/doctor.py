@@ -16,7 +16,7 @@ from churn.braze.key import KEY_VARIABLE
 from churn.errors import BrazeError, ChurnError, ModelError
 from churn.events import sources
 from churn.events.sources import find
-from churn.model import storage
+from churn.model import due, storage
 from churn.report import runner
 from churn.scoring import scores
 from churn.scoring.age_gate import today
@@ -122,7 +122,7 @@ def _model(store: Store) -> Point:
         model = storage.load(store)
     except ModelError as error:
         return Point("model", "fault", f"{error}; run `churn run train`")
-    if reason := storage.outdated(store):
+    if reason := due.reason(store):
         return Point("model", "warning", f"{reason}; the night trains a new one")
     return Point("model", "ok", model.model_id)
 

@@ -180,7 +180,7 @@ class Study:
         return results.Training(store, trained)
 
     def model(self, model_id: str = "") -> Model:
-        """A stored model, by default the one trained last."""
+        """A stored model, by default the champion."""
         from churn.model import storage
 
         return storage.load(self.store, model_id)

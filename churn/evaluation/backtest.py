@@ -16,7 +16,8 @@ from churn.errors import CutoffError, ModelError, TrainingError
 from churn.features import snapshots
 from churn.features.catalogue import Plan, catalogue
 from churn.features.cutoffs import Calendar
-from churn.model import fitting
+from churn.model import fitting, own
+from churn.model.fitting import Model
 from churn.model.selection import weights_text
 from churn.model.training import Trained, learn, training_cutoffs
 from churn.settings import Settings
@@ -24,6 +25,9 @@ from churn.store import Store
 
 CHOSEN = "chosen"
 """Name of the model that training would have chosen on the day."""
+
+CHAMPION = "champion"
+"""Name of the stored model that a new training is compared with."""
 
 RECENCY = "recency"
 """Name of the baseline: the longer silent, the likelier gone."""
@@ -57,12 +61,16 @@ def backtest(
     newest: date | None = None,
     models: Mapping[str, Any] | None = None,
     progress: bool = True,
+    champion: Model | None = None,
 ) -> Backtest:
     """Score each test cutoff once with what was known by then.
 
     ``newest``: the newest test cutoff, by default the newest whose outcome is known.
     ``models``: unfitted scikit-learn classifiers by name. Each learns from the same
     rows and features as ours, is corrected by the same rule, and scores the same rows.
+    ``champion``: a stored model, to be compared with a new training. It scores a test
+    cutoff itself if it had learned nothing from later outcomes; otherwise its recipe or
+    its classifier learns anew from what was known by then.
 
     Raises CutoffError if the outcome at ``newest`` isn't known yet, TrainingError where
     no test cutoff has anything to learn from, and ModelError for an own model whose
@@ -72,7 +80,8 @@ def backtest(
     _check_names(models)
     tests = [_prepare(store, cutoff) for cutoff in _test_cutoffs(store, newest)]
     # Features are computed once, for all plans together.
-    plan = _union([test.plan for test in tests])
+    plans = [test.plan for test in tests]
+    plan = _union([*plans, champion.plan] if champion else plans)
     past = _past(store, tests, plan)
     scored = snapshots.observe(store, [test.cutoff for test in tests], plan)
     predictions = []
@@ -86,12 +95,14 @@ def backtest(
     ):
         needed = _with_open(store, test)
         earlier = _columns(past.filter(pl.col("cutoff").is_in(needed)), test.plan)
-        later = _columns(scored.filter(pl.col("cutoff") == test.cutoff), test.plan)
+        later = scored.filter(pl.col("cutoff") == test.cutoff)
         known = snapshots.label(earlier, store, as_of=test.cutoff)
         outcomes = snapshots.label(later, store)
         trained = learn(known, test.plan, store.settings, fits=fits)
         fitted = {CHOSEN: trained.model}
         fitted[RECENCY] = _fit_recency(known, test.plan, store.settings)
+        if champion:
+            fitted[CHAMPION] = _as_of(champion, test, known, store.settings, fits)
         for name, estimator in models.items():
             own = learn(known, test.plan, store.settings, estimator)
             fitted[name] = own.model
@@ -100,8 +111,26 @@ def backtest(
     return Backtest(pl.concat(predictions), pl.DataFrame(choices))
 
 
+def _as_of(
+    champion: Model,
+    test: _Test,
+    known: pl.DataFrame,
+    settings: Settings,
+    fits: fitting.Fits,
+) -> Model:
+    """The champion as it could have scored a test cutoff: itself, or learned anew."""
+    if champion.learned_until <= test.cutoff:
+        return champion
+    if own.NAME in champion.recipe.weights:
+        # Fitting begins with an unfitted copy.
+        return learn(known, test.plan, settings, champion.pipeline).model
+    learned = learn(known, test.plan, settings, fits=fits, recipe=champion.recipe)
+    return learned.model
+
+
 def _check_names(models: Mapping[str, Any]) -> None:
-    taken = [name for name in models if not name.strip() or name in {CHOSEN, RECENCY}]
+    ours = {CHOSEN, CHAMPION, RECENCY}
+    taken = [name for name in models if not name.strip() or name in ours]
     if taken:
         raise ModelError(
             f"an own model can't be called {taken[0]!r}: {CHOSEN!r} and {RECENCY!r} "
@@ -197,17 +226,17 @@ def _fit_recency(
     known: pl.DataFrame,
     plan: Plan,
     settings: Settings,
-) -> fitting.Model:
+) -> Model:
     labelled = known.drop_nulls("churned")
     return fitting.fit(labelled, plan, settings, fitting.RECENCY)
 
 
 def _predict(
     name: str,
-    model: fitting.Model,
+    model: Model,
     outcomes: pl.DataFrame,
 ) -> pl.DataFrame:
-    probability = fitting.predict(model, outcomes)
+    probability = fitting.predict(model, _columns(outcomes, model.plan))
     return outcomes.select(
         "user_id",
         "cutoff",

@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from churn.scoring.score_gates import level_holds
-from churn.stats.probability import calibration
+from churn.stats.probability import calibration, level_holds
 
 NAMES = {"mean_probability": "forecast_churn_rate", "outcome_rate": "churn_rate"}
 """Names of the statistics in terms of churn."""

@@ -63,13 +63,15 @@ def choose(
     settings: Settings,
     estimator: Any = None,
     fits: Fits | None = None,
+    recipe: Recipe | None = None,
 ) -> Choice:
     """Choose a recipe by log loss at validation cutoffs, predicted from earlier ones.
 
     ``snapshot``: labelled rows, and the unlabelled rows of an open cutoff.
     ``estimator``: a user's own classifier; then only its correction is chosen.
-    ``fits``: earlier fits, see ``fitting.fit``. Without a validation fold the default
-    weights are used without a correction.
+    ``fits``: earlier fits, see ``fitting.fit``. ``recipe``: one that was chosen before;
+    then only its correction is chosen. Without a validation fold the default weights
+    are used without a correction.
     """
     usable = folds.usable(snapshot, settings)
     if estimator is not None:
@@ -81,12 +83,28 @@ def choose(
     prior = pipelines.default_weights(n_users)
     leaves = pipelines.leaves(n_users)
     if not usable:
-        return Choice(Recipe(prior, leaves=leaves))
+        return Choice(recipe or Recipe(prior, leaves=leaves))
     stages = _stages(usable, plan, settings, n_users, fits)
+    if recipe:
+        known = _near(stages, recipe)
+        return _validated(usable, recipe, known, settings)
     rounds = weights.best_rounds(usable, stages)
     members = [weights.at_rounds(stage, rounds) for stage in stages]
     learned = weights.learn(usable, members, prior)
     return _validated(usable, Recipe(learned, rounds, leaves), members, settings)
+
+
+def _near(
+    stages: Sequence[Stages],
+    recipe: Recipe,
+) -> list[Forecasts]:
+    """Each fold's forecasts after the number of rounds nearest to that of a recipe."""
+    made = []
+    for stage in stages:
+        tried = [n for name, n in stage if name == "boosting"]
+        nearest = min(tried, key=lambda n: abs(n - recipe.rounds))
+        made.append(weights.at_rounds(stage, nearest))
+    return made
 
 
 def _stages(

@@ -8,8 +8,7 @@ from typing import Any
 
 from churn.errors import ModelError
 from churn.features.catalogue import Plan, catalogue
-from churn.features.cutoffs import Calendar
-from churn.model import card, versions
+from churn.model import card, champion, versions
 from churn.model.correction import Correction
 from churn.model.fitting import Model, log
 from churn.model.pipelines import Recipe
@@ -52,7 +51,8 @@ def save(
     _check_importable(types)
     _check_trusted(types, store.settings, f"model {model.model_id}")
     described = card.text(model, metrics, sorted(types - set(TRUSTED_TYPES)))
-    number = 1 + max(_numbers(store).values(), default=(0, ""))[0]
+    orders = map(champion.order, champion.stored(store.place).values())
+    number = 1 + max(orders, default=(0, ""))[0]
     facts = json.dumps(_facts(model, metrics, types, number), indent=1)
     folder = f"models/{model.model_id}"
     store.place.write(f"{folder}/model.skops", fitted)
@@ -130,13 +130,13 @@ def load(
     store: Store,
     model_id: str = "",
 ) -> Model:
-    """A stored model, by default the one created last.
+    """A stored model, by default the champion.
 
     Raises ModelError if there is none, if another version stored it, if the file holds
     a type that isn't trusted, if its features are no longer in the catalogue, or if it
     was trained for another definition of churn.
     """
-    model_id = model_id or _newest(store)
+    model_id = model_id or champion.of(store)
     stored = store.place.read(f"models/{model_id}/model.json")
     if stored is None:
         raise ModelError(
@@ -151,29 +151,6 @@ def load(
     model = _from(facts, opened["pipeline"])
     _check_fits(model, store.settings)
     return model
-
-
-def outdated(store: Store) -> str:
-    """Why a training is due before the newest model can score the newest cutoff.
-
-    It was stored by other versions, or its age is beyond ``gates.max_model_age_days``.
-    Empty if it can be used, if there is none, or if it is a user's own classifier,
-    which a training of the blend would replace.
-    """
-    try:
-        newest = _newest(store)
-    except ModelError:
-        return ""
-    facts = json.loads(store.place.read(f"models/{newest}/model.json") or b"{}")
-    if versions.is_own(facts):
-        return ""
-    if reason := versions.reason_to_train(facts):
-        return f"model {newest} was {reason}"
-    until = _from(facts, None).learned_until
-    age = (Calendar.of(store).end - until).days
-    if 0 <= age <= store.settings.gates.max_model_age_days:
-        return ""
-    return f"model {newest} learned from outcomes until {until}"
 
 
 def _from(
@@ -208,33 +185,6 @@ def _from(
 
 def _days(stored: Sequence[str]) -> tuple[date, ...]:
     return tuple(date.fromisoformat(day) for day in stored)
-
-
-def _newest(store: Store) -> str:
-    """Id of the model that was created last."""
-    numbers = _numbers(store)
-    if not numbers:
-        raise ModelError(
-            f"there is no model in {store.place.below('models')}; "
-            "run `churn run train` first"
-        )
-    return max(numbers, key=lambda model_id: numbers[model_id])
-
-
-def _numbers(store: Store) -> dict[str, tuple[int, str]]:
-    """Of each stored model the number, counted from 1, and when it was created.
-
-    The number decides which is newer, since a clock may be set back. Models of an
-    earlier version have none and count as older than those that do.
-    """
-    numbers = {}
-    for name in store.place.names("models"):
-        _, model_id, file = name.split("/", 2)
-        stored = store.place.read(name) if file == "model.json" else None
-        if stored is not None:
-            facts = json.loads(stored)
-            numbers[model_id] = (facts.get("number", 0), facts["created_at"])
-    return numbers
 
 
 def _open(

@@ -15,6 +15,7 @@ from churn.features.cutoffs import Calendar, left_out_in_words
 from churn.model import fitting, folds, selection
 from churn.model.fitting import Fits, Model
 from churn.model.folds import Fold
+from churn.model.pipelines import Recipe
 from churn.model.selection import Choice
 from churn.settings import Settings
 from churn.store import Store
@@ -155,18 +156,27 @@ def learn(
     settings: Settings,
     estimator: Any = None,
     fits: Fits | None = None,
+    recipe: Recipe | None = None,
 ) -> Trained:
     """Choose a recipe, fit it and correct its forecast, on one labelled snapshot.
 
     Rows without an outcome serve only to estimate the level of the next period.
     ``estimator``: see ``train``; it learns from the same rows and features, and gets a
     correction by the same rule. ``fits``: earlier fits, see ``fitting.fit``; trainings
-    that follow each other in time share validation folds. Raises TrainingError if too
-    few users churned or stayed.
+    that follow each other in time share validation folds. ``recipe``: that of an
+    earlier model, to learn with its weights and rounds. Raises TrainingError if too few
+    users churned or stayed.
     """
     check_enough(snapshot.drop_nulls("churned"))
     sampled = folds.sample(snapshot, settings.backtest.max_training_rows)
-    choice = selection.choose(sampled, plan, settings, estimator, fits)
+    choice = selection.choose(
+        sampled,
+        plan,
+        settings,
+        estimator,
+        fits,
+        recipe,
+    )
     labelled = sampled.drop_nulls("churned")
     fitted = fitting.fit(labelled, plan, settings, choice.recipe, estimator)
     correction = selection.correct(fitted, sampled, choice, settings)

@@ -13,7 +13,7 @@ import polars as pl
 from churn.errors import GateError, NotebookError
 from churn.events import discovery
 from churn.features.cutoffs import Calendar
-from churn.model import storage
+from churn.model import due
 from churn.nights.record import Stage
 from churn.report import runner, runs
 from churn.report.parameters import of_notebook
@@ -177,7 +177,7 @@ def _train(asked: Asked) -> Stage:
 
 def training_due(asked: Asked) -> str:
     """Why a training is due; empty if none is."""
-    return storage.outdated(asked.store)
+    return due.reason(asked.store)
 
 
 def _score(asked: Asked) -> Stage:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from churn.results.challenge import Challenge
     from churn.results.delivery import Export, Scores
     from churn.results.forecast import Backtest
     from churn.results.history import Definitions, Ingest, Inventory, Silence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backtest",
+    "Challenge",
     "Definitions",
     "Export",
     "Ingest",
@@ -26,6 +28,7 @@ __all__ = [
 
 _MODULES = {
     "Backtest": "churn.results.forecast",
+    "Challenge": "churn.results.challenge",
     "Definitions": "churn.results.history",
     "Export": "churn.results.delivery",
     "Ingest": "churn.results.history",

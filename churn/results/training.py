@@ -1,17 +1,18 @@
 """What a model learned: the result of a training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import polars as pl
 
-from churn.model import importance, selection, storage
+from churn.model import champion, importance, selection, storage
 from churn.model.fitting import Model
 from churn.model.training import Trained
 from churn.report import forecast_sentences as sentences
 from churn.report import forecast_verdicts as verdicts
 from churn.report import people_sentences, runs, tables
 from churn.report.verdict import Verdict
+from churn.results.challenge import Challenge
 from churn.scoring import drivers
 from churn.store import Store
 
@@ -34,7 +35,27 @@ class Training:
         return self.trained.choice
 
     def save(self) -> str:
-        """Store the model for scoring; returns path or URL of its folder."""
+        """Store the model and let it score from now on; returns its folder.
+
+        That is a path or a URL. The model becomes the champion without a comparison,
+        see ``challenge``.
+        """
+        folder = self._store()
+        why = "saved by study.train().save()"
+        champion.promote(self.store.place, self.model.model_id, why)
+        return folder
+
+    def challenge(self) -> Challenge:
+        """Store the model, and let it score from now on if the champion is no better.
+
+        The first model, or one whose champion can't score any more, always does. See
+        ``evaluation.promotion.decide`` for the rule.
+        """
+        champion.keep(self.store.place)
+        self._store()
+        return Challenge.of(self.store, self.model)
+
+    def _store(self) -> str:
         return storage.save(
             self.model, self.store, selection.choice_metrics(self.choice)
         )
@@ -44,10 +65,17 @@ class Training:
         learned = sentences.training(self.model, self.store.settings)
         return f"{learned} {sentences.borrowed(self.choice)}".strip()
 
-    def verdict(self) -> Verdict:
-        """What was learned, and whether it did better than a simple rule."""
+    def verdict(self, challenge: Challenge | None = None) -> Verdict:
+        """What was learned, and whether it did better than a simple rule.
+
+        ``challenge``: whether it takes the champion's place, if that is known.
+        """
         until = self.store.covered_until
-        return verdicts.training(self.model, self.choice, until)
+        found = verdicts.training(self.model, self.choice, until)
+        if challenge is None:
+            return found
+        sentences = (*found.sentences, challenge.sentence())
+        return replace(found, sentences=sentences, action=challenge.action())
 
     def members(self) -> pl.DataFrame:
         """Log loss of each member and of the blend by validation fold, and weights."""

@@ -10,6 +10,7 @@ from churn.model.fitting import Model
 from churn.scoring import segments
 from churn.scoring.gate import finding
 from churn.settings import Settings
+from churn.stats.probability import level_holds
 from churn.store import Store
 
 
@@ -87,18 +88,6 @@ def calibrated(
         expected=f"within ±{limit:g} in log-odds",
         seen=seen,
     )
-
-
-def level_holds(low: float, high: float, limit: float) -> bool:
-    """Whether a level may be within the limit, by its 95 % interval in log-odds.
-
-    Only an interval that lies wholly beyond the limit says no, so that a small sample,
-    which has a wide interval, hardly ever does by chance. So does NaN: not known.
-
-    >>> level_holds(0.1, 0.9, 0.2), level_holds(0.3, 0.9, 0.2)
-    (True, False)
-    """
-    return not (low > limit or high < -limit)
 
 
 def _judged(model: Model) -> str:

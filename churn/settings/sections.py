@@ -119,9 +119,15 @@ class Backtest(Section):
 
 
 class ModelSettings(Section):
-    """What a stored model of one's own may consist of."""
+    """What a stored model may consist of, and what a new one may lose.
+
+    ``max_auc_loss`` and ``max_log_loss_rise``: by so much a challenger may be worse
+    than an old champion whose place it takes.
+    """
 
     trusted_types: tuple[str, ...] = ()
+    max_auc_loss: Share = 0.01
+    max_log_loss_rise: Share = 0.01
 
 
 class Nightly(Section):

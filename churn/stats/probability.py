@@ -181,3 +181,15 @@ def _interval(
     value = float(coefficients[-1])
     error = float(errors[-1])
     return value, value - Z * error, value + Z * error
+
+
+def level_holds(low: float, high: float, limit: float) -> bool:
+    """Whether a level may be within the limit, by its 95 % interval in log-odds.
+
+    Only an interval that lies wholly beyond the limit says no, so that a small sample,
+    which has a wide interval, hardly ever does by chance. So does NaN: not known.
+
+    >>> level_holds(0.1, 0.9, 0.2), level_holds(0.3, 0.9, 0.2)
+    (True, False)
+    """
+    return not (low > limit or high < -limit)

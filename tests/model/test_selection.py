@@ -369,6 +369,7 @@ def test_a_training_learns_from_at_most_max_training_rows(
         settings: Settings,
         estimator: Any,
         fits: fitting.Fits | None,
+        recipe: Recipe | None,
     ) -> Choice:
         seen.append(snapshot.height)
         return Choice(Recipe({"logistic": 1.0}))

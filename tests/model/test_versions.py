@@ -13,9 +13,8 @@ import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import FunctionTransformer
 
-from churn.cli import steps
 from churn.errors import ModelError
-from churn.model import fitting, storage, versions
+from churn.model import champion, due, fitting, storage, versions
 from churn.model.own import RECIPE
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
@@ -71,7 +70,7 @@ def test_a_bug_fix_release_needs_no_training(store: Store) -> None:
     folder = stored(store)
     pretend(folder, scikit_learn=f"{SAME_LINE}.99", numpy="2.0.0", skops="0.14.0")
     assert storage.load(store).model_id == folder.name
-    assert storage.outdated(store) == ""
+    assert due.reason(store) == ""
 
 
 def test_a_file_that_cannot_be_opened_names_the_versions_that_differ(
@@ -125,12 +124,14 @@ def test_a_training_is_due_for_our_model_but_never_replaces_a_users(
     store: Store,
 ) -> None:
     """A user's classifier has to be trained again by its user."""
-    assert storage.outdated(store) == ""
+    assert due.reason(store) == "there is no model yet"
     pretend(stored(store), scikit_learn="1.2.3")
-    assert "was stored with scikit-learn 1.2.3" in storage.outdated(store)
+    assert "was stored with scikit-learn 1.2.3" in due.reason(store)
     tree = HistGradientBoostingClassifier(max_iter=2)
-    pretend(stored(store, RECIPE, tree), scikit_learn="1.2.3")
-    assert storage.outdated(store) == ""
+    folder = stored(store, RECIPE, tree)
+    pretend(folder, scikit_learn="1.2.3")
+    champion.promote(store.place, folder.name, "a better one")
+    assert due.reason(store) == ""
     with pytest.raises(ModelError, match="train your classifier again"):
         storage.load(store)
 
@@ -146,24 +147,5 @@ def test_a_training_is_due_when_the_model_is_too_old_for_the_newest_cutoff(
     """
     stored(store)
     later = replace(store, covered_until=LAST_DAY + timedelta(days=days_later))
-    said = storage.outdated(later)
+    said = due.reason(later)
     assert ("learned from outcomes until 2026-02-19" in said) is is_due
-
-
-@pytest.mark.parametrize("is_due", [True, False])
-def test_a_night_trains_before_it_scores_when_that_is_due(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_due: bool
-) -> None:
-    """Otherwise it uses the newest model as it is."""
-    ran = []
-
-    def run(name: str, *_: Any) -> Path:
-        ran.append(name)
-        return tmp_path
-
-    (tmp_path / "churn.toml").write_text("")
-    monkeypatch.setattr(steps, "_run", run)
-    monkeypatch.setattr(steps, "_must_train", lambda _: is_due)
-    steps.nightly(tmp_path / "churn.toml")
-    expected = ["ingest", "train", "score", "export"]
-    assert ran == [name for name in expected if is_due or name != "train"]

@@ -1,0 +1,168 @@
+"""Which stored model scores: the champion. Others are kept as they are.
+
+The store file ``models/champion.json`` holds every promotion, oldest first. A store of an
+earlier version has none; there the model that was created last is the champion.
+"""
+
+import getpass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from churn.errors import ModelError
+from churn.store import Place, Store
+
+FILE = "models/champion.json"
+
+FIRST = "it was the newest model when promotions began to be recorded"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One promotion: which model, when (UTC), by whom, and why.
+
+    ``undone_at`` is when it was rolled back; empty while it holds.
+    """
+
+    model_id: str
+    at: str
+    by: str
+    why: str
+    undone_at: str = ""
+
+
+def promotions(place: Place) -> list[Promotion]:
+    """All promotions, oldest first."""
+    content = place.read(FILE)
+    if content is None:
+        return []
+    try:
+        return [Promotion(**entry) for entry in json.loads(content)["promotions"]]
+    except (ValueError, TypeError, KeyError):
+        raise ModelError(
+            f"{place.below(FILE)} is damaged: remove it, and promote a model by "
+            "`churn model promote ID`"
+        ) from None
+
+
+def current(place: Place) -> str:
+    """Id of the champion; empty if there is no model."""
+    standing = [entry for entry in promotions(place) if not entry.undone_at]
+    if standing:
+        return standing[-1].model_id
+    return newest(place)
+
+
+def newest(place: Place) -> str:
+    """Id of the model that was created last; empty if there is none."""
+    numbers = {name: order(facts) for name, facts in stored(place).items()}
+    return max(numbers, key=lambda name: numbers[name], default="")
+
+
+def order(facts: Mapping[str, Any]) -> tuple[int, str]:
+    """By what of two models the newer one is told.
+
+    It is a number counted from 1, since a clock may be set back. Models of an earlier
+    version have none and count as older than those that do.
+    """
+    return facts.get("number", 0), facts["created_at"]
+
+
+def stored(place: Place) -> dict[str, dict[str, Any]]:
+    """What model.json says of each stored model, by its id."""
+    found = {}
+    for name in place.names("models"):
+        parts = name.split("/")
+        content = place.read(name) if parts[-1] == "model.json" else None
+        if content is not None and len(parts) == 3:
+            found[parts[1]] = json.loads(content)
+    return found
+
+
+def keep(place: Place) -> None:
+    """Record the champion of a store that has none recorded, so that it stays it."""
+    model_id = newest(place)
+    if model_id and not promotions(place):
+        _write(place, [_promotion(model_id, FIRST)])
+
+
+def promote(
+    place: Place,
+    model_id: str,
+    why: str,
+) -> None:
+    """Make a stored model the champion. Raises ModelError if there is no such model."""
+    models = stored(place)
+    if model_id not in models:
+        raise ModelError(
+            f"there is no model {model_id} in {place.below('models')}; "
+            "`churn model list` shows all"
+        )
+    entries = promotions(place)
+    if not entries and len(models) > 1:
+        others = {name: order(facts) for name, facts in models.items()}
+        del others[model_id]
+        before = max(others, key=lambda name: others[name])
+        entries = [_promotion(before, FIRST)]
+    _write(place, [*entries, _promotion(model_id, why)])
+
+
+def rollback(place: Place) -> str:
+    """Undo the newest promotion that holds; returns the id of the champion then.
+
+    Raises ModelError if there is no earlier champion, or if its folder is gone.
+    """
+    entries = promotions(place)
+    standing = [n for n, entry in enumerate(entries) if not entry.undone_at]
+    if len(standing) < 2:
+        raise ModelError("there is no earlier champion to go back to")
+    before = entries[standing[-2]].model_id
+    if before not in stored(place):
+        raise ModelError(
+            f"the champion before was {before}, whose folder is gone: "
+            "`churn model promote ID` makes another model champion"
+        )
+    undone = asdict(entries[standing[-1]]) | {"undone_at": _now()}
+    entries[standing[-1]] = Promotion(**undone)
+    _write(place, entries)
+    return before
+
+
+def _promotion(
+    model_id: str,
+    why: str,
+) -> Promotion:
+    return Promotion(model_id, _now(), _user(), why)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _user() -> str:
+    """The user of this machine who runs the program, as far as that is known."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
+
+
+def _write(
+    place: Place,
+    entries: list[Promotion],
+) -> None:
+    content = {"promotions": [asdict(entry) for entry in entries]}
+    place.write(FILE, json.dumps(content, indent=1).encode())
+
+
+def of(store: Store) -> str:
+    """Id of the champion. Raises ModelError if there is no model."""
+    model_id = current(store.place)
+    if not model_id:
+        raise ModelError(
+            f"there is no model in {store.place.below('models')}; "
+            "run `churn run train` first"
+        )
+    return model_id

@@ -1,0 +1,147 @@
+"""Whether a training is due, and why."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from churn.features.catalogue import Plan, catalogue
+from churn.features.cutoffs import Calendar
+from churn.model import champion, versions
+from churn.settings import Settings, Windows
+from churn.stats.probability import level_holds
+from churn.store import Store
+
+VERDICT = "monitor/verdict.json"
+"""File in which the monitor says whether a training would help."""
+
+
+def reason(store: Store) -> str:
+    """Why a training is due; empty if none is.
+
+    A user's own classifier as champion is never retrained, since a training of the
+    blend would replace it.
+    """
+    models = champion.stored(store.place)
+    model_id = champion.current(store.place)
+    facts = models.get(model_id)
+    if facts is None:
+        return "there is no model yet"
+    if versions.is_own(facts):
+        return ""
+    if unusable := unfit(facts, store.settings):
+        return f"model {model_id} {unusable}"
+    calendar = Calendar.of(store)
+    if too_old := _too_old(facts, calendar, store.settings):
+        return f"model {model_id} {too_old}"
+    n_days = _days_not_learned(models, calendar)
+    if n_days < 1:
+        return ""
+    every = store.settings.nightly.train_every_days
+    if every is not None and n_days >= every:
+        return f"{n_days} days of outcomes are known that no model has learned from"
+    if level_is_off(facts, store.settings):
+        return f"the level of model {model_id} was off, and newer outcomes are known"
+    if _monitor_asks(store, model_id):
+        return "the monitor asks for it, and newer outcomes are known"
+    return ""
+
+
+def unfit(
+    facts: Mapping[str, Any],
+    settings: Settings,
+) -> str:
+    """Why a stored model can't score for these settings; empty if it can.
+
+    ``facts``: those of model.json.
+    """
+    if because := versions.reason_to_train(facts):
+        return f"was {because}"
+    if "recipe" not in facts:
+        return "was stored by an earlier version"
+    plan = Plan(**{k: _tuple(v) for k, v in facts["plan"].items()})
+    if set(facts["features"]) - set(catalogue(plan)):
+        return "uses features that are no longer computed"
+    learned = (facts["windows"], list(plan.counts_as_active), plan.timezone)
+    wanted = (
+        settings.windows.model_dump(),
+        list(settings.activity.counts_as_active),
+        settings.timezone,
+    )
+    return "" if learned == wanted else "was trained for another definition of churn"
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def learned_until(facts: Mapping[str, Any]) -> date:
+    """The day by which every outcome that a stored model learned from was known."""
+    newest = max(date.fromisoformat(day) for day in facts["cutoffs"])
+    return Windows(**facts["windows"]).horizon(newest)[1]
+
+
+def _too_old(
+    facts: Mapping[str, Any],
+    calendar: Calendar,
+    settings: Settings,
+) -> str:
+    until = learned_until(facts)
+    age = (calendar.end - until).days
+    if 0 <= age <= settings.gates.max_model_age_days:
+        return ""
+    return f"learned from outcomes until {until}"
+
+
+def _days_not_learned(
+    models: Mapping[str, Mapping[str, Any]],
+    calendar: Calendar,
+) -> int:
+    """Days between the newest outcome of any training and the newest known outcome.
+
+    Outcomes around missing days don't count: no training could learn from them.
+    """
+    learned = [learned_until(facts) for facts in models.values() if "cutoffs" in facts]
+    known = calendar.horizon(calendar.newest_whole())[1]
+    return (known - max(learned)).days
+
+
+def is_old(
+    facts: Mapping[str, Any],
+    until: date,
+    settings: Settings,
+) -> bool:
+    """Whether a newer model that is as good should take the place of a stored one.
+
+    ``until``: the day by which the newer one's outcomes were known. It should if it
+    knows ``nightly.train_every_days`` more of them, if the level of the stored one was
+    off, or if that one is older than the gates allow.
+    """
+    n_days = (until - learned_until(facts)).days
+    limit = settings.nightly.train_every_days or settings.gates.max_model_age_days
+    return n_days >= limit or level_is_off(facts, settings)
+
+
+def level_is_off(
+    facts: Mapping[str, Any],
+    settings: Settings,
+) -> bool:
+    """Whether the gate on the level of the forecasts fails for a stored model."""
+    calibration = facts["calibration"]
+    if calibration is None:
+        return False
+    low, high = calibration
+    return not level_holds(low, high, settings.gates.max_calibration_shift)
+
+
+def _monitor_asks(
+    store: Store,
+    model_id: str,
+) -> bool:
+    """Whether the monitor asks for a training since this model scored badly."""
+    content = store.place.read(VERDICT)
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return False
+    return bool(found.get("train")) and found.get("model_id", model_id) == model_id

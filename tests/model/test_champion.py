@@ -1,0 +1,182 @@
+"""Which stored model scores, when a training is due, and what takes whose place."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from churn.errors import ModelError
+from churn.evaluation import promotion
+from churn.evaluation.promotion import CHALLENGER, CHAMPION, Margins
+from churn.model import champion, due, fitting, listing, storage
+from churn.model.pipelines import Recipe
+from churn.settings import Settings
+from churn.store import Store, create_or_open
+
+from ..conftest import DAY0
+from .test_selection import CUTOFFS, PLAN, WINDOWS, rows
+
+LAST_DAY = CUTOFFS[-1] + timedelta(days=WINDOWS["horizon_days"] - 1)
+
+
+@pytest.fixture
+def store(make_study: Callable[..., Settings]) -> Store:
+    """A store without any model, whose log ends when the outcomes of ``rows`` do."""
+    empty = create_or_open(make_study(windows=WINDOWS))
+    return replace(empty, first_date=DAY0, covered_until=LAST_DAY)
+
+
+def save(store: Store, member: str = "logistic") -> str:
+    """The id of a model with one member that was just stored."""
+    labelled = rows().drop_nulls("churned")
+    model = fitting.fit(labelled, PLAN, store.settings, Recipe({member: 1.0}))
+    return Path(storage.save(model, store, {})).name
+
+
+def pretend(store: Store, model_id: str, **facts: Any) -> None:
+    """Change what the store says of a model."""
+    name = f"models/{model_id}/model.json"
+    known = json.loads(store.place.read(name) or b"")
+    store.place.write(name, json.dumps(known | facts).encode())
+
+
+def test_without_any_promotion_the_newest_model_scores(store: Store) -> None:
+    """As in a store that an earlier version wrote; keep() makes it stay the champion."""
+    first = save(store)
+    second = save(store, "boosting")
+    assert champion.current(store.place) == second
+    champion.keep(store.place)
+    champion.promote(store.place, first, "older and better")
+    assert storage.load(store).model_id == first
+    assert champion.rollback(store.place) == second
+    assert storage.load(store).model_id == second
+
+
+def test_a_rollback_goes_back_one_promotion_at_a_time(store: Store) -> None:
+    """What was undone is never gone back to, and the first champion can't be undone."""
+    ids = [save(store, member) for member in ("logistic", "boosting", "network")]
+    for model_id in ids:
+        champion.promote(store.place, model_id, "in turn")
+    assert champion.rollback(store.place) == ids[1]
+    assert champion.rollback(store.place) == ids[0]
+    table = listing.models(store.settings)
+    assert table.filter(role="champion")["model"].to_list() == [ids[0]]
+    assert table["model"].to_list() == ids[::-1]
+    champion.rollback(store.place)  # to the one that was newest at the first promotion
+    with pytest.raises(ModelError, match="no earlier champion"):
+        champion.rollback(store.place)
+
+
+def test_a_model_that_is_not_stored_can_not_be_promoted(store: Store) -> None:
+    """The sentence says where all models are listed."""
+    save(store)
+    with pytest.raises(ModelError, match="there is no model nope"):
+        champion.promote(store.place, "nope", "")
+
+
+def test_a_champion_of_other_settings_or_features_asks_for_a_training(
+    store: Store,
+) -> None:
+    """It would otherwise be refused every night."""
+    model_id = save(store)
+    assert due.reason(store) == ""
+    windows = {**WINDOWS, "horizon_days": 7}
+    changed = store.settings.model_copy(
+        update={"windows": type(store.settings.windows)(**windows)}
+    )
+    assert "another definition of churn" in due.reason(store.under(changed))
+    pretend(store, model_id, features=["no_such_feature"])
+    assert "no longer computed" in due.reason(store)
+
+
+def test_a_training_is_due_once_enough_outcomes_are_new(store: Store) -> None:
+    """Counted from the newest training, also of one that was not promoted."""
+    old = save(store)
+    later = replace(store, covered_until=LAST_DAY + timedelta(days=7))
+    assert due.reason(later).startswith("7 days of outcomes are known")
+    assert due.reason(replace(store, covered_until=LAST_DAY + timedelta(days=6))) == ""
+    champion.keep(store.place)
+    challenger = save(store, "boosting")
+    newest = [str(day + timedelta(days=7)) for day in CUTOFFS]
+    pretend(store, challenger, cutoffs=newest)
+    assert champion.current(store.place) == old
+    assert due.reason(later) == ""
+
+
+def test_a_level_that_was_off_and_the_monitor_ask_for_a_training(store: Store) -> None:
+    """Only once newer outcomes are known, since a training would learn the same."""
+    model_id = save(store)
+    pretend(store, model_id, calibration=[0.9, 1.4])
+    assert due.reason(store) == ""
+    later = replace(store, covered_until=LAST_DAY + timedelta(days=1))
+    assert "the level of model" in due.reason(later)
+    pretend(store, model_id, calibration=None)
+    assert due.reason(later) == ""
+    verdict = {"train": True, "model_id": model_id}
+    store.place.write(due.VERDICT, json.dumps(verdict).encode())
+    assert "the monitor asks for it" in due.reason(later)
+
+
+def pair(gain: float, n_users: int = 3000, seed: int = 0) -> pl.DataFrame:
+    """Predictions of two models at four dates a horizon apart.
+
+    The challenger sees the same signal with less noise, for a ``gain`` above 0.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for k in range(4):
+        signal = rng.normal(size=n_users)
+        churned = signal + rng.logistic(size=n_users) > 0.5
+        shared = rng.normal(size=n_users)
+        own = rng.normal(size=(2, n_users)) * 0.2
+        spread = {CHAMPION: 1.0, CHALLENGER: 1.0 - gain}
+        for model, noise in zip(spread, own, strict=True):
+            score = signal + spread[model] * shared + noise
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "user_id": [f"u{n}" for n in range(n_users)],
+                        "churned": churned,
+                        "probability": 1 / (1 + np.exp(0.5 - score)),
+                    }
+                ).with_columns(
+                    cutoff=DAY0 + timedelta(days=28 * k), model=pl.lit(model)
+                )
+            )
+    return pl.concat(parts)
+
+
+@pytest.mark.parametrize(
+    ("gain", "is_old", "promoted"),
+    [
+        (0.3, False, True),
+        (0.0, False, False),
+        (0.0, True, True),
+        (-0.3, True, False),
+    ],
+)
+def test_a_challenger_is_promoted_if_better_or_as_good_as_an_old_champion(
+    gain: float, is_old: bool, promoted: bool
+) -> None:
+    """Equal ones only in place of an old champion, worse ones never."""
+    margins = Margins(0.01, 0.01)
+    decision = promotion.decide(pair(gain), 28, is_old, margins, 0, 200)
+    assert decision.promote is promoted, decision
+    assert decision.n_cutoffs == 4
+    auc, loss = decision.differences
+    assert auc.low <= auc.gain <= auc.high
+    assert (auc.gain > 0) == (loss.gain > 0) or gain == 0
+
+
+def test_one_date_rests_on_users_alone_and_says_so() -> None:
+    """Otherwise the interval of a young study would be infinite and nothing promoted."""
+    one = pair(0.3).filter(pl.col("cutoff") == DAY0)
+    decision = promotion.decide(one, 28, False, Margins(0.01, 0.01), 0, 200)
+    assert decision.by_users_alone
+    assert np.isfinite(decision.differences[0].low)
