@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Definitions,
         Export,
         Inventory,
+        Monitor,
         Scores,
         Silence,
     )
@@ -106,3 +107,23 @@ def probabilities(scores: "Scores") -> Any:
 def transitions(export: "Export") -> Any:
     """Users by the segment that Braze has and the new one."""
     return _drawing().transitions(export.transitions(), export.segments)
+
+
+def came_true(monitor: "Monitor") -> Any:
+    """AUC by past scoring, over the interval that was stated beforehand."""
+    return _drawing().promised_auc(monitor.figures())
+
+
+def levels(monitor: "Monitor") -> Any:
+    """Forecast and actual share of users who did not come back, by past scoring."""
+    return _drawing().levels(monitor.figures())
+
+
+def segments_came_true(monitor: "Monitor") -> Any:
+    """Share of each segment's users who did not come back, by past scoring."""
+    return _drawing().segments_came_true(monitor.by_segment())
+
+
+def drift(monitor: "Monitor") -> Any:
+    """How far the newest users are from those the model learned from, by kind."""
+    return _drawing().drift(monitor.drift())

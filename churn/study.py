@@ -9,6 +9,7 @@ study.train().save()            learn and store a model
 study.backtest()                how good it would have been, cutoff by cutoff
 study.score().save()            probabilities, segments, reasons, gates
 study.export(send=True)         write to Braze what changed
+study.monitor()                 past scores against what came true
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn import results
 from churn.settings import Settings, candidates, demos, find, load
 from churn.store import Store, create_or_open, open_filled
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from churn import results
     from churn.explore.definitions import Rule
     from churn.features.cutoffs import Calendar
     from churn.model.fitting import Model
@@ -73,8 +74,6 @@ class Study:
         default it is the present time. Raises InputError for a file that can't be read,
         before anything is stored.
         """
-        from churn import results
-
         return results.Ingest.run(self.settings, now)
 
     def events(self) -> pl.LazyFrame:
@@ -104,8 +103,6 @@ class Study:
 
     def inventory(self) -> results.Inventory:
         """What the whole log holds: days, events, users and ids."""
-        from churn import results
-
         return results.Inventory(self.store)
 
     def check_active_events(self) -> None:
@@ -124,14 +121,10 @@ class Study:
 
     def return_curve(self, max_return_rate: float = 0.1) -> results.Silence:
         """How many users still come back after n days of silence."""
-        from churn import results
-
         return results.Silence.of(self.store, max_return_rate)
 
     def definitions(self, rule: Rule | None = None) -> results.Definitions:
         """Candidate definitions of churn, compared under a rule."""
-        from churn import results
-
         return results.Definitions.of(self.store, rule)
 
     # A model
@@ -168,7 +161,6 @@ class Study:
         ``model`` is an unfitted scikit-learn classifier of your own that takes the
         place of the blend; save() stores it for scoring like ours.
         """
-        from churn import results
         from churn.model import training
 
         listed = sorted({day for day in map(_cutoff, cutoffs) if day})
@@ -193,7 +185,6 @@ class Study:
         ``cutoff`` is the newest test cutoff. ``models`` are unfitted scikit-learn
         classifiers by name, learned and scored on the same rows and days as ours.
         """
-        from churn import results
         from churn.evaluation import backtest
 
         newest = _cutoff(cutoff)
@@ -210,18 +201,19 @@ class Study:
 
         ``now`` (UTC) is the time by which the data's age is judged; default: the clock.
         """
-        from churn import results
-
         return results.Scores.make(self.store, _cutoff(cutoff), model_id, now)
 
     def scores(self, cutoff: str = "") -> results.Scores:
         """Stored scores with their findings, by default those of the newest cutoff."""
-        from churn import results
         from churn.scoring import scores
 
         store = self.store
         table, findings = scores.read(store, _cutoff(cutoff))
         return results.Scores(store, table, findings)
+
+    def monitor(self) -> results.Monitor:
+        """Past scores against what came true, as far as horizons have closed."""
+        return results.Monitor.of(self.store)
 
     def export(
         self,
@@ -240,8 +232,6 @@ class Study:
         same scores. ``now`` as in ``score``. Raises StudyError for invented users that
         would be sent to anything but a sandbox on this machine.
         """
-        from churn import results
-
         if send and not what_if:
             self.settings.refuse_invented_users()
         return results.Export.run(

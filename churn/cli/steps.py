@@ -102,7 +102,7 @@ def run(
 ) -> None:
     """Run a notebook and write its report.
 
-    Notebooks: ingest, explore, train, evaluate, score, export. An unknown parameter is refused. Writes the executed notebook, its report, metrics
+    Notebooks: ingest, explore, train, evaluate, score, export, monitor. An unknown parameter is refused. Writes the executed notebook, its report, metrics
     and manifest to reports/<run_id>/.
     """
     supervision.go_on_watched(study)

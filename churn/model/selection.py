@@ -38,6 +38,13 @@ FOLDS = {
 }
 
 
+VALIDATION = {
+    "cutoff": pl.Date,
+    "churned": pl.Boolean,
+    "probability": pl.Float64,
+}
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the validation folds decided.
@@ -47,6 +54,8 @@ class Choice:
     of the level in the newest fold, in log-odds, and ``calibration_cutoff``: the cutoff
     of that fold; null where it can't be estimated.
     ``outcomes``: uncorrected forecast and outcome in each validation fold.
+    ``validation``: cutoff, churned and the corrected probability, a row per user of
+    each fold.
     """
 
     recipe: Recipe
@@ -55,6 +64,9 @@ class Choice:
     calibration: tuple[float, float] | None = None
     calibration_cutoff: date | None = None
     outcomes: tuple[Outcomes, ...] = ()
+    validation: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema=VALIDATION)
+    )
 
 
 def choose(
@@ -157,7 +169,22 @@ def _validated(
         calibration=_calibration(usable[-1].y, corrected[-1]),
         calibration_cutoff=usable[-1].cutoff,
         outcomes=tuple(outcomes for _, outcomes in periods),
+        validation=_forecasts(usable, corrected),
     )
+
+
+def _forecasts(
+    usable: Sequence[Fold],
+    corrected: Sequence[np.ndarray],
+) -> pl.DataFrame:
+    """What was forecast in each fold, and what came of it."""
+    parts = [
+        pl.DataFrame({"churned": fold.y.astype(bool), "probability": forecast})
+        .with_columns(cutoff=pl.lit(fold.cutoff))
+        .select(*VALIDATION)
+        for fold, forecast in zip(usable, corrected, strict=True)
+    ]
+    return pl.concat(parts)
 
 
 def _calibration(

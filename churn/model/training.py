@@ -12,7 +12,8 @@ from churn.errors import CutoffError, TrainingError
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar, left_out_in_words
-from churn.model import fitting, folds, selection
+from churn.model import baseline, fitting, folds, selection
+from churn.model.baseline import Baseline
 from churn.model.fitting import Fits, Model
 from churn.model.folds import Fold
 from churn.model.pipelines import Recipe
@@ -88,13 +89,14 @@ class Trained:
     ``choice``: recipe, correction and log losses in the validation folds; for a user's
     own classifier the only candidate is ``own``. ``fold``: the newest validation fold,
     null if history is too short for any. ``estimator``: the user's own classifier,
-    unfitted; null for the blend.
+    unfitted; null for the blend. ``baseline``: what the model saw, for later nights.
     """
 
     model: Model
     choice: Choice
     fold: Fold | None
     estimator: Any = None
+    baseline: Baseline | None = None
 
 
 def train(
@@ -187,7 +189,9 @@ def learn(
         calibration_cutoff=choice.calibration_cutoff,
     )
     usable = folds.usable(sampled, settings)
-    return Trained(model, choice, usable[-1] if usable else None, estimator)
+    seen = baseline.of_training(labelled, model.features, choice.validation)
+    fold = usable[-1] if usable else None
+    return Trained(model, choice, fold, estimator, seen)
 
 
 def check_enough(snapshot: pl.DataFrame) -> None:

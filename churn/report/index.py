@@ -14,7 +14,16 @@ from churn.store import write_atomically
 
 FILE = "index.html"
 
-STEPS = ("nightly", "export", "score", "evaluate", "train", "explore", "ingest")
+STEPS = (
+    "nightly",
+    "monitor",
+    "export",
+    "score",
+    "evaluate",
+    "train",
+    "explore",
+    "ingest",
+)
 """Steps in the order of the page: what is sent first, where it came from last."""
 
 MOST_RUNS = 200

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from churn.results.delivery import Export, Scores
     from churn.results.forecast import Backtest
     from churn.results.history import Definitions, Ingest, Inventory, Silence
+    from churn.results.monitor import Monitor
     from churn.results.training import Training
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Export",
     "Ingest",
     "Inventory",
+    "Monitor",
     "Scores",
     "Silence",
     "Training",
@@ -33,6 +35,7 @@ _MODULES = {
     "Export": "churn.results.delivery",
     "Ingest": "churn.results.history",
     "Inventory": "churn.results.history",
+    "Monitor": "churn.results.monitor",
     "Scores": "churn.results.delivery",
     "Silence": "churn.results.history",
     "Training": "churn.results.training",

@@ -22,6 +22,7 @@ from churn.store import Store
 
 if TYPE_CHECKING:
     from churn.model.fitting import Model
+    from churn.monitoring.promises import Promise
     from churn.report.threshold_slider import ThresholdSlider
 
 
@@ -32,7 +33,7 @@ class Scores:
     ``table`` has a row per user (schemas.Scores), ``findings`` one per gate. ``model``
     is null where the scores were read from the store. ``now`` is the time by which
     their age is told, null for the clock. ``is_past`` says that the cutoff was asked
-    for, so that it may be old.
+    for, so that it may be old. ``promise``: what is expected of these scores.
     """
 
     store: Store
@@ -41,6 +42,7 @@ class Scores:
     model: Model | None = None
     now: datetime | None = None
     is_past: bool = False
+    promise: Promise | None = None
 
     @classmethod
     def make(
@@ -53,10 +55,12 @@ class Scores:
         """Score a cutoff, by default the day after the last complete one."""
         from churn.features.cutoffs import Calendar
         from churn.model import storage
+        from churn.monitoring import promises
 
         at = cutoff or Calendar.of(store).end
         fitted = storage.load(store, model_id)
-        table = scores.make(store, fitted, at)
+        snapshot = scores.observed(store, fitted, at)
+        table = scores.of(store, fitted, snapshot)
         present = parse_now(now)
         findings = scores.check(store, table, fitted, present)
         return cls(
@@ -66,6 +70,7 @@ class Scores:
             fitted,
             present,
             is_past=cutoff is not None,
+            promise=promises.make(store, fitted, snapshot, table),
         )
 
     @property
@@ -113,7 +118,12 @@ class Scores:
         for is recorded and does not stop it; it does stop an export.
         """
         accepted = [*accept, age_gate.GATE] if self.is_past else accept
-        return scores.write(self.store, self.table, self.findings, accepted, why)
+        written = scores.write(self.store, self.table, self.findings, accepted, why)
+        if self.promise:
+            from churn.monitoring import promises
+
+            promises.keep(self.store, self.promise)
+        return written
 
     def gates(self) -> pl.DataFrame:
         """What each gate says: gate, passed, sentence."""
@@ -174,7 +184,7 @@ class Scores:
     def record(self) -> None:
         """Put the counts into the executed notebook."""
         segments = self.segments().select("segment", "users").iter_rows()
-        failed = self.findings.filter(~pl.col("passed"))["gate"]
+        failed = self.findings.filter(~pl.col("passed"))
         runs.record(
             cutoff=self.cutoff,
             data_age_days=self.age_days,
@@ -184,7 +194,9 @@ class Scores:
             n_changed=self._stability["n_changed"][0],
             n_changed_without_hysteresis=self._stability["n_changed"][1],
             segments=dict(segments),
-            failed_gates=failed.to_list(),
+            failed_gates=failed["gate"].to_list(),
+            findings=failed.select("gate", "sentence").to_dicts(),
+            expected=self.promise.expected if self.promise else {},
         )
 
 

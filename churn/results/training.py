@@ -5,7 +5,7 @@ from functools import cached_property
 
 import polars as pl
 
-from churn.model import champion, importance, selection, storage
+from churn.model import baseline, champion, importance, selection, storage
 from churn.model.fitting import Model
 from churn.model.training import Trained
 from churn.report import forecast_sentences as sentences
@@ -56,6 +56,8 @@ class Training:
         return Challenge.of(self.store, self.model)
 
     def _store(self) -> str:
+        if self.trained.baseline:
+            baseline.write(self.store, self.model.model_id, self.trained.baseline)
         return storage.save(
             self.model, self.store, selection.choice_metrics(self.choice)
         )

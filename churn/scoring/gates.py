@@ -17,6 +17,7 @@ from churn.scoring import (
     clock_gates,
     content_gates,
     model_age,
+    monitor_gate,
     volume_gates,
 )
 from churn.scoring.accepted import Accepted, read, without
@@ -47,6 +48,7 @@ def check(
         score_shift(settings, cutoff, scores, model),
         calibrated(settings, cutoff, scores, model),
         match_rate(store, scores),
+        monitor_gate.came_true(store.place, cutoff, model.model_id),
     ]
     return Findings.validate(pl.DataFrame(findings).select(Findings.column_names()))
 

@@ -39,13 +39,32 @@ def make(
     Segments and first reasons depend on the scores of the newest earlier cutoff. Raises
     CutoffError if the cutoff is outside the data or no user is eligible.
     """
-    # Imported here, because an export only reads scores and needn't load scikit-learn.
-    from churn.scoring import reasons
+    return of(store, fitted, observed(store, fitted, cutoff))
 
+
+def observed(
+    store: Store,
+    fitted: Model,
+    cutoff: date,
+) -> pl.DataFrame:
+    """The features of every user eligible at ``cutoff``; raises as ``make`` does."""
     snapshot = snapshots.observe(store, [cutoff], fitted.plan)
     if snapshot.is_empty():
         days = store.settings.windows.eligible_days
         raise CutoffError(f"no user was active in the {days} days before {cutoff}")
+    return snapshot
+
+
+def of(
+    store: Store,
+    fitted: Model,
+    snapshot: pl.DataFrame,
+) -> pl.DataFrame:
+    """Scores of the users of a snapshot at one cutoff, see ``make``."""
+    # Imported here, because an export only reads scores and needn't load scikit-learn.
+    from churn.scoring import reasons
+
+    cutoff = snapshot["cutoff"][0]
     before = previous(store, cutoff)
     explained = reasons.explain(fitted, snapshot, before)
     scored = explained.with_columns(snapshot["tenure_days"])
@@ -146,6 +165,11 @@ def of_user(
     newest = sorted(_cutoffs(store), reverse=True)[:most]
     tables = [_read(store, cutoff).filter(user_id=user_id) for cutoff in newest]
     return pl.concat(tables) if tables else Scores.create_empty()
+
+
+def cutoffs(store: Store) -> list[date]:
+    """Every cutoff that was scored, oldest first."""
+    return sorted(_cutoffs(store))
 
 
 def previous(store: Store, cutoff: date) -> pl.DataFrame | None:

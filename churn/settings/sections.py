@@ -142,6 +142,12 @@ class Nightly(Section):
     notify: tuple[str, ...] = ()
 
 
+class ScoreSettings(Section):
+    """How long scores are kept, so that they can be compared with their outcomes."""
+
+    keep_days: Days | None = 400
+
+
 class Segment(Section):
     """A named risk band that ends where the one before it begins."""
 

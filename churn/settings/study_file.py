@@ -21,6 +21,7 @@ from churn.settings.sections import (
     Nightly,
     Policy,
     Privacy,
+    ScoreSettings,
     Segment,
     Windows,
     segment_faults,
@@ -58,6 +59,7 @@ class Settings(Section):
     privacy: Privacy = Privacy()
     gates: Gates = Gates()
     nightly: Nightly = Nightly()
+    scores: ScoreSettings = ScoreSettings()
     braze: Braze = Braze()
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 

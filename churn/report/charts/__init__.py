@@ -10,21 +10,31 @@ from churn.report.charts.forecast import (
     profit,
 )
 from churn.report.charts.history import definitions, events_per_day, retention, returns
+from churn.report.charts.monitor import (
+    drift,
+    levels,
+    promised_auc,
+    segments_came_true,
+)
 from churn.report.charts.users import before_leaving, user_days
 
 __all__ = [
     "before_leaving",
     "calibration",
     "definitions",
+    "drift",
     "events_per_day",
     "learning",
+    "levels",
     "lift",
     "metric_by_cutoff",
     "profit",
+    "promised_auc",
     "retention",
     "returns",
     "scores",
     "segments",
+    "segments_came_true",
     "transitions",
     "user_days",
 ]

@@ -1,0 +1,138 @@
+"""Past scores against their outcomes, on a store with all its steps."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import churn
+from churn.features import snapshots
+from churn.features.cutoffs import Calendar
+from churn.monitoring import outcomes, promises
+from churn.scoring import scores
+from churn.store import Store
+from churn.study import Study
+
+
+@pytest.fixture
+def study(filled: Store, tmp_path: Path) -> Study:
+    """The small app, with a model that has learned until day 70 of 120."""
+    one = Study(tmp_path / "churn.toml", filled.settings)
+    one.train(cutoff=str(Calendar.of(filled).end - timedelta(days=64))).save()
+    return one
+
+
+def score(study: Study, days_ago: int) -> date:
+    """Score so many days before the end, whatever the gates say; its cutoff."""
+    cutoff = study.calendar.end - timedelta(days=days_ago)
+    made = study.score(str(cutoff))
+    failed = made.findings.filter(~pl.col("passed"))["gate"].to_list()
+    made.save(failed)
+    return cutoff
+
+
+def test_closed_cutoffs_are_compared_with_what_happened(study: Study) -> None:
+    """The rates are those of the stored scores and of the labels, and the promise is
+    what was stated at the scoring.
+    """
+    for days_ago in (30, 20, 5):
+        last = score(study, days_ago)
+    monitor = study.monitor()
+    assert monitor.closed["cutoff"].to_list() == [
+        study.calendar.end - timedelta(days=days) for days in (30, 20)
+    ]
+    row = monitor.closed.row(0, named=True)
+    table = scores.read(study.store, row["cutoff"])[0]
+    labelled = snapshots.label(table, study.store)
+    assert row["n"] == table.height
+    assert row["churn_rate"] == pytest.approx(labelled["churned"].mean())
+    assert row["mean_probability"] == pytest.approx(table["probability"].mean())
+    kept = promises.read(study.store, row["cutoff"])
+    assert kept is not None
+    assert row["auc_expected"] == kept.expected["auc"][0]
+    segments = pl.DataFrame(row["segments"])
+    assert segments["n"].sum() == row["n"]
+    early = monitor.early()
+    assert early["cutoff"].unique().to_list() == [last]
+    assert early["days_seen"].unique().to_list() == [5]
+    assert monitor.by_age()["users"].sum() == monitor.closed["n"][-1]
+
+
+def test_figures_of_closed_cutoffs_are_kept_and_not_computed_again(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what is new is labelled, and what was scored again."""
+    score(study, 30)
+    first = outcomes.update(study.store)
+    asked: list[list[date]] = []
+    compute = outcomes._closed
+
+    def look(store: Store, cutoffs: list[date]) -> object:
+        asked.append(cutoffs)
+        return compute(store, cutoffs)
+
+    monkeypatch.setattr(outcomes, "_closed", look)
+    assert outcomes.update(study.store).equals(first)
+    newer = score(study, 20)
+    assert outcomes.update(study.store).height == 2
+    assert asked == [[], [newer]]
+
+
+def test_a_hole_in_the_horizon_leaves_the_outcome_unknown(study: Study) -> None:
+    """It is not silence; the night goes on."""
+    score(study, 30)
+    store = study.store
+    known = Calendar.of(store)
+    hole = frozenset(known.end - timedelta(days=k) for k in range(20, 28))
+    with pytest.MonkeyPatch.context() as patch:
+        with_hole = replace(known, missing=hole)
+        patch.setattr(Calendar, "of", classmethod(lambda cls, store: with_hole))
+        assert outcomes.update(store).is_empty()
+
+
+def test_on_day_one_it_says_when_the_first_outcome_comes(study: Study) -> None:
+    """Nothing is compared, drawn or held."""
+    cutoff = score(study, 0)
+    monitor = study.monitor()
+    verdict = monitor.verdict()
+    assert verdict.sentences[0].startswith(
+        "No outcome is known yet. The first comes on"
+    )
+    assert str(cutoff + timedelta(days=14)) in verdict.sentences[0]
+    assert monitor.judgement.decision != "hold"
+    assert monitor.figures().is_empty()
+    assert monitor.early().is_empty()
+    assert churn.charts.levels(monitor) is None
+    assert churn.charts.came_true(monitor) is None
+
+
+def test_scores_that_are_too_old_are_removed_but_not_their_figures(
+    study: Study,
+) -> None:
+    """With their findings and promises; the newest cutoff always stays."""
+    old, new = score(study, 30), score(study, 2)
+    limited = study.settings.model_copy(
+        update={"scores": study.settings.scores.model_copy(update={"keep_days": 10})}
+    )
+    one = Study(study.file, limited)
+    monitor = one.monitor()
+    assert monitor.save() == 1
+    assert scores.cutoffs(one.store) == [new]
+    assert promises.read(one.store, old) is None
+    assert one.monitor().closed["cutoff"].to_list() == [old]
+
+
+def test_a_model_of_an_earlier_version_has_no_promise(
+    study: Study, make_study: Callable[..., object]
+) -> None:
+    """Its scores are compared all the same."""
+    store = study.store
+    kept = [name for name in store.place.names("models") if name.endswith(".parquet")]
+    store.place.remove(*kept)
+    score(study, 30)
+    row = study.monitor().closed.row(0, named=True)
+    assert row["auc"] is not None
+    assert row["auc_expected"] is None
