@@ -78,8 +78,12 @@ def decide(
         predictions, horizon_days, random_state, n_resamples=n_resamples
     )
     n_cutoffs = predictions["cutoff"].n_unique()
-    alone = n_cutoffs == 1
+    # With one date, or one with both outcomes, the interval for periods is infinite.
+    compared = found.filter(pl.col("less").is_not_null())
+    alone = not np.isfinite(compared.select("low", "high").to_numpy()).all()
     gains = tuple(_gain(found, figure, alone) for figure in FIGURES)
+    if not all(np.isfinite(gain.gain) for gain in gains):
+        return by_age_alone(is_old, "all users had the same outcome")
     limits = (margins.auc_loss, margins.log_loss_rise)
     is_safe = [gain.low >= -most for gain, most in zip(gains, limits, strict=True)]
     is_better = [gain.low > 0 for gain in gains]
@@ -123,7 +127,17 @@ def _decision(
         return False, "it is not better, and the champion is not old"
     if all(gain.high < 0 for gain in gains):
         return False, "it is worse, by more than chance explains"
-    return False, "it may be worse by more than the study allows"
+    return False, (
+        "chance is too large to rule out that it is worse by more than the study allows"
+    )
+
+
+def by_age_alone(is_old: bool, because: str) -> Decision:
+    """The decision where the past allows no comparison: only an old one gives way."""
+    age = "old" if is_old else "not old"
+    return Decision(
+        is_old, f"the past allows no comparison ({because}), and the champion is {age}"
+    )
 
 
 def without_comparison(why: str) -> Decision:

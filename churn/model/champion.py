@@ -1,18 +1,20 @@
 """Which stored model scores: the champion. Others are kept as they are.
 
 The store file ``models/champion.json`` holds every promotion, oldest first. A store of an
-earlier version has none; there the model that was created last is the champion.
+earlier version has none; there the model that was created last is the champion. What
+came of a comparison stands beside the challenger, in ``models/<model_id>/challenge.json``.
 """
 
 import getpass
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from churn.errors import ModelError
-from churn.store import Place, Store
+from churn.store import Place, Store, locks
 
 FILE = "models/champion.json"
 
@@ -81,11 +83,16 @@ def stored(place: Place) -> dict[str, dict[str, Any]]:
     return found
 
 
-def keep(place: Place) -> None:
-    """Record the champion of a store that has none recorded, so that it stays it."""
-    model_id = newest(place)
-    if model_id and not promotions(place):
-        _write(place, [_promotion(model_id, FIRST)])
+def keep(place: Place) -> str:
+    """Record the champion of a store that has none recorded, so that it stays it.
+
+    Returns its id; empty if there is no model.
+    """
+    with _alone(place):
+        model_id = current(place)
+        if model_id and not promotions(place):
+            _write(place, [_promotion(model_id, FIRST)])
+        return model_id
 
 
 def promote(
@@ -93,41 +100,71 @@ def promote(
     model_id: str,
     why: str,
 ) -> None:
-    """Make a stored model the champion. Raises ModelError if there is no such model."""
+    """Make a stored model the champion, unless it is it already.
+
+    Raises ModelError if there is no such model, and BusyError if another process
+    promotes at the same moment.
+    """
     models = stored(place)
     if model_id not in models:
         raise ModelError(
             f"there is no model {model_id} in {place.below('models')}; "
             "`churn model list` shows all"
         )
-    entries = promotions(place)
-    if not entries and len(models) > 1:
-        others = {name: order(facts) for name, facts in models.items()}
-        del others[model_id]
-        before = max(others, key=lambda name: others[name])
-        entries = [_promotion(before, FIRST)]
-    _write(place, [*entries, _promotion(model_id, why)])
+    with _alone(place):
+        entries = promotions(place)
+        if entries and current(place) == model_id:
+            return
+        if not entries and len(models) > 1:
+            others = {name: order(facts) for name, facts in models.items()}
+            del others[model_id]
+            before = max(others, key=lambda name: others[name])
+            entries = [_promotion(before, FIRST)]
+        _write(place, [*entries, _promotion(model_id, why)])
 
 
 def rollback(place: Place) -> str:
     """Undo the newest promotion that holds; returns the id of the champion then.
 
-    Raises ModelError if there is no earlier champion, or if its folder is gone.
+    Raises ModelError if there is no earlier champion, or if its folder is gone, and
+    BusyError if another process promotes at the same moment.
     """
-    entries = promotions(place)
-    standing = [n for n, entry in enumerate(entries) if not entry.undone_at]
-    if len(standing) < 2:
-        raise ModelError("there is no earlier champion to go back to")
-    before = entries[standing[-2]].model_id
-    if before not in stored(place):
-        raise ModelError(
-            f"the champion before was {before}, whose folder is gone: "
-            "`churn model promote ID` makes another model champion"
-        )
-    undone = asdict(entries[standing[-1]]) | {"undone_at": _now()}
-    entries[standing[-1]] = Promotion(**undone)
-    _write(place, entries)
-    return before
+    with _alone(place):
+        entries = promotions(place)
+        standing = [n for n, entry in enumerate(entries) if not entry.undone_at]
+        if len(standing) < 2:
+            raise ModelError("there is no earlier champion to go back to")
+        before = entries[standing[-2]].model_id
+        if before not in stored(place):
+            raise ModelError(
+                f"the champion before was {before}, whose folder is gone: "
+                "`churn model promote ID` makes another model champion"
+            )
+        undone = entries[standing[-1]]
+        entries[standing[-1]] = replace(undone, undone_at=_now())
+        _write(place, entries)
+        return before
+
+
+def write_challenge(
+    place: Place,
+    model_id: str,
+    facts: Mapping[str, Any],
+) -> None:
+    """Keep beside a challenger what came of its comparison with the champion."""
+    content = json.dumps({"at": _now(), **facts}, indent=1)
+    place.write(f"models/{model_id}/challenge.json", content.encode())
+
+
+def challenge_of(place: Place, model_id: str) -> dict[str, Any]:
+    """What came of a model's comparison; empty if it was never compared."""
+    content = place.read(f"models/{model_id}/challenge.json")
+    return dict(json.loads(content)) if content else {}
+
+
+def _alone(place: Place) -> AbstractContextManager[locks.Held]:
+    """Keep other processes from promoting; raises BusyError while one does."""
+    return locks.exclusively(place, name=locks.PROMOTION)
 
 
 def _promotion(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import date
 from typing import Any
 
@@ -32,8 +33,8 @@ def reason(store: Store) -> str:
     if unusable := unfit(facts, store.settings):
         return f"model {model_id} {unusable}"
     calendar = Calendar.of(store)
-    if too_old := _too_old(facts, calendar, store.settings):
-        return f"model {model_id} {too_old}"
+    if outdated := too_old(facts, calendar, store.settings):
+        return f"model {model_id} {outdated}"
     n_days = _days_not_learned(models, calendar)
     if n_days < 1:
         return ""
@@ -59,6 +60,8 @@ def unfit(
         return f"was {because}"
     if "recipe" not in facts:
         return "was stored by an earlier version"
+    if set(facts["plan"]) - {field.name for field in fields(Plan)}:
+        return "was stored by another version"
     plan = Plan(**{k: _tuple(v) for k, v in facts["plan"].items()})
     if set(facts["features"]) - set(catalogue(plan)):
         return "uses features that are no longer computed"
@@ -81,11 +84,12 @@ def learned_until(facts: Mapping[str, Any]) -> date:
     return Windows(**facts["windows"]).horizon(newest)[1]
 
 
-def _too_old(
+def too_old(
     facts: Mapping[str, Any],
     calendar: Calendar,
     settings: Settings,
 ) -> str:
+    """Why a stored model's age keeps it from scoring the newest cutoff; else empty."""
     until = learned_until(facts)
     age = (calendar.end - until).days
     if 0 <= age <= settings.gates.max_model_age_days:
@@ -97,13 +101,16 @@ def _days_not_learned(
     models: Mapping[str, Mapping[str, Any]],
     calendar: Calendar,
 ) -> int:
-    """Days between the newest outcome of any training and the newest known outcome.
+    """Days of outcomes that a training would learn from and that no model has.
 
-    Outcomes around missing days don't count: no training could learn from them.
+    Cutoffs around missing days don't count, since a training leaves them out; otherwise
+    a hole in the log would cause a training every night.
     """
-    learned = [learned_until(facts) for facts in models.values() if "cutoffs" in facts]
-    known = calendar.horizon(calendar.newest_whole())[1]
-    return (known - max(learned)).days
+    newest = calendar.series(calendar.newest_mature(), 1)
+    if not newest:
+        return 0
+    learned = max(learned_until(facts) for facts in models.values())
+    return (calendar.horizon(newest[0])[1] - learned).days
 
 
 def is_old(

@@ -1,17 +1,24 @@
 """A trained model against the one that scores now."""
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import polars as pl
 
-from churn.errors import TrainingError
+from churn.errors import ModelError, TrainingError
 from churn.evaluation import backtest, promotion
 from churn.evaluation.promotion import CHALLENGER, CHAMPION, Decision, Margins
+from churn.features.cutoffs import Calendar
 from churn.model import champion, due, storage
 from churn.model.fitting import Model
 from churn.report import runs
 from churn.store import Store
+
+MEANWHILE = "a person made another model the champion while they were compared"
+
+BY_USERS_ALONE = (
+    "The intervals hold for other users only: one date shows nothing of other periods."
+)
 
 
 @dataclass(frozen=True)
@@ -31,20 +38,23 @@ class Challenge:
         cls,
         store: Store,
         challenger: Model,
+        before: str,
     ) -> Self:
         """Compare a stored model with the champion, and promote it if the rule says so.
 
-        Without a champion that can score, nothing is compared. Otherwise both are
+        ``before``: the id of the champion before it was stored; empty if there was
+        none. Without a champion that can score, nothing is compared. Otherwise both are
         tested at the study's past test cutoffs, which trains as often as an evaluation.
         """
-        before = champion.current(store.place)
-        if before == challenger.model_id:
-            decision = promotion.without_comparison("it is the champion already")
-            return cls(store, challenger.model_id, before, decision)
         decision = _decide(store, challenger, before)
+        # Comparing takes minutes, in which a person may have promoted a third model.
+        if before and champion.current(store.place) != before:
+            decision = replace(decision, promote=False, why=MEANWHILE)
         if decision.promote:
             champion.promote(store.place, challenger.model_id, decision.why)
-        return cls(store, challenger.model_id, before, decision)
+        made = cls(store, challenger.model_id, before, decision)
+        champion.write_challenge(store.place, challenger.model_id, made.facts())
+        return made
 
     def sentence(self) -> str:
         """Which model scores from now on, and why."""
@@ -73,17 +83,20 @@ class Challenge:
         return f"{self.sentence()} {self._rests_on()}"
 
     def _rests_on(self) -> str:
-        """What the decision rests on, in a sentence."""
+        """What the decision rests on, in a sentence or two."""
         if not self.decision.differences:
             return "Nothing was compared."
         auc, loss = self.decision.differences
-        chance = "other users" if self.decision.by_users_alone else "other periods"
-        return (
-            f"On the same users at {self.decision.n_cutoffs} past dates its AUC was "
-            f"higher by {auc.gain:+.4f} (95 %: {auc.low:+.4f} to {auc.high:+.4f}) and "
-            f"its error lower by {loss.gain:+.4f} ({loss.low:+.4f} to "
-            f"{loss.high:+.4f}); the intervals hold for {chance}."
+        n = self.decision.n_cutoffs
+        dates = f"{n} past dates" if n > 1 else "one past date"
+        compared = (
+            f"On the same users at {dates} it gained {auc.gain:+.4f} of AUC (95 % "
+            f"interval {auc.low:+.4f} to {auc.high:+.4f}) and {loss.gain:+.4f} of log "
+            f"loss ({loss.low:+.4f} to {loss.high:+.4f}); a gain below 0 is a loss."
         )
+        if not self.decision.by_users_alone:
+            return compared
+        return f"{compared} {BY_USERS_ALONE}"
 
     def table(self) -> pl.DataFrame:
         """Gains of the challenger: figure, gain, low, high; empty if not compared."""
@@ -94,17 +107,21 @@ class Challenge:
         types = dict.fromkeys(columns, pl.Float64) | {"figure": pl.String}
         return pl.DataFrame(rows, schema=types, orient="row")
 
-    def record(self) -> None:
-        """Put the decision into the executed notebook."""
-        runs.record(
-            promoted=self.decision.promote,
-            challenger_id=self.challenger_id,
-            champion_id=self.champion_id,
-            promotion=self.decision.why,
-            gains={
+    def facts(self) -> dict[str, Any]:
+        """The decision as plain values."""
+        return {
+            "promoted": self.decision.promote,
+            "challenger_id": self.challenger_id,
+            "champion_id": self.champion_id,
+            "promotion": self.decision.why,
+            "gains": {
                 d.figure: [d.gain, d.low, d.high] for d in self.decision.differences
             },
-        )
+        }
+
+    def record(self) -> None:
+        """Put the decision into the executed notebook."""
+        runs.record(**self.facts())
 
 
 def _decide(
@@ -112,21 +129,36 @@ def _decide(
     challenger: Model,
     before: str,
 ) -> Decision:
+    if before == challenger.model_id:
+        return promotion.without_comparison("it is the champion already")
     facts = champion.stored(store.place).get(before)
     if facts is None:
         return promotion.without_comparison("there was no champion before it")
-    if unusable := due.unfit(facts, store.settings):
+    is_newer = challenger.learned_until > due.learned_until(facts)
+    unusable = due.unfit(facts, store.settings)
+    if not unusable and is_newer:
+        # A gate stops every night that an old model scores: as good as none.
+        unusable = due.too_old(facts, Calendar.of(store), store.settings)
+    if unusable:
         return promotion.without_comparison(f"model {before} {unusable}")
-    old = due.is_old(facts, challenger.learned_until, store.settings)
     try:
-        tested = backtest.backtest(
-            store, progress=False, champion=storage.load(store, before)
-        )
+        rival = storage.load(store, before)
+    except ModelError as error:
+        return promotion.without_comparison(f"model {before} can't be used ({error})")
+    old = due.is_old(facts, challenger.learned_until, store.settings)
+    return _compare(store, rival, old)
+
+
+def _compare(
+    store: Store,
+    rival: Model,
+    old: bool,
+) -> Decision:
+    """The decision by a backtest of both; by age alone where history is too short."""
+    try:
+        tested = backtest.backtest(store, progress=False, champion=rival)
     except TrainingError as error:
-        why = f"history is too short to compare them ({error})"
-        return Decision(
-            old, f"{why}, and the champion is {'old' if old else 'not old'}"
-        )
+        return promotion.by_age_alone(old, str(error))
     names = {backtest.CHOSEN: CHALLENGER, backtest.CHAMPION: CHAMPION}
     pairs = tested.predictions.filter(pl.col("model").is_in(list(names)))
     settings = store.settings

@@ -51,9 +51,9 @@ class Training:
         The first model, or one whose champion can't score any more, always does. See
         ``evaluation.promotion.decide`` for the rule.
         """
-        champion.keep(self.store.place)
+        before = champion.keep(self.store.place)
         self._store()
-        return Challenge.of(self.store, self.model)
+        return Challenge.of(self.store, self.model, before)
 
     def _store(self) -> str:
         if self.trained.baseline:

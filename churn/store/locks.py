@@ -33,7 +33,14 @@ INGEST = ".ingest.lock"
 NIGHT = ".night.lock"
 """Name of the lock of a night, which lasts for all its stages."""
 
-HOLDERS = {INGEST: "ingest into", NIGHT: "night of"}
+PROMOTION = ".promotion.lock"
+"""Name of the lock of a process that makes another model the champion."""
+
+HOLDERS = {
+    INGEST: "ingest into",
+    NIGHT: "night of",
+    PROMOTION: "promotion of a model in",
+}
 """What the holder of a lock does, before the name of the store."""
 
 log = logging.getLogger(__name__)
@@ -78,7 +85,7 @@ def exclusively(
     timing: Timing = Timing(),
     name: str = INGEST,
 ) -> Iterator[Held]:
-    """Hold a lock of the store at this place, INGEST or NIGHT.
+    """Hold a lock of the store at this place: INGEST, NIGHT or PROMOTION.
 
     Raises BusyError if another process holds it. In an object store, finding out takes
     up to ``timing.lease`` seconds.

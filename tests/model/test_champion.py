@@ -11,15 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn.errors import ModelError
+from churn.errors import BusyError, ModelError
 from churn.evaluation import promotion
 from churn.evaluation.promotion import CHALLENGER, CHAMPION, Margins
+from churn.events import ingest
 from churn.model import champion, due, fitting, listing, storage
 from churn.model.pipelines import Recipe
 from churn.settings import Settings
-from churn.store import Store, create_or_open
+from churn.store import Store, create_or_open, locks, open_filled
 
-from ..conftest import DAY0
+from ..conftest import DAY0, at, random_log
 from .test_selection import CUTOFFS, PLAN, WINDOWS, rows
 
 LAST_DAY = CUTOFFS[-1] + timedelta(days=WINDOWS["horizon_days"] - 1)
@@ -73,6 +74,28 @@ def test_a_rollback_goes_back_one_promotion_at_a_time(store: Store) -> None:
         champion.rollback(store.place)
 
 
+def test_the_champion_promoted_again_changes_nothing(store: Store) -> None:
+    """Otherwise a rollback would go from a model to itself."""
+    first, second = save(store), save(store, "boosting")
+    champion.promote(store.place, first, "one")
+    champion.promote(store.place, first, "two")
+    assert [entry.why for entry in champion.promotions(store.place)][1:] == ["one"]
+    assert champion.rollback(store.place) == second
+
+
+def test_two_processes_never_promote_at_once(store: Store) -> None:
+    """Each rewrites the whole file, so one of two promotions would be lost."""
+    first = save(store)
+    champion.promote(store.place, first, "one")
+    second = save(store, "boosting")
+    with locks.exclusively(store.place, name=locks.PROMOTION):
+        with pytest.raises(BusyError, match="another promotion of a model"):
+            champion.promote(store.place, second, "two")
+        with pytest.raises(BusyError):
+            champion.rollback(store.place)
+    assert champion.current(store.place) == first
+
+
 def test_a_model_that_is_not_stored_can_not_be_promoted(store: Store) -> None:
     """The sentence says where all models are listed."""
     save(store)
@@ -93,6 +116,8 @@ def test_a_champion_of_other_settings_or_features_asks_for_a_training(
     assert "another definition of churn" in due.reason(store.under(changed))
     pretend(store, model_id, features=["no_such_feature"])
     assert "no longer computed" in due.reason(store)
+    pretend(store, model_id, plan={"a_choice_of_another_version": 1})
+    assert "stored by another version" in due.reason(store)
 
 
 def test_a_training_is_due_once_enough_outcomes_are_new(store: Store) -> None:
@@ -107,6 +132,29 @@ def test_a_training_is_due_once_enough_outcomes_are_new(store: Store) -> None:
     pretend(store, challenger, cutoffs=newest)
     assert champion.current(store.place) == old
     assert due.reason(later) == ""
+
+
+def test_a_hole_in_the_log_causes_no_training_every_night(
+    make_study: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """A training would learn from the cutoff of day 79; later ones a step apart have
+    days 96 to 101 in their windows, and that of day 84, which hasn't, is no step.
+    """
+    is_missing = pl.col("time").is_between(at(96), at(102))
+    random_log().filter(~is_missing).write_parquet(tmp_path / "events.parquet")
+    settings = make_study(
+        extracts=[{"source": "table", "path": "events.parquet"}],
+        windows=WINDOWS,
+        nightly={"train_every_days": 5},
+    )
+    ingest.ingest(settings, progress=False)
+    holed = open_filled(settings)
+    model_id = save(holed)
+    day_79 = DAY0 + timedelta(days=79)
+    pretend(holed, model_id, cutoffs=[str(day_79)])
+    assert due.reason(holed) == ""
+    pretend(holed, model_id, cutoffs=[str(day_79 - timedelta(days=5))])
+    assert due.reason(holed).startswith("5 days of outcomes are known")
 
 
 def test_a_level_that_was_off_and_the_monitor_ask_for_a_training(store: Store) -> None:
@@ -180,3 +228,24 @@ def test_one_date_rests_on_users_alone_and_says_so() -> None:
     decision = promotion.decide(one, 28, False, Margins(0.01, 0.01), 0, 200)
     assert decision.by_users_alone
     assert np.isfinite(decision.differences[0].low)
+
+
+def test_a_date_with_one_outcome_only_does_not_keep_a_better_one_back() -> None:
+    """Its AUC is unknown, so that the AUC of other periods is, with one date left."""
+    two = pair(0.3).filter(pl.col("cutoff") <= DAY0 + timedelta(days=28))
+    all_stayed = two.with_columns(
+        pl.col("churned") & (pl.col("cutoff") == DAY0),
+    )
+    decision = promotion.decide(all_stayed, 28, False, Margins(0.01, 0.5), 0, 200)
+    assert decision.by_users_alone
+    assert decision.differences[0].low > 0
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_without_two_outcomes_age_alone_decides(is_old: bool) -> None:
+    """No ranking can be compared, and the sentence says so."""
+    nobody_left = pair(0.3).with_columns(churned=pl.lit(False))
+    margins = Margins(0.01, 0.01)
+    decision = promotion.decide(nobody_left, 28, is_old, margins, 0, 200)
+    assert decision.promote is is_old
+    assert "allows no comparison" in decision.why
