@@ -16,6 +16,9 @@ from churn.store import Store
 VERDICT = "monitor/verdict.json"
 """File in which the monitor says whether a training would help."""
 
+RETRY_DAYS = 7
+"""Days of new outcomes before the next try where no training is due by age."""
+
 
 def reason(store: Store) -> str:
     """Why a training is due; empty if none is.
@@ -30,17 +33,19 @@ def reason(store: Store) -> str:
         return "there is no model yet"
     if versions.is_own(facts):
         return ""
-    if unusable := unfit(facts, store.settings):
-        return f"model {model_id} {unusable}"
     calendar = Calendar.of(store)
-    if outdated := too_old(facts, calendar, store.settings):
-        return f"model {model_id} {outdated}"
-    n_days = _days_not_learned(models, calendar)
-    if n_days < 1:
-        return ""
+    until = _learnable_until(calendar)
+    if unusable := gives_way(facts, until, calendar, store.settings):
+        return f"model {model_id} {unusable}"
+    newest = max(learned_until(facts) for facts in models.values())
+    n_days = (until - newest).days
     every = store.settings.nightly.train_every_days
     if every is not None and n_days >= every:
         return f"{n_days} days of outcomes are known that no model has learned from"
+    # Where a challenger was kept back, the next one is no different a day later.
+    was_tried = newest > learned_until(facts)
+    if n_days < (every or RETRY_DAYS if was_tried else 1):
+        return ""
     if level_is_off(facts, store.settings):
         return f"the level of model {model_id} was off, and newer outcomes are known"
     if _monitor_asks(store, model_id):
@@ -84,33 +89,33 @@ def learned_until(facts: Mapping[str, Any]) -> date:
     return Windows(**facts["windows"]).horizon(newest)[1]
 
 
-def too_old(
+def gives_way(
     facts: Mapping[str, Any],
+    until: date,
     calendar: Calendar,
     settings: Settings,
 ) -> str:
-    """Why a stored model's age keeps it from scoring the newest cutoff; else empty."""
-    until = learned_until(facts)
-    age = (calendar.end - until).days
-    if 0 <= age <= settings.gates.max_model_age_days:
-        return ""
-    return f"learned from outcomes until {until}"
+    """Why a stored model can't score, and a new one can; empty if that isn't so.
+
+    ``until``: the day by which the new one's outcomes are known. A model may have
+    learned from too long ago, or from days that the log no longer covers.
+    """
+    if because := unfit(facts, settings):
+        return because
+    learned = learned_until(facts)
+    age = (calendar.end - learned).days
+    is_too_old = age > settings.gates.max_model_age_days and until > learned
+    return f"learned from outcomes until {learned}" if is_too_old or age < 0 else ""
 
 
-def _days_not_learned(
-    models: Mapping[str, Mapping[str, Any]],
-    calendar: Calendar,
-) -> int:
-    """Days of outcomes that a training would learn from and that no model has.
+def _learnable_until(calendar: Calendar) -> date:
+    """The day until which a training would learn from outcomes; else the earliest date.
 
     Cutoffs around missing days don't count, since a training leaves them out; otherwise
     a hole in the log would cause a training every night.
     """
     newest = calendar.series(calendar.newest_mature(), 1)
-    if not newest:
-        return 0
-    learned = max(learned_until(facts) for facts in models.values())
-    return (calendar.horizon(newest[0])[1] - learned).days
+    return calendar.horizon(newest[0])[1] if newest else date.min
 
 
 def is_old(

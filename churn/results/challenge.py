@@ -134,18 +134,14 @@ def _decide(
     facts = champion.stored(store.place).get(before)
     if facts is None:
         return promotion.without_comparison("there was no champion before it")
-    is_newer = challenger.learned_until > due.learned_until(facts)
-    unusable = due.unfit(facts, store.settings)
-    if not unusable and is_newer:
-        # A gate stops every night that an old model scores: as good as none.
-        unusable = due.too_old(facts, Calendar.of(store), store.settings)
-    if unusable:
+    until, calendar = challenger.learned_until, Calendar.of(store)
+    if unusable := due.gives_way(facts, until, calendar, store.settings):
         return promotion.without_comparison(f"model {before} {unusable}")
     try:
         rival = storage.load(store, before)
     except ModelError as error:
         return promotion.without_comparison(f"model {before} can't be used ({error})")
-    old = due.is_old(facts, challenger.learned_until, store.settings)
+    old = due.is_old(facts, until, store.settings)
     return _compare(store, rival, old)
 
 

@@ -122,7 +122,7 @@ class ModelSettings(Section):
     """What a stored model may consist of, and what a new one may lose.
 
     ``max_auc_loss`` and ``max_log_loss_rise``: by so much a challenger may be worse
-    than an old champion whose place it takes.
+    than the champion whose place it takes.
     """
 
     trusted_types: tuple[str, ...] = ()

@@ -157,6 +157,41 @@ def test_a_hole_in_the_log_causes_no_training_every_night(
     assert due.reason(holed).startswith("5 days of outcomes are known")
 
 
+def test_a_challenger_kept_back_is_not_trained_again_every_night(
+    store: Store,
+) -> None:
+    """The first one comes at once; the next one when the usual days have passed."""
+    old = save(store)
+    pretend(store, old, calibration=[0.9, 1.4])
+    champion.promote(store.place, old, "the first")
+    challenger = save(store, "boosting")
+    tomorrow = [str(day + timedelta(days=1)) for day in CUTOFFS]
+    pretend(store, challenger, cutoffs=tomorrow)
+    for days_later, is_due in ((1, False), (7, False), (8, True)):
+        later = replace(store, covered_until=LAST_DAY + timedelta(days=days_later))
+        assert bool(due.reason(later)) is is_due
+
+
+def test_a_model_too_old_is_not_replaced_by_one_that_is_no_newer(
+    make_study: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """Days 70 to 118 are missing, so a training could learn no more than it has."""
+    is_missing = pl.col("time").is_between(at(70), at(119))
+    random_log().filter(~is_missing).write_parquet(tmp_path / "events.parquet")
+    settings = make_study(
+        extracts=[{"source": "table", "path": "events.parquet"}],
+        windows=WINDOWS,
+        gates={"max_model_age_days": 20},
+    )
+    ingest.ingest(settings, progress=False)
+    holed = open_filled(settings)
+    model_id = save(holed)
+    pretend(holed, model_id, cutoffs=[str(DAY0 + timedelta(days=57))])
+    assert due.reason(holed) == ""
+    pretend(holed, model_id, cutoffs=[str(DAY0 + timedelta(days=20))])
+    assert "learned from outcomes until" in due.reason(holed)
+
+
 def test_a_level_that_was_off_and_the_monitor_ask_for_a_training(store: Store) -> None:
     """Only once newer outcomes are known, since a training would learn the same."""
     model_id = save(store)
@@ -228,6 +263,29 @@ def test_one_date_rests_on_users_alone_and_says_so() -> None:
     decision = promotion.decide(one, 28, False, Margins(0.01, 0.01), 0, 200)
     assert decision.by_users_alone
     assert np.isfinite(decision.differences[0].low)
+
+
+@pytest.mark.parametrize(("shift", "promoted"), [(0.0, True), (0.5, False)])
+def test_log_loss_keeps_a_challenger_back_if_it_was_higher_by_more_than_its_margin(
+    shift: float, promoted: bool
+) -> None:
+    """A level that swings from date to date makes the interval wide, which alone keeps
+    nobody back.
+    """
+    swing = (pl.col("cutoff") - DAY0).dt.total_days() / 28 - 1.5
+    level = shift + 0.25 * swing
+    odds = pl.col("probability") / (1 - pl.col("probability")) * level.exp()
+    is_challenger = pl.col("model") == CHALLENGER
+    moved = pair(0.0).with_columns(
+        probability=pl.when(is_challenger)
+        .then(odds / (1 + odds))
+        .otherwise("probability")
+    )
+    margins = Margins(0.01, 0.01)
+    decision = promotion.decide(moved, 28, True, margins, 0, 200)
+    _, loss = decision.differences
+    assert loss.low < -margins.log_loss_rise
+    assert decision.promote is promoted, decision
 
 
 def test_a_date_with_one_outcome_only_does_not_keep_a_better_one_back() -> None:
