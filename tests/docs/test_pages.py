@@ -4,10 +4,7 @@ import ast
 import configparser
 import importlib.util
 import re
-import shutil
-import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +13,6 @@ import churn
 from churn import charts, errors, results
 from churn.settings import Settings, parse
 
-from ..conftest import unavailable
 from .generated import TABLES, places
 from .pages import HOME, NAMES, between, commands, fenced, options, text
 
@@ -30,6 +26,8 @@ SECTIONS = [
     "identity",
     "privacy",
     "gates",
+    "nightly",
+    "scores",
     "braze",
 ]
 EXTRACTS = [{"source": "appsflyer", "path": "data/raw/appsflyer"}]
@@ -144,39 +142,6 @@ def test_scheduler_examples_parse(page: str) -> None:
         assert unit.sections(), block
     for block in fenced(page, "yaml"):
         assert isinstance(yaml.safe_load(block), dict), block
-
-
-def test_the_timer_of_the_systemd_example_can_be_enabled(tmp_path: Path) -> None:
-    """Its units pass systemd's own check and are linked where systemd is to start them;
-    the program is named by its path, since systemd's PATH has no uv.
-    """
-    service, timer = fenced("churn/README.md", "ini")
-    parsed = configparser.ConfigParser()
-    parsed.read_string(timer)
-    assert parsed["Install"]["WantedBy"] == "timers.target"
-    program = tmp_path / "srv/churn/.venv/bin/churn"
-    assert f"ExecStart=/{program.relative_to(tmp_path)} nightly --send" in service
-    if not (shutil.which("systemd-analyze") and shutil.which("systemctl")):
-        unavailable("no systemd on this machine, its example was only read")
-    program.parent.mkdir(parents=True)
-    program.touch(mode=0o755)
-    units = tmp_path / "etc/systemd/system"
-    units.mkdir(parents=True)
-    here = service.replace("=/srv", f"={tmp_path}/srv")
-    (units / "churn.service").write_text(here)
-    (units / "churn.timer").write_text(timer)
-    files = [str(units / name) for name in ("churn.service", "churn.timer")]
-    subprocess.run(["systemd-analyze", "verify", *files], check=True)
-    enable = ["systemctl", f"--root={tmp_path}", "enable", "churn.timer"]
-    subprocess.run(enable, check=True)
-    assert (units / "timers.target.wants/churn.timer").is_symlink()
-
-
-def test_examples_for_schedulers_do_not_look_for_uv() -> None:
-    """cron, systemd and runners have a PATH on which it usually isn't."""
-    for language in ("cron", "ini", "yaml"):
-        for block in fenced("churn/README.md", language):
-            assert "uv run" not in block, block
 
 
 @pytest.mark.parametrize("table", list(TABLES))
