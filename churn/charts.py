@@ -109,21 +109,28 @@ def transitions(export: "Export") -> Any:
     return _drawing().transitions(export.transitions(), export.segments)
 
 
-def came_true(monitor: "Monitor") -> Any:
-    """AUC by past scoring, over the interval that was stated beforehand."""
-    return _drawing().promised_auc(monitor.figures())
+def came_true(
+    monitor: "Monitor",
+    figure: str,
+    title: str,
+) -> Any:
+    """A figure, auc or log_loss, by past scoring, over what was stated beforehand."""
+    return _drawing().promised(monitor.closed, figure, title)
 
 
 def levels(monitor: "Monitor") -> Any:
     """Forecast and actual share of users who did not come back, by past scoring."""
-    return _drawing().levels(monitor.figures())
+    return _drawing().levels(monitor.closed)
 
 
 def segments_came_true(monitor: "Monitor") -> Any:
     """Share of each segment's users who did not come back, by past scoring."""
-    return _drawing().segments_came_true(monitor.by_segment())
+    order = [segment.name for segment in monitor.store.settings.segments]
+    return _drawing().segments_came_true(monitor.by_segment(), order)
 
 
 def drift(monitor: "Monitor") -> Any:
     """How far the newest users are from those the model learned from, by kind."""
-    return _drawing().drift(monitor.drift())
+    from churn.monitoring.judgement import DRIFTED
+
+    return _drawing().drift(monitor.drift(), DRIFTED)

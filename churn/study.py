@@ -211,9 +211,9 @@ class Study:
         table, findings = scores.read(store, _cutoff(cutoff))
         return results.Scores(store, table, findings)
 
-    def monitor(self) -> results.Monitor:
-        """Past scores against what came true, as far as horizons have closed."""
-        return results.Monitor.of(self.store)
+    def monitor(self, now: str = "") -> results.Monitor:
+        """Past scores against what came true; ``now`` as in ``score``."""
+        return results.Monitor.of(self.store, now)
 
     def export(
         self,

@@ -52,6 +52,7 @@ ONLY_IN = {
         "stats",
         "simulate",
         "cli.night",
+        "monitoring.evidence",
     },
     "filelock": {"store.locks", "braze.ledger.locking"},
     "IPython": {"report"},

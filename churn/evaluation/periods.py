@@ -55,18 +55,40 @@ def half_width(
     >>> round(half_width(np.array([1, 2, 3]), np.ones(3), none, days, 28), 2)
     2.48
     """
-    k = len(values)
-    if k < 2:
+    if len(values) < 2:
         return float("inf")
+    shock, freedom = shocks(values, noise, cutoffs, horizon_days)
+    together = overlap(cutoffs, horizon_days)
+    share = weight / weight.sum()
+    error = np.sqrt(shock * (share @ together @ share))
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom) * error)
+
+
+def overlap(
+    cutoffs: Sequence[date],
+    horizon_days: int,
+) -> np.ndarray:
+    """Share of their horizons that each two cutoffs have in common, shape (k, k)."""
     days = np.array([cutoff.toordinal() for cutoff in cutoffs])
     gap = np.abs(days[:, None] - days[None])
-    shared = np.clip(1 - gap / horizon_days, 0, None)
+    return np.asarray(np.clip(1 - gap / horizon_days, 0, None))
+
+
+def shocks(
+    values: np.ndarray,
+    noise: np.ndarray,
+    cutoffs: Sequence[date],
+    horizon_days: int,
+) -> tuple[float, float]:
+    """Variance of what happens to all users in one period, and its degrees of freedom.
+
+    The arguments are those of ``half_width``, for at least two cutoffs that aren't all
+    on one day.
+    """
+    k = len(values)
     centring = np.eye(k) - 1 / k
-    apart = centring @ shared @ centring
+    apart = centring @ overlap(cutoffs, horizon_days) @ centring
     freedom = np.trace(apart) ** 2 / np.trace(apart @ apart)
     by_chance = np.trace(centring @ noise)
     between = np.sum((values - values.mean()) ** 2)
-    shock = max(0.0, between - by_chance) / np.trace(apart)
-    share = weight / weight.sum()
-    error = np.sqrt(shock * (share @ shared @ share))
-    return float(t.ppf((1 + CONFIDENCE) / 2, freedom) * error)
+    return max(0.0, between - by_chance) / np.trace(apart), float(freedom)

@@ -89,7 +89,8 @@ class Trained:
     ``choice``: recipe, correction and log losses in the validation folds; for a user's
     own classifier the only candidate is ``own``. ``fold``: the newest validation fold,
     null if history is too short for any. ``estimator``: the user's own classifier,
-    unfitted; null for the blend. ``baseline``: what the model saw, for later nights.
+    unfitted; null for the blend. ``baseline``: what the model saw, for later nights;
+    null where the rows were not read from a store.
     """
 
     model: Model
@@ -131,7 +132,10 @@ def train(
     trained = learn(rows, plan, store.settings, estimator)
     missing = tuple(sorted(calendar.missing))
     model = replace(trained.model, missing=missing, left_out=tuple(left_out))
-    return replace(trained, model=model)
+    labelled = rows.drop_nulls("churned")
+    validation = trained.choice.validation
+    seen = baseline.of_training(labelled, model.features, validation)
+    return replace(trained, model=model, baseline=seen)
 
 
 def one_weekday(cutoffs: Sequence[date]) -> str:
@@ -189,9 +193,8 @@ def learn(
         calibration_cutoff=choice.calibration_cutoff,
     )
     usable = folds.usable(sampled, settings)
-    seen = baseline.of_training(labelled, model.features, choice.validation)
     fold = usable[-1] if usable else None
-    return Trained(model, choice, fold, estimator, seen)
+    return Trained(model, choice, fold, estimator)
 
 
 def check_enough(snapshot: pl.DataFrame) -> None:

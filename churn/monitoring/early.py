@@ -13,6 +13,9 @@ from churn.store import Store
 MAX_CUTOFFS = 4
 """Most open cutoffs that are looked at, evenly spread."""
 
+N_PAST = 28
+"""Newest closed cutoffs from which it is known how fast users come back."""
+
 SCHEMA = {
     "cutoff": pl.Date,
     "segment": pl.String,
@@ -48,13 +51,8 @@ def outcomes(
         return pl.DataFrame(schema=SCHEMA)
     tables = [scores.read(store, cutoff)[0] for cutoff in chosen]
     labelled = snapshots.label(pl.concat(tables), store)
-    speed = _speed(closed)
     days = {
         cutoff: _days_seen(cutoff, calendar.end, windows.lead_days) for cutoff in chosen
-    }
-    shares = {
-        cutoff: None if speed is None else float(speed[min(day, len(speed)) - 1])
-        for cutoff, day in days.items()
     }
     table = labelled.group_by("cutoff", "segment").agg(
         n=pl.len().cast(pl.Int64),
@@ -62,13 +60,17 @@ def outcomes(
         stays=1 - pl.col("probability").mean(),
     )
     rate = pl.col("back_rate")
-    known = table.with_columns(
+    seen = table.with_columns(
         days_seen=pl.col("cutoff").replace_strict(days, return_dtype=pl.Int64),
-        expected_rate=pl.col("stays")
-        * pl.col("cutoff").replace_strict(shares, return_dtype=pl.Float64),
         error=(rate * (1 - rate) / pl.col("n")).sqrt(),
     )
-    return known.select(*SCHEMA).sort("cutoff", "segment")
+    joined = seen.join(_speed(closed), on=["segment", "days_seen"], how="left")
+    expected = pl.col("stays") * pl.col("share_back")
+    return (
+        joined.with_columns(expected_rate=expected)
+        .select(*SCHEMA)
+        .sort("cutoff", "segment")
+    )
 
 
 def _days_seen(
@@ -87,10 +89,19 @@ def _spread(cutoffs: list[date]) -> list[date]:
     return [cutoffs[place] for place in places]
 
 
-def _speed(closed: pl.DataFrame) -> np.ndarray | None:
-    """Of all who come back, the share back by each day, at the newest closed cutoffs."""
-    recent = closed.tail(28)
-    curves = [np.array(back) for back in recent["back"] if len(back) and back[-1] > 0]
-    if not curves:
-        return None
-    return np.asarray(np.mean([curve / curve[-1] for curve in curves], axis=0))
+def _speed(closed: pl.DataFrame) -> pl.DataFrame:
+    """Of all of a segment who come back, the share back by each day.
+
+    Means over the newest closed cutoffs, weighted by users. Columns: segment,
+    days_seen, share_back.
+    """
+    segments = closed.tail(N_PAST).select(pl.col("segments").explode()).drop_nulls()
+    each = segments.unnest("segments").select("segment", "n", "back")
+    by_day = each.with_columns(
+        days_seen=pl.int_ranges(1, pl.col("back").list.len() + 1, dtype=pl.Int64)
+    ).explode("back", "days_seen")
+    n_back = (pl.col("back") * pl.col("n")).sum()
+    totals = by_day.group_by("segment", "days_seen").agg(n_back=n_back)
+    all_back = pl.col("n_back").max().over("segment")
+    share = pl.when(all_back > 0).then(pl.col("n_back") / all_back)
+    return totals.select("segment", "days_seen", share_back=share)

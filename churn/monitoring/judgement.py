@@ -3,39 +3,40 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
 from churn.model import due
+from churn.monitoring import evidence
+from churn.monitoring.evidence import Interval
 from churn.settings import Gates
+from churn.stats.probability import level_holds
 from churn.store import Place
 
 Decision = Literal["send", "warn", "hold"]
 
-Z = 1.96
-"""Standard errors to either side of a 95 % interval."""
-
 NO_SKILL = 0.55
 """AUC that is hardly better than chance."""
-
-PERIOD_SHIFT = 0.2
-"""Standard deviation of the level from period to period that nobody can foresee, in
-log-odds: the prior of the next period's forecast."""
 
 DRIFTED = 0.25
 """Population stability index from which a distribution counts as another one."""
 
-RECENT = 28
-"""Number of newest closed cutoffs that warnings look at."""
+MIN_MISSED = 3
+"""Fewest dates in a row whose promise was missed for a warning.
+
+Of right promises every tenth is missed on the worse side, and neighbouring dates together.
+"""
 
 
 @dataclass(frozen=True)
 class Judgement:
     """The decision, and a sentence for each reason; the gravest come first.
 
-    ``train``: whether a training would help, since the model has not learned from the
-    outcomes that speak against it. ``cutoff``: the newest closed one; empty without.
+    - ``train``: whether a training would help, since the model has not learned from the
+      outcomes that speak against it.
+    - ``cutoff``: the newest closed one, and ``since``: the first of those that the
+      reasons rest on; empty without.
     """
 
     decision: Decision
@@ -43,6 +44,7 @@ class Judgement:
     train: bool
     model_id: str
     cutoff: str
+    since: str = ""
 
 
 def judge(
@@ -53,89 +55,103 @@ def judge(
     learned_until: date | None,
     horizon_days: int,
 ) -> Judgement:
-    """Judge by the newest closed cutoff, and warn of broken promises and drift.
+    """Judge by the newest closed cutoffs, and warn of broken promises and drift.
 
     ``closed``: the figures of ``outcomes``. ``drift``: index by kind at the newest
     scoring. ``model_id`` and ``learned_until``: of the champion. ``horizon_days``: from
     a cutoff to the end of its horizon.
 
-    Only what other users and other periods can't explain holds: an AUC whose interval
-    ends below ``NO_SKILL``, a forecast worse than the same one for everybody, or a level
-    off by more than ``gates.max_calibration_shift``; and only while the champion has not
-    learned from these outcomes, for then it has been corrected.
+    Only what other users and other periods can't explain holds (see ``evidence``): an
+    AUC whose interval ends below ``NO_SKILL``, a forecast worse than the same one for
+    everybody, or a level off by more than ``gates.max_calibration_shift``; and only by
+    outcomes from which the champion has not learned, for by others it was corrected. A
+    level that is off by more than half of that is a warning.
     """
-    grave = _grave(closed, gates)
-    warnings = [*_broken(closed), *_drifted(drift)]
-    newest = closed["cutoff"][-1] if closed.height else None
-    has_learned = (
-        newest is not None
-        and learned_until is not None
-        and (newest - learned_until).days + horizon_days <= 0
-    )
-    if grave and not has_learned:
-        decision: Decision = "hold"
-    else:
-        decision = "warn" if grave or warnings else "send"
+    is_new = pl.lit(True)
+    if learned_until is not None:
+        is_new = pl.col("cutoff") + pl.duration(days=horizon_days) > learned_until
+    rows = evidence.newest(closed.filter(is_new), horizon_days)
+    level = evidence.interval(rows, "shift", horizon_days)
+    limit = gates.max_calibration_shift
+    grave = [*_unskilled(rows, horizon_days), *_level(rows, level, limit)]
+    lesser = [] if grave else _level(rows, level, limit / 2)
+    broken = [*lesser, *_missed(rows)]
+    warnings = [*broken, *_drifted(drift)]
+    decision: Decision = "hold" if grave else "warn" if warnings else "send"
     return Judgement(
         decision,
         tuple(grave + warnings),
-        bool(grave) and not has_learned,
+        bool(grave),
         model_id,
-        str(newest or ""),
+        str(closed["cutoff"].max() or ""),
+        str(rows["cutoff"].min()) if grave or broken else "",
     )
 
 
-def _grave(
-    closed: pl.DataFrame,
-    gates: Gates,
+def _unskilled(
+    rows: pl.DataFrame,
+    horizon_days: int,
 ) -> list[str]:
-    """What the newest closed cutoff says against the forecasts."""
-    if closed.is_empty():
-        return []
-    row = closed.row(-1, named=True)
-    return [text for text in (_unskilled(row), _level(row, gates)) if text]
+    auc = evidence.interval(rows, "auc", horizon_days)
+    gain = evidence.interval(rows, "gain", horizon_days)
+    if auc.high < NO_SKILL:
+        return [
+            f"{_users(rows)} were ranked no better than by chance (AUC {auc.value:.3f}, "
+            f"95 %: {auc.low:.3f} to {auc.high:.3f})"
+        ]
+    if gain.high < 0:
+        return [
+            f"for {_users(rows)} the forecasts were worse than the same probability for "
+            f"everybody (log loss higher by {-gain.value:.3f}, 95 %: {-gain.high:.3f} to "
+            f"{-gain.low:.3f})"
+        ]
+    return []
 
 
-def _unskilled(row: dict[str, Any]) -> str:
-    at = f"the users of {row['cutoff']}"
-    auc, error = row["auc"], row["auc_error"]
-    if auc is not None and auc + Z * error < NO_SKILL:
-        return f"{at} were ranked no better than by chance (AUC {auc:.3f})"
-    if row["gain"] + Z * row["gain_error"] < 0:
-        return (
-            f"for {at} the forecasts were worse than the same probability for everybody "
-            f"(log loss higher by {-row['gain']:.3f})"
-        )
-    return ""
+def _users(rows: pl.DataFrame) -> str:
+    """Whose outcomes these are, in words."""
+    days = rows["cutoff"].sort()
+    first, last = days[0], days[-1]
+    if first == last:
+        return f"the users of {first}"
+    return f"the users of {first} to {last}"
 
 
 def _level(
-    row: dict[str, Any],
-    gates: Gates,
-) -> str:
-    shift, error = row["shift"], row["shift_error"]
-    if shift is None:
-        return ""
-    reach = Z * (error**2 + PERIOD_SHIFT**2) ** 0.5
-    if abs(shift) - reach <= gates.max_calibration_shift:
-        return ""
-    way = "more" if shift > 0 else "fewer"
-    return (
-        f"of the users of {row['cutoff']} {row['churn_rate']:.0%} left and "
-        f"{row['mean_probability']:.0%} were forecast to: {way} by {abs(shift):.2f} in "
-        "log-odds, beyond what chance and other periods explain"
-    )
-
-
-def _broken(closed: pl.DataFrame) -> list[str]:
-    """Whether promises were broken more often than 80 % intervals are."""
-    held = promises_held(closed.tail(RECENT))
-    broken = held.filter((pl.col("n") >= RECENT // 2) & (pl.col("held_rate") < 0.5))
+    rows: pl.DataFrame,
+    level: Interval,
+    beyond: float,
+) -> list[str]:
+    """A level whose whole interval is further off than ``beyond``, in log-odds."""
+    if level_holds(level.low, level.high, beyond):
+        return []
+    left, forecast = rows.select(
+        pl.col("churn_rate").mean(),
+        pl.col("mean_probability").mean(),
+    ).row(0)
+    way = "more" if level.value > 0 else "fewer"
     return [
-        f"{row['figure']} was within what was promised at {row['held_rate']:.0%} of the "
-        f"newest {row['n']} closed dates, and 80% were to be"
-        for row in broken.iter_rows(named=True)
+        f"of {_users(rows)} {left:.0%} left and {forecast:.0%} were forecast to: {way} by "
+        f"{abs(level.value):.2f} in log-odds (95 %: {level.low:+.2f} to "
+        f"{level.high:+.2f}), beyond what chance and other periods explain"
     ]
+
+
+def _missed(rows: pl.DataFrame) -> list[str]:
+    """Figures that were worse than promised at every one of the newest dates."""
+    found = []
+    worse = {
+        "AUC": pl.col("auc") < pl.col("auc_low"),
+        "log loss": pl.col("log_loss") > pl.col("log_loss_high"),
+    }
+    for name, is_worse in worse.items():
+        missed = rows.select(missed=is_worse).drop_nulls()["missed"]
+        if len(missed) >= MIN_MISSED and missed.all():
+            found.append(
+                f"the {name} was worse than what was promised at all {len(missed)} "
+                "newest dates"
+            )
+    return found
 
 
 def promises_held(closed: pl.DataFrame) -> pl.DataFrame:
@@ -169,8 +185,12 @@ def _drifted(drift: dict[str, float]) -> list[str]:
 def write(
     place: Place,
     judgement: Judgement,
+    now: datetime | None = None,
 ) -> None:
-    """Leave the judgement for the gate, and for the night that asks whether to train."""
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    """Leave the judgement for the gate, and for the night that asks whether to train.
+
+    ``now``: its time; by default that of the clock.
+    """
+    at = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     content = json.dumps({**asdict(judgement), "at": at}, indent=1)
     place.write(due.VERDICT, content.encode())

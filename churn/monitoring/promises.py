@@ -1,6 +1,7 @@
 """What was promised at a scoring, and how far its inputs had drifted by then."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 
@@ -12,6 +13,8 @@ from churn.model import baseline
 from churn.model.baseline import SCORES, Baseline
 from churn.model.fitting import Model
 from churn.store import Store
+
+log = logging.getLogger(__name__)
 
 FOLDER = "promises"
 
@@ -123,10 +126,14 @@ def _name(cutoff: str) -> str:
     return f"{FOLDER}/cutoff={cutoff}.json"
 
 
-def remove_old(store: Store) -> int:
+def remove_old(
+    store: Store,
+    compared: set[date],
+) -> int:
     """Remove scores, findings and promises older than ``scores.keep_days``.
 
-    Their age counts from the newest cutoff, which stays. Returns how many cutoffs went.
+    Their age counts from the newest cutoff, which stays, and so do scores that were not
+    ``compared`` with their outcome yet. Returns how many cutoffs went.
     """
     days = store.settings.scores.keep_days
     names = {
@@ -135,9 +142,14 @@ def remove_old(store: Store) -> int:
         for name in store.place.names(folder)
         if "cutoff=" in name
     }
-    if days is None or not names:
+    if not days or not names:
         return 0
     oldest = max(names.values()) - timedelta(days=days)
-    old = [name for name, cutoff in names.items() if cutoff < oldest]
-    store.place.remove(*old)
-    return len({names[name] for name in old})
+    old = [
+        name for name, cutoff in names.items() if cutoff < oldest and cutoff in compared
+    ]
+    if old:
+        store.place.remove(*old)
+    n_removed = len({names[name] for name in old})
+    log.info("scores: %d old cutoffs removed", n_removed)
+    return n_removed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Self
 
@@ -15,7 +15,8 @@ from churn.model import champion, due
 from churn.monitoring import ages, early, judgement, outcomes, promises
 from churn.monitoring.judgement import Judgement
 from churn.monitoring.promises import Promise
-from churn.report import monitor_verdict, runs
+from churn.report import monitor_tables, monitor_verdict, runs
+from churn.report.parameters import parse_now
 from churn.report.verdict import Verdict
 from churn.scoring import scores, segments
 from churn.store import Store
@@ -31,14 +32,19 @@ class Monitor:
 
     store: Store
     closed: pl.DataFrame
+    now: datetime | None = None
 
     @classmethod
     def of(
         cls,
         store: Store,
+        now: str = "",
     ) -> Self:
-        """Compute the figures of newly closed cutoffs, and keep them."""
-        return cls(store, outcomes.update(store))
+        """Compute the figures of newly closed cutoffs, and keep them.
+
+        ``now`` (UTC): the time that the judgement bears; by default that of the clock.
+        """
+        return cls(store, outcomes.update(store), parse_now(now))
 
     @cached_property
     def judgement(self) -> Judgement:
@@ -48,7 +54,7 @@ class Monitor:
         windows = self.store.settings.windows
         return judgement.judge(
             self.closed,
-            self._promise.kinds if self._promise else {},
+            self._drift,
             self.store.settings.gates,
             model_id,
             due.learned_until(facts) if facts else None,
@@ -71,6 +77,14 @@ class Monitor:
         return promises.read(self.store, self._newest["cutoff"][0])
 
     @property
+    def _drift(self) -> dict[str, float]:
+        """Index by kind of feature, and of the scores, at the newest scoring."""
+        promise = self._promise
+        if promise is None or "probability" not in promise.drift:
+            return dict(promise.kinds) if promise else {}
+        return {**promise.kinds, "scores": promise.drift["probability"]}
+
+    @property
     def first_outcome(self) -> date | None:
         """When the first outcome will be known; null without scores."""
         scored = scores.cutoffs(self.store)
@@ -89,31 +103,21 @@ class Monitor:
 
         Returns of how many cutoffs the scores were removed.
         """
-        judgement.write(self.store.place, self.judgement)
-        return promises.remove_old(self.store)
+        judgement.write(self.store.place, self.judgement, self.now)
+        return promises.remove_old(self.store, outcomes.compared(self.store))
 
     def figures(self) -> pl.DataFrame:
         """By closed cutoff: users, forecast and actual rate, AUC and log loss.
 
-        Beside AUC and log loss stand what was expected of them, with 80 % intervals.
+        The error of the level is its 95 % interval, in log-odds. Newest first.
         """
-        return self.closed.select(
-            "cutoff",
-            users="n",
-            forecast="mean_probability",
-            actual="churn_rate",
-            auc="auc",
-            auc_expected="auc_expected",
-            auc_low="auc_low",
-            auc_high="auc_high",
-            log_loss="log_loss",
-            log_loss_low="log_loss_low",
-            log_loss_high="log_loss_high",
-        ).sort("cutoff", descending=True)
+        return monitor_tables.figures(self.closed)
 
     def held(self) -> pl.DataFrame:
-        """How often a promised interval held: figure, n, held_rate; 80 % were to."""
-        return judgement.promises_held(self.closed)
+        """How often a promised interval held: figure, dates, held_rate; 80 % were to."""
+        held = judgement.promises_held(self.closed)
+        names = {"auc": "AUC", "log_loss": "log loss"}
+        return held.with_columns(pl.col("figure").replace(names)).rename({"n": "dates"})
 
     def by_segment(self) -> pl.DataFrame:
         """Forecast and actual rate by segment at each closed cutoff.
@@ -143,11 +147,10 @@ class Monitor:
         """How far the newest users are from those learned from: kind, index, worst.
 
         ``index``: mean population stability index of the kind's features; about 0.1 is
-        usual, 0.25 a lot. Empty where the model was stored by an earlier version.
+        usual, 0.25 a lot. The scores are a kind of their own. Empty where the model was stored by an earlier version.
         """
-        kinds = self._promise.kinds if self._promise else {}
         table = pl.DataFrame(
-            list(kinds.items()),
+            list(self._drift.items()),
             schema={"kind": pl.String, "index": pl.Float64},
             orient="row",
         )
@@ -185,7 +188,11 @@ class Monitor:
     def record(self) -> None:
         """Put the judgement and the newest figures into the executed notebook."""
         horizon = timedelta(days=self.store.settings.windows.horizon_days)
-        held = dict(self.held().select("figure", "held_rate").iter_rows())
+        held = dict(
+            judgement.promises_held(self.closed)
+            .select("figure", "held_rate")
+            .iter_rows()
+        )
         newest = self.closed.tail(1).to_dicts()
         kept = ("cutoff", "n", "churn_rate", "mean_probability", "auc", "log_loss")
         runs.record(

@@ -50,8 +50,9 @@ def _sentence(
     at = f"on {str(found.get('at'))[:10]}"
     if not passed:
         return (
-            f"{at} the monitor said hold: {reasons}. Train again, or look at "
-            "`6_monitor` and promote another model"
+            f"{at} the monitor said hold, by the scores since {found.get('since')}: "
+            f"{reasons}. Train again, or look at `6_monitor` and promote another "
+            "model; once the cause is mended, `churn run monitor` judges anew"
         )
     if found.get("decision") == "hold":
         return f"{at} the monitor held another model; this one is newer"

@@ -143,9 +143,16 @@ class Nightly(Section):
 
 
 class ScoreSettings(Section):
-    """How long scores are kept, so that they can be compared with their outcomes."""
+    """How long scores are kept, so that they can be compared with their outcomes.
 
-    keep_days: Days | None = 400
+    ``keep_days`` 0: for ever.
+    """
+
+    keep_days: int = Field(
+        default=400,
+        ge=0,
+        le=36500,
+    )
 
 
 class Segment(Section):

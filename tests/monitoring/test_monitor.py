@@ -64,21 +64,31 @@ def test_closed_cutoffs_are_compared_with_what_happened(study: Study) -> None:
 def test_figures_of_closed_cutoffs_are_kept_and_not_computed_again(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what is new is labelled, and what was scored again."""
-    score(study, 30)
+    """Only what is new is labelled, with the newest few and what the log has changed."""
+    monkeypatch.setattr(outcomes, "N_AGAIN", 1)
+    oldest, old = score(study, 30), score(study, 25)
     first = outcomes.update(study.store)
     asked: list[list[date]] = []
     compute = outcomes._closed
 
-    def look(store: Store, cutoffs: list[date]) -> object:
+    def look(store: Store, cutoffs: list[date], n_events: dict[date, int]) -> object:
         asked.append(cutoffs)
-        return compute(store, cutoffs)
+        return compute(store, cutoffs, n_events)
 
     monkeypatch.setattr(outcomes, "_closed", look)
     assert outcomes.update(study.store).equals(first)
     newer = score(study, 20)
-    assert outcomes.update(study.store).height == 2
-    assert asked == [[], [newer]]
+    assert outcomes.update(study.store).height == 3
+    assert asked == [[old], [newer]]
+    counted = outcomes._events
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            outcomes,
+            "_events",
+            lambda *known: counted(*known) | {oldest: 1},
+        )
+        outcomes.update(study.store)
+    assert asked[-1] == [oldest, newer]
 
 
 def test_a_hole_in_the_horizon_leaves_the_outcome_unknown(study: Study) -> None:
@@ -106,7 +116,7 @@ def test_on_day_one_it_says_when_the_first_outcome_comes(study: Study) -> None:
     assert monitor.figures().is_empty()
     assert monitor.early().is_empty()
     assert churn.charts.levels(monitor) is None
-    assert churn.charts.came_true(monitor) is None
+    assert churn.charts.came_true(monitor, "auc", "AUC") is None
 
 
 def test_scores_that_are_too_old_are_removed_but_not_their_figures(

@@ -13,7 +13,7 @@ from churn.report.charts.history import definitions, events_per_day, retention, 
 from churn.report.charts.monitor import (
     drift,
     levels,
-    promised_auc,
+    promised,
     segments_came_true,
 )
 from churn.report.charts.users import before_leaving, user_days
@@ -29,7 +29,7 @@ __all__ = [
     "lift",
     "metric_by_cutoff",
     "profit",
-    "promised_auc",
+    "promised",
     "retention",
     "returns",
     "scores",

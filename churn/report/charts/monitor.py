@@ -14,49 +14,65 @@ from churn.report.theme import (
     share,
     share_y,
 )
+from churn.stats.shares import Z
 
 SMALL_HEIGHT = 180
 
-LEVELS = {"forecast": "forecast", "actual": "did not come back"}
+LEVELS = {"mean_probability": "forecast", "churn_rate": "came true"}
 """Columns of the levels, and what the chart calls them."""
 
 
-def promised_auc(figures: pl.DataFrame) -> alt.LayerChart | None:
-    """AUC by closed cutoff, over the interval stated when the users were scored.
+def promised(
+    closed: pl.DataFrame,
+    figure: str,
+    title: str,
+) -> alt.LayerChart | None:
+    """A figure by closed cutoff, over the interval stated when the users were scored.
 
-    Columns: cutoff, auc, auc_low, auc_high. Null without a row.
+    Columns: cutoff, the figure, its standard error as ``…_error``, …_low and …_high.
+    Thin bars are its 95 % interval for other users. Null without a row.
     """
-    known = figures.drop_nulls("auc")
+    half = Z * pl.col(f"{figure}_error")
+    known = closed.drop_nulls(figure).select(
+        "cutoff",
+        value=figure,
+        least=pl.col(figure) - half,
+        most=pl.col(figure) + half,
+        low=f"{figure}_low",
+        high=f"{figure}_high",
+    )
     if known.is_empty():
         return None
-    title = "AUC, and the interval that was stated beforehand"
-    base = alt.Chart(known, title=title).encode(_days())
+    whole = f"{title}; grey: the interval that was stated beforehand (80 %)"
+    base = alt.Chart(known, title=whole).encode(_days())
+    scale = alt.Scale(zero=False)
     band = base.mark_area(color=SOFT, opacity=0.35).encode(
-        alt.Y("auc_low:Q", title="AUC", scale=alt.Scale(zero=False)),
-        alt.Y2("auc_high:Q"),
+        alt.Y("low:Q", title=title, scale=scale), alt.Y2("high:Q")
+    )
+    errors = base.mark_rule(color=ACCENT, opacity=0.45).encode(
+        alt.Y("least:Q", title=title, scale=scale), alt.Y2("most:Q")
     )
     line = base.mark_line(color=ACCENT, point=True).encode(
-        alt.Y("auc:Q"),
+        alt.Y("value:Q", title=title, scale=scale),
         tooltip=[
             day("cutoff:T", "scored at"),
-            _three("auc:Q", "AUC"),
-            _three("auc_low:Q", "stated from"),
-            _three("auc_high:Q", "to"),
+            _three("value:Q", title),
+            _three("low:Q", "stated from"),
+            _three("high:Q", "to"),
         ],
     )
-    return (band + line).properties(width=WIDTH, height=SMALL_HEIGHT)
+    return (band + errors + line).properties(width=WIDTH, height=SMALL_HEIGHT)
 
 
-def levels(figures: pl.DataFrame) -> alt.Chart | None:
+def levels(closed: pl.DataFrame) -> alt.Chart | None:
     """Forecast and actual share of users who did not come back, by closed cutoff.
 
-    Columns: cutoff, users, forecast, actual. Null without a row.
+    Columns: cutoff, n, mean_probability, churn_rate. Null without a row.
     """
-    if figures.is_empty():
+    if closed.is_empty():
         return None
-    named = figures.rename(LEVELS)
-    long = named.unpivot(
-        list(LEVELS.values()), index=["cutoff", "users"], variable_name="what"
+    long = closed.rename(LEVELS).unpivot(
+        list(LEVELS.values()), index=["cutoff", "n"], variable_name="what"
     )
     title = "Share of users who did not come back"
     lines = alt.Chart(long, title=title).mark_line(point=True)
@@ -72,16 +88,20 @@ def levels(figures: pl.DataFrame) -> alt.Chart | None:
             day("cutoff:T", "scored at"),
             "what:N",
             share("value:Q", "share of users"),
-            count("users:Q", "users"),
+            count("n:Q", "users"),
         ],
     )
     return lines.properties(width=WIDTH, height=SMALL_HEIGHT)
 
 
-def segments_came_true(by_segment: pl.DataFrame) -> alt.Chart | None:
+def segments_came_true(
+    by_segment: pl.DataFrame,
+    order: list[str],
+) -> alt.Chart | None:
     """Share of each segment's users who did not come back, by closed cutoff.
 
-    Columns: cutoff, segment, n, churn_rate. Null without a row.
+    Columns: cutoff, segment, n, churn_rate, mean_probability. ``order``: the segments,
+    riskiest first. Null without a row.
     """
     if by_segment.is_empty():
         return None
@@ -91,35 +111,46 @@ def segments_came_true(by_segment: pl.DataFrame) -> alt.Chart | None:
     lines = lines.add_params(choice).encode(
         _days(),
         share_y("churn_rate:Q", "share of the segment"),
-        alt.Color("segment:N", title=None),
+        alt.Color("segment:N", title=None, sort=order),
         opacity=opacity,
         tooltip=[
             day("cutoff:T", "scored at"),
             "segment:N",
             share("churn_rate:Q", "did not come back"),
+            share("mean_probability:Q", "was forecast"),
             count("n:Q", "users"),
         ],
     )
     return lines.properties(width=WIDTH, height=SMALL_HEIGHT)
 
 
-def drift(kinds: pl.DataFrame) -> alt.Chart | None:
+def drift(
+    kinds: pl.DataFrame,
+    large: float,
+) -> alt.LayerChart | None:
     """How far each kind of features is from the training. Columns: kind, index.
 
-    Null without a row.
+    ``large``: the index that counts as a lot, which is marked. Null without a row.
     """
     if kinds.is_empty():
         return None
     bars = alt.Chart(kinds, title="Drift by kind of feature").mark_bar(color=ACCENT)
-    return bars.encode(
-        alt.X("index:Q", title="population stability index"),
+    drawn = bars.encode(
+        alt.X("index:Q", title=f"population stability index; above {large:g} is a lot"),
         alt.Y("kind:N", title=None, sort=kinds["kind"].to_list()),
         tooltip=["kind:N", _three("index:Q", "index")],
-    ).properties(width=WIDTH)
+    )
+    limit = alt.Chart(pl.DataFrame({"x": [large]}))
+    rule = limit.mark_rule(strokeDash=[4, 4], color=MARK).encode(x="x:Q")
+    return (drawn + rule).properties(width=WIDTH)
 
 
 def _days() -> alt.X:
-    return alt.X("cutoff:T", title="scored at", axis=alt.Axis(format="%d %b %y"))
+    return alt.X(
+        "cutoff:T",
+        title="scored at",
+        axis=alt.Axis(format="%d %b %y", labelOverlap=True),
+    )
 
 
 def _three(name: str, title: str) -> alt.Tooltip:
