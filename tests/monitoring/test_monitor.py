@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 
 import churn
+from churn.errors import GateError
 from churn.features import snapshots
 from churn.features.cutoffs import Calendar
-from churn.monitoring import outcomes, promises
+from churn.monitoring import early, judgement, outcomes, promises
+from churn.monitoring.judgement import Judgement
 from churn.scoring import scores
 from churn.store import Store
 from churn.study import Study
@@ -133,6 +135,34 @@ def test_scores_that_are_too_old_are_removed_but_not_their_figures(
     assert scores.cutoffs(one.store) == [new]
     assert promises.read(one.store, old) is None
     assert one.monitor().closed["cutoff"].to_list() == [old]
+
+
+def test_a_hold_stops_the_next_scores_of_the_same_model(study: Study) -> None:
+    """Nothing is stored until somebody accepts the gate, or another model scores."""
+    model_id = study.model().model_id
+    held = Judgement("hold", ("it was wrong",), True, model_id, "2026-03-20")
+    judgement.write(study.store.place, held)
+    made = study.score()
+    with pytest.raises(GateError, match=r"monitor: .* said hold.*it was wrong"):
+        made.save()
+    assert not scores.cutoffs(study.store)
+    other = Judgement("hold", ("it was wrong",), True, "another", "2026-03-20")
+    judgement.write(study.store.place, other)
+    assert study.score().findings.filter(gate="monitor")["passed"].item()
+
+
+def test_risky_users_who_come_back_later_are_no_alarm() -> None:
+    """Each segment is compared with how fast its own users came back before."""
+    day = date(2026, 3, 1)
+    segments = [
+        {"segment": "high", "n": 100, "back": [0.0, 0.1, 0.2]},
+        {"segment": "low", "n": 100, "back": [0.8, 0.8, 0.8]},
+    ]
+    rows = [{"cutoff": day, "segments": segments}]
+    speed = early._speed(pl.DataFrame(rows, schema_overrides={"cutoff": pl.Date}))
+    shares = {row[:2]: row[2] for row in speed.iter_rows()}
+    assert shares["high", 2] == pytest.approx(0.5)
+    assert shares["low", 1] == pytest.approx(1)
 
 
 def test_a_model_of_an_earlier_version_has_no_promise(

@@ -17,6 +17,42 @@ from churn.store import open_filled
 
 MODELS = {"model": ["chosen", "recency"]}
 CHARTS = {
+    "promised": charts.promised(
+        pl.DataFrame(
+            {
+                "cutoff": [date(2026, 1, 1), date(2026, 1, 2)],
+                "auc": [0.7, 0.8],
+                "auc_error": [0.01, 0.01],
+                "auc_low": [0.65, None],
+                "auc_high": [0.75, None],
+            }
+        ),
+        "auc",
+        "AUC",
+    ),
+    "levels": charts.levels(
+        pl.DataFrame(
+            {
+                "cutoff": [date(2026, 1, 1)],
+                "n": [100],
+                "mean_probability": [0.3],
+                "churn_rate": [0.28],
+            }
+        )
+    ),
+    "segments_came_true": charts.segments_came_true(
+        pl.DataFrame(
+            {
+                "cutoff": [date(2026, 1, 1)],
+                "segment": ["high"],
+                "n": [100],
+                "mean_probability": [0.8],
+                "churn_rate": [0.75],
+            }
+        ),
+        ["high"],
+    ),
+    "drift": charts.drift(pl.DataFrame({"kind": ["trend"], "index": [0.1]}), 0.25),
     "events_per_day": charts.events_per_day(
         pl.DataFrame({"date": [date(2026, 1, 1)], "kind": ["in_app"], "n": [3]})
     ),
