@@ -15,6 +15,9 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 
 FIGURES = ("auc", "log_loss")
 
+WIDER = 1.31
+"""Width of a 99 % interval of a normal distribution as a multiple of a 95 % one's."""
+
 
 @dataclass(frozen=True)
 class Margins:
@@ -77,8 +80,10 @@ def decide(
       the gain in log loss itself does. Its interval need not, since log loss moves from
       period to period with the level of churn, which no model foresees: few periods
       hardly ever prove that it is as good.
-    - Better: not worse, and one of the intervals lies above 0. Each errs upwards in
-      2.5 % of the cases, so that of equal challengers at most 5 % count as better.
+    - Better: not worse, and the 99 % interval of the gain in AUC lies above 0, or that
+      of the gain in log loss does while AUC itself is no lower. An interval from few
+      periods errs up to twice as often as it says, and there are two of them; this
+      keeps the equal challengers that count as better below 5 %.
     """
     found = intervals.bootstrap(
         predictions, horizon_days, random_state, n_resamples=n_resamples
@@ -131,8 +136,9 @@ def _decision(
             "chance is too large to rule out that its ranking (AUC) is worse by more "
             f"than {margins.auc_loss:g}"
         )
-    if auc.low > 0 or loss.low > 0:
-        name = "ranking (AUC)" if auc.low > 0 else "error (log loss)"
+    ranks_better = _is_surely_above_zero(auc)
+    if ranks_better or (_is_surely_above_zero(loss) and auc.gain >= 0):
+        name = "ranking (AUC)" if ranks_better else "error (log loss)"
         return True, f"it is better by its {name}, by more than chance explains"
     if is_old:
         return True, (
@@ -140,6 +146,10 @@ def _decision(
             "knows newer outcomes"
         )
     return False, "it is not better, and the champion is not old"
+
+
+def _is_surely_above_zero(difference: Difference) -> bool:
+    return difference.gain > WIDER * (difference.gain - difference.low)
 
 
 def by_age_alone(is_old: bool, because: str) -> Decision:
