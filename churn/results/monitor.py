@@ -129,7 +129,8 @@ class Monitor:
 
     def early(self) -> pl.DataFrame:
         """Who is back so far in open horizons, against those expected by then."""
-        return self._in_order(early.outcomes(self.store, self.closed))
+        found = self._in_order(early.outcomes(self.store, self.closed))
+        return found.rename({"n": "users"})
 
     def _in_order(
         self,
@@ -159,14 +160,20 @@ class Monitor:
     def cost_of_drift(self) -> pl.DataFrame:
         """By closed cutoff the drift at scoring and what the forecast then lost.
 
-        Columns: cutoff, drift, score_drift, log_loss, excess (log loss above the
-        expected one), level_error (log-odds).
+        Columns: cutoff, drift_of_one_kind (the largest), drift_of_scores, log_loss,
+        above_promised (log loss less the expected one), level_error (log-odds).
         """
-        excess = pl.col("log_loss") - pl.col("log_loss_expected")
-        columns = ("cutoff", "drift", "score_drift", "log_loss")
-        return self.closed.select(*columns, excess=excess, level_error="shift").sort(
-            "cutoff", descending=True
+        table = self.closed.select(
+            "cutoff",
+            "log_loss",
+            drift_of_one_kind="drift",
+            drift_of_scores="score_drift",
+            above_promised=pl.col("log_loss") - pl.col("log_loss_expected"),
+            level_error="shift",
         )
+        order = ["cutoff", "drift_of_one_kind", "drift_of_scores", "log_loss"]
+        columns = [*order, "above_promised", "level_error"]
+        return table.select(columns).sort("cutoff", descending=True)
 
     def by_age(self) -> pl.DataFrame:
         """Users of the newest closed scoring, otherwise of the newest, by days known."""
@@ -179,7 +186,7 @@ class Monitor:
         newest = max(learned["cutoffs"]) if learned else None
         known = date.fromisoformat(newest) if newest else scored["cutoff"][0]
         table = ages.by_age(self.store, scored, known)
-        return table.rename({"n": "users"})
+        return table.rename({"n": "users", "met_rate": "share_known_to_the_model"})
 
     def age_of_forecasts(self) -> str:
         """From when until when there are outcomes, in a sentence."""

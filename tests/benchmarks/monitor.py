@@ -213,7 +213,11 @@ def main() -> None:
         if given.of == "drift":
             print(f"{seconds_of_drift():.2f} processor seconds")
         elif given.of == "weeks":
-            table = pl.DataFrame([*weeks(given.worlds)], infer_schema_length=None)
+            decisions = []
+            for row in weeks(given.worlds):
+                decisions.append(row)
+                print(*row.values(), flush=True)
+            table = pl.DataFrame(decisions, infer_schema_length=None)
             counts = table.group_by("what", "as", maintain_order=True)
             print(
                 counts.agg(
