@@ -228,7 +228,11 @@ def play(
         with processor_seconds(row):
             done = run(study, now, accept)
         row["resumed"] = bool(done.resumes)
-        row["trained"] = done.stages.get("train", Stage("", "")).status == "done"
+        train = done.stages.get("train", Stage("", ""))
+        row["trained"] = train.status == "done"
+        row["promoted"] = row["trained"] and bool(train.counts.get("promoted"))
+        watched = done.stages.get("monitor", Stage("", ""))
+        row["monitor"] = watched.counts.get("decision", "")
         row["first_status"] = done.status
         row["sent_in_fault"] = fault not in ("", "braze_down") and (
             up.state.n_data_points - n_before
@@ -312,6 +316,8 @@ def summarise(rows: list[dict[str, Any]]) -> None:
             row["status"] != "done" and row["fault"] != "braze_down" for row in rows
         ),
         "trainings": sum(row["trained"] for row in rows),
+        "promotions": sum(row["promoted"] for row in rows),
+        "said by the monitor": str(Counter(row["monitor"] for row in rows)),
         "processor s a night without training, first 40": round(ends[0], 2),
         "the last 40": round(ends[1], 2),
         "processor s of all nights": round(sum(row["seconds"] for row in rows)),
