@@ -21,7 +21,7 @@ from churn.braze.ledger import (
 )
 from churn.braze.ledger.recorder import Recorder
 from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, UNKNOWN, Result
-from churn.errors import TerminalBrazeError
+from churn.errors import TerminalBrazeError, TransientBrazeError
 
 from .ledgers import Open, changes, deliver, synced
 
@@ -188,7 +188,7 @@ def test_one_run_at_a_time_holds_the_lock_and_others_can_read(opened: Open) -> N
         deliver(ledger, "r1", changes("a"))
         before = time.monotonic()
         with (
-            pytest.raises(TerminalBrazeError, match="another export is running"),
+            pytest.raises(TransientBrazeError, match="another export is running"),
             opened(wait=0.3),
         ):
             pass
@@ -196,7 +196,7 @@ def test_one_run_at_a_time_holds_the_lock_and_others_can_read(opened: Open) -> N
         with opened(wait=None) as onlooker:
             assert not onlooker.is_exclusive
             assert synced(onlooker) == {"a": ({"x": 1}, False)}
-            with pytest.raises(TerminalBrazeError, match="another export is running"):
+            with pytest.raises(TransientBrazeError, match="another export is running"):
                 runs.start(onlooker, "r2", "export", changes("b"), ["x"])
     with opened() as ledger:
         assert ledger.is_exclusive
@@ -226,7 +226,10 @@ def test_a_crash_releases_the_lock(opened: Open, url: str) -> None:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
-    with pytest.raises(TerminalBrazeError, match="another export is running"), opened():
+    with (
+        pytest.raises(TransientBrazeError, match="another export is running"),
+        opened(),
+    ):
         pass
     child.kill()
     child.wait()

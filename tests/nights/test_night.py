@@ -190,6 +190,19 @@ def test_a_failed_gate_asks_for_a_decision(folder: Path) -> None:
     assert lines[1]["findings"][0]["gate"] == "missing_day"
 
 
+def test_the_present_of_a_night_reaches_every_stage(folder: Path) -> None:
+    """--now is a parameter of ingest, score and export."""
+    with (folder / "raw/begin.parquet").open("rb") as known:
+        (folder / "raw/again.parquet").write_bytes(known.read())
+    code, lines = nightly(folder, "--now", "2026-05-02")
+    assert code == 0, lines
+    for line in lines:
+        if line["stage"] in ("ingest", "score", "export") and line["status"] == "done":
+            manifest = json.loads((Path(line["run"]) / "manifest.json").read_text())
+            assert manifest["parameters"]["now"] == "2026-05-02T00:00:00"
+    assert statuses(lines)["ingest"] == statuses(lines)["export"] == "done"
+
+
 def test_one_night_at_a_time(folder: Path) -> None:
     """The second is exit code 4, and says so in a line."""
     place = Place(load(folder / "churn.toml").store_address)

@@ -7,10 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
-from typer.testing import CliRunner
 
 import churn
-from churn import cli
 from churn.scoring.age_gate import stale_data, today
 from churn.settings import Settings, parse
 from churn.simulate import extracts, markov
@@ -188,29 +186,6 @@ def test_scores_that_have_grown_old_are_not_exported(trained: churn.Study) -> No
     trained.export(now="2026-05-02")
     with pytest.raises(churn.GateError, match="stale_data"):
         trained.export(now="2026-05-20")
-
-
-def test_a_night_hands_its_present_to_every_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """--now reaches ingest, score and export."""
-    file = tmp_path / "churn.toml"
-    file.write_text('[[extracts]]\nsource = "table"\npath = "events.csv"\n')
-    given = {}
-
-    def run(
-        name: str, study_file: Path, assignments: list[str], progress: bool
-    ) -> Path:
-        given[name] = assignments
-        return tmp_path
-
-    monkeypatch.setattr("churn.cli.steps._run", run)
-    monkeypatch.setattr("churn.cli.steps._must_train", lambda study_file: False)
-    arguments = ["nightly", "--study", str(file), "--now", "2026-03-01"]
-    assert CliRunner().invoke(cli.app, arguments).exit_code == 0
-    assert list(given) == ["ingest", "score", "export"]
-    for assignments in given.values():
-        assert "now=2026-03-01T00:00:00" in assignments
 
 
 def test_closed_days_do_not_count_towards_the_limit() -> None:
