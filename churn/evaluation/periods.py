@@ -23,13 +23,17 @@ def n_independent(
 ) -> float:
     """Number of periods without overlap that the horizons of the cutoffs are worth.
 
+    Cutoffs that lie far apart, as validation folds do, are worth no more than their
+    number.
+
     >>> days = [date(2026, 1, 1), date(2026, 1, 15), date(2026, 1, 29)]
     >>> n_independent(days, 28), n_independent(days[:1], 28), n_independent([], 28)
     (2.0, 1.0, 0.0)
     """
     if not cutoffs:
         return 0.0
-    return 1 + (max(cutoffs) - min(cutoffs)).days / horizon_days
+    span = (max(cutoffs) - min(cutoffs)).days
+    return min(1 + span / horizon_days, float(len(set(cutoffs))))
 
 
 def half_width(
