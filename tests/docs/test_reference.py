@@ -4,8 +4,11 @@ import importlib
 import inspect
 import re
 import tomllib
+from importlib.metadata import distribution
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pydantic import BaseModel
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -103,6 +106,26 @@ def test_environment_yml_agrees_with_pyproject() -> None:
     assert conda.pop("python") == project["project"]["requires-python"]
     assert conda == {name: bounds[name] for name in conda}
     assert {"pip": ["-e ."]} in listed
+
+
+def test_every_package_that_is_installed_has_a_stated_version() -> None:
+    """Otherwise an installation for production would get whatever is newest then."""
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))
+    entries = project["tool"]["uv"]["constraint-dependencies"]
+    stated = {re.split("[ =]", entry, maxsplit=1)[0] for entry in entries}
+    seen = set()
+    waiting = [project["project"]["name"]]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        for requirement in map(Requirement, distribution(name).requires or ()):
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    assert len(seen) > 100
+    assert seen - stated == {project["project"]["name"]}
 
 
 def test_libraries_are_no_older_than_their_last_known_hole() -> None:
