@@ -97,6 +97,19 @@ def as_cron_does(
     )
 
 
+@pytest.mark.parametrize("example", [0, 1])
+def test_crontab_accepts_the_lines(example: int, tmp_path: Path) -> None:
+    """As it does before it installs them; it refuses a line that lacks a field."""
+    if not shutil.which("crontab"):
+        unavailable("no cron on this machine, its examples were only run")
+    line = fenced(PAGE, "cron")[example]
+    for content, code in ((line, 0), (line.split(" ", 1)[1], 1)):
+        file = tmp_path / "crontab"
+        file.write_text(content)
+        done = subprocess.run(["crontab", "-n", str(file)], check=False)
+        assert done.returncode == code, content
+
+
 def test_cron_finds_the_program_and_its_log_is_lines_of_json(installed: Path) -> None:
     """With a study that has no files the night fails in its first stage, and says so."""
     nightly, _ = (block.strip() for block in fenced(PAGE, "cron"))
@@ -137,6 +150,13 @@ def test_no_example_has_the_key_in_it() -> None:
             assert "ENV CHURN" not in block
 
 
+def test_git_ignores_the_file_of_secrets() -> None:
+    """It stands in a clone, where everything may be added at once."""
+    assert "/srv/churn/secrets.env" in "".join(fenced(PAGE, "sh"))
+    ignored = (HOME / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert "secrets.env" in ignored
+
+
 def test_the_workflow_is_one_that_github_accepts(tmp_path: Path) -> None:
     """By the published schema of workflows."""
     (workflow,) = fenced(PAGE, "yaml")
@@ -157,7 +177,7 @@ def test_the_workflow_is_one_that_github_accepts(tmp_path: Path) -> None:
 
 
 def test_the_dag_compiles() -> None:
-    """Airflow itself isn't installed here."""
+    """Airflow itself isn't installed here; airflow_dag.py loads it where it is."""
     (dag,) = fenced(PAGE, "python")
     compile(dag, "dag.py", "exec")
 
