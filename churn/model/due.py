@@ -40,7 +40,7 @@ def reason(store: Store) -> str:
     newest = max(learned_until(facts) for facts in models.values())
     n_days = (until - newest).days
     every = store.settings.nightly.train_every_days
-    if every is not None and n_days >= every:
+    if every and n_days >= every:
         return f"{n_days} days of outcomes are known that no model has learned from"
     # Where a challenger was kept back, the next one is no different a day later.
     was_tried = newest > learned_until(facts)

@@ -133,11 +133,16 @@ class ModelSettings(Section):
 class Nightly(Section):
     """What `churn nightly` does beside its stages, and how it reports.
 
-    ``heartbeat`` null: heartbeat.json in the reports folder. ``notify`` is a command
+    ``train_every_days`` 0: never by age. ``heartbeat`` null: heartbeat.json in the
+    reports folder. ``notify`` is a command
     and its arguments, run without a shell.
     """
 
-    train_every_days: Days | None = 7
+    train_every_days: int = Field(
+        default=7,
+        ge=0,
+        le=3650,
+    )
     heartbeat: str | None = None
     notify: tuple[str, ...] = ()
 
