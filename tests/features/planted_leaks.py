@@ -261,20 +261,24 @@ def filled(
 
 def calibrated_on_the_tested(patch: Patch) -> None:
     """Probabilities are calibrated on the outcomes that they are tested with."""
-    original = fitting.predict
+    original = backtest._predict
 
-    def wrong(fitted: fitting.Model, snapshot: pl.DataFrame) -> np.ndarray:
-        p = original(fitted, snapshot)
-        known = snapshot["churned"].is_not_null().to_numpy()
-        if snapshot["churned"].n_unique() < 2:
-            return p
-        y = snapshot["churned"].fill_null(False).cast(pl.Int8).to_numpy()
-        odds = probability.log_odds(p).reshape(-1, 1)
+    def wrong(
+        name: str,
+        model: fitting.Model,
+        outcomes: pl.DataFrame,
+    ) -> pl.DataFrame:
+        table = original(name, model, outcomes)
+        known = table["churned"].is_not_null().to_numpy()
+        if table["churned"].n_unique() < 2:
+            return table
+        y = table["churned"].fill_null(False).cast(pl.Int8).to_numpy()
+        odds = probability.log_odds(table["probability"].to_numpy()).reshape(-1, 1)
         calibrator = LogisticRegression().fit(odds[known], y[known])
-        calibrated: np.ndarray = calibrator.predict_proba(odds)[:, 1]
-        return calibrated
+        calibrated = calibrator.predict_proba(odds)[:, 1]
+        return table.with_columns(probability=pl.Series(calibrated))
 
-    patch.setattr(fitting, "predict", wrong)
+    patch.setattr(backtest, "_predict", wrong)
 
 
 def overlapping(patch: Patch) -> None:
