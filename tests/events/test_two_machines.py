@@ -30,7 +30,7 @@ from churn.events import ingest, merging
 from churn.settings import load
 from churn.store import locks
 timing = locks.Timing(renewal=0.5, lease=12, poll=0.2)
-locks.exclusively.__wrapped__.__defaults__ = (timing,)
+locks.exclusively.__wrapped__.__defaults__ = (timing, locks.INGEST)
 pause_at = sys.argv[2]
 if pause_at:
     finish = merging._Merging.finish if pause_at == "finish" else merging._committed
