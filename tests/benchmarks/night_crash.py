@@ -174,7 +174,9 @@ def one(
     study = Path(shutil.copytree(base, folder)) / "churn.toml"
     in_stage = kill(study, stage, delay)
     stopped = record.read(Place(load(study).store_address))
-    over = set() if stopped is None or stopped.status == "done" else set(stopped.done)
+    over = set()
+    if stopped and stopped.status != "done":
+        over = {name for name, part in stopped.stages.items() if part.is_over}
     again = run(study)
     repeated = [
         name
