@@ -11,7 +11,7 @@ from churn.errors import ChurnError, NotebookError
 from churn.nights import heartbeat, page, record
 from churn.nights.record import STATUSES, Night, Stage
 from churn.nights.stages import STAGES, Asked, Work, digest
-from churn.report import index, manifests, runs
+from churn.report import manifests, runner, runs
 from churn.settings import Settings
 from churn.store import Place, locks
 
@@ -167,7 +167,7 @@ def _report(
 ) -> None:
     """Write the page of a night, and call the study's command."""
     page.write(settings, night)
-    index.refresh(settings.reports_path)
+    runner.clean_up(settings)
     heartbeat.notify(settings, night)
 
 

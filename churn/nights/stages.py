@@ -97,7 +97,13 @@ def _notebook(
     """Run a notebook; one of the user's own may lack a parameter, which is left out."""
     known = of_notebook(runner.find(name, asked.settings))
     values = {key: value for key, value in given.items() if key in known}
-    folder = runner.run(name, asked.study_file, values, progress=asked.progress)
+    folder = runner.run(
+        name,
+        asked.study_file,
+        values,
+        progress=asked.progress,
+        is_alone=False,
+    )
     figures = runs.read_metrics(folder)
     return Stage(
         name,

@@ -1,7 +1,7 @@
 """One page for all runs: what each step found last, how it went over time."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -66,7 +66,9 @@ def write(reports: Path) -> Path:
 
     Runs with a damaged manifest are named. Raises OSError if it can't be written.
     """
-    page = rendering.page("runs.html.j2", **_content(past_runs.every(reports)))
+    shown = list(islice(past_runs.every(reports), MOST_RUNS))
+    n_more = max(0, len(past_runs.folders(reports)) - MOST_RUNS)
+    page = rendering.page("runs.html.j2", **_content(shown, n_more))
     file = reports / FILE
     write_atomically(file, page.encode())
     return file
@@ -78,10 +80,11 @@ def refresh(reports: Path) -> None:
         write(reports)
 
 
-def _content(runs: Iterable[Run]) -> dict[str, Any]:
-    """What the template shows."""
-    every = iter(runs)
-    shown = list(islice(every, MOST_RUNS))
+def _content(
+    shown: Sequence[Run],
+    n_more: int,
+) -> dict[str, Any]:
+    """What the template shows; ``n_more``: number of older runs."""
     steps = [*STEPS, *sorted({run.step for run in shown} - set(STEPS))]
     newest = [next((r for r in shown if r.step == step), None) for step in steps]
     return {
@@ -89,7 +92,7 @@ def _content(runs: Iterable[Run]) -> dict[str, Any]:
         "histories": [h for h in (_segments(shown), _quality(shown)) if h],
         "pairs": _pairs(shown, steps),
         "runs": shown,
-        "n_more": sum(1 for _ in every),
+        "n_more": n_more,
         "damaged": [run.run_id for run in shown if run.is_damaged],
     }
 

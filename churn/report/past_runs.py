@@ -100,15 +100,20 @@ def _instant(text: Any) -> datetime | None:
         return None
 
 
+def folders(reports: Path) -> list[Path]:
+    """The folders of all runs, the newest first."""
+    found = {file.parent for file in reports.glob("*/notebook.ipynb")}
+    found |= {file.parent for file in reports.glob(f"*/{manifests.FILE}")}
+    return sorted(found, reverse=True)
+
+
 def every(reports: Path) -> Iterator[Run]:
     """All runs whose folders lie in ``reports``, the newest first.
 
     Run ids sort by time. A folder without a notebook or manifest is none of a run. Only
     the manifests of the runs that are taken are read.
     """
-    folders = {file.parent for file in reports.glob("*/notebook.ipynb")}
-    folders |= {file.parent for file in reports.glob(f"*/{manifests.FILE}")}
-    for folder in sorted(folders, reverse=True):
+    for folder in folders(reports):
         try:
             facts = manifests.read(folder)
         except (OSError, ValueError, TypeError):

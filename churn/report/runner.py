@@ -57,11 +57,13 @@ def run(
     *,
     progress: bool | dict[str, Any] = True,
     run_id: str | None = None,
+    is_alone: bool = True,
 ) -> Path:
     """Execute a notebook and return its run folder.
 
     It holds manifest.json from the start, and at the end notebook.ipynb, report.html
     and metrics.json. ``progress``: whether a bar is drawn, or how, as options of tqdm.
+    ``is_alone``: false for a part of a night, which cleans up once at its end.
     Raises ParameterError for an unknown parameter before anything
     starts. When a cell fails, or Ctrl-C stops the run, the folder is kept and
     NotebookError says why, in the error's own words if it is a ChurnError.
@@ -82,11 +84,12 @@ def run(
             if error:
                 raise error
     finally:
-        _clean_up(settings)
+        if is_alone:
+            clean_up(settings)
     return folder
 
 
-def _clean_up(settings: Settings) -> None:
+def clean_up(settings: Settings) -> None:
     """Remove runs that are too old, as the study says, and write the page of all."""
     if settings.keep_reports_days is not None:
         n = past_runs.remove_old(settings.reports_path, settings.keep_reports_days)
