@@ -37,7 +37,7 @@ def reason(store: Store) -> str:
     until = _learnable_until(calendar)
     if unusable := gives_way(facts, until, calendar, store.settings):
         return f"model {model_id} {unusable}"
-    newest = max(learned_until(facts) for facts in models.values())
+    newest = _newest_judged(store, models, model_id)
     n_days = (until - newest).days
     every = store.settings.nightly.train_every_days
     if every and n_days >= every:
@@ -51,6 +51,27 @@ def reason(store: Store) -> str:
     if _monitor_asks(store, model_id):
         return "the monitor asks for it, and newer outcomes are known"
     return ""
+
+
+def _newest_judged(
+    store: Store,
+    models: Mapping[str, Mapping[str, Any]],
+    model_id: str,
+) -> date:
+    """The day of the newest outcome of the champion and of all judged challengers.
+
+    A challenger that was stored and never judged is that of a training which was
+    killed: it counts as not trained.
+    """
+    own = learned_until(models[model_id])
+    promoted = {entry.model_id for entry in champion.promotions(store.place)}
+    days = {name: learned_until(facts) for name, facts in models.items()}
+    judged = [
+        day
+        for name, day in days.items()
+        if day > own and (name in promoted or champion.challenge_of(store.place, name))
+    ]
+    return max([own, *judged])
 
 
 def unfit(

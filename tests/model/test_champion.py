@@ -131,6 +131,9 @@ def test_a_training_is_due_once_enough_outcomes_are_new(store: Store) -> None:
     newest = [str(day + timedelta(days=7)) for day in CUTOFFS]
     pretend(store, challenger, cutoffs=newest)
     assert champion.current(store.place) == old
+    # Its training was killed before anybody could judge it.
+    assert due.reason(later).startswith("7 days of outcomes are known")
+    champion.write_challenge(store.place, challenger, {"promote": False})
     assert due.reason(later) == ""
 
 
@@ -167,6 +170,7 @@ def test_a_challenger_kept_back_is_not_trained_again_every_night(
     challenger = save(store, "boosting")
     tomorrow = [str(day + timedelta(days=1)) for day in CUTOFFS]
     pretend(store, challenger, cutoffs=tomorrow)
+    champion.write_challenge(store.place, challenger, {"promote": False})
     for days_later, is_due in ((1, False), (7, False), (8, True)):
         later = replace(store, covered_until=LAST_DAY + timedelta(days=days_later))
         assert bool(due.reason(later)) is is_due
