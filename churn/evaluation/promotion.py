@@ -1,7 +1,7 @@
 """Whether a challenger takes the place of the champion, by a paired comparison.
 
 Both have scored the same users at the same past dates, so that most of what chance does
-to one it does to the other as well, and small differences can be told.
+to one it does to the other as well, and small differences show.
 """
 
 from dataclasses import dataclass

@@ -64,9 +64,9 @@ def newest(place: Place) -> str:
 
 
 def order(facts: Mapping[str, Any]) -> tuple[int, str]:
-    """By what of two models the newer one is told.
+    """A key that is larger for the newer of two models.
 
-    It is a number counted from 1, since a clock may be set back. Models of an earlier
+    It begins with a number counted from 1, since a clock may be set back. Models of an earlier
     version have none and count as older than those that do.
     """
     return facts.get("number", 0), facts["created_at"]

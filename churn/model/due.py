@@ -11,7 +11,7 @@ from churn.features.cutoffs import Calendar
 from churn.model import champion, versions
 from churn.settings import Settings, Windows
 from churn.stats.probability import level_holds
-from churn.store import Store
+from churn.store import Place, Store
 
 VERDICT = "monitor/verdict.json"
 """File in which the monitor says whether a training would help."""
@@ -167,14 +167,20 @@ def level_is_off(
     return not level_holds(low, high, settings.gates.max_calibration_shift)
 
 
+def verdict(place: Place) -> dict[str, Any]:
+    """What the monitor left; empty if that is nothing, or can't be read."""
+    content = place.read(VERDICT)
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _monitor_asks(
     store: Store,
     model_id: str,
 ) -> bool:
     """Whether the monitor asks for a training since this model scored badly."""
-    content = store.place.read(VERDICT)
-    try:
-        found = json.loads(content or b"{}")
-    except ValueError:
-        return False
+    found = verdict(store.place)
     return bool(found.get("train")) and found.get("model_id", model_id) == model_id

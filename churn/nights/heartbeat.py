@@ -1,4 +1,4 @@
-"""What a night tells a watchdog: a file while it goes on, a command when it has ended."""
+"""How a night reports to a watchdog: a file while it goes on, a command when it has ended."""
 
 import json
 import logging

@@ -35,6 +35,7 @@ def run(
         folder = asked.settings.reports_path / night.night
         folder.mkdir(parents=True)
         facts = manifests.started(night.night, None, asked.settings, _given(asked))
+        manifests.write(folder, facts)
         night = _all_stages(asked, night, shown)
         manifests.ended(folder, facts, asked.settings, night.error or None)
         _report(asked.settings, night)
@@ -137,6 +138,7 @@ def again(before: Stage) -> Stage:
     return replace(
         before,
         status="skipped",
+        is_reused=True,
         seconds=0.0,
         reason=f"{reason}, and nothing has changed since",
     )

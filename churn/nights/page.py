@@ -111,9 +111,7 @@ def _complete(
     accepted = [f["gate"] for row in rows for f in row.stage.findings]
     if accepted:
         sentences.append(f"Accepted although failed: {', '.join(accepted)}.")
-    resumed = [
-        row.stage.name for row in rows if "nothing has changed" in row.stage.reason
-    ]
+    resumed = [row.stage.name for row in rows if row.stage.is_reused]
     if resumed:
         sentences.append(f"Not done again: {', '.join(resumed)}.")
     tone: Tone = "caution" if accepted or kinds - {"good"} else "good"

@@ -17,8 +17,8 @@ def stages(
 ) -> Iterator[Stage]:
     """Each stage with whether it would be done, and why or why not.
 
-    ``begun``: the night as it would begin. New files would change what later stages find, which can't be known before. Nothing
-    is written.
+    ``begun``: the night as it would begin. New files would change what later stages
+    find, which can't be known before. Nothing is written.
     """
     renewed = ""
     for name, work in STAGES.items():

@@ -31,6 +31,7 @@ class Stage:
     - ``run``: the run folder's name; empty for a stage without a notebook.
     - ``reason``: why it was skipped, done or stopped; empty if there is nothing to say.
     - ``inputs``: digest of all it depends on, by which a later night knows it again.
+    - ``is_reused``: whether an earlier night did it, and nothing has changed since.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Stage:
     run: str = ""
     reason: str = ""
     inputs: str = ""
+    is_reused: bool = False
 
     @property
     def is_over(self) -> bool:

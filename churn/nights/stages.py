@@ -13,7 +13,7 @@ import polars as pl
 from churn.errors import GateError, NotebookError
 from churn.events import discovery
 from churn.features.cutoffs import Calendar
-from churn.model import due
+from churn.model import champion, due
 from churn.nights.record import Stage
 from churn.report import runner, runs
 from churn.report.parameters import of_notebook
@@ -171,9 +171,9 @@ def _check_gates(asked: Asked) -> Stage:
 def _tables(asked: Asked) -> Any:
     """What identifies the tables of the store, the settings and the models."""
     found = asked.place.tagged(STATE)
-    champion = asked.place.read("models/champion.json") or b""
+    promotions = asked.place.read(champion.FILE) or b""
     models = [name for name in asked.place.names("models") if name.endswith(".json")]
-    return [_settings(asked), found and found[1], champion.decode(), models]
+    return [_settings(asked), found and found[1], promotions.decode(), models]
 
 
 def _train(asked: Asked) -> Stage:
@@ -238,7 +238,7 @@ def _of_monitor(asked: Asked) -> Any:
 
 
 def _has_verdict(asked: Asked) -> bool:
-    return asked.place.read("monitor/verdict.json") is not None
+    return asked.place.read(due.VERDICT) is not None
 
 
 STAGES = {

@@ -43,7 +43,8 @@ def started(
 ) -> dict[str, Any]:
     """What produces a run: parameters, the whole study, digests, versions, process.
 
-    ``notebook`` is null for a night, which is made of the runs of several. Nothing is taken from the environment, where the secrets are.
+    ``notebook`` is null for a night, which is made of the runs of several. Nothing is
+    taken from the environment, where the secrets are.
     """
     versions = {name: version(name) for name in PACKAGES}
     return {
@@ -78,7 +79,7 @@ def recorded(
 
     ``store_sha256`` is that of the store as the run leaves it.
     """
-    _write(folder, facts)
+    write(folder, facts)
     try:
         yield
     except BaseException as error:
@@ -95,7 +96,7 @@ def ended(
 ) -> None:
     """Write into a run's manifest that it is done or, with an error, that it failed."""
     status = "failed" if error else "done"
-    _write(folder, {**facts, **_end(status, error, settings)})
+    write(folder, {**facts, **_end(status, error, settings)})
 
 
 def failed(
@@ -125,7 +126,8 @@ def _end(
     }
 
 
-def _write(folder: Path, facts: Mapping[str, Any]) -> None:
+def write(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Replace the manifest of a run folder."""
     write_atomically(folder / FILE, runs.dump(facts))
 
 

@@ -1,6 +1,5 @@
 """The gate of the monitor: whether past forecasts came true."""
 
-import json
 from datetime import date
 from typing import Any
 
@@ -17,7 +16,7 @@ def came_true(
     model_id: str,
 ) -> dict[str, Any]:
     """Fails if the monitor says hold, and the model is still the one it judged."""
-    found = _verdict(place)
+    found = due.verdict(place)
     decision = found.get("decision")
     of_this_model = found.get("model_id") == model_id
     passed = not (decision == "hold" and of_this_model)
@@ -29,15 +28,6 @@ def came_true(
         expected="send, or a warning",
         seen=str(decision or "not known"),
     )
-
-
-def _verdict(place: Place) -> dict[str, Any]:
-    content = place.read(due.VERDICT)
-    try:
-        found = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _sentence(
