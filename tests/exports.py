@@ -173,6 +173,23 @@ def currents(folder: Path, rows: Sequence[Row], tag: str) -> None:
             fastavro.writer(out, fastavro.parse_schema(record), lines)
 
 
+def segment(folder: Path, rows: Sequence[Row], tag: str) -> None:
+    """Gzipped logs in the folder of the day on which the calls arrived."""
+    for day, mine in _by_day(rows).items():
+        received = at(day - 0.01)
+        midnight = received.replace(hour=0, minute=0, second=0, microsecond=0)
+        there = folder / "segment-logs/src" / f"{midnight.timestamp() * 1000:.0f}"
+        there.mkdir(parents=True, exist_ok=True)
+        lines = [
+            {"type": "track", "event": r.name, "messageId": f"{r.device}{r.day}"}
+            | {"anonymousId": r.device, "userId": r.user}
+            | {"timestamp": at(r.day).isoformat(), "receivedAt": received.isoformat()}
+            for r in mine
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (there / f"{tag}.gz").write_bytes(gzip.compress(text.encode()))
+
+
 def table(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """Parquet with received_time and anonymous_id."""
     lines = [(r.user, r.device, r.name, at(r.day), at(r.received - 0.01)) for r in rows]
@@ -205,6 +222,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Sequence[Row], str], None]]] = {
     "branch": ("branch", branch),
     "currents": ("currents", currents),
     "ga4": ("ga4", ga4),
+    "segment": ("segment", segment),
     "table": ("table", table),
 }
 """What it is called here → the study's source, and who writes it."""

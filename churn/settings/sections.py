@@ -38,7 +38,14 @@ class Extract(Section):
     """Files received from one analytics tool."""
 
     source: Literal[
-        "adjust", "amplitude", "appsflyer", "branch", "currents", "ga4", "table"
+        "adjust",
+        "amplitude",
+        "appsflyer",
+        "branch",
+        "currents",
+        "ga4",
+        "segment",
+        "table",
     ]
     path: Address
     ignore: tuple[str, ...] = ()

@@ -143,6 +143,22 @@ def ga4(c: Cells) -> Cells:
     }
 
 
+def segment(c: Cells) -> Cells:
+    """A track call in Segment's logs."""
+    known = {
+        "messageId": f"id-{c['number']}",
+        "type": "track",
+        "event": c["name"],
+        "timestamp": when(c, lambda t: f"{t:%FT%T}.123Z"),
+    }
+    known |= {
+        "userId": c["user"],
+        "anonymousId": c["device"],
+        "properties": {"revenue": c["revenue"]},
+    }
+    return known | {"context": {"locale": c["country"], "campaign": {"x": c["note"]}}}
+
+
 def table(c: Cells) -> Cells:
     """A row of a table with our own column names."""
     known = {
@@ -160,11 +176,18 @@ def table(c: Cells) -> Cells:
 
 
 CSV = {"appsflyer": pull, "adjust": adjust, "branch": branch, "table": table}
-JSON = {"amplitude": amplitude, "ga4": ga4, "appsflyer": push, "table": table}
+JSON = {
+    "amplitude": amplitude,
+    "ga4": ga4,
+    "appsflyer": push,
+    "segment": segment,
+    "table": table,
+}
 JSON_SUFFIX = {
     "amplitude": ".json",
     "ga4": ".json",
     "appsflyer": ".json",
+    "segment": ".json",
     "table": ".ndjson",
 }
 each_csv = pytest.mark.parametrize("source", list(CSV))
@@ -584,7 +607,7 @@ def test_ids_stay_as_they_are(tmp_path: Path, source: str, form: str) -> None:
     got = Result(tmp_path, source, *written(source, form, *rows))
     assert got.column("user_id") == [*(i.strip() for i in IDS), None]
     assert set(got.column("country")) == (
-        {None} if source in {"amplitude", "ga4"} else {"NA"}
+        {None} if source in {"amplitude", "ga4", "segment"} else {"NA"}
     )
     assert got.reasons == {"inexact_id": 1}
 

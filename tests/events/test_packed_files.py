@@ -125,6 +125,10 @@ VENDOR_ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         "csv",
         {"{activity_kind}": "session", "{created_at}": 1772964845, "{adid}": "d"},
     ),
+    "segment": (
+        "json",
+        {"type": "page", "messageId": "1", "timestamp": "2026-03-08T02:00:00Z"},
+    ),
     "branch": ("csv", {"id": "1", "name": "OPEN", "timestamp": 1772964845638}),
 }
 

@@ -26,6 +26,7 @@ from churn.events.sources import (
     canonical,
     currents,
     ga4,
+    segment,
     table,
     unpack,
 )
@@ -41,6 +42,7 @@ _FORMATS = {
     "branch": branch,
     "currents": currents,
     "ga4": ga4,
+    "segment": segment,
     "table": table,
 }
 READERS: dict[str, Reader] = {name: module.read for name, module in _FORMATS.items()}
