@@ -1,6 +1,6 @@
 """The value that Braze shall hold of each attribute, and whether it must be sent.
 
-The expressions read a frame of users with the columns segment, score, reason,
+The expressions read a frame of users with the columns segment, score, decile, reason,
 attributes (what the ledger holds, as JSON text), unconfirmed and why. Of each attribute
 NAME ``before:NAME`` is the value that the ledger holds and ``wanted:NAME`` the value
 that Braze shall hold, both as JSON text; ``before:NAME`` is null if there is none.
@@ -61,6 +61,9 @@ def wanted(
     if braze.score_attribute:
         score = pl.when(is_scored).then(pl.col("score"))
         values[braze.score_attribute] = score.otherwise(null)
+    if braze.decile_attribute:
+        decile = pl.when(is_scored).then(pl.col("decile"))
+        values[braze.decile_attribute] = decile.fill_null(NULL)
     if braze.changed_attribute:
         values[braze.changed_attribute] = _wanted_date(braze, segment, cutoff)
     if braze.reason_attribute:
@@ -76,6 +79,8 @@ def due(braze: Braze, former: Sequence[str]) -> dict[str, pl.Expr]:
     flags = {braze.segment_attribute: _differs(braze.segment_attribute)}
     if braze.score_attribute:
         flags[braze.score_attribute] = _score_is_due(braze, braze.score_attribute)
+    if braze.decile_attribute:
+        flags[braze.decile_attribute] = _differs(braze.decile_attribute)
     if braze.changed_attribute:
         flags[braze.changed_attribute] = _differs(braze.changed_attribute)
     for name in former:

@@ -14,7 +14,7 @@ from churn.braze.ledger.runs import CHANGES
 from churn.braze.plan import NONE, REMOVED, Plan, deliverable, names
 from churn.errors import TerminalBrazeError
 from churn.settings import Braze
-from churn.store.schemas import REASON
+from churn.store.score_schemas import N_DECILES, REASON
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 SCHEMA = {
@@ -198,7 +198,17 @@ def _is_possible(
     if name == braze.segment_attribute:
         return isinstance(value, str) and value in segments
     if name == braze.score_attribute:
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        return is_integer and 0 <= value <= 100
+        return _is_integer(value, 0, 100)
+    if name == braze.decile_attribute:
+        return _is_integer(value, 1, N_DECILES)
     form = REASON if name == braze.reason_attribute else DATE
     return isinstance(value, str) and re.fullmatch(form, value) is not None
+
+
+def _is_integer(
+    value: Any,
+    least: int,
+    most: int,
+) -> bool:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and least <= value <= most

@@ -40,6 +40,7 @@ def forecast(
         "n_undeliverable": len(plan.undeliverable),
         "n_requests": n_requests,
         "n_data_points": int(plan.changes["n_points"].sum()),
+        "data_points_by_attribute": _by_attribute(plan),
         "minutes": round(seconds / 60, 3),
     }
 
@@ -110,3 +111,13 @@ def check(exceeded: dict[str, str], accept: Sequence[str]) -> None:
 
 def _n_replaced(plan: Plan) -> int:
     return int(plan.changes.select(pl.col("replaces_segment").sum()).item())
+
+
+def _by_attribute(plan: Plan) -> dict[str, int]:
+    """Data points of each attribute, without those that aren't written."""
+    text = pl.col("attributes")
+    counts = {
+        name: plan.changes.select(text.str.contains(f'"{name}":', literal=True).sum())
+        for name in plan.names
+    }
+    return {name: n.item() for name, n in counts.items() if n.item()}

@@ -21,11 +21,15 @@ def parts(
 ) -> Iterator[pl.DataFrame]:
     """Every user who is scored or synced, in parts of about USERS_IN_A_PART users.
 
-    Columns: identifier, segment, score (as text), reason, attributes, unconfirmed, why.
-    Of the users in ``gone`` only those are there who were sent something.
+    Columns: identifier, segment, score and decile (as text), reason, attributes,
+    unconfirmed, why. Of the users in ``gone`` only those are there who were sent something.
     """
     scored = scores.select(
-        "identifier", "segment", "score", _reason(scores).alias("reason")
+        "identifier",
+        "segment",
+        "score",
+        _if_there(scores, "decile").alias("decile"),
+        _if_there(scores, "reason_1").alias("reason"),
     )
     n_parts = 1 + max(scored.height, synced.height) // USERS_IN_A_PART
     part_of_scored = _part(scored, n_parts)
@@ -36,7 +40,7 @@ def parts(
             _with_hash(scored.filter(part_of_scored == number)),
         )
         users = users.with_columns(
-            pl.col("score").cast(pl.String),
+            pl.col("score", "decile").cast(pl.String),
             pl.col("unconfirmed").fill_null(False),
             why=_why(gone),
         )
@@ -60,9 +64,10 @@ def matched(synced: pl.DataFrame, scored: pl.DataFrame) -> pl.DataFrame:
     return users.with_columns(identifier).drop("identifier_right", "hash", "hash_right")
 
 
-def _reason(scores: pl.DataFrame) -> pl.Expr:
-    if "reason_1" in scores.columns:
-        return pl.col("reason_1")
+def _if_there(scores: pl.DataFrame, column: str) -> pl.Expr:
+    """A column that scores need not have; null where they don't."""
+    if column in scores.columns:
+        return pl.col(column)
     return pl.lit(None, pl.String)
 
 

@@ -57,6 +57,7 @@ def names(braze: Braze) -> list[str]:
     optional = [
         braze.segment_attribute,
         braze.score_attribute,
+        braze.decile_attribute,
         braze.changed_attribute,
         braze.reason_attribute,
     ]
@@ -78,7 +79,7 @@ def make(
     """The changes that bring Braze from what the ledger holds to the scores.
 
     A score is sent with a changed segment, or alone once it has moved by
-    ``score_step``; a reason only with another attribute. Users who have a segment and
+    ``score_step``; a decile once it changed; a reason only with another attribute. Users who have a segment and
     are no longer scored get the lapsed value once; users in ``gone`` (forgotten or
     opted out) get null. ``synced_names`` that the study no longer uses are removed. If
     an earlier delivery is unconfirmed, all attributes are sent again.
@@ -221,7 +222,8 @@ def _segment_columns(segment: str) -> list[pl.Expr]:
 
 
 def _replaces_segment(braze: Braze, written: list[str]) -> pl.Expr:
-    minor = {braze.score_attribute, braze.changed_attribute, braze.reason_attribute}
+    minor = names(braze)
+    minor.remove(braze.segment_attribute)
     major = [name for name in written if name not in minor]
     is_rewritten = pl.any_horizontal(pl.col(f"send:{name}") for name in major)
     return attributes.holds_any(written) & is_rewritten

@@ -22,7 +22,7 @@ from churn.settings import Braze, Settings
 
 STEP = "check"
 TEST_TEXT = "churn_test"
-TEST_SCORE = 1
+TEST_NUMBER = 1
 
 
 def run(
@@ -73,7 +73,9 @@ def trial_values(braze: Braze, now: datetime) -> dict[str, Any]:
     """A value of the right type for each attribute that the study writes."""
     values: dict[str, Any] = {braze.segment_attribute: TEST_TEXT}
     if braze.score_attribute:
-        values[braze.score_attribute] = TEST_SCORE
+        values[braze.score_attribute] = TEST_NUMBER
+    if braze.decile_attribute:
+        values[braze.decile_attribute] = TEST_NUMBER
     if braze.changed_attribute:
         values[braze.changed_attribute] = now.date().isoformat()
     if braze.reason_attribute:

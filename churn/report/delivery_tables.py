@@ -32,11 +32,22 @@ EXPORT_COUNTS = {
 def export_summary(summary: dict[str, Any]) -> pl.DataFrame:
     """Where an export went and its counts; the heading says whether it was a dry run."""
     heading = "dry run: nothing was sent" if summary["dry_run"] else "sent"
-    shown = [name for name in EXPORT_COUNTS if name in summary]
-    labels = [*DESTINATION, *(EXPORT_COUNTS[name] for name in shown)]
-    place = [_endpoint(summary), summary["workspace"]]
-    counts = [f"{summary[name]:,}" for name in shown]
-    return pl.DataFrame({heading: labels, "n": place + counts})
+    rows = list(
+        zip(DESTINATION, (_endpoint(summary), summary["workspace"]), strict=True)
+    )
+    for name, label in EXPORT_COUNTS.items():
+        if name in summary:
+            rows.append((label, f"{summary[name]:,}"))
+        if name == "n_data_points":
+            rows += _by_attribute(summary)
+    return pl.DataFrame(rows, schema=[heading, "n"], orient="row")
+
+
+def _by_attribute(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    by_attribute: dict[str, int] = summary.get("data_points_by_attribute", {})
+    return [
+        (f"of the data points: {name}", f"{n:,}") for name, n in by_attribute.items()
+    ]
 
 
 def destination(summary: dict[str, Any]) -> str:

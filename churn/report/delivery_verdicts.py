@@ -153,7 +153,7 @@ def export(summary: dict[str, Any], until: date, braze: Braze, top: str) -> Verd
         action = "Send it with `churn run export -p send=true`."
         if limits:
             action = "Find out why so many change; sending needs the limit accepted."
-        sentences = (_would_write(summary), *_place(summary), *limits)
+        sentences = (_would_write(summary, braze), *_place(summary), *limits)
         tone: Tone = "caution" if limits else "good"
         return Verdict("Dry run", tone, sentences, action, until)
     return _sent(summary, until, braze, top)
@@ -164,11 +164,15 @@ def _unchanged(summary: dict[str, Any]) -> str:
     return f"Braze already has what the scores say of {counted(n, 'user')}."
 
 
-def _would_write(summary: dict[str, Any]) -> str:
+def _would_write(summary: dict[str, Any], braze: Braze) -> str:
+    by_attribute = summary.get("data_points_by_attribute", {})
+    n_deciles = by_attribute.get(braze.decile_attribute)
+    of_them = f", {n_deciles:,} of them deciles" if n_deciles else ""
     return (
         f"**{counted(summary['n_changed'], 'user')} would be written** in "
         f"{counted(summary['n_requests'], 'request')}, for "
-        f"{counted(summary['n_data_points'], 'data point')} (attributes written)."
+        f"{counted(summary['n_data_points'], 'data point')} (attributes written"
+        f"{of_them})."
     )
 
 

@@ -11,7 +11,7 @@ from churn.events.days_off import closed_days, days_off, has_events_then
 from churn.scoring.baseline import WEEKS
 from churn.scoring.gate import Case, verdict
 from churn.settings import Extract, Settings
-from churn.store.schemas import Findings
+from churn.store.score_schemas import Findings
 
 GATE = "stale_data"
 

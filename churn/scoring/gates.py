@@ -27,7 +27,7 @@ from churn.scoring.score_gates import calibrated, match_rate, score_shift
 from churn.scoring.silent_hours import silent_hours
 from churn.settings import Settings
 from churn.store import Store
-from churn.store.schemas import Findings
+from churn.store.score_schemas import Findings
 
 
 def check(

@@ -17,11 +17,11 @@ import polars as pl
 from churn.errors import CutoffError, StoreError
 from churn.events import addresses, erasure
 from churn.features import snapshots
-from churn.scoring import accepted, age_gate, segments
+from churn.scoring import accepted, age_gate, deciles, segments
 from churn.scoring.gate import check_gates
 from churn.settings import Settings
 from churn.store import Store
-from churn.store.schemas import Findings, Scores
+from churn.store.score_schemas import Findings, Scores
 
 if TYPE_CHECKING:
     from churn.model.fitting import Model
@@ -70,6 +70,7 @@ def of(
     scored = explained.with_columns(snapshot["tenure_days"])
     scores = explained.with_columns(
         segments.assign(scored, store.settings, before),
+        deciles.assign(scored, store.settings, before),
         segments.score(pl.col("probability")).alias("score"),
         pl.lit(fitted.model_id).alias("model_id"),
     )
@@ -196,12 +197,12 @@ def _read_table(store: Store, table: str, cutoff: date) -> pl.DataFrame:
 
 def _read(store: Store, cutoff: date) -> pl.DataFrame:
     table = _read_table(store, "scores", cutoff)
+    # Files of an earlier version lack columns that were added since.
     missing = [
-        pl.lit(None, pl.String).alias(name)
-        for name in Scores.column_names()
-        if name.startswith("reason_") and name not in table.columns
+        pl.lit(None, column.dtype).alias(name)
+        for name, column in Scores.columns().items()
+        if column.nullable and name not in table.columns
     ]
-    # Files of an earlier version have no reasons.
     return Scores.validate(table.with_columns(missing))
 
 
@@ -210,17 +211,33 @@ def recut(
     settings: Settings,
     previous: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """The same scores, cut into the segments of these settings.
+    """The same scores, cut into the segments and deciles of these settings.
 
     If ``previous`` is null, there is no hysteresis. The scores table has no tenure, so
-    a user who was too new when scored stays unknown, unless the settings no longer have
+    a user who was too new when scored stays unrated, unless the settings no longer have
     a minimum tenure.
     """
+    scored = _with_tenure(scores, settings)
+    decile = deciles.assign(scored, settings, previous)
+    return in_segments(scores, settings, previous).with_columns(decile)
+
+
+def in_segments(
+    scores: pl.DataFrame,
+    settings: Settings,
+    previous: pl.DataFrame | None,
+) -> pl.DataFrame:
+    """The same scores in the segments of these settings, see ``recut``."""
+    scored = _with_tenure(scores, settings)
+    return scores.with_columns(segments.assign(scored, settings, previous))
+
+
+def _with_tenure(scores: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """The scores with a tenure_days that keeps unknown users unknown."""
     policy = settings.policy
     is_old_enough = pl.col("segment") != policy.unknown_segment
-    tenure = pl.when(is_old_enough).then(policy.min_tenure_days).alias("tenure_days")
-    scored = scores.with_columns(tenure)
-    return scores.with_columns(segments.assign(scored, settings, previous))
+    tenure = pl.when(is_old_enough).then(policy.min_tenure_days)
+    return scores.with_columns(tenure.alias("tenure_days"))
 
 
 def check(

@@ -43,21 +43,30 @@ def assign(
     margin. A segment with a share has exactly the size of a plain cut, and users
     farther from its boundary than the widest band are in the segment of that cut.
     """
-    rows = scored.with_row_index("row").with_columns(
-        pl.col("probability").round(DIGITS)
-    )
-    order = ["probability", stable_hash("user_id"), "user_id"]
-    is_rated = ~_is_too_new(settings.policy)
-    rated = rows.filter(is_rated).sort(order, descending=[True, False, False])
+    rated = ranked(scored, settings.policy)
     filled = _fill(
         _previous_places(rated, settings.segments, previous),
         rated["probability"].to_numpy(),
         settings,
     )
-    place = np.full(rows.height, len(settings.segments))
+    place = np.full(scored.height, len(settings.segments))
     place[rated["row"].to_numpy()] = filled
     labels = [*(s.name for s in settings.segments), settings.policy.unknown_segment]
     return pl.Series("segment", labels).gather(place)
+
+
+def ranked(scored: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """The users who are old enough to be rated, riskiest first.
+
+    ``scored`` as in ``assign``; the column row is the position there. Probabilities are
+    rounded, and ties are broken by the stable hash.
+    """
+    rows = scored.with_row_index("row").with_columns(
+        pl.col("probability").round(DIGITS)
+    )
+    order = ["probability", stable_hash("user_id"), "user_id"]
+    rated = rows.filter(~_is_too_new(policy))
+    return rated.sort(order, descending=[True, False, False])
 
 
 def _is_too_new(policy: Policy) -> pl.Expr:
@@ -78,9 +87,14 @@ def _previous_places(
     names = [segment.name for segment in segments]
     places = pl.DataFrame({"segment": names, "place": range(len(names))})
     known = previous.select("user_id", "segment").join(places, on="segment")
+    return places_of(rated, known)
+
+
+def places_of(rated: pl.DataFrame, known: pl.DataFrame) -> np.ndarray:
+    """The ``place`` that is known of each rated user, -1 where none is."""
     users = rated.select("user_id")
     joined = users.join(
-        known,
+        known.select("user_id", "place"),
         on="user_id",
         how="left",
         maintain_order="left",
@@ -102,14 +116,14 @@ def _fill(
     free = np.arange(len(place))
     share = 0.0
     for i, segment in segments:
-        was_above = np.where(place[free] <= i, 1, -1)
-        side = np.where(place[free] >= 0, was_above, 0)
+        side = sides(place[free], i)
         if segment.from_probability is None:
             share += segment.share or 0.0
             n_left = round(share * len(place)) - (len(place) - len(free))
-            order = _by_rank(
-                free, side, _fitting(n_left, segment), len(place), settings
-            )
+            size = _fitting(n_left, segment)
+            n_above = len(place) - len(free) + size
+            width = band_width(n_above, len(place), settings.policy.band)
+            order = first_ranks(free, side, size, width)
         else:
             moved = probability[free] + settings.policy.margin * side
             order = _reaching(moved.round(DIGITS), segment.from_probability)
@@ -129,17 +143,28 @@ def _reaching(probability: np.ndarray, threshold: float) -> np.ndarray:
     return order[: int((probability >= threshold).sum())]
 
 
-def _by_rank(
-    free: np.ndarray, side: np.ndarray, size: int, n_users: int, settings: Settings
+def sides(place: np.ndarray, boundary: int) -> np.ndarray:
+    """1 for users who were above the boundary, -1 for those below it, 0 for others.
+
+    ``place``: position of each user's previous segment, -1 without one. The boundary
+    lies below the segment of that position.
+    """
+    was_above = np.where(place <= boundary, 1, -1)
+    return np.where(place >= 0, was_above, 0)
+
+
+def first_ranks(
+    free: np.ndarray,
+    side: np.ndarray,
+    size: int,
+    width: int,
 ) -> np.ndarray:
     """Positions of the first ``size`` of the free ranks, moved by half of a band.
 
-    ``side``: 1 for users who were above the boundary, -1 below it, 0 for others.
+    ``side``: see ``sides``; ``width``: ranks in the band.
     """
-    n_above = n_users - len(free) + size
-    lead = side * band_width(n_above, n_users, settings.policy.band)
     # Ranks are doubled, because half of a band may not be a whole number.
-    return np.argsort(2 * free - lead, kind="stable")[:size]
+    return np.argsort(2 * free - side * width, kind="stable")[:size]
 
 
 def band_width(

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from churn.scoring import segments
-from churn.scoring.scores import recut
+from churn.scoring.scores import in_segments
 from churn.settings import Settings
 
 
@@ -25,8 +25,8 @@ def stability(
     """
     before = table.clear() if previous is None else previous
     top = settings.segments[0].name
-    plain = recut(table, settings, None)
-    plain_before = recut(before, settings, None)
+    plain = in_segments(table, settings, None)
+    plain_before = in_segments(before, settings, None)
     rows = [
         _moves("with", table, before, top),
         _moves("without", plain, plain_before, top),
@@ -70,7 +70,7 @@ def thresholds(table: pl.DataFrame, settings: Settings) -> dict[str, float]:
     For segments cut by rank it is the lowest probability in the segment. The last one
     begins at 0; a segment without users is left out.
     """
-    plain = recut(table, settings, None)
+    plain = in_segments(table, settings, None)
     lowest = plain.group_by("segment").agg(pl.col("probability").min())
     by_rank = dict(lowest.iter_rows())
     starts: dict[str, float | None] = {}

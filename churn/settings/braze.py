@@ -33,6 +33,7 @@ class Braze(Section):
         le=100,
     )
     lapsed_value: str | None = None
+    decile_attribute: AttributeName | None = None
     changed_attribute: AttributeName | None = None
     reason_attribute: AttributeName | None = None
     ledger: DatabaseUrl = "sqlite:///data/store/ledger.db"

@@ -236,49 +236,6 @@ class Snapshot(dy.Schema):
     churned = dy.Bool(nullable=True)
 
 
-REASON = "^(risky|safe)_[a-z]+$"
-"""Pattern of a reason: a direction, and the kind of features behind it."""
-
-
-class Scores(dy.Schema):
-    """One row per eligible user: probability of churn, segment, score and reasons."""
-
-    user_id = dy.String(primary_key=True)
-    cutoff = dy.Date(primary_key=True)
-    probability = dy.Float64(
-        nullable=False,
-        min=0.0,
-        max=1.0,
-    )
-    segment = dy.String(nullable=False)
-    score = dy.Int64(
-        nullable=False,
-        min=0,
-        max=100,
-    )
-    # Reasons, most important first; null if there are fewer.
-    reason_1 = dy.String(nullable=True, regex=REASON)
-    reason_2 = dy.String(nullable=True, regex=REASON)
-    reason_3 = dy.String(nullable=True, regex=REASON)
-    model_id = dy.String(nullable=False)
-    # Braze's identifier of the user; null if there is none or several users share it.
-    identifier = dy.String(nullable=True)
-
-
-class Findings(dy.Schema):
-    """What each gate found at one cutoff."""
-
-    cutoff = dy.Date(nullable=False)
-    gate = dy.String(nullable=False)
-    passed = dy.Bool(nullable=False)
-    days = dy.String(nullable=False)
-    expected = dy.String(nullable=False)
-    seen = dy.String(nullable=False)
-    sentence = dy.String(nullable=False)
-    # JSON; empty if the gate passed, and in findings of an earlier version.
-    cases = dy.String(nullable=False)
-
-
 BY_TABLE: dict[str, type[dy.Schema]] = {
     "events": Events,
     "activity": ActivityTable,

@@ -31,7 +31,7 @@ from churn.scoring import scores as scoring
 from churn.settings import Settings, load, parse
 from churn.simulate import extracts, markov
 from churn.store import open_filled
-from churn.store.schemas import Findings, Scores
+from churn.store.score_schemas import Findings, Scores
 
 from ..benchmarks import crash
 from .test_export import KEY, PASSED, scores

@@ -15,6 +15,7 @@ from churn.settings import Braze
 
 BRAZE = Braze()
 DATED = Braze(changed_attribute="churn_since")
+GROUPED = Braze(decile_attribute="churn_decile")
 REASONED = Braze(reason_attribute="churn_reason")
 
 
@@ -70,6 +71,51 @@ def test_a_new_user_is_sent_all_attributes() -> None:
         False,
         2,
     )
+
+
+def in_deciles(
+    scores: pl.DataFrame,
+    *decile: int | None,
+) -> pl.DataFrame:
+    """The scores with these deciles."""
+    return scores.with_columns(decile=pl.Series(decile, dtype=pl.Int64))
+
+
+def test_a_decile_is_sent_only_once_it_changed() -> None:
+    """It is an integer of its own: a user who stays in it is sent nothing, and one who
+    moved is sent it alone, without counting as a change of segment.
+    """
+    held = {**HIGH, "churn_decile": 9}
+    scores = scored(("new", "high", 80), ("stays", "high", 85), ("moves", "high", 80))
+    made = plan.make(
+        in_deciles(scores, 9, 9, 10), synced(stays=held, moves=held), GROUPED
+    )
+    assert writes(made) == {"new": held, "moves": {"churn_decile": 10}}
+    assert made.changes["n_points"].sum() == 4
+    assert not made.changes["replaces_segment"].any()
+
+
+def test_a_decile_is_removed_like_the_other_attributes() -> None:
+    """Null goes to users who lapsed, are gone or have no decile any more, and to all
+    once the study no longer names the attribute.
+    """
+    held = {**HIGH, "churn_decile": 9}
+    scores = in_deciles(scored(("unrated", "high", 80)), None)
+    before = synced(unrated=held, lapsed=held, gone=held)
+    made = plan.make(scores, before, GROUPED, gone=["gone"])
+    every = dict.fromkeys(held)
+    only = {"churn_decile": None}
+    assert writes(made) == {"unrated": only, "lapsed": every, "gone": every}
+    former = plan.make(
+        scores, synced(unrated=held), BRAZE, synced_names=["churn_decile"]
+    )
+    assert writes(former) == {"unrated": only}
+
+
+def test_scores_without_deciles_write_none() -> None:
+    """Scores of an earlier version have none, and a new user is sent the rest."""
+    made = plan.make(scored(("a", "high", 80)), synced(), GROUPED)
+    assert writes(made) == {"a": HIGH}
 
 
 def test_a_plan_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,6 +417,7 @@ def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
         "n_undeliverable": 0,
         "n_requests": 5,
         "n_data_points": 6,
+        "data_points_by_attribute": {"churn_segment": 3, "churn_score": 3},
         "minutes": round(5 / 10 / 60, 3),
     }
     assert limits.forecast(made, 5, Braze(requests_per_hour=2), 0.1)["minutes"] == 120
@@ -551,6 +598,17 @@ def test_a_file_that_could_do_harm_is_refused(
         corrections.from_file(rows, synced(), BRAZE, ["high", "low"])
 
 
+def test_a_corrected_decile_is_a_whole_number_from_1_to_10() -> None:
+    """Any other value is refused with its row."""
+    rows = pl.DataFrame({"identifier": ["a"], "attributes": ['{"churn_decile":10}']})
+    made = corrections.from_file(rows, synced(), GROUPED, ["high"])
+    assert writes(made) == {"a": {"churn_decile": 10}}
+    for value in ("0", "11", "true", '"10"', "9.5"):
+        bad = rows.with_columns(attributes=pl.lit(f'{{"churn_decile":{value}}}'))
+        with pytest.raises(TerminalBrazeError, match="no such value of churn_decile"):
+            corrections.from_file(bad, synced(), GROUPED, ["high"])
+
+
 def test_a_file_without_its_columns_is_refused() -> None:
     """The error names both missing columns."""
     with pytest.raises(
@@ -566,6 +624,7 @@ def test_a_file_without_its_columns_is_refused() -> None:
         (Braze(score_attribute="churn_segment"), "must differ"),
         (Braze(changed_attribute="churn_score"), "must differ"),
         (Braze(reason_attribute="churn_score"), "must differ"),
+        (Braze(decile_attribute="churn_score"), "must differ"),
         (Braze(lapsed_value="2024-01-01"), "can't be a value"),
         (Braze(lapsed_value=""), "can't be a value"),
     ],

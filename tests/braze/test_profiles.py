@@ -32,7 +32,11 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def at(sandbox: Sandbox, make_study: Make, **braze: Any) -> Settings:
     """A study that writes every attribute to the sandbox."""
-    names = {"changed_attribute": "churn_since", "reason_attribute": "churn_reason"}
+    names = {
+        "decile_attribute": "churn_decile",
+        "changed_attribute": "churn_since",
+        "reason_attribute": "churn_reason",
+    }
     return make_study(braze={"endpoint": sandbox.url, **names, **braze})
 
 
@@ -41,6 +45,7 @@ def send(settings: Settings, run_id: str, users: list[str], segment: str) -> Non
     table = pl.DataFrame({"identifier": users}).with_columns(
         segment=pl.lit(segment),
         score=pl.lit(50),
+        decile=pl.lit(7),
         cutoff=pl.lit(DAY),
         reason_1=pl.lit("risky_silence"),
     )
@@ -222,6 +227,7 @@ def test_a_trial_write_says_what_to_look_for(make_study: Make) -> None:
         }
         held = sandbox.state.profiles["external_id", "a"].attributes
         assert (held["churn_segment"], held["churn_score"]) == ("churn_test", 1)
+        assert held["churn_decile"] == 1
         assert held["churn_since"] == datetime(2026, 5, 1, tzinfo=UTC)
         assert all(line.is_ok for line in lines.values())
         assert (

@@ -12,7 +12,7 @@ import dataframely as dy
 from churn import errors
 from churn.features.catalogue import Plan, catalogue
 from churn.report import parameters
-from churn.store import schemas
+from churn.store import schemas, score_schemas
 from churn.store.layout import ADOPTED, BUCKETED, PERIODS
 from churn.store.layout import TABLES as STORED
 
@@ -78,7 +78,7 @@ def store_table() -> str:
             columns = _columns(schemas.BY_TABLE[name])
         lines.append(f"| `{name}` | {divided} | {meaning} | {columns} |")
     for name in ("scores", "findings"):
-        schema = getattr(schemas, name.capitalize())
+        schema = getattr(score_schemas, name.capitalize())
         lines.append(
             f"| `{name}/cutoff=…` | – | {_summary(schema)} | {_columns(schema)} |"
         )

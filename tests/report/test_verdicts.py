@@ -13,7 +13,12 @@ from churn.evaluation import calibration, intervals, metrics
 from churn.explore.definitions import SCHEMA, Rule
 from churn.model.pipelines import Recipe
 from churn.model.selection import FOLDS, Choice
-from churn.report import delivery_verdicts, forecast_verdicts, history_verdicts
+from churn.report import (
+    delivery_tables,
+    delivery_verdicts,
+    forecast_verdicts,
+    history_verdicts,
+)
 from churn.report.verdict import VERDICT_MIME, Verdict
 from churn.settings import Settings
 
@@ -355,6 +360,18 @@ def summary(**facts: Any) -> dict[str, Any]:
     return usual | facts
 
 
+def test_a_dry_run_says_what_deciles_cost(settings: Settings) -> None:
+    """The sentence names their part, and the table has a line for each attribute."""
+    named = settings.braze.model_copy(update={"decile_attribute": "churn_decile"})
+    facts = summary(data_points_by_attribute={"churn_segment": 8, "churn_decile": 12})
+    dry = delivery_verdicts.export(facts, UNTIL, named, "high")
+    assert "20 data points (attributes written, 12 of them deciles)" in text(dry)
+    table = dict(delivery_tables.export_summary(facts).iter_rows())
+    assert table["data points"] == "20"
+    assert table["of the data points: churn_segment"] == "8"
+    assert table["of the data points: churn_decile"] == "12"
+
+
 def test_an_export_was_sent_or_dry_or_had_nothing_to_send(settings: Settings) -> None:
     """Refused users and limits are reasons for care."""
 
@@ -365,6 +382,7 @@ def test_an_export_was_sent_or_dry_or_had_nothing_to_send(settings: Settings) ->
     assert (dry.word, dry.tone) == ("Dry run", "good")
     assert "10 users would be written** in 1 request" in text(dry)
     assert "2 users can't be sent" in text(dry)
+    assert "20 data points (attributes written)" in text(dry)
     beyond = judged(
         beyond_limits=["10 users would be written, more than max_users (5)"]
     )

@@ -17,7 +17,8 @@ from churn.scoring.accepted import Accepted, read, remember, revoke
 from churn.scoring.gate import Case, check_gates
 from churn.settings import parse
 from churn.store import Place
-from churn.store.schemas import Files, Findings, Tally, Volume
+from churn.store.schemas import Files, Tally, Volume
+from churn.store.score_schemas import Findings
 
 CUTOFF = date(2026, 3, 2)
 HOLIDAY = date(2026, 2, 20)

@@ -15,7 +15,8 @@ from churn.scoring import content_gates, gates
 from churn.scoring.accepted import Accepted
 from churn.scoring.gate import Case, cases_of, check_gates
 from churn.settings import parse
-from churn.store.schemas import Files, Findings, Tally, Volume
+from churn.store.schemas import Files, Tally, Volume
+from churn.store.score_schemas import Findings
 
 CUTOFF = date(2026, 3, 2)
 DAY = date(2026, 2, 20)

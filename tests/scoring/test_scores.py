@@ -18,7 +18,7 @@ from churn.report import reason_words
 from churn.scoring import reasons, score_gates, scores, summary
 from churn.settings import Policy, Settings, parse
 from churn.store import Store
-from churn.store.schemas import Scores
+from churn.store.score_schemas import Scores
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def test_a_model_scores_only_its_own_features(
 def test_scores_hold_reasons_and_files_without_them_can_be_read(
     fitted: tuple[Store, Model],
 ) -> None:
-    """Most users have a known first reason; in an old file reasons are null, and that
-    doesn't change new ones.
+    """Most users have a known first reason; in an old file reasons and deciles are
+    null, and that doesn't change new ones.
     """
     store, one = fitted
     cutoff = Calendar.of(store).end
@@ -143,12 +143,12 @@ def test_scores_hold_reasons_and_files_without_them_can_be_read(
     assert counts["n"].sum() == table.height
     assert counts["share"].sum() == pytest.approx(1)
     file = Path(scores.write(store, table, scores.check(store, table, one)))
-    pl.read_parquet(file, hive_partitioning=False).drop(reasons.COLUMNS).write_parquet(
-        file
-    )
+    newer = pl.read_parquet(file, hive_partitioning=False)
+    newer.drop(reasons.COLUMNS, "decile").write_parquet(file)
     old, _ = scores.read(store)
     assert old.columns == table.columns
     assert old["reason_1"].null_count() == old.height
+    assert old["decile"].null_count() == old.height
     assert scores.make(store, one, cutoff).equals(table)
 
 
@@ -178,6 +178,7 @@ def scored(day: int, **people: tuple[float, str]) -> pl.DataFrame:
             "probability": [p for p, _ in people.values()],
             "segment": [segment for _, segment in people.values()],
             "score": [50] * len(people),
+            "decile": pl.Series([None] * len(people), dtype=pl.Int64),
             **dict.fromkeys(
                 reasons.COLUMNS, pl.Series([None] * len(people), dtype=pl.String)
             ),
@@ -218,9 +219,8 @@ def test_the_previous_scores_are_the_newest_of_an_earlier_cutoff(
     before = scores.previous(store, cutoffs[2])
     assert before is not None
     assert before.equals(scores.read(store, cutoffs[1])[0])
-    assert table["segment"].equals(
-        scores.recut(table, store.settings, before)["segment"]
-    )
+    recut = scores.recut(table, store.settings, before)
+    assert table.select("segment", "decile").equals(recut.select("segment", "decile"))
 
 
 def test_a_wide_margin_moves_fewer_users(fitted: tuple[Store, Model]) -> None:
@@ -257,6 +257,8 @@ def test_users_with_too_short_a_tenure_are_written_as_unknown(
     counts = summary.segment_counts(table, careful)
     assert counts["segment"].to_list() == ["high", "medium", "low", "unknown"]
     assert 0 < counts["n"][3] < table.height
+    is_unknown = table["segment"] == "unknown"
+    assert table["decile"].is_null().equals(is_unknown.alias("decile"))
     assert scores.recut(table, careful, None).equals(table)
     assert "unknown" not in scores.recut(table, store.settings, None)["segment"]
 
@@ -271,7 +273,7 @@ def test_stability_counts_moves_writes_and_expected_churners() -> None:
     """
     before = scored(0, a=(0.7, "high"), b=(0.6, "low"), d=(0.9, "high"), e=(0.1, "low"))
     now = scored(7, a=(0.6, "high"), b=(0.7, "low"), d=(0.9, "high"), x=(0.2, "low"))
-    assert scores.recut(now, halves(band=1.0), before).equals(now)
+    assert scores.in_segments(now, halves(band=1.0), before).equals(now)
     frame = summary.stability(now, before, halves(band=1.0))
     assert frame.drop("expected_recall_rate").to_dicts() == [
         {
