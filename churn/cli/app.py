@@ -9,7 +9,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from churn import __version__
-from churn.cli import asking, beginning, delivery, models, night, past, steps
+from churn.cli import (
+    asking,
+    beginning,
+    delivery,
+    models,
+    night,
+    past,
+    receiving,
+    steps,
+)
 from churn.cli.options import new_app
 from churn.errors import FAILED, ChurnError
 
@@ -21,6 +30,7 @@ app = new_app(
 beginning.add_to(app)
 steps.add_to(app)
 night.add_to(app)
+receiving.add_to(app)
 models.add_to(app)
 past.add_to(app)
 asking.add_to(app)

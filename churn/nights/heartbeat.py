@@ -16,8 +16,8 @@ from churn.store import write_atomically
 
 log = logging.getLogger(__name__)
 
-SECRETS = (KEY_VARIABLE, "CHURN_LEDGER_URL", "CHURN_SANDBOX_KEY")
-"""Variables of the environment that the command doesn't get."""
+SECRETS = (KEY_VARIABLE, "CHURN_LEDGER_URL", "CHURN_SANDBOX_KEY", "CHURN_RECEIVE_")
+"""Beginnings of variables of the environment that the command doesn't get."""
 
 PATIENCE_SECONDS = 60
 """How long the command may take."""
@@ -68,7 +68,11 @@ def notify(
     command = settings.nightly.notify
     if not command:
         return
-    environment = {k: v for k, v in os.environ.items() if k not in SECRETS}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(SECRETS)
+    }
     try:
         done = subprocess.run(
             command,

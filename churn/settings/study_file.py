@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from churn.errors import StudyError
 from churn.settings.braze import Braze
+from churn.settings.receive import Receive
 from churn.settings.sections import (
     Activity,
     Backtest,
@@ -61,6 +62,7 @@ class Settings(Section):
     nightly: Nightly = Nightly()
     scores: ScoreSettings = ScoreSettings()
     braze: Braze = Braze()
+    receive: Receive = Receive()
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
     @model_validator(mode="after")

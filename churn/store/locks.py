@@ -36,10 +36,14 @@ NIGHT = ".night.lock"
 PROMOTION = ".promotion.lock"
 """Name of the lock of a process that makes another model the champion."""
 
+RECEIVER = ".receiver.lock"
+"""Name of the lock of a receiver's spool."""
+
 HOLDERS = {
     INGEST: "ingest into",
     NIGHT: "night of",
     PROMOTION: "promotion of a model in",
+    RECEIVER: "receiver with the spool",
 }
 """What the holder of a lock does, before the name of the store."""
 
@@ -85,7 +89,7 @@ def exclusively(
     timing: Timing = Timing(),
     name: str = INGEST,
 ) -> Iterator[Held]:
-    """Hold a lock of the store at this place: INGEST, NIGHT or PROMOTION.
+    """Hold a lock of the place: INGEST, NIGHT, PROMOTION or RECEIVER.
 
     Raises BusyError if another process holds it. In an object store, finding out takes
     up to ``timing.lease`` seconds.

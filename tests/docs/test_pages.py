@@ -29,6 +29,7 @@ SECTIONS = [
     "nightly",
     "scores",
     "braze",
+    "receive",
 ]
 EXTRACTS = [{"source": "appsflyer", "path": "data/raw/appsflyer"}]
 KINDS = {
