@@ -178,7 +178,7 @@ class Receiver:
             self.metrics.unpublished.labels(source).set(unpublished)
             self.metrics.published.labels(source).set(publisher.n_published)
         return web.Response(
-            body=exposition.generate_latest(self.metrics.registry),
+            body=exposition.generate_latest(self.metrics.collected),
             headers={"Content-Type": exposition.CONTENT_TYPE_LATEST},
         )
 

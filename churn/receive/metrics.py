@@ -13,52 +13,52 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self.registry = registry
+        collected = CollectorRegistry()
+        self.collected = collected
         self.requests = Counter(
             "churn_receive_requests",
             "Requests by source and status of the answer.",
             ["source", "status"],
-            registry=registry,
+            registry=collected,
         )
         self.postbacks = Counter(
             "churn_receive_postbacks",
             "Postbacks that are on the disk.",
             ["source"],
-            registry=registry,
+            registry=collected,
         )
         self.last_postback = Gauge(
             "churn_receive_last_postback_timestamp_seconds",
             "When the last postback of a source was written.",
             ["source"],
-            registry=registry,
+            registry=collected,
         )
         self.write_seconds = Histogram(
             "churn_receive_write_seconds",
             "Time from the whole request to its postback on the disk.",
             ["source"],
             buckets=SECONDS,
-            registry=registry,
+            registry=collected,
         )
         self.waiting_bytes = Gauge(
             "churn_receive_waiting_bytes",
             "Bytes of bodies that are not on the disk yet.",
-            registry=registry,
+            registry=collected,
         )
         self.unpublished = Gauge(
             "churn_receive_unpublished_files",
             "Closed files that the folder or object store doesn't have yet.",
             ["source"],
-            registry=registry,
+            registry=collected,
         )
         self.published = Gauge(
             "churn_receive_published_files",
             "Files published since the start.",
             ["source"],
-            registry=registry,
+            registry=collected,
         )
         self.clock_steps = Counter(
             "churn_receive_clock_steps",
             "Times that the clock was set by more than a minute.",
-            registry=registry,
+            registry=collected,
         )
