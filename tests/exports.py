@@ -173,6 +173,27 @@ def currents(folder: Path, rows: Sequence[Row], tag: str) -> None:
             fastavro.writer(out, fastavro.parse_schema(record), lines)
 
 
+def mixpanel(folder: Path, rows: Sequence[Row], tag: str) -> None:
+    """JSON lines of the raw export, with the time of processing."""
+    lines = [
+        {
+            "event": r.name,
+            "properties": {
+                "time": int(at(r.day).timestamp()),
+                "distinct_id": r.user or f"$device:{r.device}",
+                "$device_id": r.device,
+                "$user_id": r.user,
+                "$insert_id": f"{r.device}{r.day}",
+                "mp_processing_time_ms": int(at(r.received - 0.01).timestamp() * 1000),
+            },
+        }
+        for r in rows
+    ]
+    (folder / f"{tag}.json").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
+
+
 def segment(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """Gzipped logs in the folder of the day on which the calls arrived."""
     for day, mine in _by_day(rows).items():
@@ -222,6 +243,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Sequence[Row], str], None]]] = {
     "branch": ("branch", branch),
     "currents": ("currents", currents),
     "ga4": ("ga4", ga4),
+    "mixpanel": ("mixpanel", mixpanel),
     "segment": ("segment", segment),
     "table": ("table", table),
 }

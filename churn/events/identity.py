@@ -16,7 +16,7 @@ from churn import clocks
 from churn.store import Store
 from churn.store.schemas import Edges, Merges
 
-MERGED_TYPES = ("braze_id", "amplitude_id")
+MERGED_TYPES = ("braze_id", "amplitude_id", "mixpanel_id")
 """Types of the ids that vendors merge."""
 
 MAX_MERGES = 5

@@ -44,6 +44,7 @@ class Extract(Section):
         "branch",
         "currents",
         "ga4",
+        "mixpanel",
         "segment",
         "table",
     ]

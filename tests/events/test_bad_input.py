@@ -143,6 +143,18 @@ def ga4(c: Cells) -> Cells:
     }
 
 
+def mixpanel(c: Cells) -> Cells:
+    """An event of Mixpanel's raw export."""
+    known = {
+        "time": when(c, lambda t: f"{t.timestamp():.0f}"),
+        "$insert_id": f"id-{c['number']}",
+        "$user_id": c["user"],
+        "$device_id": c["device"],
+    }
+    known |= {"mp_country_code": c["country"], "revenue": c["revenue"], "x": c["note"]}
+    return {"event": c["name"], "properties": known}
+
+
 def segment(c: Cells) -> Cells:
     """A track call in Segment's logs."""
     known = {
@@ -180,6 +192,7 @@ JSON = {
     "amplitude": amplitude,
     "ga4": ga4,
     "appsflyer": push,
+    "mixpanel": mixpanel,
     "segment": segment,
     "table": table,
 }
@@ -187,6 +200,7 @@ JSON_SUFFIX = {
     "amplitude": ".json",
     "ga4": ".json",
     "appsflyer": ".json",
+    "mixpanel": ".json",
     "segment": ".json",
     "table": ".ndjson",
 }

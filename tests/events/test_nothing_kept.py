@@ -147,7 +147,7 @@ def test_a_file_without_events_can_be_ignored(tmp_path: Path, make_study: Make) 
     assert n_added(make_study(extracts=[extract])) == 1
 
 
-@pytest.mark.parametrize("source", ["amplitude", "ga4", "segment"])
+@pytest.mark.parametrize("source", ["amplitude", "ga4", "mixpanel", "segment"])
 def test_a_json_error_under_an_exports_name_is_refused(
     tmp_path: Path, make_study: Make, source: str
 ) -> None:

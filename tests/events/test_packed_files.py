@@ -125,6 +125,10 @@ VENDOR_ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         "csv",
         {"{activity_kind}": "session", "{created_at}": 1772964845, "{adid}": "d"},
     ),
+    "mixpanel": (
+        "json",
+        {"event": "x", "properties": {"time": 1772964845, "$insert_id": "1"}},
+    ),
     "segment": (
         "json",
         {"type": "page", "messageId": "1", "timestamp": "2026-03-08T02:00:00Z"},

@@ -26,6 +26,7 @@ from churn.events.sources import (
     canonical,
     currents,
     ga4,
+    mixpanel,
     segment,
     table,
     unpack,
@@ -42,6 +43,7 @@ _FORMATS = {
     "branch": branch,
     "currents": currents,
     "ga4": ga4,
+    "mixpanel": mixpanel,
     "segment": segment,
     "table": table,
 }

@@ -168,6 +168,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         "dynamiclinkappupdate",
         "$aeupdated",
         "$aecrashed",
+        # A piece of a recorded session, which a library sends by itself.
+        "$mpsessionrecord",
         # Advertisements asked for and shown.
         "adactiveview",
         "adexposure",

@@ -48,7 +48,7 @@ def _typed_time(
     usable = pl.when(column.to_physical().is_between(-limit, limit)).then(column)
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:
         return usable.dt.convert_time_zone("UTC").cast(UTC_TIME)
-    return _localise(usable.cast(pl.Datetime("us")), zone)
+    return localised(usable.cast(pl.Datetime("us")), zone)
 
 
 def _text_time(column: pl.Expr, zone: str) -> pl.Expr:
@@ -65,7 +65,7 @@ def _text_time(column: pl.Expr, zone: str) -> pl.Expr:
         cache=False,
     )
     other = pl.when(common.is_null()).then(column)
-    return pl.coalesce(_localise(common, zone), _uncommon_time(other, zone))
+    return pl.coalesce(localised(common, zone), _uncommon_time(other, zone))
 
 
 def _uncommon_time(column: pl.Expr, zone: str) -> pl.Expr:
@@ -90,14 +90,15 @@ def _uncommon_time(column: pl.Expr, zone: str) -> pl.Expr:
     )
     day = bare.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
     return pl.coalesce(
-        _localise(exact, zone),
+        localised(exact, zone),
         with_offset,
-        _localise(pl.coalesce(local, day), zone),
+        localised(pl.coalesce(local, day), zone),
         _epoch(bare.cast(pl.Float64, strict=False)),
     )
 
 
-def _localise(naive: pl.Expr, zone: str) -> pl.Expr:
+def localised(naive: pl.Expr, zone: str) -> pl.Expr:
+    """Readings of a clock in ``zone`` as UTC; null in the gap of spring."""
     local = naive.dt.replace_time_zone(
         zone,
         ambiguous="earliest",
