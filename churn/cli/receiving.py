@@ -38,7 +38,5 @@ def receive(
     from churn.settings import load
 
     logging.getLogger("churn.receive").setLevel(logging.INFO)
-    # aiohttp would write down what it can't parse, secrets in addresses among it.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     own_name = re.sub(r"[^A-Za-z0-9.-]+", "-", name or socket.gethostname())
     serve(load(study), host, port, own_name)

@@ -1,12 +1,16 @@
 """The life of the receiver's process: it listens, is asked to end, and drains."""
 
 import asyncio
+import logging
 import signal
+import traceback
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from churn.errors import StoreError
 from churn.receive import access, places
@@ -15,6 +19,8 @@ from churn.settings import Settings
 from churn.store import locks
 from churn.store.places import Place
 
+log = logging.getLogger(__name__)
+
 IDLE_SECONDS = 20.0
 """How long a connection may take to send a whole header, or stay without a request."""
 
@@ -22,10 +28,53 @@ MAX_LINE = 64 * 1024
 """Longest request line and header, since all that a GET says is in its address."""
 
 
+class _Connection(RequestHandler):
+    """aiohttp's side of a connection, which repeats nothing that was sent.
+
+    By itself it quotes what it can't parse in its answer and its log, and with it the
+    secret in the address. The text of any exception may quote it too.
+    """
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            self.log_exception("a request failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        response = web.Response(status=status, text=HTTPStatus(status).phrase)
+        response.force_close()
+        return response
+
+    def log_exception(
+        self,
+        message: str,
+        exc_info: BaseException | None = None,
+    ) -> None:
+        where = traceback.format_tb(exc_info.__traceback__) if exc_info else []
+        log.error("%s: %s\n%s", message, type(exc_info).__name__, "".join(where))
+
+
 class _Server(web.Server):
     """aiohttp's server with a limit of connections."""
 
     max_connections = 0
+
+    def __init__(
+        self,
+        answer: Any,
+        request_factory: Any,
+        **options: Any,
+    ) -> None:
+        super().__init__(answer, request_factory=request_factory, **options)
+        self._options = options
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._options)
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
