@@ -100,9 +100,7 @@ class Receiver:
         source: str,
     ) -> web.Response:
         """Read a request, write its postbacks, and answer when they are on the disk."""
-        expected = request.content_length
-        if expected is None:
-            expected = self._max_body if request.can_read_body else 0
+        expected = self._expected(request)
         if expected > self._max_body:
             return _refused(413, "too large")
         try:
@@ -120,6 +118,14 @@ class Receiver:
         except LookupError:
             return _refused(415, "send it plain, or with Content-Encoding gzip")
 
+    def _expected(self, request: web.BaseRequest) -> int:
+        """Bytes that the body may take in memory."""
+        is_packed = "Content-Encoding" in request.headers
+        n_bytes = request.content_length or 0
+        if is_packed or (request.content_length is None and request.can_read_body):
+            return max(self._max_body, n_bytes)
+        return n_bytes
+
     async def _body(self, request: web.BaseRequest) -> bytes:
         """The body, unpacked."""
         if not request.can_read_body:
@@ -133,6 +139,8 @@ class Receiver:
         unpacked = unpacker.decompress(body, self._max_body + 1)
         if len(unpacked) > self._max_body:
             raise web.HTTPRequestEntityTooLarge(self._max_body, len(unpacked))
+        if not unpacker.eof:
+            raise zlib.error("cut off")
         return unpacked
 
     async def _write(

@@ -16,6 +16,9 @@ from urllib.parse import parse_qsl
 
 MAX_PARAMETERS = 1000
 
+MAX_POSTBACKS = 10_000
+"""Longest list of postbacks; a longer one of tiny elements would take much memory."""
+
 MACRO = re.compile(r"\$?\{[^\"]*\}|\[[^\"]*\]|%[^\"]*%")
 """A placeholder that the vendor did not fill in."""
 
@@ -52,6 +55,8 @@ def _of_json(text: str, query: str) -> list[str]:
     except (ValueError, RecursionError):
         return [_faulty("not_json", text)]
     postbacks = content if isinstance(content, list) else [content]
+    if len(postbacks) > MAX_POSTBACKS:
+        return [_faulty("too_many_postbacks", text)]
     beside = f', "query": {json.dumps(_parameters(query))}' if query else ""
     if content is not postbacks and not re.search(r"[\r\n]", text):
         return [f'"postback": {text}{beside}']
