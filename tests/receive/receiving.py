@@ -53,44 +53,57 @@ class Receiver:
             return response.status, response.read().decode()
 
     def end(self, number: int = signal.SIGTERM) -> str:
-        """End the process; what it has written to the terminal since its first line."""
+        """End the process; all that it has written to the terminal."""
         self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[0]
+        first = self.process.communicate(timeout=60)[0]
+        return first + (self.folder / "output.log").read_text()
+
+
+PROGRAM = "from churn.cli.app import main; main()"
+DEBUG = """
+import asyncio, logging
+from churn.receive import answering, server
+logging.basicConfig(level=logging.DEBUG)
+answering.READ_SECONDS = server.IDLE_SECONDS = 1.0
+"""
+"""Lets every logger write all it has, and makes the waits short."""
 
 
 @contextlib.contextmanager
-def running(folder: Path, study: str = STUDY, **environment: str) -> Iterator[Receiver]:
-    """A receiver of a study in ``folder`` while the block lasts, ended if need be."""
+def running(
+    folder: Path,
+    study: str = STUDY,
+    debug: bool = False,
+    **environment: str,
+) -> Iterator[Receiver]:
+    """A receiver of a study in ``folder`` while the block lasts, ended if need be.
+
+    What it writes to the terminal is in ``output.log`` of the folder.
+    """
     (folder / "churn.toml").write_text(study)
     secrets = {f"CHURN_RECEIVE_{source.upper()}": SECRET for source in SOURCES}
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "churn.cli",
-            "-v",
-            "receive",
-            "--port",
-            "0",
-            "--name",
-            "r",
-        ],
-        cwd=folder,
-        env={**os.environ, **secrets, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    more = {"PYTHONASYNCIODEBUG": "1"} if debug else {}
+    program = DEBUG + PROGRAM if debug else PROGRAM
+    options = ["-v", "receive", "--port", "0", "--name", "r"]
+    with (folder / "output.log").open("a") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *options],
+            cwd=folder,
+            env={**os.environ, **secrets, **more, **environment},
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        )
     try:
         assert process.stdout is not None
         first = process.stdout.readline()
         found = re.search(r":(\d+)$", first.strip())
-        assert found, first + process.stdout.read()
+        assert found, (folder / "output.log").read_text()
         yield Receiver(folder, int(found[1]), process)
     finally:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+        process.communicate()
 
 
 def written(folder: Path, source: str = "") -> list[dict[str, Any]]:
