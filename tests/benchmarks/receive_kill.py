@@ -1,0 +1,351 @@
+"""What the event log holds of what `churn receive` acknowledged, when things go wrong.
+
+    python -m tests.benchmarks.receive_kill [killed|full|read_only|away] [--kills 30]
+
+`killed` ends the receiver with SIGKILL at random moments under load, and starts it
+again. `full` lets the disk become full, `read_only` mounts it read-only, and both give
+it back after a while (they mount file systems, so they need root). `away` is an object
+store that answers 503 for a while, then refuses connections, and comes back. Senders
+behave like vendors: half of what got no 2xx is sent again. At last the receiver is
+ended with SIGTERM, and `churn ingest` reads what it published.
+
+Every acknowledged postback must be in the event log exactly once, and none of the
+others more than once, or the benchmark ends with an AssertionError.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from churn.settings import load
+from churn.store import open_filled
+
+from .. import object_server
+from . import receive_client
+from .common import parser
+from .receive_client import Load, flood
+from .receive_servers import (
+    HOME,
+    PATHS,
+    READ_SOURCES,
+    Server,
+    launched,
+    receive_command,
+    study,
+)
+
+N_CONNECTIONS = 32
+PATIENCE_SECONDS = 120
+
+
+class Numbers:
+    """Numbers to send until it is ended; half of those without a 2xx come again."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self.n = 0
+        self.is_over = False
+        self.again: deque[int] = deque()
+        self._draw = draw
+
+    def __iter__(self) -> Iterator[int]:
+        while not self.is_over:
+            if self.again:
+                yield self.again.popleft()
+            else:
+                self.n += 1
+                yield self.n - 1
+
+    def failed(self, number: int) -> None:
+        """Send a number again, perhaps."""
+        if self._draw.random() < 0.5:
+            self.again.append(number)
+
+
+@dataclass
+class Storm:
+    """Postbacks of all sources, sent to a receiver that may be gone for a while."""
+
+    study: Path
+    more: dict[str, str]
+    numbers: Numbers
+    server: Server
+    load: Load
+    sending: asyncio.Task[None]
+
+    def restart(self) -> None:
+        """Start the receiver again at the same port; it isn't ready at once."""
+        port = self.server.port
+        command = receive_command(self.study, port)
+        self.server = launched(command, self.more, self.study.parent / "log")
+        self.server.port = port
+
+    async def ready(self) -> None:
+        """Wait until the receiver listens."""
+        await asyncio.to_thread(self.server.ready)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Let the load go on until something is so."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not is_so():
+                await asyncio.sleep(0.05)
+
+    async def acknowledges(self, n: int = 500) -> None:
+        """Wait until so many more postbacks are acknowledged."""
+        before = len(self.load.acknowledged)
+        await self.until(lambda: len(self.load.acknowledged) >= before + n)
+
+    async def refuses(self, n: int = 500) -> None:
+        """Wait until so many more postbacks get 503."""
+        refused = self.load.refused.setdefault(503, [])
+        before = len(refused)
+        await self.until(lambda: len(refused) >= before + n)
+
+    async def end(self) -> None:
+        """Stop sending, and end the receiver as its operator would."""
+        self.numbers.is_over = True
+        await self.sending
+        await asyncio.to_thread(self.server.terminate)
+
+
+async def started(
+    folder: Path,
+    draw: random.Random,
+    more: dict[str, str] | None = None,
+    path: str = "postbacks",
+) -> Storm:
+    """A receiver under load; its files are small, so that they are published often."""
+    file = study(folder, path, file_bytes=2**20)
+    server = launched(receive_command(file), more, folder / "log")
+    numbers = Numbers(draw)
+    load = Load(failed=numbers.failed)
+    sent = receive_client.mixed({source: PATHS[source] for source in READ_SOURCES})
+    server.ready()
+    sending = asyncio.create_task(
+        flood(server.port, sent, numbers, load, N_CONNECTIONS)
+    )
+    return Storm(file, more or {}, numbers, server, load, sending)
+
+
+async def killed(
+    folder: Path,
+    draw: random.Random,
+    n_kills: int,
+) -> Storm:
+    """Kill the receiver at random moments, every fifth time while it starts."""
+    storm = await started(folder, draw)
+    for place in range(n_kills):
+        await asyncio.sleep(draw.uniform(0, 1.5))
+        storm.server.kill()
+        storm.restart()
+        if place % 5 < 4:
+            await storm.ready()
+    await storm.acknowledges()
+    await storm.end()
+    return storm
+
+
+async def full(folder: Path, draw: random.Random) -> Storm:
+    """Fill the disk that all is on, twice, and empty it again."""
+    with disk(folder):
+        storm = await started(folder, draw)
+        for _ in range(2):
+            await storm.acknowledges()
+            ballast = folder / "ballast"
+            with contextlib.suppress(OSError), ballast.open("wb") as stream:
+                while stream.write(bytes(2**20)):
+                    stream.flush()
+            await storm.refuses()
+            ballast.unlink()
+        await storm.acknowledges()
+        await storm.end()
+        check("full", storm)
+    return storm
+
+
+async def read_only(folder: Path, draw: random.Random) -> Storm:
+    """Let the file system report an error, so that it is mounted read-only.
+
+    That can't be undone under a running receiver: it is ended, and started again when
+    the disk is mounted again.
+    """
+    with disk(folder) as mount_again:
+        storm = await started(folder, draw)
+        await storm.acknowledges()
+        device = Path(mounted_from(folder)).name
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("1")
+        await storm.refuses()
+        await asyncio.to_thread(storm.server.terminate)
+        mount_again()
+        storm.restart()
+        await storm.ready()
+        await storm.acknowledges()
+        await storm.end()
+        check("read_only", storm)
+    return storm
+
+
+async def away(folder: Path, draw: random.Random) -> Storm:
+    """Let the object store be busy, then gone, and then be there again."""
+    store = object_server.Server()
+    try:
+        door = Door(int(store.address.rpartition(":")[2]))
+        await door.open()
+        more = store.environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.port}"}
+        storm = await started(folder, draw, more, "s3://exports/postbacks")
+        await storm.acknowledges(20_000)
+        store.n_busy = 10**9
+        await storm.acknowledges(20_000)
+        await door.shut()
+        await storm.acknowledges(20_000)
+        assert not storm.load.refused
+        assert not storm.load.broken
+        store.n_busy = 0
+        await door.open()
+        await storm.end()
+        left = list((folder / "spool").rglob("*.ndjson"))
+        assert not left, left
+        await asyncio.to_thread(check, "away", storm)
+    finally:
+        store.stop()
+    return storm
+
+
+class Door:
+    """A port that leads to another one of this machine while it is open."""
+
+    def __init__(self, inner: int) -> None:
+        self.port = 0
+        self._inner = inner
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def open(self) -> None:
+        """Let connections through, at the same port as before."""
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        """Refuse connections, and end those there are."""
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+
+    async def _pass(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        inner = await asyncio.open_connection("127.0.0.1", self._inner)
+        await asyncio.gather(
+            self._copy(reader, inner[1]),
+            self._copy(inner[0], writer),
+        )
+
+    async def _copy(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(2**16):
+                writer.write(data)
+                await writer.drain()
+        self._writers.discard(writer)
+        writer.close()
+
+
+@contextlib.contextmanager
+def disk(folder: Path) -> Iterator[Callable[[], None]]:
+    """A file system of 64 MB of its own; gives a function that mounts it anew."""
+    image = folder.with_suffix(".img")
+    folder.mkdir()
+    run = partial(subprocess.run, check=True)
+
+    def mount() -> None:
+        run(["mount", "-o", "loop,errors=remount-ro", image, folder])
+
+    def mount_again() -> None:
+        run(["umount", folder])
+        subprocess.run(["e2fsck", "-fy", image], stdout=subprocess.DEVNULL)
+        mount()
+
+    with image.open("wb") as stream:
+        stream.truncate(64 * 2**20)
+    run(["mkfs.ext4", "-q", "-m", "0", image])
+    mount()
+    try:
+        yield mount_again
+    finally:
+        run(["umount", "--lazy", folder])
+
+
+def mounted_from(folder: Path) -> str:
+    """The device of a mounted folder."""
+    command = ["findmnt", "--noheadings", "--output", "SOURCE", folder]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def check(name: str, storm: Storm) -> dict[str, Any]:
+    """Ingest by command, and compare the event log with what was acknowledged."""
+    ingest = [sys.executable, "-m", "churn.cli", "ingest", "--study", storm.study]
+    environment = os.environ | storm.more
+    done = subprocess.run(
+        ingest, cwd=HOME, env=environment, check=True, capture_output=True, text=True
+    )
+    os.environ.update(storm.more)
+    events = open_filled(load(storm.study)).scan("events")
+    counts = events.group_by(pl.col("user_id").cast(pl.Int64)).len().collect()
+    acknowledged = set(storm.load.acknowledged)
+    found = set(counts["user_id"])
+    row = {
+        "what": name,
+        "sent": storm.numbers.n,
+        "acknowledged": len(acknowledged),
+        "503": len(storm.load.refused.get(503, [])),
+        "broken": len(storm.load.broken),
+        "in the log": len(found),
+        "acknowledged, not there": len(acknowledged - found),
+        "there twice": counts.filter(pl.col("len") > 1).height,
+    }
+    print(row, flush=True)
+    assert set(storm.load.refused) <= {503}, storm.load.refused.keys()
+    assert not row["acknowledged, not there"], done.stdout
+    assert not row["there twice"], done.stdout
+    return row
+
+
+def main() -> None:
+    """Go through the parts named, all by default."""
+    options = parser(__doc__)
+    options.add_argument(
+        "parts", nargs="*", default=["killed", "full", "read_only", "away"]
+    )
+    options.add_argument("--kills", type=int, default=30)
+    options.add_argument("--seed", type=int, default=1)
+    given = options.parse_args()
+    draw = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.parts:
+            place = Path(folder) / name
+            if name == "killed":
+                check(name, asyncio.run(killed(place, draw, given.kills)))
+            else:
+                part = {"full": full, "read_only": read_only, "away": away}[name]
+                asyncio.run(part(place, draw))
+
+
+if __name__ == "__main__":
+    main()
