@@ -211,6 +211,52 @@ def segment(folder: Path, rows: Sequence[Row], tag: str) -> None:
         (there / f"{tag}.gz").write_bytes(gzip.compress(text.encode()))
 
 
+def singular(folder: Path, rows: Sequence[Row], tag: str) -> None:
+    """A Data Destination's events, processed in the last hour before the day."""
+    header = [
+        "etl_record_processing_hour_utc",
+        "adjusted_timestamp_unix_utc",
+        "name",
+        "device_id",
+        "device_id_type",
+        "custom_user_id",
+    ]
+    lines = [
+        [
+            _text(r.received - 1 / 24),
+            int(at(r.day).timestamp()),
+            r.name,
+            r.device,
+            "SDID",
+            r.user,
+        ]
+        for r in rows
+    ]
+    (folder / f"{tag}.csv").write_text(_csv(header, lines))
+
+
+def kochava(folder: Path, rows: Sequence[Row], tag: str) -> None:
+    """An event report with the time of receipt as a column of the customer's choice."""
+    header = [
+        "timestamp_utc",
+        "date_received",
+        "event_name",
+        "device_id_kochava",
+        "device_id_custom",
+    ]
+    lines = [
+        [
+            _text(r.day),
+            int(at(r.received - 0.01).timestamp()),
+            r.name,
+            r.device,
+            r.user,
+        ]
+        for r in rows
+    ]
+    (folder / f"{tag}.csv").write_text(_csv(header, lines))
+
+
 def table(folder: Path, rows: Sequence[Row], tag: str) -> None:
     """Parquet with received_time and anonymous_id."""
     lines = [(r.user, r.device, r.name, at(r.day), at(r.received - 0.01)) for r in rows]
@@ -243,8 +289,10 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Sequence[Row], str], None]]] = {
     "branch": ("branch", branch),
     "currents": ("currents", currents),
     "ga4": ("ga4", ga4),
+    "kochava": ("kochava", kochava),
     "mixpanel": ("mixpanel", mixpanel),
     "segment": ("segment", segment),
+    "singular": ("singular", singular),
     "table": ("table", table),
 }
 """What it is called here → the study's source, and who writes it."""

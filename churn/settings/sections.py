@@ -44,8 +44,10 @@ class Extract(Section):
         "branch",
         "currents",
         "ga4",
+        "kochava",
         "mixpanel",
         "segment",
+        "singular",
         "table",
     ]
     path: Address

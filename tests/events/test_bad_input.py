@@ -143,6 +143,35 @@ def ga4(c: Cells) -> Cells:
     }
 
 
+def singular(c: Cells) -> Cells:
+    """A row of Singular's events."""
+    known = {
+        "adjusted_timestamp_unix_utc": when(c, lambda t: f"{t.timestamp():.0f}"),
+        "name": c["name"],
+        "device_id": c["device"],
+        "device_id_type": "SDID",
+    }
+    known |= {
+        "custom_user_id": c["user"],
+        "revenue": c["revenue"],
+        "arguments": c["properties"],
+    }
+    return known | {"country": c["country"], "campaign_id": c["note"]}
+
+
+def kochava(c: Cells) -> Cells:
+    """A row of Kochava's event report."""
+    known = {
+        "timestamp_utc": when(c, lambda t: f"{t:%F %T}"),
+        "event_name": c["name"],
+        "device_id_kochava": c["device"],
+        "device_id_custom": c["user"],
+        "dimension_sum": c["revenue"],
+    }
+    known |= {"dimension_data": c["properties"]}
+    return known | {"geo_country": c["country"], "attribution_campaign": c["note"]}
+
+
 def mixpanel(c: Cells) -> Cells:
     """An event of Mixpanel's raw export."""
     known = {
@@ -187,7 +216,14 @@ def table(c: Cells) -> Cells:
     return known | {"properties": c["properties"]}
 
 
-CSV = {"appsflyer": pull, "adjust": adjust, "branch": branch, "table": table}
+CSV = {
+    "appsflyer": pull,
+    "adjust": adjust,
+    "branch": branch,
+    "kochava": kochava,
+    "singular": singular,
+    "table": table,
+}
 JSON = {
     "amplitude": amplitude,
     "ga4": ga4,

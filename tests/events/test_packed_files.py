@@ -129,6 +129,23 @@ VENDOR_ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         "json",
         {"event": "x", "properties": {"time": 1772964845, "$insert_id": "1"}},
     ),
+    "kochava": (
+        "csv",
+        {
+            "timestamp_utc": "2026-03-08 02:00:00",
+            "event_name": "x",
+            "device_id_kochava": "d",
+        },
+    ),
+    "singular": (
+        "csv",
+        {
+            "adjusted_timestamp_unix_utc": 1772964845,
+            "name": "x",
+            "device_id": "d",
+            "device_id_type": "SDID",
+        },
+    ),
     "segment": (
         "json",
         {"type": "page", "messageId": "1", "timestamp": "2026-03-08T02:00:00Z"},

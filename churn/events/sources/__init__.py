@@ -26,8 +26,10 @@ from churn.events.sources import (
     canonical,
     currents,
     ga4,
+    kochava,
     mixpanel,
     segment,
+    singular,
     table,
     unpack,
 )
@@ -43,8 +45,10 @@ _FORMATS = {
     "branch": branch,
     "currents": currents,
     "ga4": ga4,
+    "kochava": kochava,
     "mixpanel": mixpanel,
     "segment": segment,
+    "singular": singular,
     "table": table,
 }
 READERS: dict[str, Reader] = {name: module.read for name, module in _FORMATS.items()}

@@ -212,6 +212,13 @@ OF_SOURCE: dict[str, dict[str, str]] = {
         "branchctaview": "other",
     },
     "ga4": {"error": "other"},
+    # Singular tracks these by itself, as __START__ and so on.
+    "singular": {
+        "start": "install",
+        "session": "session_start",
+        "iap": "purchase",
+        "reengagement": "reattribution",
+    },
 }
 """Words that have a meaning in one source only."""
 
