@@ -1,4 +1,4 @@
-"""Erase people everywhere: event log, activity, scores, quarantine and ledger.
+"""Erase people everywhere: event log, activity, scores, quarantine, ledger, audiences.
 
 A person is a set of user ids and every other id that belongs to no other person. Only
 tombstones, which are salted hashes of these ids, are kept: they keep the person's rows
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from churn.audiences import export as audiences
 from churn.braze import export
 from churn.errors import InputError
 from churn.events import erasure, identity
@@ -34,7 +35,7 @@ class Forgotten:
     Attributes
     ----------
     n_people: user ids that were erased.
-    rows: rows erased, by table.
+    rows: rows erased, by table; lines of audience files are among them.
     n_waiting: null writes that wait for the next export.
     n_shared: named ids that were kept, because other people use them too.
     """
@@ -72,8 +73,11 @@ def forget(
         n_waiting = export.forget(
             settings, lambda kind: _identifiers(store, kind, users)
         )
+        n_lines = audiences.forget(store, users)
         erased = [*(USER + user for user in users), *ids]
         _, rows = erasure.erase(_with_tombstones(store, erased))
+        if n_lines:
+            rows["audiences"] = n_lines
     log.info("forget: %d people, %d rows", len(users), sum(rows.values()))
     return Forgotten(len(users), rows, n_waiting, n_shared)
 
@@ -106,8 +110,14 @@ def opted_out(store: Store) -> list[str]:
 
     Their attributes in Braze are set to null.
     """
-    users, _, _ = _person(store, requested(store))
+    users = opted_out_users(store)
     return _identifiers(store, store.settings.braze.kind, users)
+
+
+def opted_out_users(store: Store) -> set[str]:
+    """User ids of those who asked a vendor for erasure but are still stored."""
+    users, _, _ = _person(store, requested(store))
+    return users
 
 
 def _person(store: Store, tags: Sequence[str]) -> tuple[set[str], set[str], int]:

@@ -28,3 +28,12 @@ def digest(values: pl.Expr) -> pl.Expr:
     Used where collisions matter: event ids, pseudonyms and tombstones.
     """
     return plh.CryptographicHashingNameSpace(values).blake3().str.head(32)
+
+
+def sha256(values: pl.Expr) -> pl.Expr:
+    """SHA-256 of text as 64 hexadecimal digits, for others; null stays null.
+
+    >>> pl.DataFrame({"id": ["abc"]}).select(sha256(pl.col("id"))).item()[:16]
+    'ba7816bf8f01cfea'
+    """
+    return plh.CryptographicHashingNameSpace(values).sha2_256()

@@ -12,10 +12,8 @@ import polars as pl
 from churn.events import erasure
 from churn.events.erasure import REMOVED
 from churn.settings import Settings
+from churn.settings.audiences import ADVERTISING
 from churn.store.inputs import ADDRESSES
-
-ADVERTISING = ("idfa", "gaid")
-"""Id types that a person may forbid for tracking."""
 
 # Patterns of parts of property names: any text, preceding whole words, and a gap
 # between words.
@@ -80,7 +78,7 @@ def protected(
     ids = pl.col("ids")
     if settings.privacy.limited_tracking == "unlink":
         ids = pl.when(is_limited).then(_without(ADVERTISING)).otherwise("ids")
-    unused = [kind for kind in ADDRESSES if kind != settings.braze.identifier]
+    unused = [kind for kind in ADDRESSES if kind not in settings.addresses]
     barred = [*settings.identity.never_join, *unused]
     is_nobody = pl.col("user_id").is_in(list(settings.identity.not_a_user))
     # Faults come first: they look at all ids of a row.

@@ -1,5 +1,6 @@
 """Tables about an export as readers see them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -48,6 +49,37 @@ def _by_attribute(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (f"of the data points: {name}", f"{n:,}") for name, n in by_attribute.items()
     ]
+
+
+AUDIENCE_COLUMNS = {
+    "name": "audience",
+    "format": "format",
+    "n_users": "users",
+    "n_listed": "with an id",
+    "n_ids": "ids",
+    "n_added": "ids added",
+    "n_removed": "ids removed",
+    "state": "state",
+}
+
+
+def audiences(lists: Sequence[Mapping[str, Any]], is_dry: bool) -> pl.DataFrame:
+    """The audiences of an export, a row each, as ``audiences.export.counts`` has them.
+
+    ``state`` says whether files were written, and what to mind.
+    """
+    rows = [{**counts, "state": _audience_state(counts, is_dry)} for counts in lists]
+    text = ("name", "format", "state")
+    schema = {
+        name: pl.String if name in text else pl.Int64 for name in AUDIENCE_COLUMNS
+    }
+    return pl.DataFrame(rows, schema=schema).rename(AUDIENCE_COLUMNS)
+
+
+def _audience_state(counts: Mapping[str, Any], is_dry: bool) -> str:
+    n_files = len(counts["files"])
+    done = "dry run" if is_dry else f"{n_files} file{'s' if n_files != 1 else ''}"
+    return f"{done}; {counts['warning']}" if counts["warning"] else done
 
 
 def destination(summary: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from churn.results.challenge import Challenge
-    from churn.results.delivery import Export, Scores
+    from churn.results.delivery import Scores
+    from churn.results.export import Export
     from churn.results.forecast import Backtest
     from churn.results.history import Definitions, Ingest, Inventory, Silence
     from churn.results.monitor import Monitor
@@ -32,7 +33,7 @@ _MODULES = {
     "Backtest": "churn.results.forecast",
     "Challenge": "churn.results.challenge",
     "Definitions": "churn.results.history",
-    "Export": "churn.results.delivery",
+    "Export": "churn.results.export",
     "Ingest": "churn.results.history",
     "Inventory": "churn.results.history",
     "Monitor": "churn.results.monitor",

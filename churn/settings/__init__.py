@@ -4,6 +4,7 @@ The file itself, churn.toml at the top of the repository, explains every key; th
 classes here give its type, bounds and default.
 """
 
+from churn.settings.audiences import Audience
 from churn.settings.braze import Braze
 from churn.settings.sections import (
     Activity,
@@ -31,6 +32,7 @@ from churn.settings.study_file import (
 __all__ = [
     "TRUTH",
     "Activity",
+    "Audience",
     "Backtest",
     "Braze",
     "Csv",

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from churn.errors import StudyError
+from churn.settings.audiences import Audience, audience_faults
 from churn.settings.braze import Braze
 from churn.settings.receive import Receive
 from churn.settings.sections import (
@@ -63,13 +64,34 @@ class Settings(Section):
     scores: ScoreSettings = ScoreSettings()
     braze: Braze = Braze()
     receive: Receive = Receive()
+    audiences: tuple[Audience, ...] = ()
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if faults := segment_faults(self.segments, self.policy):
             raise ValueError(f"segments: {'; '.join(faults)}")
+        faults = audience_faults(
+            self.audiences,
+            self.segments,
+            self.policy,
+            self.identity,
+            self.privacy,
+        )
+        if faults:
+            raise ValueError(f"audiences: {'; '.join(faults)}")
         return self
+
+    @property
+    def addresses(self) -> list[str]:
+        """Id types that are personal addresses and that the study asks for, sorted.
+
+        The event log holds no other e-mail addresses and telephone numbers.
+        """
+        asked: set[str] = {self.braze.identifier}
+        for audience in self.audiences:
+            asked.update(audience.ids)
+        return sorted(asked & {"email", "phone"})
 
     @property
     def folder(self) -> Path:

@@ -24,7 +24,7 @@ OF_EXTRACT = (
 )
 """Settings of an extract that decide what is read from its files."""
 
-LATER: dict[str, Any] = {"csv": Csv().model_dump(mode="json")}
+LATER: dict[str, Any] = {"csv": Csv().model_dump(mode="json"), "audiences": []}
 """Settings that an older store.json lacks, with their values at that time."""
 
 READERS = "readers of this version"
@@ -34,7 +34,7 @@ READERS_VERSION = 2
 """Raised whenever readers make other rows of a file than before, such as other kinds."""
 
 ADDRESSES = ("email", "phone")
-"""Types of ids that are stored only if Braze identifies users by them."""
+"""Types of ids that are stored only if Braze or an audience identifies users by them."""
 
 
 def bound(settings: Settings) -> dict[str, Any]:
@@ -74,6 +74,7 @@ def of_study(settings: Settings) -> dict[str, Any]:
         "identity": settings.identity.model_dump(mode="json"),
         "privacy": settings.privacy.model_dump(mode="json"),
         "braze.identifier": identifier if identifier in ADDRESSES else "",
+        "audiences": [one for one in settings.addresses if one != identifier],
     }
 
 

@@ -39,11 +39,15 @@ PROMOTION = ".promotion.lock"
 RECEIVER = ".receiver.lock"
 """Name of the lock of a receiver's spool."""
 
+AUDIENCES = ".audiences.lock"
+"""Name of the lock of a process that writes or cleans the files of audiences."""
+
 HOLDERS = {
     INGEST: "ingest into",
     NIGHT: "night of",
     PROMOTION: "promotion of a model in",
     RECEIVER: "receiver with the spool",
+    AUDIENCES: "export of audiences from",
 }
 """What the holder of a lock does, before the name of the store."""
 
@@ -89,7 +93,7 @@ def exclusively(
     timing: Timing = Timing(),
     name: str = INGEST,
 ) -> Iterator[Held]:
-    """Hold a lock of the place: INGEST, NIGHT, PROMOTION or RECEIVER.
+    """Hold a lock of the place: INGEST, NIGHT, PROMOTION, RECEIVER or AUDIENCES.
 
     Raises BusyError if another process holds it. In an object store, finding out takes
     up to ``timing.lease`` seconds.

@@ -1,0 +1,1 @@
+"""Audiences: lists of people in the form in which advertising networks take them."""
