@@ -13,6 +13,7 @@ import polars as pl
 
 from churn.errors import InputError
 from churn.events import privacy, staging
+from churn.events.sources import formats, postbacks
 from churn.events.sources.faults import ADVICE, OF_FORM, ON_PURPOSE
 from churn.events.staging import Staged
 from churn.store import Store
@@ -46,7 +47,10 @@ def check(
     refused = []
     for (number,), reasons in sorted(by_file.items()):
         found, digest = staged[number]
-        if _is_unreadable(reasons) and not _was_taken(known.get(found.address), digest):
+        is_whole = formats.of_name(found.address) != postbacks.FORM
+        if _is_unreadable(reasons, is_whole) and not _was_taken(
+            known.get(found.address), digest
+        ):
             refused.append(f"{found.address}: {_sentence(reasons)}")
     if not refused:
         return
@@ -87,11 +91,17 @@ def _faults(folder: Path, store: Store) -> pl.DataFrame:
     return ordered.collect(engine="streaming")
 
 
-def _is_unreadable(reasons: pl.DataFrame) -> bool:
+def _is_unreadable(reasons: pl.DataFrame, is_whole: bool) -> bool:
+    """Whether no row of a file can be read.
+
+    ``is_whole``: whether the file was written as a whole, so that a row of another form
+    says something about the others. Each postback came by itself.
+    """
     found = set(reasons["fault"])
     if None in found or found & ON_PURPOSE:
         return False
-    return bool(found & OF_FORM) or int(reasons["n"].sum()) >= FEW_ROWS
+    is_of_form = is_whole and bool(found & OF_FORM)
+    return is_of_form or int(reasons["n"].sum()) >= FEW_ROWS
 
 
 def _sentence(reasons: pl.DataFrame) -> str:

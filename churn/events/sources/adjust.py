@@ -1,4 +1,4 @@
-"""Adjust: hourly CSV uploads and recorded callbacks.
+"""Adjust: hourly CSV uploads, recorded callbacks and received ones.
 
 The customer defines the header of the uploads, so column names are compared without
 ``{}``, ``[]`` and quotes. The hour in a file's name is when its rows arrived. Adjust
@@ -19,13 +19,14 @@ from churn.events.sources import (
     cells,
     columns,
     event_kinds,
+    postbacks,
     unpack,
 )
 from churn.events.sources.csvtext import ROW
 from churn.settings import Extract
 
-SUFFIXES = (".csv", ".csv.gz", ".txt")
-FORMS = ("csv", "callbacks")
+SUFFIXES = (".csv", ".csv.gz", ".txt", postbacks.SUFFIX)
+FORMS = ("csv", "callbacks", "postbacks")
 SETTLING_DAYS = 1
 NEEDED = ("activity", "time", "device")
 KINDS = {
@@ -62,6 +63,9 @@ FIELDS = {
     "android_id": "android_id",
     "tracking": "tracking_enabled",
 }
+ELSEWHERE = {"token": "$.event_token"}
+"""A name that customers give the parameter as well."""
+
 ID_COLUMNS = ("anonymous_id", "activity", "event", "event_time", "transaction")
 
 
@@ -70,12 +74,16 @@ def read(
     extract: Extract,
     scratch: Path,
 ) -> pl.LazyFrame:
-    """Canonical events of one upload, or of one file of recorded callbacks.
+    """Canonical events of one upload, or of one file of callbacks.
 
     Adjust has no event id, so one is derived from adid, activity, event, time and
     transaction.
     """
-    if unpack.form(path) == "callbacks":
+    received = cells.moment(_upload_hour(path))
+    if postbacks.are_in(path):
+        raw = postbacks.read(path, FIELDS, extract, scratch, ELSEWHERE)
+        received = pl.col("received_at")
+    elif unpack.form(path) == "callbacks":
         requests = _callbacks(path, extract)
         raw = columns.named(requests, FIELDS, NEEDED, extract, path)
     else:
@@ -90,7 +98,7 @@ def read(
         event_time_basis=pl.when(is_uninstall)
         .then(pl.lit("detected"))
         .otherwise(pl.lit("exact")),
-        received_time=cells.moment(_upload_hour(path)),
+        received_time=received,
         usd=pl.coalesce(usd, "cents"),
         limited=pl.when(pl.col("tracking") == "0").then(pl.lit("1")),
     )
@@ -135,7 +143,8 @@ def _callbacks(path: Path, extract: Extract) -> pl.LazyFrame:
             "GET /path?adid=…&activity_kind=…"
         )
     frame = pl.DataFrame(rows, infer_schema_length=None).cast(pl.String)
-    return frame.lazy().with_row_index(ROW, offset=1)
+    filled = frame.select(cells.unless_placeholder(name) for name in frame.columns)
+    return filled.lazy().with_row_index(ROW, offset=1)
 
 
 def _upload_hour(path: Path) -> datetime | None:

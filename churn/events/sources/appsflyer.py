@@ -1,10 +1,10 @@
-"""AppsFlyer raw data: Pull API, export page, Data Locker and recorded Push messages.
+"""AppsFlyer raw data: Pull API, export page, Data Locker, and Push as received.
 
 Pull API and export page write capitalised column names with spaces, Data Locker and
 Push write API names; the former are converted to the latter. Times carry no zone, so
 the extract's ``timezone`` states it: UTC, except for the export page, which uses the
-app's. The Pull API states no time of receipt; in Data Locker it is the end of the
-folder's hour. An event made during a re-engagement window is exported twice, and only
+app's; Push states UTC. The Pull API states no time of receipt; in Data Locker it is the
+end of the folder's hour. An event made during a re-engagement window is exported twice, and only
 the copy with ``is_primary_attribution`` is kept. The time of an uninstall is when
 AppsFlyer noticed it, days after it happened.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.events.sources import canonical, cells, columns
+from churn.events.sources import canonical, cells, columns, postbacks
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".gz", ".parquet", ".snappy", ".json", ".ndjson", ".jsonl")
-FORMS = ("csv", "parquet", "json")
+FORMS = ("csv", "parquet", "json", "postbacks")
 SETTLING_DAYS = 2
 """A day is final about 48 hours after its end (UTC)."""
 
@@ -56,21 +56,26 @@ def read(
     extract: Extract,
     scratch: Path,
 ) -> pl.LazyFrame:
-    """Canonical events of one report.
+    """Canonical events of one report, or of one file of received postbacks.
 
     AppsFlyer has no event id, so one is derived from AppsFlyer ID, event, second, value
     and app.
     """
-    raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
+    if postbacks.are_in(path):
+        raw = postbacks.read(path, FIELDS, extract, scratch)
+        zone, received = "UTC", pl.col("received_at")
+    else:
+        raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
+        zone, received = extract.timezone, cells.moment(_folder_hour(path))
     name = pl.col("name").str.strip_chars().str.to_lowercase()
     is_denied = pl.col("att").str.strip_chars().is_in(DENIED)
     dtype = raw.collect_schema()["time"]
     timed = raw.with_columns(
-        event_time=cells.time("time", extract.timezone, dtype),
+        event_time=cells.time("time", zone, dtype),
         event_time_basis=pl.when(name.str.ends_with("uninstall"))
         .then(pl.lit("detected"))
         .otherwise(pl.lit("tz_assumed")),
-        received_time=cells.moment(_folder_hour(path)),
+        received_time=received,
         limited=pl.when(is_denied | cells.truth("lat")).then(pl.lit("1")),
     )
     # Push states milliseconds and the others seconds, but the ids have to be equal.

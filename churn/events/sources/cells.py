@@ -53,6 +53,9 @@ UUID = r"^\s*[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\s*$"
 MACRO = r"^(\$?\{.*\}|\[.*\])$"
 """A placeholder that the vendor did not fill in."""
 
+PLACEHOLDER = r"^\s*(?:\$?\{+[^{}\"]+\}+|\[[A-Za-z_][\w .-]*\]|%[A-Za-z_]\w*%)\s*$"
+"""A placeholder that was not filled in, and that is no JSON either."""
+
 NO_ID = "|".join(
     [
         ZERO_ID,
@@ -108,6 +111,16 @@ def text(name: str, dtype: pl.DataType | type[pl.DataType] = pl.String) -> pl.Ex
 def unless_null(cell: pl.Expr) -> pl.Expr:
     """Text, or null where it is one of ``WRITTEN_NULLS``."""
     return pl.when(~cell.str.strip_chars().is_in(WRITTEN_NULLS)).then(cell)
+
+
+def unless_placeholder(name: str) -> pl.Expr:
+    """A cell as it is; null where the vendor left its placeholder, such as {adid}.
+
+    >>> cell = pl.DataFrame({"a": ["{adid}", "${(id)!}", "[user]", "%d%", "[1]", "{}"]})
+    >>> cell.select(unless_placeholder("a")).to_series().to_list()
+    [None, None, None, None, '[1]', '{}']
+    """
+    return pl.when(~pl.col(name).str.contains(PLACEHOLDER)).then(pl.col(name))
 
 
 def time(

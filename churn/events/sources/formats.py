@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 SUFFIXES = {
     "avro": (".avro",),
     "callbacks": (".txt",),
+    "postbacks": (".postbacks.ndjson",),
     "csv": (".csv", ".tsv"),
     "json": (".json", ".ndjson", ".jsonl"),
     "parquet": (".parquet",),
@@ -44,7 +45,7 @@ def of_name(name: str) -> str:
     if is_packed:
         path = path.with_suffix("")
     for form, suffixes in SUFFIXES.items():
-        if path.suffix in suffixes:
+        if path.name.endswith(suffixes):
             return form
     return UNSTATED if is_packed else ""
 
