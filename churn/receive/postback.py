@@ -57,7 +57,7 @@ def _of_json(text: str, query: str) -> list[str]:
     postbacks = content if isinstance(content, list) else [content]
     if len(postbacks) > MAX_POSTBACKS:
         return [_faulty("too_many_postbacks", text)]
-    beside = f', "query": {json.dumps(_parameters(query))}' if query else ""
+    beside = f', "query": {json.dumps(query)}' if query else ""
     if content is not postbacks and not re.search(r"[\r\n]", text):
         return [f'"postback": {text}{beside}']
     return [
