@@ -136,15 +136,18 @@ class Journal:
         group: list[tuple[str, bytes, asyncio.Future[None]]],
     ) -> None:
         lines = b"".join(lines for _, lines, _ in group)
-        failure: OSError | None = None
+        failure: Exception | None = None
         try:
             await self._in_thread(self._append, hour, lines)
-        except OSError as error:
+        except Exception as error:  # whatever it is, those who wait must hear of it
             failure = error
             if not self.is_failing:
-                log.error("postbacks can't be written (%s)", error.strerror)
+                reason = getattr(error, "strerror", type(error).__name__)
+                log.error("postbacks can't be written (%s)", reason)
         self.is_failing = failure is not None
         for _, _, written in group:
+            if written.done():  # given up while the receiver ends
+                continue
             if failure:
                 written.set_exception(failure)
             else:
