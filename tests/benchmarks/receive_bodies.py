@@ -1,6 +1,6 @@
 """Postbacks in each vendor's shape; ids, times and prices are placeholders.
 
-``%(number)s`` stands once in each, in what the customer set as the person's id.
+``%(number)s``, of twelve characters, stands for the person and the device.
 """
 
 import json
@@ -62,7 +62,7 @@ APPSFLYER: dict[str, Any] = {
     "operator": "Example Mobile",
     "carrier": "Example Mobile",
     "language": "en-US",
-    "appsflyer_id": "1767444129504-%(digits)s",
+    "appsflyer_id": "1767444129504-%(number)s",
     "customer_user_id": "%(number)s",
     "idfa": "%(id_1)s",
     "idfv": "%(id_1)s",
@@ -103,7 +103,7 @@ APPSFLYER: dict[str, Any] = {
 }
 
 BRANCH: dict[str, Any] = {
-    "id": "%(digits)s",
+    "id": "1234567%(number)s",
     "name": "PURCHASE",
     "timestamp": "%(epoch_ms)s",
     "timestamp_iso": "%(second)s.000Z",
@@ -129,7 +129,7 @@ BRANCH: dict[str, Any] = {
         "limit_ad_tracking": False,
         "ip": "%(ip)s",
         "developer_identity": "%(number)s",
-        "cross_platform_id": "%(digits)s",
+        "cross_platform_id": "1234567%(number)s",
     },
     "event_data": {
         "revenue": "%(price)s",
@@ -149,7 +149,7 @@ SINGULAR: dict[str, Any] = {
     "idfa": None,
     "idfv": None,
     "android_id": "%(hex)s",
-    "singular_id": "%(id_1)s",
+    "singular_id": "E7AF8F3A-41BA-452A-ABCE-%(number)s",
     "custom_user_id": "%(number)s",
     "event_utc_timestamp": "%(epoch)s",
     "install_utc_timestamp": "%(epoch)s",
@@ -172,7 +172,7 @@ BODIES = {
 
 QUERIES = {
     "adjust": [
-        ("adid", "%(hex)s"),
+        ("adid", "0c28c9f5bb8f41e4a548%(number)s"),
         ("idfa", "%(id_1)s"),
         ("gps_adid", ""),
         ("activity_kind", "event"),
@@ -194,7 +194,7 @@ QUERIES = {
     "kochava": [
         ("event_name", "purchase"),
         ("timestamp_utc", "%(epoch)s"),
-        ("device_id_kochava", "%(hex)s"),
+        ("device_id_kochava", "KO1d2e5c0b%(number)s"),
         ("device_id_adid", "%(id_2)s"),
         ("device_id_custom", "%(number)s"),
         ("device_os", "android"),

@@ -22,6 +22,7 @@ N_VARIANTS = 64
 """Different requests of a source, so that packing sees new ids in every line."""
 
 LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)", re.IGNORECASE)
+CLOSE = re.compile(rb"\r\nConnection: *close", re.IGNORECASE)
 MARK = "NUMBER-OF-12"
 RECONNECT_SECONDS = 0.02
 
@@ -42,8 +43,7 @@ def requests(
     parts = [_parts(source, path, draw) for _ in range(N_VARIANTS)]
 
     def sent(number: int) -> bytes:
-        before, after = parts[number % N_VARIANTS]
-        return b"%b%012d%b" % (before, number, after)
+        return (b"%012d" % number).join(parts[number % N_VARIANTS])
 
     return sent
 
@@ -58,8 +58,8 @@ def _parts(
     source: str,
     path: str,
     draw: random.Random,
-) -> tuple[bytes, bytes]:
-    """What stands before and after the number in one of a source's requests."""
+) -> list[bytes]:
+    """What stands between the places of the number in one of a source's requests."""
     given = _ids(draw)
     if source in QUERIES:
         pairs = [f"{key}={quote_plus(value % given)}" for key, value in QUERIES[source]]
@@ -70,8 +70,7 @@ def _parts(
             f"POST {path} HTTP/1.1\r\nHost: receiver\r\nUser-Agent: postbacks\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         )
-    before, after = text.encode().split(MARK.encode())
-    return before, after
+    return text.encode().split(MARK.encode())
 
 
 def _ids(draw: random.Random) -> dict[str, str]:
@@ -159,9 +158,13 @@ class _Connection(asyncio.Protocol):
         if len(self.received) < end + 4 + int(length[1] if length else 0):
             return
         status = int(self.received[9:12])
+        is_last = CLOSE.search(self.received, 0, end) is not None
         (number, due), self.under_way, self.received = self.under_way, None, b""
         self.source.load.answered(number, status, due)
-        self.source.ready(self)
+        if is_last:
+            self.transport.close()
+        else:
+            self.source.ready(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.under_way:

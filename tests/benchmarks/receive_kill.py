@@ -1,13 +1,15 @@
 """What the event log holds of what `churn receive` acknowledged, when things go wrong.
 
-    python -m tests.benchmarks.receive_kill [killed|full|read_only|away] [--kills 30]
+    python -m tests.benchmarks.receive_kill [killed|ended|full|read_only|away]
+        [--times 30] [--seed 1]
 
 `killed` ends the receiver with SIGKILL at random moments under load, and starts it
-again. `full` lets the disk become full, `read_only` mounts it read-only, and both give
-it back after a while (they mount file systems, so they need root). `away` is an object
-store that answers 503 for a while, then refuses connections, and comes back. Senders
-behave like vendors: half of what got no 2xx is sent again. At last the receiver is
-ended with SIGTERM, and `churn ingest` reads what it published.
+again; `ended` does so with SIGTERM. `full` lets the disk become full, `read_only` lets
+it be mounted read-only, and both give it back after a while (they mount file systems,
+so they need root). `away` is an object store that answers 503 for a while, then refuses
+connections, and comes back. Senders behave like vendors: half of what got no 2xx is
+sent again. At last the receiver is ended with SIGTERM, and `churn ingest` reads what it
+published.
 
 Every acknowledged postback must be in the event log exactly once, and none of the
 others more than once, or the benchmark ends with an AssertionError.
@@ -21,11 +23,10 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -51,7 +52,7 @@ PATIENCE_SECONDS = 120
 
 
 class Numbers:
-    """Numbers to send until it is ended; half of those without a 2xx come again."""
+    """Numbers from 1, until it is ended; half of those without a 2xx come again."""
 
     def __init__(self, draw: random.Random) -> None:
         self.n = 0
@@ -65,7 +66,7 @@ class Numbers:
                 yield self.again.popleft()
             else:
                 self.n += 1
-                yield self.n - 1
+                yield self.n
 
     def failed(self, number: int) -> None:
         """Send a number again, perhaps."""
@@ -112,19 +113,21 @@ class Storm:
         before = len(refused)
         await self.until(lambda: len(refused) >= before + n)
 
-    async def end(self) -> None:
-        """Stop sending, and end the receiver as its operator would."""
+    async def end(self, name: str) -> None:
+        """Stop sending, end the receiver as its operator would, and check the log."""
         self.numbers.is_over = True
         await self.sending
         await asyncio.to_thread(self.server.terminate)
+        await asyncio.to_thread(check, name, self)
 
 
+@contextlib.asynccontextmanager
 async def started(
     folder: Path,
     draw: random.Random,
     more: dict[str, str] | None = None,
     path: str = "postbacks",
-) -> Storm:
+) -> AsyncIterator[Storm]:
     """A receiver under load; its files are small, so that they are published often."""
     file = study(folder, path, file_bytes=2**20)
     server = launched(receive_command(file), more, folder / "log")
@@ -135,91 +138,105 @@ async def started(
     sending = asyncio.create_task(
         flood(server.port, sent, numbers, load, N_CONNECTIONS)
     )
-    return Storm(file, more or {}, numbers, server, load, sending)
+    storm = Storm(file, more or {}, numbers, server, load, sending)
+    try:
+        yield storm
+    finally:
+        numbers.is_over = True
+        storm.server.kill()
 
 
 async def killed(
     folder: Path,
     draw: random.Random,
-    n_kills: int,
-) -> Storm:
+    n_times: int,
+) -> None:
     """Kill the receiver at random moments, every fifth time while it starts."""
-    storm = await started(folder, draw)
-    for place in range(n_kills):
-        await asyncio.sleep(draw.uniform(0, 1.5))
-        storm.server.kill()
-        storm.restart()
-        if place % 5 < 4:
+    async with started(folder, draw) as storm:
+        for place in range(n_times):
+            await asyncio.sleep(draw.uniform(0, 1.5))
+            storm.server.kill()
+            storm.restart()
+            if place % 5 < 4:
+                await storm.ready()
+        await storm.acknowledges()
+        await storm.end("killed")
+
+
+async def ended(
+    folder: Path,
+    draw: random.Random,
+    n_times: int,
+) -> None:
+    """End the receiver at random moments as its operator would, and start it again."""
+    async with started(folder, draw) as storm:
+        for _ in range(n_times):
+            await asyncio.sleep(draw.uniform(0, 1.5))
+            await asyncio.to_thread(storm.server.terminate)
+            storm.restart()
             await storm.ready()
-    await storm.acknowledges()
-    await storm.end()
-    return storm
+        await storm.end("ended")
 
 
-async def full(folder: Path, draw: random.Random) -> Storm:
+async def full(folder: Path, draw: random.Random) -> None:
     """Fill the disk that all is on, twice, and empty it again."""
     with disk(folder):
-        storm = await started(folder, draw)
-        for _ in range(2):
+        async with started(folder, draw) as storm:
+            for _ in range(2):
+                await storm.acknowledges()
+                ballast = folder / "ballast"
+                with contextlib.suppress(OSError), ballast.open("wb") as stream:
+                    while stream.write(bytes(2**20)):
+                        stream.flush()
+                await storm.refuses()
+                ballast.unlink()
             await storm.acknowledges()
-            ballast = folder / "ballast"
-            with contextlib.suppress(OSError), ballast.open("wb") as stream:
-                while stream.write(bytes(2**20)):
-                    stream.flush()
-            await storm.refuses()
-            ballast.unlink()
-        await storm.acknowledges()
-        await storm.end()
-        check("full", storm)
-    return storm
+            await storm.end("full")
 
 
-async def read_only(folder: Path, draw: random.Random) -> Storm:
+async def read_only(folder: Path, draw: random.Random) -> None:
     """Let the file system report an error, so that it is mounted read-only.
 
     That can't be undone under a running receiver: it is ended, and started again when
     the disk is mounted again.
     """
     with disk(folder) as mount_again:
-        storm = await started(folder, draw)
-        await storm.acknowledges()
-        device = Path(mounted_from(folder)).name
-        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("1")
-        await storm.refuses()
-        await asyncio.to_thread(storm.server.terminate)
-        mount_again()
-        storm.restart()
-        await storm.ready()
-        await storm.acknowledges()
-        await storm.end()
-        check("read_only", storm)
-    return storm
+        async with started(folder, draw) as storm:
+            await storm.acknowledges()
+            device = Path(mounted_from(folder)).name
+            Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("1")
+            await storm.refuses()
+            await asyncio.to_thread(storm.server.terminate)
+            mount_again()
+            storm.restart()
+            await storm.ready()
+            await storm.acknowledges()
+            await storm.end("read_only")
 
 
-async def away(folder: Path, draw: random.Random) -> Storm:
+async def away(folder: Path, draw: random.Random) -> None:
     """Let the object store be busy, then gone, and then be there again."""
     store = object_server.Server()
     try:
         door = Door(int(store.address.rpartition(":")[2]))
         await door.open()
         more = store.environment | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.port}"}
-        storm = await started(folder, draw, more, "s3://exports/postbacks")
-        await storm.acknowledges(20_000)
-        store.n_busy = 10**9
-        await storm.acknowledges(20_000)
-        await door.shut()
-        await storm.acknowledges(20_000)
-        assert not storm.load.refused
-        assert not storm.load.broken
-        store.n_busy = 0
-        await door.open()
-        await storm.end()
-        left = list((folder / "spool").rglob("*.ndjson"))
-        assert not left, left
-        await asyncio.to_thread(check, "away", storm)
+        async with started(folder, draw, more, "s3://exports/postbacks") as storm:
+            await storm.acknowledges(10_000)
+            store.n_busy = 10**9
+            await storm.acknowledges(10_000)
+            await door.shut()
+            await storm.acknowledges(10_000)
+            assert not storm.load.refused
+            assert not storm.load.broken
+            store.n_busy = 0
+            await door.open()
+            await storm.end("away")
+            left = list((folder / "spool").rglob("*.ndjson"))
+            assert not left, left
+            assert "wait to be published" in (folder / "log").read_text()
     finally:
         store.stop()
-    return storm
 
 
 class Door:
@@ -298,7 +315,7 @@ def mounted_from(folder: Path) -> str:
     return found.stdout.strip()
 
 
-def check(name: str, storm: Storm) -> dict[str, Any]:
+def check(name: str, storm: Storm) -> None:
     """Ingest by command, and compare the event log with what was acknowledged."""
     ingest = [sys.executable, "-m", "churn.cli", "ingest", "--study", storm.study]
     environment = os.environ | storm.more
@@ -324,27 +341,26 @@ def check(name: str, storm: Storm) -> dict[str, Any]:
     assert set(storm.load.refused) <= {503}, storm.load.refused.keys()
     assert not row["acknowledged, not there"], done.stdout
     assert not row["there twice"], done.stdout
-    return row
 
 
 def main() -> None:
     """Go through the parts named, all by default."""
     options = parser(__doc__)
-    options.add_argument(
-        "parts", nargs="*", default=["killed", "full", "read_only", "away"]
-    )
-    options.add_argument("--kills", type=int, default=30)
+    options.add_argument("parts", nargs="*")
+    options.add_argument("--times", type=int, default=30)
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
     draw = random.Random(given.seed)
+    parts = {
+        "killed": partial(killed, n_times=given.times),
+        "ended": partial(ended, n_times=given.times),
+        "full": full,
+        "read_only": read_only,
+        "away": away,
+    }
     with tempfile.TemporaryDirectory() as folder:
-        for name in given.parts:
-            place = Path(folder) / name
-            if name == "killed":
-                check(name, asyncio.run(killed(place, draw, given.kills)))
-            else:
-                part = {"full": full, "read_only": read_only, "away": away}[name]
-                asyncio.run(part(place, draw))
+        for name in given.parts or parts:
+            asyncio.run(parts[name](Path(folder) / name, draw))
 
 
 if __name__ == "__main__":
