@@ -17,6 +17,7 @@ from churn.cli import (
     night,
     past,
     receiving,
+    scores,
     steps,
 )
 from churn.cli.options import new_app
@@ -34,6 +35,7 @@ receiving.add_to(app)
 models.add_to(app)
 past.add_to(app)
 asking.add_to(app)
+scores.add_to(app)
 delivery.add_to(app)
 
 

@@ -134,18 +134,29 @@ def read(store: Store, cutoff: date | None = None) -> tuple[pl.DataFrame, pl.Dat
 
     Raises CutoffError if there are none.
     """
-    known = _cutoffs(store)
-    wanted = cutoff or max(known, default=None)
-    if wanted is None or wanted not in known:
-        raise CutoffError(
-            f"no scores for cutoff {wanted or '(any)'}; run `churn run score` first"
-        )
-    scores = _read(store, wanted)
+    scores = stored(store, cutoff)
+    wanted = scores["cutoff"][0]
     findings = _read_table(store, "findings", wanted)
     if "cases" not in findings.columns:
         # Files of an earlier version have none.
         findings = findings.with_columns(cases=pl.lit(""))
     return scores, Findings.validate(findings)
+
+
+def stored(store: Store, cutoff: date | None = None) -> pl.DataFrame:
+    """Scores of a cutoff; default and error as those of ``read``."""
+    known = cutoffs(store)
+    if not known:
+        raise CutoffError(
+            f"no scores for cutoff {cutoff or '(any)'}; run `churn run score` first"
+        )
+    if cutoff and cutoff not in known:
+        raise CutoffError(
+            f"no scores for cutoff {cutoff}; the stored ones lie between {known[0]} and "
+            f"{known[-1]}, and `churn scores --list` names them all. To make more run "
+            f"`churn run score -p cutoff={cutoff}`"
+        )
+    return _read(store, cutoff or known[-1])
 
 
 def tag(

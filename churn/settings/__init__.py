@@ -14,11 +14,10 @@ from churn.settings.sections import (
     Gates,
     Identity,
     ModelSettings,
-    Policy,
     Privacy,
-    Segment,
     Windows,
 )
+from churn.settings.segments import Policy, Segment
 from churn.settings.study_file import (
     TRUTH,
     Settings,

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from churn.settings.sections import Identity, Policy, Privacy, Segment
+from churn.settings.sections import Identity, Privacy
+from churn.settings.segments import Policy, Segment
 from churn.settings.values import Section, SegmentName, StoreAddress
 
 IdType = Literal["idfa", "gaid", "idfv", "email", "phone", "customer_id"]

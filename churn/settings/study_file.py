@@ -21,13 +21,11 @@ from churn.settings.sections import (
     Identity,
     ModelSettings,
     Nightly,
-    Policy,
     Privacy,
     ScoreSettings,
-    Segment,
     Windows,
-    segment_faults,
 )
+from churn.settings.segments import Policy, Segment, segment_faults
 from churn.settings.values import Section, StoreAddress, Zone
 
 TRUTH = "truth.parquet"

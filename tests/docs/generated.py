@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 import dataframely as dy
+import polars as pl
 
 from churn import errors
 from churn.features.catalogue import Plan, catalogue
@@ -18,6 +19,12 @@ from churn.store.layout import TABLES as STORED
 
 from .pages import HOME, NAMES, text
 
+TYPES: dict[type[pl.DataType], str] = {
+    pl.String: "text",
+    pl.Date: "date",
+    pl.Float64: "float64",
+    pl.Int64: "int64",
+}
 OWN_PARAMETERS = {"study", "run_id"}  # set by `churn run` itself
 
 
@@ -85,6 +92,17 @@ def store_table() -> str:
     return "\n".join(lines)
 
 
+def score_table() -> str:
+    """The columns of the scores as other programs get them; ? marks nullable ones."""
+    lines = ["| column | type | meaning |", "|---|---|---|"]
+    for name, column in score_schemas.ScoreTable.columns().items():
+        kind = TYPES[type(column.dtype)]
+        lines.append(
+            f"| `{name}`{'?' * column.nullable} | {kind} | {column.description} |"
+        )
+    return "\n".join(lines)
+
+
 def _summary(documented: type) -> str:
     return str(inspect.getdoc(documented)).splitlines()[0].replace("``", "`")
 
@@ -99,6 +117,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors": error_table,
     "parameters": parameter_table,
     "store tables": store_table,
+    "score columns": score_table,
 }
 
 
