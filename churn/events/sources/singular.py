@@ -1,11 +1,12 @@
-"""Singular: Data Destinations and Export Logs, as CSV, Parquet or JSON lines.
+"""Singular: Data Destinations, Export Logs, and internal BI postbacks as received.
 
 Data Destinations have API names, Export Logs capitalised ones with spaces, which are
 converted. A log of events has one device id and its type; a log of attributions has a
 column per type, and its rows are installs or re-engagements. The ``_unix_utc`` twin of
 a time is preferred, since the text is in the zone of the account, which the extract's
 ``timezone`` states. Rows had arrived at the end of ``etl_record_processing_hour_utc``
-or, in Export Logs, at ``Server Timestamp``. Revenue whose receipt is not valid is none.
+or, in Export Logs, at ``Server Timestamp``. A postback states a device id of each type,
+and its time in UTC. Revenue whose receipt is not valid is none.
 """
 
 import re
@@ -19,11 +20,12 @@ from churn.events.sources import (
     columns,
     event_kinds,
     jsonlines,
+    postbacks,
 )
 from churn.settings import Extract
 
 SUFFIXES = (".csv", ".gz", ".parquet", ".json", ".ndjson", ".jsonl")
-FORMS = ("csv", "parquet", "json")
+FORMS = ("csv", "parquet", "json", "postbacks")
 SETTLING_DAYS = 1
 NEEDED = ("device", "device_type")
 FIELDS = {
@@ -56,6 +58,18 @@ FIELDS = {
     "gaid": "gaid",
     "android_id": "android_id",
 }
+IN_POSTBACKS = {
+    "time": "$.event_utc_timestamp",
+    "name": "$.event_name",
+    "user": "$.user_id",
+    "device": "$.singular_id",
+    "gaid": "$.aifa",
+    "app": "$.longname",
+    "media_source": "$.network",
+    "properties": "$.event_attributes",
+}
+"""Where fields of a postback stand if not under the name that exports have."""
+
 ID_COLUMNS = ("device_key", "event", "second", "revenue", "properties", "app")
 DEVICE_TYPES = {
     "idfa": "idfa",
@@ -83,30 +97,19 @@ def read(
     extract: Extract,
     scratch: Path,
 ) -> pl.LazyFrame:
-    """Canonical events of one log.
+    """Canonical events of one log, or of one file of received postbacks.
 
     Singular has no event id, so one is derived from device, event, second, revenue,
     arguments and app.
     """
-    raw = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
-    return events(raw, extract, raw.collect_schema()["time"])
-
-
-def events(
-    raw: pl.LazyFrame,
-    extract: Extract,
-    time_type: pl.DataType,
-) -> pl.LazyFrame:
-    """Canonical events of rows by our field names; ``time_type`` is that of ``time``."""
-    is_unreadable = pl.col("received_time").is_null() & ~(
-        cells.is_blank("hour") & cells.is_blank("server_time")
-    )
-    timed = raw.with_columns(_times(extract.timezone, time_type))
+    if postbacks.are_in(path):
+        raw = postbacks.read(path, FIELDS, extract, scratch, IN_POSTBACKS)
+    else:
+        log = columns.read(path, FIELDS, NEEDED, extract, scratch, _api_name)
+        raw = log.with_columns(received_at=cells.moment(None))
+    timed = raw.with_columns(_times(extract.timezone, raw.collect_schema()["time"]))
     prepared = timed.with_columns(**_fields(), **_device())
-    is_uninstall = pl.col("name").str.to_lowercase() == UNINSTALL
-    basis = pl.when(is_uninstall).then(pl.lit("detected")).otherwise("event_time_basis")
     keyed = prepared.with_columns(
-        event_time_basis=basis,
         second=pl.col("event_time").dt.epoch("s"),
         device_key=_device_key(),
     )
@@ -115,11 +118,17 @@ def events(
         extract,
         device_type="singular_id",
         id_columns=ID_COLUMNS,
-        faults={
-            "unreadable_received_time": is_unreadable,
-            "not_primary": pl.col("name").str.to_lowercase() == ANY_REVENUE,
-        },
+        faults=_faults(),
     )
+
+
+def _faults() -> dict[str, pl.Expr]:
+    """Rows whose time of receipt can't be read, and copies of other events."""
+    states_receipt = ~(cells.is_blank("hour") & cells.is_blank("server_time"))
+    return {
+        "unreadable_received_time": pl.col("received_time").is_null() & states_receipt,
+        "not_primary": pl.col("name").str.to_lowercase() == ANY_REVENUE,
+    }
 
 
 def _times(zone: str, time_type: pl.DataType) -> list[pl.Expr]:
@@ -132,9 +141,17 @@ def _times(zone: str, time_type: pl.DataType) -> list[pl.Expr]:
         cells.time("local_time", zone),
         cells.time("attributed_local", zone),
     )
-    basis = pl.when(utc.is_null()).then(pl.lit("tz_assumed")).otherwise(pl.lit("exact"))
+    is_uninstall = pl.col("name").str.to_lowercase() == UNINSTALL
+    basis = (
+        pl.when(is_uninstall)
+        .then(pl.lit("detected"))
+        .when(utc.is_null())
+        .then(pl.lit("tz_assumed"))
+        .otherwise(pl.lit("exact"))
+    )
     hour_end = cells.time("hour", "UTC").dt.offset_by("1h")
-    received = pl.coalesce(hour_end, cells.time("server_time", zone))
+    server_time = cells.time("server_time", zone)
+    received = pl.coalesce("received_at", hour_end, server_time)
     return [
         pl.coalesce(utc, local).alias("event_time"),
         basis.alias("event_time_basis"),
