@@ -1,5 +1,6 @@
 """Kochava's event reports."""
 
+import gzip
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from churn.errors import InputError
 from churn.events import identity, ingest
 from churn.guessing import extracts
+from churn.receive import postback
 from churn.settings import Extract, Settings
 from churn.store import open_filled
 
@@ -102,6 +104,31 @@ def test_an_older_report_is_no_utf_8(tmp_path: Path) -> None:
     assert read(file, stated)["user_id"].to_list() == ["Jürgen"]
     (one,) = extracts.of_folder(tmp_path / "raw").proposals
     assert (one.extract.source, one.extract.encoding) == ("kochava", "cp1252")
+
+
+def test_a_postback_and_the_report_give_one_event(tmp_path: Path) -> None:
+    """Its parameters are named as the report's columns, or shorter; a macro that was
+    left is nothing, and a parameter with two values is a fault.
+    """
+    data = "dimension_data=%7B%22level%22%3A3,%22currency%22%3A%22EUR%22%7D"
+    common = f"timestamp_utc=2026-03-08+12:01:00&dimension_sum=9.50&{data}"
+    queries = [
+        f"event_name=Buy&device_id_kochava=KD1&device_id_custom=u-1&{common}",
+        f"event_name=Buy&kochava_device_id=KD1&user_id=u-1&idfa={{idfa}}&{common}",
+        f"event_name=Buy&event_name=Sell&device_id_kochava=KD1&{common}",
+    ]
+    moment = datetime(2026, 3, 8, 12, 1, 4, tzinfo=UTC)
+    lines = [postback.lines(b"", query, moment) for query in queries]
+    file = tmp_path / "a.postbacks.ndjson.gz"
+    file.write_bytes(gzip.compress(b"".join(lines)))
+    got = read(file, PLAIN)
+    report = written(tmp_path / "a.csv", event(1, "Buy", dimension_sum="9.5"))
+    [event_id] = read(report, PLAIN)["event_id"]
+    assert got["event_id"].to_list()[:2] == [event_id, event_id]
+    assert got["fault"].to_list() == [None, None, "repeated_parameter"]
+    assert got["user_id"].to_list()[:2] == ["u-1", "u-1"]
+    assert got["ids"].to_list()[:2] == [["kochava_id:KD1"]] * 2
+    assert got["received_time"].unique().to_list() == [moment]
 
 
 def sample(folder: Path) -> None:

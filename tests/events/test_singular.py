@@ -1,5 +1,7 @@
 """Singular's Data Destinations and Export Logs."""
 
+import gzip
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from churn.events import identity, ingest
 from churn.guessing import extracts
+from churn.receive import postback
 from churn.settings import Extract, Settings
 from churn.store import open_filled
 
@@ -132,6 +135,47 @@ def test_attributions_are_installs_and_reengagements(tmp_path: Path) -> None:
     assert got["event_kind"].to_list() == ["install", "reattribution"]
     assert got["user_id"].to_list() == ["u-1", None]
     assert got["ids"][0].to_list() == [f"idfa:{IDFA.lower()}", f"idfv:{IDFV.lower()}"]
+
+
+def test_a_postback_and_the_log_give_one_event(tmp_path: Path) -> None:
+    """A postback states the ids by their types and was received at once; the log of the
+    same event, by IDFA or by Singular's id, has the same event id.
+    """
+    body = {
+        "event_name": "Buy",
+        "event_utc_timestamp": NOON + 60,
+        "longname": "com.example.app",
+        "platform": "iOS",
+        "idfa": IDFA,
+        "idfv": IDFV,
+        "aifa": None,
+        "singular_id": "d1",
+        "network": "Organic",
+        "revenue": 9.5,
+        "currency": "EUR",
+        "event_attributes": {"level": 3},
+        "custom_user_id": "u-1",
+    }
+    moment = datetime(2026, 3, 8, 12, 1, 4, tzinfo=UTC)
+    without_idfa = body | {"idfa": None, "idfv": None}
+    lines = [
+        postback.lines(json.dumps(one).encode(), "", moment)
+        for one in (body, without_idfa)
+    ]
+    file = tmp_path / "a.postbacks.ndjson.gz"
+    file.write_bytes(gzip.compress(b"".join(lines)))
+    received = read(file, PLAIN)
+    log = [
+        event(1, "Buy", revenue="9.50", device_id=IDFA, device_id_type="IDFA"),
+        event(1, "Buy", revenue="9.50"),
+    ]
+    logged = read(written(tmp_path / "a.csv", *log), PLAIN)
+    assert received["event_id"].equals(logged["event_id"])
+    assert received["received_time"].to_list() == [moment, moment]
+    assert received["user_id"].to_list() == ["u-1", "u-1"]
+    ids = ["singular_id:d1", f"idfa:{IDFA.lower()}", f"idfv:{IDFV.lower()}"]
+    assert received["ids"].to_list() == [ids, ["singular_id:d1"]]
+    assert received["fault"].is_null().all()
 
 
 def sample(folder: Path) -> None:
