@@ -45,6 +45,19 @@ def test_the_timer_of_the_systemd_example_can_be_enabled(tmp_path: Path) -> None
     assert (units / "timers.target.wants/churn.timer").is_symlink()
 
 
+def test_the_unit_of_the_receiver_passes_systemds_own_check(tmp_path: Path) -> None:
+    """It is started after the network, and again whenever it ends."""
+    [unit] = fenced("churn/receive/README.md", "ini")
+    if not shutil.which("systemd-analyze"):
+        unavailable("no systemd on this machine, its example was only read")
+    program = tmp_path / "srv/churn/.venv/bin/churn"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    file = tmp_path / "churn-receive.service"
+    file.write_text(unit.replace("=/srv", f"={tmp_path}/srv"))
+    subprocess.run(["systemd-analyze", "verify", str(file)], check=True)
+
+
 def test_examples_for_schedulers_do_not_look_for_uv() -> None:
     """cron, systemd and runners have a PATH on which it usually isn't."""
     for language in ("cron", "ini", "yaml"):

@@ -2,15 +2,24 @@
 
 import asyncio
 import gzip
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from churn.errors import StoreError
 from churn.receive.journal import Journal
 from churn.receive.publishing import Publisher
+from churn.store import objects
 from churn.store.places import Place
+
+from .receiving import SECRET, running
+
+if TYPE_CHECKING:
+    from ..object_server import Server
 
 FILE_BYTES = 2**20
 
@@ -103,3 +112,54 @@ def test_a_quiet_hour_is_marked(tmp_path: Path) -> None:
     one.publish(at("05:30:00"))
     one.publish(at("06:30:00"))
     assert published(tmp_path) == {"h=5": b"marked"}
+
+
+def test_publishing_again_after_a_crash_changes_nothing(tmp_path: Path) -> None:
+    """The journal was published but is still there: the same name, the same bytes."""
+    one = publisher(tmp_path, "05:10:00")
+    [journal] = one.unpublished()
+    content = journal.read_bytes()
+    one.publish(at("05:11:00"))
+    [packed] = (tmp_path / "out").rglob("*.gz")
+    before = packed.read_bytes()
+    journal.write_bytes(content)
+    one.publish(at("05:12:00"))
+    [packed] = (tmp_path / "out").rglob("*.gz")
+    assert packed.read_bytes() == before
+
+
+def test_a_file_stays_in_the_spool_until_the_object_store_has_it(
+    tmp_path: Path, server: "Server", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store that is away costs nothing but time."""
+    journal = publisher(tmp_path, "05:10:00")._journal
+    one = Publisher("adjust", journal, Place("s3://exports/in"), "one")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    objects._client.cache_clear()
+    with pytest.raises(StoreError):
+        one.publish(at("05:11:00"))
+    assert len(one.unpublished()) == 1
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+    objects._client.cache_clear()
+    one.publish(at("05:12:00"), is_last=True)
+    assert one.unpublished() == []
+    keys = [Path(item["path"]) for item in objects.listed("s3://exports/in")]
+    assert sorted(key.name.partition("-")[0] for key in keys) == [
+        "20260601T05",
+        "_SUCCESS",
+    ]
+
+
+def test_one_spool_belongs_to_one_receiver(tmp_path: Path) -> None:
+    """Another one that is started there ends with the code for: try again later."""
+    with running(tmp_path):
+        second = subprocess.run(
+            [sys.executable, "-m", "churn.cli", "receive", "--port", "0"],
+            cwd=tmp_path,
+            env={"CHURN_RECEIVE_ADJUST": SECRET, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert second.returncode == 4
+    assert "another receiver" in second.stderr
