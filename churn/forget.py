@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from churn.audiences import export as audiences
+from churn.audiences import erasure as audiences
 from churn.braze import export
 from churn.errors import InputError
 from churn.events import erasure, identity

@@ -85,6 +85,11 @@ def of_audience(place: Place, name: str) -> list[str]:
     return [file for file in place.names() if re.fullmatch(pattern, file)]
 
 
+def is_removals(file: str) -> bool:
+    """Whether a file lists ids that were removed."""
+    return file.endswith(f".{REMOVED}.csv")
+
+
 def without(
     place: Place,
     file: str,

@@ -48,7 +48,7 @@ def row(user: str, day: float = 3, **more: Any) -> dict[str, Any]:
 
 
 COLUMNS = (
-    "user_id anonymous_id event time email phone platform idfa gaid idfv limited "
+    "user_id anonymous_id event kind time email phone platform idfa gaid idfv limited "
     "consent revenue"
 ).split()
 
@@ -192,6 +192,24 @@ def test_an_erased_person_is_nowhere_after_the_export_that_removed_them(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_an_erasure_reaches_what_earlier_nights_wrote_in_another_form(
+    study: Callable[..., Store], tmp_path: Path
+) -> None:
+    """Her address of before stands raw in the first file of additions and hashed in
+    the second; neither file has a line of hers after the erasure.
+    """
+    log(tmp_path, *map(row, USERS))
+    audience = {"format": "meta", "ids": ["email"], "content": "changes"}
+    export.run(study(audience), scored(ALL), [], send=True, now=NOW)
+    log(tmp_path, row("ann", day=5, email="new-ann@example.org"), name="two")
+    hashed = study({**audience, "format": "tiktok", "form": "sha256"})
+    export.run(hashed, scored(ALL), [], send=True, now=NOW + timedelta(1))
+    assert forget.forget(hashed.settings, ["ann"]).rows["audiences"] == 2
+    first, second = sorted((tmp_path / "out").glob("*.added.csv"))
+    assert b"ann@" not in first.read_bytes()
+    assert [len(pl.read_csv(file)) for file in (first, second)] == [3, 3]
+
+
 def test_a_dry_run_counts_and_writes_nothing(
     study: Callable[..., Store], tmp_path: Path
 ) -> None:
@@ -313,15 +331,12 @@ def test_ids_that_two_people_share_and_opted_out_people_are_left_out(
     listed.
     """
     shared = device("ann", 9)
-    log(
-        tmp_path,
-        row("ann", idfa=shared),
-        row("ben", idfa=shared),
-        row("cat"),
-        row("dan"),
-    )
+    rows = [row("ann", idfa=shared), row("ben", idfa=shared), row("cat"), row("dan")]
+    asking = row("dan", day=4, event="forget_me", kind="erasure")
+    log(tmp_path, *rows, asking)
     store = study({"format": "meta", "ids": ["idfa", "gaid"]})
-    (counts,) = export.run(store, scored(ALL), ["dan"], send=True)
+    opted_out = forget.opted_out_users(store)
+    (counts,) = export.run(store, scored(ALL), opted_out, send=True)
     assert (counts["n_users"], counts["n_listed"]) == (3, 1)
     assert [line["madid"] for line in lines(tmp_path / "out")] == [device("cat")]
 
