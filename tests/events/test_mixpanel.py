@@ -139,6 +139,17 @@ def test_pipelines_give_the_same_events(tmp_path: Path) -> None:
     )
 
 
+def test_a_back_end_that_sends_own_ids_alone_can_say_so(tmp_path: Path) -> None:
+    """With distinct_id as the user, devices are still no users, and a price is revenue
+    if the study says so.
+    """
+    names = {"user_id": "$.properties.distinct_id", "revenue": "$.properties.price"}
+    file = written(tmp_path, event(1), event(2, distinct_id="u-1", price=9.5))
+    got = read(file, Extract(source="mixpanel", path="x", columns=names))
+    assert got["user_id"].to_list() == [None, "u-1"]
+    assert got["revenue"].to_list() == [None, 9.5]
+
+
 def sample(folder: Path) -> None:
     """Fourteen rows of an export with planted faults, and what Mixpanel writes last if
     it breaks off.

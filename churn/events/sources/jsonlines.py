@@ -12,7 +12,7 @@ import polars as pl
 
 from churn.errors import InputError
 from churn.events.sources import cells, unpack
-from churn.events.sources.canonical import column_names
+from churn.events.sources.canonical import STUDY_NAMES, column_names
 from churn.settings import Extract
 
 LINE = "line"
@@ -134,7 +134,11 @@ def absent(lines: pl.LazyFrame, names: Mapping[str, str]) -> list[str]:
 
     ``names`` maps our fields to keys. Those that are JSONPaths are never absent.
     """
-    keys = {field: name for field, name in names.items() if not name.startswith("$")}
+    keys = {
+        field: name
+        for field, name in names.items()
+        if not name.startswith(("$.", "$["))
+    }
     occurs = [
         pl.col(LINE).str.contains(f'"{re.escape(key)}"\\s*:').any().alias(field)
         for field, key in keys.items()
@@ -144,6 +148,24 @@ def absent(lines: pl.LazyFrame, names: Mapping[str, str]) -> list[str]:
     if not n_lines:
         return []
     return [field for field, is_seen in zip(keys, seen, strict=True) if not is_seen]
+
+
+def unused(
+    lines: pl.LazyFrame,
+    keys: Mapping[str, str],
+    extract: Extract,
+) -> list[str]:
+    """Fields whose key occurs in no line, but for those that the study has renamed.
+
+    ``keys`` maps fields that many files lack to the last key of their JSONPaths. To
+    search for a key costs much less than to look a field up.
+    """
+    own = {
+        field: key
+        for field, key in keys.items()
+        if STUDY_NAMES.get(field, field) not in extract.columns
+    }
+    return absent(lines, own)
 
 
 def compact(name: str) -> pl.Expr:

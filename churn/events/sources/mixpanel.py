@@ -52,6 +52,19 @@ PIPELINE_PATHS = {
 }
 """Fields that data pipelines write beside the properties."""
 
+RARE = {
+    "identified": "$identified_id",
+    "before": "$anon_id",
+    "alias": "alias",
+    "first": "$distinct_ids",
+    "second": "$distinct_ids",
+    "amount": "revenue",
+    "money": "currency",
+    "media_source": "utm_source",
+    "library": "mp_lib",
+}
+"""Keys that many files lack, by field."""
+
 ID_COLUMNS = ("name", "event_time", "device", "insert")
 DEVICE_MARK = "$device:"
 """What Mixpanel puts before the ``distinct_id`` of a device that has no user."""
@@ -72,7 +85,8 @@ def read(
     The event id is derived from event, time, device and ``$insert_id``.
     """
     lines = jsonlines.read([path], scratch)
-    raw = jsonlines.fields(lines, _paths(path), extract)
+    unused = jsonlines.unused(lines, RARE, extract)
+    raw = jsonlines.fields(lines, _paths(path), extract, unused)
     is_unreadable = pl.col("received_time").is_null() & ~cells.is_blank("arrived")
     is_alias = pl.col("name") == "$create_alias"
     is_merge = is_alias | (pl.col("name") == "$merge")

@@ -44,6 +44,20 @@ PATHS = {
     "own_phone": "$.context.traits.phone",
     "properties": "$.properties",
 }
+RARE = {
+    "previous": "previousId",
+    "amount": "revenue",
+    "money": "currency",
+    "media_source": "campaign",
+    "ad": "advertisingId",
+    "tracking": "adTrackingEnabled",
+    "email": "email",
+    "own_email": "email",
+    "phone": "phone",
+    "own_phone": "phone",
+}
+"""Keys that many files lack, by field."""
+
 VIEWS = ("page", "screen")
 ABOUT_PEOPLE = ("identify", "group", "alias", "merge")
 """Types of calls by which nobody does anything."""
@@ -56,7 +70,8 @@ def read(
 ) -> pl.LazyFrame:
     """Canonical events of one file; the event id is the ``messageId``."""
     lines = jsonlines.read([path], scratch)
-    raw = jsonlines.fields(lines, PATHS, extract)
+    unused = jsonlines.unused(lines, RARE, extract)
+    raw = jsonlines.fields(lines, PATHS, extract, unused)
     is_unreadable = pl.col("received_time").is_null() & ~cells.is_blank("arrived")
     is_about_people = pl.col("type").is_in(ABOUT_PEOPLE)
     prepared = raw.with_columns(
