@@ -4,7 +4,7 @@ Rows whose consent was refused are not in the event log; the quarantine has hash
 their ids. Rows of people who limit tracking are there without advertising ids.
 """
 
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -15,6 +15,11 @@ from churn.store import Store
 
 REFUSED = "consent_refused"
 LIMITED = "tracking_limited"
+
+FILE_SPAN = timedelta(days=1)
+"""Time that a file covers at most: so much later than its last kept row may a row be
+that was kept out.
+"""
 
 NEWEST_ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
     "user_id": pl.String,
@@ -43,8 +48,9 @@ def refusing(
 ) -> pl.Series:
     """Users of whom rows were kept out for this reason, and none was kept since.
 
-    A row is known only by its file, so it counts as late as the file's last event. Each
-    source is looked at by itself, because others don't ask for consent.
+    A row that was kept out has no time, so it counts as a day later than the last event
+    of its file. Each source is looked at by itself, because others don't ask for
+    consent.
     """
     files = store.scan("files").select("file_id", "last_at", "ingested_at")
     kept_out = store.scan("quarantine").filter(pl.col("reason") == reason)
@@ -52,7 +58,7 @@ def refusing(
         kept_out.join(files, on="file_id", how="left")
         .explode("subjects")
         .group_by("source", subject=pl.col("subjects"))
-        .agg(refused_at=pl.coalesce("last_at", "ingested_at").max())
+        .agg(refused_at=pl.coalesce("last_at", "ingested_at").max() + FILE_SPAN)
     )
     newest = (
         store.scan("activity")

@@ -305,20 +305,23 @@ def test_rows_that_limited_tracking_drops_bar_the_advertising_id_too(
     assert len(lines(tmp_path / "out")) == 2
 
 
+@pytest.mark.parametrize("who", ["ann", None])
 def test_who_refused_consent_is_in_no_list(
-    study: Callable[..., Store], tmp_path: Path
+    who: str | None, study: Callable[..., Store], tmp_path: Path
 ) -> None:
-    """Not by e-mail either, and out of the list that had them; once they consent they
-    are listed again.
+    """Not by e-mail either, and out of the list that had them, be they logged in or
+    known by their device; once they consent they are listed again.
     """
-    log(tmp_path, *map(row, USERS))
+    device_of_ann = {"anonymous_id": "phone-of-ann"}
+    log(tmp_path, row("ann", **device_of_ann), *map(row, USERS[1:]))
     store = study({"format": "meta", "ids": ["email"], "content": "changes"})
     export.run(store, scored(ALL), [], send=True)
-    log(tmp_path, row("ann", day=5, consent="no"), row("ben", day=5), name="two")
+    refusal = {"user_id": who, "email": None, "consent": "no", **device_of_ann}
+    log(tmp_path, row("ann", day=5, **refusal), row("ben", day=5), name="two")
     ingest.ingest(store.settings, NOW, progress=False)
     export.run(store.reopened(), scored(ALL), [], send=True)
     assert emails(lines(tmp_path / "out", "removed")) == ["ann@example.org"]
-    log(tmp_path, row("ann", day=6, consent="yes"), name="three")
+    log(tmp_path, row("ann", day=6.1, consent="yes"), name="three")
     ingest.ingest(store.settings, NOW, progress=False)
     export.run(store.reopened(), scored(ALL), [], send=True)
     assert emails(lines(tmp_path / "out", "added")) == ["ann@example.org"]
