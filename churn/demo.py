@@ -94,6 +94,24 @@ def _parameters(name: str, out: Path) -> dict[str, Any]:
     return {"send": True} if name == "export" else {}
 
 
+AUDIENCES = """
+[[audiences]]
+name = "high-risk"
+format = "meta"
+ids = ["gaid"]
+target = "audiences"
+segments = ["high"]
+
+[[audiences]]
+name = "risk-deciles"
+format = "csv"
+ids = ["idfv", "gaid"]
+form = "raw"
+target = "audiences"
+"""
+"""Lists that the demo writes: for one network, and a plain one of all devices."""
+
+
 def _opening(n_users: int, n_days: int) -> str:
     return (
         f"An invented app: {n_users:,} users over {n_days} days, from its events to "
@@ -118,7 +136,8 @@ def _finish_study(out: Path, url: str) -> Path:
     text = text.replace("[braze]", f'[braze]\nendpoint = "{url}"')
     reports = os.path.relpath(Path.cwd() / "reports", out)
     text = text.replace('reports = "reports"', f'reports = "{reports}"')
-    file.write_text(f"{text}\n[backtest]\nn_train_cutoffs = 12\n", encoding="utf-8")
+    text += f"\n[backtest]\nn_train_cutoffs = 12\n{AUDIENCES}"
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -166,8 +185,15 @@ def _exported(
     """What each of two exports sent, and how many values the sandbox then holds."""
     return (
         f"{first['n_sent']:,} users in {first['n_requests_sent']} requests "
-        f"({n_written:,} data points); again: {second['n_sent']}, nothing had changed"
+        f"({n_written:,} data points); again: {second['n_sent']}, nothing had changed; "
+        f"{_listed(first['audiences'])}"
     )
+
+
+def _listed(audiences: Sequence[Mapping[str, Any]]) -> str:
+    """How many people stand in each list for advertising networks."""
+    parts = [f"{one['name']} {one['n_listed']:,}" for one in audiences]
+    return f"people in lists: {', '.join(parts)}"
 
 
 def _closing(study_file: Path, reports: Path) -> str:

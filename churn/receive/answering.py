@@ -54,7 +54,9 @@ class Receiver:
         self.metrics = Metrics()
         self._secrets = secrets
         self._max_body = own.max_body_bytes
-        self._memory = Memory(own.max_waiting_bytes)
+        self._memory = {
+            source: Memory(own.max_waiting_bytes) for source in secrets.sources
+        }
         self._rate = Rate(own.max_per_second)
         self._journals: dict[str, Journal] = {}
         self._publishers: dict[str, Publisher] = {}
@@ -104,7 +106,7 @@ class Receiver:
         if expected > self._max_body:
             return _refused(413, "too large")
         try:
-            with self._memory.taken(expected):
+            with self._memory[source].taken(expected):
                 body = await self._body(request)
                 return await self._write(body, request.query_string, source)
         except TooBusyError:
@@ -180,8 +182,9 @@ class Receiver:
         )
 
     def _figures(self) -> web.Response:
-        self.metrics.waiting_bytes.set(self._memory.n_bytes)
         for source, publisher in self._publishers.items():
+            waiting = self._memory[source].n_bytes
+            self.metrics.waiting_bytes.labels(source).set(waiting)
             unpublished = len(publisher.unpublished())
             self.metrics.unpublished.labels(source).set(unpublished)
             self.metrics.published.labels(source).set(publisher.n_published)

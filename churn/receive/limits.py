@@ -14,7 +14,7 @@ class TooBusyError(Exception):
 
 
 class Memory:
-    """Bytes that bodies may take together from when they are read until written.
+    """Bytes that the bodies of one source may take from when they are read until written.
 
     Attributes
     ----------

@@ -43,6 +43,7 @@ class Metrics:
         self.waiting_bytes = Gauge(
             "churn_receive_waiting_bytes",
             "Bytes of bodies that are not on the disk yet.",
+            ["source"],
             registry=collected,
         )
         self.unpublished = Gauge(

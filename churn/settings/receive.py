@@ -18,6 +18,6 @@ class Receive(Section):
     spool: str = "data/receive"
     file_bytes: int = Field(default=32 * MIB, ge=MIB, le=1024 * MIB)
     max_body_bytes: int = Field(default=MIB, ge=1024, le=16 * MIB)
-    max_waiting_bytes: int = Field(default=64 * MIB, ge=16 * MIB, le=4096 * MIB)
+    max_waiting_bytes: int = Field(default=32 * MIB, ge=16 * MIB, le=4096 * MIB)
     max_connections: int = Field(default=800, ge=1, le=100_000)
     max_per_second: float = Field(default=2000, gt=0)

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from churn.errors import InputError
 from churn.events import ingest
 from churn.receive import postback
 from churn.settings import Settings
@@ -251,3 +252,36 @@ def test_the_vendors_own_samples(make_study: Make, tmp_path: Path) -> None:
     _, store = ingested(make_study(extracts=extracts))
     events = store.scan("events").filter(pl.col("properties").str.contains("A-1"))
     assert events.collect().height == 1
+
+
+def test_the_study_may_name_nested_values(tmp_path: Path, make_study: Make) -> None:
+    """As a path from the postback inward; what is no path is refused with a sentence."""
+    nested = {**PUSH, "custom": {"member id": "m-1"}}
+    write(tmp_path / "raw", body(nested), body({**PUSH, "event_name": "b"}))
+    extract = {"source": "appsflyer", "path": "raw"}
+    columns_ = {"user_id": "$.custom['member id']"}
+    _, store = ingested(make_study(extracts=[{**extract, "columns": columns_}]))
+    assert columns(store, "event", "user_id") == [("af_purchase", "m-1"), ("b", None)]
+    odd = make_study(extracts=[{**extract, "columns": {"user_id": "$.a[*]"}}])
+    with pytest.raises(InputError, match=r"neither a parameter nor a path"):
+        ingest.ingest(odd, NOW, progress=False)
+
+
+def test_values_of_any_json_type_are_text(tmp_path: Path, make_study: Make) -> None:
+    """Also in other scripts; half a character is replaced, and long numbers stay whole."""
+    odd = {
+        **PUSH,
+        "customer_user_id": 12345678901234567890123,
+        "event_value": {"é": [1]},
+    }
+    write(
+        tmp_path / "raw",
+        body(odd),
+        b'{"event_name": "\\ud800", "appsflyer_id": "1-1",'
+        b' "event_time": "2026-03-08 02:14:09", "event_revenue": 1.50}',
+    )
+    _, store = ingested(make_study(extracts=[{"source": "appsflyer", "path": "raw"}]))
+    assert columns(store, "event", "user_id", "properties", "revenue") == [
+        ("af_purchase", "12345678901234567890123", '{"é":[1]}', 9.99),
+        ("?", None, None, 1.5),
+    ]

@@ -79,23 +79,11 @@ def fields(
 ) -> pl.LazyFrame:
     """source_row, damage, and a text column per field; null where the key is missing.
 
-    ``paths`` maps our fields to JSONPaths or top-level keys, which the study may have
-    renamed.
+    ``paths`` maps our fields to JSONPaths or top-level keys. Looking one up is a pass
+    over the text of each line, so fields known to be ``absent`` are not looked up.
     """
-    return looked_up(lines, column_names(paths, extract), absent)
-
-
-def looked_up(
-    lines: pl.LazyFrame,
-    names: Mapping[str, str],
-    absent: Sequence[str] = (),
-) -> pl.LazyFrame:
-    """source_row, damage, and a text column per field; null where the key is missing.
-
-    ``names`` maps fields to JSONPaths or top-level keys. Looking one up is a pass over
-    the text of each line, so fields known to be ``absent`` are not looked up.
-    """
-    json_paths = {field: json_path(name) for field, name in names.items()}
+    names = column_names(paths, extract)
+    json_paths = {field: _json_path(name) for field, name in names.items()}
     _check_paths(json_paths.values())
     line = pl.col(LINE).str.strip_prefix("\ufeff")
     is_object = line.str.strip_chars().str.starts_with("{")
@@ -110,7 +98,7 @@ def looked_up(
     return lines.select("source_row", damage, *values)
 
 
-def json_path(name: str) -> str:
+def _json_path(name: str) -> str:
     """A JSONPath as it is, or that of a top-level key."""
     if name.startswith("$"):
         return name
