@@ -17,6 +17,8 @@ from churn.errors import BrazeError, ChurnError, ModelError
 from churn.events import sources
 from churn.events.sources import find
 from churn.model import due, storage
+from churn.receive.journal import SUFFIX
+from churn.receive.places import spool
 from churn.report import runner
 from churn.scoring import scores
 from churn.scoring.age_gate import today
@@ -28,6 +30,10 @@ State = Literal["ok", "warning", "fault"]
 
 LEAST_FREE = 10**9
 """Bytes below which the disk is soon full."""
+
+
+LONGEST_WAIT = 2 * 3600
+"""Seconds after which a file of postbacks is published, if a receiver is running."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ def examine(study: Path | None) -> Iterator[Point]:
     yield Point("study", "ok", str(file))
     yield _notebooks(settings)
     yield from _extracts(settings)
+    yield from _postbacks(settings)
     yield from _data(settings)
     yield _key()
     yield _ledger(settings)
@@ -78,6 +85,17 @@ def _extracts(settings: Settings) -> Iterator[Point]:
             yield Point(
                 "extract", "ok", f"{extract.source} {extract.path}: {n_files} files"
             )
+
+
+def _postbacks(settings: Settings) -> Iterator[Point]:
+    """Whether received postbacks lie in the spool for longer than an hour can take."""
+    files = list(spool(settings).glob(f"*/*{SUFFIX}"))
+    present = datetime.now(UTC).timestamp()
+    old = [file for file in files if present - file.stat().st_mtime > LONGEST_WAIT]
+    if old:
+        sentence = f"files of postbacks that aren't published: {len(old)}"
+        do = "start `churn receive`, and read its log if it runs"
+        yield Point("postbacks", "warning", f"{sentence}: {do}")
 
 
 def _data(settings: Settings) -> Iterator[Point]:

@@ -1,6 +1,8 @@
 """Commands that answer a question: `churn doctor` and `churn user`."""
 
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,20 @@ def test_a_shell_can_be_taught_the_commands(
         command, env=environment, capture_output=True, text=True, check=False
     )
     assert "doctor" in done.stdout
+
+
+def test_a_doctor_finds_postbacks_that_nobody_publishes(tmp_path: Path) -> None:
+    """A receiver that ended for good has left them; fresh ones are its own business."""
+    file = tmp_path / "churn.toml"
+    file.write_text('[[extracts]]\nsource = "adjust"\npath = "raw"\n')
+    spool = tmp_path / "data/receive/adjust"
+    spool.mkdir(parents=True)
+    for name, age in (("20260308T02-a-00000", 3 * 3600), ("20260308T05-a-00001", 60)):
+        journal = spool / f"{name}.ndjson"
+        journal.touch()
+        written = datetime.now(UTC).timestamp() - age
+        os.utime(journal, (written, written))
+    points = {point.name: point for point in doctor.examine(file)}
+    assert points["postbacks"].state == "warning"
+    seen = points["postbacks"].sentence
+    assert seen.startswith("files of postbacks that aren't published: 1")

@@ -11,7 +11,7 @@ import polars as pl
 
 from churn.errors import InputError
 from churn.events import sources
-from churn.events.sources import csvtext, formats, jsonlines, table, unpack
+from churn.events.sources import csvtext, formats, jsonlines, postbacks, table, unpack
 from churn.guessing import columns
 from churn.settings import Csv, Extract
 
@@ -85,7 +85,8 @@ def _of_vendors(
     encoding: str,
 ) -> Iterator[Extract]:
     """An extract for every vendor that exports files of such a format."""
-    for source in VENDORS:
+    named = postbacks.source_of(path) if form == postbacks.FORM else None
+    for source in [named] if named in VENDORS else VENDORS:
         if form == formats.UNSTATED or form in sources.FORMS[source]:
             given = {"source": source, "path": str(path), "encoding": encoding}
             yield Extract.model_validate(given)

@@ -1,7 +1,9 @@
 """A study guessed from a folder of extracts."""
 
+import gzip
 import os
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +12,7 @@ import pytest
 from churn.errors import InputError, StudyError
 from churn.events import ingest
 from churn.guessing import columns, extracts, files, study
+from churn.receive import postback
 from churn.settings import load
 
 from ..conftest import SHARED, random_log, unavailable
@@ -178,6 +181,26 @@ def test_the_commonest_currency_is_the_studys(tmp_path: Path) -> None:
     rows = [f"u{i},buy,2026-03-01,5,{c}\n" for i, c in enumerate(["EUR"] * 3 + ["USD"])]
     table(tmp_path, "user_id,event,time,revenue,currency\n" + "".join(rows))
     assert study.currency(extracts.of_folder(tmp_path).proposals) == "EUR"
+
+
+def test_received_postbacks_are_the_source_that_their_folder_names(
+    tmp_path: Path,
+) -> None:
+    """Each vendor's folder becomes one extract, though others could read its rows."""
+    now = datetime(2026, 3, 8, 2, 14, 9, tzinfo=UTC)
+    adjust = "adid=a&activity_kind=session&created_at=1772936045&event_time=1772936045"
+    kochava = f"{adjust}&event_name=a&kochava_device_id=k"
+    for source, query in (("adjust", adjust), ("kochava", kochava)):
+        for hour in (2, 3):
+            folder = tmp_path / source / f"t=r/dt=2026-03-08/h={hour}"
+            folder.mkdir(parents=True)
+            packed = gzip.compress(postback.lines(b"", query, now))
+            (folder / "a.postbacks.ndjson.gz").write_bytes(packed)
+    found = extracts.of_folder(tmp_path).proposals
+    assert [(one.extract.source, Path(one.extract.path).name) for one in found] == [
+        ("adjust", "adjust"),
+        ("kochava", "kochava"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ def are_in(path: Path) -> bool:
     return unpack.form(path) == FORM
 
 
+def source_of(path: Path) -> str | None:
+    """The source that the receiver's folders name, SOURCE/t=…/dt=…/h=…; null if none."""
+    found = re.search(r"([^/]+)/t=[^/]+/dt=[^/]+/h=[^/]+/[^/]+$", path.as_posix())
+    return found[1] if found else None
+
+
 def read(
     path: Path,
     fields: Mapping[str, str],
