@@ -153,7 +153,8 @@ def test_a_copy_made_under_the_lock(
     """Flock respects the lock of a command that writes, and the copy can be read."""
     if shutil.which("flock") is None:
         unavailable("flock of util-linux")
-    command = fenced(PAGE, "sh")[0].splitlines()[0].split()
+    (block,) = [block for block in fenced(PAGE, "sh") if block.startswith("flock")]
+    command = block.splitlines()[0].split()
     lock, source, copy = command[1], command[-2], command[-1]
     assert command == ["flock", lock, "cp", "-a", source, copy]
     monkeypatch.chdir(filled.settings.folder)
