@@ -1,6 +1,7 @@
 """Audiences from an event log to files: rules, changes, consent and erasure."""
 
 import io
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -91,11 +92,9 @@ def study(make_study: Make, tmp_path: Path) -> Callable[..., Store]:
 
     def make(*audiences: dict[str, Any], **parts: Any) -> Store:
         default = {"name": "risk", "target": "out", "form": "raw"}
-        settings = make_study(
-            extracts=[{"source": "table", "path": "raw"}],
-            audiences=[{**default, **one} for one in audiences],
-            **parts,
-        )
+        parts.setdefault("extracts", [{"source": "table", "path": "raw"}])
+        chosen = [{**default, **one} for one in audiences]
+        settings = make_study(audiences=chosen, **parts)
         ingest.ingest(settings, NOW, progress=False)
         return open_filled(settings)
 
@@ -190,6 +189,19 @@ def test_an_erased_person_is_nowhere_after_the_export_that_removed_them(
     late = NOW + timedelta(200)
     export.run(store.reopened(), scored(rest), [], send=True, now=late)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_of_removals_keeps_who_is_erased_later(
+    study: Callable[..., Store], tmp_path: Path
+) -> None:
+    """Ann has left the list, and the network may not have been told yet."""
+    log(tmp_path, *map(row, USERS))
+    audience = {"format": "meta", "ids": ["email"], "content": "changes"}
+    store = study({**audience, "segments": ["high"]})
+    export.run(store, scored(ALL), [], send=True)
+    export.run(store, scored({**ALL, "ann": "low"}), [], send=True)
+    forget.forget(store.settings, ["ann"])
+    assert emails(lines(tmp_path / "out", "removed")) == ["ann@example.org"]
 
 
 def test_an_erasure_reaches_what_earlier_nights_wrote_in_another_form(
@@ -289,6 +301,32 @@ def test_who_limits_tracking_is_listed_without_the_advertising_id(
     assert found == {"ann@example.org": None, "ben@example.org": device("ben")}
 
 
+def test_the_studys_first_source_of_advertising_ids_decides(
+    study: Callable[..., Store], tmp_path: Path
+) -> None:
+    """Another source goes on to send the advertising id that ann has limited in the
+    first one, and doesn't know ben's.
+    """
+    limited = row("ann", day=4, limited="1")
+    log(tmp_path, row("ann"), limited, row("ben"), row("ben", day=4))
+    event = {"event_type": "open", "event_time": "2026-01-06 10:00:00"}
+    (tmp_path / "second").mkdir()
+    for user, idfa in (("ann", device("ann")), ("ben", None), ("eve", device("cat"))):
+        rest = {"user_id": user, "uuid": user, "platform": "iOS", "idfa": idfa}
+        (tmp_path / "second" / f"{user}.json").write_text(json.dumps(event | rest))
+    store = study(
+        {"format": "meta", "ids": ["idfa"]},
+        extracts=[
+            {"source": "table", "path": "raw"},
+            {"source": "amplitude", "path": "second"},
+        ],
+    )
+    people = dict.fromkeys(("ann", "ben", "eve"), "high")
+    export.run(store, scored(people), [], send=True)
+    found = sorted(line["madid"] for line in lines(tmp_path / "out"))
+    assert found == [device("ben"), device("cat")]
+
+
 def test_rows_that_limited_tracking_drops_bar_the_advertising_id_too(
     study: Callable[..., Store], tmp_path: Path
 ) -> None:
@@ -362,14 +400,17 @@ def test_an_id_that_became_another_is_exchanged(
 
 
 @pytest.mark.parametrize("failing", ["added", "removed"])
+@pytest.mark.parametrize(("comes", "goes"), [("ann", "ben"), ("ben", "ann")])
 def test_files_that_were_not_all_written_are_written_again(
     failing: str,
+    comes: str,
+    goes: str,
     study: Callable[..., Store],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After a full disk in the midst of writing, the next export adds and removes all
-    that may be missing at the network, even for somebody who came and went meanwhile.
+    """After a full disk in the midst of adding ann and removing ben, the next export
+    adds and removes both again, whether they stayed so or went back meanwhile.
     """
     log(tmp_path, *map(row, USERS))
     audience = {"format": "meta", "ids": ["email"], "content": "changes"}
@@ -386,10 +427,10 @@ def test_files_that_were_not_all_written_are_written_again(
         patched.setattr(Place, "write", full)
         with pytest.raises(StoreError):
             export.run(store, scored({**ALL, "ben": "low"}), [], send=True)
-    export.run(store, scored({**ALL, "ann": "low"}), [], send=True)
+    export.run(store, scored({**ALL, goes: "low"}), [], send=True)
     out = tmp_path / "out"
-    assert emails(lines(out, "added")) == ["ben@example.org"]
-    assert emails(lines(out, "removed")) == ["ann@example.org"]
+    assert emails(lines(out, "added")) == [f"{comes}@example.org"]
+    assert emails(lines(out, "removed")) == [f"{goes}@example.org"]
     assert set(state.read(store.place, "risk")["is_certain"]) == {True}
 
 
