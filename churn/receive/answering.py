@@ -215,8 +215,11 @@ class Receiver:
         """Write what waits and publish it, as far as that succeeds in time."""
         for journal in self._journals.values():
             await journal.close()
-        for publisher in self._publishers.values():
-            await asyncio.to_thread(publisher.end, DRAIN_SECONDS)
+        ends = [
+            asyncio.to_thread(publisher.end, DRAIN_SECONDS)
+            for publisher in self._publishers.values()
+        ]
+        await asyncio.gather(*ends)
 
 
 def _refused(status: int, why: str) -> web.Response:
