@@ -145,7 +145,7 @@ SINGULAR: dict[str, Any] = {
     "longname": "com.example.fernbank",
     "platform": "Android",
     "event_name": "purchase",
-    "aifa": "%(id_2)s",
+    "aifa": "0c28c9f5-bb8f-41e4-a548-%(number)s",
     "idfa": None,
     "idfv": None,
     "android_id": "%(hex)s",
