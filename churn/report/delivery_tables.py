@@ -57,8 +57,8 @@ AUDIENCE_COLUMNS = {
     "n_users": "users",
     "n_listed": "with an id",
     "n_ids": "ids",
-    "n_added": "ids added",
-    "n_removed": "ids removed",
+    "n_added": "added",
+    "n_removed": "removed",
     "state": "state",
 }
 

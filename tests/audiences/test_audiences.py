@@ -575,5 +575,5 @@ def test_an_export_writes_audiences_under_its_gates(
             (shown,) = done.audiences().to_dicts()
             state_text = "1 file" if send else "dry run"
             assert shown["state"] == f"{state_text}; 4 people; meta wants at least 100"
-            assert (shown["with an id"], shown["ids added"]) == (4, 4)
+            assert (shown["with an id"], shown["added"]) == (4, 4)
     assert (tmp_path / "out").exists() == (passed and send)
