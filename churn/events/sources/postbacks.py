@@ -114,6 +114,7 @@ def _unpacked(
 
     Each line is parsed once, which JSONPaths in polars would do for every field.
     """
+    unpack.check_text(path)
     parts: list[Path] = []
     n_rows = 0
     with unpack.opened(path) as stream:
