@@ -33,14 +33,16 @@ Sent = Callable[[int], bytes]
 def requests(
     source: str,
     path: str,
+    peer: str = "203.0.113.1",
     seed: int = 1,
 ) -> Sent:
     """The requests of a source, each with its number as its person.
 
     ``path`` is where the receiver takes postbacks of this source, its secret included.
+    ``peer`` is who sends them, as a proxy says.
     """
     draw = random.Random(seed)
-    parts = [_parts(source, path, draw) for _ in range(N_VARIANTS)]
+    parts = [_parts(source, path, peer, draw) for _ in range(N_VARIANTS)]
 
     def sent(number: int) -> bytes:
         return (b"%012d" % number).join(parts[number % N_VARIANTS])
@@ -57,17 +59,19 @@ def mixed(paths: Mapping[str, str]) -> Sent:
 def _parts(
     source: str,
     path: str,
+    peer: str,
     draw: random.Random,
 ) -> list[bytes]:
     """What stands between the places of the number in one of a source's requests."""
     given = _ids(draw)
+    proxy = f"Host: receiver\r\nX-Forwarded-For: {peer}\r\n"
     if source in QUERIES:
         pairs = [f"{key}={quote_plus(value % given)}" for key, value in QUERIES[source]]
-        text = f"GET {path}?{'&'.join(pairs)} HTTP/1.1\r\nHost: receiver\r\n\r\n"
+        text = f"GET {path}?{'&'.join(pairs)} HTTP/1.1\r\n{proxy}\r\n"
     else:
         body = BODIES[source] % given
         text = (
-            f"POST {path} HTTP/1.1\r\nHost: receiver\r\nUser-Agent: postbacks\r\n"
+            f"POST {path} HTTP/1.1\r\n{proxy}"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         )
     return text.encode().split(MARK.encode())
