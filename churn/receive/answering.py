@@ -36,6 +36,9 @@ RETRY_SECONDS = "30"
 DRAIN_SECONDS = 20.0
 CLOCK_STEP_SECONDS = 60.0
 
+UNKNOWN = "unknown"
+"""The source of a request that is for none of those that are served."""
+
 PACKINGS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 """Parameters of zlib by Content-Encoding."""
 
@@ -74,7 +77,7 @@ class Receiver:
             return self._figures()
         source, _, given = request.path.strip("/").partition("/")
         if source not in self._journals:
-            source = "unknown"
+            source = UNKNOWN
         response = await self._receive(request, source, given)
         self.metrics.requests.labels(source, response.status).inc()
         return response
@@ -87,7 +90,7 @@ class Receiver:
     ) -> web.Response:
         if not self._rate.allows(_peer(request)):
             return _refused(429, "too many requests")
-        if source == "unknown":
+        if source == UNKNOWN:
             return _refused(404, "unknown address")
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not self._secrets.is_right(source, given or bearer):
@@ -108,7 +111,9 @@ class Receiver:
         try:
             with self._memory[source].taken(expected):
                 body = await self._body(request)
-                return await self._write(body, request.query_string, source)
+                # aiohttp's own query is decoded, and ends at a "#".
+                _, _, query = request.raw_path.partition("?")
+                return await self._write(body, query, source)
         except TooBusyError:
             return _refused(503, "busy")
         except TimeoutError:

@@ -14,7 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from churn.errors import StoreError
 from churn.receive import access, places
-from churn.receive.answering import READ_SECONDS, Receiver
+from churn.receive.answering import READ_SECONDS, UNKNOWN, Receiver
 from churn.settings import Settings
 from churn.store import locks
 from churn.store.places import Place
@@ -35,6 +35,10 @@ class _Connection(RequestHandler):
     secret in the address. The text of any exception may quote it too.
     """
 
+    def __init__(self, server: "_Server", **options: Any) -> None:
+        super().__init__(server, **options)
+        self._requests = server.requests
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -42,6 +46,7 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        self._requests.labels(UNKNOWN, status).inc()
         if status >= 500:
             self.log_exception("a request failed", exc_info=exc)
         if request.writer.output_size > 0:
@@ -60,17 +65,18 @@ class _Connection(RequestHandler):
 
 
 class _Server(web.Server):
-    """aiohttp's server with a limit of connections."""
-
-    max_connections = 0
+    """aiohttp's server with a limit of connections, for a receiver."""
 
     def __init__(
         self,
-        answer: Any,
+        receiver: Receiver,
+        max_connections: int,
         request_factory: Any,
         **options: Any,
     ) -> None:
-        super().__init__(answer, request_factory=request_factory, **options)
+        super().__init__(receiver.answer, request_factory=request_factory)
+        self.requests = receiver.metrics.requests
+        self._max_connections = max_connections
         self._options = options
 
     def __call__(self) -> RequestHandler:
@@ -78,7 +84,7 @@ class _Server(web.Server):
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > self._max_connections:
             transport.abort()
 
 
@@ -134,7 +140,8 @@ async def _listening(
         client_max_size=settings.receive.max_body_bytes,
     )
     server = _Server(
-        receiver.answer,
+        receiver,
+        settings.receive.max_connections,
         request_factory=make_request,
         access_log=None,
         keepalive_timeout=IDLE_SECONDS,
@@ -143,7 +150,6 @@ async def _listening(
         max_field_size=MAX_LINE,
         auto_decompress=False,
     )
-    server.max_connections = settings.receive.max_connections
     runner = web.ServerRunner(server, shutdown_timeout=READ_SECONDS)
     await runner.setup()
     try:

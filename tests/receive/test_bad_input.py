@@ -125,6 +125,32 @@ def test_a_request_that_is_not_for_here_is_refused(
     assert n_written(receiver) == before
 
 
+def test_an_address_is_decoded_once(tmp_path: Path) -> None:
+    """A link in a parameter keeps its own codes, and a "#" ends nothing."""
+    query = (
+        "link=https%3A%2F%2Fx%3Fa%3D1%2526b&campaign=#1+hit&rate=5%25&sum=1%2B1&z=[z]"
+    )
+    request = GET.replace(b"adid=a", query.encode()) + b"\r\n"
+    with running(tmp_path) as receiver:
+        assert statuses(exchange(receiver.port, [request])) == [200]
+        receiver.end()
+    [line] = written(tmp_path)
+    assert line["postback"] == {
+        "link": "https://x?a=1%26b",
+        "campaign": "#1 hit",
+        "rate": "5%",
+        "sum": "1+1",
+        "z": "[z]",
+    }
+
+
+def test_what_is_no_request_is_counted(receiver: Receiver) -> None:
+    """An operator sees it although no log quotes it."""
+    exchange(receiver.port, [MALFORMED["no HTTP"]])
+    figures = receiver.send("GET", "/metrics")[1]
+    assert 'churn_receive_requests_total{source="unknown",status="400"}' in figures
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_100_mb_is_refused_unread(receiver: Receiver, chunked: bool) -> None:
     """With or without its length it gets 413, and takes no memory."""
