@@ -222,7 +222,10 @@ def exportable(folder: Path, sandbox: Sandbox) -> Path:
         cutoff=pl.lit(Calendar.of(store).end),
     )
     made = made.with_columns(
-        reason_1=pl.lit("risky_silence"), reason_2=None, reason_3=None
+        decile=10,
+        reason_1=pl.lit("risky_silence"),
+        reason_2=None,
+        reason_3=None,
     )
     others = {name: pl.lit("") for name in ("days", "expected", "seen", "cases")}
     said = PASSED.with_columns(cutoff=made["cutoff"][:1], **others)
