@@ -1,12 +1,13 @@
 """What the event log holds of what `churn receive` acknowledged, when things go wrong.
 
-    python -m tests.benchmarks.receive_kill [killed|ended|full|read_only|away]
+    python -m tests.benchmarks.receive_kill [killed|ended|power|full|read_only|away]
         [--times 30] [--seed 1]
 
 `killed` ends the receiver with SIGKILL at random moments under load, and starts it
-again; `ended` does so with SIGTERM. `full` lets the disk become full, `read_only` lets
-it be mounted read-only, and both give it back after a while (they mount file systems,
-so they need root). `away` is an object store that answers 503 for a while, then refuses
+again; `ended` does so with SIGTERM. `power` lets the file system forget all that was
+not flushed, as a power cut does. `full` lets the disk become full, `read_only` lets it be
+mounted read-only, and both give it back after a while. (These three mount file systems
+and need root.) `away` is an object store that answers 503 for a while, then refuses
 connections, and comes back. Senders behave like vendors: half of what got no 2xx is
 sent again. At last the receiver is ended with SIGTERM, and `churn ingest` reads what it
 published.
@@ -17,8 +18,10 @@ others more than once, or the benchmark ends with an AssertionError.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
+import struct
 import subprocess
 import sys
 import tempfile
@@ -49,6 +52,11 @@ from .receive_servers import (
 
 N_CONNECTIONS = 32
 PATIENCE_SECONDS = 120
+
+SHUT_DOWN = 0x8004587D
+"""Linux's FS_IOC_SHUTDOWN."""
+
+WITHOUT_FLUSH = 2
 
 N_SPOOLED = 10
 """Files that at least wait in the spool when the object store has been away."""
@@ -181,6 +189,26 @@ async def ended(
         await storm.end("ended")
 
 
+async def power_cut(
+    folder: Path,
+    draw: random.Random,
+    n_times: int,
+) -> None:
+    """Let the file system forget, at random moments, what was not flushed to the disk."""
+    with disk(folder) as mount_again:
+        async with started(folder, draw) as storm:
+            for _ in range(n_times):
+                await storm.acknowledges(200)
+                await asyncio.sleep(draw.uniform(0, 1))
+                shut_down(folder)
+                storm.server.kill()
+                await asyncio.to_thread(mount_again)
+                storm.restart()
+                await storm.ready()
+            await storm.acknowledges()
+            await storm.end("power")
+
+
 async def full(folder: Path, draw: random.Random) -> None:
     """Fill the disk that all is on, twice, and empty it again."""
     with disk(folder):
@@ -304,7 +332,7 @@ def disk(folder: Path) -> Iterator[Callable[[], None]]:
 
     def mount_again() -> None:
         run(["umount", folder])
-        subprocess.run(["e2fsck", "-fy", image], stdout=subprocess.DEVNULL)
+        subprocess.run(["e2fsck", "-fy", image], capture_output=True)
         mount()
 
     with image.open("wb") as stream:
@@ -315,6 +343,15 @@ def disk(folder: Path) -> Iterator[Callable[[], None]]:
         yield mount_again
     finally:
         run(["umount", "--lazy", folder])
+
+
+def shut_down(folder: Path) -> None:
+    """Stop a mounted file system without flushing anything."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.ioctl(number, SHUT_DOWN, struct.pack("I", WITHOUT_FLUSH))
+    finally:
+        os.close(number)
 
 
 def mounted_from(folder: Path) -> str:
@@ -363,6 +400,7 @@ def main() -> None:
     parts = {
         "killed": partial(killed, n_times=given.times),
         "ended": partial(ended, n_times=given.times),
+        "power": partial(power_cut, n_times=given.times),
         "full": full,
         "read_only": read_only,
         "away": away,
