@@ -5,7 +5,6 @@ earlier version has none; there the model that was created last is the champion.
 came of a comparison stands beside the challenger, in ``models/<model_id>/challenge.json``.
 """
 
-import getpass
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from churn import account
 from churn.errors import ModelError
 from churn.store import Place, Store, locks
 
@@ -171,19 +171,11 @@ def _promotion(
     model_id: str,
     why: str,
 ) -> Promotion:
-    return Promotion(model_id, _now(), _user(), why)
+    return Promotion(model_id, _now(), account.name(), why)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    """The user of this machine who runs the program, as far as that is known."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
 
 
 def _write(

@@ -97,13 +97,7 @@ class Export:
 
         In the study's order, riskiest first, then those in no segment.
         """
-        place = {name: k for k, name in enumerate(self.segments)}
-        by_place = [
-            pl.col(name).replace_strict(
-                place, default=len(place), return_dtype=pl.Int64
-            )
-            for name in ("from", "to")
-        ]
+        by_place = [segments.place(name, self.segments) for name in ("from", "to")]
         return self.done.transitions.sort(*by_place, "from", "to")
 
     def audiences(self) -> pl.DataFrame:

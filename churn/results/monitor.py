@@ -138,11 +138,7 @@ class Monitor:
     ) -> pl.DataFrame:
         """Rows by cutoff, and the segments of each as the study lists them."""
         names = segments.names(self.store.settings)
-        place = {name: number for number, name in enumerate(names)}
-        order = pl.col("segment").replace_strict(
-            place, default=len(place), return_dtype=pl.Int64
-        )
-        return table.sort("cutoff", order)
+        return table.sort("cutoff", segments.place("segment", names))
 
     def drift(self) -> pl.DataFrame:
         """How far the newest users are from those learned from: kind, index, worst.

@@ -4,7 +4,6 @@ A holiday stays in the judged days for weeks. Once it is accepted, by whom, when
 is kept in the store, a small file for each gate, day and place.
 """
 
-import getpass
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from churn import account
 from churn.errors import StoreError
 from churn.scoring.gate import Case, cases_of, verdict
 from churn.store import Place
@@ -136,7 +136,7 @@ def remember(
     Returns the findings, in which these gates now pass and say by whom they were
     accepted. Those of gates that aren't remembered stay as they are.
     """
-    who = _user()
+    who = account.name()
     at = datetime.now(UTC).isoformat(timespec="seconds")
     rows = [
         _kept(place, finding, who, at, why)
@@ -175,14 +175,6 @@ def _kept(
 def _name(entry: Accepted) -> str:
     where = hashlib.blake2b(entry.where.encode(), digest_size=6).hexdigest()
     return f"{FOLDER}/{entry.day}.{entry.gate}.{where}.json"
-
-
-def _user() -> str:
-    """The user of this machine who runs the program, as far as that is known."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
 
 
 def table(entries: Sequence[Accepted]) -> pl.DataFrame:

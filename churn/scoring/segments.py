@@ -190,6 +190,16 @@ def names(settings: Settings) -> list[str]:
     return [*rated, settings.policy.unknown_segment] if has_unknown else rated
 
 
+def place(column: str, segments: Sequence[str]) -> pl.Expr:
+    """The place of each row's segment among these, from 0; of any other, after them."""
+    places = {segment: number for number, segment in enumerate(segments)}
+    return pl.col(column).replace_strict(
+        places,
+        default=len(places),
+        return_dtype=pl.Int64,
+    )
+
+
 def score(probability: pl.Expr) -> pl.Expr:
     """Whole number from 0 to 100 for Braze.
 
