@@ -64,7 +64,8 @@ DEBUG = """
 import asyncio, logging
 from churn.receive import answering, server
 logging.basicConfig(level=logging.DEBUG)
-answering.READ_SECONDS = server.IDLE_SECONDS = 1.0
+answering.READ_SECONDS = 3.0
+server.IDLE_SECONDS = 1.0
 """
 """Lets every logger write all it has, and makes the waits short."""
 

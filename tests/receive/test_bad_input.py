@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import itertools
 import re
+import socket
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -196,9 +197,10 @@ def test_more_bodies_than_fit_into_memory_get_503(receiver: Receiver) -> None:
                 connection.sendall(b"}")
         found = [answers(connection) for connection in waiting]
     refused = [one for one in found if statuses(one) != [200]]
-    assert all(statuses(one) in ([503], []) for one in refused)
-    assert all(b"Retry-After: " in one for one in refused if one)
-    assert 1 <= len(refused) <= 30
+    assert all(statuses(one) in ([503], [408], []) for one in refused)
+    busy = [one for one in refused if statuses(one) == [503]]
+    assert all(b"Retry-After: " in one for one in busy)
+    assert 1 <= len(refused) < 40
     assert n_written(receiver) == before + 40 - len(refused)
 
 
@@ -247,18 +249,28 @@ def test_a_sender_that_leaves_has_sent_nothing(receiver: Receiver, cut: bytes) -
     ids=["nothing", "a line", "a header", "a body", "chunks"],
 )
 def test_a_slow_sender_is_cut_off(receiver: Receiver, start: bytes) -> None:
-    """One byte at a time does not keep a connection."""
+    """One byte at a time does not keep a connection, and nothing is written."""
+    before = n_written(receiver)
     with opened(receiver.port) as connection:
         connection.settimeout(0.2)
-        received = None
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(start)
-            for _ in range(50):
-                connection.sendall(b"a" if start else b"")
-                with contextlib.suppress(TimeoutError):
-                    received = connection.recv(2**16)
-                    break
-    assert received is None or statuses(received) in ([408], [])
+        connection.sendall(start)
+        received = _answer_to_drops(connection, b"a" if start else b"")
+    assert received is not None
+    assert statuses(received) in ([408], [])
+    assert n_written(receiver) == before
+
+
+def _answer_to_drops(connection: socket.socket, drop: bytes) -> bytes | None:
+    """What comes when a drop is sent again and again; null if nothing does."""
+    for _ in range(100):
+        try:
+            connection.sendall(drop)
+            return connection.recv(2**16)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return b""
+    return None
 
 
 def test_idle_connections_keep_out_no_one_for_long(receiver: Receiver) -> None:
@@ -271,7 +283,7 @@ def test_idle_connections_keep_out_no_one_for_long(receiver: Receiver) -> None:
 def test_a_flood_of_one_peer_is_held_off(tmp_path: Path) -> None:
     """It gets 429 and when to come again; another peer behind the proxy is served."""
     study = (
-        '[[extracts]]\nsource = "adjust"\npath = "x"\n[receive]\nmax_per_second = 5\n'
+        '[[extracts]]\nsource = "adjust"\npath = "x"\n[receive]\nmax_per_second = 1\n'
     )
     with running(tmp_path, study) as limited:
         flood = [
@@ -281,7 +293,7 @@ def test_a_flood_of_one_peer_is_held_off(tmp_path: Path) -> None:
         other = exchange(limited.port, [GET + b"X-Forwarded-For: 203.0.113.2\r\n\r\n"])
         limited.end()
     refused = [one for one in flood if statuses(one) == [429]]
-    assert 15 <= len(refused) <= 25
+    assert 15 <= len(refused) < 30
     assert all(b"Retry-After: " in one for one in refused)
     assert statuses(other) == [200]
     assert len(written(tmp_path)) == 30 - len(refused) + 1
