@@ -1,13 +1,59 @@
 """A server on this machine that speaks S3."""
 
 import logging
+import subprocess
+import sys
 import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from moto.server import ThreadedMotoServer
 
 from churn.store import objects
+
+ROOT = Path(__file__).parents[1]
+SERVE = """
+import sys
+from tests.object_server import Server
+server = Server()
+print(server.address, flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+def environment(address: str) -> dict[str, str]:
+    """The variables that lead to a server."""
+    return {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "AKIDVERYSECRET",
+        "AWS_SECRET_ACCESS_KEY": "verysecret",
+    }
+
+
+@contextmanager
+def in_another_process() -> Iterator[str]:
+    """The address of a server that runs in a process of its own.
+
+    deltalake keeps Python's lock during some requests, so that a server in the process
+    that asks could not answer them.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.kill()
 
 
 class Server:
@@ -35,13 +81,7 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that lead to the server."""
-        return {
-            "AWS_ENDPOINT_URL": self.address,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "AKIDVERYSECRET",
-            "AWS_SECRET_ACCESS_KEY": "verysecret",
-        }
+        return environment(self.address)
 
     def empty(self) -> None:
         """Remove every object, and forget what was requested."""

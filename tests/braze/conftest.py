@@ -15,11 +15,17 @@ from .ledgers import Open
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh ledger's address."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/ledger.db"
-        return
+        return f"sqlite:///{tmp_path}/ledger.db"
+    address: str = request.getfixturevalue("postgres")
+    return address
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The address of an empty database on the PostgreSQL server."""
     server = os.environ.get("CHURN_TEST_POSTGRES_URL")
     if not server:
         unavailable(

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,8 @@ from churn.errors import StoreError
 from churn.events import ingest
 from churn.settings import Settings, load
 from churn.store import objects, open_filled
+
+from .. import object_server
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 INGEST = """
@@ -52,25 +53,9 @@ print("added", done.n_added, flush=True)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """The address of an object store in a process of its own.
-
-    deltalake keeps Python's lock during some requests, so that a server in this process
-    could not answer them.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{address}/moto-api/data.json").close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    """The address of an object store in a process of its own."""
+    with object_server.in_another_process() as address:
         yield address
-        process.kill()
 
 
 @pytest.fixture
@@ -78,14 +63,7 @@ def machines(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Settings, list[Path]]]:
     """A store that holds one night, and two folders whose studies use it."""
-    environment = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "AKIDVERYSECRET",
-        "AWS_SECRET_ACCESS_KEY": "verysecret",
-    }
-    for name, value in environment.items():
+    for name, value in object_server.environment(endpoint).items():
         monkeypatch.setenv(name, value)
     reset = urllib.request.Request(f"{endpoint}/moto-api/reset", data=b"")
     urllib.request.urlopen(reset).close()
