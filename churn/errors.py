@@ -10,6 +10,7 @@
     ├── TrainingError (RuntimeError)       too little data to learn from
     ├── ModelError (RuntimeError)          a model cannot be trained, stored or used
     ├── GateError (RuntimeError)           data or scores look wrong; nothing is sent
+    ├── ClusterError (RuntimeError)        other processes could not do their part
     ├── NotebookError (RuntimeError)       a notebook failed
     │   └── ParameterError (ValueError)    a notebook parameter cannot be used
     └── BrazeError (RuntimeError)          delivery failed
@@ -108,6 +109,17 @@ class GateError(ChurnError, RuntimeError):
     """
 
     exit_code = DECIDE
+
+
+class ClusterError(ChurnError, RuntimeError):
+    """Other processes, of this machine, Dask or Spark, could not do their part of a step.
+
+    They can't be reached, were killed too often, or took longer than
+    `cluster.wait_minutes`. The message names the step and the engine. Nothing of the
+    step is visible: look at the engine's log and run the command again.
+    """
+
+    exit_code = LATER
 
 
 class NotebookError(ChurnError, RuntimeError):

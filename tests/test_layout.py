@@ -63,7 +63,9 @@ ONLY_IN = {
     "pydantic": {"settings"},
     "typer": {"cli", "demo"},
     "pickle": set(),
-    "joblib": set(),
+    "joblib": {"cluster"},
+    "distributed": {"cluster"},
+    "pyspark": {"cluster"},
     "pandas": set(),
 }
 """Outside libraries, and the modules or packages of churn that may import them."""

@@ -13,7 +13,7 @@ import polars as pl
 
 from churn.errors import StoreError
 from churn.hashing import digest
-from churn.store import Store, cleaning
+from churn.store import Store, cleaning, grouped
 from churn.store.layout import BUCKETED, TABLES
 
 USER = "user_id:"
@@ -150,6 +150,7 @@ def erase(store: Store) -> tuple[Store, dict[str, int]]:
         counts["scores"] = counts.get("scores", 0) + _clean_scores(store, name, erased)
     committed = store.commit()
     cleaning.vacuum(committed)
+    grouped.remove_all(committed.place)
     done = replace(committed, cleaning=False).commit()
     return done, {table: n for table, n in counts.items() if n}
 

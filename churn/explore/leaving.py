@@ -6,7 +6,7 @@ import polars as pl
 
 from churn.clocks import known_before, known_by
 from churn.events.activity import counted_once
-from churn.features import snapshots
+from churn.features import by_group, snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.kinds import is_active, is_by_people
@@ -68,7 +68,7 @@ def _users(store: Store, cutoff: date) -> pl.DataFrame:
     )
     eligible = snapshots.eligible_users(store, [cutoff], plan)
     labelled = snapshots.label(eligible, store).drop_nulls("churned")
-    activity, users = snapshots.tables(store)
+    activity, users = by_group.tables(store)
     active = activity.filter(known_before(pl.lit(cutoff)), is_active(counts_as_active))
     last = active.group_by("user_id").agg(last_date=pl.col("date").max())
     first = users.filter(known_by(pl.lit(cutoff)))
@@ -93,7 +93,7 @@ def _events(
     """Number of events in these weeks: event, churned, weeks_before, n."""
     settings = store.settings
     oldest = cutoff - timedelta(days=settings.windows.eligible_days + 7 * WEEKS)
-    rows = snapshots.tables(store)[0].filter(
+    rows = by_group.tables(store)[0].filter(
         known_before(pl.lit(cutoff)),
         pl.col("date") >= oldest,
         is_by_people(settings.activity.counts_as_active),

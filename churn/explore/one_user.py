@@ -5,7 +5,7 @@ from datetime import timedelta
 import polars as pl
 
 from churn.errors import ParameterError
-from churn.features import snapshots
+from churn.features import by_group
 from churn.features.cutoffs import Calendar
 from churn.kinds import is_active
 from churn.store import Store
@@ -28,7 +28,7 @@ def user_days(store: Store, user_id: str = "") -> pl.DataFrame:
     end = Calendar.of(store).end
     first = end - timedelta(days=DAYS)
     is_recent = (pl.col("date") >= first) & (pl.col("date") < end)
-    rows = snapshots.tables(store)[0].filter(is_recent)
+    rows = by_group.tables(store)[0].filter(is_recent)
     chosen = user_id or _typical(rows, store)
     own = rows.filter(pl.col("user_id") == chosen).select(
         "user_id", "date", "event", "n"

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from churn.clocks import known_before, known_by
-from churn.features import snapshots
+from churn.features import by_group
 from churn.features.cutoffs import Calendar
 from churn.features.versions import GONE
 from churn.hashing import stable_hash
@@ -49,7 +49,7 @@ def user_days(store: Store, end: date) -> tuple[pl.DataFrame, int]:
     of that day, null without any). Rows count as in ``snapshots.label``: those received
     before the last covered day had settled.
     """
-    activity, _ = snapshots.tables(store)
+    activity, _ = by_group.tables(store)
     settled = Calendar.of(store).settled(end)
     covered = activity.filter((pl.col("date") < end) & known_by(pl.lit(settled)))
     active = is_active(store.settings.activity.counts_as_active)

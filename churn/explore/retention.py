@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from churn.explore import past_cutoffs
-from churn.features import snapshots
+from churn.features import by_group
 from churn.features.cutoffs import Calendar
 from churn.kinds import is_active
 from churn.settings import Settings
@@ -58,7 +58,7 @@ def retention(store: Store) -> pl.DataFrame:
     Columns: cohort (first of the month), period (months since then), share, n_users
     (size of the cohort). A month counts once it is covered to its end.
     """
-    activity, users = snapshots.tables(store)
+    activity, users = by_group.tables(store)
     end = Calendar.of(store).end
     month = pl.col("date").dt.truncate("1mo")
     is_complete = pl.col("month").dt.offset_by("1mo") <= end
@@ -140,7 +140,7 @@ def second_day_rate(store: Store) -> float | None:
     Users count whose first active day lies at least 28 days before the end of the data.
     Null if there are fewer than 50 of them.
     """
-    activity, _ = snapshots.tables(store)
+    activity, _ = by_group.tables(store)
     end = Calendar.of(store).end
     days = _active_days(activity, store.settings).filter(pl.col("date") < end)
     users = days.group_by("user_id").agg(

@@ -92,11 +92,17 @@ def app_level(
     the columns ``APP_DAYS``. ``parts`` are the activity of all users; each part holds
     all rows of its users, and is read by itself.
     """
-    length = min(28, plan.observation_days)
-    first = min(cutoffs) - timedelta(days=length)
-    in_time = pl.col("date").is_between(first, max(cutoffs), closed="left")
-    is_counted = in_time & is_active(plan.counts_as_active)
-    by_day = pl.concat([_active_users(part.filter(is_counted)) for part in parts])
+    by_day = pl.concat([active_users(part, cutoffs, plan) for part in parts])
+    return level_of(by_day, cutoffs, plan)
+
+
+def level_of(
+    by_day: pl.DataFrame,
+    cutoffs: Sequence[date],
+    plan: Plan,
+) -> pl.DataFrame:
+    """The ``app_level`` of the users counted in ``by_day`` by ``active_users``."""
+    length = _level_days(plan)
     rows = []
     for cutoff in cutoffs:
         known = by_day.filter(known_before(pl.lit(cutoff)))
@@ -106,8 +112,23 @@ def app_level(
     return pl.DataFrame(rows)
 
 
-def _active_users(active: pl.LazyFrame) -> pl.DataFrame:
-    """Numbers of active users (n) by day and by the day on which that was known."""
+def _level_days(plan: Plan) -> int:
+    """Days before a cutoff that ``app_level`` looks at."""
+    return min(28, plan.observation_days)
+
+
+def active_users(
+    activity: pl.LazyFrame,
+    cutoffs: Sequence[date],
+    plan: Plan,
+) -> pl.DataFrame:
+    """Numbers of active users (n) by day and by the day on which that was known.
+
+    ``activity`` holds all rows of its users; the numbers of several such parts add up.
+    """
+    first = min(cutoffs) - timedelta(days=_level_days(plan))
+    in_time = pl.col("date").is_between(first, max(cutoffs), closed="left")
+    active = activity.filter(in_time & is_active(plan.counts_as_active))
     # A user's day is known as soon as any row of it is.
     known = pl.max_horizontal("date", "known_date").min().alias("known_date")
     user_days = active.group_by("user_id", "date").agg(known)
@@ -115,7 +136,7 @@ def _active_users(active: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _app_trend(known: pl.DataFrame, cutoff: date, length: int) -> float:
-    """The trend from the rows of ``_active_users`` that were known at the cutoff."""
+    """The trend from the rows of ``active_users`` that were known at the cutoff."""
     last_month = known.filter(pl.col("date") >= cutoff - timedelta(days=length))
     last_week = last_month.filter(pl.col("date") >= cutoff - timedelta(days=7))
     pace_7d = (last_week["n"].sum() + 1) / 7

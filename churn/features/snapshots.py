@@ -4,18 +4,16 @@ Users are read bucket by bucket, so that memory stays bounded.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
 
 from churn.errors import StudyError
-from churn.features import compute, labels
+from churn.features import by_group, compute, labels
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
-from churn.features.versions import GONE
-from churn.hashing import stable_hash
 from churn.store import Store
 from churn.store.schemas import Snapshot
 
@@ -93,15 +91,9 @@ def observe(
     Raises CutoffError for a cutoff outside the data.
     """
     Calendar.of(store).check(cutoffs)
-    start = min(cutoffs) - timedelta(days=plan.observation_days)
-    everybody = _activity_by_pass(store, start)
-    level = compute.app_level(everybody, cutoffs, plan)
-    eligible_days = store.settings.windows.eligible_days
-    parts = [
-        compute.compute(activity, users, cutoffs, plan, eligible_days, level)
-        for activity, users in _passes(store, share, start, max(cutoffs))
-    ]
-    snapshot = _in_order(parts, cutoffs)
+    reading = by_group.reading(store, cutoffs, plan, share)
+    features = by_group.features(store, reading, by_group.level(store, reading))
+    snapshot = _in_order(features, cutoffs)
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))
     return snapshot
 
@@ -112,13 +104,8 @@ def eligible_users(store: Store, cutoffs: Sequence[date], plan: Plan) -> pl.Data
     Raises CutoffError for a cutoff outside the data.
     """
     Calendar.of(store).check(cutoffs)
-    start = min(cutoffs) - timedelta(days=plan.observation_days)
-    eligible_days = store.settings.windows.eligible_days
-    parts = [
-        compute.eligible_users(activity, users, cutoffs, plan, eligible_days)
-        for activity, users in _passes(store, 1.0, start, max(cutoffs))
-    ]
-    return _in_order(parts, cutoffs)
+    reading = by_group.reading(store, cutoffs, plan)
+    return _in_order(by_group.eligible_users(store, reading), cutoffs)
 
 
 def _in_order(parts: Sequence[pl.DataFrame], cutoffs: Sequence[date]) -> pl.DataFrame:
@@ -134,63 +121,6 @@ def _in_order(parts: Sequence[pl.DataFrame], cutoffs: Sequence[date]) -> pl.Data
         for cutoff in sorted(set(cutoffs))
     ]
     return pl.concat(by_cutoff)
-
-
-def _passes(
-    store: Store,
-    share: float,
-    start: date,
-    end: date,
-) -> Iterator[tuple[pl.LazyFrame, pl.LazyFrame]]:
-    """Activity and users of some buckets at a time.
-
-    The activity is that of the days from ``start`` to before ``end``, and rows of
-    earlier days that say that a user is gone for ever.
-    """
-    is_kept = pl.lit(True)
-    if share < 1:
-        is_kept = stable_hash("user_id") <= int(share * (2**64 - 1))
-    first_gone = _first_gone(store)
-    everybody = _activity(store, None, start, end, first_gone)
-    for buckets in _bucket_groups(store, everybody):
-        activity = _activity(store, buckets, start, end, first_gone)
-        users = tables(store, buckets)[1]
-        yield activity.filter(is_kept), users.filter(is_kept)
-
-
-def _activity_by_pass(store: Store, start: date) -> Iterator[pl.LazyFrame]:
-    """Activity from a day on, of some buckets at a time."""
-    for buckets in _bucket_groups(store, store.scan("activity", since=start)):
-        yield store.scan("activity", buckets, since=start)
-
-
-def _bucket_groups(store: Store, rows: pl.LazyFrame) -> Sequence[Sequence[int]]:
-    """Buckets in groups that fit in memory one at a time, if these rows are read."""
-    n_rows = rows.select(pl.len()).collect().item()
-    return store.passes(n_rows)
-
-
-def _first_gone(store: Store) -> date | None:
-    """The first day with an event after which a user is gone; null without any."""
-    volume = store.scan("volume").filter(pl.col("kind").is_in(GONE))
-    first: date | None = volume.select(pl.col("date").min()).collect().item()
-    return first
-
-
-def _activity(
-    store: Store,
-    buckets: Sequence[int] | None,
-    start: date,
-    end: date,
-    first_gone: date | None,
-) -> pl.LazyFrame:
-    in_days = pl.col("date").is_between(start, end, closed="left")
-    recent = store.scan("activity", buckets, since=start).filter(in_days)
-    if first_gone is None or first_gone >= start:
-        return recent
-    is_gone = (pl.col("date") < start) & pl.col("kind").is_in(GONE)
-    earlier = store.scan("activity", buckets, since=first_gone).filter(is_gone)
-    return pl.concat([recent, earlier])
 
 
 def label(
@@ -211,7 +141,7 @@ def label(
     calendar = Calendar.of(store)
     end = min(as_of or date.max, calendar.end)
     windows = store.settings.windows
-    activity = tables(store)[0].filter(pl.col("date") < end)
+    activity = by_group.tables(store)[0].filter(pl.col("date") < end)
     counts_as_active = store.settings.activity.counts_as_active
     settled = calendar.settled(end)
     merged = labels.merged_users(store, settled) if store.n_rows("merges") else None
@@ -229,21 +159,6 @@ def label(
     labelled = dated.with_columns(churned=churned)
     Snapshot.validate(labelled.select(Snapshot.column_names()))
     return labelled
-
-
-def tables(
-    store: Store, buckets: Sequence[int] | None = None
-) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Daily activity and users of some buckets, or of all.
-
-    Users have user_id, known_date and first_date, a day in the study's time zone.
-    """
-    activity = store.scan("activity", buckets)
-    first_at = pl.col("first_at").dt.convert_time_zone(store.settings.timezone)
-    users = store.scan("users", buckets).select(
-        "user_id", "known_date", first_at.dt.date().alias("first_date")
-    )
-    return activity, users
 
 
 def plan(store: Store, newest_cutoff: date) -> Plan:

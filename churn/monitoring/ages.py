@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from churn.features import snapshots
+from churn.features import by_group, snapshots
 from churn.store import Store
 
 BANDS = {"0 to 6": 0, "7 to 27": 7, "28 to 89": 28, "90 and more": 90}
@@ -22,7 +22,7 @@ def by_age(
     the model's newest training cutoff), mean_probability, and churn_rate, null while the
     outcome isn't known.
     """
-    users = snapshots.tables(store)[1].select("user_id", "first_date").collect()
+    users = by_group.tables(store)[1].select("user_id", "first_date").collect()
     first = users.group_by("user_id").agg(pl.col("first_date").min())
     labelled = snapshots.label(scored, store)
     known = labelled.join(first, on="user_id", how="left", maintain_order="left")

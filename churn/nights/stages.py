@@ -116,7 +116,8 @@ def _notebook(
 
 
 def _settings(asked: Asked) -> Any:
-    return asked.settings.model_dump(mode="json")
+    """The settings on which results depend; every engine gives the same ones."""
+    return asked.settings.model_dump(mode="json", exclude={"cluster"})
 
 
 def _now(asked: Asked) -> str:

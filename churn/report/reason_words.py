@@ -5,7 +5,7 @@ import math
 import polars as pl
 
 from churn.events import erasure
-from churn.features import compute, snapshots
+from churn.features import by_group, compute
 from churn.features.catalogue import KINDS
 from churn.model import storage
 from churn.model.fitting import Model
@@ -91,7 +91,7 @@ def _features(
 ) -> pl.DataFrame:
     """The features of these users at the cutoff at which they were scored."""
     cutoffs = [scores["cutoff"][0]]
-    rows, users = snapshots.tables(store)
+    rows, users = by_group.tables(store)
     level = compute.app_level([rows], cutoffs, fitted.plan)
     is_chosen = pl.col("user_id").is_in(scores["user_id"].implode())
     return compute.compute(

@@ -6,6 +6,7 @@ classes here give its type, bounds and default.
 
 from churn.settings.audiences import Audience
 from churn.settings.braze import Braze
+from churn.settings.cluster import Cluster
 from churn.settings.sections import (
     Activity,
     Backtest,
@@ -34,6 +35,7 @@ __all__ = [
     "Audience",
     "Backtest",
     "Braze",
+    "Cluster",
     "Csv",
     "Extract",
     "Gates",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 from churn.errors import StudyError
 from churn.settings.audiences import Audience, audience_faults
 from churn.settings.braze import Braze
+from churn.settings.cluster import Cluster
 from churn.settings.receive import Receive
 from churn.settings.sections import (
     Activity,
@@ -63,6 +64,7 @@ class Settings(Section):
     braze: Braze = Braze()
     receive: Receive = Receive()
     audiences: tuple[Audience, ...] = ()
+    cluster: Cluster = Cluster()
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
     @model_validator(mode="after")

@@ -1,8 +1,10 @@
 """How the store of a study is opened."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Self
 
 from churn.errors import StoreError
 from churn.settings import Settings
@@ -97,6 +99,34 @@ def _parsed(
         tag=tag,
         **stored,
     )
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What another process needs to read a store as of the same commit: plain values.
+
+    The salt of the store is not among them.
+    """
+
+    place: Place
+    settings: Settings
+    versions: Mapping[str, int]
+    tag: str | None
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """What leads to this store as it is pinned."""
+        return cls(
+            store.place,
+            store.settings,
+            dict(store.versions),
+            store.tag,
+        )
+
+    def open(self) -> Store:
+        """The same store, whatever was committed since; raises as ``at`` does."""
+        newest = at(self.place, self.settings)
+        return replace(newest, versions=self.versions, tag=self.tag)
 
 
 def create_or_open(settings: Settings) -> Store:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from churn.errors import StoreError
-from churn.store import delta
+from churn.store import delta, grouped
 from churn.store.places import Place
 from churn.store.tables import Store
 
@@ -33,6 +33,7 @@ def recovered(store: Store) -> Store:
             opened = delta.restored(address, version, store.place.delta_options)
             clean = clean.pinned(table, opened)
     _sweep_staging(store.place)
+    grouped.sweep(store.place)
     if store.place.is_local:
         _sweep(Path(store.place.address))
     is_contested = store.lock is not None and store.lock.was_taken_over

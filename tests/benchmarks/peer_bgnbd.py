@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import betaln, expit, gammaln, hyp2f1
 
 from churn.clocks import known_before
-from churn.features import snapshots
+from churn.features import by_group
 from churn.kinds import is_active
 from churn.settings import Windows
 from churn.store import Store
@@ -34,7 +34,7 @@ def history(store: Store, cutoff: date) -> pl.DataFrame:
     ``repeats`` is the number of active days after the first; ``last`` and ``age`` are
     the days from the first active day to the last one and to the cutoff.
     """
-    activity, _ = snapshots.tables(store)
+    activity, _ = by_group.tables(store)
     active = is_active(store.settings.activity.counts_as_active)
     past = activity.filter(known_before(pl.lit(cutoff)) & active)
     day = pl.col("date")

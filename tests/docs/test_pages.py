@@ -31,6 +31,7 @@ SECTIONS = [
     "braze",
     "receive",
     "audiences",
+    "cluster",
 ]
 EXTRACTS = [{"source": "appsflyer", "path": "data/raw/appsflyer"}]
 KINDS = {

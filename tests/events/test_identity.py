@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from churn.events import addresses, identity, ingest
-from churn.features import compute, snapshots
+from churn.features import by_group, compute
 from churn.features.catalogue import Plan
 from churn.scoring import score_gates, scores
 from churn.settings import Settings, parse
@@ -92,7 +92,7 @@ def ingested(folder: Path, shape: str, *batches: Sequence[Row], **parts: Any) ->
 def observed(store: Store, cutoff: int = CUTOFF) -> pl.DataFrame:
     """Features of all users at a cutoff, whatever the log's coverage."""
     plan = Plan(28, vocabulary=("level_up",), sources=store.settings.sources)
-    tables = snapshots.tables(store)
+    tables = by_group.tables(store)
     eligible_days = store.settings.windows.eligible_days
     cutoffs = [DAY0 + timedelta(days=cutoff)]
     features = compute.compute(*tables, cutoffs, plan, eligible_days)

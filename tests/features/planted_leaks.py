@@ -16,7 +16,15 @@ from sklearn.linear_model import LogisticRegression
 from churn import clocks
 from churn.evaluation import backtest
 from churn.events import activity, adoption
-from churn.features import compute, eligible, labels, numbers, snapshots, versions
+from churn.features import (
+    by_group,
+    compute,
+    eligible,
+    labels,
+    numbers,
+    snapshots,
+    versions,
+)
 from churn.features.columns import APP_DAYS
 from churn.features.window import Window
 from churn.model import evidence, fitting, folds, training
@@ -127,7 +135,7 @@ def users_table(**columns: pl.Expr) -> Callable[[Patch], None]:
 
 def last_seen(patch: Patch) -> None:
     """The last day of all activity instead of the first one."""
-    original = snapshots.tables
+    original = by_group.tables
 
     def wrong(store: Store, *rest: Any) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         activity, _ = original(store, *rest)
@@ -138,7 +146,7 @@ def last_seen(patch: Patch) -> None:
         )
         return activity, users
 
-    patch.setattr(snapshots, "tables", wrong)
+    patch.setattr(by_group, "tables", wrong)
 
 
 def later_source(patch: Patch) -> None:

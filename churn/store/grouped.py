@@ -1,0 +1,120 @@
+"""Frames made of one group of buckets after the other, or by several processes at once.
+
+Other processes leave their frames in the store as files below ``PARTS``, which are read
+and removed as soon as all are there. A file that a crash left behind is removed after
+``KEEP_HOURS``, and at once when somebody is erased, since it holds people's ids.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from churn.cluster import map_buckets
+from churn.errors import StoreError
+from churn.store.opening import Pinned
+from churn.store.places import Place
+from churn.store.tables import PASS_ROWS, Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = logging.getLogger(__name__)
+
+PARTS = "parts"
+"""Folder of the store for frames on their way from one process to another."""
+
+KEEP_HOURS = 24
+GROUPS_EACH = 4
+"""Groups per process, so that one which is slow keeps the others waiting only a bit."""
+
+MIN_ROWS = 50_000
+"""Rows below which a group isn't worth its own start."""
+
+STAMP = "%Y%m%dT%H%M%S"
+
+
+def groups(store: Store, n_rows: int) -> list[Sequence[int]]:
+    """All buckets in groups that fit in memory, if ``n_rows`` rows are read in all.
+
+    There are enough of them for all processes of the study.
+    """
+    cluster = store.settings.cluster
+    if cluster.is_one_process:
+        return store.passes(n_rows)
+    share = n_rows // (GROUPS_EACH * cluster.processes)
+    return store.passes(n_rows, min(max(MIN_ROWS, share), PASS_ROWS))
+
+
+def frames(
+    store: Store,
+    work: Callable[[Store, Sequence[int]], pl.DataFrame],
+    groups: Sequence[Sequence[int]],
+    what: str,
+) -> list[pl.DataFrame]:
+    """The frame that ``work`` makes of each group of buckets, in the groups' order.
+
+    ``work`` is a module's function, or a partial of one with plain values. It gets the
+    store as of the same commit in every process, and only reads it. ``what`` and errors
+    are those of ``cluster.map_buckets``.
+    """
+    cluster = store.settings.cluster
+    if cluster.is_one_process:
+        return [work(store, group) for group in groups]
+    sweep(store.place)
+    run = f"{PARTS}/{datetime.now(UTC):{STAMP}}-{secrets.token_hex(8)}"
+    write = partial(_write, Pinned.of(store), work, run)
+    try:
+        names = map_buckets(write, groups, cluster, what)
+        return [_read(store.place, name) for name in names]
+    finally:
+        left = [name for name in store.place.names(PARTS) if name.startswith(run)]
+        store.place.remove(*left)
+
+
+def _write(
+    pinned: Pinned,
+    work: Callable[[Store, Sequence[int]], pl.DataFrame],
+    run: str,
+    group: Sequence[int],
+) -> str:
+    """Make a group's frame in this process; returns the name of its file.
+
+    Done twice, it replaces the file in one step by the same rows.
+    """
+    frame = work(pinned.open(), group)
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="lz4")
+    name = f"{run}-{group[0]:04d}.parquet"
+    pinned.place.write(name, buffer.getvalue())
+    log.info("%s: %d rows", name, frame.height)
+    return name
+
+
+def _read(place: Place, name: str) -> pl.DataFrame:
+    import polars as pl
+
+    content = place.read(name)
+    if content is None:
+        raise StoreError(
+            f"{place.below(name)} is missing: somebody was erased meanwhile, or the "
+            "store isn't the same place for all processes. Run the command again"
+        )
+    return pl.read_parquet(io.BytesIO(content), hive_partitioning=False)
+
+
+def sweep(place: Place) -> None:
+    """Remove files that a process which died left behind: those of the day before."""
+    newest = datetime.now(UTC) - timedelta(hours=KEEP_HOURS)
+    old = [n for n in place.names(PARTS) if n < f"{PARTS}/{newest:{STAMP}}"]
+    place.remove(*old)
+
+
+def remove_all(place: Place) -> None:
+    """Remove every file, also of steps that go on, which then fail."""
+    place.remove(*place.names(PARTS))

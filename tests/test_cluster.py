@@ -1,0 +1,234 @@
+"""Other processes, of this machine, Dask or Spark, compute what one process does."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from churn.cluster import map_buckets
+from churn.errors import ClusterError, StoreError, StudyError
+from churn.events import erasure, ingest
+from churn.features import by_group, snapshots
+from churn.features.catalogue import Plan
+from churn.settings import Cluster, Settings
+from churn.store import Store, grouped, open_filled
+
+from .conftest import DAY0, random_log, unavailable
+from .object_server import Server
+
+CUTOFFS = [DAY0 + timedelta(days=day) for day in (60, 90)]
+PLAN = Plan(28, vocabulary=("open", "search"))
+GROUPS = [range(0, 8), range(8, 20), range(20, 32)]
+GROUP_ROWS = 4_000
+Work = Callable[[Store, Sequence[int]], pl.DataFrame]
+
+
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even the tests' small logs are divided."""
+    monkeypatch.setattr(grouped, "MIN_ROWS", GROUP_ROWS)
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[Cluster]:
+    """A scheduler and two worker processes of Dask."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+    ) as running:
+        address = running.scheduler_address
+        yield Cluster(engine="dask", address=address, processes=2)
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Cluster]:
+    """Spark on this machine: two tasks at a time, each tried four times."""
+    if not find_spec("pyspark") or not shutil.which("java"):
+        unavailable("it needs `uv sync --extra spark` and Java (default-jre-headless)")
+    from pyspark import SparkContext
+
+    yield Cluster(engine="spark", address="local[2,4]", processes=2)
+    SparkContext.getOrCreate().stop()
+
+
+@pytest.fixture(params=["local", "dask", "spark"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Two processes of each engine."""
+    if request.param == "local":
+        return Cluster(processes=2)
+    found: Cluster = request.getfixturevalue(request.param)
+    return found
+
+
+def on(store: Store, cluster: Cluster) -> Store:
+    """The same store, read by these processes."""
+    settings = store.settings.model_copy(update={"cluster": cluster})
+    return replace(store, settings=settings)
+
+
+def killed_once(work: Work, folder: Path) -> Work:
+    """The same work, whose process is killed at the second group when it comes first.
+
+    Every start leaves a file in the folder, whose name begins with the group's bucket.
+    """
+
+    def wrapped(store: Store, group: Sequence[int]) -> pl.DataFrame:
+        folder.joinpath(f"{group[0]}-{uuid4()}").touch()
+        if group[0] == 8 and len(list(folder.glob("8-*"))) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return work(store, group)
+
+    return wrapped
+
+
+def test_features_are_the_same(filled: Store, cluster: Cluster) -> None:
+    """Same rows in the same order, floats within 1e-9, and no file is left over."""
+    expected = snapshots.observe(filled, CUTOFFS, PLAN, share=0.7)
+    assert expected.height > 100
+    spread = on(filled, cluster)
+    assert len(grouped.groups(spread, filled.n_rows("activity"))) > 1
+    found = snapshots.observe(spread, CUTOFFS, PLAN, share=0.7)
+    assert_frame_equal(found, expected, rel_tol=1e-9, abs_tol=0)
+    assert not filled.place.names(grouped.PARTS)
+
+
+def test_a_process_that_is_killed_costs_its_groups_again(
+    filled: Store, cluster: Cluster, tmp_path: Path
+) -> None:
+    """The group at which it was killed is computed again, with the same result."""
+    reading = by_group.reading(filled, CUTOFFS, PLAN)
+    work = partial(by_group._eligible_users, reading=reading)
+    expected = [work(filled, group) for group in GROUPS]
+    starts = tmp_path / "starts"
+    starts.mkdir()
+    dying = killed_once(work, starts)
+    found = grouped.frames(on(filled, cluster), dying, GROUPS, "users")
+    for one, other in zip(found, expected, strict=True):
+        assert_frame_equal(one, other)
+    assert len(list(starts.glob("8-*"))) == 2
+
+
+def test_an_error_of_the_work_is_raised_as_it_is(cluster: Cluster) -> None:
+    """Its class and sentence arrive, and the work isn't tried again."""
+
+    def work(group: Sequence[int]) -> int:
+        raise StoreError(f"bucket {group[0]} is damaged")
+
+    with pytest.raises(StoreError, match="bucket 0 is damaged"):
+        map_buckets(work, GROUPS, cluster, "counts")
+
+
+def test_a_wait_ends(cluster: Cluster) -> None:
+    """After wait_minutes an error says what was waited for, and where."""
+    hasty = cluster.model_copy(update={"wait_minutes": 0.001})
+
+    def work(group: Sequence[int]) -> int:
+        time.sleep(3)
+        return group[0]
+
+    with pytest.raises(ClusterError, match=r"waited 0\.001 minutes for counts"):
+        map_buckets(work, GROUPS, hasty, "counts")
+
+
+def test_work_that_kills_every_process_ends() -> None:
+    """As if memory did not suffice: after four attempts an error says so."""
+
+    def work(group: Sequence[int]) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ClusterError, match="killed 4 times"):
+        map_buckets(work, GROUPS, Cluster(processes=2), "counts")
+
+
+def test_the_store_may_be_an_object_store(
+    server: Server, make_study: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """Other processes read it, and leave their parts there, as their environment allows."""
+    random_log(n_users=60, n_days=90).write_parquet(tmp_path / "events.parquet")
+    settings = make_study(
+        extracts=[{"source": "table", "path": "events.parquet"}],
+        store="s3://exports/store",
+    )
+    ingest.ingest(settings, progress=False)
+    store = open_filled(settings)
+    reading = by_group.reading(store, CUTOFFS[:1], PLAN)
+    expected = by_group.level(store, reading)
+    found = by_group.level(on(store, Cluster(processes=2)), reading)
+    assert_frame_equal(found, expected)
+    assert not store.place.names(grouped.PARTS)
+
+
+def test_another_process_reads_the_same_commit(filled: Store) -> None:
+    """A commit meanwhile changes nothing for a reader that was sent its store before."""
+    pinned = grouped.Pinned.of(filled)
+    n_rows = filled.n_rows("users")
+    filled.overwrite("users", filled.rows_of("users", [0]).collect()).commit()
+    assert pinned.open().n_rows("users") == n_rows
+    assert pinned.open().reopened().n_rows("users") < n_rows
+
+
+def test_what_a_crash_left_behind_is_removed(filled: Store) -> None:
+    """After a day by the next step, and at once when somebody is erased."""
+    old, new = "20260101T000000-a-0000.parquet", "99990101T000000-b-0000.parquet"
+    for name in (old, new):
+        filled.place.write(f"{grouped.PARTS}/{name}", b"")
+    spread = on(filled, Cluster(processes=2))
+    by_group.level(spread, by_group.reading(filled, CUTOFFS, PLAN))
+    assert filled.place.names(grouped.PARTS) == [f"{grouped.PARTS}/{new}"]
+    erasure.erase(filled)
+    assert not filled.place.names(grouped.PARTS)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error says which address gave no answer, and a later attempt may succeed."""
+    monkeypatch.setattr("churn.cluster.CONNECT_SECONDS", 0.2)
+    cluster = Cluster(engine="dask", address="tcp://127.0.0.1:9")
+    with pytest.raises(ClusterError, match=r"Dask at tcp://127\.0\.0\.1:9") as raised:
+        map_buckets(len, GROUPS, cluster, "counts")
+    assert raised.value.exit_code == 4
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+
+    def missing(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    cluster = Cluster(engine="spark", address="local[2]")
+    with pytest.raises(StudyError, match=r"churn-to-braze\[spark\]"):
+        map_buckets(len, GROUPS, cluster, "counts")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"engine": "dask"},
+        {"address": "tcp://scheduler:8786"},
+        {"engine": "dask", "address": "tcp://me:secret@scheduler:8786"},
+        {"engine": "ray"},
+    ],
+)
+def test_a_study_with_a_faulty_cluster_is_refused(
+    make_study: Callable[..., Settings], wrong: dict[str, str]
+) -> None:
+    """Dask without an address, an address for this machine, a password, another engine."""
+    with pytest.raises(StudyError, match="cluster"):
+        make_study(cluster=wrong)
