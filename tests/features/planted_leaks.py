@@ -177,14 +177,12 @@ def app_wide(days: int) -> Callable[[Patch], None]:
     """The app's trend counts all users' activity up to ``days`` days too late."""
 
     def plant(patch: Patch) -> None:
-        original = compute.app_level
+        original = compute.active_users
         earlier = pl.col("date", "known_date") - pl.duration(days=days)
         patch.setattr(
             compute,
-            "app_level",
-            lambda parts, *rest: original(
-                [part.with_columns(earlier) for part in parts], *rest
-            ),
+            "active_users",
+            lambda part, *rest: original(part.with_columns(earlier), *rest),
         )
 
     return plant
@@ -192,13 +190,13 @@ def app_wide(days: int) -> Callable[[Patch], None]:
 
 def one_week_for_all(patch: Patch) -> None:
     """The app's week as of the newest cutoff serves the earlier ones too."""
-    original = compute.app_level
+    original = compute.level_of
 
     def wrong(*args: Any) -> pl.DataFrame:
         level = original(*args).sort("cutoff")
         return level.with_columns(pl.col(APP_DAYS).last())
 
-    patch.setattr(compute, "app_level", wrong)
+    patch.setattr(compute, "level_of", wrong)
 
 
 def labels_of_all_time(patch: Patch) -> None:
