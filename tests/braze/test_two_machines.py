@@ -35,7 +35,7 @@ CUTOFF, NEXT_CUTOFF = date(2026, 3, 2), date(2026, 3, 3)
 BATCH = 5
 
 STUDY = """\
-store = "s3://exports/store"
+store = "s3://machines/store"
 
 [[extracts]]
 source = "table"
@@ -117,7 +117,8 @@ def files(
     monkeypatch.setenv("CHURN_LEDGER_URL", postgres)
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
     urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()
-    bucket = urllib.request.Request(f"{endpoint}/exports", method="PUT")
+    # Polars keeps its client of a bucket, and that of "exports" may be another server's.
+    bucket = urllib.request.Request(f"{endpoint}/machines", method="PUT")
     urllib.request.urlopen(bucket).close()
     objects._client.cache_clear()
     raw = tmp_path / "raw"
