@@ -18,7 +18,6 @@ from churn.events import sources
 from churn.events.sources import find
 from churn.model import due, storage
 from churn.receive.journal import SUFFIX
-from churn.receive.places import spool
 from churn.report import runner
 from churn.scoring import scores
 from churn.scoring.age_gate import today
@@ -89,7 +88,7 @@ def _extracts(settings: Settings) -> Iterator[Point]:
 
 def _postbacks(settings: Settings) -> Iterator[Point]:
     """Whether received postbacks lie in the spool for longer than an hour can take."""
-    files = list(spool(settings).glob(f"*/*{SUFFIX}"))
+    files = list(settings.spool_path.glob(f"*/*{SUFFIX}"))
     present = datetime.now(UTC).timestamp()
     old = [file for file in files if present - file.stat().st_mtime > LONGEST_WAIT]
     if old:

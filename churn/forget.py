@@ -110,7 +110,11 @@ def opted_out(store: Store) -> list[str]:
 
     Their attributes in Braze are set to null.
     """
-    users = opted_out_users(store)
+    return identifiers(store, opted_out_users(store))
+
+
+def identifiers(store: Store, users: set[str]) -> list[str]:
+    """What Braze knows these users by, under the study's kind of identifier."""
     return _identifiers(store, store.settings.braze.kind, users)
 
 

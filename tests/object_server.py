@@ -56,6 +56,13 @@ def in_another_process() -> Iterator[str]:
         process.kill()
 
 
+def empty(address: str, bucket: str = "exports") -> None:
+    """Remove every object of the server at an address, and give it an empty bucket."""
+    urllib.request.urlopen(f"{address}/moto-api/reset", data=b"").close()
+    made = urllib.request.Request(f"{address}/{bucket}", method="PUT")
+    urllib.request.urlopen(made).close()
+
+
 class Server:
     """An S3 server with the bucket ``exports``, which can be busy or lose answers.
 
@@ -86,9 +93,7 @@ class Server:
     def empty(self) -> None:
         """Remove every object, and forget what was requested."""
         self.n_busy = self.n_lost = 0
-        urllib.request.urlopen(f"{self.address}/moto-api/reset", data=b"").close()
-        bucket = urllib.request.Request(f"{self.address}/exports", method="PUT")
-        urllib.request.urlopen(bucket).close()
+        empty(self.address)
         self.fetched: list[str] = []
 
     def put(self, key: str, content: bytes) -> None:

@@ -16,7 +16,7 @@ def forget(store: Store, users: Collection[str]) -> int:
     """Remove users from the files of audiences; the number of lines removed.
 
     Call it while the event log still holds their ids. Files of removals keep them,
-    because the networks must still be told. For the same reason the state of an
+    because the networks must still get them. For the same reason the state of an
     audience that is written as changes keeps them until the next export, which lists
     them as removed. Of audiences that the study no longer has, files and state are
     deleted. Raises BusyError while an export writes audiences.

@@ -11,7 +11,6 @@ from churn.audiences import files, formats, members, state
 from churn.audiences.members import People
 from churn.audiences.state import Changes
 from churn.events import erasure
-from churn.settings import Settings
 from churn.settings.audiences import Audience
 from churn.store import Place, Store, locks
 
@@ -69,7 +68,7 @@ def _written(
     """Write one audience; its state is certain only when all its files are there."""
     chosen = members.of_audience(people, audience)
     changes = _changes(store, people, chosen, audience)
-    target = address(store.settings, audience)
+    target = store.settings.address(audience.target)
     before = state.read(store.place, audience.name)
     state.write(store.place, audience.name, state.uncertain(changes, target))
     place = Place(target)
@@ -181,9 +180,3 @@ def _warning(audience: Audience, n_listed: int) -> str:
     if n_listed >= least:
         return ""
     return f"{n_listed:,} people; {audience.format} wants at least {least:,}"
-
-
-def address(settings: Settings, audience: Audience) -> str:
-    """Where an audience's files go: absolute path or URL."""
-    target = audience.target
-    return target if "://" in target else str(settings.path(target))

@@ -86,7 +86,7 @@ def allowed_ids(
 ) -> pl.DataFrame:
     """Advertising ids that stand in their user's newest rows: user_id, id.
 
-    Whoever limits tracking has newer rows without one: the reader has removed it, the
+    Users who limit tracking have newer rows without one: the reader has removed it, the
     vendor has left it out or zeroed it. Rows before the day ``since`` don't count. Each
     platform is looked at by itself. Of several sources that carry advertising ids the
     study's first one decides.

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import exposition
 
-from churn.receive import places, postback
+from churn.receive import postback
 from churn.receive.access import METHODS, Secrets
 from churn.receive.journal import Journal
 from churn.receive.limits import Memory, Rate, TooBusyError
@@ -53,7 +53,7 @@ class Receiver:
         name: str,
     ) -> None:
         own = settings.receive
-        place = Place(places.published(settings))
+        place = Place(settings.address(own.path))
         self.metrics = Metrics()
         self._secrets = secrets
         self._max_body = own.max_body_bytes
@@ -64,7 +64,7 @@ class Receiver:
         self._journals: dict[str, Journal] = {}
         self._publishers: dict[str, Publisher] = {}
         for source in secrets.sources:
-            folder = places.spool(settings) / source
+            folder = settings.spool_path / source
             journal = Journal(source, folder, own.file_bytes)
             self._journals[source] = journal
             self._publishers[source] = Publisher(source, journal, place, name)

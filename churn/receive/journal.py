@@ -13,10 +13,12 @@ import itertools
 import logging
 import os
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +155,9 @@ class Journal:
             else:
                 written.set_result(None)
 
-    async def _in_thread(self, function: object, *arguments: object) -> None:
+    async def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, function, *arguments)  # type: ignore[arg-type]
+        await loop.run_in_executor(self._thread, function, *arguments)
 
     def _append(self, hour: str, lines: bytes) -> None:
         """Append to the file of this hour, in the journal's thread."""

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from churn.errors import StoreError
-from churn.receive import access, places
+from churn.receive import access
 from churn.receive.answering import READ_SECONDS, UNKNOWN, Receiver
 from churn.settings import Settings
 from churn.store import locks
@@ -101,7 +101,7 @@ def serve(
     address can't be listened on.
     """
     secrets = access.from_environment()
-    spool = Place(str(places.spool(settings)))
+    spool = Place(str(settings.spool_path))
     with locks.exclusively(spool, name=locks.RECEIVER):
         asyncio.run(_serve(Receiver(settings, secrets, name), settings, host, port))
 

@@ -53,7 +53,8 @@ class Export:
             earlier = scores.previous(store, table["cutoff"][0])
             table = scores.recut(table, store.settings, earlier)
         addressed = scores.addressed(store, table)
-        opted_out = forget.opted_out(store)
+        leaving = forget.opted_out_users(store)
+        opted_out = forget.identifiers(store, leaving)
         how = delivery.Delivery(
             store.settings,
             run_id=run_id or runs.new_run_id("export"),
@@ -65,7 +66,7 @@ class Export:
         done = export.run(addressed, findings, how)
         if not what_if:
             id_lists.write(addressed, store.settings, opted_out)
-        lists = audiences.run(store, table, forget.opted_out_users(store), send)
+        lists = audiences.run(store, table, leaving, send)
         return cls(done, store.settings, table["cutoff"][0], lists)
 
     def verdict(self) -> Verdict:

@@ -116,6 +116,10 @@ class Settings(Section):
         """An absolute path for one written in the study."""
         return (self._folder / relative).resolve()
 
+    def address(self, written: str) -> str:
+        """A URL as it stands in the study, or the absolute path of a relative one."""
+        return written if "://" in written else str(self.path(written))
+
     @property
     def sources(self) -> tuple[str, ...]:
         """The extracts' sources in the study's order, each once.
@@ -127,7 +131,7 @@ class Settings(Section):
     @property
     def store_address(self) -> str:
         """Where event log, activity, models and scores are: absolute path or URL."""
-        return self.store if "://" in self.store else str(self.path(self.store))
+        return self.address(self.store)
 
     @property
     def store_path(self) -> Path:
@@ -146,6 +150,11 @@ class Settings(Section):
         """File that says how far the newest night has come."""
         named = self.nightly.heartbeat
         return self.path(named) if named else self.reports_path / "heartbeat.json"
+
+    @property
+    def spool_path(self) -> Path:
+        """Folder of received postbacks that are not published yet."""
+        return self.path(self.receive.spool)
 
     @property
     def ledger_url(self) -> str:

@@ -194,7 +194,7 @@ def test_an_erased_person_is_nowhere_after_the_export_that_removed_them(
 def test_a_file_of_removals_keeps_who_is_erased_later(
     study: Callable[..., Store], tmp_path: Path
 ) -> None:
-    """Ann has left the list, and the network may not have been told yet."""
+    """Ann has left the list, and the network may not know that yet."""
     log(tmp_path, *map(row, USERS))
     audience = {"format": "meta", "ids": ["email"], "content": "changes"}
     store = study({**audience, "segments": ["high"]})

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
@@ -116,10 +115,8 @@ def files(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CHURN_LEDGER_URL", postgres)
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
-    urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()
     # Polars keeps its client of a bucket, and that of "exports" may be another server's.
-    bucket = urllib.request.Request(f"{endpoint}/machines", method="PUT")
-    urllib.request.urlopen(bucket).close()
+    object_server.empty(endpoint, "machines")
     objects._client.cache_clear()
     raw = tmp_path / "raw"
     raw.mkdir()

@@ -16,7 +16,7 @@ from churn.receive import postback
 from churn.settings import Settings
 from churn.store import Store, open_filled
 
-from ..conftest import SHARED
+from ..conftest import SHARED, unavailable
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
 RECEIVED = datetime(2026, 3, 8, 2, 14, 9, tzinfo=UTC)
@@ -235,7 +235,7 @@ def test_an_hour_that_is_going_on_waits(tmp_path: Path, make_study: Make) -> Non
 def test_the_vendors_own_samples(make_study: Make, tmp_path: Path) -> None:
     """AppsFlyer's Push body, and the event in Pull and Data Locker, are one event."""
     if not SHARED.exists():
-        pytest.skip("SKIPPED LOUDLY: there are no samples")
+        unavailable("the vendors' samples aren't here")
     samples = SHARED / "samples/appsflyer"
     write(
         tmp_path / "raw",

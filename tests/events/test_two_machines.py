@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,10 +64,7 @@ def machines(
     """A store that holds one night, and two folders whose studies use it."""
     for name, value in object_server.environment(endpoint).items():
         monkeypatch.setenv(name, value)
-    reset = urllib.request.Request(f"{endpoint}/moto-api/reset", data=b"")
-    urllib.request.urlopen(reset).close()
-    bucket = urllib.request.Request(f"{endpoint}/exports", method="PUT")
-    urllib.request.urlopen(bucket).close()
+    object_server.empty(endpoint)
     objects._client.cache_clear()
     raw = tmp_path / "raw"
     raw.mkdir()
