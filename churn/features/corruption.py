@@ -15,7 +15,7 @@ import polars as pl
 from churn import clocks
 from churn.events import adoption
 from churn.hashing import stable_hash
-from churn.settings import Settings
+from churn.settings import Cluster, Settings
 from churn.store import Store
 from churn.store.places import Place
 
@@ -105,10 +105,15 @@ def write_copy(
     folder: Path,
     tables: Tables,
 ) -> Store:
-    """A store in ``folder`` with these tables; devices are matched to users anew."""
+    """A store in ``folder`` with these tables; devices are matched to users anew.
+
+    It is never committed, so this process alone can read it.
+    """
+    alone = store.settings.model_copy(update={"cluster": Cluster()})
     copy = replace(
         store,
         place=Place(str(folder)),
+        settings=alone,
         versions={},
         n_buckets=1,
         tag=None,

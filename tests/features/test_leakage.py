@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from churn.model import (
 )
 from churn.model.folds import Fold
 from churn.model.forecasts import Forecast
-from churn.settings import Settings
+from churn.settings import Cluster, Settings
 from churn.store import Store
 
 from ..benchmarks.leaks import DAY0, app, checked
@@ -195,3 +196,11 @@ def test_clean_code_raises_no_alarm(tmp_path: Path, timezone: str) -> None:
     """
     store = app(tmp_path, seed=2, n_users=250, timezone=timezone)
     assert checked(store) > 50
+
+
+def test_a_study_with_several_processes_is_checked_too(store: Store) -> None:
+    """The check's own copies are read by the process that made them."""
+    several = store.settings.model_copy(update={"cluster": Cluster(processes=2)})
+    plan = snapshots.plan(store, CUTOFFS[-1])
+    spread = replace(store, settings=several)
+    assert leakage.check(spread, CUTOFFS, plan, AS_OF) > 50
