@@ -16,7 +16,7 @@ from churn.errors import ParameterError
 from churn.evaluation import periods
 from churn.evaluation.metrics import tied
 from churn.events.activity import counted_once
-from churn.scoring import segments
+from churn.scoring import ranks, segments
 from churn.stats.shares import wilson
 from churn.store import Store
 
@@ -71,7 +71,7 @@ def _with_users(
     As known at the cutoff. Probabilities are rounded as where segments are cut. A user
     of more than one platform has "several", one without any "not stated".
     """
-    rounded = pl.col("probability").round(segments.DIGITS)
+    rounded = pl.col("probability").round(ranks.DIGITS)
     chosen = (
         predictions.filter(pl.col("model") == "chosen").with_columns(rounded).lazy()
     )
@@ -187,7 +187,7 @@ def tenths(
     """
     known = predictions.join(revenue, on="user_id", how="left")
     rounded = known.with_columns(
-        pl.col("probability").round(segments.DIGITS), pl.col("revenue").fill_null(0)
+        pl.col("probability").round(ranks.DIGITS), pl.col("revenue").fill_null(0)
     )
     shared = rounded.with_columns(tied("churned"), tied("revenue"))
     group = pl.int_range(pl.len()) * N_GROUPS // pl.len() + 1

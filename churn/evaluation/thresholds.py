@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from churn.evaluation.metrics import newest, over_cutoffs
-from churn.scoring import segments
+from churn.scoring import ranks
 
 STEPS = 100
 """Number of steps in which thresholds go from 0 to 1."""
@@ -65,7 +65,7 @@ def _selected(users: pl.DataFrame) -> pl.DataFrame:
     """Counts of one cutoff's users at or above each threshold."""
     thresholds = np.arange(STEPS + 1) / STEPS
     ordered = users.sort("probability")
-    probability = ordered["probability"].round(segments.DIGITS).to_numpy()
+    probability = ordered["probability"].round(ranks.DIGITS).to_numpy()
     churned = ordered["churned"].to_numpy().astype(np.int64)
     first = np.searchsorted(probability, thresholds)
     n_churned = _from(churned)[first]

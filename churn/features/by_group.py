@@ -1,4 +1,4 @@
-"""Features of users by groups of buckets, in this process or in those of the study.
+"""Features and labels of users by groups of buckets, in this process or in those of the study.
 
 Each function that makes a group's frame gets the store and the group, and plain values,
 so that it can be sent to another process.
@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 
 import polars as pl
 
-from churn.features import compute
+from churn.features import compute, labels
 from churn.features.catalogue import Plan
 from churn.features.versions import GONE
 from churn.hashing import stable_hash
@@ -59,8 +60,7 @@ def level(store: Store, reading: Reading) -> pl.DataFrame:
     """The app-wide figures at each cutoff, see ``compute.app_level``."""
     rows = store.scan("activity", since=reading.start)
     work = partial(_active_users, reading=reading)
-    groups = _groups(store, rows)
-    by_day = grouped.frames(store, work, groups, "the app's active days")
+    by_day = grouped.frames(store, work, _groups(store, rows), "the app's active days")
     return compute.level_of(pl.concat(by_day), reading.cutoffs, reading.plan)
 
 
@@ -78,18 +78,18 @@ def features(
     reading: Reading,
     level: pl.DataFrame,
 ) -> list[pl.DataFrame]:
-    """Features of each group's users at all cutoffs, see ``compute.compute``."""
-    groups = _groups(store, _activity(store, None, reading))
-    work = partial(_features, reading=reading, level=level)
-    return grouped.frames(store, work, groups, "features")
+    """Features of each group's users at all cutoffs, in the order of the groups."""
+    work = partial(features_of, reading=reading, level=level)
+    return grouped.frames(store, work, groups(store, reading), "features")
 
 
-def _features(
+def features_of(
     store: Store,
     buckets: Group,
     reading: Reading,
     level: pl.DataFrame,
 ) -> pl.DataFrame:
+    """Features of one group's users at all cutoffs, see ``compute.compute``."""
     activity, users = _kept(store, buckets, reading)
     eligible_days = store.settings.windows.eligible_days
     return compute.compute(
@@ -104,9 +104,8 @@ def _features(
 
 def eligible_users(store: Store, reading: Reading) -> list[pl.DataFrame]:
     """Each group's users who are eligible at each cutoff: user_id, cutoff."""
-    groups = _groups(store, _activity(store, None, reading))
     work = partial(_eligible_users, reading=reading)
-    return grouped.frames(store, work, groups, "the number of users")
+    return grouped.frames(store, work, groups(store, reading), "the number of users")
 
 
 def _eligible_users(
@@ -122,6 +121,77 @@ def _eligible_users(
         reading.plan,
         store.settings.windows.eligible_days,
     )
+
+
+def name_counts(
+    store: Store,
+    cutoff: date,
+    observation_days: int,
+) -> list[pl.DataFrame]:
+    """Each group's users by event name and property, see ``compute.name_counts``."""
+    start = cutoff - timedelta(days=observation_days)
+    rows = store.scan("activity", since=start)
+    work = partial(_name_counts, cutoff=cutoff, observation_days=observation_days)
+    return grouped.frames(store, work, _groups(store, rows), "event names")
+
+
+def _name_counts(
+    store: Store,
+    buckets: Group,
+    cutoff: date,
+    observation_days: int,
+) -> pl.DataFrame:
+    start = cutoff - timedelta(days=observation_days)
+    activity = store.scan("activity", buckets, since=start)
+    sources = store.settings.sources
+    return compute.name_counts(activity, cutoff, observation_days, sources)
+
+
+def first_days(
+    searches: pl.DataFrame,
+    store: Store,
+    end: date,
+    as_of: date,
+) -> pl.DataFrame:
+    """The ``labels.first_days`` of searches in the activity before ``end``.
+
+    The searches of a group are those whose user is in its buckets.
+    """
+    work = partial(_first_days, end=end, as_of=as_of)
+    rows = _searched(store, None, searches, end)
+    found = grouped.frames(store, work, _groups(store, rows), "labels", searches)
+    return pl.concat(found)
+
+
+def _first_days(
+    store: Store,
+    buckets: Group,
+    searches: pl.DataFrame,
+    end: date,
+    as_of: date,
+) -> pl.DataFrame:
+    activity = _searched(store, buckets, searches, end)
+    counts_as_active = store.settings.activity.counts_as_active
+    return labels.first_days(activity, searches, counts_as_active, as_of)
+
+
+def _searched(
+    store: Store,
+    buckets: Group | None,
+    searches: pl.DataFrame,
+    end: date,
+) -> pl.LazyFrame:
+    """Activity of the days that are searched, as far as they lie before ``end``."""
+    since: Any = searches["since"].min()
+    until: Any = searches["until"].max()
+    rows = store.scan("activity", buckets, since=since)
+    in_time = pl.col("date").is_between(pl.lit(since), pl.lit(until), closed="left")
+    return rows.filter(in_time & (pl.col("date") < end))
+
+
+def groups(store: Store, reading: Reading) -> list[Group]:
+    """Buckets in groups that fit in memory one at a time, if this is read."""
+    return _groups(store, _activity(store, None, reading))
 
 
 def _groups(store: Store, rows: pl.LazyFrame) -> list[Group]:

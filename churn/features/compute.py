@@ -32,54 +32,60 @@ amounts of money are in the revenue already.
 """
 
 
-def vocabulary(
+def name_counts(
     activity: pl.LazyFrame,
     cutoff: date,
     observation_days: int,
     sources: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """The event names with most users in the window before ``cutoff``, known by then.
+) -> pl.DataFrame:
+    """Users of each event name and numeric property in the window before ``cutoff``.
+
+    Columns: is_event, name, n_users; n_times, the user-days of an event and the rows of
+    a property. What was not known by the cutoff doesn't count. ``activity`` holds all
+    rows of its users; the numbers of several such parts add up.
+    """
+    window = versions.observed(activity, cutoff, observation_days, sources)
+    users = pl.col("user_id").n_unique()
+    user_days = pl.struct("user_id", "date").n_unique()
+    events = window.group_by(pl.col("event").alias("name")).agg(
+        n_users=users, n_times=user_days
+    )
+    names = pl.col("sums").list.eval(pl.element().struct.field("name"))
+    each = window.select("user_id", names.alias("name")).explode("name").drop_nulls()
+    properties = each.group_by("name").agg(n_users=users, n_times=pl.len())
+    counts = pl.col("n_users", "n_times").cast(pl.Int64)
+    both = [
+        part.select(pl.lit(is_event).alias("is_event"), "name", counts)
+        for is_event, part in ((True, events), (False, properties))
+    ]
+    return pl.concat(both).collect()
+
+
+def vocabulary(counts: Iterable[pl.DataFrame]) -> tuple[str, ...]:
+    """The event names with most users, from the ``name_counts`` of all users.
 
     Users count and not rows, because one crawler may have more rows than everybody
     else. Ties are broken by user-days and then by name. The vocabulary is fixed at the
     newest training cutoff, so that no later event can choose a feature.
     """
-    window = versions.observed(activity, cutoff, observation_days, sources)
-    n_user_days = pl.struct("user_id", "date").n_unique()
-    counts = window.group_by("event").agg(
-        n_users=pl.col("user_id").n_unique(),
-        n_user_days=n_user_days,
-    )
-    commonest = counts.sort(
-        "n_users",
-        "n_user_days",
-        "event",
-        descending=[True, True, False],
-    )
-    return tuple(commonest.head(N_NAMES).collect()["event"])
+    events = pl.concat(counts).filter(pl.col("is_event"))
+    return _commonest(events, N_NAMES)
 
 
-def properties(
-    activity: pl.LazyFrame,
-    cutoff: date,
-    observation_days: int,
-    sources: Sequence[str] = (),
-) -> tuple[str, ...]:
-    """The numeric properties with most users in the window, known by ``cutoff``.
+def properties(counts: Iterable[pl.DataFrame]) -> tuple[str, ...]:
+    """The numeric properties with most users, from the ``name_counts`` of all users.
 
     Ties are broken by the number of rows and then by name.
     """
-    window = versions.observed(activity, cutoff, observation_days, sources)
-    names = pl.col("sums").list.eval(pl.element().struct.field("name"))
-    each = window.select("user_id", names.alias("name")).explode("name").drop_nulls()
-    counts = each.group_by("name").agg(pl.col("user_id").n_unique(), n_rows=pl.len())
-    commonest = counts.sort(
-        "user_id",
-        "n_rows",
-        "name",
-        descending=[True, True, False],
-    )
-    return tuple(commonest.head(N_PROPERTIES).collect()["name"])
+    numbers = pl.concat(counts).filter(~pl.col("is_event"))
+    return _commonest(numbers, N_PROPERTIES)
+
+
+def _commonest(counts: pl.DataFrame, most: int) -> tuple[str, ...]:
+    summed = counts.group_by("name").agg(pl.col("n_users", "n_times").sum())
+    order = ["n_users", "n_times", "name"]
+    commonest = summed.sort(order, descending=[True, True, False])
+    return tuple(commonest["name"].head(most))
 
 
 def app_level(

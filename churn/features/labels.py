@@ -1,6 +1,6 @@
 """Users' returns within the horizon, from which labels are made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 import polars as pl
@@ -27,57 +27,77 @@ def merged_users(store: Store, as_of: date) -> pl.DataFrame:
 
 
 def returned(
-    activity: pl.LazyFrame,
     users: pl.DataFrame,
     windows: Windows,
-    counts_as_active: Sequence[str],
-    as_of: date,
-    merged: pl.DataFrame | None = None,
+    merged: pl.DataFrame | None,
+    find: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> pl.DataFrame:
     """When users were next active: user_id, cutoff, return_days.
 
     ``users`` has user_id and cutoff, as has the result, in the same order.
     ``return_days`` counts from the first day of the cutoff's horizon, which is 0, to the
-    user's first active day in the horizon; null without any. Only rows known before
-    ``as_of`` count, because a model trained on that day could not have known more.
+    user's first active day in the horizon; null without any.
 
-    ``merged`` are the ``merged_users`` of that day; null for none. From the day of the
-    merge on, activity of the user they were merged into is theirs as well.
+    ``merged`` are the ``merged_users`` of a day; null for none. From the day of the
+    merge on, activity of the user they were merged into is theirs as well. ``find``
+    makes the ``first_days`` of the log from ``searches``.
     """
-    lead_days = timedelta(days=windows.lead_days)
-    asked = users.lazy().select("user_id", "cutoff", start=pl.col("cutoff") + lead_days)
-    # Without users there is no cutoff, and any day will do.
-    cutoffs = users["cutoff"].unique().to_list() or [as_of]
-    first, last = min(cutoffs), max(cutoffs)
+    asked = users.select("user_id", "cutoff").with_row_index("row")
+    start = pl.col("cutoff") + timedelta(days=windows.lead_days)
+    days = timedelta(days=windows.horizon_days)
+    own = asked.select("row", "user_id", since=start, until=start + days)
+    found = find(own if merged is None else _with_merged(own, merged))
+    first = found.group_by("row").agg(pl.col("date").min())
+    joined = asked.join(first, on="row", how="left", maintain_order="left")
+    days_later = (pl.col("date") - start).dt.total_days().cast(pl.Int32)
+    return joined.select("user_id", "cutoff", days_later.alias("return_days"))
+
+
+def _with_merged(searches: pl.DataFrame, merged: pl.DataFrame) -> pl.DataFrame:
+    """The searches, and those for users merged into, from the day of the merge on."""
+    joined = searches.join(merged, on="user_id")
+    of_other = joined.select(
+        "row",
+        "until",
+        user_id="now",
+        since=pl.max_horizontal("since", "merged"),
+    )
+    return pl.concat([searches, of_other.select(searches.columns)])
+
+
+def first_days(
+    activity: pl.LazyFrame,
+    searches: pl.DataFrame,
+    counts_as_active: Sequence[str],
+    as_of: date,
+) -> pl.DataFrame:
+    """The first active day that each search finds: row, date; no row without any.
+
+    ``searches``: row, user_id, and the days from ``since`` to before ``until``. Only
+    rows of ``activity`` known before ``as_of`` count, because a model trained on that
+    day could not have known more.
+    """
     is_there = is_active(counts_as_active) & known_by(pl.lit(as_of))
-    in_time = pl.col("date").is_between(first, windows.horizon(last)[1], closed="left")
-    days = activity.filter(is_there & in_time).select("user_id", "date")
-    if merged is not None:
-        days = pl.concat([days, _days_after_merge(days, merged)])
-    own_days = days.join(asked.select("user_id").unique(), on="user_id", how="semi")
+    days = activity.filter(is_there).select("user_id", "date")
+    own_days = days.join(
+        searches.lazy().select("user_id").unique(),
+        on="user_id",
+        how="semi",
+    )
     next_day = (
-        asked.with_row_index("row")
-        .sort("start")
+        searches.lazy()
+        .sort("since")
         .join_asof(
             own_days.sort("date"),
-            left_on="start",
+            left_on="since",
             right_on="date",
             by="user_id",
             strategy="forward",
             check_sortedness=False,
         )
     )
-    days_later = (pl.col("date") - pl.col("start")).dt.total_days().cast(pl.Int32)
-    in_horizon = pl.when(days_later < windows.horizon_days).then(days_later)
     return (
-        next_day.sort("row")
-        .select("user_id", "cutoff", in_horizon.alias("return_days"))
+        next_day.filter(pl.col("date") < pl.col("until"))
+        .select("row", "date")
         .collect()
     )
-
-
-def _days_after_merge(days: pl.LazyFrame, merged: pl.DataFrame) -> pl.LazyFrame:
-    """Days of the users merged into, from the merge on, under the merged users."""
-    joined = days.rename({"user_id": "now"}).join(merged.lazy(), on="now")
-    is_after = pl.col("date") >= pl.col("merged")
-    return joined.filter(is_after).select("user_id", "date")

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 
 import polars as pl
 
@@ -90,9 +91,8 @@ def observe(
     ``share`` keeps only that share of the users, those with the lowest stable hash.
     Raises CutoffError for a cutoff outside the data.
     """
-    Calendar.of(store).check(cutoffs)
-    reading = by_group.reading(store, cutoffs, plan, share)
-    features = by_group.features(store, reading, by_group.level(store, reading))
+    read = reading(store, cutoffs, plan, share)
+    features = by_group.features(store, read, by_group.level(store, read))
     snapshot = _in_order(features, cutoffs)
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))
     return snapshot
@@ -103,9 +103,22 @@ def eligible_users(store: Store, cutoffs: Sequence[date], plan: Plan) -> pl.Data
 
     Raises CutoffError for a cutoff outside the data.
     """
+    read = reading(store, cutoffs, plan)
+    return _in_order(by_group.eligible_users(store, read), cutoffs)
+
+
+def reading(
+    store: Store,
+    cutoffs: Sequence[date],
+    plan: Plan,
+    share: float = 1.0,
+) -> by_group.Reading:
+    """What is read for the features at these cutoffs, see ``by_group.reading``.
+
+    Raises CutoffError for a cutoff outside the data.
+    """
     Calendar.of(store).check(cutoffs)
-    reading = by_group.reading(store, cutoffs, plan)
-    return _in_order(by_group.eligible_users(store, reading), cutoffs)
+    return by_group.reading(store, cutoffs, plan, share)
 
 
 def _in_order(parts: Sequence[pl.DataFrame], cutoffs: Sequence[date]) -> pl.DataFrame:
@@ -141,13 +154,10 @@ def label(
     calendar = Calendar.of(store)
     end = min(as_of or date.max, calendar.end)
     windows = store.settings.windows
-    activity = by_group.tables(store)[0].filter(pl.col("date") < end)
-    counts_as_active = store.settings.activity.counts_as_active
     settled = calendar.settled(end)
     merged = labels.merged_users(store, settled) if store.n_rows("merges") else None
-    returns = labels.returned(
-        activity, snapshot, windows, counts_as_active, settled, merged
-    )
+    find = partial(by_group.first_days, store=store, end=end, as_of=settled)
+    returns = labels.returned(snapshot, windows, merged, find)
     horizon_days = timedelta(days=windows.lead_days + windows.horizon_days)
     is_mature = pl.col("cutoff") + horizon_days <= end
     cutoffs = snapshot["cutoff"].unique()
@@ -169,14 +179,12 @@ def plan(store: Store, newest_cutoff: date) -> Plan:
     check_active_events(store)
     settings = store.settings
     observation_days = settings.windows.observation_days
-    start = newest_cutoff - timedelta(days=observation_days)
-    activity = store.scan("activity", since=start)
-    window = (activity, newest_cutoff, observation_days, settings.sources)
+    counts = by_group.name_counts(store, newest_cutoff, observation_days)
     return Plan(
         observation_days=observation_days,
         counts_as_active=settings.activity.counts_as_active,
-        vocabulary=compute.vocabulary(*window),
-        properties=compute.properties(*window),
+        vocabulary=compute.vocabulary(counts),
+        properties=compute.properties(counts),
         sources=settings.sources,
         timezone=settings.timezone,
     )

@@ -97,33 +97,45 @@ def _counts(
     return [count.alias(f"{name}|{k}") for k, count in enumerate(every)]
 
 
-def drift(
+def counted(
     bins: pl.DataFrame,
     rows: pl.DataFrame,
 ) -> pl.DataFrame:
-    """How far each feature's distribution is from that at training: feature, psi.
-
-    ``psi``: population stability index, the sum over bins of
-    (share - training share) * log(share / training share), less what chance alone adds
-    with so few rows; never below 0. About 0.1 is usual, 0.25 a lot. Features that
-    ``rows`` lacks are left out.
-    """
+    """The bins of the features that ``rows`` has, with the number of rows in each, n."""
     parts = bins.partition_by("feature", maintain_order=True)
     known = [part for part in parts if part["feature"][0] in rows.columns]
+    if not known:
+        return bins.clear().with_columns(n=pl.lit(0, pl.Int64))
     names = [part["feature"][0] for part in known]
     edges = [part["edge"].to_list()[1:-1] for part in known]
     exprs = [
         e for name, cut in zip(names, edges, strict=True) for e in _counts(name, cut)
     ]
     floats = rows.lazy().select(pl.col(names).cast(pl.Float64).fill_nan(None))
-    counts = floats.select(exprs).collect().row(0) if names else ()
-    table = pl.concat(known).with_columns(n=pl.Series(counts, dtype=pl.Int64))
-    n_rows = max(rows.height, 1)
+    counts = floats.select(exprs).collect().row(0)
+    return pl.concat(known).with_columns(n=pl.Series(counts, dtype=pl.Int64))
+
+
+def summed(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The bins ``counted`` of several tables as if these were one."""
+    n = pl.sum_horizontal(part["n"] for part in parts)
+    return parts[0].with_columns(n.alias("n"))
+
+
+def drift(counted: pl.DataFrame) -> pl.DataFrame:
+    """How far each feature's distribution is from that at training: feature, psi.
+
+    ``counted``: the bins with the rows in each. ``psi``: population stability index,
+    the sum over bins of (share - training share) * log(share / training share), less
+    what chance alone adds with so few rows; never below 0. About 0.1 is usual, 0.25 a
+    lot.
+    """
+    n_rows = pl.col("n").sum().clip(1)
     now = (pl.col("n") / n_rows).clip(SMALLEST)
     then = pl.col("share").clip(SMALLEST)
     by_chance = (pl.len() - 1) * (1 / n_rows + 1 / pl.col("n_rows").first().clip(1))
     index = ((now - then) * (now / then).log()).sum() - by_chance
-    return table.group_by("feature", maintain_order=True).agg(psi=index.clip(0.0))
+    return counted.group_by("feature", maintain_order=True).agg(psi=index.clip(0.0))
 
 
 def write(

@@ -126,6 +126,14 @@ def _facts(
     }
 
 
+def has(
+    store: Store,
+    model_id: str,
+) -> bool:
+    """Whether the store has this model."""
+    return store.place.tagged(f"models/{model_id}/model.json") is not None
+
+
 def load(
     store: Store,
     model_id: str = "",

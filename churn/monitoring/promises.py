@@ -47,21 +47,24 @@ class Promise:
 def make(
     store: Store,
     model: Model,
-    snapshot: pl.DataFrame,
     scores: pl.DataFrame,
+    seen: Baseline | None,
+    counted: pl.DataFrame | None,
 ) -> Promise:
-    """The promise of a scoring; ``snapshot``: the features of the scored users."""
+    """The promise of a scoring.
+
+    ``seen``: the model's baseline, null if it has none. ``counted``: the scored users
+    in its bins.
+    """
     facts = (
         str(scores["cutoff"][0]),
         model.model_id,
         scores.height,
         float(scores["probability"].to_numpy().mean()),
     )
-    seen = baseline.read(store, model.model_id)
-    if seen is None:
+    if seen is None or counted is None:
         return Promise(*facts)
-    rows = snapshot.with_columns(scores[SCORES])
-    found = baseline.drift(seen.bins, rows)
+    found = baseline.drift(counted)
     by_feature = dict(found.iter_rows())
     kinds = {name: feature.kind for name, feature in catalogue(model.plan).items()}
     of_kinds = found.filter(pl.col("feature") != SCORES).with_columns(

@@ -51,13 +51,14 @@ class Scores:
     ) -> Self:
         """Score a cutoff, by default the day after the last complete one."""
         from churn.features.cutoffs import Calendar
-        from churn.model import storage
+        from churn.model import baseline, storage
         from churn.monitoring import promises
 
         at = cutoff or Calendar.of(store).end
         fitted = storage.load(store, model_id)
-        snapshot = scores.observed(store, fitted, at)
-        table = scores.of(store, fitted, snapshot)
+        seen = baseline.read(store, fitted.model_id)
+        bins = seen.bins if seen else None
+        table, counted = scores.counted(store, fitted, at, bins)
         present = parse_now(now)
         findings = scores.check(store, table, fitted, present)
         return cls(
@@ -67,7 +68,7 @@ class Scores:
             fitted,
             present,
             is_past=cutoff is not None,
-            promise=promises.make(store, fitted, snapshot, table),
+            promise=promises.make(store, fitted, table, seen, counted),
         )
 
     @property

@@ -11,7 +11,7 @@ lies a band of ranks, ``policy.band`` of a group wide, half of it on either side
 import numpy as np
 import polars as pl
 
-from churn.scoring import segments
+from churn.scoring import ranks, segments
 from churn.settings import Settings
 from churn.store.score_schemas import N_DECILES
 
@@ -27,23 +27,35 @@ def assign(
     The groups differ by at most one user in size, and ties are broken by the stable
     hash. Of fewer than ten users each is alone in a group.
     """
-    rated = segments.ranked(scored, settings.policy)
-    filled = _fill(_previous_places(rated, previous), settings.policy.band)
-    decile = np.zeros(scored.height, dtype=np.int64)
+    users = ranks.in_order(scored)
+    rows = ranks.keys(users, settings.policy).with_columns(
+        decile_place=places_before(users, previous)
+    )
+    decile = cut(ranks.ranked(rows), settings.policy.band, rows.height)
+    return users.select("position", decile).sort("position")["decile"]
+
+
+def places_before(
+    users: pl.DataFrame,
+    previous: pl.DataFrame | None,
+) -> pl.Series:
+    """0 for users who were in the riskiest group, 9 for the least, -1 for others."""
+    return ranks.places_before(users, previous, N_DECILES - pl.col("decile"))
+
+
+def cut(
+    rated: pl.DataFrame,
+    band: float,
+    n_users: int,
+) -> pl.Series:
+    """Decile of each of ``n_users`` rows, of which ``rated`` are the ``ranked``.
+
+    ``rated`` has the column decile_place, see ``places_before``.
+    """
+    decile = np.zeros(n_users, dtype=np.int64)
+    filled = _fill(rated["decile_place"].to_numpy(), band)
     decile[rated["row"].to_numpy()] = N_DECILES - filled
     return pl.Series("decile", decile).replace(0, None)
-
-
-def _previous_places(
-    rated: pl.DataFrame,
-    previous: pl.DataFrame | None,
-) -> np.ndarray:
-    """0 for users who were in the riskiest group, 9 for the least, -1 for others."""
-    if previous is None:
-        return np.full(rated.height, -1)
-    place = (N_DECILES - pl.col("decile")).alias("place")
-    known = previous.select("user_id", place)
-    return segments.places_of(rated, known)
 
 
 def _fill(place: np.ndarray, band: float) -> np.ndarray:

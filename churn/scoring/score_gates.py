@@ -7,7 +7,7 @@ import polars as pl
 
 from churn.events import addresses
 from churn.model.fitting import Model
-from churn.scoring import segments
+from churn.scoring import ranks
 from churn.scoring.gate import finding
 from churn.settings import Settings
 from churn.stats.probability import level_holds
@@ -58,7 +58,7 @@ def calibrated(
     limit = settings.gates.max_calibration_shift
     seen = f"{low:+.2f} to {high:+.2f}" if low <= high else "not known"
     holds = level_holds(low, high, limit)
-    values = scores["probability"].round(segments.DIGITS)
+    values = scores["probability"].round(ranks.DIGITS)
     is_constant = len(values) > 1 and values.n_unique() == 1
     if not holds:
         way = "fewer" if high < 0 else "more"

@@ -1,4 +1,4 @@
-"""The scores table: made from a model and a snapshot, stored as one file per cutoff.
+"""The scores table: made by a model at a cutoff, stored as one file per cutoff.
 
 The gates' findings are stored in a file beside it.
 """
@@ -16,8 +16,7 @@ import polars as pl
 
 from churn.errors import CutoffError, StoreError
 from churn.events import addresses, erasure
-from churn.features import snapshots
-from churn.scoring import accepted, age_gate, deciles, segments
+from churn.scoring import accepted, age_gate, deciles, ranks, segments
 from churn.scoring.gate import check_gates
 from churn.settings import Settings
 from churn.store import Store
@@ -39,42 +38,37 @@ def make(
     Segments and first reasons depend on the scores of the newest earlier cutoff. Raises
     CutoffError if the cutoff is outside the data or no user is eligible.
     """
-    return of(store, fitted, observed(store, fitted, cutoff))
+    return counted(store, fitted, cutoff)[0]
 
 
-def observed(
+def counted(
     store: Store,
     fitted: Model,
     cutoff: date,
-) -> pl.DataFrame:
-    """The features of every user eligible at ``cutoff``; raises as ``make`` does."""
-    snapshot = snapshots.observe(store, [cutoff], fitted.plan)
-    if snapshot.is_empty():
-        days = store.settings.windows.eligible_days
-        raise CutoffError(f"no user was active in the {days} days before {cutoff}")
-    return snapshot
+    bins: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """The scores that ``make`` makes, and how many users are in each of ``bins``.
 
-
-def of(
-    store: Store,
-    fitted: Model,
-    snapshot: pl.DataFrame,
-) -> pl.DataFrame:
-    """Scores of the users of a snapshot at one cutoff, see ``make``."""
+    ``bins``: those of a ``Baseline``; null for none, as is then the count.
+    """
     # Imported here, because an export only reads scores and needn't load scikit-learn.
-    from churn.scoring import reasons
+    from churn.scoring import by_group, reasons
 
-    cutoff = snapshot["cutoff"][0]
-    before = previous(store, cutoff)
-    explained = reasons.explain(fitted, snapshot, before)
-    scored = explained.with_columns(snapshot["tenure_days"])
-    scores = explained.with_columns(
-        segments.assign(scored, store.settings, before),
-        deciles.assign(scored, store.settings, before),
+    settings = store.settings
+    before = _before(store, cutoff, by_group.BEFORE)
+    users, counts = by_group.scored(store, fitted, cutoff, before, bins)
+    if users.is_empty():
+        days = settings.windows.eligible_days
+        raise CutoffError(f"no user was active in the {days} days before {cutoff}")
+    rated = ranks.ranked(users.select(*ranks.KEYS, "segment_place", "decile_place"))
+    columns = ["user_id", "cutoff", "probability", *reasons.COLUMNS]
+    scores = users.select(columns).with_columns(
+        segments.cut(rated, settings, users.height),
+        deciles.cut(rated, settings.policy.band, users.height),
         segments.score(pl.col("probability")).alias("score"),
         pl.lit(fitted.model_id).alias("model_id"),
     )
-    return addressed(store, scores)
+    return addressed(store, scores), counts
 
 
 def addressed(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
@@ -190,6 +184,18 @@ def previous(store: Store, cutoff: date) -> pl.DataFrame | None:
     return _read(store, max(earlier)) if earlier else None
 
 
+def _before(
+    store: Store,
+    cutoff: date,
+    columns: Sequence[str],
+) -> pl.DataFrame | None:
+    """Some columns of the ``previous`` scores; null if there are none."""
+    earlier = [known for known in _cutoffs(store) if known < cutoff]
+    if not earlier:
+        return None
+    return _complete(_read_table(store, "scores", max(earlier))).select(columns)
+
+
 def _cutoffs(store: Store) -> list[date]:
     files = [name.split("/")[1] for name in store.place.names("scores")]
     matches = [re.fullmatch(r"cutoff=(.+)\.parquet", file) for file in files]
@@ -207,14 +213,17 @@ def _read_table(store: Store, table: str, cutoff: date) -> pl.DataFrame:
 
 
 def _read(store: Store, cutoff: date) -> pl.DataFrame:
-    table = _read_table(store, "scores", cutoff)
-    # Files of an earlier version lack columns that were added since.
+    return Scores.validate(_complete(_read_table(store, "scores", cutoff)))
+
+
+def _complete(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with columns that files of an earlier version lack, as nulls."""
     missing = [
         pl.lit(None, column.dtype).alias(name)
         for name, column in Scores.columns().items()
         if column.nullable and name not in table.columns
     ]
-    return Scores.validate(table.with_columns(missing))
+    return table.with_columns(missing)
 
 
 def recut(

@@ -16,12 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from churn.hashing import stable_hash
-from churn.settings import Policy, Segment, Settings
-
-# Number of digits by which probabilities are ranked: later ones differ between runs,
-# because sums of floats depend on their order.
-DIGITS = 9
+from churn.scoring import ranks
+from churn.settings import Segment, Settings
 
 
 def assign(
@@ -43,63 +39,44 @@ def assign(
     margin. A segment with a share has exactly the size of a plain cut, and users
     farther from its boundary than the widest band are in the segment of that cut.
     """
-    rated = ranked(scored, settings.policy)
-    filled = _fill(
-        _previous_places(rated, settings.segments, previous),
-        rated["probability"].to_numpy(),
+    users = ranks.in_order(scored)
+    rows = ranks.keys(users, settings.policy).with_columns(
+        segment_place=places_before(users, settings, previous)
+    )
+    segment = cut(ranks.ranked(rows), settings, rows.height)
+    return users.select("position", segment).sort("position")["segment"]
+
+
+def places_before(
+    users: pl.DataFrame,
+    settings: Settings,
+    previous: pl.DataFrame | None,
+) -> pl.Series:
+    """Position of each user's previous segment, -1 without one, as in ``assign``."""
+    positions = {segment.name: i for i, segment in enumerate(settings.segments)}
+    place = pl.col("segment").replace_strict(
+        positions, default=None, return_dtype=pl.Int16
+    )
+    return ranks.places_before(users, previous, place)
+
+
+def cut(
+    rated: pl.DataFrame,
+    settings: Settings,
+    n_users: int,
+) -> pl.Series:
+    """Segment of each of ``n_users`` rows, of which ``rated`` are the ``ranked``.
+
+    ``rated`` has the column segment_place, see ``places_before``.
+    """
+    place = np.full(n_users, len(settings.segments))
+    place[rated["row"].to_numpy()] = _fill(
+        rated["segment_place"].to_numpy(),
+        rated["risk"].to_numpy(),
         settings,
     )
-    place = np.full(scored.height, len(settings.segments))
-    place[rated["row"].to_numpy()] = filled
     labels = [*(s.name for s in settings.segments), settings.policy.unknown_segment]
     return pl.Series("segment", labels).gather(place)
-
-
-def ranked(scored: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """The users who are old enough to be rated, riskiest first.
-
-    ``scored`` as in ``assign``; the column row is the position there. Probabilities are
-    rounded, and ties are broken by the stable hash.
-    """
-    rows = scored.with_row_index("row").with_columns(
-        pl.col("probability").round(DIGITS)
-    )
-    order = ["probability", stable_hash("user_id"), "user_id"]
-    rated = rows.filter(~_is_too_new(policy))
-    return rated.sort(order, descending=[True, False, False])
-
-
-def _is_too_new(policy: Policy) -> pl.Expr:
-    """Whether a user has been known too few days; a null tenure counts as 0 days."""
-    if not policy.min_tenure_days:
-        return pl.lit(False)
-    return pl.col("tenure_days").fill_null(-1) < policy.min_tenure_days
-
-
-def _previous_places(
-    rated: pl.DataFrame,
-    segments: Sequence[Segment],
-    previous: pl.DataFrame | None,
-) -> np.ndarray:
-    """Position of each user's previous segment, -1 without one, shape (n_rated,)."""
-    if previous is None:
-        return np.full(rated.height, -1)
-    names = [segment.name for segment in segments]
-    places = pl.DataFrame({"segment": names, "place": range(len(names))})
-    known = previous.select("user_id", "segment").join(places, on="segment")
-    return places_of(rated, known)
-
-
-def places_of(rated: pl.DataFrame, known: pl.DataFrame) -> np.ndarray:
-    """The ``place`` that is known of each rated user, -1 where none is."""
-    users = rated.select("user_id")
-    joined = users.join(
-        known.select("user_id", "place"),
-        on="user_id",
-        how="left",
-        maintain_order="left",
-    )
-    return joined["place"].fill_null(-1).to_numpy()
 
 
 def _fill(
@@ -126,7 +103,7 @@ def _fill(
             order = first_ranks(free, side, size, width)
         else:
             moved = probability[free] + settings.policy.margin * side
-            order = _reaching(moved.round(DIGITS), segment.from_probability)
+            order = _reaching(moved.round(ranks.DIGITS), segment.from_probability)
             order = order[: _fitting(len(order), segment)]
         filled[free[order]] = i
         free = np.delete(free, order)

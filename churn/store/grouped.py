@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from churn.cluster import map_buckets
 from churn.errors import StoreError
@@ -53,47 +53,99 @@ def groups(store: Store, n_rows: int) -> list[Sequence[int]]:
 
 def frames(
     store: Store,
-    work: Callable[[Store, Sequence[int]], pl.DataFrame],
+    work: Callable[..., pl.DataFrame],
     groups: Sequence[Sequence[int]],
     what: str,
+    users: pl.DataFrame | None = None,
 ) -> list[pl.DataFrame]:
     """The frame that ``work`` makes of each group of buckets, in the groups' order.
 
     ``work`` is a module's function, or a partial of one with plain values. It gets the
-    store as of the same commit in every process, and only reads it. ``what`` and errors
-    are those of ``cluster.map_buckets``.
+    store as of the same commit in every process, which it only reads, the group and, if
+    ``users`` are given (rows with a user_id), the rows of the group's users. ``what``
+    and errors are those of ``cluster.map_buckets``.
     """
+    made = results(store, partial(_alone, work), groups, what, users)
+    return [frame for frame, _ in made]
+
+
+def _alone(work: Callable[..., pl.DataFrame], *args: Any) -> tuple[pl.DataFrame, None]:
+    return work(*args), None
+
+
+def results(
+    store: Store,
+    work: Callable[..., tuple[pl.DataFrame, Any]],
+    groups: Sequence[Sequence[int]],
+    what: str,
+    users: pl.DataFrame | None = None,
+) -> list[tuple[pl.DataFrame, Any]]:
+    """The same for work that returns a frame together with something small."""
     cluster = store.settings.cluster
+    of_groups = _divided(users, groups, store.n_buckets)
     if cluster.is_one_process:
-        return [work(store, group) for group in groups]
+        given = zip(groups, of_groups, strict=True)
+        return [work(store, group, *rows) for group, rows in given]
     sweep(store.place)
     run = f"{PARTS}/{datetime.now(UTC):{STAMP}}-{secrets.token_hex(8)}"
-    write = partial(_write, Pinned.of(store), work, run)
+    do = partial(_write, Pinned.of(store), work, run, has_users=users is not None)
     try:
-        names = map_buckets(write, groups, cluster, what)
-        return [_read(store.place, name) for name in names]
+        for group, rows in zip(groups, of_groups, strict=True):
+            for frame in rows:
+                _put(store.place, _name(f"{run}-users", group), frame)
+        made = map_buckets(do, groups, cluster, what)
+        return [(_read(store.place, name), small) for name, small in made]
     finally:
         left = [name for name in store.place.names(PARTS) if name.startswith(run)]
         store.place.remove(*left)
 
 
+def _divided(
+    users: pl.DataFrame | None,
+    groups: Sequence[Sequence[int]],
+    n_buckets: int,
+) -> Iterator[list[pl.DataFrame]]:
+    """For each group the rows of its users, in a list; an empty list without users."""
+    if users is None:
+        yield from ([] for _ in groups)
+        return
+
+    from churn.hashing import bucket_of
+
+    bucket = users.select(bucket_of("user_id", n_buckets)).to_series()
+    for group in groups:
+        yield [users.filter(bucket.is_in(list(group)))]
+
+
 def _write(
     pinned: Pinned,
-    work: Callable[[Store, Sequence[int]], pl.DataFrame],
+    work: Callable[..., tuple[pl.DataFrame, Any]],
     run: str,
     group: Sequence[int],
-) -> str:
+    has_users: bool,
+) -> tuple[str, Any]:
     """Make a group's frame in this process; returns the name of its file.
 
     Done twice, it replaces the file in one step by the same rows.
     """
-    frame = work(pinned.open(), group)
+    rows = []
+    if has_users:
+        rows.append(_read(pinned.place, _name(f"{run}-users", group)))
+    frame, small = work(pinned.open(), group, *rows)
+    name = _name(run, group)
+    _put(pinned.place, name, frame)
+    log.info("%s: %d rows", name, frame.height)
+    return name, small
+
+
+def _name(run: str, group: Sequence[int]) -> str:
+    return f"{run}-{group[0]:04d}.parquet"
+
+
+def _put(place: Place, name: str, frame: pl.DataFrame) -> None:
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="lz4")
-    name = f"{run}-{group[0]:04d}.parquet"
-    pinned.place.write(name, buffer.getvalue())
-    log.info("%s: %d rows", name, frame.height)
-    return name
+    place.write(name, buffer.getvalue())
 
 
 def _read(place: Place, name: str) -> pl.DataFrame:

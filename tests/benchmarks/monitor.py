@@ -155,9 +155,9 @@ def _of_log(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
         assert trained.baseline is not None
         assert calendar.horizon(cutoff)[1] <= calendar.end
         baseline.write(store, model_id, trained.baseline)
-        snapshot = scores.observed(store, trained.model, cutoff)
-        table = scores.of(store, trained.model, snapshot)
-        promise = promises.make(store, trained.model, snapshot, table)
+        seen = trained.baseline
+        table, counted = scores.counted(store, trained.model, cutoff, seen.bins)
+        promise = promises.make(store, trained.model, table, seen, counted)
         labelled = snapshots.label(table, store)
         churned = labelled["churned"].to_numpy().astype(int)
         came = outcomes.figures(churned, table["probability"].to_numpy())
@@ -190,7 +190,7 @@ def seconds_of_drift(n_users: int = 200_000, n_features: int = 40) -> float:
     users = pl.int_range(n_users, eager=True).cast(pl.String).alias("user_id")
     seen = baseline.of_training(past.with_columns(users), names, nothing)
     started = time.process_time()
-    found = baseline.drift(seen.bins, rows)
+    found = baseline.drift(baseline.counted(seen.bins, rows))
     assert found.height == n_features
     return time.process_time() - started
 

@@ -165,10 +165,10 @@ def later_source(patch: Patch) -> None:
 
 def later_vocabulary(patch: Patch) -> None:
     """Event names chosen from the whole log."""
-    original = compute.vocabulary
+    original = compute.name_counts
     patch.setattr(
         compute,
-        "vocabulary",
+        "name_counts",
         lambda rows, _, days, *rest: original(rows, date(2026, 12, 1), 9 * days, *rest),
     )
 
@@ -201,13 +201,13 @@ def one_week_for_all(patch: Patch) -> None:
 
 def labels_of_all_time(patch: Patch) -> None:
     """Labels use what became known at any time."""
-    original = labels.returned
+    original = labels.first_days
 
     def wrong(*args: Any) -> pl.DataFrame:
-        *before, _, merged = args
-        return original(*before, date(2100, 1, 1), merged)
+        *before, _ = args
+        return original(*before, date(2100, 1, 1))
 
-    patch.setattr(labels, "returned", wrong)
+    patch.setattr(labels, "first_days", wrong)
 
 
 def target_encoded(patch: Patch) -> None:

@@ -416,7 +416,8 @@ def test_vocabulary_is_what_was_common_before_the_cutoff() -> None:
         *late,
     )
     rows = activity.from_events(log.lazy(), "UTC", "USD")
-    assert features.vocabulary(rows, DAY0 + timedelta(days=20), 28) == ("b", "a")
+    counts = features.name_counts(rows, DAY0 + timedelta(days=20), 28)
+    assert features.vocabulary([counts]) == ("b", "a")
 
 
 def test_vocabulary_is_what_most_users_do() -> None:
@@ -438,7 +439,8 @@ def test_vocabulary_is_what_most_users_do() -> None:
         *crawler,
     )
     rows = activity.from_events(log.lazy(), "UTC", "USD")
-    chosen = features.vocabulary(rows, DAY0 + timedelta(days=20), 28)
+    counts = features.name_counts(rows, DAY0 + timedelta(days=20), 28)
+    chosen = features.vocabulary([counts])
     assert chosen[:3] == ("buy", "view", "probe_00")
     assert len(chosen) == features.N_NAMES
 
@@ -466,9 +468,10 @@ def test_properties_are_those_on_most_days_known_before_the_cutoff(
         properties.NUMBERS,
     )
     log = activity.from_events(event_log(*rows).with_columns(held).lazy(), "UTC", "USD")
-    assert features.properties(log, DAY0 + timedelta(days=20), 28) == ("b", "a", "c")
+    counts = features.name_counts(log, DAY0 + timedelta(days=20), 28)
+    assert features.properties([counts]) == ("b", "a", "c")
     monkeypatch.setattr(features, "N_PROPERTIES", 2)
-    assert features.properties(log, DAY0 + timedelta(days=20), 28) == ("b", "a")
+    assert features.properties([counts]) == ("b", "a")
 
 
 def test_missed_weekdays_follow_the_habit_of_each_weekday() -> None:

@@ -19,11 +19,24 @@ WINDOWS = Windows(lead_days=2, horizon_days=7)
 CUTOFF = DAY0 + timedelta(days=10)
 
 
+def returned(
+    daily: pl.LazyFrame,
+    asked: pl.DataFrame,
+    as_of: date = date(2030, 1, 1),
+) -> pl.DataFrame:
+    """When users came back according to one group's activity."""
+
+    def find(searches: pl.DataFrame) -> pl.DataFrame:
+        return labels.first_days(daily, searches, (), as_of)
+
+    return labels.returned(asked, WINDOWS, None, find)
+
+
 def came_back(*rows: dict, as_of: date = date(2030, 1, 1)) -> bool:
     """Whether u1 is active in the horizon of day 10: days 12 to 18."""
     daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
     asked = pl.DataFrame({"user_id": ["u1"], "cutoff": [CUTOFF]})
-    got = labels.returned(daily, asked, WINDOWS, (), as_of)
+    got = returned(daily, asked, as_of)
     return got["return_days"][0] is not None
 
 
@@ -61,7 +74,7 @@ def test_a_return_is_dated_by_its_first_day_in_the_horizon() -> None:
     daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
     users = ["u4", "u1", "u3", "u2"]
     asked = pl.DataFrame({"user_id": users, "cutoff": [CUTOFF] * len(users)})
-    got = labels.returned(daily, asked, WINDOWS, (), date(2030, 1, 1))
+    got = returned(daily, asked)
     assert got["user_id"].to_list() == users
     assert got["return_days"].to_list() == [None, 2, 6, 0]
 

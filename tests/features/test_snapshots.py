@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from churn.store import Store, open_filled
 from ..conftest import DAY0, event_log
 
 CUTOFF = DAY0 + timedelta(days=20)
+LATER = date(2030, 1, 1)
 PLAN = Plan(observation_days=14, vocabulary=("open", "buy"))
 WINDOWS = Windows(observation_days=14, eligible_days=14, lead_days=1, horizon_days=7)
 KINDS = st.sampled_from(["in_app", "purchase", "message_sent", "uninstall", "install"])
@@ -144,7 +146,8 @@ def test_no_event_outside_the_horizon_changes_a_label(
     def came(log: list[dict[str, Any]]) -> list[int | None]:
         frame = event_log(*log, {"u": "nobody", "day": 0}).lazy()
         daily = activity.from_events(frame, "UTC", "USD")
-        returns = labels.returned(daily, asked, WINDOWS, (), date(2030, 1, 1))
+        find = partial(labels.first_days, daily, counts_as_active=(), as_of=LATER)
+        returns = labels.returned(asked, WINDOWS, None, find)
         return returns["return_days"].to_list()
 
     lead = [{"u": "u1", "day": 20.5}]

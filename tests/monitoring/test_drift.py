@@ -35,7 +35,7 @@ FEATURES = ("normal", "count", "gaps")
 def index_of(later: pl.DataFrame) -> dict[str, float]:
     """The index of each feature of ``later`` against ``rows(0)``."""
     seen = baseline.of_training(rows(0.0), FEATURES, NOTHING)
-    return dict(baseline.drift(seen.bins, later).iter_rows())
+    return dict(baseline.drift(baseline.counted(seen.bins, later)).iter_rows())
 
 
 def test_other_users_of_the_same_kind_have_not_drifted() -> None:
@@ -54,7 +54,7 @@ def test_the_index_is_the_textbook_sum() -> None:
         values.with_columns(cutoff=date(2026, 1, 1), churned=True), ("x",), NOTHING
     )
     later = pl.DataFrame({"x": [5000.0] * 100_000})
-    found = baseline.drift(seen.bins, later)["psi"].item()
+    found = baseline.drift(baseline.counted(seen.bins, later))["psi"].item()
     empty = 9 * (1e-4 - 0.1) * np.log(1e-4 / 0.1)
     expected = (1 - 0.1) * np.log(10) + empty
     assert found == pytest.approx(expected, rel=0.02)
