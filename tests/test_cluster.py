@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -22,6 +21,11 @@ from churn.errors import ClusterError, StoreError, StudyError
 from churn.events import erasure, ingest
 from churn.features import by_group, snapshots
 from churn.features.catalogue import Plan
+from churn.model import baseline, fitting, storage
+from churn.model.fitting import Model
+from churn.model.pipelines import Recipe
+from churn.scoring import by_group as scored
+from churn.scoring import scores
 from churn.settings import Cluster, Settings
 from churn.store import Store, grouped, open_filled
 
@@ -32,7 +36,7 @@ CUTOFFS = [DAY0 + timedelta(days=day) for day in (60, 90)]
 PLAN = Plan(28, vocabulary=("open", "search"))
 GROUPS = [range(0, 8), range(8, 20), range(20, 32)]
 GROUP_ROWS = 4_000
-Work = Callable[[Store, Sequence[int]], pl.DataFrame]
+Work = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
@@ -87,11 +91,11 @@ def killed_once(work: Work, folder: Path) -> Work:
     Every start leaves a file in the folder, whose name begins with the group's bucket.
     """
 
-    def wrapped(store: Store, group: Sequence[int]) -> pl.DataFrame:
+    def wrapped(store: Store, group: Sequence[int], *rest: Any) -> Any:
         folder.joinpath(f"{group[0]}-{uuid4()}").touch()
         if group[0] == 8 and len(list(folder.glob("8-*"))) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return work(store, group)
+        return work(store, group, *rest)
 
     return wrapped
 
@@ -120,6 +124,64 @@ def test_a_process_that_is_killed_costs_its_groups_again(
     found = grouped.frames(on(filled, cluster), dying, GROUPS, "users")
     for one, other in zip(found, expected, strict=True):
         assert_frame_equal(one, other)
+    assert len(list(starts.glob("8-*"))) == 2
+
+
+def test_labels_and_event_names_are_the_same(filled: Store, cluster: Cluster) -> None:
+    """Who returned, and which names are counted one by one."""
+    users = snapshots.eligible_users(filled, CUTOFFS, PLAN)
+    spread = on(filled, cluster)
+    assert_frame_equal(snapshots.label(users, spread), snapshots.label(users, filled))
+    assert snapshots.plan(spread, CUTOFFS[0]) == snapshots.plan(filled, CUTOFFS[0])
+
+
+@pytest.fixture
+def fitted(filled: Store) -> Model:
+    """A model of the small app, trained on its first cutoff."""
+    plan = snapshots.plan(filled, CUTOFFS[0])
+    rows = snapshots.build(filled, CUTOFFS[:1], plan)
+    return fitting.fit(rows, plan, filled.settings, Recipe({"logistic": 1.0}))
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_scores_are_the_same(
+    filled: Store, cluster: Cluster, fitted: Model, is_stored: bool
+) -> None:
+    """Segments and reasons, which take over from earlier scores; floats within 1e-9.
+
+    A model that the store lacks is sent to the other processes. Drift is counted alike.
+    """
+    if is_stored:
+        storage.save(fitted, filled, {})
+    rows = snapshots.observe(filled, CUTOFFS, fitted.plan).with_columns(churned=True)
+    bins = baseline.of_training(rows, fitted.features, rows.clear()).bins
+    before = scores.make(filled, fitted, CUTOFFS[1] - timedelta(days=7))
+    findings = scores.check(filled, before, fitted)
+    scores.write(filled, before, findings, findings["gate"].to_list())
+    expected, counts = scores.counted(filled, fitted, CUTOFFS[1], bins)
+    found, counted = scores.counted(on(filled, cluster), fitted, CUTOFFS[1], bins)
+    assert_frame_equal(found, expected, rel_tol=1e-9, abs_tol=0)
+    assert counts is not None
+    assert counts.equals(counted)
+    assert not filled.place.names(grouped.PARTS)
+
+
+def test_a_process_that_is_killed_while_it_scores_costs_its_group_again(
+    filled: Store, cluster: Cluster, fitted: Model, tmp_path: Path
+) -> None:
+    """The group is scored anew with what its users had before, with the same result."""
+    before = scores.make(filled, fitted, CUTOFFS[0]).select(scored.BEFORE)
+    reading = by_group.reading(filled, CUTOFFS[1:], fitted.plan)
+    level = by_group.level(filled, reading)
+    scoring = scored.Scoring(reading, level, fitted, None)
+    work = partial(scored._scored, scoring=scoring)
+    expected = grouped.results(filled, work, GROUPS, "scores", before)
+    starts = tmp_path / "starts"
+    starts.mkdir()
+    dying = killed_once(work, starts)
+    found = grouped.results(on(filled, cluster), dying, GROUPS, "scores", before)
+    for (one, _), (other, _) in zip(found, expected, strict=True):
+        assert_frame_equal(one, other, rel_tol=1e-9, abs_tol=0)
     assert len(list(starts.glob("8-*"))) == 2
 
 

@@ -147,3 +147,28 @@ def test_a_merge_that_was_not_known_yet_changes_no_label(
     late = merge("u1", "u2", 14, received=30)
     assert first_return(*visits, late, as_of=20) is None
     assert first_return(*visits, late, as_of=40) is None
+
+
+def test_groups_of_users_give_the_labels_of_all_together() -> None:
+    """Each user's activity read alone: u1 became u2, whose visit of day 15 is theirs; u2
+    and u3 have their own.
+    """
+    days = {"u1": (9,), "u2": (13, 15), "u3": (14, 18)}
+    rows = [{"u": user, "day": day} for user, own in days.items() for day in own]
+    daily = activity.from_events(event_log(*rows).lazy(), "UTC", "USD")
+    asked = pl.DataFrame({"user_id": ["u3", "u1", "u2"], "cutoff": [CUTOFF] * 3})
+    merged = pl.DataFrame(
+        {"user_id": ["u1"], "now": ["u2"], "merged": [DAY0 + timedelta(days=14)]}
+    )
+
+    def find(searches: pl.DataFrame) -> pl.DataFrame:
+        groups = [pl.col("user_id") == user for user in days]
+        return pl.concat(
+            labels.first_days(
+                daily.filter(group), searches.filter(group), (), date(2030, 1, 1)
+            )
+            for group in groups
+        )
+
+    got = labels.returned(asked, WINDOWS, merged, find)
+    assert got["return_days"].to_list() == [2, 3, 1]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn.hashing import stable_hash
-from churn.scoring import segments
+from churn.scoring import deciles, ranks, segments
 from churn.settings import Settings, parse
 
 BY_PROBABILITY = [
@@ -298,6 +298,35 @@ def test_the_order_of_rows_does_not_matter(
     one = scored.with_columns(segments.assign(scored, cut_study, before))
     other = shuffled.with_columns(segments.assign(shuffled, cut_study, mixed))
     assert one.sort("user_id").equals(other.sort("user_id"))
+
+
+@given(USERS, CUTS, BAND, st.randoms())
+def test_groups_of_users_give_the_segments_and_deciles_of_all_together(
+    users: list, cut: list, band: float, random: Any
+) -> None:
+    """However users are divided, each group's numbers suffice to rank all of them."""
+    scored, before = drawn(users)
+    cut_study = study(cut, band=band, margin=band / 4, min_tenure_days=7)
+    tenths = before.with_columns(decile=1 + pl.int_range(pl.len()) % 10)
+    numbers = pl.Series([random.randrange(3) for _ in users], dtype=pl.Int64)
+    groups = [scored.filter(numbers == number) for number in range(3)]
+    keys = [
+        group.select("user_id").with_columns(
+            *ranks.keys(group, cut_study.policy),
+            segment_place=segments.places_before(group, cut_study, before),
+            decile_place=deciles.places_before(group, tenths),
+        )
+        for group in groups
+    ]
+    together = pl.concat(keys).sort("user_id")
+    rated = ranks.ranked(together)
+    in_order = scored.sort("user_id")
+    assert segments.cut(rated, cut_study, len(users)).equals(
+        segments.assign(in_order, cut_study, before)
+    )
+    assert deciles.cut(rated, band, len(users)).equals(
+        deciles.assign(in_order, cut_study, tenths)
+    )
 
 
 @given(USERS, RANK_CUTS, BAND)
