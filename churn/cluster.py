@@ -1,4 +1,4 @@
-"""Work on groups of buckets by other processes: of this machine, of Dask or of Spark.
+"""Work on groups of buckets or files by other processes: of this machine, of Dask or of Spark.
 
 An engine may do a group's work twice, even at the same time, since it can't know how
 far a lost worker had come: the results must be the same, and replace those before.
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4  # of local work whose process was killed; other engines count their own
 CONNECT_SECONDS = 30
-Work = Callable[[Sequence[int]], Any]
-Groups = Sequence[Sequence[int]]
+Work = Callable[[Any], Any]
+Groups = Sequence[Any]
 
 
 def map_buckets(work: Work, groups: Groups, cluster: Cluster, what: str) -> list[Any]:
-    """What ``work`` returns for each group of buckets, in the groups' order.
+    """What ``work`` returns for each group, in the groups' order.
 
     ``work`` is a module's function, or a partial of one with plain values. ``what``
     names it in errors: ClusterError if the engine can't be reached, loses its workers
@@ -48,7 +48,7 @@ def map_buckets(work: Work, groups: Groups, cluster: Cluster, what: str) -> list
     return results
 
 
-def _answer(work: Work, group: Sequence[int]) -> Any:
+def _answer(work: Work, group: Any) -> Any:
     try:
         return work(group)
     except ChurnError as error:  # returned, as trying again would not help

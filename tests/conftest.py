@@ -3,9 +3,11 @@ it.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +20,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from churn.events import ingest, sources
-from churn.settings import Extract, Settings, parse
+from churn.settings import Cluster, Extract, Settings, parse
 from churn.store import Store, objects, open_filled
 
 if TYPE_CHECKING:
@@ -167,3 +169,37 @@ def server(running: "Server", monkeypatch: pytest.MonkeyPatch) -> "Iterator[Serv
     objects._client.cache_clear()
     yield running
     objects._client.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def dask() -> Iterator[Cluster]:
+    """A scheduler and two worker processes of Dask."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+    ) as running:
+        address = running.scheduler_address
+        yield Cluster(engine="dask", address=address, processes=2)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Cluster]:
+    """Spark on this machine: two tasks at a time, each tried four times."""
+    if not find_spec("pyspark") or not shutil.which("java"):
+        unavailable("it needs `uv sync --extra spark` and Java (default-jre-headless)")
+    from pyspark import SparkContext
+
+    yield Cluster(engine="spark", address="local[2,4]", processes=2)
+    SparkContext.getOrCreate().stop()
+
+
+@pytest.fixture(params=["local", "dask", "spark"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Two processes of each engine."""
+    if request.param == "local":
+        return Cluster(processes=2)
+    found: Cluster = request.getfixturevalue(request.param)
+    return found

@@ -1,14 +1,12 @@
 """Other processes, of this machine, Dask or Spark, compute what one process does."""
 
 import os
-import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,7 +27,7 @@ from churn.scoring import scores
 from churn.settings import Cluster, Settings
 from churn.store import Store, grouped, open_filled
 
-from .conftest import DAY0, random_log, unavailable
+from .conftest import DAY0, random_log
 from .object_server import Server
 
 CUTOFFS = [DAY0 + timedelta(days=day) for day in (60, 90)]
@@ -43,40 +41,6 @@ Work = Callable[..., Any]
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even the tests' small logs are divided."""
     monkeypatch.setattr(grouped, "MIN_ROWS", GROUP_ROWS)
-
-
-@pytest.fixture(scope="module")
-def dask() -> Iterator[Cluster]:
-    """A scheduler and two worker processes of Dask."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address=None,
-    ) as running:
-        address = running.scheduler_address
-        yield Cluster(engine="dask", address=address, processes=2)
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Cluster]:
-    """Spark on this machine: two tasks at a time, each tried four times."""
-    if not find_spec("pyspark") or not shutil.which("java"):
-        unavailable("it needs `uv sync --extra spark` and Java (default-jre-headless)")
-    from pyspark import SparkContext
-
-    yield Cluster(engine="spark", address="local[2,4]", processes=2)
-    SparkContext.getOrCreate().stop()
-
-
-@pytest.fixture(params=["local", "dask", "spark"])
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """Two processes of each engine."""
-    if request.param == "local":
-        return Cluster(processes=2)
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
 
 
 def on(store: Store, cluster: Cluster) -> Store:

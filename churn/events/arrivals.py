@@ -12,7 +12,7 @@ from typing import Any
 from churn.errors import StoreError
 from churn.events.sources import ga4_tables
 from churn.events.sources.find import Found
-from churn.events.staging import Staged, file_id
+from churn.events.staged import Staged, file_id
 from churn.settings import Settings
 from churn.store import Store
 from churn.store.inputs import READERS, changed_inputs

@@ -22,7 +22,7 @@ PATTERN = r"^#[0-9a-f]{32}(?::|$)"
 COPY = r"^#[0-9a-f]{32}:[1-9]"
 """Regular expression that recognises the ids of all but the first of equal rows."""
 
-IN_FILE = ["file", "event_id"]
+IN_FILE = ["file_id", "event_id"]
 
 
 def of_content(content: pl.Expr) -> pl.Expr:

@@ -5,18 +5,22 @@ whole log, bucket by bucket. Either way rows are first grouped by person in the 
 folder, because a person's events lie in many buckets.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import polars as pl
 
-from churn.events import activity, coverage, identity, properties, seen, staging
+from churn.events import activity, coverage, identity, properties, seen, staged
 from churn.events.erasure import is_forgotten
 from churn.events.seen import Seen
+from churn.events.staged import Rows
 from churn.hashing import bucket_of
-from churn.store import Store
+from churn.settings import Settings
+from churn.store import Place, Store, data_files, grouped
 from churn.store.compaction import sums
+from churn.store.data_files import DataFile
+from churn.store.parts import WHOLE, Part
 
 PERSON_COLUMNS = (
     "event_time",
@@ -34,39 +38,36 @@ PERSON_COLUMNS = (
 )
 """Columns of an event that activity, users and identity edges are made from."""
 
-Put = Callable[[Store, str, pl.DataFrame, Sequence[int] | None], Store]
-"""Writes rows to a table, or to some buckets of it; returns the store with them."""
+BY_PERSON = ("activity", "users", "anonymous")
+"""Tables whose rows of one person follow from that person's events."""
 
 
+@dataclass(frozen=True)
 class Counts:
-    """Volume and tally of the events seen so far."""
+    """What is counted of events, as ``coverage`` does: their volume and tally."""
 
-    def __init__(self, store: Store) -> None:
-        self._settings = store.settings
-        self._volumes: list[pl.DataFrame] = []
-        self._tallies: list[pl.DataFrame] = []
+    volume: pl.DataFrame
+    tally: pl.DataFrame
 
-    def add(self, events: pl.DataFrame) -> None:
-        """Count events, which have a column ``extract``."""
-        self._volumes.append(coverage.volume(events, self._settings))
-        self._tallies.append(coverage.tally(events, self._settings))
 
-    @property
-    def volume(self) -> pl.DataFrame:
-        """Events by extract, platform, day, day known, event and kind."""
-        return sums(pl.concat(self._volumes).lazy()).collect()
+def counts(events: pl.DataFrame, settings: Settings) -> Counts:
+    """Count events, which have a column ``extract``."""
+    volume = coverage.volume(events, settings)
+    return Counts(volume, coverage.tally(events, settings))
 
-    @property
-    def tally(self) -> pl.DataFrame:
-        """Events by extract, day and measure."""
-        return sums(pl.concat(self._tallies).lazy()).collect()
+
+def summed(parts: Sequence[Counts]) -> Counts:
+    """The counts of several groups of events in one."""
+    volume = pl.concat([part.volume for part in parts]).lazy()
+    tally = pl.concat([part.tally for part in parts]).lazy()
+    return Counts(sums(volume).collect(), sums(tally).collect())
 
 
 def stage_by_person(
     events: pl.DataFrame,
     store: Store,
-    folder: Path,
-) -> None:
+    place: Place,
+) -> Rows:
     """Stage events once more, by the bucket of their user or, without one, of their ids.
 
     All rows of one person are then in one bucket.
@@ -82,73 +83,63 @@ def stage_by_person(
         maintain_order="left",
     )
     person = pl.coalesce("user_id", identity.KEY)
-    staged = with_numbers.select(
+    rows = with_numbers.select(
         *PERSON_COLUMNS,
         "numbers",
         bucket_of(person, store.n_buckets).alias("bucket"),
     )
-    partitions = pl.PartitionBy(folder, key="bucket")
-    staged.sink_parquet(partitions, **staging.STAGED)
+    by_person = staged.write(rows, place, store.n_buckets)
+    return replace(by_person, n_rows=events.height)
 
 
 def add(
     store: Store,
-    folder: Path,
-    counts: Counts,
+    by_person: Rows,
+    counted: Counts,
 ) -> tuple[Store, Seen]:
-    """The store with what new events, staged by person in ``folder``, add.
+    """The store with what new events, staged by person, add.
 
     Also returns what was seen of these events.
     """
-    volume = counts.volume
-    store = store.append("volume", volume)
-    store = store.append("tally", counts.tally)
-    people = _people(store, folder, _appended)
+    store = store.append("volume", counted.volume)
+    store = store.append("tally", counted.tally)
+    people = _people(store, by_person, None)
     edges = identity.new_edges(people.edges, people.store)
     store = people.store.append("edges", edges).append("merges", people.merges)
-    return store, seen.together(people.groups, volume, is_whole=False)
+    return store, seen.together(people.groups, counted.volume, is_whole=False)
 
 
-def rebuild(store: Store, folder: Path) -> tuple[Store, Seen]:
+def rebuild(store: Store, place: Place) -> tuple[Store, Seen]:
     """The store with every derived table made anew from its event log.
 
-    Also returns what was seen of the whole log.
+    Rows by person are staged at ``place``. Also returns what was seen of the whole log.
     """
-    counts = Counts(store)
-    extracts = store.scan("files").select("file_id", "extract").collect()
-    passes = store.passes(store.n_rows("events"))
-    for number, buckets in enumerate(passes):
-        events = store.scan("events", buckets).collect()
-        counts.add(events.join(extracts, on="file_id"))
-        stage_by_person(events, store, folder / f"user-{number:06d}")
-    volume = counts.volume
-    store = store.overwrite("volume", volume)
-    store = store.overwrite("tally", counts.tally)
-    people = _people(store, folder, _overwritten)
+    groups = grouped.groups(store, store.n_rows("events"))
+    work = partial(_staged_again, place=place)
+    parts = grouped.values(store, work, groups, "events by person")
+    counted = summed([counts for counts, _ in parts])
+    store = store.overwrite("volume", counted.volume)
+    store = store.overwrite("tally", counted.tally)
+    by_person = staged.together([rows for _, rows in parts])
+    people = _people(store, by_person, WHOLE)
     store = people.store
     # The log no longer has an erased user's edges, which show that an id was shared.
     forgotten = store.scan("edges").filter(is_forgotten()).collect()
     store = store.overwrite("edges", pl.concat([people.edges, forgotten]))
     store = store.overwrite("merges", people.merges)
-    return store, seen.together(people.groups, volume, is_whole=True)
+    return store, seen.together(people.groups, counted.volume, is_whole=True)
 
 
-def _appended(
+def _staged_again(
     store: Store,
-    table: str,
-    rows: pl.DataFrame,
-    _buckets: Sequence[int] | None,
-) -> Store:
-    return store.append(table, rows)
-
-
-def _overwritten(
-    store: Store,
-    table: str,
-    rows: pl.DataFrame,
-    buckets: Sequence[int] | None,
-) -> Store:
-    return store.overwrite(table, rows, buckets)
+    buckets: Sequence[int],
+    place: Place,
+) -> tuple[Counts, Rows]:
+    """Count the log's events of some buckets, and stage them by person."""
+    extracts = store.scan("files").select("file_id", "extract").collect()
+    events = store.scan("events", buckets).collect()
+    counted = counts(events.join(extracts, on="file_id"), store.settings)
+    return counted, stage_by_person(events, store, place)
 
 
 @dataclass(frozen=True)
@@ -168,36 +159,65 @@ class _People:
     groups: list[seen.Group]
 
 
+@dataclass(frozen=True)
+class _Group:
+    """What follows from the events of one group of people.
+
+    Attributes
+    ----------
+    files: data files by table.
+    edges, merges: rows for the tables of identity.
+    seen: what they did.
+    """
+
+    files: dict[str, list[DataFile]]
+    edges: pl.DataFrame
+    merges: pl.DataFrame
+    seen: seen.Group
+
+
 def _people(
     store: Store,
-    folder: Path,
-    put: Put,
+    by_person: Rows,
+    replaces: Part | None,
 ) -> _People:
-    timezone = store.settings.timezone
-    currency = store.settings.activity.currency
-    everything = staging.rows(folder, range(store.n_buckets), "user")
-    names = properties.commonest_numbers(everything)
-    n_rows = int(everything.select(pl.len()).collect().item())
-    edges, merges, groups = [], [], []
-    for buckets in store.passes(n_rows):
-        rows = staging.rows(folder, buckets, "user").collect().rechunk().lazy()
-        tables = {
-            "activity": activity.from_events(rows, timezone, currency, names),
-            "users": activity.users_from_events(rows, timezone),
-            "anonymous": activity.anonymous_from_events(
-                rows, timezone, currency, names
-            ),
-        }
-        for table, frame in tables.items():
-            store = put(store, table, _bucketed(frame, table, store), buckets)
-        edges.append(identity.edges_from_events(rows).collect())
-        merges.append(identity.merges_from_events(rows).collect())
-        groups.append(seen.group(rows))
+    """The store with the tables by person, beside their rows or instead of them."""
+    names = properties.commonest_numbers(by_person.scan())
+    work = partial(_of_group, names=names)
+    groups = by_person.divided(grouped.groups(store, by_person.n_rows))
+    parts = grouped.values(store, work, groups, "users")
+    for table in BY_PERSON:
+        files = [file for part in parts for file in part.files[table]]
+        store = data_files.published(store, table, files, replaces)
     return _People(
         store=store,
-        edges=pl.concat(edges),
-        merges=pl.concat(merges).unique(),
-        groups=groups,
+        edges=pl.concat([part.edges for part in parts]),
+        merges=pl.concat([part.merges for part in parts]).unique(),
+        groups=[part.seen for part in parts],
+    )
+
+
+def _of_group(
+    store: Store,
+    by_person: Rows,
+    names: pl.DataFrame,
+) -> _Group:
+    timezone = store.settings.timezone
+    currency = store.settings.activity.currency
+    rows = by_person.scan().collect().rechunk().lazy()
+    tables = {
+        "activity": activity.from_events(rows, timezone, currency, names),
+        "users": activity.users_from_events(rows, timezone),
+        "anonymous": activity.anonymous_from_events(rows, timezone, currency, names),
+    }
+    return _Group(
+        files={
+            table: data_files.written(store, table, _bucketed(frame, table, store))
+            for table, frame in tables.items()
+        },
+        edges=identity.edges_from_events(rows).collect(),
+        merges=identity.merges_from_events(rows).collect(),
+        seen=seen.group(rows),
     )
 
 

@@ -122,23 +122,20 @@ def _ingest(
     arrived = arrivals(listing.ready, present, store)
     known = _still_there(listing.ready, store)
     today = now.astimezone(ZoneInfo(store.settings.timezone)).date()
-    with recovery.staging_folder(store.place) as folder:
-        digests = set(arrived.digests)
-        staged, unfinished = staging.read(
-            arrived.files, digests, folder, store, now, progress
-        )
-        _check_complete(unfinished, arrived)
-        nothing_kept.check(staged, folder, store, arrived.known)
-        merged = merging.merge(staged, arrived, folder, store, progress, today)
+    with recovery.stage(store) as stage:
+        read = staging.read(arrived.files, arrived.digests, stage, store, now, progress)
+        _check_complete(read.waiting, arrived)
+        nothing_kept.check(read.files, read.faults, arrived.known)
+        merged = merging.merge(read, arrived, store, progress, today)
     waiting = {file.address: staging.OPEN_HOUR for file in listing.waiting}
-    waiting |= {file.address: staging.BEING_WRITTEN for file in unfinished}
+    waiting |= {file.address: staging.BEING_WRITTEN for file in read.waiting}
     summary = _summary(merged, arrived, known, waiting, present)
     done = replace(summary, passed_over=listing.passed_over)
     log.info(
         "ingest: %d rows read, %d added from %d files",
         done.totals["rows"],
         done.n_added,
-        len(staged),
+        len(read.files),
     )
     return done
 

@@ -6,35 +6,35 @@ again, what the log holds of them is replaced. The other tables follow from the 
 ``deriving``).
 """
 
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import polars as pl
-from tqdm.auto import tqdm
 
 from churn.events import (
-    adoption,
+    committing,
     content_ids,
-    coverage,
     deriving,
     erasure,
     outdated,
     records,
     repeats,
     replacing,
-    staging,
+    staged,
 )
 from churn.events.arrivals import Arrivals
+from churn.events.deriving import Counts
 from churn.events.repeats import Repeats
 from churn.events.replacing import EVENT_KEY
 from churn.events.seen import NOTHING, Seen
-from churn.events.staging import Staged
-from churn.store import Store, cleaning, compaction
-from churn.store.inputs import READERS, all_inputs
+from churn.events.staged import Rows
+from churn.events.staging import Read
+from churn.store import Store, data_files, grouped
+from churn.store.data_files import DataFile
+from churn.store.inputs import READERS
+from churn.store.parts import Part
 
 
 @dataclass(frozen=True)
@@ -65,41 +65,185 @@ class Merged:
     n_requests: int
 
 
+@dataclass(frozen=True)
+class _Going:
+    """Which events don't count, as plain values.
+
+    Attributes
+    ----------
+    copies: ids of the staged files that are copies of known ones.
+    repeated: files that a newer delivery repeats.
+    old: ids of the files whose stored events go, unless they are brought again.
+    outdated: see ``Arrivals``.
+    """
+
+    copies: frozenset[str]
+    repeated: Repeats
+    old: frozenset[str]
+    outdated: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What one group of buckets brings.
+
+    Attributes
+    ----------
+    files: data files for the event log.
+    replaced: the buckets whose files of before these replace.
+    rows: counts and times by extract file.
+    faulty: rows with a fault.
+    counts: of the events added.
+    by_person: the events added, staged once more.
+    n_added, n_removed, n_replaced: see ``Merged``.
+    """
+
+    files: list[DataFile]
+    replaced: Sequence[int]
+    rows: pl.DataFrame
+    faulty: pl.DataFrame
+    counts: Counts
+    by_person: Rows
+    n_added: int
+    n_removed: int
+    n_replaced: int
+
+
 def merge(
-    staged: Sequence[Staged],
+    read: Read,
     arrived: Arrivals,
-    folder: Path,
     store: Store,
     progress: bool,
     present: date,
 ) -> Merged:
-    """Store the rows staged in ``folder`` and make them visible.
+    """Store the staged rows and make them visible.
 
     ``present`` is the date in the study's time zone, whose day isn't over.
     Raises InputError if a file repeats another one and the study doesn't say which of
     their rows count.
     """
-    if not staged and not arrived.outdated:
+    if not read.files and not arrived.outdated:
         return _nothing(store)
-    replaced = arrived.replaced(staged)
-    copies = arrived.copies(staged, replaced)
+    replaced = arrived.replaced(read.files)
+    copies = arrived.copies(read.files, replaced)
     repeated = repeats.repeats(
-        staged,
-        folder,
+        read.files,
+        read.rows,
         store,
         copies=copies,
         replaced=replaced,
     )
-    merging = _Merging(store, folder, replaced, copies, repeated, arrived.outdated)
-    passes = store.passes(_n_rows(store, folder, merging.replaces))
-    for buckets in tqdm(
-        passes,
-        "storing",
-        disable=not progress,
-        leave=False,
-    ):
-        merging.merge(buckets)
-    return merging.finish(staged, arrived, present)
+    old = frozenset(replaced | repeated.stored | arrived.outdated)
+    going = _Going(frozenset(copies), repeated, old, arrived.outdated)
+    n_rows = read.rows.n_rows + (store.n_rows("events") if old else 0)
+    groups = read.rows.divided(grouped.groups(store, n_rows))
+    work = partial(_merged, going=going)
+    parts = grouped.values(store, work, groups, "storing", progress)
+    return _finished(store, read, arrived, going, parts, present)
+
+
+def _merged(store: Store, group: Rows, going: _Going) -> _Group:
+    """Write the events that the staged rows of some buckets add to the log."""
+    buckets = group.buckets
+    is_copy = pl.col("file_id").is_in(sorted(going.copies))
+    rows = group.scan().filter(~is_copy).collect().rechunk()
+    faulty = records.faulty(rows.lazy(), store)
+    good = content_ids.numbered(rows.filter(pl.col("fault").is_null()))
+    unique = _counting(good, store, going)
+    present = outdated.with_renewed(unique, store, buckets, going.outdated)
+    change = replacing.difference(present, store, buckets, going.old)
+    files, replaces = replacing.written(store, buckets, change)
+    by_file = records.counts(
+        good=good,
+        unique=unique,
+        kept=change.kept,
+        quarantined=faulty,
+    )
+    return _Group(
+        files=files,
+        replaced=buckets if replaces else (),
+        rows=pl.concat([*by_file, records.spans(good)], how="diagonal"),
+        faulty=faulty,
+        counts=deriving.counts(change.added, store.settings),
+        by_person=deriving.stage_by_person(change.added, store, group.place),
+        n_added=change.added.height,
+        n_removed=change.removed.height,
+        n_replaced=change.n_replaced,
+    )
+
+
+def _counting(good: pl.DataFrame, store: Store, going: _Going) -> pl.DataFrame:
+    """One row per event, without those of files that others replace."""
+    is_repeated = pl.col("file_id").is_in(sorted(going.repeated.staged))
+    unique = _unique(good.filter(~is_repeated))
+    tombstones = erasure.tombstones(store)
+    if tombstones.len():
+        return erasure.without_mentions(unique, store.salt, tombstones)
+    return unique
+
+
+def _finished(
+    before: Store,
+    read: Read,
+    arrived: Arrivals,
+    going: _Going,
+    parts: Sequence[_Group],
+    present: date,
+) -> Merged:
+    """Bring all tables up to date, and make everything visible."""
+    replaced = arrived.replaced(read.files)
+    files = records.file_rows(read.files, pl.concat([part.rows for part in parts]))
+    is_new = [
+        not arrived.is_touched(file, digest, going.copies)
+        for file, digest in read.files
+    ]
+    quarantine = records.quarantine(pl.concat([part.faulty for part in parts]))
+    store = _with_events(before, parts)
+    store = records.without_events_of(going.repeated.stored, store)
+    store = records.with_files(store, files, is_new, replaced)
+    store = records.with_quarantine(store, quarantine, replaced)
+    counted = deriving.summed([part.counts for part in parts])
+    store, seen = _derived(store, parts, counted, arrived)
+    erasures = counted.volume.filter(pl.col("kind") == "erasure")
+    done = committing.committed(store, before.versions, present, cleans=bool(going.old))
+    return Merged(
+        store=done,
+        files=files.filter(is_new),
+        reasons=quarantine.group_by("reason").agg(n=pl.len()).sort("reason"),
+        examples=records.examples(quarantine),
+        seen=seen,
+        n_added=sum(part.n_added for part in parts),
+        n_removed=sum(part.n_removed for part in parts),
+        n_replaced=sum(part.n_replaced for part in parts),
+        n_requests=int(erasures["n"].sum()),
+    )
+
+
+def _with_events(store: Store, parts: Sequence[_Group]) -> Store:
+    """The store with the data files of all groups in its event log."""
+    buckets = [bucket for part in parts for bucket in part.replaced]
+    return data_files.published(
+        store,
+        "events",
+        [file for part in parts for file in part.files],
+        Part(buckets) if buckets else None,
+    )
+
+
+def _derived(
+    store: Store,
+    parts: Sequence[_Group],
+    counted: Counts,
+    arrived: Arrivals,
+) -> tuple[Store, Seen]:
+    """The store whose other tables follow from its events, and what was seen of them."""
+    by_person = staged.together([part.by_person for part in parts])
+    # Another version of the readers may count what the earlier one didn't.
+    is_upgrade = any(READERS in names for names in arrived.changed.values())
+    if is_upgrade or any(part.n_removed for part in parts):
+        by_person.place.remove_below("")
+        return deriving.rebuild(store, by_person.place)
+    return deriving.add(store, by_person, counted)
 
 
 def _nothing(store: Store) -> Merged:
@@ -117,128 +261,6 @@ def _nothing(store: Store) -> Merged:
     )
 
 
-def _n_rows(
-    store: Store,
-    folder: Path,
-    replaces: bool,
-) -> int:
-    """Number of rows to divide into passes: staged rows and, when replacing, the log."""
-    staged = staging.rows(folder, range(store.n_buckets))
-    n_staged = int(staged.select(pl.len()).collect().item())
-    return n_staged + (store.n_rows("events") if replaces else 0)
-
-
-class _Merging:
-    """The state of one merge: the store so far, and its counts."""
-
-    def __init__(
-        self,
-        store: Store,
-        folder: Path,
-        replaced: set[str],
-        copies: set[str],
-        repeated: Repeats,
-        outdated: frozenset[str],
-    ) -> None:
-        self.store = store
-        self._visible = store.versions
-        self._folder = folder
-        self._replaced = replaced
-        self._copies = copies
-        self._repeated = repeated
-        self._outdated = outdated
-        self._tombstones = erasure.tombstones(store)
-        self._volumes = deriving.Counts(store)
-        self._counts: list[pl.DataFrame] = []
-        self._faulty: list[pl.DataFrame] = []
-        self._n_added = 0
-        self._n_removed = 0
-        self._n_replaced = 0
-
-    @property
-    def _old(self) -> set[str]:
-        """Ids of the files whose stored events go, unless they are brought again."""
-        return self._replaced | self._repeated.stored | self._outdated
-
-    @property
-    def replaces(self) -> bool:
-        """Whether events of the log may go."""
-        return bool(self._old)
-
-    def merge(self, buckets: Sequence[int]) -> None:
-        """Bring the staged rows of some buckets into the event log."""
-        is_copy = pl.col("file_id").is_in(sorted(self._copies))
-        staged = staging.rows(self._folder, buckets).filter(~is_copy)
-        rows = staged.collect().rechunk()
-        faulty = records.faulty(rows.lazy(), self.store)
-        good = content_ids.numbered(rows.filter(pl.col("fault").is_null()))
-        unique = self._unique(good)
-        present = outdated.with_renewed(unique, self.store, buckets, self._outdated)
-        change = replacing.difference(present, self.store, buckets, self._old)
-        self._counts += records.counts(
-            good=good,
-            unique=unique,
-            kept=change.kept,
-            quarantined=faulty,
-        )
-        self._counts.append(records.spans(good))
-        self._faulty.append(faulty)
-        self._volumes.add(change.added)
-        self._n_added += change.added.height
-        self._n_removed += change.removed.height
-        self._n_replaced += change.n_replaced
-        self.store = replacing.applied(self.store, buckets, change)
-        by_person = self._folder / f"user-{buckets[0]:06d}"
-        deriving.stage_by_person(change.added, self.store, by_person)
-
-    def _unique(self, good: pl.DataFrame) -> pl.DataFrame:
-        """One row per event, without those of files that others replace."""
-        counting = good.filter(~pl.col("file_id").is_in(sorted(self._repeated.staged)))
-        unique = _unique(counting)
-        if self._tombstones.len():
-            salt = self.store.salt
-            return erasure.without_mentions(unique, salt, self._tombstones)
-        return unique
-
-    def finish(
-        self,
-        staged: Sequence[Staged],
-        arrived: Arrivals,
-        present: date,
-    ) -> Merged:
-        """Bring the other tables up to date, and make everything visible."""
-        counts = pl.concat(self._counts, how="diagonal")
-        files = records.file_rows(staged, counts)
-        is_new = [
-            not arrived.is_touched(file, digest, self._copies)
-            for file, digest in staged
-        ]
-        store = records.without_events_of(self._repeated.stored, self.store)
-        store = records.with_files(store, files, is_new, self._replaced)
-        quarantine = records.quarantine(pl.concat(self._faulty))
-        store = records.with_quarantine(store, quarantine, self._replaced)
-        volume = self._volumes.volume
-        # Another version of the readers may count what the earlier one didn't.
-        is_upgrade = any(READERS in names for names in arrived.changed.values())
-        if self._n_removed or is_upgrade:
-            shutil.rmtree(self._folder)
-            store, seen = deriving.rebuild(store, self._folder)
-        else:
-            store, seen = deriving.add(store, self._folder, self._volumes)
-        erasures = volume.filter(pl.col("kind") == "erasure")
-        return Merged(
-            store=_committed(store, self._visible, present, cleans=self.replaces),
-            files=files.filter(is_new),
-            reasons=quarantine.group_by("reason").agg(n=pl.len()).sort("reason"),
-            examples=records.examples(quarantine),
-            seen=seen,
-            n_added=self._n_added,
-            n_removed=self._n_removed,
-            n_replaced=self._n_replaced,
-            n_requests=int(erasures["n"].sum()),
-        )
-
-
 def _unique(good: pl.DataFrame) -> pl.DataFrame:
     """One row per event: the copy that was received first, then by order of files."""
     is_repeated = content_ids.may_repeat(good, EVENT_KEY)
@@ -253,42 +275,3 @@ def _unique(good: pl.DataFrame) -> pl.DataFrame:
         maintain_order=True,
     )
     return pl.concat([good.filter(~is_repeated), first])
-
-
-def _committed(
-    store: Store,
-    visible: Mapping[str, int],
-    present: date,
-    cleans: bool,
-) -> Store:
-    """Compute coverage and adopted rows, compact what is due, make all of it visible.
-
-    ``visible`` are the versions that readers see until then. With ``cleans``, replaced
-    rows are removed from the disk at once, since a setting may forbid to keep them.
-    """
-    settings = store.settings
-    volume = store.scan("volume").collect()
-    tally = store.scan("tally").collect()
-    adopted = adoption.adopt(store, visible)
-    done = replace(
-        compaction.compacted(adopted, visible),
-        covered_until=coverage.covered_until(volume, settings, tally, present),
-        first_date=coverage.first_day(volume, settings),
-        inputs=_inputs(store),
-        cleaning=cleans,
-    ).commit()
-    if not cleans:
-        return done
-    cleaning.vacuum(done)
-    return replace(done, cleaning=False).commit()
-
-
-def _inputs(store: Store) -> dict[str, dict[str, Any]]:
-    """The settings under which the files of every extract with rows were read.
-
-    An extract that the study no longer has stands for its rows, which stay.
-    """
-    with_rows = store.scan("files").filter(pl.col("rows") > 0).collect()
-    extracts = set(with_rows["extract"])
-    before = {path: v for path, v in store.inputs.items() if path in extracts}
-    return {**before, **all_inputs(store.settings)}

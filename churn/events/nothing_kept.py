@@ -6,17 +6,16 @@ missing for good.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from churn.errors import InputError
-from churn.events import privacy, staging
+from churn.events import privacy
 from churn.events.sources import formats, postbacks
 from churn.events.sources.faults import ADVICE, OF_FORM, ON_PURPOSE
-from churn.events.staging import Staged
-from churn.store import Store
+from churn.events.staged import Staged, file_id
+from churn.settings import Settings
 
 FEW_ROWS = 20
 """A file with fewer rows may by chance hold only odd ones, such as wrong clocks."""
@@ -32,21 +31,23 @@ SHOWN_LETTERS = 40
 
 
 def check(
-    staged: Sequence[Staged],
-    folder: Path,
-    store: Store,
+    files: Sequence[Staged],
+    faults: pl.DataFrame,
     known: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Raise InputError that names each staged file of which no row can be read.
 
-    Files without rows are fine, and so are files with a row that was read well,
-    although it is a duplicate or may not be kept. A file that the store took as it is,
-    ``known`` by its address, is not refused when it is read again.
+    ``faults`` are theirs (see ``faults``). Files without rows are fine, and so are
+    files with a row that was read well, although it is a duplicate or may not be kept.
+    A file that the store took as it is, ``known`` by its address, is not refused when
+    it is read again.
     """
-    by_file = _faults(folder, store).partition_by("file", as_dict=True)
+    by_file = faults.partition_by("file_id", as_dict=True)
     refused = []
-    for (number,), reasons in sorted(by_file.items()):
-        found, digest = staged[number]
+    for found, digest in files:
+        reasons = by_file.get((file_id(found.extract.path, found.address),))
+        if reasons is None:
+            continue
         is_whole = formats.of_name(found.address) != postbacks.FORM
         if _is_unreadable(reasons, is_whole) and not _was_taken(
             known.get(found.address), digest
@@ -70,20 +71,19 @@ def _was_taken(row: Mapping[str, Any] | None, digest: str) -> bool:
     return bool(row["quarantined"] == row["rows"])
 
 
-def _faults(folder: Path, store: Store) -> pl.DataFrame:
-    """Rows by file and fault, the commonest first: file, fault, n, seen.
+def faults(rows: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
+    """Rows by file and fault, each file's commonest first: file_id, fault, n, seen.
 
     The fault is null for rows that can be kept; ``seen`` is an example.
     """
-    rows = staging.rows(folder, range(store.n_buckets))
-    counted = rows.group_by("file", "fault").agg(
+    counted = rows.group_by("file_id", "fault").agg(
         pl.col("seen", "event_time").min(),
         n=pl.len(),
     )
     is_about_time = pl.col("fault").is_in(["in_the_future", "before_1990"])
     time = pl.when(is_about_time).then(pl.col("event_time").cast(pl.String))
     seen = pl.coalesce("seen", time)
-    shown = privacy.scrubbed(seen, store.settings).alias("seen")
+    shown = privacy.scrubbed(seen, settings).alias("seen")
     ordered = counted.with_columns(shown).sort(
         ["n", "fault"],
         descending=[True, False],

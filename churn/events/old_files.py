@@ -13,7 +13,7 @@ import polars as pl
 
 from churn.errors import StoreError
 from churn.events import content_ids, sources
-from churn.events.staging import file_id
+from churn.events.staged import file_id
 from churn.settings import Settings
 from churn.store.schemas import Files
 

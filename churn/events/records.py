@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from churn.events import erasure, staging
-from churn.events.staging import Staged
+from churn.events import erasure
+from churn.events.staged import Staged, file_id
 from churn.store import Store
 from churn.store.schemas import Files
 
@@ -33,7 +33,6 @@ def faulty(rows: pl.LazyFrame, store: Store) -> pl.DataFrame:
         "source_file",
         "file_id",
         "source_row",
-        "file",
         "fault",
         "subjects",
         "seen",
@@ -77,14 +76,14 @@ def with_quarantine(
 def counts(**frames: pl.DataFrame) -> list[pl.DataFrame]:
     """Rows per file of each frame, in a column of the frame's name."""
     return [
-        frame.group_by("file").agg(pl.len().cast(pl.Int64).alias(name))
+        frame.group_by("file_id").agg(pl.len().cast(pl.Int64).alias(name))
         for name, frame in frames.items()
     ]
 
 
 def spans(good: pl.DataFrame) -> pl.DataFrame:
     """Times of each file's first and last event."""
-    return good.group_by("file").agg(
+    return good.group_by("file_id").agg(
         first_at=pl.col("event_time").min(), last_at=pl.col("event_time").max()
     )
 
@@ -94,18 +93,17 @@ def file_rows(staged: Sequence[Staged], counts: pl.DataFrame) -> pl.DataFrame:
     columns = {
         "extract": [file.extract.path for file, _ in staged],
         "address": [file.address for file, _ in staged],
-        "file_id": [staging.file_id(f.extract.path, f.address) for f, _ in staged],
+        "file_id": [file_id(f.extract.path, f.address) for f, _ in staged],
         "stamp": [file.stamp for file, _ in staged],
         "digest": [digest for _, digest in staged],
     }
-    numbered = pl.DataFrame(columns).with_row_index("file")
-    files = numbered.with_columns(pl.col("file").cast(pl.Int64))
-    sums = counts.group_by("file").agg(
+    files = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    sums = counts.group_by("file_id").agg(
         pl.col(COUNTS).sum(), pl.col("first_at").min(), pl.col("last_at").max()
     )
     counted = files.join(
         sums,
-        on="file",
+        on="file_id",
         how="left",
         maintain_order="left",
     )

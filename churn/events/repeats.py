@@ -9,17 +9,17 @@ else the longer one, so the order in which they arrive makes no difference.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 
 import polars as pl
 
 from churn.errors import InputError
-from churn.events import content_ids, staging
+from churn.events import content_ids
 from churn.events.content_ids import is_content_id
 from churn.events.replacing import span
 from churn.events.sources.find import Found
-from churn.events.staging import Staged, file_id
-from churn.store import Store
+from churn.events.staged import Rows, Staged, file_id
+from churn.store import Store, grouped
 
 MIN_ROWS = 2
 """Smallest number of equal rows that counts, since one may be equal by chance."""
@@ -47,46 +47,9 @@ class Repeats:
     staged: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """The staged rows, and what they are compared with.
-
-    Attributes
-    ----------
-    folder: the staging folder.
-    store: the store.
-    copies: ids of staged files whose rows don't count.
-    replaced: ids of files whose stored rows don't count.
-    """
-
-    folder: Path
-    store: Store
-    copies: Collection[str]
-    replaced: Collection[str]
-
-    def staged(self, buckets: Sequence[int]) -> pl.LazyFrame:
-        """Staged rows without an event id of some buckets."""
-        rows = staging.rows(self.folder, buckets)
-        is_copy = pl.col("file_id").is_in(sorted(self.copies))
-        good = rows.filter(
-            is_content_id() & pl.col("fault").is_null() & ~is_copy,
-        )
-        return good.select("file", "file_id", "event_id", "source_row", "event_time")
-
-    def stored(self, rows: pl.DataFrame, buckets: Sequence[int]) -> pl.DataFrame:
-        """Other files' events without an event id in the time span of the rows."""
-        first, last = span(rows)
-        in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
-        counts = ~pl.col("file_id").is_in(sorted(self.replaced))
-        events = self.store.scan("events", buckets, since=first.date())
-        others = events.filter(is_content_id() & in_span & counts)
-        content = _content(pl.col("event_id")).alias("content")
-        return others.select("file_id", content).collect()
-
-
 def repeats(
-    staged: Sequence[Staged],
-    folder: Path,
+    files: Sequence[Staged],
+    rows: Rows,
     store: Store,
     *,
     copies: Collection[str],
@@ -100,17 +63,15 @@ def repeats(
     """
     is_replaced = pl.col("file_id").is_in(sorted(replaced))
     others = store.scan("files").filter(~is_replaced).select("address").collect()
-    is_alone = len(staged) == 1 and others.is_empty()
-    if is_alone or all(file.extract.source != "table" for file, _ in staged):
+    is_alone = len(files) == 1 and others.is_empty()
+    if is_alone or all(file.extract.source != "table" for file, _ in files):
         return Repeats()
-    compared = _Compared(folder, store, copies, replaced)
-    pairs = _pairs(compared)
+    pairs, ages = _compared(rows, store, frozenset(copies), frozenset(replaced))
     if pairs.is_empty():
         return Repeats()
-    ages = _ages(compared)
     order = {
         file_id(file.extract.path, file.address): (number, file)
-        for number, (file, _) in enumerate(staged)
+        for number, (file, _) in enumerate(files)
     }
     order = {key: place for key, place in order.items() if key not in copies}
     names = dict(store.scan("files").select("file_id", "address").collect().iter_rows())
@@ -158,44 +119,87 @@ def _in_order(
     return each
 
 
-def _pairs(compared: _Compared) -> pl.DataFrame:
-    """Number of equal rows by staged file and other file: file_id, other, n."""
-    schema = {"file_id": pl.String, "other": pl.String, "n": pl.UInt32}
-    parts = [pl.DataFrame(schema=schema)]
-    for buckets in _passes(compared):
-        rows = compared.staged(buckets).collect()
-        if rows.is_empty():
-            continue
-        content = _content(pl.col("event_id")).alias("content")
-        staged = content_ids.numbered(rows).select("file_id", content)
-        stored = compared.stored(rows, buckets)
-        everybody = pl.concat([staged, stored])
-        is_several = content_ids.may_repeat(everybody, ["content"])
-        others = everybody.filter(is_several).rename({"file_id": "other"})
-        joined = staged.filter(is_several.head(staged.height)).join(
-            others,
-            on="content",
-        )
-        differing = joined.filter(pl.col("file_id") != pl.col("other"))
-        parts.append(differing.group_by("file_id", "other").len("n"))
-    return pl.concat(parts).group_by("file_id", "other").agg(pl.col("n").sum())
+Ages = dict[str, tuple[datetime, int]]
+"""Time of the last row, and number of rows, of every file."""
 
 
-def _passes(compared: _Compared) -> list[Sequence[int]]:
-    store = compared.store
-    everything = compared.staged(range(store.n_buckets))
-    return store.passes(int(everything.select(pl.len()).collect().item()))
+def _compared(
+    rows: Rows,
+    store: Store,
+    copies: frozenset[str],
+    replaced: frozenset[str],
+) -> tuple[pl.DataFrame, Ages]:
+    """Number of equal rows by staged file and other file, and the files' ages.
 
-
-def _ages(compared: _Compared) -> dict[str, tuple[datetime, int]]:
-    """Time of the last row, and number of rows, of every file."""
-    store = compared.store
+    The frame has the columns file_id, other, n.
+    """
+    work = partial(_of_group, copies=copies, replaced=replaced)
+    groups = rows.divided(grouped.groups(store, rows.n_rows))
+    parts = grouped.values(store, work, groups, "files that repeat others")
+    equal = pl.concat([equal for equal, _ in parts])
+    pairs = equal.group_by("file_id", "other").agg(pl.col("n").sum())
     known = store.scan("files").filter(pl.col("last_at").is_not_null())
-    stored = known.select("file_id", "last_at", "kept").collect()
-    everything = compared.staged(range(store.n_buckets)).group_by("file_id")
-    staged = everything.agg(pl.col("event_time").max(), pl.len()).collect()
-    return {
-        str(name): (last, n)
-        for frame in (stored, staged)
+    stored = known.select("file_id", "last_at", n=pl.col("kept").cast(pl.Int64))
+    ages = pl.concat([ages for _, ages in parts]).group_by("file_id")
+    staged = ages.agg(pl.col("last_at").max(), pl.col("n").sum())
+    return pairs, {
+        name: (last, n)
+        for frame in (stored.collect(), staged)
         for name, last, n in frame.iter_rows()
     }
+
+
+def _of_group(
+    store: Store,
+    staged: Rows,
+    copies: Collection[str],
+    replaced: Collection[str],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs of files of one group of buckets, and last_at and n of its staged files."""
+    is_copy = pl.col("file_id").is_in(sorted(copies))
+    good = staged.scan().filter(
+        is_content_id() & pl.col("fault").is_null() & ~is_copy,
+    )
+    columns = ("file_id", "event_id", "source_row", "event_time")
+    rows = good.select(columns).collect()
+    ages = rows.group_by("file_id").agg(
+        last_at=pl.col("event_time").max(),
+        n=pl.len().cast(pl.Int64),
+    )
+    return _pairs(rows, store, staged.buckets, replaced), ages
+
+
+def _pairs(
+    rows: pl.DataFrame,
+    store: Store,
+    buckets: Sequence[int],
+    replaced: Collection[str],
+) -> pl.DataFrame:
+    """Number of equal rows by staged file and other file: file_id, other, n."""
+    if rows.is_empty():
+        schema = {"file_id": pl.String, "other": pl.String, "n": pl.UInt32}
+        return pl.DataFrame(schema=schema)
+    content = _content(pl.col("event_id")).alias("content")
+    staged = content_ids.numbered(rows).select("file_id", content)
+    everybody = pl.concat([staged, _stored(rows, store, buckets, replaced)])
+    is_several = content_ids.may_repeat(everybody, ["content"])
+    others = everybody.filter(is_several).rename({"file_id": "other"})
+    joined = staged.filter(is_several.head(staged.height)).join(others, on="content")
+    differing = joined.filter(pl.col("file_id") != pl.col("other"))
+    return differing.group_by("file_id", "other").len("n")
+
+
+def _stored(
+    rows: pl.DataFrame,
+    store: Store,
+    buckets: Sequence[int],
+    replaced: Collection[str],
+) -> pl.DataFrame:
+    """Other files' events without an event id in the time span of the rows."""
+    first, last = span(rows)
+    in_span = pl.col("event_time").is_between(pl.lit(first), pl.lit(last))
+    counts = ~pl.col("file_id").is_in(sorted(replaced))
+    events = store.scan("events", buckets, since=first.date())
+    others = events.filter(is_content_id() & in_span & counts)
+    content = _content(pl.col("event_id")).alias("content")
+    return others.select("file_id", content).collect()

@@ -7,7 +7,8 @@ from datetime import datetime
 import polars as pl
 
 from churn.events.content_ids import is_content_id
-from churn.store import Store
+from churn.store import Store, data_files
+from churn.store.data_files import DataFile
 from churn.store.parts import Part
 from churn.store.schemas import Events
 
@@ -123,23 +124,25 @@ def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(content=pl.struct(names).hash())
 
 
-def applied(
+def written(
     store: Store,
     buckets: Sequence[int],
     change: Difference,
-) -> Store:
-    """The store with the difference in its event log.
+) -> tuple[list[DataFile], bool]:
+    """Data files with the rows added, which have a column ``bucket``.
 
-    ``added`` has a column ``bucket``.
+    If rows were removed, the files hold all rows of these buckets, whose files of
+    before they replace; whether they do is returned with them.
     """
     columns = ["bucket", *Events.column_names()]
+    added = change.added.select(columns)
     if change.removed.is_empty():
-        return store.append("events", change.added.select(columns))
+        return data_files.written(store, "events", added), False
     stored = store.rows_of("events", buckets).join(
         change.removed.lazy(),
         on=EVENT_KEY,
         how="anti",
     )
-    added = change.added.lazy().with_columns(pl.col("bucket").cast(pl.Int32))
-    rows = pl.concat([part.select(columns) for part in (stored, added)])
-    return store.overwrite("events", rows.collect(), buckets)
+    new = added.lazy().with_columns(pl.col("bucket").cast(pl.Int32))
+    rows = pl.concat([stored.select(columns), new]).collect()
+    return data_files.written(store, "events", rows), True

@@ -10,7 +10,8 @@ statistics are kept of dates and instants only, and predicates name buckets.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
         PostCommitHookProperties,
         WriterProperties,
     )
+
+    from churn.store.data_files import DataFile
 
 ROW_GROUP_ROWS = 100_000
 """Rows of a row group, so that a reader of some days can pass over the others."""
@@ -179,6 +182,42 @@ def write(
             post_commithook_properties=_no_hook(),
         )
     return opened(address, None, options) if table is None else table
+
+
+def publish(
+    table: DeltaTable,
+    new: Sequence[DataFile],
+    replaces: Part | None,
+) -> None:
+    """Add written data files to an opened table in one commit, which it doesn't show.
+
+    The files of the part that they replace are no longer in it then. Raises StoreError
+    as ``write`` does.
+    """
+    from deltalake.transaction import AddAction, RemoveAction
+
+    now = int(time.time() * 1000)
+    actions: list[Any] = [
+        AddAction(file.path, file.size, file.partition, now, True, file.stats)
+        for file in new
+    ]
+    if replaces is not None:
+        old = files(table, replaces)
+        actions += [RemoveAction(path, True, now) for path in old["path"]]
+    with _one_sentence(table.table_uri, "written"):
+        table.create_write_transaction(
+            actions,
+            "append",
+            table.schema(),
+            partition_by=table.metadata().partition_columns,
+            commit_properties=_no_retry(),
+            post_commithook_properties=_no_hook(),
+        )
+
+
+def has_columns(table: DeltaTable, names: Iterable[str]) -> bool:
+    """Whether the table has all these columns."""
+    return {field.name for field in table.schema().fields}.issuperset(names)
 
 
 def restored(

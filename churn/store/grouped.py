@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from churn.cluster import map_buckets
 from churn.errors import StoreError
@@ -23,6 +23,9 @@ from churn.store.tables import PASS_ROWS, Store
 
 if TYPE_CHECKING:
     import polars as pl
+
+G = TypeVar("G")
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,32 @@ def groups(store: Store, n_rows: int) -> list[Sequence[int]]:
         return store.passes(n_rows)
     share = n_rows // (GROUPS_EACH * cluster.processes)
     return store.passes(n_rows, min(max(MIN_ROWS, share), PASS_ROWS))
+
+
+def values(
+    store: Store,
+    work: Callable[[Store, G], T],
+    groups: Sequence[G],
+    what: str,
+    progress: bool = False,
+) -> list[T]:
+    """The small value that ``work`` returns for each group, in the groups' order.
+
+    ``work``, ``what`` and errors are those of ``frames``. With ``progress`` and one
+    process a bar says how far it is.
+    """
+    cluster = store.settings.cluster
+    if cluster.is_one_process:
+        from tqdm.auto import tqdm
+
+        bar = tqdm(groups, what, disable=not progress, leave=False)
+        return [work(store, group) for group in bar]
+    task = partial(_value, Pinned.of(store), work)
+    return map_buckets(task, groups, cluster, what)
+
+
+def _value(pinned: Pinned, work: Callable[[Store, G], T], group: G) -> T:
+    return work(pinned.open(), group)
 
 
 def frames(

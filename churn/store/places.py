@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,19 @@ class Place:
             else:
                 objects.put(address, content)
 
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file that nobody reads before ``Store.commit``, which syncs the disk.
+
+        Its name must be new: after a crash it may be cut off.
+        """
+        address = self.below(name)
+        with self._explained(name):
+            if self.is_local:
+                Path(address).parent.mkdir(parents=True, exist_ok=True)
+                Path(address).write_bytes(content)
+            else:
+                objects.put(address, content)
+
     def write_if(self, name: str, content: bytes, tag: str | None) -> bool:
         """Replace a file if its entity tag is still ``tag``; null: if there is none.
 
@@ -109,6 +123,13 @@ class Place:
         for name, address in zip(names, addresses, strict=True):
             with self._explained(name):
                 Path(address).unlink(missing_ok=True)
+
+    def remove_below(self, folder: str) -> None:
+        """Remove a folder with all its files, as far as there is one."""
+        if self.is_local:
+            shutil.rmtree(self.below(folder), ignore_errors=True)
+        else:
+            self.remove(*self.names(folder))
 
     @property
     def delta_options(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from churn.errors import StoreError
@@ -13,6 +14,9 @@ from churn.store.places import Place
 from churn.store.tables import Store
 
 STAGING = ".churn-staging-"
+
+SHARED = "staging"
+"""Folder of the store for staged rows that processes of other machines share."""
 
 ROOM = 2**20
 """Bytes without which a disk counts as full."""
@@ -54,10 +58,15 @@ def _sweep_staging(place: Place) -> None:
 
     Outside a local store, a folder may belong to a living process and another store.
     """
-    for folder in _parent(place).glob(f"{STAGING}*"):
+    place.remove_below(SHARED)
+    _sweep_folders(_parent(place), only_dead=not place.is_local)
+
+
+def _sweep_folders(parent: Path, only_dead: bool) -> None:
+    for folder in parent.glob(f"{STAGING}*"):
         process_id = folder.name.removeprefix(STAGING).split("-")[0]
         is_dead = process_id.isdigit() and not _is_alive(int(process_id))
-        if place.is_local or is_dead:
+        if is_dead or not only_dead:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -71,12 +80,55 @@ def _is_alive(process_id: int) -> bool:
     return True
 
 
-@contextmanager
-def staging_folder(place: Place) -> Iterator[Path]:
-    """A folder on this machine for the rows of one ingest, removed at the end.
+@dataclass(frozen=True)
+class Stage:
+    """Where the rows of one ingest stand until they are stored.
 
-    It lies in a local store, on whose disk there must be room anyway. If the work fails
-    because the disk is full, StoreError says so, whatever error it failed with.
+    Attributes
+    ----------
+    place: a folder on this machine, or one of the store if other machines work too.
+    scratch: the folder in which each process makes one for its own temporary files;
+        null for the one that its machine has for all programs.
+    """
+
+    place: Place
+    scratch: str | None
+
+    @contextmanager
+    def scratch_folder(self) -> Iterator[Path]:
+        """A folder on the disk of this process, removed at the end."""
+        if self.scratch is None:
+            _sweep_folders(Path(tempfile.gettempdir()), only_dead=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f"{STAGING}{os.getpid()}-",
+            dir=self.scratch,
+            ignore_cleanup_errors=True,
+        ) as folder:
+            yield Path(folder)
+
+
+@contextmanager
+def stage(store: Store) -> Iterator[Stage]:
+    """A place for the rows of one ingest, which all its processes reach.
+
+    Everything in it is removed at the end. If the work fails because the disk is full,
+    StoreError says so, whatever error it failed with.
+    """
+    if store.settings.cluster.engine != "local":
+        try:
+            yield Stage(Place(store.place.below(SHARED)), None)
+        finally:
+            store.place.remove_below(SHARED)
+        return
+    with _folder(store.place) as folder:
+        yield Stage(Place(str(folder)), str(folder))
+
+
+@contextmanager
+def _folder(place: Place) -> Iterator[Path]:
+    """A folder on this machine.
+
+    It lies in a local store, on whose disk there must be room anyway.
     """
     parent = _parent(place)
     try:

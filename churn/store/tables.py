@@ -193,7 +193,7 @@ class Store:
         from churn.store import delta
 
         try:
-            opened = self._open(table)
+            opened = self.opened(table)
             if opened is None:
                 return delta.no_files()
             files = delta.files(opened, part)
@@ -284,7 +284,7 @@ class Store:
         content = {name: getattr(self, name) for name in STORED}
         return replace(self, tag=state.replaced(self.place, content, self.tag))
 
-    def _open(self, table: str) -> DeltaTable | None:
+    def opened(self, table: str) -> DeltaTable | None:
         """The table at its pinned version; None if it was never written."""
         from churn.store import delta
 

@@ -26,22 +26,22 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from churn.errors import StoreError
-from churn.events import ingest, merging
+from churn.events import committing, ingest, merging
 from churn.settings import load
 from churn.store import locks
 timing = locks.Timing(renewal=0.5, lease=12, poll=0.2)
 locks.exclusively.__wrapped__.__defaults__ = (timing, locks.INGEST)
 pause_at = sys.argv[2]
 if pause_at:
-    finish = merging._Merging.finish if pause_at == "finish" else merging._committed
+    finish = merging._finished if pause_at == "finish" else committing.committed
     def waiting(*args, **kwargs):
         print("paused", flush=True)
         sys.stdin.readline()
         return finish(*args, **kwargs)
     if pause_at == "finish":
-        merging._Merging.finish = waiting
+        merging._finished = waiting
     else:
-        merging._committed = waiting
+        committing.committed = waiting
 try:
     done = ingest.ingest(load(sys.argv[1]), datetime(2026, 6, 1, tzinfo=UTC), False)
 except StoreError as error:
