@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from datetime import time as dtime
 from pathlib import Path
 from typing import Annotated
 
@@ -87,12 +88,14 @@ def make(
     raw.mkdir()
     together = pl.scan_parquet(parts)
     for day in range(days):
-        date_ = world.start + timedelta(days=day)
-        on_day = together.filter(pl.col("time").dt.date() == date_)
-        on_day.sink_parquet(raw / f"{date_}.parquet")
+        start = datetime.combine(world.start + timedelta(days=day), dtime(), UTC)
+        # Bounds of the time let the reader pass over row groups of other days.
+        end = start + timedelta(days=1)
+        is_on_day = pl.col("time").is_between(start, end, closed="left")
+        together.filter(is_on_day).sink_parquet(raw / f"{start:%Y-%m-%d}.parquet")
     n_events = pl.scan_parquet(raw).select(pl.len()).collect().item()
-    end = world.start + timedelta(days=days)
-    (folder / "now").write_text(f"{end}T03:00:00", encoding="utf-8")
+    after = world.start + timedelta(days=days)
+    (folder / "now").write_text(f"{after}T03:00:00", encoding="utf-8")
     print(f"{n_events:,} events of {users:,} users")
 
 
