@@ -107,16 +107,12 @@ def fitted(filled: Store) -> Model:
     return fitting.fit(rows, plan, filled.settings, Recipe({"logistic": 1.0}))
 
 
-@pytest.mark.parametrize("is_stored", [True, False])
-def test_scores_are_the_same(
-    filled: Store, cluster: Cluster, fitted: Model, is_stored: bool
-) -> None:
+def test_scores_are_the_same(filled: Store, cluster: Cluster, fitted: Model) -> None:
     """Segments and reasons, which take over from earlier scores; floats within 1e-9.
 
-    A model that the store lacks is sent to the other processes. Drift is counted alike.
+    The model comes from the store, and drift is counted alike.
     """
-    if is_stored:
-        storage.save(fitted, filled, {})
+    storage.save(fitted, filled, {})
     rows = snapshots.observe(filled, CUTOFFS, fitted.plan).with_columns(churned=True)
     bins = baseline.of_training(rows, fitted.features, rows.clear()).bins
     before = scores.make(filled, fitted, CUTOFFS[1] - timedelta(days=7))
@@ -133,7 +129,10 @@ def test_scores_are_the_same(
 def test_a_process_that_is_killed_while_it_scores_costs_its_group_again(
     filled: Store, cluster: Cluster, fitted: Model, tmp_path: Path
 ) -> None:
-    """The group is scored anew with what its users had before, with the same result."""
+    """The group is scored anew with what its users had before, with the same result.
+
+    The model, which the store lacks, is sent.
+    """
     before = scores.make(filled, fitted, CUTOFFS[0]).select(scored.BEFORE)
     reading = by_group.reading(filled, CUTOFFS[1:], fitted.plan)
     level = by_group.level(filled, reading)

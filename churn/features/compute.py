@@ -185,7 +185,8 @@ def compute(
         )
         parts.append(facts.join(tenure, on="user_id", how="left"))
     user_id = pl.col("user_id").cast(pl.String)
-    return pl.concat(parts).select(user_id, "cutoff", **features)
+    # In one piece, because many small ones leave holes in memory when they are freed.
+    return pl.concat(parts, rechunk=True).select(user_id, "cutoff", **features)
 
 
 def eligible_users(

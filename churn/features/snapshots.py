@@ -93,7 +93,7 @@ def observe(
     """
     read = reading(store, cutoffs, plan, share)
     features = by_group.features(store, read, by_group.level(store, read))
-    snapshot = _in_order(features, cutoffs)
+    snapshot = _in_order(features)
     log.info("snapshot: %d rows at %d cutoffs", snapshot.height, len(cutoffs))
     return snapshot
 
@@ -104,7 +104,7 @@ def eligible_users(store: Store, cutoffs: Sequence[date], plan: Plan) -> pl.Data
     Raises CutoffError for a cutoff outside the data.
     """
     read = reading(store, cutoffs, plan)
-    return _in_order(by_group.eligible_users(store, read), cutoffs)
+    return _in_order(by_group.eligible_users(store, read))
 
 
 def reading(
@@ -121,19 +121,17 @@ def reading(
     return by_group.reading(store, cutoffs, plan, share)
 
 
-def _in_order(parts: Sequence[pl.DataFrame], cutoffs: Sequence[date]) -> pl.DataFrame:
-    """The rows of all parts, sorted by cutoff and user.
+def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all parts, sorted by cutoff and user; no part is left in the list.
 
-    One cutoff at a time is sorted: moving all rows at once takes three times as long.
+    One column at a time is moved, so that values are in memory only once.
     """
     together = pl.concat(parts)
-    if len(set(cutoffs)) == 1:
-        return together.sort("user_id")
-    by_cutoff = [
-        together.filter(pl.col("cutoff") == cutoff).sort("user_id")
-        for cutoff in sorted(set(cutoffs))
-    ]
-    return pl.concat(by_cutoff)
+    parts.clear()
+    order = together.select(pl.arg_sort_by("cutoff", "user_id")).to_series()
+    columns = together.get_columns()[::-1]
+    del together
+    return pl.DataFrame([columns.pop().gather(order) for _ in range(len(columns))])
 
 
 def label(

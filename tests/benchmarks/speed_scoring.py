@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from churn.features import snapshots
+from churn.features import by_group, snapshots
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, storage, training
 from churn.scoring import reasons, scores, segments
@@ -29,9 +29,10 @@ EXPLAIN = "probabilities and reasons"
 """Name of the stage beside which the prediction alone stands."""
 
 STAGES: dict[str, tuple[Any, str]] = {
-    "features": (snapshots, "observe"),
+    "the app's level": (by_group, "level"),
+    "features": (by_group, "features_of"),
     EXPLAIN: (reasons, "explain"),
-    "segments": (segments, "assign"),
+    "segments": (segments, "cut"),
     "identifiers": (scores, "addressed"),
     "gates": (scores, "check"),
     "write": (scores, "write"),
