@@ -8,6 +8,13 @@ from churn import clocks
 from churn.settings import Settings
 from churn.store import Store
 
+MATCH_COUNTS = (
+    pl.len().cast(pl.Int64).alias("n"),
+    pl.col("matched").sum().cast(pl.Int64).alias("n_matched"),
+    (pl.col("n_sharing") > 1).sum().cast(pl.Int64).alias("n_shared"),
+)
+"""Counts of users who have a row each, see ``match_report``."""
+
 
 def identifiers(
     store: Store,
@@ -23,15 +30,16 @@ def identifiers(
     """
     asked = pl.DataFrame({"user_id": users}).unique(maintain_order=True)
     if store.settings.braze.identifier == "external_id":
-        addressed = asked.with_columns(identifier=pl.col("user_id"))
-    else:
-        newest = _newest(store, cutoff)
-        addressed = asked.join(
-            newest,
-            on="user_id",
-            how="left",
-            maintain_order="left",
+        return asked.with_columns(
+            identifier=pl.col("user_id"), n_sharing=pl.lit(1, pl.Int64)
         )
+    newest = _newest(store, cutoff)
+    addressed = asked.join(
+        newest,
+        on="user_id",
+        how="left",
+        maintain_order="left",
+    )
     has_identifier = pl.col("identifier").is_not_null()
     n_sharing = pl.when(has_identifier).then(pl.len().over("identifier")).otherwise(0)
     marked = addressed.with_columns(n_sharing.cast(pl.Int64).alias("n_sharing"))
@@ -79,6 +87,28 @@ def match_report(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     all users. A user is matched if they have an identifier of the study's kind that no
     other user shares and, if the study has a Currents extract, occur in it too.
     """
+    marked = _marked(store, scores)
+    everybody = marked.select(
+        pl.lit("all").alias("source"), pl.lit("all").alias("platform"), *MATCH_COUNTS
+    )
+    placed = _with_places(store, marked)
+    by_place = placed.group_by("source", "platform").agg(MATCH_COUNTS)
+    ordered = by_place.sort("source", "platform").select(everybody.columns)
+    match_rate = (pl.col("n_matched") / pl.col("n")).alias("match_rate")
+    return pl.concat([everybody, ordered]).with_columns(match_rate)
+
+
+def match_counts(store: Store, scores: pl.DataFrame) -> tuple[int, int, int]:
+    """Scored users, those of them who are matched, and those who share identifiers.
+
+    They are those of ``match_report``'s first row, without reading the table of users.
+    """
+    n, n_matched, n_shared = _marked(store, scores).select(MATCH_COUNTS).row(0)
+    return n, n_matched, n_shared
+
+
+def _marked(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
+    """The identifiers of the scored users, a row each, and whether it is matched."""
     cutoff = scores["cutoff"][0]
     addressed = identifiers(store, scores["user_id"], cutoff)
     in_braze = known_to_braze(store, cutoff)
@@ -86,23 +116,11 @@ def match_report(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     if in_braze is not None:
         is_known = pl.col("user_id").is_in(in_braze.implode())
     has_identifier = pl.col("identifier").is_not_null()
-    marked = addressed.with_columns(matched=has_identifier & is_known)
-    counts = {
-        "n": pl.col("user_id").n_unique(),
-        "n_matched": pl.col("user_id").filter("matched").n_unique(),
-        "n_shared": pl.col("user_id").filter(pl.col("n_sharing") > 1).n_unique(),
-    }
-    everybody = marked.select(
-        pl.lit("all").alias("source"), pl.lit("all").alias("platform"), **counts
-    )
-    by_place = _with_places(store, marked).group_by("source", "platform").agg(**counts)
-    ordered = by_place.sort("source", "platform").select(everybody.columns)
-    match_rate = (pl.col("n_matched") / pl.col("n")).alias("match_rate")
-    return pl.concat([everybody, ordered]).with_columns(match_rate)
+    return addressed.with_columns(matched=has_identifier & is_known)
 
 
 def _with_places(store: Store, users: pl.DataFrame) -> pl.DataFrame:
     """Users with each source and platform on which they were seen."""
-    places = store.scan("users").select("user_id", "source", "platform").unique()
     platform = pl.col("platform").fill_null("not stated")
-    return users.join(places.collect(), on="user_id").with_columns(platform)
+    places = store.scan("users").select("user_id", "source", platform).unique()
+    return users.join(places.collect(), on="user_id")

@@ -50,12 +50,8 @@ class Calendar:
     @classmethod
     def of(cls, store: Store) -> Self:
         """The calendar of a store. Raises CutoffError while it has no complete day."""
-        if store.covered_until is None:
-            raise CutoffError(
-                "the store has no complete day yet: run `churn ingest` first"
-            )
+        end = end_of(store)
         first = store.first_date or date.max
-        end = store.covered_until + timedelta(days=1)
         calendar = cls._under(store.settings, first, end)
         volume = store.scan("volume").collect()
         return replace(calendar, missing=coverage.missing_days(volume, store.settings))
@@ -210,6 +206,16 @@ class Calendar:
                 f"cutoff {', '.join(unknown)} has days without data in its eligible "
                 f"window or its horizon: {missing_in_words(self.missing)}"
             )
+
+
+def end_of(store: Store) -> date:
+    """The newest possible cutoff of a store: the day after its last complete day.
+
+    Raises CutoffError while it has no complete day.
+    """
+    if store.covered_until is None:
+        raise CutoffError("the store has no complete day yet: run `churn ingest` first")
+    return store.covered_until + timedelta(days=1)
 
 
 def missing_in_words(missing: Collection[date]) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 
 from churn.errors import GateError, NotebookError
 from churn.events import discovery
-from churn.features.cutoffs import Calendar
+from churn.features import cutoffs
 from churn.model import champion, due
 from churn.nights.record import Stage
 from churn.report import runner, runs
@@ -84,11 +84,6 @@ def digest(inputs: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def cutoff_of(store: Store) -> str:
-    """The day that a night scores, as a text."""
-    return str(Calendar.of(store).end)
-
-
 def _notebook(
     name: str,
     asked: Asked,
@@ -147,7 +142,7 @@ def _check_gates(asked: Asked) -> Stage:
     """The gates that need no scores; raises GateError for one that isn't accepted."""
     store = asked.store
     present = age_gate.today(asked.settings, asked.now)
-    cutoff = Calendar.of(store).end
+    cutoff = cutoffs.end_of(store)
     findings = gates.before_scores(store, cutoff, present)
     stopped = stopping(findings, asked.accept)
     if stopped:
@@ -198,11 +193,16 @@ def _score(asked: Asked) -> Stage:
 
 
 def _of_scores(asked: Asked) -> Any:
-    return [*_tables(asked), cutoff_of(asked.store)]
+    return [*_tables(asked), str(cutoffs.end_of(asked.store))]
 
 
 def _has_scores(asked: Asked) -> bool:
-    return scores.tag(asked.store, Calendar.of(asked.store).end) is not None
+    return _newest_scores(asked.store) is not None
+
+
+def _newest_scores(store: Store) -> str | None:
+    """What identifies the scores of the day that a night scores; null without them."""
+    return scores.tag(store, cutoffs.end_of(store))
 
 
 def _export(asked: Asked) -> Stage:
@@ -217,8 +217,7 @@ def _export(asked: Asked) -> Stage:
 
 def _of_export(asked: Asked) -> Any:
     """The scores that are exported, and whether they are sent."""
-    newest = scores.tag(asked.store, Calendar.of(asked.store).end)
-    return [*_tables(asked), newest, asked.send]
+    return [*_tables(asked), _newest_scores(asked.store), asked.send]
 
 
 def _monitor(asked: Asked) -> Stage:

@@ -107,8 +107,7 @@ def match_rate(store: Store, scores: pl.DataFrame) -> dict[str, Any]:
     knows.
     """
     limit = store.settings.gates.min_match_rate
-    report = addresses.match_report(store, scores)
-    n, n_matched, n_shared = report.select("n", "n_matched", "n_shared").row(0)
+    n, n_matched, n_shared = addresses.match_counts(store, scores)
     rate = n_matched / n if n else 0.0
     passed = rate >= limit
     sentence = (

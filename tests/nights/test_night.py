@@ -48,6 +48,7 @@ max_age_days = 3650
 [braze]
 endpoint = "{endpoint}"
 retry_seconds = 1
+quiet_seconds = 1
 max_change_rate = 1.0
 """
 
