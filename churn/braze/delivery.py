@@ -15,7 +15,7 @@ import polars as pl
 
 from churn.braze import key as secret
 from churn.braze import limits, outcomes, plan
-from churn.braze.ledger import closing, database, erasure, history, keys, runs, users
+from churn.braze.ledger import closing, database, erasure, history, keys, runs
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.recorder import Recorder
 from churn.braze.ledger.runs import NOT_ATTEMPTED, SENT, Result, Run
@@ -74,8 +74,8 @@ class Export:
     sample_bodies: list[str]
 
 
-MakePlan = Callable[[Ledger, pl.DataFrame, Sequence[str]], Plan]
-"""Makes a plan from the ledger, its synced users, and who is forgotten or opted out."""
+MakePlan = Callable[[Ledger, Sequence[str]], Plan]
+"""Makes a plan from the ledger and those who are forgotten or opted out."""
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def deliver(
     with open_ledger(delivery.settings, wait_seconds) as ledger:
         _close_interrupted(ledger)
         gone = [*erasure.waiting(ledger), *delivery.opted_out]
-        planned = make_plan(ledger, users.synced(ledger), gone)
+        planned = make_plan(ledger, gone)
         batches = Batches.of(planned.changes, braze)
         exceeded = limits.exceeded(planned, braze)
         exceeded |= limits.against_ledger(planned, ledger, key)

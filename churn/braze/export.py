@@ -12,7 +12,7 @@ import polars as pl
 
 from churn.braze import corrections, id_lists, outcomes, plan
 from churn.braze.delivery import Delivery, Export, deliver, open_ledger
-from churn.braze.ledger import database, erasure, history
+from churn.braze.ledger import database, erasure, history, users
 from churn.braze.ledger.database import Ledger
 from churn.braze.ledger.runs import EXPORT
 from churn.braze.plan import Plan
@@ -38,14 +38,13 @@ def run(
 
     def make_plan(
         ledger: Ledger,
-        synced: pl.DataFrame,
         gone: Sequence[str],
     ) -> Plan:
         names = history.names(ledger)
         braze = delivery.settings.braze
         made = plan.make(
             scores,
-            synced,
+            users.pages(ledger),
             braze,
             synced_names=names,
             gone=gone,
@@ -69,10 +68,10 @@ def restore(bad_run: str, delivery: Delivery) -> Export:
 
     def make_plan(
         ledger: Ledger,
-        synced: pl.DataFrame,
         gone: Sequence[str],
     ) -> Plan:
         changes = history.restorable(ledger, bad_run)
+        synced = users.synced(ledger)
         return corrections.restoring(changes, synced, delivery.settings.braze, gone)
 
     return deliver(delivery, f"restore {bad_run}", make_plan)
@@ -88,13 +87,12 @@ def resend(file: Path, delivery: Delivery) -> Export:
     names = segments.names(settings)
 
     def make_plan(
-        _: Ledger,
-        synced: pl.DataFrame,
+        ledger: Ledger,
         gone: Sequence[str],
     ) -> Plan:
         return corrections.from_file(
             frame,
-            synced,
+            users.synced(ledger),
             settings.braze,
             names,
             gone,

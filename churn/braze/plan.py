@@ -70,7 +70,7 @@ def names(braze: Braze) -> list[str]:
 
 def make(
     scores: pl.DataFrame,
-    synced: pl.DataFrame,
+    synced: Iterable[pl.DataFrame],
     braze: Braze,
     *,
     synced_names: Iterable[str] = (),
@@ -82,7 +82,8 @@ def make(
     ``score_step``; a decile once it changed; a reason only with another attribute. Users who have a segment and
     are no longer scored get the lapsed value once; users in ``gone`` (forgotten or
     opted out) get null. ``synced_names`` that the study no longer uses are removed. If
-    an earlier delivery is unconfirmed, all attributes are sent again.
+    an earlier delivery is unconfirmed, all attributes are sent again. ``synced``: the
+    users of the ledger (see ``users.pages``), of which only the changes are kept.
     """
     current = names(braze)
     former = [name for name in synced_names if name not in current]

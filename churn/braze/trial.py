@@ -14,6 +14,7 @@ import polars as pl
 from churn.braze import corrections, profiles
 from churn.braze import key as secret
 from churn.braze.delivery import Delivery, deliver
+from churn.braze.ledger import users
 from churn.braze.ledger.database import Ledger
 from churn.braze.lines import Line
 from churn.braze.plan import Plan
@@ -43,10 +44,10 @@ def run(
     values = trial_values(braze, now or datetime.now(UTC))
 
     def make_plan(
-        _: Ledger,
-        synced: pl.DataFrame,
+        ledger: Ledger,
         gone: Sequence[str],
     ) -> Plan:
+        synced = users.synced(ledger)
         return corrections.writing(identifier, values, synced, braze, gone)
 
     delivery = Delivery(

@@ -11,7 +11,7 @@ import polars as pl
 
 from churn.braze import plan
 from churn.braze.ledger import database, history, places
-from churn.braze.ledger.users import synced
+from churn.braze.ledger import users as synced
 from churn.settings import Braze
 
 from .delivery_parts import SPAWN, scores
@@ -104,17 +104,18 @@ def _diff(url: str, users: int, changed: float) -> dict[str, float]:
     peak_before = _peak()
     with _place(url) as ledger:
         started = time.process_time()
-        held = synced(ledger)
-        read, peak_read = time.process_time() - started, _peak()
-        drafted = plan.make(table, held, Braze(), synced_names=history.names(ledger))
+        n_users = sum(page.height for page in synced.pages(ledger))
+        read = time.process_time() - started
+        names = history.names(ledger)
+        pages = synced.pages(ledger)
+        drafted = plan.make(table, pages, Braze(), synced_names=names)
         made = time.process_time() - started - read
     return {
-        "users": held.height,
+        "users": n_users,
         "changed": drafted.changes.height,
         "read s": read,
-        "make s": made,
+        "read and make s": made,
         "GB with scores": peak_before,
-        "GB after read": peak_read,
         "GB after make": _peak(),
     }
 

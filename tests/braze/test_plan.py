@@ -45,6 +45,16 @@ def synced(unconfirmed: bool = False, **users: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def make(
+    scores: pl.DataFrame,
+    held: pl.DataFrame,
+    braze: Braze,
+    **others: Any,
+) -> plan.Plan:
+    """The plan of a ledger whose content is one frame."""
+    return plan.make(scores, [held], braze, **others)
+
+
 def writes(made: plan.Plan, column: str = "attributes") -> dict[str, Any]:
     """Parsed JSON by identifier."""
     return {
@@ -59,7 +69,7 @@ SILENT = {**HIGH, "churn_reason": "risky_silence"}
 
 def test_a_new_user_is_sent_all_attributes() -> None:
     """Segment and score are sent, and count as two data points."""
-    made = plan.make(scored(("a", "high", 80)), synced(), BRAZE)
+    made = make(scored(("a", "high", 80)), synced(), BRAZE)
     assert writes(made) == writes(made, "after") == {"a": HIGH}
     assert writes(made, "before") == {"a": {}}
     assert made.changes.select(
@@ -87,9 +97,7 @@ def test_a_decile_is_sent_only_once_it_changed() -> None:
     """
     held = {**HIGH, "churn_decile": 9}
     scores = scored(("new", "high", 80), ("stays", "high", 85), ("moves", "high", 80))
-    made = plan.make(
-        in_deciles(scores, 9, 9, 10), synced(stays=held, moves=held), GROUPED
-    )
+    made = make(in_deciles(scores, 9, 9, 10), synced(stays=held, moves=held), GROUPED)
     assert writes(made) == {"new": held, "moves": {"churn_decile": 10}}
     assert made.changes["n_points"].sum() == 4
     assert not made.changes["replaces_segment"].any()
@@ -102,19 +110,17 @@ def test_a_decile_is_removed_like_the_other_attributes() -> None:
     held = {**HIGH, "churn_decile": 9}
     scores = in_deciles(scored(("unrated", "high", 80)), None)
     before = synced(unrated=held, lapsed=held, gone=held)
-    made = plan.make(scores, before, GROUPED, gone=["gone"])
+    made = make(scores, before, GROUPED, gone=["gone"])
     every = dict.fromkeys(held)
     only = {"churn_decile": None}
     assert writes(made) == {"unrated": only, "lapsed": every, "gone": every}
-    former = plan.make(
-        scores, synced(unrated=held), BRAZE, synced_names=["churn_decile"]
-    )
+    former = make(scores, synced(unrated=held), BRAZE, synced_names=["churn_decile"])
     assert writes(former) == {"unrated": only}
 
 
 def test_scores_without_deciles_write_none() -> None:
     """Scores of an earlier version have none, and a new user is sent the rest."""
-    made = plan.make(scored(("a", "high", 80)), synced(), GROUPED)
+    made = make(scored(("a", "high", 80)), synced(), GROUPED)
     assert writes(made) == {"a": HIGH}
 
 
@@ -122,9 +128,10 @@ def test_a_plan_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     """Users are matched a part at a time, and neither changes nor counts differ."""
     scores = scored(*[(f"u{i}", "low", 5) for i in range(30)], (None, "low", 5))
     before = synced(**{f"u{i}": HIGH for i in range(20, 50)})
-    whole = plan.make(scores, before, BRAZE, gone=["u20", "u49", "u99"])
+    whole = make(scores, before, BRAZE, gone=["u20", "u49", "u99"])
     monkeypatch.setattr(matching, "USERS_IN_A_PART", 4)
-    parts = plan.make(scores, before, BRAZE, gone=["u20", "u49", "u99"])
+    pages = before.iter_slices(3)
+    parts = plan.make(scores, pages, BRAZE, gone=["u20", "u49", "u99"])
     assert whole.changes.height == 50
     assert (parts.n_synced, whole.n_synced) == (30, 30)
     assert parts.changes.equals(whole.changes)
@@ -133,18 +140,18 @@ def test_a_plan_made_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 def test_identifiers_of_the_same_hash_stay_apart() -> None:
     """Where hashes collide, users are matched by their identifiers."""
     held = pl.DataFrame({"identifier": ["a", "b"], "hash": [1, 1], "held": [1, 2]})
-    scores = pl.DataFrame({"identifier": ["c", "b", None], "hash": [1, 1, 1]})
-    users = matching.matched(held, scores.with_columns(score=pl.Series([3, 4, 5])))
-    assert sorted(users.select("identifier", "held", "score").rows()) == [
-        ("a", 1, None),
-        ("b", 2, 4),
-        ("c", None, 3),
+    scores = pl.DataFrame({"identifier": ["c", "b"], "score": [3, 4]})
+    index = matching.indexed(pl.Series([1, 1]))
+    users = matching.matched(held, scores, index)
+    assert sorted(users.select("identifier", "held", "score", "row").rows()) == [
+        ("a", 1, None, None),
+        ("b", 2, 4, 1),
     ]
 
 
 def test_a_synced_user_is_sent_nothing() -> None:
     """The same segment and a score within the step are no change."""
-    made = plan.make(
+    made = make(
         scored(("a", "high", 80), ("b", "high", 89)), synced(a=HIGH, b=HIGH), BRAZE
     )
     assert made.changes.is_empty()
@@ -155,7 +162,7 @@ def test_a_score_is_sent_alone_from_a_step_on_and_with_a_changed_segment() -> No
     """Ten points up or down are a step; a changed segment takes along a score that
     moved by one point, and no score that stayed.
     """
-    made = plan.make(
+    made = make(
         scored(
             ("up", "high", 90),
             ("down", "high", 70),
@@ -197,7 +204,7 @@ def test_lapsed_users_get_the_lapsed_value_once_and_the_opted_out_get_null() -> 
         before={"churn_segment": "lapsed", "churn_score": None},
         gone={"churn_segment": None},
     )
-    made = plan.make(
+    made = make(
         scored(("out", "high", 80)), before, braze, gone=["out", "never-told", "gone"]
     )
     assert writes(made) == {
@@ -216,9 +223,9 @@ def test_lapsed_users_get_the_lapsed_value_once_and_the_opted_out_get_null() -> 
 
 def test_without_a_lapsed_value_attributes_are_removed() -> None:
     """A user who is no longer scored gets null for both attributes, once."""
-    made = plan.make(scored(("b", "low", 1)), synced(a=HIGH), BRAZE)
+    made = make(scored(("b", "low", 1)), synced(a=HIGH), BRAZE)
     assert writes(made)["a"] == {"churn_segment": None, "churn_score": None}
-    again = plan.make(
+    again = make(
         scored(("b", "low", 1)),
         synced(a=writes(made, "after")["a"], b=writes(made, "after")["b"]),
         BRAZE,
@@ -231,7 +238,7 @@ def test_renamed_attributes_are_removed_once() -> None:
     """An attribute that the study no longer names becomes null, and counts as a change
     of segment.
     """
-    made = plan.make(
+    made = make(
         scored(("a", "high", 80)),
         synced(a={"old": "high", **HIGH}),
         BRAZE,
@@ -241,7 +248,7 @@ def test_renamed_attributes_are_removed_once() -> None:
     assert made.changes["replaces_segment"].to_list() == [True]
     assert made.names == ["churn_segment", "churn_score", "old"]
     after = synced(a=writes(made, "after")["a"])
-    assert plan.make(
+    assert make(
         scored(("a", "high", 80)), after, BRAZE, synced_names=made.names
     ).changes.is_empty()
 
@@ -252,7 +259,7 @@ def test_after_an_unconfirmed_delivery_all_attributes_are_sent_again(
 ) -> None:
     """Values are sent again although they equal the last ones, removals too."""
     was = {"churn_segment": "high", "churn_score": 80, "old": None}
-    made = plan.make(
+    made = make(
         scored(("a", "high", 80)),
         synced(unconfirmed=True, a=was),
         BRAZE,
@@ -270,7 +277,7 @@ def test_the_date_of_the_last_change_is_sent_only_with_a_change() -> None:
     date; a removed segment removes it.
     """
     kept = {**HIGH, "churn_since": "2026-01-05"}
-    made = plan.make(
+    made = make(
         scored(
             ("new", "high", 80),
             ("flip", "low", 80),
@@ -287,7 +294,7 @@ def test_the_date_of_the_last_change_is_sent_only_with_a_change() -> None:
         "quiet": {"churn_segment": None, "churn_score": None, "churn_since": None},
     }
     lapsing = DATED.model_copy(update={"lapsed_value": "lapsed"})
-    assert writes(plan.make(scored(("x", "low", 1)), synced(quiet=kept), lapsing))[
+    assert writes(make(scored(("x", "low", 1)), synced(quiet=kept), lapsing))[
         "quiet"
     ] == {
         "churn_segment": "lapsed",
@@ -300,15 +307,13 @@ def test_a_score_switched_on_later_is_sent_to_all_and_a_date_is_not() -> None:
     """A score that was never sent goes to all users; when their segment last changed is
     unknown.
     """
-    made = plan.make(
-        scored(("a", "high", 80)), synced(a={"churn_segment": "high"}), DATED
-    )
+    made = make(scored(("a", "high", 80)), synced(a={"churn_segment": "high"}), DATED)
     assert writes(made) == {"a": {"churn_score": 80}}
 
 
 def test_unconfirmed_dates_are_sent_as_they_were() -> None:
     """A date that may not have arrived is sent again and not moved to today."""
-    made = plan.make(
+    made = make(
         scored(("a", "high", 80)),
         synced(unconfirmed=True, a={**HIGH, "churn_since": "2026-01-05"}),
         DATED,
@@ -321,10 +326,10 @@ def test_values_with_quotes_and_commas_are_read_back_as_they_are() -> None:
     ledger unchanged.
     """
     braze = Braze(lapsed_value='gone, "for good" \\ ü}')
-    made = plan.make(scored(("b", "low", 1)), synced(a=HIGH), braze)
+    made = make(scored(("b", "low", 1)), synced(a=HIGH), braze)
     after = writes(made, "after")["a"]
     assert after == {"churn_segment": 'gone, "for good" \\ ü}', "churn_score": None}
-    again = plan.make(
+    again = make(
         scored(("b", "low", 1)),
         synced(a=after, b={"churn_segment": "low", "churn_score": 1}),
         braze,
@@ -342,12 +347,12 @@ def test_identifiers_that_braze_cannot_take_are_kept_out() -> None:
         ("ü" * 494, "low", 1),
         (None, "low", 1),
     ]
-    made = plan.make(scored(*rows), synced(), BRAZE)
+    made = make(scored(*rows), synced(), BRAZE)
     assert made.changes["identifier"].to_list() == ["x" * 987]
     assert sorted(made.undeliverable) == ["", "ü" * 494]
     alias = Braze(identifier="user_alias", alias_label="idfv")
     assert sorted(
-        plan.make(
+        make(
             scored(("x" * 236, "low", 1), ("x" * 237, "low", 1)), synced(), alias
         ).undeliverable
     ) == ["x" * 237]
@@ -380,7 +385,7 @@ def test_after_its_writes_nothing_is_left_to_write(
     plan is empty.
     """
     scores = scored(*[(who, *values) for who, values in wanted.items()])
-    first = plan.make(
+    first = make(
         scores, synced(unconfirmed, **held), BRAZE, synced_names=["old"], gone=gone
     )
     after = {**held}
@@ -394,7 +399,7 @@ def test_after_its_writes_nothing_is_left_to_write(
         )
     for who, (segment, _) in wanted.items():
         assert (after.get(who, {}).get("churn_segment") == segment) or who in gone
-    assert plan.make(
+    assert make(
         scores, synced(False, **after), BRAZE, synced_names=["old"], gone=gone
     ).changes.is_empty()
 
@@ -403,9 +408,7 @@ def test_the_forecast_counts_users_points_requests_and_minutes() -> None:
     """Three users, one lapsed and one opted out; the minutes follow the pace per
     second, per hour, and the time to an answer.
     """
-    made = plan.make(
-        scored(("a", "high", 80)), synced(b=HIGH, c=HIGH), BRAZE, gone=["c"]
-    )
+    made = make(scored(("a", "high", 80)), synced(b=HIGH, c=HIGH), BRAZE, gone=["c"])
     found = limits.forecast(
         made, 5, Braze(requests_per_second=10, concurrency=100), 0.1
     )
@@ -433,7 +436,7 @@ def test_transitions_count_users_whose_segment_is_written() -> None:
     """They go from the synced segment to the new one; a score alone is no
     transition.
     """
-    made = plan.make(
+    made = make(
         scored(("a", "high", 80), ("b", "low", 80), ("c", "high", 10)),
         synced(b=HIGH, c=HIGH, d=HIGH),
         BRAZE,
@@ -457,8 +460,8 @@ def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
         )
         for n in (51, 52)
     }
-    assert limits.exceeded(plan.make(flips[51], before, BRAZE), BRAZE) == {}
-    beyond = limits.exceeded(plan.make(flips[52], before, BRAZE), BRAZE)
+    assert limits.exceeded(make(flips[51], before, BRAZE), BRAZE) == {}
+    beyond = limits.exceeded(make(flips[52], before, BRAZE), BRAZE)
     sentence = beyond["change_rate"]
     assert "52 of 102 synced users (51%) would change segment" in sentence
     assert "more than max_change_rate (50%)" in sentence
@@ -466,15 +469,15 @@ def test_a_run_that_changes_too_many_segments_needs_to_be_accepted() -> None:
         limits.check(beyond, ["max_users"])
     limits.check(beyond, ["change_rate"])
     few = synced(**{f"u{i}": HIGH for i in range(50)})
-    assert limits.exceeded(plan.make(scored(("x", "low", 1)), few, BRAZE), BRAZE) == {}
+    assert limits.exceeded(make(scored(("x", "low", 1)), few, BRAZE), BRAZE) == {}
 
 
 def test_a_run_that_writes_too_many_users_needs_to_be_accepted() -> None:
     """Two users exceed a max_users of one; one user does not."""
     one = BRAZE.model_copy(update={"max_users": 1})
-    assert limits.exceeded(plan.make(scored(("a", "low", 1)), synced(), one), one) == {}
+    assert limits.exceeded(make(scored(("a", "low", 1)), synced(), one), one) == {}
     beyond = limits.exceeded(
-        plan.make(scored(("a", "low", 1), ("b", "low", 1)), synced(), one), one
+        make(scored(("a", "low", 1), ("b", "low", 1)), synced(), one), one
     )
     assert beyond == {"max_users": "2 users would be written, more than max_users (1)"}
 
@@ -482,7 +485,7 @@ def test_a_run_that_writes_too_many_users_needs_to_be_accepted() -> None:
 def test_a_plan_is_cut_into_requests_by_count_and_by_bytes() -> None:
     """No request has more users or bytes than the study allows."""
     braze = Braze(max_body_bytes=10_000, batch_size=75)
-    made = plan.make(
+    made = make(
         scored(*[(f'user"\n{i}' + "x" * (i % 300), "high", 80) for i in range(400)]),
         synced(),
         braze,
@@ -525,7 +528,7 @@ def test_restoring_a_run_writes_the_values_from_before() -> None:
     """Old values of what the run wrote, null where there was none, and nothing that it
     left alone.
     """
-    made = plan.make(scored(("a", "low", 80), ("b", "low", 5)), synced(a=HIGH), BRAZE)
+    made = make(scored(("a", "low", 80), ("b", "low", 5)), synced(a=HIGH), BRAZE)
     after = synced(**writes(made, "after"))
     back = corrections.restoring(made.changes, after, BRAZE)
     assert writes(back) == {
@@ -643,7 +646,7 @@ def test_a_user_without_attributes_does_not_lapse(value: str | None) -> None:
     study has since.
     """
     before = synced(removed={"churn_segment": None, "churn_score": None}, nothing={})
-    made = plan.make(scored(("x", "low", 1)), before, Braze(lapsed_value=value))
+    made = make(scored(("x", "low", 1)), before, Braze(lapsed_value=value))
     assert made.changes["identifier"].to_list() == ["x"]
 
 
@@ -655,15 +658,15 @@ def test_no_change_at_all_may_be_the_limit() -> None:
         n: scored(*[(f"u{i}", "low" if i < n else "high", 80) for i in range(60)])
         for n in (50, 51)
     }
-    assert limits.exceeded(plan.make(flips[50], before, none), none) == {}
-    assert "change_rate" in limits.exceeded(plan.make(flips[51], before, none), none)
+    assert limits.exceeded(make(flips[50], before, none), none) == {}
+    assert "change_rate" in limits.exceeded(make(flips[51], before, none), none)
 
 
 def test_restoring_leaves_out_the_opted_out_and_what_is_synced() -> None:
     """The opted-out get nothing back, a user with the old value is not written, and an
     unconfirmed one gets all attributes.
     """
-    made = plan.make(
+    made = make(
         scored(
             ("a", "low", 80), ("b", "low", 80), ("c", "low", 80), ("out", "low", 80)
         ),
@@ -684,7 +687,7 @@ def test_rejected_changes_come_last_and_not_for_ever() -> None:
     """A change rejected once is sent last, one rejected five times is held back, and
     another change counts as new.
     """
-    made = plan.make(
+    made = make(
         scored(("a", "low", 1), ("b", "low", 1), ("c", "low", 1), ("d", "low", 1)),
         synced(),
         BRAZE,
@@ -706,7 +709,7 @@ def test_rejected_changes_come_last_and_not_for_ever() -> None:
 
 def test_an_identifier_with_a_nul_is_left_out_alone() -> None:
     """No database takes it; all other users are planned."""
-    made = plan.make(scored(("a\x00", "low", 1), ("b", "low", 1)), synced(), BRAZE)
+    made = make(scored(("a\x00", "low", 1), ("b", "low", 1)), synced(), BRAZE)
     assert (made.changes["identifier"].to_list(), made.undeliverable.to_list()) == (
         ["b"],
         ["a\x00"],
@@ -730,7 +733,7 @@ def test_a_reason_is_sent_with_a_segment_or_score_and_never_alone() -> None:
         ("none", "high", 80),
     ]
     before = synced(flip=SILENT, step=SILENT, alone=SILENT, none=HIGH)
-    made = plan.make(because("risky_trend", *rows), before, REASONED)
+    made = make(because("risky_trend", *rows), before, REASONED)
     trend = {"churn_reason": "risky_trend"}
     assert writes(made) == {
         "new": HIGH | trend,
@@ -754,9 +757,9 @@ def test_a_reason_is_sent_with_a_new_segment_only_if_it_changed() -> None:
     removed.
     """
     rows = [("a", "low", 80)]
-    same = plan.make(because("risky_silence", *rows), synced(a=SILENT), REASONED)
+    same = make(because("risky_silence", *rows), synced(a=SILENT), REASONED)
     assert writes(same) == {"a": {"churn_segment": "low"}}
-    none = plan.make(because(None, *rows), synced(a=SILENT), REASONED)
+    none = make(because(None, *rows), synced(a=SILENT), REASONED)
     assert writes(none) == {"a": {"churn_segment": "low", "churn_reason": None}}
 
 
@@ -766,7 +769,7 @@ def test_lapsed_and_opted_out_users_lose_the_reason(value: str | None) -> None:
     sends reasons.
     """
     braze = REASONED.model_copy(update={"lapsed_value": value})
-    made = plan.make(
+    made = make(
         because("risky_trend", ("out", "high", 80)),
         synced(quiet=SILENT, out=SILENT),
         braze,
@@ -776,7 +779,7 @@ def test_lapsed_and_opted_out_users_lose_the_reason(value: str | None) -> None:
         None
     }
     assert set(writes(made)) == {"quiet", "out"}
-    dropped = plan.make(
+    dropped = make(
         scored(("a", "high", 80)),
         synced(a=SILENT),
         BRAZE,
@@ -789,10 +792,8 @@ def test_scores_without_reasons_are_delivered() -> None:
     """They write no reason; after an unconfirmed delivery the reason is sent again with
     all attributes.
     """
-    assert writes(plan.make(scored(("a", "high", 80)), synced(), REASONED)) == {
-        "a": HIGH
-    }
-    made = plan.make(
+    assert writes(make(scored(("a", "high", 80)), synced(), REASONED)) == {"a": HIGH}
+    made = make(
         because("risky_silence", ("a", "high", 80)),
         synced(unconfirmed=True, a=SILENT),
         REASONED,

@@ -30,22 +30,25 @@ SCHEMA = {
 
 
 def synced(ledger: Ledger) -> pl.DataFrame:
+    """What each user of this place was last sent, see ``pages``, as one frame."""
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *pages(ledger)], rechunk=True)
+
+
+def pages(ledger: Ledger) -> Iterator[pl.DataFrame]:
     """What each user of this place was last sent: identifier, attributes, unconfirmed.
 
     ``attributes`` is JSON text, stored once for all users who have the same.
     ``unconfirmed``: it was sent but never acknowledged. If another run ends while this
     one reads, each user is as before or as after it.
     """
-    pages = [pl.DataFrame(schema=SCHEMA)]
     after = None
     while True:
         last = _last_of_page(ledger, after)
-        pages.extend(_page(ledger, after, last))
+        yield from _page(ledger, after, last)
         if last is None:
             break
         after = last
     ledger.connection.commit()
-    return pl.concat(pages, rechunk=True)
 
 
 def _last_of_page(ledger: Ledger, after: str | None) -> str | None:
