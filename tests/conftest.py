@@ -33,6 +33,37 @@ DAY0 = date(2026, 1, 1)
 hypothesis_settings.register_profile("churn", deadline=None)
 hypothesis_settings.load_profile("churn")
 
+LONGEST = (
+    "braze/test_two_machines.py",
+    "nights/test_night.py",
+    "braze/test_delivery_faults.py",
+    "events/test_two_machines.py",
+    "events/test_identity.py",
+    "events/test_store_faults.py",
+    "events/test_ingest.py",
+    "report/test_runner.py",
+    "events/test_privacy.py",
+    "model/test_challenge.py",
+    "test_cluster.py",
+    "docs/test_store_guide.py",
+    "report/test_jupyterlab.py",
+    "events/test_replacing.py",
+    "features/test_real_logs.py",
+    "features/test_leakage.py",
+    "features/test_snapshots.py",
+    "store/test_cleaning.py",
+    "store/test_results.py",
+    "docs/test_readme.py",
+)
+"""The files of tests that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first, so that none is left for one process at the end."""
+    here = Path(__file__).parent
+    rank = {here / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 def at(day: float) -> datetime:
     """The instant ``day`` days after midnight of 1 January 2026, UTC."""
