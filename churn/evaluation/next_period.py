@@ -38,6 +38,12 @@ MAX_CUTOFFS = 60
 MAX_USERS = 50_000
 """Largest number of users whose outcomes are drawn; more would add no precision."""
 
+MAX_RATE_USERS = 200_000
+"""Number of users from whom churn rates are taken; of more, a share is taken.
+
+A rate of so many users is known to 0.1 %, far better than it can be forecast.
+"""
+
 MIN_PERIODS = 2.0
 """Fewest independent periods, tested or with a move of the rate, for an interval."""
 
@@ -75,14 +81,16 @@ def forecast(
 ) -> pl.DataFrame:
     """``estimate`` for the day on which the newest test cutoff's outcome was known.
 
-    A model is trained, and all users eligible on that day are scored, as of then.
+    A model is trained, and the users eligible on that day, or about ``MAX_USERS`` of
+    them, are scored, as of then.
     ``predictions``: those of a backtest.
     """
     newest: date = max(predictions["cutoff"])
     cutoff = Calendar.of(store).horizon(newest)[1]
     cutoffs = training.training_cutoffs(store, as_of=cutoff)
     fitted = training.train(store, cutoffs).model
-    scored = snapshots.observe(store, [cutoff], fitted.plan)
+    share = snapshots.share_of(MAX_USERS, store, [cutoff], fitted.plan)
+    scored = snapshots.observe(store, [cutoff], fitted.plan, share)
     return estimate(
         predictions.filter(pl.col("model") == "chosen"),
         fitting.predict(fitted, scored),
@@ -107,7 +115,9 @@ def churn_rates(
         store.settings.activity.counts_as_active,
         sources=store.settings.sources,
     )
-    users = snapshots.eligible_users(store, cutoffs, bare_plan)
+    n_rows = MAX_RATE_USERS * len(cutoffs)
+    share = snapshots.share_of(n_rows, store, cutoffs, bare_plan)
+    users = snapshots.eligible_users(store, cutoffs, bare_plan, share)
     rows = snapshots.label(users, store, calendar.horizon(newest)[1])
     rates = rows.group_by("cutoff").agg(churn_rate=pl.col("churned").mean())
     return rates.sort("cutoff")

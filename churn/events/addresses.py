@@ -122,5 +122,8 @@ def _marked(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
 def _with_places(store: Store, users: pl.DataFrame) -> pl.DataFrame:
     """Users with each source and platform on which they were seen."""
     platform = pl.col("platform").fill_null("not stated")
-    places = store.scan("users").select("user_id", "source", platform).unique()
-    return users.join(places.collect(), on="user_id")
+    seen = store.scan("users").select("user_id", "source", platform)
+    asked = users.lazy().select("user_id")
+    # Streamed, because the table holds everybody who was ever seen.
+    places = seen.join(asked, on="user_id", how="semi").unique()
+    return users.join(places.collect(engine="streaming"), on="user_id")

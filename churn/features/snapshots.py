@@ -67,6 +67,20 @@ def learned_share(
 ) -> float:
     """Share of the users whose snapshots fill ``max_training_rows``, with a surplus.
 
+    It is 1 at most, see ``share_of``.
+    """
+    wanted = SPARE_ROWS * store.settings.backtest.max_training_rows
+    return share_of(wanted, store, cutoffs, plan)
+
+
+def share_of(
+    n_rows: float,
+    store: Store,
+    cutoffs: Sequence[date],
+    plan: Plan,
+) -> float:
+    """Share of the users who have about ``n_rows`` snapshots at these cutoffs.
+
     It is estimated from the number of users eligible at the newest cutoff; 1 at most.
     """
     bare_plan = replace(
@@ -75,9 +89,7 @@ def learned_share(
         properties=(),
     )
     n_users = eligible_users(store, [max(cutoffs)], bare_plan).height
-    n_rows = max(n_users * len(cutoffs), 1)
-    wanted = SPARE_ROWS * store.settings.backtest.max_training_rows
-    return min(1.0, wanted / n_rows)
+    return min(1.0, n_rows / max(n_users * len(cutoffs), 1))
 
 
 def observe(
@@ -98,12 +110,17 @@ def observe(
     return snapshot
 
 
-def eligible_users(store: Store, cutoffs: Sequence[date], plan: Plan) -> pl.DataFrame:
+def eligible_users(
+    store: Store,
+    cutoffs: Sequence[date],
+    plan: Plan,
+    share: float = 1.0,
+) -> pl.DataFrame:
     """The users eligible at each cutoff, without features: user_id, cutoff.
 
-    Raises CutoffError for a cutoff outside the data.
+    ``share`` and error as in ``observe``.
     """
-    read = reading(store, cutoffs, plan)
+    read = reading(store, cutoffs, plan, share)
     return _in_order(by_group.eligible_users(store, read))
 
 

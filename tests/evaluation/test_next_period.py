@@ -271,6 +271,19 @@ def test_what_is_stated_rests_on_what_had_matured_by_the_scoring(
     assert len(next_period.headline(stated)) == 6
 
 
+def test_churn_rates_of_a_large_app_are_those_of_a_share_of_its_users(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same cutoffs, and close to the rates of everybody."""
+    newest = Calendar.of(filled).newest_mature()
+    every = next_period.churn_rates(filled, newest)
+    monkeypatch.setattr(next_period, "MAX_RATE_USERS", 100)
+    some = next_period.churn_rates(filled, newest)
+    assert some["cutoff"].equals(every["cutoff"])
+    difference = (some["churn_rate"] - every["churn_rate"]).abs()
+    assert 0 < difference.mean() < 0.1
+
+
 def test_a_constant_forecast_says_nothing_of_the_spread() -> None:
     """A test cutoff at which all probabilities are the same is no evidence of tilt, and
     that of another cutoff stays.
