@@ -6,6 +6,7 @@ became known. The original rows stay as they are.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import polars as pl
 
@@ -13,8 +14,11 @@ from churn import clocks
 from churn.events.erasure import is_forgotten
 from churn.events.identity import KEY, known_users, owners, renames
 from churn.hashing import bucket_of
-from churn.store import Store
+from churn.store import Store, data_files, grouped
 from churn.store.compaction import firsts
+from churn.store.data_files import DataFile
+from churn.store.layout import ADOPTED
+from churn.store.parts import WHOLE
 from churn.store.schemas import ActivityTable
 
 USERS_KEY = ("bucket", "user_id", "source", "platform", "known_date")
@@ -34,13 +38,28 @@ def adopt(store: Store, before: Mapping[str, int]) -> Store:
     )
     if is_unchanged and not store.n_rows("merges"):
         return store
-    known = known_users(store)
-    for number, buckets in enumerate(store.passes(store.n_rows("anonymous"))):
-        adopted = _adopted(store, known, buckets).collect()
-        renamed = _renamed(store, adopted, known, buckets).collect()
-        rows = pl.concat([adopted, renamed])
-        store = _written(store, rows, is_first=number == 0)
+    # Another process reads the known users itself: they may be too many to be sent.
+    is_alone = store.settings.cluster.is_one_process
+    work = partial(_of_group, known=known_users(store) if is_alone else None)
+    groups = grouped.groups(store, store.n_rows("anonymous"))
+    parts = grouped.values(store, work, groups, "adopted history")
+    for table in ADOPTED.values():
+        files = [file for part in parts for file in part[table]]
+        store = data_files.published(store, table, files, WHOLE)
     return store
+
+
+def _of_group(
+    store: Store,
+    buckets: Sequence[int],
+    known: pl.DataFrame | None,
+) -> dict[str, list[DataFile]]:
+    """Data files by table with what the history of some buckets brings to users."""
+    if known is None:
+        known = known_users(store)
+    adopted = _adopted(store, known, buckets).collect()
+    renamed = _renamed(store, adopted, known, buckets).collect()
+    return _written(store, pl.concat([adopted, renamed]))
 
 
 def _adopted(
@@ -93,15 +112,16 @@ def _known_from(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _written(
     store: Store,
     rows: pl.DataFrame,
-    is_first: bool,
-) -> Store:
-    """The store with these adopted rows; the first ones replace those of before."""
+) -> dict[str, list[DataFile]]:
+    """Data files by table with these adopted rows."""
     bucket = bucket_of("user_id", store.n_buckets).alias("bucket")
     bucketed = rows.with_columns(bucket)
-    activity = bucketed.select("bucket", *ActivityTable.column_names())
     seen = bucketed.group_by(USERS_KEY).agg(pl.col("first_at").min())
-    users = firsts(seen.lazy()).collect()
-    for table, frame in (("adopted_activity", activity), ("adopted_users", users)):
-        put = store.overwrite if is_first else store.append
-        store = put(table, frame)
-    return store
+    frames = {
+        ADOPTED["activity"]: bucketed.select("bucket", *ActivityTable.column_names()),
+        ADOPTED["users"]: firsts(seen.lazy()).collect(),
+    }
+    return {
+        table: data_files.written(store, table, frame)
+        for table, frame in frames.items()
+    }

@@ -115,8 +115,13 @@ def stage(store: Store) -> Iterator[Stage]:
     StoreError says so, whatever error it failed with.
     """
     if store.settings.cluster.engine != "local":
+        shared = store.place.below(SHARED)
         try:
-            yield Stage(Place(store.place.below(SHARED)), None)
+            yield Stage(Place(shared), None)
+        except Exception:
+            if store.place.is_local:
+                _check_room(Path(shared))
+            raise
         finally:
             store.place.remove_below(SHARED)
         return
@@ -154,6 +159,7 @@ def _parent(place: Place) -> Path:
 
 def _check_room(folder: Path) -> None:
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         folder.joinpath("room").write_bytes(bytes(ROOM))
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from distributed import Client
 from polars.testing import assert_frame_equal
 
 from churn.errors import InputError, StoreError
-from churn.events import ingest, staging
+from churn.events import erasure, ingest, staging
 from churn.settings import Cluster, Settings, parse
-from churn.store import grouped, open_filled
+from churn.store import Store, compaction, data_files, grouped, open_filled, opening
 from churn.store.layout import TABLES
 
 from ..conftest import at
@@ -76,21 +77,29 @@ def night(folder: Path, number: int) -> None:
 
 
 @pytest.fixture
-def nights(tmp_path: Path) -> Path:
-    """A folder with two nights' files, and a store ``base`` that holds the first."""
+def nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two nights' files, and a store ``base`` that holds the first.
+
+    It has eight buckets, as more make more files without showing more.
+    """
     night(tmp_path, 0)
+    monkeypatch.setattr(opening, "Store", partial(Store, n_buckets=8))
     ingest.ingest(study(tmp_path, "base"), NOW, progress=False)
     night(tmp_path, 1)
     return tmp_path
 
 
 def tables(settings: Settings) -> dict[str, pl.DataFrame]:
-    """Every table of a store, sorted, without the time at which it was written."""
+    """Every table of a store, reduced to the rows that say something, and sorted.
+
+    The time at which files were ingested is left out.
+    """
     store = open_filled(settings)
     found = {}
     for name in TABLES:
-        rows = store.scan(name).drop("ingested_at", strict=False).collect()
-        found[name] = rows.sort(pl.struct(pl.all()))
+        rows = compaction.reduced(store.scan(name), name)
+        rows = rows.drop("ingested_at", strict=False).sort(pl.struct(pl.all()))
+        found[name] = rows.collect()
     return found
 
 
@@ -223,6 +232,16 @@ def test_staged_rows_of_a_dead_ingest_are_removed(nights: Path) -> None:
     place.write("staging/abc/bucket=1/0.parquet", b"rows")
     ingest.ingest(settings, NOW, progress=False)
     assert not left_over(settings)
+
+
+def test_an_erasure_removes_data_files_that_no_table_has(nights: Path) -> None:
+    """A process that died may have written them, with the rows of whoever asks."""
+    store = open_filled(copied(nights, "spread"))
+    rows = store.rows_of("events", [0]).collect()
+    (lost,) = data_files.written(store, "events", rows)
+    assert f"events/{lost.path}" in store.place.names("events")
+    erasure.erase(store)
+    assert f"events/{lost.path}" not in store.place.names("events")
 
 
 def test_a_writer_meanwhile_is_noticed(
