@@ -104,7 +104,8 @@ def resend(file: Path, delivery: Delivery) -> Export:
 def outcome_counts(done: Export) -> pl.DataFrame:
     """Users by outcome and reason, most first: outcome, reason, n."""
     counted = done.outcomes.group_by("outcome", "reason").agg(n=pl.len())
-    return counted.sort("n", descending=True)
+    texts = pl.col("outcome", "reason").cast(pl.String)
+    return counted.with_columns(texts).sort("n", descending=True)
 
 
 def forget(settings: Settings, identifiers: Callable[[str], Sequence[str]]) -> int:

@@ -34,6 +34,7 @@ def of_plan(
 ) -> pl.DataFrame:
     """One row per user of a plan: identifier, outcome, reason.
 
+    Outcomes and reasons are categories, so that a user takes few bytes.
     ``default``: the outcome of users without a result. Reasons show no identifiers,
     which Braze may repeat: reports quote reasons.
     """
@@ -49,18 +50,23 @@ def of_plan(
             reason[position] = text.replace(identifiers[position], "…")
     planned = plan.changes.select(
         "identifier",
-        outcome=pl.Series(outcome, dtype=pl.String),
-        reason=pl.Series(reason, dtype=pl.String),
+        outcome=pl.Series(outcome, dtype=pl.Categorical),
+        reason=pl.Series(reason, dtype=pl.Categorical),
     )
-    undeliverable = _all_rejected(plan.undeliverable, UNDELIVERABLE)
-    held_back = _all_rejected(plan.held_back, HELD_BACK)
+    undeliverable = _all(plan.undeliverable, REJECTED, UNDELIVERABLE)
+    held_back = _all(plan.held_back, REJECTED, HELD_BACK)
     return pl.concat([planned, undeliverable, held_back])
 
 
-def _all_rejected(identifiers: pl.Series, reason: str) -> pl.DataFrame:
-    outcome = pl.lit(REJECTED)
+def _all(
+    identifiers: pl.Series,
+    outcome: str,
+    reason: str,
+) -> pl.DataFrame:
+    """Rows of users with the same outcome and reason."""
     return pl.DataFrame(identifiers).with_columns(
-        outcome=outcome, reason=pl.lit(reason)
+        outcome=pl.lit(outcome, pl.Categorical),
+        reason=pl.lit(reason, pl.Categorical),
     )
 
 
@@ -70,15 +76,10 @@ def with_unchanged(outcomes: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame
         outcomes,
         on="identifier",
         how="anti",
-    )
-    has_identifier = pl.col("identifier").is_not_null()
-    outcome = pl.when(has_identifier).then(pl.lit(UNCHANGED))
-    reason = pl.when(has_identifier).then(pl.lit(""))
-    unplanned = others.with_columns(
-        outcome=outcome.otherwise(pl.lit(NOT_MATCHED)),
-        reason=reason.otherwise(pl.lit(UNMATCHED)),
-    )
-    return pl.concat([outcomes, unplanned])
+    )["identifier"]
+    unchanged = _all(others.drop_nulls(), UNCHANGED, "")
+    unmatched = _all(others.filter(others.is_null()), NOT_MATCHED, UNMATCHED)
+    return pl.concat([outcomes, unchanged, unmatched])
 
 
 def counts(results: Sequence[Result], sent: "Sent") -> dict[str, Any]:

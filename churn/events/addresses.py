@@ -33,7 +33,7 @@ def identifiers(
         return asked.with_columns(
             identifier=pl.col("user_id"), n_sharing=pl.lit(1, pl.Int64)
         )
-    newest = _newest(store, cutoff)
+    newest = _newest(store, cutoff, asked)
     addressed = asked.join(
         newest,
         on="user_id",
@@ -47,13 +47,20 @@ def identifiers(
     return marked.with_columns(own.alias("identifier"))
 
 
-def _newest(store: Store, cutoff: date) -> pl.DataFrame:
-    """The identifier of each user that was learned last before the cutoff."""
+def _newest(
+    store: Store,
+    cutoff: date,
+    asked: pl.DataFrame,
+) -> pl.DataFrame:
+    """The identifier that was learned last before the cutoff, of each user asked for."""
     braze = store.settings.braze
     prefix = f"{braze.alias_label or braze.identifier}:"
     is_of_kind = pl.col("id").str.starts_with(prefix)
     edges = store.scan("edges").filter(is_of_kind & _learned_before(store, cutoff))
-    ordered = edges.sort("learned_at", "id")
+    of_asked = edges.select("user_id", "id", "learned_at").join(
+        asked.lazy(), on="user_id", how="semi"
+    )
+    ordered = of_asked.sort("learned_at", "id")
     newest = ordered.group_by("user_id").agg(pl.col("id").last()).collect()
     value = pl.col("id").str.strip_prefix(prefix).alias("identifier")
     return newest.select("user_id", value)

@@ -1,6 +1,9 @@
 """All gates: checks of whether the data and the scores are fit to be sent.
 
-Each gate checks one thing and returns one finding.
+Each gate checks one thing and returns one finding. What they read is small: the tables
+volume, tally and files, whose rows are days and files and not users, and the scores.
+Only ``match_rate`` reads more, if users are addressed by an id of another kind than
+their own: the identity edges of the scored users.
 """
 
 from collections.abc import Sequence
@@ -60,7 +63,8 @@ def before_scores(
 ) -> pl.DataFrame:
     """The findings that need no scores: of the age of the data and of the log.
 
-    A night stops on them before it trains or scores.
+    A night stops on them before it trains or scores. They are made again with the
+    scores, since a notebook may score another cutoff, or the day may have changed.
     """
     settings = store.settings
     first = days_before(cutoff, settings.gates.window_days)
