@@ -44,7 +44,6 @@ LONGEST = (
     "report/test_runner.py",
     "events/test_privacy.py",
     "model/test_challenge.py",
-    "test_cluster.py",
     "docs/test_store_guide.py",
     "report/test_jupyterlab.py",
     "events/test_replacing.py",
@@ -200,6 +199,19 @@ def server(running: "Server", monkeypatch: pytest.MonkeyPatch) -> "Iterator[Serv
     objects._client.cache_clear()
     yield running
     objects._client.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The address of an object store in a process of its own, for the bucket "machines".
+
+    Polars keeps its client of a bucket: that of "exports" leads to the other store, and
+    after a store has stopped, polars would ask it for three minutes.
+    """
+    from . import object_server
+
+    with object_server.in_another_process() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -88,13 +88,6 @@ Start = Callable[[int, str], "subprocess.Popen[str]"]
 """Starts a step, "ingest" or "export", on machine 0 or 1."""
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """The address of an object store in a process of its own."""
-    with object_server.in_another_process() as address:
-        yield address
-
-
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A running sandbox that knows the users."""
@@ -115,7 +108,6 @@ def files(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CHURN_LEDGER_URL", postgres)
     monkeypatch.setenv(client.KEY_VARIABLE, KEY)
-    # Polars keeps its client of a bucket, and that of "exports" may be another server's.
     object_server.empty(endpoint, "machines")
     objects._client.cache_clear()
     raw = tmp_path / "raw"

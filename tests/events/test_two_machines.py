@@ -50,13 +50,6 @@ print("added", done.n_added, flush=True)
 """
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """The address of an object store in a process of its own."""
-    with object_server.in_another_process() as address:
-        yield address
-
-
 @pytest.fixture
 def machines(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -64,7 +57,7 @@ def machines(
     """A store that holds one night, and two folders whose studies use it."""
     for name, value in object_server.environment(endpoint).items():
         monkeypatch.setenv(name, value)
-    object_server.empty(endpoint)
+    object_server.empty(endpoint, "machines")
     objects._client.cache_clear()
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -74,7 +67,7 @@ def machines(
         file = tmp_path / name / "churn.toml"
         file.parent.mkdir()
         file.write_text(
-            f'store = "s3://exports/store"\n[[extracts]]\nsource = "table"\n'
+            f'store = "s3://machines/store"\n[[extracts]]\nsource = "table"\n'
             f'path = "{raw}"\n'
         )
         files.append(file)
@@ -109,7 +102,7 @@ def until_done(file: Path) -> int:
             out, err = process.communicate()
         if process.returncode == 0:
             return int(out.split()[-1])
-        assert "refused: another ingest into s3://exports/store" in err, err
+        assert "refused: another ingest into s3://machines/store" in err, err
         time.sleep(0.5)
     raise AssertionError("never done")
 
