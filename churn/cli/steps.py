@@ -27,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
         report,
         forget,
         convert_store,
+        divide_store,
     )
     for command in steps:
         app.command()(command)
@@ -202,4 +203,21 @@ def convert_store(study: StudyPath = None, progress: Progress = True) -> None:
     typer.echo(
         f"converted {done.store.place.address}: {done.n_events:,} events of "
         f"{done.n_files:,} files; {done.n_removed:,} old files removed"
+    )
+
+
+def divide_store(study: StudyPath = None, progress: Progress = True) -> None:
+    """Divide a store that has grown into more buckets, so that each fits in memory.
+
+    There will be as many as the study's store_buckets says, or else as fit. An
+    interrupted division can be run again.
+    """
+    from churn.events import dividing
+    from churn.settings import load
+
+    done = dividing.divide(load(study), progress)
+    number = done.store.n_buckets
+    typer.echo(
+        f"{done.store.place.address}: {done.n_events:,} events in {number} buckets, "
+        f"{done.n_before} before"
     )

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from churn.errors import InputError
+from churn.errors import InputError, StoreError
 from churn.events import (
     discovery,
     identity,
@@ -24,6 +24,7 @@ from churn.events import (
     merging,
     missing_files,
     nothing_kept,
+    sizing,
     staging,
     unstated_currency,
 )
@@ -118,6 +119,7 @@ def _ingest(
     progress: bool,
 ) -> Ingest:
     listing = discovery.discover(store.settings)
+    store = _sized(store, listing.ready)
     present = {file.address for file in [*listing.ready, *listing.waiting]}
     arrived = arrivals(listing.ready, present, store)
     known = _still_there(listing.ready, store)
@@ -138,6 +140,25 @@ def _ingest(
         len(read.files),
     )
     return done
+
+
+def _sized(store: Store, files: Sequence[Found]) -> Store:
+    """The store with a number of buckets that fits: a new one may still get another.
+
+    Raises StoreError if the study asks for another number than the store has.
+    """
+    wanted = store.settings.store_buckets
+    if not store.versions:
+        number = wanted or sizing.buckets_for(sizing.estimated_events(files))
+        if number != store.n_buckets:
+            log.info("ingest: a store of %d buckets", number)
+            return replace(store, n_buckets=number).commit()
+    elif wanted not in (None, store.n_buckets):
+        raise StoreError(
+            f"the study asks for store_buckets = {wanted}, but {store.place.address} "
+            f"has {store.n_buckets}: run `churn divide-store`, or take the setting back"
+        )
+    return store
 
 
 def _check_complete(unfinished: Sequence[Found], arrived: Arrivals) -> None:
@@ -214,4 +235,5 @@ def _warnings(store: Store) -> list[str]:
     return [
         *kind_names.unused_kinds(volume, store.settings),
         *unstated_currency.taken_for_own(tally, store.settings),
+        *sizing.warnings(store),
     ]

@@ -44,8 +44,8 @@ GROUP_FILES = 256
 MIN_BYTES = 2**20
 """Total size below which files aren't worth a group, and a process, of their own."""
 
-FILE_ROWS = 30_000
-"""Rows per staged file; rows that a partition has not yet written are in memory."""
+HELD_ROWS = 1_000_000
+"""Rows of all buckets that are in memory while they wait for the end of their file."""
 
 OPEN_HOUR = "until their hour has a _SUCCESS marker"
 BEING_WRITTEN = "because they are still being written"
@@ -227,7 +227,8 @@ def _staged(
     """Write the frames by bucket. Raises InputError that names a damaged file."""
     n_buckets = len(nothing.buckets)
     try:
-        return staged.write(pl.concat(frames), nothing.place, n_buckets, FILE_ROWS)
+        file_rows = HELD_ROWS // n_buckets
+        return staged.write(pl.concat(frames), nothing.place, n_buckets, file_rows)
     except sources.UNREADABLE:
         for frame, (found, path) in zip(frames, files, strict=True):
             _check_readable(frame, found, path, scratch / "again.parquet")

@@ -7,7 +7,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from churn.errors import StudyError
 from churn.settings.audiences import Audience, audience_faults
@@ -41,6 +48,7 @@ class Settings(Section):
 
     timezone: Zone = "UTC"
     store: StoreAddress = "data/store"
+    store_buckets: int | None = Field(default=None, ge=32, le=16_384)
     reports: str = "reports"
     keep_reports_days: int | None = Field(default=None, ge=1)
     random_state: int = Field(default=0, ge=0)
@@ -66,6 +74,13 @@ class Settings(Section):
     audiences: tuple[Audience, ...] = ()
     cluster: Cluster = Cluster()
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @field_validator("store_buckets")
+    @classmethod
+    def _check_buckets(cls, number: int | None) -> int | None:
+        if number is not None and number.bit_count() != 1:
+            raise ValueError("must be a power of two, such as 64 or 128")
+        return number
 
     @model_validator(mode="after")
     def _check(self) -> Self:
