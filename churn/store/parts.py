@@ -53,6 +53,16 @@ class Part:
 WHOLE = Part()
 
 
+def bucket_in(path: str) -> int:
+    """The bucket of a data file, which its path names.
+
+    >>> bucket_in("events/period=2026Q1/bucket=12/part-0a.parquet")
+    12
+    """
+    folder = path.rpartition("/")[0]
+    return int(folder.rpartition("bucket=")[2])
+
+
 def period_of(column: str) -> pl.Expr:
     """The quarter of a date or instant, as ``layout.period`` writes it."""
     import polars as pl

@@ -30,7 +30,7 @@ from churn.settings import Settings
 from churn.store import state
 from churn.store.inputs import check_bound, check_inputs
 from churn.store.layout import ADOPTED, BUCKETED, PERIODS, period
-from churn.store.parts import WHOLE, Part, period_of, valid
+from churn.store.parts import WHOLE, Part, bucket_in, period_of, valid
 from churn.store.places import Place
 from churn.store.state import SCHEMA_VERSION, STORED
 
@@ -131,25 +131,18 @@ class Store:
             names.append(ADOPTED[table])
         first = period(since) if since and table in PERIODS else None
         part = Part(buckets if table in BUCKETED else None, since=first)
-        return self._scanned(table, names, part)
+        paths = [path for name in names for path in self._paths(name, part)]
+        return self._read(table, paths)
 
-    def _scanned(
-        self,
-        table: str,
-        names: Sequence[str],
-        part: Part,
-    ) -> pl.LazyFrame:
-        """Rows of a part of several tables of one schema, that of ``table``."""
+    def _paths(self, table: str, part: Part) -> list[str]:
+        return [self.place.below(table, p) for p in self.files(table, part)["path"]]
+
+    def _read(self, table: str, paths: list[str]) -> pl.LazyFrame:
         import polars as pl
 
         from churn.store.schemas import BY_TABLE
 
         empty = BY_TABLE[table].create_empty()
-        paths = [
-            self.place.below(name, path)
-            for name in names
-            for path in self.files(name, part)["path"]
-        ]
         if not paths:
             return empty.lazy()
         return pl.scan_parquet(
@@ -173,13 +166,15 @@ class Store:
         """
         import polars as pl
 
+        by_bucket: dict[int, list[str]] = {}
+        for path in self._paths(table, Part(buckets, period=period)):
+            by_bucket.setdefault(bucket_in(path), []).append(path)
+        nothing = self._read(table, []).with_columns(bucket=pl.lit(0, pl.Int32))
         parts = [
-            self._scanned(table, [table], Part([bucket], period=period)).with_columns(
-                bucket=pl.lit(bucket, pl.Int32)
-            )
-            for bucket in buckets
+            self._read(table, paths).with_columns(bucket=pl.lit(bucket, pl.Int32))
+            for bucket, paths in by_bucket.items()
         ]
-        rows = pl.concat(parts)
+        rows = pl.concat([nothing, *parts])
         if table in PERIODS:
             rows = rows.with_columns(period=period_of(PERIODS[table]))
         return rows
