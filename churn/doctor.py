@@ -14,7 +14,7 @@ from typing import Literal
 from churn.braze.delivery import open_ledger
 from churn.braze.key import KEY_VARIABLE
 from churn.errors import BrazeError, ChurnError, ModelError
-from churn.events import sources
+from churn.events import sizing, sources
 from churn.events.sources import find
 from churn.model import due, storage
 from churn.receive.journal import SUFFIX
@@ -109,6 +109,8 @@ def _data(settings: Settings) -> Iterator[Point]:
         yield Point("events", "fault", "none in the store yet: run `churn ingest`")
         return
     yield from _age(store)
+    for sentence in sizing.warnings(store):
+        yield Point("memory", "warning", sentence)
     yield _model(store)
     yield _scores(store)
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from churn import doctor
 from churn.errors import StoreError, StudyError
 from churn.events import dividing, identity, ingest, sizing
 from churn.hashing import bucket_of
@@ -19,6 +20,13 @@ from ..conftest import random_log
 from ..object_server import Server
 from .test_ingest_cluster import NOW, night, study
 
+STUDY = """\
+store = "store"
+
+[[extracts]]
+source = "table"
+path = "table"
+"""
 OWNERS = {"events": pl.col("event_id"), "anonymous": identity.KEY}
 
 
@@ -158,9 +166,12 @@ def test_the_study_may_choose(
 def test_outgrown_buckets_are_reported(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the command that makes more of them; not before."""
+    """By ingest and doctor, with the command that makes more of them; not before."""
     assert not sizing.warnings(store)
     n_events = store.n_rows("events")
     monkeypatch.setattr(sizing, "BUCKET_EVENTS", n_events // 90)
     monkeypatch.setattr(sizing, "FULL_EVENTS", n_events // 45)
     assert "run `churn divide-store`, which makes 128" in sizing.warnings(store)[0]
+    study_file = store.settings.folder / "churn.toml"
+    study_file.write_text(STUDY, encoding="utf-8")
+    assert "memory" in [point.name for point in doctor.examine(study_file)]
