@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from scipy.optimize import nnls
 
-from churn.store.tables import N_BUCKETS, PASS_ROWS
+from churn.events.sizing import buckets_for
+from churn.store.tables import PASS_ROWS
 
 CONSTANT = "constant"
 
@@ -22,7 +23,7 @@ FEATURES: Mapping[tuple[str, str], Sequence[str]] = {
     ("training rows", "seconds"): ("n_events", "n_active"),
     ("training rows", "megabytes"): ("n_event_group",),
     ("score", "seconds"): ("n_window", "n_active"),
-    ("score", "megabytes"): ("n_window_group", "n_active"),
+    ("score", "megabytes"): ("n_window_group", "n_active_group", "n_active"),
     ("export plan", "seconds"): ("n_active",),
     ("export plan", "megabytes"): ("n_active",),
     ("storage", "megabytes"): ("n_events", "n_users"),
@@ -32,22 +33,27 @@ FEATURES: Mapping[tuple[str, str], Sequence[str]] = {
 
 n_new: events that an ingest reads. n_events: events of the whole history. n_window:
 those of the observation window before the newest cutoff. n_users: users ever seen.
-n_active: users who are scored. Names with ``group``: the part of new events, of all or
-of those of the window that is held in memory at a time, see ``grouped``.
+n_active: users who are scored. Names with ``group``: the part of these that is held in
+memory at a time, see ``grouped``.
 """
 
 GROUPED = {
-    "n_new_group": "n_new",
-    "n_event_group": "n_events",
-    "n_window_group": "n_window",
+    "n_new_group": ("n_new", "n_new"),
+    "n_event_group": ("n_events", "n_events"),
+    "n_window_group": ("n_window", "n_window"),
+    "n_active_group": ("n_active", "n_window"),
 }
+"""For each of these parts the whole, and the rows that are read by groups."""
 
 Sizes = Mapping[str, float]
 
 
-def grouped(n_rows: float) -> float:
-    """The rows of a group of buckets: as many as fit, and at least a bucket's."""
-    return max(min(n_rows, PASS_ROWS), n_rows / N_BUCKETS)
+def grouped(n_rows: float, n_events: float) -> float:
+    """The rows of a group of buckets: as many as fit, and at least a bucket's.
+
+    The store has as many buckets as fit a first ingest of ``n_events``.
+    """
+    return max(min(n_rows, PASS_ROWS), n_rows / buckets_for(int(n_events)))
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,10 @@ def _quantity(name: str, sizes: Sizes) -> float:
     if name == CONSTANT:
         return 1.0
     if name in GROUPED:
-        return grouped(sizes[GROUPED[name]])
+        whole, read = GROUPED[name]
+        n_rows = sizes[read]
+        of_all = max(sizes["n_events"], sizes["n_new"])
+        return sizes[whole] * grouped(n_rows, of_all) / max(n_rows, 1)
     return sizes[name]
 
 
