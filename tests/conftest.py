@@ -222,7 +222,7 @@ def dask() -> Iterator[Cluster]:
     with LocalCluster(
         n_workers=2,
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
     ) as running:
         address = running.scheduler_address
         yield Cluster(engine="dask", address=address, processes=2)
