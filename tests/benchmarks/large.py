@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as dtime
@@ -116,23 +117,33 @@ def run(
             print(name, number, asdict(found), flush=True)
 
 
-def measured(arguments: list[str]) -> Figures:
-    """Run a command in processes of their own; raises if it fails."""
+def measured(
+    arguments: Sequence[str],
+    module: str = "churn.cli",
+    helpers: Sequence[int] = (),
+) -> Figures:
+    """Run a module in processes of their own; raises if it fails.
+
+    ``helpers``: processes that run already and work for it, such as those of a cluster.
+    """
     environment = {**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    before: dict[int, float] = {}
+    for process_id in helpers:
+        _seen(process_id, before)
     began = time.monotonic()
-    command = [sys.executable, "-m", "churn.cli", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     running = subprocess.Popen(command, env=environment)
     used: dict[int, float] = {}
     of_one = of_all = 0.0
     while running.poll() is None:
-        now = [*_seen(running.pid, used)]
+        now = [mb for one in (running.pid, *helpers) for mb in _seen(one, used)]
         of_one = max([of_one, *now])
         of_all = max(of_all, sum(now))
         time.sleep(SECONDS_BETWEEN)
     if running.returncode:
         raise SystemExit(f"{' '.join(arguments)} ended with {running.returncode}")
     return Figures(
-        seconds=round(sum(used.values()), 1),
+        seconds=round(sum(used.values()) - sum(before.values()), 1),
         wall=round(time.monotonic() - began, 1),
         of_one=round(of_one),
         of_all=round(of_all),
