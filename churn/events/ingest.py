@@ -148,17 +148,15 @@ def _sized(store: Store, files: Sequence[Found]) -> Store:
     Raises StoreError if the study asks for another number than the store has.
     """
     wanted = store.settings.store_buckets
-    if not store.versions:
-        number = wanted or sizing.buckets_for(sizing.estimated_events(files))
-        if number != store.n_buckets:
-            log.info("ingest: a store of %d buckets", number)
-            return replace(store, n_buckets=number).commit()
-    elif wanted not in (None, store.n_buckets):
-        raise StoreError(
-            f"the study asks for store_buckets = {wanted}, but {store.place.address} "
-            f"has {store.n_buckets}: run `churn divide-store`, or take the setting back"
-        )
-    return store
+    if store.versions:
+        if faults := sizing.differing(store):
+            raise StoreError(faults[0])
+        return store
+    number = wanted or sizing.buckets_for(sizing.estimated_events(files))
+    if number == store.n_buckets:
+        return store
+    log.info("ingest: a store of %d buckets", number)
+    return replace(store, n_buckets=number).commit()
 
 
 def _check_complete(unfinished: Sequence[Found], arrived: Arrivals) -> None:

@@ -41,16 +41,29 @@ def buckets_for(n_events: int) -> int:
     return n_buckets
 
 
-def warnings(store: Store) -> list[str]:
-    """A sentence if the buckets have grown so large that one may not fit in memory."""
-    n_events = store.n_rows("events")
-    fitting = buckets_for(n_events)
-    if n_events <= FULL_EVENTS * store.n_buckets or fitting == store.n_buckets:
+def differing(store: Store) -> list[str]:
+    """A sentence if the study asks for another number of buckets than the store has."""
+    wanted = store.settings.store_buckets
+    if wanted in (None, store.n_buckets):
         return []
     return [
+        f"the study asks for store_buckets = {wanted}, but {store.place.address} has "
+        f"{store.n_buckets}: run `churn divide-store`, or take the setting back"
+    ]
+
+
+def warnings(store: Store) -> list[str]:
+    """Sentences if the buckets aren't as many as asked for, or may not fit in memory."""
+    n_events = store.n_rows("events")
+    fitting = buckets_for(n_events)
+    faults = differing(store)
+    if n_events <= FULL_EVENTS * store.n_buckets or fitting == store.n_buckets:
+        return faults
+    return [
+        *faults,
         f"each of the store's {store.n_buckets} buckets holds "
         f"{n_events / store.n_buckets / 1e6:.1f} million events, and memory grows with "
-        f"them: run `churn divide-store`, which makes {fitting}"
+        f"them: run `churn divide-store`, which makes {fitting}",
     ]
 
 

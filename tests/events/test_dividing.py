@@ -121,6 +121,7 @@ def test_an_object_store_can_be_divided(
     larger = settings.model_copy(update={"store_buckets": 64})
     with pytest.raises(StoreError, match=r"64, but .* has 32: run `churn divide-store"):
         ingest.ingest(larger, progress=False)
+    assert "run `churn divide-store`" in sizing.warnings(open_filled(larger))[0]
     done = dividing.divide(larger, progress=False)
     assert done.n_events == first.n_added
     assert not unneeded(done.store)
