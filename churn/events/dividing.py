@@ -42,12 +42,14 @@ class Divided:
 def divide(settings: Settings, progress: bool = True) -> Divided:
     """Divide the store of these settings into ``store_buckets`` buckets.
 
-    Where the study names no number it is the one that fits the log. The disk must have
-    room for the tables twice. Raises StoreError if another process writes to the store.
+    Where the study names no number it is the one that fits the log, and not fewer than
+    there are. The disk must have room for the tables twice. Raises StoreError if
+    another process writes to the store.
     """
     with exclusively(settings) as store:
         n_events = store.n_rows("events")
-        n_buckets = settings.store_buckets or sizing.buckets_for(n_events)
+        fitting = max(store.n_buckets, sizing.buckets_for(n_events))
+        n_buckets = settings.store_buckets or fitting
         if n_buckets == store.n_buckets:
             return Divided(store, n_events, n_buckets)
         done = _divided(store, n_buckets, progress)
