@@ -124,9 +124,20 @@ class Pinned:
         )
 
     def open(self) -> Store:
-        """The same store, whatever was committed since; raises as ``at`` does."""
-        newest = at(self.place, self.settings)
-        return replace(newest, versions=self.versions, tag=self.tag)
+        """The same store, whatever was committed since; raises as ``at`` does.
+
+        A process that opens it for one group after the other reads the logs of its
+        tables once.
+        """
+        if not _opened or _opened[0][0] != self:
+            newest = at(self.place, self.settings)
+            store = replace(newest, versions=self.versions, tag=self.tag)
+            _opened[:] = [(self, store)]
+        return _opened[0][1]
+
+
+_opened: list[tuple[Pinned, Store]] = []
+"""The last store that this process opened for others."""
 
 
 def create_or_open(settings: Settings) -> Store:
