@@ -1,7 +1,7 @@
 """Staged files and rows: what an ingest has read, on its way into the store.
 
 Rows stand in Parquet files by bucket. Each piece of work writes into a folder of its
-own, so that work that is done twice leaves files of which nobody hears.
+own, so work that is done twice leaves files that nothing refers to.
 """
 
 import secrets

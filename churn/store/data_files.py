@@ -1,7 +1,7 @@
 """Data files of a table, which are written first and become part of it in one commit.
 
 Any process may write them, each under a name of its own: work that is done twice writes
-other files, and those of which nobody hears never become part of the table. The next
+other files, and those that nothing refers to never become part of the table. The next
 cleaning removes them.
 """
 
