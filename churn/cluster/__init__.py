@@ -30,7 +30,8 @@ def map_buckets(
     ``work`` is a module's function, or a partial of one with plain values. ``what``
     names it in errors: ClusterError if the engine can't be reached, loses its workers
     or takes longer than ``wait_minutes``, StudyError if its library is missing. An
-    error of the work itself is raised as it is; groups that wait are then given up.
+    error of the work itself is raised as it is; groups that wait are then given up,
+    except by Spark.
     """
     if cluster.is_one_process:
         return [work(group) for group in groups]

@@ -35,6 +35,7 @@ def results(
     done: dict[int, Any] = {}
     for _ in range(ATTEMPTS):
         pool = loky.get_reusable_executor(cluster.processes, env=own)
+        futures: dict[Any, int] = {}
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=REPLACED)
@@ -45,8 +46,14 @@ def results(
             return [done[n] for n in range(len(groups))]
         except loky.BrokenProcessPool:
             continue
-        except BaseException:
+        except (TimeoutError, KeyboardInterrupt):
             pool.shutdown(wait=False, kill_workers=True)
+            raise
+        except Exception:
+            # Groups that wait are given up; those that run must end before their files
+            # are cleared away.
+            running = [future for future in futures if not future.cancel()]
+            loky.wait(running, until - time.monotonic())
             raise
     lost = f"processes were killed {ATTEMPTS} times; out of memory?"
     raise ClusterError(f"{what}: {lost}")
