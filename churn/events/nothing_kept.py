@@ -37,10 +37,10 @@ def check(
 ) -> None:
     """Raise InputError that names each staged file of which no row can be read.
 
-    ``faults`` are theirs (see ``faults``). Files without rows are fine, and so are
-    files with a row that was read well, although it is a duplicate or may not be kept.
-    A file that the store took as it is, ``known`` by its address, is not refused when
-    it is read again.
+    ``faults``: the faults of these files' rows, see ``faults``. Files without rows are
+    fine, and so are files with a row that was read well, although it is a duplicate or
+    may not be kept. A file that the store took as it is, ``known`` by its address, is
+    not refused when it is read again.
     """
     by_file = faults.partition_by("file_id", as_dict=True)
     refused = []

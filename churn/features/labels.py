@@ -39,7 +39,7 @@ def returned(
     user's first active day in the horizon; null without any.
 
     ``merged`` are the ``merged_users`` of a day; null for none. From the day of the
-    merge on, activity of the user they were merged into is theirs as well. ``find``
+    merge on, activity of the user they were merged into counts as well. ``find``
     makes the ``first_days`` of the log from ``searches``.
     """
     asked = users.select("user_id", "cutoff").with_row_index("row")

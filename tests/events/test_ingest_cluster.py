@@ -235,7 +235,7 @@ def test_staged_rows_of_a_dead_ingest_are_removed(nights: Path) -> None:
 
 
 def test_an_erasure_removes_data_files_that_no_table_has(nights: Path) -> None:
-    """A process that died may have written them, with the rows of whoever asks."""
+    """A process that died may have written them, with rows of the person erased."""
     store = open_filled(copied(nights, "spread"))
     rows = store.rows_of("events", [0]).collect()
     (lost,) = data_files.written(store, "events", rows)

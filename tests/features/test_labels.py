@@ -150,8 +150,8 @@ def test_a_merge_that_was_not_known_yet_changes_no_label(
 
 
 def test_groups_of_users_give_the_labels_of_all_together() -> None:
-    """Each user's activity read alone: u1 became u2, whose visit of day 15 is theirs; u2
-    and u3 have their own.
+    """Each user's activity read alone: u1 became u2, whose visit of day 15 counts for
+    u1; u2 and u3 have their own.
     """
     days = {"u1": (9,), "u2": (13, 15), "u3": (14, 18)}
     rows = [{"u": user, "day": day} for user, own in days.items() for day in own]
