@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from churn.errors import ModelError
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import left_out_in_words
-from churn.model import blend, own, pipelines, screening, useful_features
+from churn.model import blend, digest, own, pipelines, screening, useful_features
 from churn.model.correction import Correction
 from churn.model.pipelines import Recipe
 from churn.settings import Settings, Windows
@@ -91,8 +91,8 @@ class Model:
         recipe = asdict(self.recipe)
         correction = asdict(self.correction)
         facts = json.dumps([self.features, self.learned_from, recipe, correction])
-        digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
-        return f"{max(self.cutoffs)}-{self.candidate}-{digest}"
+        digits = hashlib.sha256(facts.encode()).hexdigest()[:8]
+        return f"{max(self.cutoffs)}-{self.candidate}-{digits}"
 
 
 def fit(
@@ -113,12 +113,10 @@ def fit(
     """
     is_baseline = set(recipe.weights) == {"recency"}
     names = ("recency_days",) if is_baseline else useful_features.of(snapshot, plan)
+    names = _strongest(snapshot, names, settings)
     x = matrix(snapshot, names)
     y = target(snapshot)
-    with one_thread(recipe):
-        kept = screening.strongest(names, x, y, settings.random_state)
-    names, x = tuple(names[position] for position in kept), x[:, kept]
-    learned_from = _digest(x, y, estimator, settings)
+    learned_from = digest.of(x, y, estimator, settings.random_state)
     fits = {} if fits is None else fits
     key = _key(names, learned_from, recipe, settings)
     with one_thread(recipe):
@@ -146,6 +144,20 @@ def fit(
     )
 
 
+def _strongest(
+    snapshot: pl.DataFrame,
+    names: tuple[str, ...],
+    settings: Settings,
+) -> tuple[str, ...]:
+    """The features to learn from, see ``screening``."""
+    rows = screening.deciding(snapshot)
+    x, y = matrix(rows, names), target(rows)
+    # A booster is fitted, of a recipe or not.
+    with threadpool_limits(1):
+        kept = screening.strongest(names, x, y, settings.random_state)
+    return tuple(names[position] for position in kept)
+
+
 def _key(
     names: tuple[str, ...], learned_from: str, recipe: Recipe, settings: Settings
 ) -> str:
@@ -169,18 +181,6 @@ def _fit_blend(
         return pipelines.fit(recipe, names, x, y, horizon_days, settings.random_state)
 
 
-def _digest(
-    x: np.ndarray,
-    y: np.ndarray,
-    estimator: Any,
-    settings: Settings,
-) -> str:
-    content = x.tobytes() + y.tobytes()
-    if estimator is not None:
-        content += own.fingerprint(estimator, settings.random_state)
-    return hashlib.sha256(content).hexdigest()
-
-
 def _medians(x: np.ndarray) -> tuple[float, ...]:
     """Median of each column; NaN where most rows have no value."""
     is_mostly_missing = np.isnan(x).mean(axis=0) > 0.5
@@ -198,8 +198,11 @@ def matrix(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
     order of a parallel computation, and a tree would split on the difference. Raises
     ModelError if a value is infinite.
     """
-    number = pl.col(names).cast(pl.Float64).round_sig_figs(9)
-    values: np.ndarray = snapshot.select(number).to_numpy()
+    # Column by column, so that no other copy of all is in memory.
+    values = np.empty((snapshot.height, len(names)), order="F")
+    for position, name in enumerate(names):
+        number = snapshot[name].cast(pl.Float64).round_sig_figs(9)
+        values[:, position] = number.to_numpy()
     is_infinite = np.isinf(values).any(axis=0)
     if is_infinite.any():
         infinite = [names[position] for position in np.flatnonzero(is_infinite)]

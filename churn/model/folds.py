@@ -60,7 +60,7 @@ def every(
     settings: Settings,
 ) -> Iterator[Fold]:
     """The folds of a labelled snapshot whose training rows hold both outcomes."""
-    labelled = snapshot.drop_nulls("churned")
+    labelled = with_outcome(snapshot)
     cutoffs = sorted(labelled["cutoff"].unique())
     calendar = Calendar.without_log(settings)
     for training_cutoffs, cutoff in validation_cutoffs(cutoffs, settings):
@@ -93,6 +93,13 @@ def validation_cutoffs(
     step -= step % 7 == 0
     newest_first = usable[::-1][::step][:MAX_FOLDS]
     return newest_first[::-1]
+
+
+def with_outcome(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose outcome is known, without a copy of them if they come first."""
+    n_known = rows.height - rows["churned"].null_count()
+    first = rows.head(n_known)
+    return rows.drop_nulls("churned") if first["churned"].null_count() else first
 
 
 def _mature(

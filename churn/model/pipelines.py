@@ -111,7 +111,7 @@ def _medians_and_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _scaling() -> Pipeline:
-    """Log-like scaling.
+    """Log-like scaling, whose first steps make the only copies of the values.
 
     Values are clipped to the range in training, so that drift isn't extrapolated.
     """
@@ -122,8 +122,8 @@ def _scaling() -> Pipeline:
             add_indicator=True,
             keep_empty_features=True,
         ),
-        MinMaxScaler(clip=True),
-        StandardScaler(),
+        MinMaxScaler(clip=True, copy=False),
+        StandardScaler(copy=False),
     )
 
 

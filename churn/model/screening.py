@@ -5,6 +5,7 @@ say what others say as well. Learning from all takes twice as long and is not be
 """
 
 import numpy as np
+import polars as pl
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from churn.model import pipelines, trees
@@ -14,6 +15,11 @@ MAX_FEATURES = 80
 
 MAX_ROWS = 10_000
 """Most rows that decide; more would hardly change the order of the features."""
+
+
+def deciding(snapshot: pl.DataFrame) -> pl.DataFrame:
+    """The rows that decide, evenly spaced: at most ``MAX_ROWS``."""
+    return snapshot.gather_every(max(1, -(-snapshot.height // MAX_ROWS)))
 
 
 def strongest(
@@ -27,12 +33,12 @@ def strongest(
     How much a feature helps is the loss that its splits save in a few boosted trees.
     Recency and what the parametric forecast needs are kept in any case. ``x``: the
     features called ``names``, shape (n_rows, n_features). ``y``: shape (n_rows,) of 0
-    and 1. Both are those to learn from, so that a validation cutoff has no say.
+    and 1. Both are of ``deciding`` rows to learn from, so that a validation cutoff has
+    no say.
     """
     if len(names) <= MAX_FEATURES:
         return np.arange(len(names))
-    step = -(-len(x) // MAX_ROWS)
-    saved = _saved(x[::step], y[::step], random_state)
+    saved = _saved(x, y, random_state)
     order = np.argsort(-saved, kind="stable")
     needed = pipelines.btyd_columns(names) or (names.index("recency_days"),)
     return np.unique([*order[:MAX_FEATURES], *needed])

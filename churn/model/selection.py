@@ -91,7 +91,7 @@ def choose(
             forecasts.of_estimator(fold, plan, settings, estimator) for fold in usable
         ]
         return _validated(usable, own.RECIPE, alone, settings)
-    n_users = snapshot.drop_nulls("churned")["user_id"].n_unique()
+    n_users = folds.with_outcome(snapshot)["user_id"].n_unique()
     prior = pipelines.default_weights(n_users)
     leaves = pipelines.leaves(n_users)
     if not usable:
@@ -232,7 +232,7 @@ def correct(
     """
     if choice.correction == "none":
         return Correction()
-    labelled = snapshot.drop_nulls("churned")
+    labelled = folds.with_outcome(snapshot)
     newest = labelled.filter(pl.col("cutoff") == pl.col("cutoff").max())
     open_rows = snapshot.filter(pl.col("churned").is_null())
     has_open = not open_rows.is_empty()

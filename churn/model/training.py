@@ -126,13 +126,14 @@ def train(
         )
     plan = snapshots.plan(store, max(cutoffs))
     leakage.check(store, cutoffs, plan, as_of)
-    rows = snapshots.training_rows(store, cutoffs, plan, as_of)
+    most = store.settings.backtest.max_training_rows
+    rows = folds.sample(snapshots.training_rows(store, cutoffs, plan, as_of), most)
     if warning := one_weekday(cutoffs):
         log.warning("training: %s", warning)
     trained = learn(rows, plan, store.settings, estimator)
     missing = tuple(sorted(calendar.missing))
     model = replace(trained.model, missing=missing, left_out=tuple(left_out))
-    labelled = rows.drop_nulls("churned")
+    labelled = folds.with_outcome(rows)
     validation = trained.choice.validation
     seen = baseline.of_training(labelled, model.features, validation)
     return replace(trained, model=model, baseline=seen)
@@ -173,7 +174,7 @@ def learn(
     earlier model, to learn with its weights and rounds. Raises TrainingError if too few
     users churned or stayed.
     """
-    check_enough(snapshot.drop_nulls("churned"))
+    check_enough(folds.with_outcome(snapshot))
     sampled = folds.sample(snapshot, settings.backtest.max_training_rows)
     choice = selection.choose(
         sampled,
@@ -183,7 +184,7 @@ def learn(
         fits,
         recipe,
     )
-    labelled = sampled.drop_nulls("churned")
+    labelled = folds.with_outcome(sampled)
     fitted = fitting.fit(labelled, plan, settings, choice.recipe, estimator)
     correction = selection.correct(fitted, sampled, choice, settings)
     model = replace(

@@ -1,6 +1,7 @@
 """Which features a model learns from at all."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from churn.model import screening
@@ -26,12 +27,12 @@ def test_what_tells_who_leaves_is_kept(
 
 def test_of_many_rows_an_even_sample_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows come by cutoff, so the first ones alone would be those of a season."""
-    monkeypatch.setattr(screening, "MAX_FEATURES", 1)
     monkeypatch.setattr(screening, "MAX_ROWS", 2000)
-    first, later = rows(2000, "a"), rows(8000, "b", seed=2)
-    x, y = (np.concatenate(both) for both in zip(first, later, strict=True))
-    kept = screening.strongest(NAMES, x, y, 0)
-    assert [NAMES[position] for position in kept] == [*NAMES[:3], "b"]
+    snapshot = pl.DataFrame({"season": [1] * 2000 + [2] * 7999})
+    seasons = screening.deciding(snapshot)["season"].to_list()
+    assert seasons == [1] * 400 + [2] * 1600
+    few = snapshot.head(2000)
+    assert screening.deciding(few).equals(few)
 
 
 def test_few_features_are_left_alone() -> None:
