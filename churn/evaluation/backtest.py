@@ -13,8 +13,10 @@ import polars as pl
 from tqdm.auto import tqdm
 
 from churn.errors import CutoffError, ModelError, TrainingError
+from churn.evaluation import predicting
+from churn.evaluation.predicting import Fitted
 from churn.features import snapshots
-from churn.features.catalogue import Plan, catalogue
+from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
 from churn.model import fitting, own
 from churn.model.fitting import Model
@@ -82,9 +84,22 @@ def backtest(
     # Features are computed once, for all plans together.
     plans = [test.plan for test in tests]
     plan = _union([*plans, champion.plan] if champion else plans)
+    fitted, choices = _fitted(store, tests, plan, models, champion, progress)
+    made = predicting.predictions(store, fitted, plan)
+    return Backtest(made, pl.DataFrame(choices))
+
+
+def _fitted(
+    store: Store,
+    tests: Sequence[_Test],
+    plan: Plan,
+    models: Mapping[str, Any],
+    champion: Model | None,
+    progress: bool,
+) -> tuple[Fitted, list[dict[str, Any]]]:
+    """The models of each test cutoff, and how the chosen ones came about."""
     past = _past(store, tests, plan)
-    scored = snapshots.observe(store, [test.cutoff for test in tests], plan)
-    predictions = []
+    fitted: Fitted = {}
     choices = []
     fits: fitting.Fits = {}
     for test in tqdm(
@@ -94,21 +109,19 @@ def backtest(
         leave=False,
     ):
         needed = _with_open(store, test)
-        earlier = _columns(past.filter(pl.col("cutoff").is_in(needed)), test.plan)
-        later = scored.filter(pl.col("cutoff") == test.cutoff)
+        observed = past.filter(pl.col("cutoff").is_in(needed))
+        earlier = predicting.columns(observed, test.plan)
         known = snapshots.label(earlier, store, as_of=test.cutoff)
-        outcomes = snapshots.label(later, store)
         trained = learn(known, test.plan, store.settings, fits=fits)
-        fitted = {CHOSEN: trained.model}
-        fitted[RECENCY] = _fit_recency(known, test.plan, store.settings)
+        of_test = fitted[test.cutoff] = {CHOSEN: trained.model}
+        of_test[RECENCY] = _fit_recency(known, test.plan, store.settings)
         if champion:
-            fitted[CHAMPION] = _as_of(champion, test, known, store.settings, fits)
+            of_test[CHAMPION] = _as_of(champion, test, known, store.settings, fits)
         for name, estimator in models.items():
             own = learn(known, test.plan, store.settings, estimator)
-            fitted[name] = own.model
-        predictions += [_predict(name, fitted[name], outcomes) for name in fitted]
+            of_test[name] = own.model
         choices.append(_choice(test.cutoff, trained))
-    return Backtest(pl.concat(predictions), pl.DataFrame(choices))
+    return fitted, choices
 
 
 def _as_of(
@@ -203,25 +216,6 @@ def _union(plans: Sequence[Plan]) -> Plan:
     )
 
 
-def _columns(
-    observed: pl.DataFrame,
-    plan: Plan,
-) -> pl.DataFrame:
-    """The columns that ``plan`` alone would have given.
-
-    The number of event names in use (n_names_…) depends on the plan's vocabulary, so it
-    is counted again.
-    """
-    names = catalogue(plan)
-    counts = []
-    for name in names:
-        if name.startswith("n_names_"):
-            columns = [name.replace("names", event) for event in plan.vocabulary]
-            in_use = [(pl.col(column) > 0).cast(pl.Int32) for column in columns]
-            counts.append(pl.sum_horizontal(in_use).alias(name))
-    return observed.with_columns(counts).select("user_id", "cutoff", *names)
-
-
 def _fit_recency(
     known: pl.DataFrame,
     plan: Plan,
@@ -229,21 +223,6 @@ def _fit_recency(
 ) -> Model:
     labelled = known.drop_nulls("churned")
     return fitting.fit(labelled, plan, settings, fitting.RECENCY)
-
-
-def _predict(
-    name: str,
-    model: Model,
-    outcomes: pl.DataFrame,
-) -> pl.DataFrame:
-    probability = fitting.predict(model, _columns(outcomes, model.plan))
-    return outcomes.select(
-        "user_id",
-        "cutoff",
-        "churned",
-        pl.lit(name).alias("model"),
-        pl.Series("probability", probability),
-    )
 
 
 def _choice(

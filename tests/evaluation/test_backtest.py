@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from churn.errors import CutoffError, ModelError, TrainingError
-from churn.evaluation import backtest, intervals, metrics
+from churn.evaluation import backtest, intervals, metrics, predicting
 from churn.events import ingest
 from churn.features import leakage, snapshots
 from churn.features.catalogue import Plan
@@ -85,7 +85,7 @@ def test_plans_computed_together_give_what_each_gives_alone(
     observed = snapshots.observe(store, cutoffs, together)
     for plan in plans.values():
         leakage.compare(
-            backtest._columns(observed, plan),
+            predicting.columns(observed, plan),
             snapshots.observe(store, cutoffs, plan),
             DAY0,
         )

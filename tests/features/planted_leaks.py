@@ -14,7 +14,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from churn import clocks
-from churn.evaluation import backtest
+from churn.evaluation import backtest, predicting
 from churn.events import activity, adoption
 from churn.features import (
     by_group,
@@ -224,22 +224,27 @@ def target_encoded(patch: Patch) -> None:
 def matrix_over_all(
     encode: Callable[[pl.DataFrame, pl.DataFrame, list[str]], pl.DataFrame],
 ) -> Callable[[Patch], None]:
-    """The matrix is prepared with statistics of all observed cutoffs.
+    """The matrix is prepared with statistics of the cutoffs that are tested.
 
     Only those of the training cutoffs would be right.
     """
 
     def plant(patch: Patch) -> None:
-        observe, matrix, everything = snapshots.observe, fitting.matrix, []
+        past, matrix, everything = backtest._past, fitting.matrix, []
 
-        def remember(*args: Any, **kwargs: Any) -> pl.DataFrame:
-            everything.append(observe(*args, **kwargs))
-            return everything[-1]
+        def remember(
+            store: Store,
+            tests: Any,
+            plan: Any,
+        ) -> pl.DataFrame:
+            tested = [test.cutoff for test in tests]
+            everything.append(snapshots.observe(store, tested, plan))
+            return past(store, tests, plan)
 
         def wrong(snapshot: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
             return matrix(encode(snapshot, everything[-1], list(names)), names)
 
-        patch.setattr(snapshots, "observe", remember)
+        patch.setattr(backtest, "_past", remember)
         patch.setattr(fitting, "matrix", wrong)
 
     return plant
@@ -267,24 +272,23 @@ def filled(
 
 def calibrated_on_the_tested(patch: Patch) -> None:
     """Probabilities are calibrated on the outcomes that they are tested with."""
-    original = backtest._predict
+    original = predicting.predictions
 
-    def wrong(
-        name: str,
-        model: fitting.Model,
-        outcomes: pl.DataFrame,
-    ) -> pl.DataFrame:
-        table = original(name, model, outcomes)
+    def calibrated(table: pl.DataFrame) -> pl.DataFrame:
         known = table["churned"].is_not_null().to_numpy()
         if table["churned"].n_unique() < 2:
             return table
         y = table["churned"].fill_null(False).cast(pl.Int8).to_numpy()
         odds = probability.log_odds(table["probability"].to_numpy()).reshape(-1, 1)
         calibrator = LogisticRegression().fit(odds[known], y[known])
-        calibrated = calibrator.predict_proba(odds)[:, 1]
-        return table.with_columns(probability=pl.Series(calibrated))
+        learned = calibrator.predict_proba(odds)[:, 1]
+        return table.with_columns(probability=pl.Series(learned))
 
-    patch.setattr(backtest, "_predict", wrong)
+    def wrong(*args: Any) -> pl.DataFrame:
+        parts = original(*args).partition_by("cutoff", "model", maintain_order=True)
+        return pl.concat(map(calibrated, parts))
+
+    patch.setattr(predicting, "predictions", wrong)
 
 
 def overlapping(patch: Patch) -> None:
