@@ -6,7 +6,6 @@ became known. The original rows stay as they are.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import polars as pl
 
@@ -38,25 +37,29 @@ def adopt(store: Store, before: Mapping[str, int]) -> Store:
     )
     if is_unchanged and not store.n_rows("merges"):
         return store
-    # Another process reads the known users itself: they may be too many to be sent.
-    is_alone = store.settings.cluster.is_one_process
-    work = partial(_of_group, known=known_users(store) if is_alone else None)
     groups = grouped.groups(store, store.n_rows("anonymous"))
-    parts = grouped.values(store, work, groups, "adopted history")
+    parts = grouped.values(store, _of_group, groups, "adopted history")
+    _known.clear()
     for table in ADOPTED.values():
         files = [file for part in parts for file in part[table]]
         store = data_files.published(store, table, files, WHOLE)
     return store
 
 
-def _of_group(
-    store: Store,
-    buckets: Sequence[int],
-    known: pl.DataFrame | None,
-) -> dict[str, list[DataFile]]:
+_known: list[tuple[Store, pl.DataFrame]] = []
+"""The store whose known users were read last, and they."""
+
+
+def _known_users(store: Store) -> pl.DataFrame:
+    """The known users, who are too many to be sent: each process reads them once."""
+    if not _known or _known[0][0] is not store:
+        _known[:] = [(store, known_users(store))]
+    return _known[0][1]
+
+
+def _of_group(store: Store, buckets: Sequence[int]) -> dict[str, list[DataFile]]:
     """Data files by table with what the history of some buckets brings to users."""
-    if known is None:
-        known = known_users(store)
+    known = _known_users(store)
     adopted = _adopted(store, known, buckets).collect()
     renamed = _renamed(store, adopted, known, buckets).collect()
     return _written(store, pl.concat([adopted, renamed]))

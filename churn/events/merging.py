@@ -7,7 +7,7 @@ again, what the log holds of them is replaced. The other tables follow from the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
@@ -71,12 +71,14 @@ class _Going:
 
     Attributes
     ----------
+    replaced: ids of the known files whose stored rows staged files replace.
     copies: ids of the staged files that are copies of known ones.
     repeated: files that a newer delivery repeats.
     old: ids of the files whose stored events go, unless they are brought again.
     outdated: see ``Arrivals``.
     """
 
+    replaced: frozenset[str]
     copies: frozenset[str]
     repeated: Repeats
     old: frozenset[str]
@@ -124,19 +126,14 @@ def merge(
     """
     if not read.files and not arrived.outdated:
         return _nothing(store)
-    replaced = arrived.replaced(read.files)
-    copies = arrived.copies(read.files, replaced)
-    repeated = repeats.repeats(
-        read.files,
-        read.rows,
-        store,
-        copies=copies,
-        replaced=replaced,
-    )
-    old = frozenset(replaced | repeated.stored | arrived.outdated)
-    going = _Going(frozenset(copies), repeated, old, arrived.outdated)
-    n_rows = read.rows.n_rows + (store.n_rows("events") if old else 0)
-    groups = read.rows.divided(grouped.groups(store, n_rows))
+    replaced = frozenset(arrived.replaced(read.files))
+    copies = frozenset(arrived.copies(read.files, replaced))
+    rows = replace(read.rows, left_out=read.rows.left_out | copies)
+    repeated = repeats.repeats(read.files, rows, store, replaced)
+    old = replaced | repeated.stored | arrived.outdated
+    going = _Going(replaced, copies, repeated, old, arrived.outdated)
+    n_rows = rows.n_rows + (store.n_rows("events") if old else 0)
+    groups = rows.divided(grouped.groups(store, n_rows))
     work = partial(_merged, going=going)
     parts = grouped.values(store, work, groups, "storing", progress)
     return _finished(store, read, arrived, going, parts, present)
@@ -145,8 +142,7 @@ def merge(
 def _merged(store: Store, group: Rows, going: _Going) -> _Group:
     """Write the events that the staged rows of some buckets add to the log."""
     buckets = group.buckets
-    is_copy = pl.col("file_id").is_in(sorted(going.copies))
-    rows = group.scan().filter(~is_copy).collect().rechunk()
+    rows = group.scan().collect().rechunk()
     faulty = records.faulty(rows.lazy(), store)
     good = content_ids.numbered(rows.filter(pl.col("fault").is_null()))
     unique = _counting(good, store, going)
@@ -191,7 +187,6 @@ def _finished(
     present: date,
 ) -> Merged:
     """Bring all tables up to date, and make everything visible."""
-    replaced = arrived.replaced(read.files)
     files = records.file_rows(read.files, pl.concat([part.rows for part in parts]))
     is_new = [
         not arrived.is_touched(file, digest, going.copies)
@@ -200,8 +195,8 @@ def _finished(
     quarantine = records.quarantine(pl.concat([part.faulty for part in parts]))
     store = _with_events(before, parts)
     store = records.without_events_of(going.repeated.stored, store)
-    store = records.with_files(store, files, is_new, replaced)
-    store = records.with_quarantine(store, quarantine, replaced)
+    store = records.with_files(store, files, is_new, going.replaced)
+    store = records.with_quarantine(store, quarantine, going.replaced)
     counted = deriving.summed([part.counts for part in parts])
     store, seen = _derived(store, parts, counted, arrived)
     erasures = counted.volume.filter(pl.col("kind") == "erasure")

@@ -62,7 +62,7 @@ def examples(quarantined: pl.DataFrame) -> pl.DataFrame:
 def with_quarantine(
     store: Store,
     rows: pl.DataFrame,
-    replaced: set[str],
+    replaced: Collection[str],
 ) -> Store:
     """The store with the new faulty rows, instead of those of replaced files."""
     is_replaced = pl.col("file_id").is_in(sorted(replaced))
@@ -133,7 +133,7 @@ def with_files(
     store: Store,
     read: pl.DataFrame,
     is_new: list[bool],
-    replaced: set[str],
+    replaced: Collection[str],
 ) -> Store:
     """The store with one row for each file that was read.
 

@@ -51,14 +51,12 @@ def repeats(
     files: Sequence[Staged],
     rows: Rows,
     store: Store,
-    *,
-    copies: Collection[str],
     replaced: Collection[str],
 ) -> Repeats:
     """The files that are replaced because a newer delivery repeats them.
 
-    ``copies`` are ids of staged files whose rows don't count, and ``replaced`` those of
-    files whose stored rows don't count. Raises InputError if a file repeats another and
+    ``rows``: those of ``files`` that count. ``replaced`` are ids of files whose stored
+    rows don't count. Raises InputError if a file repeats another and
     its extract's ``repeats`` doesn't say what to do.
     """
     is_replaced = pl.col("file_id").is_in(sorted(replaced))
@@ -66,14 +64,14 @@ def repeats(
     is_alone = len(files) == 1 and others.is_empty()
     if is_alone or all(file.extract.source != "table" for file, _ in files):
         return Repeats()
-    pairs, ages = _compared(rows, store, frozenset(copies), frozenset(replaced))
+    pairs, ages = _compared(rows, store, frozenset(replaced))
     if pairs.is_empty():
         return Repeats()
     order = {
         file_id(file.extract.path, file.address): (number, file)
         for number, (file, _) in enumerate(files)
     }
-    order = {key: place for key, place in order.items() if key not in copies}
+    order = {key: place for key, place in order.items() if key not in rows.left_out}
     names = dict(store.scan("files").select("file_id", "address").collect().iter_rows())
     names |= {key: file.address for key, (_, file) in order.items()}
     faults: list[str] = []
@@ -126,14 +124,13 @@ Ages = dict[str, tuple[datetime, int]]
 def _compared(
     rows: Rows,
     store: Store,
-    copies: frozenset[str],
     replaced: frozenset[str],
 ) -> tuple[pl.DataFrame, Ages]:
     """Number of equal rows by staged file and other file, and the files' ages.
 
     The frame has the columns file_id, other, n.
     """
-    work = partial(_of_group, copies=copies, replaced=replaced)
+    work = partial(_of_group, replaced=replaced)
     groups = rows.divided(grouped.groups(store, rows.n_rows))
     parts = grouped.values(store, work, groups, "files that repeat others")
     equal = pl.concat([equal for equal, _ in parts])
@@ -152,14 +149,10 @@ def _compared(
 def _of_group(
     store: Store,
     staged: Rows,
-    copies: Collection[str],
     replaced: Collection[str],
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pairs of files of one group of buckets, and last_at and n of its staged files."""
-    is_copy = pl.col("file_id").is_in(sorted(copies))
-    good = staged.scan().filter(
-        is_content_id() & pl.col("fault").is_null() & ~is_copy,
-    )
+    good = staged.scan().filter(is_content_id() & pl.col("fault").is_null())
     columns = ("file_id", "event_id", "source_row", "event_time")
     rows = good.select(columns).collect()
     ages = rows.group_by("file_id").agg(
