@@ -2,19 +2,24 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from distributed import LocalCluster
+from joblib.externals.loky import process_executor
 from polars.testing import assert_frame_equal
 
-from churn.cluster import map_buckets
+from churn.cluster import map_buckets, start
 from churn.errors import ClusterError, StoreError, StudyError
 from churn.events import erasure, ingest
 from churn.features import by_group, snapshots
@@ -158,6 +163,16 @@ def test_an_error_of_the_work_is_raised_as_it_is(cluster: Cluster) -> None:
         map_buckets(work, GROUPS, cluster, "counts")
 
 
+def test_a_time_out_of_the_work_is_not_that_of_the_wait(cluster: Cluster) -> None:
+    """A connection that timed out somewhere says nothing of how long a step takes."""
+
+    def work(group: Sequence[int]) -> int:
+        raise TimeoutError("the read operation timed out")
+
+    with pytest.raises(ClusterError, match=r"^counts: the read operation timed out"):
+        map_buckets(work, GROUPS, cluster, "counts")
+
+
 def test_a_wait_ends(cluster: Cluster) -> None:
     """After wait_minutes an error says what was waited for, and where."""
     hasty = cluster.model_copy(update={"wait_minutes": 0.001})
@@ -186,6 +201,29 @@ def test_spark_ends_what_nobody_waits_for(spark: Cluster) -> None:
     while tracker.getActiveJobsIds() and time.monotonic() < until:
         time.sleep(0.1)
     assert not tracker.getActiveJobsIds()
+
+
+def test_processes_started_ahead_have_loaded_the_module() -> None:
+    """The work then finds them, and what they loaded."""
+    cluster = Cluster(processes=2)
+    assert "tabnanny" not in sys.modules
+    start(cluster, "tabnanny")
+    found = map_buckets(_has_tabnanny, range(50), cluster, "modules")
+    assert any(found)
+
+
+def _has_tabnanny(number: int) -> bool:
+    return "tabnanny" in sys.modules
+
+
+def test_a_process_whose_memory_grows_is_kept() -> None:
+    """It has loaded libraries and a model, which another one would have to load again."""
+    assert process_executor._MAX_MEMORY_LEAK_SIZE < 10**9
+
+    def work(number: int) -> int:
+        return process_executor._MAX_MEMORY_LEAK_SIZE
+
+    assert min(map_buckets(work, range(4), Cluster(processes=2), "limits")) > 10**12
 
 
 def test_work_that_kills_every_process_ends() -> None:
@@ -248,6 +286,33 @@ def test_a_scheduler_that_does_not_answer_is_named(
     assert raised.value.exit_code == 4
 
 
+def test_a_scheduler_that_is_lost_in_the_middle_is_named(tmp_path: Path) -> None:
+    """The wait ends soon, and not only after all the minutes it may take."""
+    begun = tmp_path / "begun"
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+    ) as running:
+
+        def lose() -> None:
+            while not begun.exists():
+                time.sleep(0.05)
+            running.close()
+
+        loser = Thread(target=lose)
+        loser.start()
+        cluster = Cluster(engine="dask", address=running.scheduler_address)
+        with pytest.raises(ClusterError, match=r"^counts: Dask at .* is gone"):
+            map_buckets(partial(_endless, begun), GROUPS, cluster, "counts")
+        loser.join()
+
+
+def _endless(begun: Path, group: Sequence[int]) -> None:
+    begun.touch()
+    time.sleep(600)
+
+
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
 
@@ -261,9 +326,39 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cores", "free", "limit", "expected"),
+    [
+        (8, 100, "max", 8),
+        (8, 9, "max", 4),
+        (8, 100, str(5 * 10**9), 2),
+        (8, 1, "max", 1),
+    ],
+)
+def test_as_many_processes_as_fit(
+    make_study: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cores: int,
+    free: int,
+    limit: str,
+    expected: int,
+) -> None:
+    """Cores, free memory (in GB) and the limit of a container each may be what is short."""
+    memory = SimpleNamespace(available=free * 10**9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    file = tmp_path / "memory.max"
+    file.write_text(f"{limit}\n")
+    monkeypatch.setattr("churn.settings.cluster.MEMORY_LIMIT", file)
+    assert make_study(cluster={"processes": "auto"}).cluster.processes == expected
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"engine": "dask"},
+        {"engine": "spark", "processes": "auto"},
+        {"processes": "many"},
         {"address": "tcp://scheduler:8786"},
         {"engine": "dask", "address": "tcp://me:secret@scheduler:8786"},
         {"engine": "ray"},
@@ -272,6 +367,6 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_study_with_a_faulty_cluster_is_refused(
     make_study: Callable[..., Settings], wrong: dict[str, str]
 ) -> None:
-    """Dask without an address, an address for this machine, a password, another engine."""
+    """Such as Dask without an address, or a password in one."""
     with pytest.raises(StudyError, match="cluster"):
         make_study(cluster=wrong)

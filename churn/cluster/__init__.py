@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from churn.errors import ClusterError, StudyError
@@ -37,12 +38,35 @@ def map_buckets(
         return [work(group) for group in groups]
     from churn.cluster import dask, local, spark
 
+    task = partial(_done, work, what)
     engines = {"local": local.results, "dask": dask.results, "spark": spark.results}
     try:
-        return engines[cluster.engine](work, groups, cluster, what)
+        return engines[cluster.engine](task, groups, cluster, what)
     except TimeoutError:
         waited = f"waited {cluster.wait_minutes:g} minutes for {what}"
         raise ClusterError(f"{waited} from {cluster.name}: look at its log") from None
+
+
+def start(cluster: Cluster, module: str) -> None:
+    """Start processes of this machine, which import ``module``, without a wait for them.
+
+    What this process does next takes no longer, and finds them ready for ``map_buckets``.
+    Workers of Dask and Spark run already.
+    """
+    if cluster.engine == "local" and not cluster.is_one_process:
+        from churn.cluster import local
+
+        local.start(cluster, module)
+
+
+def _done(work: Work, what: str, group: Any) -> Any:
+    """The result of the work, whose own time-outs are not those of the wait for it."""
+    try:
+        return work(group)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"{what}: {str(error) or 'a connection timed out'}"
+        ) from None
 
 
 def library(name: str, cluster: Cluster) -> Any:

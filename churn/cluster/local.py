@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from churn.cluster import Groups, Work
@@ -16,8 +17,39 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 """Number of times that processes may be killed before the work is given up."""
 
-REPLACED = "A worker stopped while some jobs"
-"""How loky begins its warning about a process that it replaces as its memory grew."""
+
+def keep() -> None:
+    """Let this process live on when its memory grows, as libraries and models do once.
+
+    loky would take 300 MB for a leak, and start another process in its place.
+    """
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
+
+
+def start(cluster: Cluster, module: str) -> None:
+    """Start the processes, which then import a module while this one goes on."""
+    pool = _pool(cluster)
+    for _ in range(cluster.processes):
+        pool.submit(_import, module)
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
+
+
+def _pool(cluster: Cluster) -> Any:
+    """The processes, which are started unless they run already."""
+    from joblib.externals import loky
+
+    threads = str(max(1, loky.cpu_count() // cluster.processes))
+    own = {"POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", threads)}
+    return loky.get_reusable_executor(
+        cluster.processes,
+        initializer=keep,
+        env=own,
+    )
 
 
 def results(
@@ -30,19 +62,15 @@ def results(
     from joblib.externals import loky
 
     until = time.monotonic() + 60 * cluster.wait_minutes
-    threads = str(max(1, loky.cpu_count() // cluster.processes))
-    own = {"POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", threads)}
     done: dict[int, Any] = {}
     for _ in range(ATTEMPTS):
-        pool = loky.get_reusable_executor(cluster.processes, env=own)
+        pool = _pool(cluster)
         futures: dict[Any, int] = {}
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=REPLACED)
-                missing = [n for n in range(len(groups)) if n not in done]
-                futures = {pool.submit(work, groups[n]): n for n in missing}
-                for future in loky.as_completed(futures, until - time.monotonic()):
-                    done[futures[future]] = future.result()
+            missing = [n for n in range(len(groups)) if n not in done]
+            futures = {pool.submit(work, groups[n]): n for n in missing}
+            for future in loky.as_completed(futures, until - time.monotonic()):
+                done[futures[future]] = future.result()
             return [done[n] for n in range(len(groups))]
         except loky.BrokenProcessPool:
             continue

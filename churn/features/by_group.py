@@ -90,7 +90,7 @@ def features_of(
     level: pl.DataFrame,
 ) -> pl.DataFrame:
     """Features of one group's users at all cutoffs, see ``compute.compute``."""
-    activity, users = _kept(store, buckets, reading)
+    activity, users = kept(store, buckets, reading)
     eligible_days = store.settings.windows.eligible_days
     return compute.compute(
         activity,
@@ -113,7 +113,7 @@ def _eligible_users(
     buckets: Group,
     reading: Reading,
 ) -> pl.DataFrame:
-    activity, users = _kept(store, buckets, reading)
+    activity, users = kept(store, buckets, reading)
     return compute.eligible_users(
         activity,
         users,
@@ -199,7 +199,7 @@ def _groups(store: Store, rows: pl.LazyFrame) -> list[Group]:
     return grouped.groups(store, rows.select(pl.len()).collect().item())
 
 
-def _kept(
+def kept(
     store: Store,
     buckets: Group,
     reading: Reading,

@@ -3,10 +3,12 @@
 import math
 
 import polars as pl
+from polars import selectors as cs
 
 from churn.events import erasure
-from churn.features import by_group, compute
+from churn.features import by_group, compute, snapshots
 from churn.features.catalogue import KINDS
+from churn.hashing import bucket_of
 from churn.model import storage
 from churn.model.fitting import Model
 from churn.scoring import reasons
@@ -46,6 +48,9 @@ WORDS: dict[str, tuple[tuple[str, str], ...]] = {
 
 A clause is left out where the user has no value of its feature.
 """
+
+NAMED = tuple(dict.fromkeys(name for clauses in WORDS.values() for _, name in clauses))
+"""The features of which the sentences speak; each rests on the user's own days."""
 
 
 def examples(
@@ -89,19 +94,21 @@ def _features(
     fitted: Model,
     scores: pl.DataFrame,
 ) -> pl.DataFrame:
-    """The features of these users at the cutoff at which they were scored."""
-    cutoffs = [scores["cutoff"][0]]
-    rows, users = by_group.tables(store)
-    level = compute.app_level([rows], cutoffs, fitted.plan)
+    """The features ``NAMED`` of these users at the cutoff at which they were scored."""
+    reading = snapshots.reading(store, [scores["cutoff"][0]], fitted.plan)
+    bucket = bucket_of("user_id", store.n_buckets)
+    buckets = scores.select(bucket.unique()).to_series().to_list()
+    activity, users = by_group.kept(store, buckets, reading)
     is_chosen = pl.col("user_id").is_in(scores["user_id"].implode())
-    return compute.compute(
-        rows.filter(is_chosen),
+    features = compute.compute(
+        activity.filter(is_chosen),
         users.filter(is_chosen),
-        cutoffs,
+        reading.cutoffs,
         fitted.plan,
         store.settings.windows.eligible_days,
-        level,
     )
+    # Others may rest on figures of the whole app, which aren't those of these users.
+    return features.select("user_id", "cutoff", cs.by_name(*NAMED, require_all=False))
 
 
 def sentences(

@@ -50,6 +50,10 @@ class Scores:
         now: str,
     ) -> Self:
         """Score a cutoff, by default the day after the last complete one."""
+        from churn.cluster import start
+
+        # Processes load the libraries of a scoring while this one does so below.
+        start(store.settings.cluster, "churn.scoring.reasons")
         from churn.features.cutoffs import Calendar
         from churn.model import baseline, storage
         from churn.monitoring import promises

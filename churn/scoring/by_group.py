@@ -72,10 +72,13 @@ def scored(
 
 
 def _sent(store: Store, fitted: Model) -> Model | str:
-    """The model as it is sent to those who score: its id is enough if it is stored."""
+    """The model as it is sent to those who score: its id, where the way to them is long.
+
+    A process of this machine has it faster than it would open the file.
+    """
     from churn.model import storage
 
-    if store.settings.cluster.is_one_process:
+    if store.settings.cluster.engine == "local":
         return fitted
     return fitted.model_id if storage.has(store, fitted.model_id) else fitted
 

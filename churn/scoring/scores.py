@@ -77,16 +77,9 @@ def addressed(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     The study may have named another kind when the scores were made.
     """
     cutoff = scores["cutoff"][0]
-    identifiers = addresses.identifiers(store, scores["user_id"], cutoff)
-    users = identifiers.select("user_id", "identifier")
-    bare = scores.drop("identifier", strict=False)
-    joined = bare.join(
-        users,
-        on="user_id",
-        how="left",
-        maintain_order="left",
-    )
-    return Scores.validate(joined)
+    users = addresses.identifiers(store, scores["user_id"], cutoff)
+    # Each user has one row here and there, in the same order.
+    return Scores.validate(scores.with_columns(users["identifier"]))
 
 
 def write(

@@ -26,6 +26,11 @@ from ..object_server import Server
 
 NOW = datetime(2026, 3, 25, tzinfo=UTC)
 STEPS = ["reading", "storing", "users"]
+KILLED = [
+    *(("local", step) for step in STEPS),
+    ("dask", "storing"),
+    ("spark", "storing"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +169,9 @@ def test_the_store_may_be_an_object_store(
     assert not open_filled(settings).place.names("staging")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("cluster", "step"), KILLED, indirect=["cluster"])
 def test_a_process_that_is_killed_changes_nothing(
-    nights: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    nights: Path, monkeypatch: pytest.MonkeyPatch, cluster: Cluster, step: str
 ) -> None:
     """Killed after it has written its rows: its work is done again and counts once."""
     killed = nights / "killed"
@@ -188,7 +193,7 @@ def test_a_process_that_is_killed_changes_nothing(
         return map_buckets(once if what == step else work, groups, cluster, what)
 
     monkeypatch.setattr(grouped, "map_buckets", dying)
-    settings = on(copied(nights, "spread"), Cluster(processes=2))
+    settings = on(copied(nights, "spread"), cluster)
     done = ingest.ingest(settings, NOW, progress=False)
     assert killed.exists()
     assert_same(nights, settings, done)
