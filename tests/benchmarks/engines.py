@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -77,7 +76,7 @@ def run(folder: Path, users: int = 1_050_000, days: int = 240) -> None:
     with object_server.in_another_process() as address:
         object_server.empty(address, BUCKET)
         os.environ.update(object_server.environment(address))
-        with dask_cluster() as (scheduler, helpers):
+        with dask_cluster(folder) as (scheduler, helpers):
             for name in ENGINES:
                 study = study_of(folder, name, scheduler)
                 working = helpers if name == "dask" else []
@@ -130,21 +129,26 @@ def model_made(folder: Path, days: int) -> None:
 
 
 @contextmanager
-def dask_cluster() -> Iterator[tuple[str, list[int]]]:
+def dask_cluster(folder: Path) -> Iterator[tuple[str, list[int]]]:
     """A scheduler and two workers by their command lines: address and process ids."""
+    from distributed import Client
+
     own = {**os.environ, "POLARS_MAX_THREADS": "1"}
     dask = [sys.executable, "-m", "dask"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    port = "18786"
-    address = f"tcp://127.0.0.1:{port}"
+    file = folder / "scheduler.json"
+    file.unlink(missing_ok=True)
     place = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    place += ["--scheduler-file", str(file)]
     commands = [
-        [*dask, "scheduler", "--port", port, *place],
-        [*dask, "worker", address, "--nworkers", "2", "--nthreads", "1", *place],
+        [*dask, "scheduler", "--port", "0", *place],
+        [*dask, "worker", "--nworkers", "2", "--nthreads", "1", *place],
     ]
     running = [subprocess.Popen(one, env=own, **quiet) for one in commands]  # type: ignore[call-overload]
     try:
-        time.sleep(10)
+        with Client(scheduler_file=str(file), timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+            address = client.scheduler.address
         yield address, [one.pid for one in running]
     finally:
         for one in running:
