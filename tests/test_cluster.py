@@ -303,7 +303,7 @@ def test_a_scheduler_that_is_lost_in_the_middle_is_named(tmp_path: Path) -> None
         loser = Thread(target=lose)
         loser.start()
         cluster = Cluster(engine="dask", address=running.scheduler_address)
-        with pytest.raises(ClusterError, match=r"^counts: Dask at .* is gone"):
+        with pytest.raises(ClusterError, match=r"^counts: Dask at .* is gone$"):
             map_buckets(partial(_endless, begun), GROUPS, cluster, "counts")
         loser.join()
 

@@ -34,6 +34,9 @@ def results(
                 timeout=60 * cluster.wait_minutes,
             )
             done = {future.key: result for future, result in ended}
+            if any(future.cancelled() for future in futures):
+                lost = "it has dropped the work, or its scheduler is gone"
+                raise ClusterError(f"{what}: {cluster.name}: {lost}")
         except distributed.KilledWorker:
             lost = "its workers die at it: is there memory for it?"
             raise ClusterError(f"{what} on {cluster.name}: {lost}") from None
