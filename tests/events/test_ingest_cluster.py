@@ -152,6 +152,15 @@ def test_the_log_is_the_same(nights: Path, cluster: Cluster) -> None:
     assert not left_over(settings)
 
 
+def uploaded(nights: Path, server: Server) -> Settings:
+    """A study whose store holds the first night in an object store."""
+    for file in (nights / "base").rglob("*"):
+        if file.is_file() and not file.name.endswith(".lock"):
+            name = file.relative_to(nights / "base").as_posix()
+            server.put(f"store/{name}", file.read_bytes())
+    return study(nights, "s3://exports/store")
+
+
 def test_the_store_may_be_an_object_store(
     nights: Path, server: Server, dask: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,14 +168,26 @@ def test_the_store_may_be_an_object_store(
     monkeypatch.setattr(grouped, "GROUPS_EACH", 1)
     with Client(dask.address) as client:
         client.run(os.environ.update, server.environment)
-    for file in (nights / "base").rglob("*"):
-        if file.is_file() and not file.name.endswith(".lock"):
-            name = file.relative_to(nights / "base").as_posix()
-            server.put(f"store/{name}", file.read_bytes())
-    settings = on(study(nights, "s3://exports/store"), dask)
+    settings = on(uploaded(nights, server), dask)
     done = ingest.ingest(settings, NOW, progress=False)
     assert_same(nights, settings, done)
     assert not open_filled(settings).place.names("staging")
+
+
+def test_a_worker_without_credentials_is_a_sentence(
+    nights: Path, server: Server, dask: Cluster
+) -> None:
+    """It says which address the worker could not reach."""
+    with Client(dask.address) as client:
+        client.run(_forget, list(server.environment))
+    settings = on(uploaded(nights, server), dask)
+    with pytest.raises(StoreError, match="s3://exports/store"):
+        ingest.ingest(settings, NOW, progress=False)
+
+
+def _forget(names: Sequence[str]) -> None:
+    for name in names:
+        os.environ.pop(name, None)
 
 
 @pytest.mark.parametrize(("cluster", "step"), KILLED, indirect=["cluster"])
