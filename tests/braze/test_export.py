@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -803,7 +805,8 @@ def test_after_unanswered_requests_a_run_waits_before_it_sends(
     """
     sandbox.state.add_users(["a"])
     waited: list[float] = []
-    monkeypatch.setattr(delivery.time, "sleep", waited.append)
+    clock = SimpleNamespace(time=time.time, sleep=waited.append)
+    monkeypatch.setattr(delivery, "time", clock)
     monkeypatch.setattr(pace, "BACKOFF_SECONDS", 0.001)
     deliver(scores({"a": "high"}))
     deliver(scores({"a": "low"}), braze={"quiet_seconds": 60})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,7 +229,8 @@ def test_a_clock_that_was_set_back_makes_nobody_wait_longer(
 ) -> None:
     """A lost request an hour ahead of the clock is waited for as if it was lost now."""
     waited: list[float] = []
-    monkeypatch.setattr(delivery.time, "sleep", waited.append)
+    clock = SimpleNamespace(time=time.time, sleep=waited.append)
+    monkeypatch.setattr(delivery, "time", clock)
     braze = make_study(braze={"quiet_seconds": 30}).braze
     with opened() as ledger:
         run = runs.start(ledger, "r1", runs.EXPORT, changes("a"), ["x"])
