@@ -179,6 +179,8 @@ def test_a_worker_without_credentials_is_a_sentence(
 ) -> None:
     """It says which address the worker could not reach."""
     with Client(dask.address) as client:
+        # Workers that have reached a store keep what they reached it by.
+        client.restart()
         client.run(_forget, list(server.environment))
     settings = on(uploaded(nights, server), dask)
     with pytest.raises(StoreError, match="s3://exports/store"):
