@@ -21,7 +21,7 @@ USERS = (1_000_000, 50_000_000, 500_000_000)
 FIT_SECONDS = 324.0
 """Processor seconds of fitting to 500,000 rows, from the README's 647 per million."""
 
-FIT_GIGABYTES = 5.3
+FIT_GIGABYTES = 2.6
 """Peak memory of a training with so many rows, as measured at 100 million events."""
 
 NIGHTS_PER_TRAINING = 28
