@@ -18,7 +18,7 @@ from churn.evaluation.predicting import Fitted
 from churn.features import snapshots
 from churn.features.catalogue import Plan
 from churn.features.cutoffs import Calendar
-from churn.model import fitting, own
+from churn.model import fitting, folds, own
 from churn.model.fitting import Model
 from churn.model.selection import weights_text
 from churn.model.training import Trained, learn, training_cutoffs
@@ -221,7 +221,7 @@ def _fit_recency(
     plan: Plan,
     settings: Settings,
 ) -> Model:
-    labelled = known.drop_nulls("churned")
+    labelled = folds.with_outcome(known)
     return fitting.fit(labelled, plan, settings, fitting.RECENCY)
 
 

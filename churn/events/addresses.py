@@ -99,7 +99,9 @@ def match_report(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     everybody = marked.select(
         pl.lit("all").alias("source"), pl.lit("all").alias("platform"), *MATCH_COUNTS
     )
-    ordered = _by_place(store, marked).select(everybody.columns)
+    placed = _with_places(store, marked)
+    by_place = placed.group_by("source", "platform").agg(MATCH_COUNTS)
+    ordered = by_place.sort("source", "platform").select(everybody.columns)
     match_rate = (pl.col("n_matched") / pl.col("n")).alias("match_rate")
     return pl.concat([everybody, ordered]).with_columns(match_rate)
 
@@ -125,20 +127,11 @@ def _marked(store: Store, scores: pl.DataFrame) -> pl.DataFrame:
     return addressed.with_columns(matched=has_identifier & is_known)
 
 
-def _by_place(store: Store, marked: pl.DataFrame) -> pl.DataFrame:
-    """The counts of users by source and platform on which they were seen."""
+def _with_places(store: Store, users: pl.DataFrame) -> pl.DataFrame:
+    """Users with each source and platform on which they were seen."""
     platform = pl.col("platform").fill_null("not stated")
     seen = store.scan("users").select("user_id", "source", platform)
-    # A user may have several rows of a place; numbers are compared faster than names.
-    users = marked.lazy().with_row_index("number")
-    number = pl.col("number")
-    counted = {
-        "n": number,
-        "n_matched": number.filter("matched"),
-        "n_shared": number.filter(pl.col("n_sharing") > 1),
-    }
-    counts = {name: n.n_unique().cast(pl.Int64) for name, n in counted.items()}
-    by_place = seen.join(users, on="user_id").group_by("source", "platform")
+    asked = users.lazy().select("user_id")
     # Streamed, because the table holds everybody who was ever seen.
-    table = by_place.agg(**counts).collect(engine="streaming")
-    return table.sort("source", "platform")
+    places = seen.join(asked, on="user_id", how="semi").unique()
+    return users.join(places.collect(engine="streaming"), on="user_id")
